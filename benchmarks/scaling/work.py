@@ -19,6 +19,7 @@ from worker.domain.limits.rate_limits import spacing
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.store_calls import CALLS_OF_A_BUDGET
 from worker.foundation.clock import Clock
+from worker.http.messages import MayWrite
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
 
@@ -82,7 +83,8 @@ class Process:
     ) -> Flushed[Opened]:
         raise NotImplementedError("a flush takes time: `in_turn` makes it")
 
-    async def call(self, opened: Opened, now: datetime) -> Opened:
+    async def call(self, opened: Opened, now: datetime, may_write: MayWrite, /) -> Opened:
+        may_write(False)
         costs, calls = self._database.costs, self._calls
         calls.in_flight += 1
         await pause(self.core.work(costs.call + costs.rest) + calls.latency())

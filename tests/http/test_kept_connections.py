@@ -1,13 +1,17 @@
 """Connections that are kept: one request after the other, and no answer that another request has caused."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
+import pytest
 from aiohttp.client_proto import ResponseHandler
 
 from tests.http.talks import LONG, call, listening, post, read_request, says
 from worker.http import connections
-from worker.http.messages import Broken, HttpAnswer
+from worker.http.client import Http, open_http_session
+from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
 
 async def test_a_kept_connection_that_the_server_closes_under_the_request_was_sent_once(http):
@@ -99,3 +103,86 @@ def greeted(create: Callable[..., Awaitable[ResponseHandler]]) -> Callable[..., 
         return protocol
 
     return create_greeted
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_a_request_that_may_no_longer_be_written_is_not_sent_and_its_connection_is_the_next_calls(
+    tls, http, self_signed, tmp_path
+):
+    requests, asked, accepted = [], [], []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        while True:
+            requests.append(await read_request(reader))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    def answering(answer: bool) -> Callable[[bool], bool]:
+        def may_write(waited: bool) -> bool:
+            asked.append((waited, len(requests)))
+            return answer
+
+        return may_write
+
+    async with listening(serve, self_signed if tls else None) as url:
+        place = url.partition("//")[2]
+        if tls:
+            url = f"https://{place}"
+            port = int(place.partition(":")[2])
+            http = Http(
+                http._session,
+                {("127.0.0.1", port): ssl.create_default_context(cafile=tmp_path / "server.pem")},
+                lean=http._lean is not None,
+            )
+        first = await http.call(post(url), timeout=LONG, may_write=answering(False))
+        await asyncio.sleep(0.05)
+        assert requests == []
+        second = await http.call(post(url), timeout=LONG, may_write=answering(True))
+
+    assert first == Broken(sent=False, detail=f"{place}: too late to be written when there was a connection")
+    assert second.status == 200
+    assert (len(accepted), len(requests)) == (1, 1)
+    # Once for each call. Through ClientSession nothing tells a kept connection from a new one.
+    assert asked == [(True, 0), (http._lean is None, 0)]
+
+
+async def test_whether_a_request_may_be_written_is_asked_when_its_connection_is_there(http):
+    """A TLS handshake that stalls: the answer of before it is of no use."""
+    asked = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    def may_write(_: bool) -> bool:
+        asked.append(1)
+        return True
+
+    async with listening(silent) as url:
+        https = url.replace("http:", "https:")
+        got = await http.call(post(https), timeout=timedelta(milliseconds=80), may_write=may_write)
+
+    place = url.partition("//")[2]
+    assert got == Broken(sent=False, detail=f"{place}: time-out before there was a connection")
+    assert asked == []
+
+
+async def test_a_look_up_that_client_session_repeats_is_not_asked_for_twice():
+    """Else a request that was written would count as not made."""
+    asked, requests = [], []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        requests.append(await read_request(reader))
+
+    def may_write(_: bool) -> bool:
+        asked.append(1)
+        return True
+
+    async with listening(once) as url, open_http_session() as session:
+        through_session, look_up = Http(session, lean=False), HttpRequest("GET", url, {})
+        await through_session.call(look_up, timeout=LONG)
+        got = await through_session.call(look_up, timeout=LONG, may_write=may_write)
+
+    assert got.status == 200
+    assert (len(requests), len(asked)) == (3, 1)

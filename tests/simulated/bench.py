@@ -55,6 +55,10 @@ class Rows:
     database_time: Callable[[], datetime] | None = None
     limit: Limit | None = None
     horizon: timedelta = timedelta(0)  # at least
+    # Seconds from now until there is a connection, where none is kept; None: calls need none.
+    connecting: Callable[[], float] | None = None
+    connections: int = 0  # kept, and not in use
+    closes: bool = False  # the provider closes each connection after its answer
     latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
     # "halt", "blip" (a halt that is over at once), "break"; "done" for all other rows
     answers: dict[int, str] = field(default_factory=dict)
@@ -139,8 +143,23 @@ class Rows:
 
         return some
 
-    async def call(self, opened, now):
-        number = opened.row.number
+    async def call(self, opened, now, may_write, /):
+        number, waited = opened.row.number, False
+        if self.connecting is not None:
+            if self.connections:
+                self.connections -= 1
+            else:
+                self.log.append(("connect", number))
+                waited = await asyncio.sleep(self.connecting(), True)
+        if not may_write(waited):
+            self.connections += 1
+            return Result(number, "not read")
+        try:
+            return await self.write(number)
+        finally:
+            self.connections += not self.closes
+
+    async def write(self, number):
         self.log.append(("call", number))
         self.begun.append(self.clock())
         self.calls += 1

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from trials.endpoints import addressed, as_http
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.sandbox.endpoints.frankieone import IndividualToken
 from worker.sandbox.endpoints.frankieone_v1 import IdvalidateToken
 from worker.sandbox.endpoints.idenfy import KycToken, Partner
@@ -70,7 +70,15 @@ class Providers:
         self.complaints: list[str] = []
         self.opened: Callable[[Held], None] = lambda _held: None  # called for each session
 
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109 -- as Http's
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 -- as Http's
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None:
+            may_write(False)
         await asyncio.sleep(ANSWERS_AFTER)
         self.asked += 1
         account = (urlsplit(request.url).hostname or "").partition(".")[0]

@@ -16,7 +16,7 @@ from trials.endpoints import addressed, as_http
 from trials.simulation.plan import LIFETIME
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import PROVIDERS, names_of
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.sandbox.endpoints.frankieone import IndividualToken
 from worker.sandbox.endpoints.idenfy import KycListing, KycToken, Partner
 from worker.sandbox.endpoints.idenfy_kyb import KybToken
@@ -187,7 +187,15 @@ class SimulatedHttp:
     def __init__(self, wire: Wire, process: "WorkerProcess") -> None:
         self._wire, self._process = wire, process
 
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109 -- as Http's
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 -- as Http's
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None:
+            may_write(False)
         return await self._wire.ask(self._process, request, timeout.total_seconds())
 
     async def close(self) -> None:

@@ -22,13 +22,14 @@ from worker.http.connections import (
     TOO_LARGE,
     Connector,
     NotHttp,
+    NotWritten,
     Phase,
     UnaskedAnswer,
     bounded,
     phase_of_call,
 )
 from worker.http.lean_call import Unusual, lean_calls
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.http.trust import NO_TRUST, Trust, server
 
 # Raised before there is a connection, with any session.
@@ -71,12 +72,16 @@ class Http:
         *,
         timeout: timedelta,  # noqa: ASYNC109
         reads_body: bool = True,
+        may_write: MayWrite | None = None,
     ) -> HttpAnswer | Broken:
         """Make the call; `timeout` covers connecting, writing and reading. Raises nothing but CancelledError.
 
-        Without `reads_body` the status is the whole answer: an endless body does no harm.
+        Without `reads_body` the status is the whole answer: an endless body does no harm. `may_write` is asked when
+        there is a connection, directly before the request is written. If it says no, nothing is written, and the next
+        call finds the connection there.
         """
         phase, seconds = Phase(), timeout.total_seconds()
+        phase.may_write = may_write
         try:
             if self._lean is not None:
                 try:
@@ -150,6 +155,8 @@ def _name(error: Exception, phase: Phase) -> str:
             return tls_failure(error)
         case aiohttp.ClientConnectorError():
             return "connection refused or not possible"
+        case NotWritten():
+            return "too late to be written when there was a connection"
         case UnaskedAnswer():
             return "the server sends before it is asked"
         case aiohttp.InvalidURL():

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from aiohttp.connector import Connection
 
-from worker.http.messages import Broken
+from worker.http.messages import Broken, MayWrite
 
 # Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
 LARGEST_ANSWER = 1024 * 1024
@@ -24,6 +24,7 @@ class Phase:
 
     traced = False  # whether the connector reports anything
     connected = False  # from here on bytes may have left
+    may_write: MayWrite | None = None  # asked once, when there is a connection; None: it may be written at any time
 
 
 # The request of a call through ClientSession, which calls the connector itself.
@@ -32,6 +33,10 @@ phase_of_call: ContextVar[Phase | None] = ContextVar("phase", default=None)
 
 class NotHttp(aiohttp.ClientError):
     """The answer is not HTTP, or its head is too large."""
+
+
+class NotWritten(aiohttp.ClientError):
+    """There was a connection, and by then the request was not to be written. The connection is kept."""
 
 
 class UnaskedAnswer(aiohttp.ClientConnectionError):
@@ -60,6 +65,10 @@ class Connector(aiohttp.TCPConnector):
             phase.traced = True
         connection = await self.clean(req, traces, timeout)
         if phase is not None:
+            # ClientSession repeats a look-up whose kept connection broke: it was allowed then.
+            if phase.may_write is not None and not phase.connected and not phase.may_write(True):
+                connection.release()
+                raise NotWritten
             phase.connected = True
         return connection
 

@@ -21,7 +21,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from worker.foundation.clock import monotonic
-from worker.http.connections import KEEP_IDLE, Connector, Phase
+from worker.http.connections import KEEP_IDLE, Connector, NotWritten, Phase
 from worker.http.kept_connection import KeptConnection
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.http.trust import Trust, server
@@ -120,7 +120,10 @@ class LeanCalls:
     async def exchange(
         self, request: HttpRequest, phase: Phase, seconds: float, *, reads_body: bool
     ) -> HttpAnswer | Broken:
-        """Raises Unusual, and what ClientSession raises: aiohttp.ClientError, OSError. TimeoutError after `seconds`."""
+        """Raises Unusual, and what ClientSession raises: aiohttp.ClientError, OSError. TimeoutError after `seconds`.
+
+        NotWritten: the phase's `may_write` said no when there was a connection.
+        """
         phase.traced = True
         beginning = self._beginnings.get((request.method, request.url))
         if beginning is None or beginning.headers != request.headers:  # by their values: a credential may be new
@@ -129,9 +132,13 @@ class LeanCalls:
             raise Unusual
         now = monotonic()
         connection = self._take(beginning.kept, now)
+        waited = connection is None
         if connection is None:
             async with asyncio.timeout(seconds):
                 connection = KeptConnection(await self._connector.clean(beginning.asks_for, [], NO_TIMEOUT))
+        if phase.may_write is not None and not phase.may_write(waited):
+            self._keep(beginning.kept, connection)  # the next call needs not wait for one
+            raise NotWritten
         phase.connected = True
         self._in_flight.add(connection)
         if self._look is None:

@@ -6,7 +6,7 @@ Providers and SMS senders build and read these values; `worker.http.client` make
 import codecs
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,10 @@ from typing import Any
 
 from worker.foundation import quick_json
 from worker.foundation.strict_json import has_unstorable_text
+
+# Asked directly before a request is written. The argument says whether the call has waited for a connection, which may
+# have taken long. False: nothing is written.
+MayWrite = Callable[[bool], bool]
 
 
 @dataclass(repr=False)  # these two are not frozen: see `domain.model.customers`

@@ -19,6 +19,7 @@ from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.model.states import SessionState
+from worker.http.messages import MayWrite
 from worker.providers.answers import BadAnswer, json_object, retry_after, text
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.providers.links import LONGEST_LINK, https_link
@@ -166,7 +167,15 @@ class FakeHttp:
         self.in_flight = 0
         self.most_in_flight = 0
 
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109  # as Http's
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109  # as Http's
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None and not may_write(False):
+            return Broken(sent=False, detail="not to be written")
         self.requests.append(request)
         self.in_flight += 1
         self._arrived.set()

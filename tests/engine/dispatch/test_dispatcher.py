@@ -4,7 +4,7 @@ slots."""
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import pytest
 
@@ -189,7 +189,53 @@ async def test_late_calls_are_as_far_apart_as_the_last_claim_says(bench):
     await bench.run(rows)
     first, *late = rows.begun
     assert late[0] - first > timedelta(seconds=0.3)
-    assert {later - earlier for earlier, later in pairwise(late)} == {timedelta(seconds=0.1)}
+    assert keeps(Limit.parse("10/second"), late)
+
+
+@pytest.mark.parametrize("count", [20, 200])
+@pytest.mark.parametrize("seconds", [0.2, 0.45, 0.95, 3.0])
+async def test_calls_whose_connections_are_there_at_the_same_moment_do_not_leave_together(bench, seconds, count):
+    """The provider accepts connections, and answers no TLS handshake until a time."""
+    limit = Limit.parse(f"{count}/second")
+    rows = bench.rows(5 * count, permits=10, limit=limit, latency=dict.fromkeys(range(5 * count), 5 / count))
+    rows.connecting = lambda: max(seconds - bench.clock.elapsed, 0.001)
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == list(range(5 * count))
+    assert keeps(limit, rows.begun)
+    assert len(rows.numbers("connect")) <= 10
+    assert bench.clock.elapsed < seconds + 5 + 0.6  # each connection was kept: after that moment no slot was lost
+
+
+async def test_calls_over_new_connections_keep_the_limit_together_with_those_over_kept_ones(bench):
+    """The provider is far away: when the first connections are there, their calls are late, and later ones are not."""
+    rows = bench.rows(100, permits=30, limit=Limit.parse("20/second"), connecting=lambda: 0.3)
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == list(range(100))
+    assert keeps(rows.limit, rows.begun)
+    assert len(rows.numbers("not made")) < 20
+    assert bench.clock.elapsed < 0.3 + 100 / 20 + 0.5
+
+
+async def test_where_a_connection_takes_longer_than_a_slot_lasts_the_next_call_uses_it(bench):
+    seconds = LAPSE.total_seconds() + 0.3
+    rows = bench.rows(20, permits=30, limit=Limit.parse("5/second"), connecting=lambda: seconds)
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == list(range(20))
+    assert len(rows.numbers("connect")) <= 5
+    assert bench.clock.elapsed < seconds + 20 / 5 + 0.5
+    rows = bench.rows(20, permits=30, limit=Limit.parse("5/second"), connecting=lambda: seconds, closes=True)
+    began = bench.clock.elapsed
+    await bench.run(rows)
+    assert sorted(rows.numbers("done")) == list(range(20))  # at half of the pace, and not never
+    assert bench.clock.elapsed - began < seconds + 2 * 20 / 5 + 1
+
+
+async def test_where_each_call_needs_a_new_connection_no_slot_is_lost(bench):
+    rows = bench.rows(60, permits=20, limit=Limit.parse("20/second"), connecting=lambda: 0.3, closes=True)
+    await bench.run(rows)
+    assert rows.numbers("not made") == []
+    assert keeps(rows.limit, rows.begun)
+    assert bench.clock.elapsed < 0.3 + 60 / 20 + 0.3
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.01, 40), (0.07, 20)])
@@ -226,9 +272,9 @@ async def test_a_process_that_is_slower_than_the_limit_still_calls_as_often_as_i
     rows = bench.rows(600, limit=Limit.parse("200/second"), permits=50, latency=dict.fromkeys(range(600), 0.01))
     call, seconds = rows.call, 0.02
 
-    async def busy(opened, now):
+    async def busy(*arguments):
         bench.clock.elapsed += seconds  # the whole process
-        return await call(opened, now)
+        return await call(*arguments)
 
     rows.call = busy
     await bench.run(rows)

@@ -167,6 +167,17 @@ async def test_the_result_of_an_event_is_written_at_once(bench):
     assert rows.written[EVENTS] - answered < FLUSH_EVERY / 4
 
 
+@pytest.mark.parametrize("limit", ["10000/hour", "20/second"])
+async def test_an_event_whose_connection_took_too_long_is_called_over_it_at_once(bench, limit):
+    """After an idle time no connection is there."""
+    rows = bench.rows(0, limit=Limit.parse(limit), connecting=lambda: LAPSE.total_seconds() + 0.1)
+    rows.waiting.append(EVENTS)
+    await bench.run(rows)
+    assert rows.numbers("not made")[0] == EVENTS
+    connected_at = START + LAPSE + timedelta(seconds=0.1)
+    assert rows.begun[0] - connected_at < timedelta(milliseconds=100)
+
+
 async def test_wake_ups_for_more_events_than_there_is_room_for_use_no_processor_time(bench):
     rows = bench.rows(0, permits=2, limit=Limit.parse("1/second"))
     rows.waiting += range(EVENTS, EVENTS + 50)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
+from worker.domain.model.meters import WorkMeter
 from worker.engine.dispatch.dispatcher import LINGER
 from worker.engine.dispatch.headroom import FLUSH_EVERY
 
@@ -94,6 +95,58 @@ async def test_rows_are_released_if_the_database_is_lost_when_it_is_asked_for_it
     await bench.run(rows)
     assert rows.numbers("release") == [0, 1, 2]
     assert sorted(rows.numbers("done")) == [0, 1, 2]
+
+
+# Connections: a call may wait long for one, and its checks were made before.
+
+
+@pytest.mark.parametrize("limit", [None, Limit.parse("20/second")], ids=["no limit", "limited"])
+@pytest.mark.parametrize("what", ["halted", "stopping", "lease"])
+async def test_what_has_come_while_a_call_waited_for_its_connection_keeps_it_from_being_written(bench, what, limit):
+    rows = bench.rows(1, limit=limit, connecting=lambda: 0.4)
+    dispatcher = bench.dispatcher(rows, longest=timedelta(seconds=0.3))
+    going = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(0.2)
+    assert rows.numbers("connect") == [0]
+    if what == "halted":
+        dispatcher.halt()
+    elif what == "stopping":
+        bench.stopping.set()
+    else:
+        rows.longest_call = MINUTE
+        dispatcher._calls._longest_call = MINUTE  # as if the clock had been set meanwhile
+    await going
+    assert (rows.numbers("call"), set(rows.numbers("not made")), rows.waiting) == ([], {0}, [0])
+    assert rows.connections == 1
+
+
+async def test_a_call_that_was_not_written_counts_neither_for_the_pace_nor_as_a_call_of_some_seconds(bench):
+    rows = bench.rows(2, permits=1, limit=Limit.parse("20/second"))
+    rows.connecting = lambda: LAPSE.total_seconds() + 0.1
+    called, ended = [], []
+    meter = WorkMeter(called=called.append, claimed=lambda _: None, wrote=lambda _: None)
+    dispatcher = bench.dispatcher(rows, meter=meter)
+    dispatcher._calls._busy_stretch.call_ended = lambda: ended.append(1)
+    await dispatcher.run()
+    assert "not made" in [what for what, _ in rows.log]
+    assert (len(called), len(ended)) == (2, 2)
+
+
+async def test_a_call_that_fails_after_it_was_not_to_be_written_was_not_made(bench, caplog):
+    rows = bench.rows(1, connecting=lambda: 0.4)
+    call = rows.call
+
+    async def fails(*arguments):
+        await call(*arguments)
+        raise ZeroDivisionError
+
+    rows.call = fails
+    going = asyncio.create_task(bench.run(rows))
+    await asyncio.sleep(0.2)
+    bench.stopping.set()
+    await going
+    assert (set(rows.numbers("not made")), rows.waiting) == ({0}, [0])
+    assert "ZeroDivisionError" in caplog.text
 
 
 # Halts: the account is rate-limited or refused.

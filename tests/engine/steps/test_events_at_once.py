@@ -85,3 +85,17 @@ async def test_if_the_answer_to_a_claim_is_lost_its_rows_are_released(world, kep
         await carried_out(work)
     assert world.states() == {"invited": 2}
     assert world.budget().credits_used == 2
+
+
+async def test_each_call_asks_once_whether_it_may_be_written_before_anything_is(world):
+    """The calls behind it keep their distance from that moment."""
+    asked = []
+
+    def may_write(_waited):
+        asked.append(len(world.http.requests) + len(world.senders["email"].messages))
+        return True
+
+    for work in works(world):
+        for opened in work.flush([], ROOM).opened:
+            work.flush([await work.call(opened, work.clock(), may_write)], None)
+    assert asked == [0, 1, 2, 3]

@@ -121,6 +121,42 @@ async def test_the_limit_of_an_account_is_kept(make):
         assert sum(at <= other < at + timedelta(seconds=1) for other in begun) <= 20
 
 
+@pytest.mark.parametrize("seconds", [0.3, 2.0])
+async def test_calls_that_waited_long_for_their_connections_keep_the_limit_and_cost_nothing_if_not_made(
+    make_on_both, seconds
+):
+    """A TLS handshake stalls for so long. A row whose turn is over by then was not called: no attempt, no credit."""
+    begun, refused = [], []
+
+    def answer(_):
+        begun.append(world.clock())
+        return world.session()
+
+    world = make_on_both(answer, limits=["20/second"], more="credits = 30")
+    until, call = world.clock() + timedelta(seconds=seconds), world.http.call
+
+    async def stalled(request, *, timeout, may_write):  # noqa: ASYNC109  # as Http's
+        waited = (until - world.clock()).total_seconds()
+        if waited <= 0:
+            return await call(request, timeout=timeout, may_write=may_write)
+        await asyncio.sleep(waited)
+        if not may_write(True):
+            refused.append(request)
+            return Broken(sent=False, detail="too late")
+        return await call(request, timeout=timeout)
+
+    world.http.call = stalled
+    world.add_many(30)
+    await world.issue()
+    await world.issue()
+    assert world.states() == {"issued": 30}
+    assert {row.attempts for row in world.rows(Job)} == {1}
+    assert world.budget().credits_used == len(begun) == 30
+    assert refused
+    for at in begun:
+        assert sum(at <= other < at + timedelta(seconds=1) for other in begun) <= 21  # one: `CATCH_UP`
+
+
 # Rate limits and refusals.
 
 

@@ -77,6 +77,19 @@ async def test_if_nothing_is_found_the_call_is_repeated_and_there_is_one_session
     assert len(world.rows(SessionRow)) == 1
 
 
+async def test_a_look_up_too_is_not_made_if_its_turn_is_over_when_its_connection_is_there(played):
+    world = played([DROPPED])
+    world.add(customer("Ona"))
+    await world.work()
+    world.clock.advance(seconds=WAIT.total_seconds())
+    work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
+    (opened,) = work.flush([], Room(1, 1)).opened
+    await work.call(opened, world.clock(), lambda _waited: False)
+    assert world.reconciled == []
+    await work.call(opened, world.clock(), lambda _waited: True)
+    assert len(world.reconciled) == 1
+
+
 async def test_a_session_whose_token_is_lost_holds_the_row_and_is_named(played):
     world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))], more=HOLD)
     world.add(customer("Ona"))
@@ -272,6 +285,19 @@ async def test_a_text_whose_answer_was_lost_is_reconciled(make_on_both, found, s
     assert len(sms.messages) + len(sms.refused) == handed_over
     assert sms.asked == ["https://verify.test/token-00000001"]
     assert world.job("Ona").state is (JobState.INVITED if state is InvitationState.SENT else JobState.HELD)
+
+
+async def test_the_look_up_of_a_text_is_counted_under_its_limit(make):
+    """The calls behind it keep their distance from the moment at which it asks."""
+    senders, asked = texting(LOST_TEXT, found=[Nothing()]), []
+    world = make(senders=senders, templates=SMS)
+    world.add(customer("Ona", channel=Channel.SMS))
+    await world.work()
+    world.clock.advance(seconds=WAIT.total_seconds())
+    work = world.parts.invite_work("sms")
+    (opened,) = work.flush([], Room(1, 1)).opened
+    await work.call(opened, world.clock(), lambda _waited: not asked.append(len(senders["sms"].asked)))
+    assert (asked, len(senders["sms"].asked)) == ([0], 1)
 
 
 async def test_a_text_with_an_unknown_outcome_is_reconciled_though_its_link_has_become_too_old(make):

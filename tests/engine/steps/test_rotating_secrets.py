@@ -46,9 +46,9 @@ async def test_both_calls_share_one_time_out(make):
     given = []
     call = world.http.call
 
-    async def noted(request, *, timeout):  # noqa: ASYNC109  # as Http's
+    async def noted(request, *, timeout, **more):  # noqa: ASYNC109  # as Http's
         given.append(timeout)
-        return await call(request, timeout=timeout)
+        return await call(request, timeout=timeout, **more)
 
     world.http.call = noted
     world.add_many(1)

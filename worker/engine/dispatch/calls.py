@@ -110,7 +110,7 @@ class Calls(Generic[OpenedT, ResultT]):
             if reason := self._why_not(opened, halts, now) if in_time else "the slot has passed":
                 result = self._not_made(opened, slot, reason)
             else:
-                result = await self._call(opened, slot, now)
+                result = await self._call(opened, slot, halts, now)
             if self._work.halts(result):
                 self._halts.by_result()
             follows = is_event and self._has_next_step
@@ -122,7 +122,7 @@ class Calls(Generic[OpenedT, ResultT]):
     def _why_not(self, opened: OpenedT, halts: int, now: datetime) -> str:
         """The last check before the call: the account is not halted, the worker not stopping, the lease is valid.
 
-        Why the call may not be made; "" if it may.
+        Why the call may not be made; "" if it may. A call that waits for a connection is checked again after that.
         """
         if self._halts.count != halts:
             return "opened before the account was halted, the database was lost or the dispatcher ended"
@@ -138,20 +138,31 @@ class Calls(Generic[OpenedT, ResultT]):
         self._plan.claim_by(self._time())  # the row is due again
         return self._work.not_made(opened)
 
-    async def _call(self, opened: OpenedT, slot: datetime | None, now: datetime) -> ResultT:
+    async def _call(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> ResultT:
         self._decisions.done("call")
-        if slot is not None:
-            self._slot_gate.used()
+        refused = ""
+
+        def may_write(waited: bool) -> bool:
+            nonlocal refused
+            if waited:
+                refused = self._why_not(opened, halts, self._clock())
+            if not refused and slot is not None and not self._slot_gate.may_write(slot, waited=waited):
+                refused = "its turn had passed when there was a connection"
+            return not refused
+
         began = monotonic()
         try:
-            result = await self._work.call(opened, now)
-            self._busy_stretch.call_ended()
-            return result
+            result = await self._work.call(opened, now, may_write)
         except Exception as error:  # a bug must not lose the row: its call may have been made
             log.error("%s: a call failed with %s", self._work.name, type(error).__name__)
-            return self._work.crashed(opened, error)
+            result = self._work.crashed(opened, error)
+        else:
+            if not refused:
+                self._busy_stretch.call_ended()
         finally:
-            self._meter.called(monotonic() - began)
+            if not refused:
+                self._meter.called(monotonic() - began)
+        return self._not_made(opened, slot, refused) if refused else result
 
     def give_up(self) -> None:
         """Call none of the opened rows."""

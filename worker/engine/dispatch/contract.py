@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from worker.domain.limits.measured_pace import Stretch
+from worker.http.messages import MayWrite
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
 
@@ -47,8 +48,12 @@ class Work(Protocol[OpenedT, ResultT]):
         made. Raises store.limits.flush.UnknownFlush if rows may have been opened: `release` returns them.
         """
 
-    async def call(self, opened: OpenedT, now: datetime) -> ResultT:
-        """Make the call. `now`: the time of the last check before it."""
+    async def call(self, opened: OpenedT, now: datetime, may_write: MayWrite, /) -> ResultT:
+        """Make the call. `now`: the time of the last check before it.
+
+        `may_write` is asked once, directly before a request or message is written. If it says no, nothing is written,
+        and whatever is returned does not count: the call was not made.
+        """
 
     def item(self, opened: OpenedT) -> Item: ...
     def not_made(self, opened: OpenedT) -> ResultT:

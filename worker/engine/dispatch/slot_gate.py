@@ -33,8 +33,8 @@ class SlotGate:
         self._halt = halt
         self._furthest = furthest
         self._one_by_one = asyncio.Lock()  # held by the one call that waits for the next slot
-        self._next_at = time()
-        self._begins_at = self._next_at  # the call that has waited last
+        self._next_at = time()  # before it no call is written
+        self._least_at = self._next_at  # how far back lateness was made up for when a call was last let through
         self._untrue: datetime | None = None  # a slot that a wrong clock reserved
         self.waiting = 0
 
@@ -45,7 +45,7 @@ class SlotGate:
         that came meanwhile goes first. False: the slot has passed, or would before its turn comes. Nothing is waited
         for then: if it delayed the calls behind it, their slots would pass as well, and so on.
 
-        If it makes the call, it says so at once (`used`). A call that is not made delays no other one.
+        The call is counted when it is written (`may_write`). A call that is not made delays no other one.
         """
         self.waiting += 1
         try:
@@ -61,16 +61,30 @@ class SlotGate:
                     begins_at = max(slot_at, self._next_at, least)
                     if begins_at >= slot_at + LAPSE - CATCH_UP and slot != self._untrue:
                         return False
-                    self._begins_at = begins_at
                     await self._until(begins_at)
+                    # A call that had waited for its connection may have been written meanwhile.
+                    while self._next_at > self._time() and not self._halt.is_set():
+                        await self._until(self._next_at)
                     slot = next_slot()
-                return slot is None or not lapsed(self._time.of(slot), now=self._time())
+                now = self._time()
+                self._least_at = now - CATCH_UP
+                return slot is None or not lapsed(self._time.of(slot), now=now)
         finally:
             self.waiting -= 1
 
-    def used(self) -> None:
-        """The call that has just waited is made."""
-        self._next_at = self._begins_at + self._spacing()
+    def may_write(self, slot: datetime, *, waited: bool) -> bool:
+        """Whether the call with this slot may be written now; it is written then, and those behind it keep the spacing.
+
+        `waited`: for a connection, after its turn here. Several connections may be there at the same moment, and their
+        calls may not leave together, nor next to those that kept connections wrote meanwhile.
+        """
+        if waited:
+            now = self._time()
+            if self._next_at > now or lapsed(self._time.of(slot), now=now):
+                return False
+            self._least_at = now - CATCH_UP
+        self._next_at = max(self._next_at, self._least_at) + self._spacing()
+        return True
 
     async def _until(self, when: datetime) -> None:
         wait = (when - self._time()).total_seconds()

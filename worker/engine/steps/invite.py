@@ -17,6 +17,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.engine.steps.shared_work import SharedWork
 from worker.engine.steps.step_endings import count, ending_of, log_chunk, nothing_kept
+from worker.http.messages import MayWrite
 from worker.senders.contract import Message, Receipt, Sender
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
@@ -65,9 +66,12 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
 
-    async def call(self, opened: OpenedInvitation, now: datetime) -> InviteResult:
+    async def call(
+        self, opened: OpenedInvitation, now: datetime, may_write: MayWrite = lambda _: True, /
+    ) -> InviteResult:
         item = opened.invitation
         if item.unknown_call is not None:
+            may_write(False)
             return await self._reconcile(opened, item.unknown_call)
         if has_stale_link(item, now):  # checked again: it has waited for its slot or for a permit
             return self.not_made(opened)
@@ -77,6 +81,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
             # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
             return InviteResult(opened, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
+        may_write(False)  # senders open their connections themselves, after this
         receipt = await self.sender.send(message)
         if isinstance(receipt, Problem):
             return InviteResult(opened, now, self._ending(opened, receipt), problem=receipt, template=template)

@@ -31,6 +31,7 @@ from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.shared_work import SharedWork
 from worker.engine.steps.step_endings import WakeInvite, count, ending_of, log_chunk, nothing_kept
 from worker.foundation.durations import show_duration
+from worker.http.messages import MayWrite
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
@@ -112,19 +113,20 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
 
-    async def call(self, opened: OpenedJob, now: datetime) -> IssueResult:
+    async def call(self, opened: OpenedJob, now: datetime, may_write: MayWrite | None = None, /) -> IssueResult:
         """Make the call once. Repeat it only if a new secret replaces the one that was just refused.
 
         Both calls within one time-out: the lease leaves room for no more.
         """
         job = opened.job
         if job.unknown_call is not None:
-            return await self._reconcile(opened, job.unknown_call)
+            return await self._reconcile(opened, job.unknown_call, may_write)
         if job.asks is not None:
-            return await self._ask_about(opened, job.asks)
+            return await self._ask_about(opened, job.asks, may_write)
         request, began_at, began = job.request, now, self._seconds()
         built = self.provider.build(request)
-        found = self._read(request, began_at, await self.http.call(built, timeout=self.timeout))
+        answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
+        found = self._read(request, began_at, answer)
         if isinstance(found, Session):
             return self._opened(opened, began_at, found)
         if found.kind is Kind.AUTH:
@@ -159,7 +161,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         problem = Problem(Kind.SHORT_LIVED, detail)
         return IssueResult(opened, began_at, hold, problem=problem, session=session, floor=floor)
 
-    async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall) -> IssueResult:
+    async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall, may_write: MayWrite | None) -> IssueResult:
         """Reconcile the call with an unknown outcome, instead of repeating it."""
         request = opened.job.request
         began_at = self.clock()
@@ -170,7 +172,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
             ending = asked_anew(opened.job.attempts, self.policy.rule.retry, began_at)
             return IssueResult(opened, began_at, ending, found=Unmatched((), ""), called=False)
-        listing = await self._listing(request, unknown_call.page)
+        listing = await self._listing(request, unknown_call.page, may_write)
         found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
         ending = ending_of_reconciliation(
             found, unknown_call, opened.job.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
@@ -180,10 +182,10 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         # Of an ended job only what was found is written.
         return IssueResult(opened, began_at, Done() if opened.job.ended else ending, found=found)
 
-    async def _ask_about(self, opened: OpenedJob, reference: str) -> IssueResult:
+    async def _ask_about(self, opened: OpenedJob, reference: str, may_write: MayWrite | None) -> IssueResult:
         """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
         began_at, retry = self.clock(), self.policy.rule.retry
-        listing = await self._listing(opened.job.request, page=1)
+        listing = await self._listing(opened.job.request, 1, may_write)
         if isinstance(listing, Listing):
             news = next((entry for entry in listing.entries if entry.reference == reference), None)
             return IssueResult(opened, began_at, Asked(), news=news)
@@ -194,7 +196,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
             ending = Asked()  # the decision is made without an answer, as where no list is documented
         return IssueResult(opened, began_at, ending, problem=listing)
 
-    async def _listing(self, request: SessionRequest, page: int) -> Listing | Problem:
+    async def _listing(self, request: SessionRequest, page: int, may_write: MayWrite | None) -> Listing | Problem:
         """A page of the provider's list of the customer's sessions."""
         built = self.provider.look_up(request, page=page)
         if built is None:  # the account had another provider when the call was made
@@ -206,7 +208,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
             return self.provider.read_look_up(answer, request, now=self.clock())
 
         began = self._seconds()
-        found = read(await self.http.call(built, timeout=self.timeout))
+        found = read(await self.http.call(built, timeout=self.timeout, may_write=may_write))
         if isinstance(found, Problem) and found.kind is Kind.AUTH:
             build = partial(self.provider.look_up, request, page=page)
             found = await self._with_new_secret(found, built, began, lambda: build() or built, read)

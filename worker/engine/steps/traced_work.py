@@ -9,6 +9,7 @@ from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.wakeups import Step, WakeUp
 from worker.engine.steps.step_endings import outcome_of
 from worker.foundation.clock import Clock
+from worker.http.messages import MayWrite
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
 
@@ -48,13 +49,13 @@ class TracedWork:
                 self._traces.step(item.traceparent, self._claim, began_at, ended_at, "claimed", self._of(item))
         return flushed
 
-    async def call(self, opened: Any, now: datetime) -> Any:
+    async def call(self, opened: Any, now: datetime, may_write: MayWrite, /) -> Any:
         item = self._work.item(opened)
         if item.traceparent is None:
-            return await self._work.call(opened, now)
+            return await self._work.call(opened, now, may_write)
         outcome, failed = "crashed", True
         try:
-            result = await self._work.call(opened, now)
+            result = await self._work.call(opened, now, may_write)
             outcome, failed = outcome_of(result.ending, result.problem), result.problem is not None
             return result
         finally:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from worker.domain.model.channels import channels_of
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Kind, Problem
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.inbound.web.source import Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.runtime.rehearsal.page import Page
@@ -59,7 +59,10 @@ class Wire:
         request: HttpRequest,
         *,
         timeout: timedelta,  # noqa: ASYNC109 -- as Http's
+        may_write: MayWrite | None = None,
     ) -> HttpAnswer | Broken:
+        if may_write is not None:
+            may_write(False)
         host = urlsplit(request.url).netloc
         account = self._accounts.get(host)
         made = account or (self._channels.get(host) if request.method == "POST" else None)  # a GET sends nothing
