@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from trials.simulation.process import WorkerProcess
 
 TRAVELS = (0.005, 0.08)  # seconds, one way
+# In how many calls to a provider no connection is kept, and how many seconds opening one takes: DNS, TLS.
+UNCONNECTED, CONNECTING = 0.1, (0.02, 1.5)
 LINK = re.compile(r"token=([0-9a-f]{40})", re.IGNORECASE)
 OWN_LINK = re.compile(r"/s/([A-Za-z0-9_-]{24})")
 KINDS = {TWILIO: Kind.TEXT, TWILIO_LIST: Kind.LOOK_UP, IDENFY_KYC_LIST: Kind.LOOK_UP, "twilio-account": Kind.OTHER}
@@ -167,6 +169,13 @@ class Wire:
         process.answer(future, answer)
         self._simulation.strike("call.answered", process, call)
 
+    async def connected(self) -> bool:
+        """Wait until there is a connection. Returns whether one had to be opened."""
+        opens = self._world.chance.random() < UNCONNECTED
+        if opens:
+            await asyncio.sleep(self._world.chance.uniform(*CONNECTING))
+        return opens
+
     def _travel(self) -> float:
         return self._world.chance.uniform(*TRAVELS)
 
@@ -195,7 +204,9 @@ class SimulatedHttp:
         may_write: MayWrite | None = None,
     ) -> HttpAnswer | Broken:
         if may_write is not None:
-            may_write(False)
+            waited = await self._wire.connected()
+            if not may_write(waited):
+                return Broken(sent=False, detail="too late to be written")
         return await self._wire.ask(self._process, request, timeout.total_seconds())
 
     async def close(self) -> None:
