@@ -1,5 +1,6 @@
 """One trace from an event, or from a row of a list, to its message and its webhook."""
 
+import asyncio
 import io
 import json
 import random
@@ -11,12 +12,14 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.simulated.events import cancelled, requested
 from tests.simulated.world import FAILED, World
 from tests.store.webhook_feed import APPROVED
+from worker.domain.limits.rate_limits import LAPSE
 from worker.engine.maintenance.sweep import process_webhooks
+from worker.http.messages import Broken
 from worker.inbound.judging import options_of
 from worker.inbound.list_import import import_list
 from worker.publishers.traces import OtelTraces
@@ -105,6 +108,25 @@ async def test_one_trace_leads_from_an_event_over_two_processes_to_its_mail_and_
     assert facts(collector.one("apply webhook")) == {"source": "account/kyc", "outcome": "applied"}
     assert collector.one("call provider").kind is SpanKind.CLIENT
     assert root.kind is SpanKind.CONSUMER
+
+
+async def test_a_call_that_was_not_written_when_its_connection_was_there_is_no_failure_in_its_trace(make, collector):
+    world = make(traces=collector.traces(), limits=["20/second"])
+    call, cold = world.http.call, [LAPSE.total_seconds() + 0.1]
+
+    async def connecting(request, *, timeout, may_write):  # noqa: ASYNC109  # as Http's
+        if cold:
+            await asyncio.sleep(cold.pop())
+            assert not may_write(True)
+            return Broken(sent=False, detail="too late")
+        return await call(request, timeout=timeout, may_write=may_write)
+
+    world.http.call = connecting
+    world.receiver().receive([requested("C-1", of={"traceparent": GIVEN})])
+    await world.issue()
+    calls = [span for span in collector.spans if span.name == "call provider"]
+    assert [facts(span)["outcome"] for span in calls] == ["not_made", "done"]
+    assert {span.status.status_code for span in calls} == {StatusCode.UNSET}
 
 
 async def test_no_attribute_of_any_span_has_a_persons_data_a_token_or_a_link(make, collector):

@@ -14,6 +14,7 @@ from worker.store.messages.handovers import OpenedInvitation
 
 # Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
 FLUSH_MARGIN = timedelta(seconds=5)
+NOT_MADE = "not_made"  # the outcome of a call that was not made
 # (channel, whether it is for an event); must return at once
 WakeInvite = Callable[[str, bool], None]
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
     """The outcome of a call in one word, for metrics and traces."""
-    return problem.kind.value if problem else "not_made" if ending is None else type(ending).__name__.lower()
+    return problem.kind.value if problem else NOT_MADE if ending is None else type(ending).__name__.lower()
 
 
 def count(meters: Meters, metric: Metric, name: str, results: Sequence[Result]) -> None:

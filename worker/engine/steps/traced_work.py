@@ -7,7 +7,7 @@ from typing import Any
 from worker.domain.events.traces import Facts, Traces
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.wakeups import Step, WakeUp
-from worker.engine.steps.step_endings import outcome_of
+from worker.engine.steps.step_endings import NOT_MADE, outcome_of
 from worker.foundation.clock import Clock
 from worker.http.messages import MayWrite
 from worker.store.limits.claims import Room
@@ -53,10 +53,18 @@ class TracedWork:
         item = self._work.item(opened)
         if item.traceparent is None:
             return await self._work.call(opened, now, may_write)
-        outcome, failed = "crashed", True
+        outcome, failed, written = "crashed", True, True
+
+        def noted(waited: bool) -> bool:
+            nonlocal written
+            written = may_write(waited)
+            return written
+
         try:
-            result = await self._work.call(opened, now, may_write)
+            result = await self._work.call(opened, now, noted)
             outcome, failed = outcome_of(result.ending, result.problem), result.problem is not None
+            if not written:  # the result does not count
+                outcome, failed = NOT_MADE, False
             return result
         finally:
             facts = self._of(item) | ({"look_up": "yes"} if _looks_up(item) else {})
