@@ -5,10 +5,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.simulated.world import customer
 from worker.domain.model.reasons import Reason
 from worker.engine.container import Parts
+from worker.foundation.timestamps import written
 from worker.senders.fake import FakeSender
 from worker.store.tables import Job
+
+
+def apart(parts: Parts, batch: int) -> list[str]:
+    return parts.reporting.status(parts.batches.find(str(batch)))["forecast"].get("apart", [])
 
 
 class Relay(FakeSender):
@@ -66,12 +72,43 @@ async def test_a_forecast_is_within_a_quarter_of_the_time_that_it_takes(make, ca
         assert abs(first[0] - ended_at) <= (ended_at - began_at) / 4
 
 
-@pytest.mark.parametrize("reason", [Reason.ORPHAN, Reason.SESSION_ENDS_FIRST, Reason.STALE_LINK])
-async def test_a_batch_is_not_done_before_the_sessions_that_its_rows_wait_for_have_ended(make, reason):
-    world = make(limits=["20/second"])
+WAITS = {
+    Reason.ORPHAN: "1 row waits for the end of a session",
+    Reason.SESSION_ENDS_FIRST: "1 row waits for the end of a session",
+    Reason.STALE_LINK: "1 row waits for the end of a session",
+    Reason.UNKNOWN: "1 row waits for the look-up of a call whose answer was lost",
+}
+
+
+@pytest.mark.parametrize("reason", WAITS)
+async def test_the_rest_of_a_batch_has_its_own_time_and_rows_that_wait_for_an_end_are_named_apart(make_on_both, reason):
+    world = make_on_both(limits=["20/second"])
+    batch = world.add_many(3)
+    world.set(Job, Job.customer_id == "C001", reason=reason, due_at=world.clock() + timedelta(days=6))
+    ends = world.job("C001").due_at
+    at, why = finishes_at(world.parts, batch)
+    assert at - world.clock() < timedelta(minutes=1)
+    assert why == "kyc: its limit of 20/second"
+    assert apart(world.parts, batch) == [f"{WAITS[reason]}, until {written(ends)}"]
+
+
+async def test_a_batch_is_not_done_before_the_ends_that_all_its_rows_wait_for(make_on_both):
+    world = make_on_both(limits=["20/second"])
     batch = world.add_many(3)
     ends = world.clock() + timedelta(days=6)
-    world.set(Job, Job.customer_id == "C001", reason=reason, due_at=ends)
+    world.set(Job, Job.batch_id == batch, reason=Reason.SESSION_ENDS_FIRST, due_at=ends)
     at, why = finishes_at(world.parts, batch)
     assert abs(at - ends) < timedelta(seconds=1)
-    assert why.startswith("rows that wait for a session's end, the last until ")
+    assert why.startswith("3 rows wait for the ends of sessions, the last until ")
+    assert apart(world.parts, batch) == []
+
+
+async def test_rows_that_another_list_serves_are_named_apart(make_on_both):
+    world = make_on_both(limits=["20/second"])
+    world.add(customer("Ona"))
+    world.set(Job, Job.customer_id == "Ona", reason=Reason.ORPHAN, due_at=world.clock() + timedelta(days=6))
+    batch = world.add(customer("Ona"), customer("Jonas"))
+    at, _ = finishes_at(world.parts, batch)
+    assert at - world.clock() < timedelta(minutes=1)
+    (words,) = apart(world.parts, batch)
+    assert words.startswith("1 row waits for the row of another list, until ")

@@ -11,6 +11,7 @@ from tests.simulated.world import customer
 from worker.domain.links.door import Wait
 from worker.domain.model.states import JobState
 from worker.engine.reporting.report_lines import line_values
+from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp
 from worker.store.tables import SessionRow
 
@@ -80,7 +81,7 @@ async def test_a_status_and_a_report_name_the_next_look_up_of_orphans_and_their_
     status = world.parts.reporting.status(batch)
     assert status["accounts"]["kyc"]["in_doubt"] == 2
     assert "orphans" not in status["accounts"]["kyc"]
-    assert status["forecast"]["limited_by"].startswith("rows whose call's answer was lost, which wait for the look-up")
+    assert status["forecast"]["limited_by"].startswith("2 rows wait for the look-ups of calls whose answers were lost")
 
     await wait_and_work(world)
     status = world.parts.reporting.status(batch)
@@ -89,12 +90,24 @@ async def test_a_status_and_a_report_name_the_next_look_up_of_orphans_and_their_
     assert (status["accounts"]["kyc"]["in_doubt"], orphans["rows"]) == (0, 2)
     assert timedelta(days=7) <= end - called_at <= timedelta(days=7, minutes=1)
     assert status["forecast"]["limited_by"] == (
-        "2 sessions whose token was lost: the last has ended by then at the latest"
+        f"2 sessions whose token was lost: the last has ended by {orphans['ends_by']} at the latest"
     )
     assert orphans["ends_by"] == status["forecast"]["finishes_at"]
     assert datetime.fromisoformat(orphans["look_at"]) - world.clock() <= HOURS
     lines = [line_values(line, world.parts.reporting.columns(batch)) for line in world.parts.facts.lines(batch.id)]
     assert all(line["action"].startswith("nothing: the worker looks at the session now and then") for line in lines)
+
+
+async def test_a_lost_session_does_not_put_off_the_time_of_the_rest(played):
+    world = played([DROPPED, *[HttpAnswer(500, {})] * 9], [listed("ACTIVE")])
+    batch = world.add(customer("Ona"), customer("Jonas"))
+    await world.work()
+    await wait_and_work(world)
+    assert (world.job("Ona").reason, world.job("Jonas").state) == ("orphan", JobState.WAITING)
+    status = world.parts.reporting.status(world.parts.batches.find(str(batch)))
+    ends_by = status["accounts"]["kyc"]["orphans"]["ends_by"]
+    assert datetime.fromisoformat(status["forecast"]["finishes_at"]) - world.clock() < HOURS
+    assert status["forecast"]["apart"] == [f"1 session whose token was lost: it has ended by {ends_by} at the latest"]
 
 
 async def test_an_orphan_that_its_list_never_calls_over_is_over_after_the_longest_life(played):

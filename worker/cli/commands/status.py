@@ -208,6 +208,8 @@ def _lines(facts: dict[str, Any]) -> Text:
     if ends["finishes_at"]:
         roughly = "roughly " if ends["assumed"] else ""
         line("done by", f"{roughly}{ends['finishes_at']} ({ends['limited_by']})")
+        for words in ends.get("apart", ()):
+            line("apart", words)
     elif ends["limited_by"]:
         line("waits for", ends["limited_by"], "red")
     return text

@@ -38,13 +38,15 @@ class Forecast:
     """`finishes_at` None: nothing is left, a person must act, or an outage lasts.
 
     `limited_by` is the limiting account, in words. `assumed`: the pace is neither configured nor measured, so the time
-    is rough. `stuck`: a person must act.
+    is rough. `stuck`: a person must act. `apart`: the rows that `finishes_at` leaves out, since they wait for longer
+    than the rest, for something else; in words.
     """
 
     finishes_at: datetime | None
     limited_by: str | None
     assumed: bool = False
     stuck: bool = False
+    apart: tuple[str, ...] = ()
 
 
 def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:

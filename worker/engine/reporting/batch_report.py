@@ -15,12 +15,13 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.operation import no_account
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
-from worker.domain.model.reconciliation import OrphanRule, lost_sessions
+from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, batch_state
 from worker.domain.model.waits import Blocked
 from worker.domain.service_desk.next_steps import Circumstances
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.report_lines import Columns
+from worker.engine.reporting.rows_apart import part_of, part_of_lost, with_rows_apart
 from worker.engine.reporting.text_hours import by_country, with_country_cap
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
@@ -37,11 +38,6 @@ from worker.store.operators.report_rows import Facts
 
 # Why rows wait until a time, in the words of a forecast.
 _UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours", Reason.ADDRESS_SPENT: "messages_per_address"}
-# And why they wait for a look-up, or for what other lists wait for, where that is not a session's end.
-_UNTIL_AN_END: Mapping[str, str] = {
-    Reason.UNKNOWN: "rows whose call's answer was lost, which wait for the look-up or the end of what it opened",
-    Reason.JOINED_JOB: "rows that other lists serve",
-}
 
 
 def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
@@ -139,6 +135,7 @@ class Reporting:
                 "finishes_at": written_if_any(ends.finishes_at),
                 "limited_by": ends.limited_by,
                 "assumed": ends.assumed,
+                **({"apart": list(ends.apart)} if ends.apart else {}),
             },
             **({"plan": self._plan(planned)} if planned is not None else {}),
             **({"waits": self._waits(counts)} if counts.waits else {}),
@@ -202,7 +199,8 @@ class Reporting:
             rows = sum(counts.waiting.values()) + sum(counts.unsent.values())
             paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), rows)
             if paced > ends.finishes_at:
-                return Forecast(paced, f"its pace of {plan.per_hour:,} first invitations an hour")
+                why = f"its pace of {plan.per_hour:,} first invitations an hour"
+                return Forecast(paced, why, apart=ends.apart)
         elif begins_at > now:
             return replace(
                 ends, finishes_at=begins_at + (ends.finishes_at - now), limited_by=f"its start; {ends.limited_by}"
@@ -220,27 +218,19 @@ class Reporting:
         messages = Counter(counts.unsent) + Counter(counts.to_come)
         ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
         ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
-        if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
-            what = _UNTIL_AN_END.get(counts.last_end_for, "rows that wait for a session's end")
-            ends = Forecast(counts.last_end, f"{what}, the last until {written(counts.last_end)}")
-        ends = self._with_orphans(outcomes, ends)
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
-            return Forecast(counts.last_due, "messages that are not due before then")
-        return ends
+            ends = Forecast(counts.last_due, "messages that are not due before then")
+        return self._with_rows_apart(batch, counts, outcomes, ends)
 
-    def _with_orphans(self, outcomes: UnknownOutcomes, ends: Forecast) -> Forecast:
-        """The forecast with the rows that wait for the end of a session whose token was lost. They are due at its next
-        look-up, which may find that it goes on."""
-        for account, orphans in outcomes.orphans.items():
-            ends_by, lost = self._ends_by(account, orphans), lost_sessions(orphans.number)
-            if ends.finishes_at is None:
-                return ends
-            if ends_by is None:
-                return Forecast(None, f"{lost}: the next is looked at {written(orphans.first)}")
-            if ends_by > ends.finishes_at:
-                ends = Forecast(ends_by, f"{lost}: the last has ended by then at the latest")
-        return ends
+    def _with_rows_apart(
+        self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast
+    ) -> Forecast:
+        parts = [part_of_lost(lost, self._ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
+        if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
+            parts += [part_of(one) for one in self.facts.apart(batch.id, after=ends.finishes_at)]
+        left = sum(counts.waiting.values()) + sum(counts.unsent.values())
+        return with_rows_apart(ends, parts, left=left)
 
     def _with_later_rows(self, counts: BatchCounts, ends: Forecast) -> Forecast:
         """The forecast with the rows that wait until a time: their work begins then."""

@@ -98,31 +98,26 @@ _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
     Job.state.in_([bulk.fixed(state) for state in (JobState.WAITING, JobState.WORKING, JobState.ISSUED)]),
     Job.channel != Channel.NONE,
 )
-# The last of the rows that wait for the end of a session. In the words of its index (`ix_job_waits_for_end`).
-_LAST_END = (
-    sa.select(Job.due_at, Job.reason)
-    .where(
-        Job.batch_id == _BATCH,
-        Job.due_at.is_not(None),
-        Job.joins.is_(None),
-        Job.state == bulk.fixed(JobState.WAITING),
-        Job.reason.in_(
-            [
-                bulk.fixed(reason)
-                for reason in (
-                    Reason.CONFLICT,
-                    Reason.ORPHAN,
-                    Reason.SESSION_ENDS_FIRST,
-                    Reason.SESSION_EXPIRED,
-                    Reason.STALE_LINK,
-                    Reason.UNKNOWN,
-                )
-            ]
-        ),
-    )
-    .order_by(Job.due_at.desc())
-    .limit(1)
+# The rows that wait for the end of a session. In the words of their index (`ix_job_waits_for_end`).
+WAITS_FOR_END = (
+    Job.due_at.is_not(None),
+    Job.joins.is_(None),
+    Job.state == bulk.fixed(JobState.WAITING),
+    Job.reason.in_(
+        [
+            bulk.fixed(reason)
+            for reason in (
+                Reason.CONFLICT,
+                Reason.ORPHAN,
+                Reason.SESSION_ENDS_FIRST,
+                Reason.SESSION_EXPIRED,
+                Reason.STALE_LINK,
+                Reason.UNKNOWN,
+            )
+        ]
+    ),
 )
+_LAST_END = sa.select(Job.due_at).where(Job.batch_id == _BATCH, *WAITS_FOR_END).order_by(Job.due_at.desc()).limit(1)
 # Ended because no address may be written to: before a session was requested, or before its message was sent.
 _UNWRITTEN = (
     sa.select(Job.channel, sa.func.count().label("jobs"))
@@ -187,11 +182,9 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         if row.state in (JobState.WAITING, JobState.WORKING):
             counts.last_due = later(counts.last_due, row.last_due)
             if not row.reason:
-                counts.last_end, counts.last_end_for = later(counts.last_end, row.last), Reason.JOINED_JOB
+                counts.last_end = later(counts.last_end, row.last)
     if counts.waiting:
-        end = connection.execute(_LAST_END, given).first()
-        if end is not None and (counts.last_end is None or end.due_at > counts.last_end):
-            counts.last_end, counts.last_end_for = end.due_at, end.reason
+        counts.last_end = later(counts.last_end, connection.execute(_LAST_END, given).scalar())
     if counts.waiting or counts.unsent:
         last = connection.execute(_LAST_INVITED, given).scalar()
         of_messages = (waits.last for reason, waits in counts.waits.items() if reason in _MESSAGES_WAIT)

@@ -66,7 +66,6 @@ class BatchCounts:
     to_come: dict[str, int] = field(default_factory=dict)  # invitations of jobs that still need a call, by channel
     last_due: datetime | None = None  # when the last message is due
     last_end: datetime | None = None  # when the last job is due that waits for the end of a session, or for a look-up
-    last_end_for: str = ""  # its reason
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason
     lapsed_unsent: int = 0  # lapsed jobs of which no message ever left
 

@@ -25,6 +25,7 @@ from worker.store.base.job_ids import of_batch
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.joined import ACCOUNT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
+from worker.store.operators.apart import Apart, due_after
 from worker.store.operators.counting import count
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.outlook import Outlook, outlook
@@ -83,6 +84,11 @@ class Facts:
         """The calls and messages of the batch that wait to be reconciled."""
         with self._database.read() as connection:
             return waiting_to_reconcile(connection, batch_id)
+
+    def apart(self, batch_id: int, *, after: datetime) -> list[Apart]:
+        """The rows that wait for a session's end, a look-up or another list's row, and are due after this time."""
+        with self._database.read() as connection:
+            return due_after(connection, batch_id, after)
 
     def ended_calls(self, batch_id: int) -> dict[str, tuple[int, datetime]]:
         """The calls to be looked up of the batch's jobs that have ended: how many, and when the first, by account."""
