@@ -9,6 +9,7 @@ import pytest
 
 from tests.desk.desk import Desk, Ended, Played, customers
 
+LATER = "2099-01-01 00:00:00.000000"
 COMMANDS = [("retry",), ("resolve", "--repeat"), ("resolve", "--abandon"), ("pause",), ("resume",), ("cancel", "--yes")]
 
 
@@ -192,6 +193,38 @@ def test_the_question_states_the_cost(desk: Desk, listed: str, says):
     says("y\n")
     assert desk.onboard("cancel", "latest").code == 0
     assert rows(desk) == {"cancelled": 3}
+
+
+def test_a_cancel_asks_with_the_rows_the_messages_and_the_reminders_that_it_ends(
+    desk: Desk, played: Played, listed: str, says
+):
+    says("n\n")
+    asked = desk.onboard("cancel", "latest")
+    assert asked.err.startswith("cancel 3 rows (3 waiting) and 3 first messages of batch 1 (customers.csv)?")
+    assert desk.onboard("run", listed).code == 0
+    put(desk, "invited")
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("UPDATE invitation SET kind = 'reminder-1', state = 'waiting', due_at = ?", (LATER,))
+    says("n\n")
+    asked = desk.onboard("cancel", "latest")
+    assert asked.err.startswith("cancel 3 rows (3 invited) and 3 reminders of batch 1 (customers.csv)?")
+
+
+def test_what_left_before_a_cancel_stays_out(desk: Desk, played: Played):
+    silent = [customer | {"channel": "none"} for customer in customers(4)[3:]]
+    assert desk.onboard("run", desk.list_of([*customers(3, au=1), *silent])).code == 0
+    desk.onboard("import", desk.list_of(customers(6)[4:], "other.csv"))
+    for batch in ("1", "2"):
+        assert desk.onboard("cancel", batch, "--yes").code == 0
+    facts = desk.onboard("status", "1", "--json").facts
+    assert (facts["rows"]["cancelled"], facts["cancelled_out"]) == (4, 4)
+    other = desk.onboard("status", "2", "--json").facts
+    assert (other["rows"]["cancelled"], "cancelled_out" in other) == (2, False)
+    lines = desk.onboard("status").out.splitlines()
+    shown = [line.split()[2:5] for line in lines if "cancelled" in line]
+    assert shown == [["cancelled", "2", "0"], ["cancelled", "4", "4"]]
+    said = desk.onboard("cancel", "1")
+    assert (said.code, said.out) == (0, "batch 1 was cancelled already: no row is left to cancel\n")
 
 
 def test_with_nothing_held_nothing_is_asked(desk: Desk, listed: str, says):

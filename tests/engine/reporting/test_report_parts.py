@@ -69,6 +69,11 @@ def test_a_customer_who_lapsed_without_a_message_is_not_counted_as_invited():
     assert found.sentence.startswith("2 of 4 customers are invited; 3 rows need a person")
 
 
+def test_a_customer_who_was_invited_before_the_cancel_is_counted_as_invited():
+    found = headline(facts(cancelled=4) | {"cancelled_out": 3})
+    assert found.sentence.startswith("3 of 4 customers are invited")
+
+
 def test_nothing_over_time_is_no_chart():
     assert timeline({}) is None
     assert timeline({"invited": [(NOON, 900)]}) is None

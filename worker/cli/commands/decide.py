@@ -16,6 +16,7 @@ from worker.domain.model.needs import STORED, WAKING
 from worker.domain.model.rows import Rows, read_rows
 from worker.domain.model.states import JobState
 from worker.engine.container import Parts
+from worker.engine.reporting.cancel_cost import what_ends
 from worker.engine.reporting.repeat_cost import worst_cost
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import are, counted
@@ -212,14 +213,21 @@ def _go_on(parts: Parts, *, as_json: bool) -> None:
 def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None:
     """Cancel every row of BATCH (a number, or `latest`) that has not ended. This cannot be undone.
 
+    It says how many rows, first messages and reminders that ends, and asks first. Invited customers have not ended.
     Messages that have not been sent are not sent. Open sessions stay open at the provider until they expire. Calls in
     flight are finished first.
     """
     with invocation.parts(STORED) as parts:
         found = find_kept(parts, batch)
-        if not yes:
-            confirm(f"end all rows of batch {found.id} ({found.name}) that have not ended?")
+        ends = what_ends(parts.facts.counts(found.id), parts.decisions.count_reminders(found.id))
+        again = found.cancelled_at is not None and not ends
+        if not (yes or again):
+            of = f"batch {found.id} ({found.name})"
+            confirm(f"cancel {ends} of {of}?" if ends else f"{of} has no row left to cancel; mark it as cancelled?")
         decided = parts.decisions.cancel(found.id, now=parts.clock())
+    if again and not as_json:
+        click.echo(f"batch {found.id} was cancelled already: no row is left to cancel")
+        return
     _print(found, "cancel", decided.rows, "cancelled", as_json)
 
 

@@ -141,6 +141,7 @@ class Reporting:
             **({"waits": self._waits(counts)} if counts.waits else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
+            **({"cancelled_out": counts.cancelled_out} if counts.cancelled_out else {}),
             **({"purged_at": written(batch.purged_at)} if batch.purged_at is not None else {}),
         }
 

@@ -28,6 +28,7 @@ def headline(facts: Mapping[str, Any]) -> Headline:
     if not customers:
         return Headline("The list has no rows.", (), True)
     reached = sum(rows.get(state, 0) for state in _REACHED) - facts.get("lapsed_unsent", 0)
+    reached += facts.get("cancelled_out", 0)
     needs = needing(rows)
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
     good = not needs and not stopped

@@ -151,6 +151,15 @@ _LAPSED_UNSENT = sa.select(
     )
     .scalar_subquery()
 )
+# Out before its cancel: one of its messages left, or it wanted none and had its session.
+_CANCELLED_OUT = sa.select(sa.func.count()).where(
+    of_batch(_BATCH),
+    Job.state == bulk.fixed(JobState.CANCELLED),
+    sa.or_(
+        sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.sent_at.is_not(None)),
+        sa.and_(Job.channel == Channel.NONE, Job.session_id.is_not(None)),
+    ),
+)
 _REFUSED = sa.select(sa.func.count(), sa.func.count(SkippedLine.duplicate_of), sa.func.count(SkippedLine.known)).where(
     SkippedLine.batch_id == _BATCH
 )
@@ -192,6 +201,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             counts.last_due = later(counts.last_due, one)
     if counts.jobs.get(JobState.LAPSED):
         counts.lapsed_unsent = connection.execute(_LAPSED_UNSENT, given).scalar_one()
+    if counts.jobs.get(JobState.CANCELLED):
+        counts.cancelled_out = connection.execute(_CANCELLED_OUT, given).scalar_one()
     if counts.jobs.get(JobState.FAILED):
         _add_unwritten(counts, connection, batch_id)
     refused, counts.duplicate, counts.known = connection.execute(_REFUSED, given).one()

@@ -68,6 +68,7 @@ class BatchCounts:
     last_end: datetime | None = None  # when the last job is due that waits for the end of a session, or for a look-up
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason
     lapsed_unsent: int = 0  # lapsed jobs of which no message ever left
+    cancelled_out: int = 0  # cancelled jobs that were out before
 
     @property
     def bought(self) -> int:
@@ -77,7 +78,8 @@ class BatchCounts:
     @property
     def out(self) -> int:
         """The rows whose first invitation left, or that need no message and have their session."""
-        return sum(self.jobs.get(state, 0) for state in REACHED_JOBS) - self.lapsed_unsent + self.issued_only
+        reached = sum(self.jobs.get(state, 0) for state in REACHED_JOBS)
+        return reached - self.lapsed_unsent + self.issued_only + self.cancelled_out
 
     @property
     def left(self) -> int:
@@ -97,6 +99,7 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
         "issued_only": counts.issued_only,
         "sessions": counts.sessions,
         "lapsed_unsent": counts.lapsed_unsent,
+        "cancelled_out": counts.cancelled_out,
         "rejected": counts.rejected,
         "duplicate": counts.duplicate,
         "known": counts.known,
@@ -112,6 +115,7 @@ def from_totals(totals: dict[str, Any]) -> BatchCounts:
         issued_only=totals["issued_only"],
         sessions=totals["sessions"],
         lapsed_unsent=totals["lapsed_unsent"],
+        cancelled_out=totals.get("cancelled_out", 0),
         rejected=totals["rejected"],
         duplicate=totals["duplicate"],
         known=totals.get("known", 0),

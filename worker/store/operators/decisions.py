@@ -20,13 +20,14 @@ from worker.domain.model.pauses import PauseCause, paused_by
 from worker.domain.model.rows import Rows
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
 from worker.store.audit.entries import note
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.leadership import take_leads
-from worker.store.onboarding.sessions import HELD_FIRST
+from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.operators.pilots import Pilots
 from worker.store.operators.settlement import LEAD, Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job
@@ -175,6 +176,16 @@ class Decisions:
         self._shift_priority(batch_id, _PAUSED, -PAUSED)
         self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows)
+
+    def count_reminders(self, batch_id: int) -> int:
+        """The reminders of the batch that wait for their time."""
+        query = sa.select(sa.func.count()).where(
+            InvitationRow.batch_id == batch_id,
+            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+            InvitationRow.kind != FIRST,
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
 
     def count_failed(self, which: Which) -> int:
         return self._count(which, JobState.FAILED)

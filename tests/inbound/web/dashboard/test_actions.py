@@ -67,7 +67,10 @@ async def test_a_resume_wakes_the_workers(site, ona, batch):
 
 
 async def test_a_cancel_ends_the_rows(site, ona, batch):
+    asked = await ona.get(f"/dashboard/do/cancel?batch={batch}")
     done = await ona.do(f"/dashboard/do/cancel?batch={batch}", reason="asked by the client")
+
+    assert "It cancels 2 rows (2 waiting) and 2 first messages." in asked.words
 
     assert f"Batch {batch} is cancelled: 2 rows ended." in done.words
     assert rows(site, Job.state) == [("cancelled",), ("cancelled",)]

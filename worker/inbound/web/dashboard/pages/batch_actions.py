@@ -2,6 +2,7 @@
 
 from worker.domain.model.people import Person, Role
 from worker.domain.model.rows import LONGEST, read_rows
+from worker.engine.reporting.cancel_cost import what_ends
 from worker.engine.reporting.repeat_cost import worst_cost
 from worker.engine.steps.policies import buys_on_click
 from worker.foundation.plural import are, counted
@@ -105,11 +106,13 @@ def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
     batch = _kept(batch_of(sources, asked))
     if batch.cancelled_at is not None:
         raise Refused(f"Batch {batch.id} was cancelled already.")
+    stores = sources.stores
+    ends = what_ends(stores.facts.counts(batch.id), stores.decisions.count_reminders(batch.id))
     return Plan(
         title=f"Cancel {_name(batch)}, for good?",
         button=f"Cancel batch {batch.id}",
         does=(
-            "Every row that has not ended ends. This cannot be undone.",
+            f"It cancels {ends or 'no row, since all have ended'}. This cannot be undone.",
             "Messages that were not sent are not sent. " + ON_ITS_WAY,
             "Open sessions stay open at the provider until they expire; what was paid stays paid.",
         ),
