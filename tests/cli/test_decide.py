@@ -57,6 +57,34 @@ def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Playe
     decided(desk.onboard("pause", "latest", "--json"), "pause", 0)  # all are out: it holds none of them back
 
 
+def test_a_pause_a_status_and_a_resume_count_the_same_rows(desk: Desk, played: Played, listed: str):
+    """Held rows wait for a person, and are not among them."""
+    put(desk, "held", "unknown")
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("UPDATE job SET state = 'waiting' WHERE row > 2")
+    wait = "2 rows wait for their session or first message"
+    paused = desk.onboard("pause", "1", "--reason", "the wrong list")
+    assert paused.out == f"batch 1 is paused until `onboard resume 1`: {wait}\n"
+    assert f"needs a person: batch 1 (customers.csv): {wait}: paused by " in desk.onboard("status").out
+    again = desk.onboard("pause", "1")
+    assert again.out.startswith("batch 1 was paused already (paused by ")
+    assert again.out.endswith(f": the wrong list), and stays so until `onboard resume 1`: {wait}\n")
+    assert desk.onboard("pause", "1", "--json").facts == {"batch": 1, "action": "pause", "rows": 2, "already": True}
+    other = desk.onboard("run", desk.list_of(customers(5)[3:], "other.csv"))
+    assert "batch 1 (customers.csv): 2 rows not sent, paused by " in other.err
+    assert desk.onboard("resume", "1").out.startswith(f"batch 1 goes on: {wait}\n")
+    assert desk.onboard("resume", "1").out.startswith(f"batch 1 was not paused: {wait}\n")
+    assert desk.onboard("resume", "1", "--json").facts == {"batch": 1, "action": "resume", "rows": 2, "already": True}
+
+
+def test_a_pause_does_not_count_rows_that_another_list_serves(desk: Desk, listed: str):
+    desk.onboard("import", desk.list_of(customers(4), "other.csv"))
+    assert desk.onboard("status", "2", "--json").facts["rows"]["waiting"] == 4
+    decided_about_2 = {"batch": 2, "action": "pause", "rows": 1}
+    assert desk.onboard("pause", "2", "--json").facts == decided_about_2
+    assert "batch 2 (other.csv): 1 row waits for its session or first message: " in desk.onboard("status").out
+
+
 def test_pausing_a_batch_leaves_another_to_be_run(desk: Desk, played: Played, listed: str):
     desk.onboard("pause", "latest")
     other = desk.onboard("run", desk.list_of(customers(5)[3:], "other.csv"), "--json")

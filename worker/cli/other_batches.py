@@ -37,7 +37,9 @@ def in_words(one: Unsent) -> str:
         command = f"onboard resume {batch.id}"
     else:
         command = "onboard up" if one.from_events or batch.name == STDIN else run_list(batch)
-    return f"batch {batch.id} ({batch.name}): {counted(one.rows, 'row')} not sent{why}; `{command}`"
+    # A row with a message on each of two channels is out with the first of them.
+    left = f"{counted(one.rows, 'row')} not sent" if one.rows else "further messages of invited rows not sent"
+    return f"batch {batch.id} ({batch.name}): {left}{why}; `{command}`"
 
 
 def run_list(batch: BatchFacts) -> str:

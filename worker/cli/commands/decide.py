@@ -18,6 +18,7 @@ from worker.domain.model.states import JobState
 from worker.engine.container import Parts
 from worker.engine.reporting.cancel_cost import what_ends
 from worker.engine.reporting.repeat_cost import worst_cost
+from worker.engine.reporting.rows_left import rows_left
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import are, counted
 from worker.store.limits.standstill import Stopped
@@ -29,7 +30,7 @@ YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 NOTHING_CHANGED = "nothing was changed"
 SETTLED = "They have been settled meanwhile"
-GOES_ON = ("retry", "repeat", "resume")  # decisions after which there is work to do
+GOES_ON = ("retry", "repeat")  # decisions after which there is work to do
 # The state of the rows that a decision is about.
 _OF_STATE = {"retry": JobState.FAILED, Verdict.REPEAT: JobState.HELD, Verdict.ABANDON: JobState.HELD}
 
@@ -158,12 +159,18 @@ def resolve(
 def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> None:
     """Pause BATCH (a number, or `latest`) until `onboard resume`. Calls in flight are finished.
 
-    `onboard status` and the dashboard show who paused it, when, and the reason.
+    It counts the rows that wait for their session or first message, as `onboard status` does. `onboard status` and the
+    dashboard show who paused it, when, and the reason.
     """
     with invocation.parts(STORED) as parts:
         found = _find_going(parts, batch)
-        decided = parts.decisions.pause(found.id, by=os_user().name, why=reason, now=parts.clock())
-    _print(found, "pause", decided.rows, "paused until `onboard resume`", as_json)
+        parts.decisions.pause(found.id, by=os_user().name, why=reason, now=parts.clock())
+        left = parts.facts.left(found.id)
+    if as_json:
+        _print_facts(found, "pause", left, already=found.is_paused)
+        return
+    was = f" was paused already ({found.pause_reason}), and stays so" if found.is_paused else " is paused"
+    click.echo(f"batch {found.id}{was} until `onboard resume {found.id}`: {rows_left(left)}")
 
 
 @click.command()
@@ -188,10 +195,15 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
             _go_on(parts, as_json=as_json)
             return
         found = _find_going(parts, batch)
+        already = not found.is_paused and found.changing_since is None
         decided = parts.decisions.resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
-        stopped = parts.standstills.find()
-    _print(found, "resume", decided.rows, "resumed", as_json, stopped=stopped)
+        left, stopped = parts.facts.left(found.id), parts.standstills.find()
+    if as_json:
+        _print_facts(found, "resume", left, already=already)
+        return
+    click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {rows_left(left)}")
+    _print_way_on(found, left, stopped)
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:
@@ -306,7 +318,17 @@ def _print(
     for leads, number in (elsewhere or {}).items():
         held = f"{counted(number, 'row')} {are(number)} held by batch {leads}"
         click.echo(f"{held}: `onboard resolve {leads} --{action}`")
-    if rows and action in GOES_ON and stopped is not None:
+    if action in GOES_ON and (stopped is not None or not dry_run):
+        _print_way_on(batch, rows, stopped)
+
+
+def _print_way_on(batch: BatchFacts, rows: int, stopped: Stopped | None) -> None:
+    if rows and stopped is not None:
         click.echo(f"{stopped.in_words}; `onboard resume --all` goes on")
-    elif rows and action in GOES_ON and dry_run is False:
+    elif rows:
         click.echo(f"running workers go on with {'it' if rows == 1 else 'them'}; without workers: {_goes_on(batch)}")
+
+
+def _print_facts(batch: BatchFacts, action: str, rows: int, *, already: bool) -> None:
+    facts: dict[str, Any] = {"batch": batch.id, "action": action, "rows": rows}
+    click.echo(json.dumps(facts | ({"already": True} if already else {})))

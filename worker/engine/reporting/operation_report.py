@@ -21,6 +21,7 @@ from worker.domain.model.operation import (
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.folder_report import FolderReport, folder_reports
 from worker.engine.reporting.outbox_report import OutboxReport
+from worker.engine.reporting.rows_left import rows_left
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.foundation.timestamps import written, written_if_any
@@ -30,7 +31,7 @@ from worker.store.limits.budgets import Budgets
 from worker.store.limits.standstill import Standstills, Stopped
 from worker.store.maintenance.look import Looks
 from worker.store.messages.country_cap_check import at_their_cap
-from worker.store.onboarding.batches import STDIN
+from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.missing_keys import missing_keys
 from worker.store.operators.processes import BEAT, Processes
@@ -159,7 +160,7 @@ class Operation:
         waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
         by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
         paused = [
-            WaitingBatch(batch.id, batch.name, rows, batch.pause_reason, f"onboard resume {batch.id}")
+            WaitingBatch(batch.id, batch.name, 0, _paused(batch, rows), f"onboard resume {batch.id}")
             for _, (batch, rows) in sorted((by_themselves | waiting).items())
         ]
         decide, unfinished = "held until a person decides", [] if importing else cut_off(self.database)
@@ -181,6 +182,10 @@ class Operation:
                 for batch, rows in held(self.database)
             ]
         )
+
+
+def _paused(batch: BatchFacts, rows: int) -> str:
+    return f"{rows_left(rows)}: {batch.pause_reason}" if rows else batch.pause_reason
 
 
 def _account(state: BudgetState, now: datetime) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from worker.store.operators.apart import Apart, due_after
 from worker.store.operators.counting import count
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.outlook import Outlook, outlook
+from worker.store.operators.unsent import left_of
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
 _REFUSED = (
@@ -79,6 +80,11 @@ class Facts:
         """The present numbers of the batch; of a purged batch, the numbers at its purge."""
         with self._database.read() as connection:
             return count(connection, batch_id)
+
+    def left(self, batch_id: int) -> int:
+        """The rows that a pause of the batch holds back (`unsent.left_of`)."""
+        with self._database.read() as connection:
+            return left_of(connection, [batch_id]).get(batch_id, 0)
 
     def unknown_outcomes(self, batch_id: int) -> UnknownOutcomes:
         """The calls and messages of the batch that wait to be reconciled."""

@@ -1,6 +1,5 @@
 """Batches with rows that were not sent, which `run` names and leaves alone; batches that wait for a person."""
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.channels import CHANNELS
+from worker.domain.model.customers import Channel
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
@@ -27,8 +27,8 @@ _ANY_PRIORITY = [*PRIORITIES, *(priority + PAUSED for priority in PRIORITIES)]
 
 @dataclass(frozen=True)
 class Unsent:
-    """A batch, and how many of its rows wait for a session or for their first message. `from_events`: of a day's
-    events, not of a list."""
+    """A batch, and how many of its rows wait for their session or first message (`left_of`): 0 where only further
+    messages of invited rows wait. `from_events`: of a day's events, not of a list."""
 
     batch: BatchFacts
     rows: int
@@ -39,7 +39,7 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
     """The batches with rows that were not sent, the oldest first. The cost follows the messages that wait."""
     jobs = _jobs(JobState.WAITING)
     messages = (
-        sa.select(InvitationRow.batch_id, sa.func.count(InvitationRow.job_id.distinct()))
+        sa.select(InvitationRow.batch_id)
         .where(
             InvitationRow.channel.in_(list(CHANNELS)),
             InvitationRow.priority.in_(_ANY_PRIORITY),
@@ -47,25 +47,34 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
             InvitationRow.due_at <= now + SOON,
             InvitationRow.kind == FIRST,
         )
-        .group_by(InvitationRow.batch_id)
+        .distinct()
     )
-    waiting: Counter[int] = Counter()
     with database.read() as connection:
-        for query in (jobs, messages):
-            for batch_id, rows in connection.execute(query):
-                waiting[batch_id] += rows
-        batches = sa.select(*BATCH_FACTS, Batch.last_row).where(
-            Batch.id.in_(list(waiting)), Batch.cancelled_at.is_(None)
-        )
+        waiting = {batch_id for batch_id, _ in connection.execute(jobs)} | {*connection.execute(messages).scalars()}
+        batches = sa.select(*BATCH_FACTS, Batch.last_row).where(Batch.id.in_(waiting), Batch.cancelled_at.is_(None))
         found = [row._asdict() for row in connection.execute(batches.order_by(Batch.id))]
+        left = left_of(connection, [row["id"] for row in found])
     return [
         Unsent(
             BatchFacts(**{name: value for name, value in row.items() if name != "last_row"}),
-            waiting[row["id"]],
+            left.get(row["id"], 0),
             from_events=row["last_row"] is not None,
         )
         for row in found
     ]
+
+
+def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, int]:
+    """How many rows of each batch wait for their session or first message: what a pause holds back. Not among them are
+    held rows, which wait for a person, and rows that another list serves."""
+    waits = sa.or_(
+        COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
+        sa.and_(COUNTED.state == JobState.ISSUED.value, COUNTED.channel != Channel.NONE.value),
+    )
+    left = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(
+        COUNTED.kind == Kind.JOB, COUNTED.batch_id.in_(batch_ids), waits
+    )
+    return {row.batch_id: row.rows for row in fetch(connection, left.group_by(COUNTED.batch_id).having(ROWS > 0))}
 
 
 def cut_off(database: Database) -> list[BatchFacts]:

@@ -4,6 +4,7 @@ from worker.domain.model.people import Person, Role
 from worker.domain.model.rows import LONGEST, read_rows
 from worker.engine.reporting.cancel_cost import what_ends
 from worker.engine.reporting.repeat_cost import worst_cost
+from worker.engine.reporting.rows_left import rows_left
 from worker.engine.steps.policies import buys_on_click
 from worker.foundation.plural import are, counted
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
@@ -71,8 +72,8 @@ def _pause(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = _going(sources, asked)
     # The reason is the pause's own, which all viewers see: the audit log has it from there.
     stores = sources.acting(asked.person, "pause", "")
-    decided = stores.decisions.pause(batch.id, by=_by(asked.person), why=reason, now=asked.now)
-    return Done(f"Batch {batch.id} is paused: {counted(decided.rows, 'row')} {_wait(decided.rows)}.")
+    stores.decisions.pause(batch.id, by=_by(asked.person), why=reason, now=asked.now)
+    return Done(f"Batch {batch.id} is paused: {rows_left(stores.facts.left(batch.id))}.")
 
 
 def _plan_resume(sources: Sources, asked: Asked) -> Plan:
@@ -98,8 +99,9 @@ def _plan_resume(sources: Sources, asked: Asked) -> Plan:
 
 def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
     batch = _going(sources, asked)
-    decided = sources.acting(asked.person, "resume", reason).decisions.resume(batch.id, now=asked.now)
-    return Done(f"Batch {batch.id} goes on with {counted(decided.rows, 'row')}.", decided.due)
+    stores = sources.acting(asked.person, "resume", reason)
+    decided = stores.decisions.resume(batch.id, now=asked.now)
+    return Done(f"Batch {batch.id} goes on: {rows_left(stores.facts.left(batch.id))}.", decided.due)
 
 
 def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
