@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import sqlalchemy as sa
 
+from worker.cli.account_warnings import said_once
 from worker.cli.exits import CannotStart
 from worker.domain.model.audit import Act
 from worker.domain.model.needs import Needs
@@ -44,7 +45,7 @@ def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool = Fals
     odd = [*(() if logs_warnings else settings.warnings), *doubtful_parameters(settings.accounts)]
     with suppress(SettingsError):  # a key is missing: the command does not need it
         odd += shared_webhook_keys(settings.accounts)
-    for warning in odd:
+    for warning in said_once(odd):
         click.echo(f"warning: {warning}", err=True)
     return settings
 

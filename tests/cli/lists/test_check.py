@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
+from worker.cli.account_warnings import said_once
 
 MIXED = (
     "customer_id,email,country,entity_id,channel\n"
@@ -120,6 +121,18 @@ def test_doubtful_parameters_of_rows_and_accounts_are_warned_of(desk: Desk):
     assert "2,idenfy-kyc.documents,is not a documented name,,warning" in (desk.path / "errors.csv").read_text("utf-8")
     assert "warning: accounts.kyc.parameters.expiryTime: is below 60" in ended.lines
     assert "PASPORT" not in ended.err
+
+
+def test_the_same_warning_of_many_accounts_is_said_once_with_the_first_of_them():
+    said = [f"accounts.{name}.webhook_keys: accounts.a has the same key: a copy" for name in "bcdef"]
+    said.insert(1, "accounts.b.parameters.expiryTime: is below 60")
+    said += ["TLS is off for database.url", 'accounts."k y".parameters.expiryTime: is below 60']
+    assert said_once(said) == [
+        "accounts.b.webhook_keys, accounts.c.webhook_keys, accounts.d.webhook_keys and 2 more:"
+        " accounts.a has the same key: a copy",
+        'accounts.b.parameters.expiryTime, accounts."k y".parameters.expiryTime: is below 60',
+        "TLS is off for database.url",
+    ]
 
 
 def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):
@@ -277,6 +290,23 @@ def test_a_bad_value_in_a_column_that_nothing_uses_is_a_warning(desk: Desk, play
         (2, "date_of_birth"),
     ]
     assert (sent.code, len(played.calls())) == (0, 2)
+
+
+def test_the_same_warning_of_many_rows_is_said_once_with_their_number_and_the_first_of_them(desk: Desk):
+    lines = [f"A-{row},box{row % 3}@example.com,25/03/1980" for row in range(1, 31)]
+    listed = desk.write("dates.csv", "\n".join(["customer_id,email,date_of_birth", *lines]))
+
+    ended = desk.onboard("check", listed, "--errors", "errors.csv")
+
+    warned = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
+    assert [line.partition(": ")[2].split(" that ")[0].split(" (each")[0] for line in warned] == [
+        "date_of_birth: 30 dates are in the form DD/MM/YYYY (--dates DD/MM/YYYY reads them)",
+        "30 rows (2, 3, 4, …), date_of_birth: 10 characters",
+        "27 rows (5, 6, 7, …), email: such as: the same address as row 2",
+    ]
+    assert "each warning with its row: see errors.csv" in ended.out
+    assert len((desk.path / "errors.csv").read_text().splitlines()) == 1 + 58
+    assert len(desk.onboard("check", listed, "--json").facts["warnings"]) == 58
 
 
 @pytest.mark.parametrize(

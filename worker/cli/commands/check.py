@@ -23,6 +23,7 @@ from worker.cli.lists.deadline import InTime
 from worker.cli.lists.found_rows import SHOWN, FoundRows, Streamed
 from worker.cli.lists.import_block import block_for
 from worker.cli.lists.options import LIST_HELP, Listed, known_options, list_options, refusing_lists, returns_of
+from worker.cli.lists.warned import kinds_of
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
@@ -398,11 +399,13 @@ def _as_table(titles: list[str], rows: list[list[str]]) -> None:
 
 
 def _show_warnings(console: Console, warnings: Collection[FoundRows], errors: Path | None) -> None:
-    for row, one in islice(chain.from_iterable(warnings), SHOWN):
-        hint = f" ({one.hint})" if one.hint else ""
-        where = ", ".join(filter(None, (f"row {row}" if row else "", one.column))) or "the list"
-        console.print(f"warning: {where}: {one.problem}{hint}", markup=False)
-    _show_rest(sum(map(len, warnings)), "warnings", errors)
+    kinds = kinds_of(chain.from_iterable(warnings))
+    for kind in kinds[:SHOWN]:
+        console.print(f"warning: {kind.in_words}", markup=False)
+    if len(kinds) > SHOWN:
+        click.echo("… and more kinds of warnings")
+    if len(kinds) > SHOWN or any(kind.count > len(kind.rows) > 0 for kind in kinds):
+        click.echo(f"each warning with its row: {f'see {errors}' if errors else '--errors FILE writes them all'}")
 
 
 def _show_rest(number: int, plural: str, errors: Path | None) -> None:
