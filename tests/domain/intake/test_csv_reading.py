@@ -1,6 +1,8 @@
 import csv
+import gzip
 import io
 import os
+import random
 from datetime import date
 from itertools import product
 
@@ -10,9 +12,11 @@ from hypothesis import strategies as st
 
 from worker.domain.intake import Accepted, ListOptions, ListRefused, open_list
 from worker.domain.intake.formats.csv_records import LONGEST_RECORD, MOST_AGAIN, records
+from worker.domain.intake.formats.kind import refuse_binary
 from worker.domain.intake.lines import OpenQuote
 
 HEADER = "customer_id,email,first_name,address\n"
+RANDOM = random.Random(7).randbytes(5000)  # noqa: S311 -- the same each time
 
 
 def rows(lines):
@@ -71,7 +75,11 @@ def test_the_encoding_that_is_asked_for_is_used(read):
         (b"PK\x03\x04rest", {}, "the ZIP file cannot be opened: it is damaged or cut off"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", {}, "an old workbook (XLS)"),
         (b"\x1f\x8b\x08", {}, "the gzip file is damaged or cut off"),
-        (b"\x00\x01\x02\x03" * 50, {}, "binary, or UTF-16 without a mark"),
+        (b"\x00\x01\x02\x03" * 50, {}, "the file does not look like a list, it is binary"),
+        (RANDOM, {}, "give CSV, JSON lines, a JSON array, an XLSX workbook"),
+        (b"{" + RANDOM, {}, "does not look like a list"),
+        (gzip.compress(RANDOM), {}, "does not look like a list"),
+        (RANDOM, {"form": "csv"}, "does not look like a list"),
         ((HEADER + "A1,a@example.com\n").encode("utf-16-le"), {}, "try --encoding utf-16-le"),
         (b"customer_id,na\x00me\nA1,x\n", {}, "NUL characters"),
         (b"customer_id\n\x81\xff\n", {}, "neither UTF-8 nor Windows-1252 (byte 13 cannot be decoded)"),
@@ -85,6 +93,13 @@ def test_the_encoding_that_is_asked_for_is_used(read):
 )
 def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal, content, options, reason):
     assert reason in refusal(content, **options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "shift_jis", "gb18030", "iso2022_jp", "koi8_r", "cp437"])
+def test_text_in_any_encoding_is_not_taken_for_a_binary_file(encoding):
+    name = {"koi8_r": "Мария Александровна", "cp437": "Zoë Ångström"}.get(encoding, "山田花子鈴木一郎")
+    rows = "".join(f"A{number},a{number}@example.com,{name}\r\n" for number in range(200))
+    refuse_binary((HEADER + rows + "\x1a").encode(encoding))
 
 
 def test_a_file_that_cannot_be_opened_is_refused_without_its_path(tmp_path):

@@ -14,7 +14,16 @@ from worker.domain.intake.dates import DatesSeen
 from worker.domain.intake.duplicates import Seen
 from worker.domain.intake.formats.csv_list import CsvList
 from worker.domain.intake.formats.json_list import JsonList
-from worker.domain.intake.formats.kind import HEAD, NAMES, name_warning, of_binary, of_text, of_zip, refuse_foreign
+from worker.domain.intake.formats.kind import (
+    HEAD,
+    NAMES,
+    name_warning,
+    of_binary,
+    of_text,
+    of_zip,
+    refuse_binary,
+    refuse_foreign,
+)
 from worker.domain.intake.formats.opening import Content, ListBytes
 from worker.domain.intake.formats.packed import GZIP, ZIP, gunzipped, unzipped
 from worker.domain.intake.formats.workbook_list import WorkbookList
@@ -172,9 +181,11 @@ def _found(read: ListBytes, options: ListOptions, name: str) -> tuple[ListBytes,
             form = of_zip(Parts(raw, "the ZIP file").names)
             if form is None:
                 raise ListRefused(["the file is compressed twice: decompress it first"])
+    if form is None and options.form not in BINARY:
+        refuse_foreign(head)
+        if options.encoding is None:
+            refuse_binary(head)
     if options.form is None:
-        if form is None:
-            refuse_foreign(head)
         return read, form or of_text(head, name)
     if form is not None and form != options.form:
         raise ListRefused([f"--format {options.form}: the file is {NAMES[form]}; leave the option out"])

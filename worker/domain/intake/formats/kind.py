@@ -8,6 +8,7 @@ from pathlib import PurePath
 from worker.domain.intake.formats import packed, parquet
 from worker.domain.intake.lines import ListRefused
 from worker.domain.intake.options import Form
+from worker.foundation.plural import listed_in_words
 
 HEAD = 4096  # bytes, blank lines included, that are looked at
 _OF_ENDINGS: dict[str, Form] = {
@@ -46,6 +47,10 @@ _FOREIGN = (
     (packed.ZIP, "a workbook or another ZIP file: leave --format out"),
     (b"PK\x05\x06", "an empty ZIP file"),
 )
+# Text has few control characters besides these: tab, line feed, vertical tab, form feed, carriage return, the end of a
+# DOS file, and escape, which ISO-2022 uses. Zeros are not counted: UTF-16 has them.
+_CONTROLS = bytes({*range(0x01, 0x20)} - {*b"\t\n\v\f\r\x1a\x1b"})
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _PAGE = re.compile(rb"<(?:!doctype|html|head|body|table|\?xml|meta|style)\b", re.IGNORECASE)
 
 
@@ -61,6 +66,16 @@ def refuse_foreign(head: bytes) -> None:
             raise ListRefused([f"the file is {reason}"])
     if _PAGE.match(head.removeprefix(codecs.BOM_UTF8).lstrip()):
         raise ListRefused(["the file is an HTML or XML page, whatever its name says: save it as XLSX or CSV"])
+
+
+def refuse_binary(head: bytes) -> None:
+    """Raises ListRefused for a file that is no text, whatever its encoding is."""
+    if head.startswith(_WIDE_MARKS):
+        return
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    if controls * 20 > len(head) - head.count(0):  # one of 20; of random bytes it is one of ten
+        formats = listed_in_words([*NAMES.values()]).replace(" and ", " or ")
+        raise ListRefused([f"the file does not look like a list, it is binary: give {formats}, also in gzip or ZIP"])
 
 
 def of_zip(names: Collection[str]) -> Form | None:
