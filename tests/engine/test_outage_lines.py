@@ -2,14 +2,24 @@
 
 import logging
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from types import SimpleNamespace
 
 import sqlalchemy as sa
 
 from tests.simulated.world import customer
 from worker.engine.runner import Runner
+from worker.runtime.batch_run import OneBatch, Stand
 from worker.runtime.embedded import Embedded
 
 READ_ONLY = sa.exc.OperationalError("UPDATE", None, Exception("cannot execute UPDATE in a read-only transaction"))
+
+
+def embedded_in(world):
+    async def open_runner(parts, *, wake_invite):
+        return Runner(parts, world.http, AsyncExitStack(), wake_invite=wake_invite, longest=world.longest)
+
+    return Embedded(world.parts, open_runner=open_runner)
 
 
 async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, caplog):
@@ -25,10 +35,7 @@ async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, cap
 
     world.parts.jobs.flush = flush_or_fail
 
-    async def open_runner(parts, *, wake_invite):
-        return Runner(parts, world.http, AsyncExitStack(), wake_invite=wake_invite, longest=world.longest)
-
-    async with Embedded(world.parts, open_runner=open_runner) as embedded:
+    async with embedded_in(world) as embedded:
         for number in range(40):
             away = number < 20
             if await embedded.tick():
@@ -39,3 +46,33 @@ async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, cap
         "the database is back",
     ]
     assert world.states() == {"invited": 1}
+
+
+async def test_a_run_that_ends_with_the_first_look_after_an_outage_says_that_it_is_over(make, caplog):
+    world = make()
+    batch = world.add(customer("Ona"))
+    answers = iter([READ_ONLY])
+
+    def counts(batch_id):
+        for error in answers:
+            raise error
+        return world.parts.facts.counts(batch_id)
+
+    run = OneBatch(
+        embedded_in(world),
+        batch,
+        facts=SimpleNamespace(counts=counts, ended_calls=lambda _batch: {}),
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=world.clock,
+        is_done=lambda _counts: True,
+        patience=timedelta(minutes=10),
+        alone=True,
+        take_leads=lambda: 0,
+        halted=lambda: False,
+        verdict_by=lambda: None,
+        show=lambda _counts, _waits_for: None,
+    )
+    assert await run.work() is Stand.DONE
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert caplog.messages[1] == "the database is back"

@@ -63,6 +63,16 @@ def test_a_kind_of_step_that_has_not_failed_for_a_while_does_not_keep_it_going(o
     assert caplog.messages == ["unreachable", "back"]
 
 
+@pytest.mark.parametrize(("level", "end"), [("ERROR", "WARNING"), ("WARNING", "WARNING"), ("INFO", "INFO")])
+def test_its_end_is_shown_wherever_its_beginning_is_and_is_no_error(caplog, level, end):
+    """A `run` shows warnings and errors."""
+    caplog.set_level(logging.INFO, logger=log.name)
+    outage = Outage(log, getattr(logging, level))
+    outage.lasts("unreachable", 0.0)
+    outage.over("back")
+    assert [record.levelname for record in caplog.records] == [level, end]
+
+
 def test_its_end_is_logged_once(outage, caplog):
     outage.lasts("unreachable", 0.0)
     outage.over("back")

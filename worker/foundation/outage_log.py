@@ -54,11 +54,14 @@ class Outage:
             return self._why
 
     def over(self, message: str, now: float = 0.0, *, step: str = "") -> None:
-        """A step has succeeded: log `message` if this ends an outage."""
+        """A step has succeeded: log `message` if this ends an outage.
+
+        As a warning, where the outage was an error: who saw it begin, sees it end.
+        """
         with self._lock:
             self._failed_at.pop(step, None)
             if self._logged is None or any(now - at < FORGOTTEN_SECONDS for at in self._failed_at.values()):
                 return
             self._failed_at.clear()
             self._logged = None
-        self._log.info("%s", message)
+        self._log.log(min(self._level, logging.WARNING), "%s", message)

@@ -94,10 +94,10 @@ class OneBatch:
                 try:
                     if await embedded.tick():
                         stand = await self._look(embedded)
+                        embedded.log_back()
                         if stand is not None:
                             self.unpublished = await embedded.outbox.publish_what_is_left()
                             return stand
-                        embedded.log_back()
                 except Outdated:
                     return Stand.OUTDATED
                 except sa.exc.OperationalError as error:
