@@ -35,6 +35,15 @@ def test_an_update_that_overtakes_our_own_commit_is_processed_soon_after(shelf, 
     assert shelf.row(SessionRow).state is STARTED
 
 
+def test_a_webhook_that_changes_nothing_says_that_its_session_is_not_known_here(ona, feed):
+    news = replace(update(None), note="nothing that concerns a session")
+    for match in (((Key.SCAN_REF, "of-nobody"),), (), ((Key.SCAN_REF, ona.row(SessionRow).reference),)):
+        feed.receive(replace(news, match=match))
+    kept = sorted((row.state, row.detail) for row in ona.rows(Webhook))
+    said = "nothing that concerns a session"
+    assert kept == [("ignored", said), ("ignored", said), ("ignored", f"{said}; no session here matches it")]
+
+
 def test_an_unmatched_webhook_is_tried_for_a_day_then_kept_and_listed(shelf, feed):
     feed.keep(REVIEW)
     listed = []

@@ -43,8 +43,9 @@ def webhook() -> None:
 def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List webhooks that need a person, newest first: why each is listed, and its customer.
 
-    States: waiting (not processed yet), applied, ignored (it changes nothing), unknown (no session matches), alert
-    (a person should check it), broken (it cannot be processed). Webhooks are deleted after 30 days.
+    States: waiting (not processed yet, or its session is not known here: it is tried again for a day), applied,
+    ignored (it changes nothing), unknown (no session matches), alert (a person should check it), broken (it cannot be
+    processed). Webhooks are deleted after 30 days.
 
     The customer is the customer_id of the matching session (`onboard customer show ID`). Without a matching session
     the list shows the ids in the webhook, shortened.
@@ -52,7 +53,7 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     wanted = [WebhookState(state) for state in states] or list(LISTED)
     with invocation.parts(STORED, migrate=True) as parts:
         counts = parts.webhook_list.count()
-        waiting = parts.webhook_list.waiting()
+        waiting, unmatched = parts.webhook_list.waiting(), parts.webhook_list.unmatched()
         found = [_facts(one) for one in parts.webhook_list.newest(wanted, most=limit)]
     if as_json:
         totals = {state.value: count for state, count in counts.items()}
@@ -61,6 +62,8 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     if not found:
         there = {**counts, WebhookState.WAITING: waiting}
         others = [f"{count:,} {state.value}" for state, count in there.items() if count and state not in wanted]
+        if unmatched and WebhookState.WAITING not in wanted:
+            others[-1] += f" ({unmatched:,} for a session that is not known here)"
         click.echo(f"there is no webhook that is {' or '.join(wanted)}" + (f"; {', '.join(others)}" if others else ""))
         if others:
             click.echo("`onboard webhook list --state STATE` lists them")

@@ -27,7 +27,7 @@ from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.tables.types import DETAIL_LENGTH, known, member_of
 from worker.store.webhooks.session_lookup import Lookup, find
-from worker.store.webhooks.webhooks import ACCOUNT, KeptWebhook, WebhookResult, WebhookState
+from worker.store.webhooks.webhooks import ACCOUNT, UNMATCHED, KeptWebhook, WebhookResult, WebhookState
 
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"
@@ -79,8 +79,10 @@ class ProviderUpdates:
 def _unknown(update: SessionUpdate) -> WebhookResult:
     """The result where no session matches; an update that changes no session needs no match."""
     if update.state is None and not update.company_id:
-        return WebhookResult(WebhookState.ALERT if update.alert else WebhookState.IGNORED, update.note)
-    return WebhookResult(WebhookState.UNKNOWN, "no session here matches it")
+        # It may name none: then nobody looks for one.
+        detail = "; ".join(filter(None, [update.note, UNMATCHED if update.match else ""]))
+        return WebhookResult(WebhookState.ALERT if update.alert else WebhookState.IGNORED, detail)
+    return WebhookResult(WebhookState.UNKNOWN, UNMATCHED)
 
 
 def _result(update: SessionUpdate, session_id: uuid.UUID, *, changed: bool) -> WebhookResult:

@@ -15,7 +15,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import context_of_webhook
 from worker.store.tables import SessionRow, Webhook
 from worker.store.tables.types import word_of
-from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, WebhookState
+from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, UNMATCHED, WebhookState
 
 CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.
@@ -55,6 +55,12 @@ class WebhookList:
     def waiting(self) -> int:
         """How many webhooks are not processed yet; among them those whose session is not known yet."""
         query = sa.select(sa.func.count()).where(Webhook.due_at.is_not(None))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def unmatched(self) -> int:
+        """How many of them name a session that is not known here."""
+        query = sa.select(sa.func.count()).where(Webhook.due_at.is_not(None), Webhook.detail == UNMATCHED)
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
