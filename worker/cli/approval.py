@@ -58,7 +58,7 @@ def approve(
     cost.finish()
     if reading.own is OwnFile.REPORT:
         show_changes(returns.changes, judged.known - returns.corrected, err=True)
-    for text in _summary(parts, listed, judged, cost.due, cost.countries, plan or _plan_of(parts, known)):
+    for text in _summary(parts, listed, judged, cost, plan or _plan_of(parts, known)):
         click.echo(text, err=True)
     if cost.first is not None:
         for text in _sample(parts, cost.first):
@@ -71,11 +71,9 @@ def _plan_of(parts: Parts, known: BatchFacts | None) -> Plan | None:
     return planned.plan if planned is not None else None
 
 
-def _summary(
-    parts: Parts, listed: Listed, judged: Judged, due: Judged, countries: set[str], plan: Plan | None
-) -> list[str]:
-    settings = parts.settings
-    facts = facts_of(parts, judged, due, ())
+def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan: Plan | None) -> list[str]:
+    settings, due, countries = parts.settings, cost.due, cost.countries
+    facts = facts_of(parts, judged, due, (), apart=cost.beyond_cap())
     messages = " and ".join(
         counted(number, CHANNELS[channel].counted) for channel, number in sorted(due.messages.items())
     )
@@ -100,6 +98,7 @@ def _summary(
         lines.append(f"  {before}sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})")
     elif ends["limited_by"]:
         lines.append(f"  cannot finish: {ends['limited_by']}")
+    lines += [f"  apart from that: {words}" for words in ends.get("apart", ())]
     for channel, quiet in sorted(settings.invitations.quiet.items()):
         lines.append(f"  quiet hours on {channel}: {quiet}, in the recipient's time zone")
     return lines

@@ -3,6 +3,7 @@
 import re
 import resource
 import tomllib
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -307,6 +308,26 @@ def test_the_same_warning_of_many_rows_is_said_once_with_their_number_and_the_fi
     assert "each warning with its row: see errors.csv" in ended.out
     assert len((desk.path / "errors.csv").read_text().splitlines()) == 1 + 58
     assert len(desk.onboard("check", listed, "--json").facts["warnings"]) == 58
+
+
+def test_the_messages_that_the_cap_of_an_address_delays_are_named_apart(desk: Desk):
+    rows = [
+        row | {"email": "b@example.com" if number > 13 else "Same@example.com" if number % 2 else "same@example.com"}
+        for number, row in enumerate(customers(16))
+    ]
+    desk.add('[invitations]\nmessages_per_address = "6 / 7 days"\n')
+    ended = desk.onboard("check", desk.list_of(rows), "--json")
+    forecast = ended.facts["forecast"]
+    (words,) = forecast["apart"]
+    said = "8 messages wait for messages_per_address (6 / 7 days), the last until "
+    assert words.startswith(said)
+    until = datetime.fromisoformat(words.removeprefix(said).removesuffix(" or later"))
+    assert until - datetime.fromisoformat(forecast["finishes_at"]) > timedelta(days=13)
+    assert f"apart from that: {said}" in desk.onboard("check", desk.list_of(rows)).out
+    silent = [row | {"channel": "none"} for row in rows]
+    assert "apart" not in desk.onboard("check", desk.list_of(silent), "--json").facts["forecast"]
+    desk.change('"6 / 7 days"', '"off"')
+    assert "apart" not in desk.onboard("check", desk.list_of(rows), "--json").facts["forecast"]
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,18 @@ async def test_the_rest_of_a_batch_has_its_own_time_and_rows_that_wait_for_an_en
     assert apart(world.parts, batch) == [f"{WAITS[reason]}, until {written(ends)}"]
 
 
+async def test_rows_and_messages_that_an_address_has_no_place_for_are_named_apart(make_on_both):
+    world = make_on_both(limits=["20/second"])
+    batch = world.add_many(3)
+    await world.work()
+    later = world.clock() + timedelta(days=6)
+    world.set(Job, Job.customer_id == "C001", state="waiting", reason=Reason.ADDRESS_SPENT, due_at=later)
+    world.set(Job, Job.customer_id == "C002", state="waiting", due_at=world.clock())
+    at, _ = finishes_at(world.parts, batch)
+    assert at - world.clock() < timedelta(minutes=1)
+    assert apart(world.parts, batch) == [f"1 row waits for messages_per_address, until {written(later)}"]
+
+
 async def test_a_batch_is_not_done_before_the_ends_that_all_its_rows_wait_for(make_on_both):
     world = make_on_both(limits=["20/second"])
     batch = world.add_many(3)

@@ -4,7 +4,7 @@ import heapq
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -139,7 +139,7 @@ def check(
         warnings = (of_list, of_rows, shared, late)
         answers = event_loop.run(ask(parts, judged.routes, _channels(parts, judged))) if online else {}
         answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
-        facts = facts_of(parts, judged, cost.due, answering)
+        facts = facts_of(parts, judged, cost.due, answering, apart=cost.beyond_cap())
         in_all = _messages_in_all(parts, cost.due)
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
     facts |= in_time.facts()
@@ -211,8 +211,11 @@ def facts_of(
     judged: Judged,
     due: Judged,
     answering: Collection[str],
+    *,
+    apart: Sequence[str],
 ) -> dict[str, Any]:
-    """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now."""
+    """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
+    `apart`: what the forecast leaves out, in words."""
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
@@ -250,6 +253,7 @@ def facts_of(
             "finishes_at": written_if_any(ends.finishes_at),
             "limited_by": ends.limited_by,
             "assumed": ends.assumed,
+            **({"apart": apart} if apart else {}),
         },
     }
 
@@ -360,6 +364,8 @@ def _show(
         )
     elif ends["limited_by"]:
         console.print(f"cannot finish: {ends['limited_by']}{step}", markup=False)
+    for words in ends.get("apart", ()):
+        console.print(f"apart from that: {words}", markup=False)
     _show_problems(problems, refusals, errors)
     _show_warnings(console, warnings, errors)
 

@@ -1,13 +1,20 @@
 """What a list costs now and at most, which of its customers are served already, and which rows share an address."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from worker.domain.contact.address_cap import beyond
+from worker.domain.contact.suppression import text_of
 from worker.domain.intake.duplicates import SeenAddresses
-from worker.domain.model.customers import FieldProblem
+from worker.domain.model.channels import address_of, listed_as
+from worker.domain.model.customers import FieldProblem, invitation_channels
 from worker.engine.container import Parts
+from worker.foundation.durations import show_duration
+from worker.foundation.plural import counted
+from worker.foundation.timestamps import written
 from worker.inbound.judging import Judged, count
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine
@@ -29,6 +36,9 @@ class ListCost:
     shared: Callable[[int, FieldProblem], None] | None = None
     _lines: list[AcceptedLine] = field(default_factory=list)
     _addresses: SeenAddresses = field(default_factory=SeenAddresses)
+    _written_to: SeenAddresses = field(default_factory=SeenAddresses)  # by rows for which a session is asked for now
+    # Their further messages to an address, by its first row.
+    _more: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def add(self, line: AcceptedLine) -> None:
         self._lines.append(line)
@@ -51,7 +61,28 @@ class ListCost:
                 count(self.due, line, self.parts.hours)
                 self.countries |= {line.customer.country} - {""}
                 self.first = self.first or line
+                self._count_messages(line)
         self._lines.clear()
+
+    def _count_messages(self, line: AcceptedLine) -> None:
+        for channel in invitation_channels(line.customer.channel):
+            if not (address := address_of(line.customer.person, channel)):
+                continue
+            kind = listed_as(channel)
+            earlier = self._written_to.row_or_remember(text_of(channel, address), kind, line.row)
+            if earlier is not None:
+                self._more[kind, earlier] += 1
+
+    def beyond_cap(self) -> list[str]:
+        """The messages that `messages_per_address` delays, in words; after `finish`."""
+        cap = self.parts.settings.invitations.messages_per_address
+        waiting, longest = beyond(cap, (1 + more for more in self._more.values())) if cap is not None else (0, None)
+        if cap is None or longest is None or not waiting:
+            return []
+        wait = counted(waiting, "message waits", "messages wait")
+        until = written(self.parts.clock() + longest)
+        shown = f"{cap.messages} / {show_duration(cap.period)}"
+        return [f"{wait} for messages_per_address ({shown}), the last until {until} or later"]
 
 
 def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:

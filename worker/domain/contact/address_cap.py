@@ -5,7 +5,7 @@ a stranger can sign sixty names up with it. So an address has a few places. A me
 is opened only for a message that has one: sixty customers with one address cost no sixty sessions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -81,6 +81,18 @@ class Wish:
         if self.invitation_id is not None and place.invitation_id == self.invitation_id:
             return True
         return place.job_id == self.job_id and place.invitation_id is None
+
+
+def beyond(cap: AddressCap, messages: Iterable[int]) -> tuple[int, timedelta]:
+    """Of so many messages to each address, all due now: how many wait for a place, and for how long the last one.
+
+    An address that had messages before has fewer places, so both are the least.
+    """
+    waiting, longest = 0, timedelta(0)
+    for number in messages:
+        waiting += max(0, number - cap.messages)
+        longest = max(longest, (number - 1) // cap.messages * cap.period)
+    return waiting, longest
 
 
 def give_places(

@@ -32,12 +32,13 @@ from worker.store.limits.budgets import Budgets
 from worker.store.limits.standstill import Standstills
 from worker.store.onboarding.batches import BatchFacts
 from worker.store.onboarding.plans import Planned
+from worker.store.operators.apart import Apart
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.pilots import NOT_MET, Pilots, latest_verdict
 from worker.store.operators.report_rows import Facts
 
 # Why rows wait until a time, in the words of a forecast.
-_UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours", Reason.ADDRESS_SPENT: "messages_per_address"}
+_UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
 
 
 def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
@@ -230,6 +231,9 @@ class Reporting:
         parts = [part_of_lost(lost, self._ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
         if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
             parts += [part_of(one) for one in self.facts.apart(batch.id, after=ends.finishes_at)]
+        spent = counts.waits.get(Reason.ADDRESS_SPENT)
+        if spent is not None and spent.last is not None:
+            parts.append(part_of(Apart(Reason.ADDRESS_SPENT, spent.rows, spent.last)))
         left = sum(counts.waiting.values()) + sum(counts.unsent.values())
         return with_rows_apart(ends, parts, left=left)
 

@@ -18,6 +18,7 @@ _WAIT_FOR: Mapping[str, tuple[str, str]] = {
         "row waits for the look-up of a call whose answer was lost",
         "rows wait for the look-ups of calls whose answers were lost",
     ),
+    Reason.ADDRESS_SPENT: ("row waits for messages_per_address", "rows wait for messages_per_address"),
     Reason.JOINED_JOB: ("row waits for the row of another list", "rows wait for the rows of other lists"),
 }
 _SESSION_ENDS = ("row waits for the end of a session", "rows wait for the ends of sessions")

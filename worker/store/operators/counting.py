@@ -196,7 +196,9 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         counts.last_end = later(counts.last_end, connection.execute(_LAST_END, given).scalar())
     if counts.waiting or counts.unsent:
         last = connection.execute(_LAST_INVITED, given).scalar()
-        of_messages = (waits.last for reason, waits in counts.waits.items() if reason in _MESSAGES_WAIT)
+        # A forecast names the messages of an address that is spent apart.
+        not_due = (Reason.QUIET_HOURS, Reason.IN_REVIEW)
+        of_messages = (waits.last for reason, waits in counts.waits.items() if reason in not_due)
         for one in (last, *of_messages):
             counts.last_due = later(counts.last_due, one)
     if counts.jobs.get(JobState.LAPSED):
