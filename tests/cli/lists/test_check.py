@@ -311,10 +311,9 @@ def test_the_same_warning_of_many_rows_is_said_once_with_their_number_and_the_fi
 
 
 def test_the_messages_that_the_cap_of_an_address_delays_are_named_apart(desk: Desk):
-    rows = [
-        row | {"email": "b@example.com" if number > 13 else "Same@example.com" if number % 2 else "same@example.com"}
-        for number, row in enumerate(customers(16))
-    ]
+    same = ("Same@example.com", "same@example.com", "same+1@example.com", "same+2@example.com")
+    addresses = [*(same[number % 4] for number in range(14)), "b@example.com", "b@example.com"]
+    rows = [row | {"email": address} for row, address in zip(customers(16), addresses, strict=True)]
     desk.add('[invitations]\nmessages_per_address = "6 / 7 days"\n')
     ended = desk.onboard("check", desk.list_of(rows), "--json")
     forecast = ended.facts["forecast"]

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from worker.domain.contact.address_cap import beyond
-from worker.domain.contact.suppression import text_of
+from worker.domain.contact.address_cap import beyond, text_of_mailbox
 from worker.domain.intake.duplicates import SeenAddresses
 from worker.domain.model.channels import address_of, listed_as
 from worker.domain.model.customers import FieldProblem, invitation_channels
@@ -69,7 +68,7 @@ class ListCost:
             if not (address := address_of(line.customer.person, channel)):
                 continue
             kind = listed_as(channel)
-            earlier = self._written_to.row_or_remember(text_of(channel, address), kind, line.row)
+            earlier = self._written_to.row_or_remember(text_of_mailbox(channel, address), kind, line.row)
             if earlier is not None:
                 self._more[kind, earlier] += 1
 
