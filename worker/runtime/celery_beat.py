@@ -29,6 +29,11 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
         self._queue_full = Outage(log, logging.WARNING)
         super().__init__(*arguments, **options)
 
+    def adjust(self, n: Any, drift: float = 0.0) -> Any:
+        """How long to sleep until an entry is due, `n` seconds away. Celery wakes 10 ms before, and then looks again
+        and again without a pause: a hundredth of a core."""
+        return super().adjust(n, drift)
+
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         try:
             if self._is_queue_full():
