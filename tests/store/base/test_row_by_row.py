@@ -67,6 +67,19 @@ def test_if_every_row_of_a_large_chunk_raises_none_is_set_aside():
     assert worked.aside == {}
 
 
+def test_a_row_that_comes_again_after_it_was_set_aside_ends_the_work():
+    class Leased(Worked):
+        def _set_aside(self, _connection: Any, bad: Any) -> None:
+            self.asked = [*getattr(self, "asked", []), *bad]  # in vain: only `work` frees the row
+            if len(self.asked) > 5:
+                pytest.fail("it goes round for ever")
+
+    worked = Leased(5, raising_for(3))
+    with pytest.raises(ZeroDivisionError):
+        worked.run()
+    assert worked.asked == [3]
+
+
 @pytest.mark.parametrize("outage_at", [1, 2, 3])
 def test_a_database_that_cannot_be_reached_is_no_rows_fault_whenever_it_happens(outage_at: int):
     tries = 0

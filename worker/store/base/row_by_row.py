@@ -60,8 +60,10 @@ def row_by_row(
 
     `set_aside` gets these rows, with the kind of exception of each, and must see to it that the next run does not read
     them; it has a transaction of its own. `name` says in the log what is worked. Raises what `work` raises if no single
-    row is to blame, and sqlalchemy.exc.OperationalError, which is never a row's fault.
+    row is to blame, or if a row that was set aside comes again; and sqlalchemy.exc.OperationalError, which is never a
+    row's fault.
     """
+    aside: set[Id] = set()
     while True:
         chunk = Chunk()
         try:
@@ -75,10 +77,14 @@ def row_by_row(
             if not bad:
                 log.error("%s: no row is to blame for %s at %s", name, type(error).__name__, place)
                 raise
+            if aside & bad.keys():  # `work` writes a row's own result first, which frees it only then
+                log.error("%s: rows that raise %s at %s are not set aside yet", name, type(error).__name__, place)
+                raise
         kinds = ", ".join(sorted(set(bad.values())))
         log.error("%s: %d rows are set aside, each raises: %s; the first at %s", name, len(bad), kinds, place)
         with database.write() as connection:
             set_aside(connection, bad)
+        aside |= bad.keys()
 
 
 def _bad(database: Database, work: Callable[[sa.Connection, Chunk], object], ids: list[Id]) -> dict[Id, str]:
