@@ -194,7 +194,7 @@ def nothing_is_bought_without_a_visit(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
             came = any(earlier.sent_at <= at <= later.sent_at for at in (*presses, *visits))
-            if known and later.sent_at > earlier.sent_at and not came:
+            if known and later.sent_at > earlier.sent_at and not came and not left_late(history, later):
                 yield f"{customer}: another session is asked for at {later.sent_at:.1f} s, and nobody came for it"
 
 
