@@ -68,6 +68,8 @@ _COUNTS = (
 # The reasons for which a job, and a message, wait until a later hour.
 _JOBS_WAIT = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT)
 _MESSAGES_WAIT = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
+# Those that put the end of a batch off. A forecast names the messages of an address that is spent apart.
+_END_WAITS = (Reason.QUIET_HOURS, Reason.IN_REVIEW)
 # The reason for which a waiting job waits until a later hour; empty: it waits for a call, or is due.
 WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(_JOBS_WAIT)), REASON), else_="")
 
@@ -198,9 +200,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         counts.last_end = later(counts.last_end, connection.execute(_LAST_END, given).scalar())
     if counts.waiting or counts.unsent:
         last = connection.execute(_LAST_INVITED, given).scalar()
-        # A forecast names the messages of an address that is spent apart.
-        not_due = (Reason.QUIET_HOURS, Reason.IN_REVIEW)
-        of_messages = (waits.last for reason, waits in counts.waits.items() if reason in not_due)
+        of_messages = (waits.last for reason, waits in counts.waits.items() if reason in _END_WAITS)
         for one in (last, *of_messages):
             counts.last_due = later(counts.last_due, one)
     if counts.jobs.get(JobState.LAPSED):
