@@ -55,7 +55,8 @@ MOST_WAKE_UPS = 1000
 # RabbitMQ drops a message that was delivered so often and never acknowledged: it may be what ends connections.
 DELIVERY_LIMIT = 5
 # Redis hands a message to another worker after this long without an acknowledgement. Longer than a task may take, for
-# whose thread a message may wait; short enough that a dead worker's wake-ups soon come back.
+# whose thread a message may wait. A dead worker's wake-ups come back within 100 s more, and nothing waits for them: the
+# sweep sends others.
 VISIBILITY_SECONDS = 300
 # How long RabbitMQ may take to confirm a wake-up. Without a bound the sender hangs with a broker that hangs.
 CONFIRM_SECONDS = 5.0
@@ -161,9 +162,6 @@ def _transport_options(url: str) -> dict[str, Any]:
     if url.startswith("redis"):
         return {
             "visibility_timeout": VISIBILITY_SECONDS,
-            # Without these a message of a killed worker came back after 102 s instead of 6 (measured).
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
             # Without these a publish on a dead connection waits for ever.
             "socket_timeout": 10,
             "socket_connect_timeout": 5,

@@ -16,7 +16,7 @@ from worker.runtime.worker_process import longest_dispatch, ready_process, serve
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
 # What is noted is when the last one came, to some seconds: `process.SWEEP_IS_LATE`, `operation.BEAT_IS_MISSING_AFTER`.
-_notes = Ticks(3.0)
+_notes = Ticks(5.0)
 
 
 @app.task(name="issue", queue=ISSUE)  # type: ignore[untyped-decorator]
