@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.processes import ONBOARD, Failed, Meter, onboard, report, running
+from benchmarks.processes import ONBOARD, Failed, Meter, memory_of, onboard, report, running
 from benchmarks.services import Server, database_url, driver_url, postgresql
 from worker.foundation.keyring import new_key
 
@@ -269,21 +269,3 @@ def _watch(command: list[Any], folder: Path, server: Server, database: str) -> S
         if started.process.returncode not in (0, 1):  # 1: some rows were refused
             raise Failed(f"it ended with {started.process.returncode}: {started.last_output()}")
     return Spent(seconds, used.ru_utime + used.ru_stime, meter.seconds, peak)
-
-
-def memory_of(pid: int) -> float:
-    """The memory of a process and its children in MB; what they share counts once. 0 without /proc."""
-    total, left = 0, [pid]
-    while left:
-        one = left.pop()
-        try:
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            left += [
-                int(child)
-                for path in Path(f"/proc/{one}/task").glob("*/children")
-                for child in path.read_text().split()
-            ]
-        except OSError:
-            continue  # the process has ended
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024

@@ -126,6 +126,24 @@ def cpu_seconds(pids: Iterable[int]) -> float | None:
     return total / TICKS
 
 
+def memory_of(pid: int) -> float:
+    """The memory of a process and its children in MB; what they share counts once. 0 without /proc."""
+    total, left = 0, [pid]
+    while left:
+        one = left.pop()
+        try:
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            left += [
+                int(child)
+                for path in Path(f"/proc/{one}/task").glob("*/children")
+                for child in path.read_text().split()
+            ]
+        except OSError:
+            continue  # the process has ended
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
 class Meter:
     """The processor time of processes that start and end. What an ended process used after the last look is missing."""
 

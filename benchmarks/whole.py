@@ -21,6 +21,7 @@ from benchmarks.processes import (
     cpu_seconds,
     free_port,
     listens,
+    memory_of,
     onboard,
     report,
     running,
@@ -38,7 +39,9 @@ connections = {connections}
 """
 BARE_CALLS = 30_000  # of the bare loop, directly before each part
 WARM_UP = 3.0  # seconds after the first message that are not measured
-LOOK = 0.25  # seconds between two looks at the number of messages
+LOOK = 0.25  # seconds between two looks at the number of messages; with more than LOOKS_OF rows, more: all are counted
+LOOKS_OF = 100_000
+TENTHS = 10  # a worker's memory is read after each tenth of the rows
 PATIENCE = 60  # seconds without a message after which it is stuck
 SENT = "select count(*) from invitation where state in ('sent', 'delivered')"
 
@@ -84,12 +87,13 @@ def table(facts: dict[str, Any]) -> str:
     lines = [
         f"{facts['rows']:,} customers, {facts['sink']}. Load before the start {facts['load_before']}.",
         "",
-        "| workers | customers/s | × bare loop | CPU s per 1,000 | of the database |",
-        "|--:|--:|--:|--:|--:|",
+        "| workers | customers/s | × bare loop | CPU s per 1,000 | of the database | MB of a worker after each tenth |",
+        "|--:|--:|--:|--:|--:|---|",
     ]
     for part in facts["parts"]:
         spent = f"{part['cpu_per_1000']:.3f} | {part['database_cpu_per_1000']:.3f}"
-        lines.append(f"| {part['workers']} | {part['rate']:,.0f} | {part['to_bare']:.2f} | {spent} |")
+        memory = ", ".join(f"{megabytes:.0f}" for megabytes in part["megabytes"])
+        lines.append(f"| {part['workers']} | {part['rate']:,.0f} | {part['to_bare']:.2f} | {spent} | {memory} |")
     return "\n".join(lines)
 
 
@@ -139,7 +143,7 @@ def _part(rows: int, workers: int, folder: Path, broker: str, server: Server, pr
 
 def _measured(
     rows: int, processes: list[Started], connection: psycopg.Connection, server: Server, name: str
-) -> dict[str, float]:
+) -> dict[str, Any]:
     pids = [process.pid for process in processes]
     # The backend that counts for us is not the product's.
     own = connection.info.backend_pid
@@ -150,8 +154,9 @@ def _measured(
     sent, moved_at = 0, time.perf_counter()
     first_at: float | None = None
     began: tuple[int, float, float, dict[int, float]] | None = None
+    megabytes: list[float] = []
     while sent < rows:
-        time.sleep(LOOK)
+        time.sleep(LOOK * max(1, rows / LOOKS_OF))
         before, sent, now = sent, _number(connection, SENT), time.perf_counter()
         if sent > before:
             moved_at = now
@@ -160,6 +165,8 @@ def _measured(
             raise Failed(f"{sent} of {rows} messages, then none; {processes[0].last_output()}")
         for process in processes:
             process.check()
+        if TENTHS * sent >= rows * (len(megabytes) + 1):
+            megabytes.append(memory_of(pids[0]))
         if began is None and first_at and now - first_at >= WARM_UP:
             began = sent, now, cpu_seconds(pids) or 0.0, in_database()
     if began is None:
@@ -171,6 +178,7 @@ def _measured(
         "rate": messages / seconds,
         "cpu_per_1000": ((cpu_seconds(pids) or 0.0) - cpu) * 1000 / messages,
         "database_cpu_per_1000": database * 1000 / messages,
+        "megabytes": megabytes,
     }
 
 
