@@ -272,7 +272,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
             cost("due", lambda now=now: store.looks.look(accounts=["kyc"], channels=["email"], now=now))
             cost("budgets", store.budgets.all)
             cost("expiry scan, none ended", lambda now=now: store.expiring.check(EXPIRY, now=now))
-            cost("leases, none lost", lambda now=now: store.sweeps.return_leases(POLICY, now=now))
+            cost("leases, none lost", lambda now=now: store.sweeps.end_leases(POLICY, now=now))
             cost("counts, its batch", lambda: store.facts.counts(small))
             cost("outlook, its batch", lambda: store.facts.outlook(small))
             cost("following, 1000 new", lambda now=now: _following(store, "N-", now))
@@ -280,7 +280,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
         for _ in range(5):
             store.jobs.flush(TERMS, [], ROOM, clock=system_clock)
         later = system_clock() + timedelta(hours=1)
-        cost("leases, 500 lost", lambda: store.sweeps.return_leases(POLICY, now=later))
+        cost("leases, 500 lost", lambda: store.sweeps.end_leases(POLICY, now=later))
         for _ in range(3):
             cost("counts, all done", lambda: store.facts.counts(1))
             cost("outlook, all done", lambda: store.facts.outlook(1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from benchmarks.scaling.machines import LockedRow
-from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, given_back, grant
+from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, RENEW_AFTER, Held, Share, share
 from worker.domain.limits.event_share import share_out
 from worker.engine.dispatch.horizons import EVENTS_AHEAD
@@ -105,10 +105,10 @@ class Account:
         reserved = tuple(slots.at(index) for index in range(rows)) if slots.interval else ()
         return Granted(rows, reserved, again_at)
 
-    def give_back(self, slots: Sequence[datetime]) -> None:
+    def release_slots(self, slots: Sequence[datetime]) -> None:
         """Free slots in which no call was made."""
         if slots:
-            self.state = given_back(self.state, self.rule, slots)
+            self.state = after_release(self.state, self.rule, slots)
 
     def stored(self, rows: int) -> None:
         """The results of these rows are in the database."""

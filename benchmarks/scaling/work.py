@@ -151,7 +151,7 @@ class Process:
         lock = Held(account.row)
         if results:
             await self._record(len(results), stretch, lock)
-        account.give_back(unused)
+        account.release_slots(unused)
         flushed: Flushed[Opened] = Flushed()
         if room is not None:
             flushed = await self._claim(room, await self._permits(room, lock, now), lock, now)

@@ -12,7 +12,7 @@ from worker.domain.model.wakeups import WakeUp
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
 from worker.store.limits.claims import Room
-from worker.store.maintenance.due_work import Returned
+from worker.store.maintenance.due_work import EndedLeases
 from worker.store.tables import Attempt, Job
 
 
@@ -264,9 +264,9 @@ async def test_the_leases_of_a_dead_worker_come_back_and_are_logged(make, caplog
     world.add_many(2)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda channel, _: world.woken.append(channel))
     work.flush([], Room(10, 10))
-    assert world.parts.sweep.return_leases() == Returned()
+    assert world.parts.sweep.end_leases() == EndedLeases()
     world.clock.advance(seconds=61)
-    assert world.parts.sweep.return_leases() == Returned(unknown=2)
+    assert world.parts.sweep.end_leases() == EndedLeases(unknown=2)
     assert "2 to be reconciled" in caplog.text
     assert world.states() == {"waiting": 2}
 
@@ -276,7 +276,7 @@ async def test_if_no_other_process_can_be_working_they_come_back_at_once(make):
     world.add_many(1)
     going = asyncio.create_task(world.start().serve(WakeUp.issue("kyc")))
     await world.http.received(1)
-    assert world.parts.sweep.return_leases(all_of_them=True) == Returned(unknown=1)
+    assert world.parts.sweep.end_leases(all_of_them=True) == EndedLeases(unknown=1)
     world.http.release()
     await going
     assert world.job("C000").unknown_attempt is not None

@@ -96,7 +96,7 @@ async def test_a_process_that_is_ahead_ends_no_lease_and_no_session_of_the_other
     before = world.rows(Job), world.rows(SessionRow), world.rows(InvitationRow)
     wrong.parts.clock.step = by
 
-    wrong.parts.sweep.return_leases()
+    wrong.parts.sweep.end_leases()
     wrong.look_after()
     wrong.parts.retention().step()
 

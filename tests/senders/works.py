@@ -89,7 +89,7 @@ class Works:
             self.add(*customers)
         runner = self.runner()
         try:
-            self.parts.sweep.return_leases()
+            self.parts.sweep.end_leases()
             while due := self.parts.sweep.due_wake_ups():
                 for wake_up in due:
                     await runner.serve(wake_up)

@@ -64,13 +64,13 @@ class Rows:
     answers: dict[int, str] = field(default_factory=dict)
     finish_errors: list[Exception] = field(default_factory=list)
     lost_answers: int = 0  # of the next flushes that open rows
-    lost_returns: int = 0  # the next flushes that give slots back, and whose answers are lost
+    lost_releases: int = 0  # the next flushes that release slots, and whose answers are lost
     bad_rows: set[int] = field(default_factory=set)  # whose results cannot be written
     bad_row: Exception = BAD_ROW  # what writing such a result raises
     log: list[tuple[str, int]] = field(default_factory=list)
     begun: list[datetime] = field(default_factory=list)
     slots: list[datetime] = field(default_factory=list)  # as they were reserved
-    unused: list[datetime] = field(default_factory=list)  # given back
+    unused: list[datetime] = field(default_factory=list)  # released
     written: dict[int, datetime] = field(default_factory=dict)
     halted: bool = False  # as the database has it
     next_at: datetime | None = None
@@ -90,9 +90,9 @@ class Rows:
 
     def flush(self, results, room, stretch=None, slots=()):
         now, before = self.clock(), len(self.log)
-        self.give_back(slots)
-        if slots and self.lost_returns:
-            self.lost_returns -= 1
+        self.release_slots(slots)
+        if slots and self.lost_releases:
+            self.lost_releases -= 1
             raise UNREACHABLE
         if results:
             self.finish(results, now)
@@ -213,8 +213,8 @@ class Rows:
             if result.what == "not made":
                 self.waiting.append(result.number)
 
-    def give_back(self, slots):
-        assert set(slots) <= set(self.slots), "only reserved slots are given back"
+    def release_slots(self, slots):
+        assert set(slots) <= set(self.slots), "only reserved slots are released"
         self.unused += slots
         self.next_at, _ = unused(self.next_at, None, slots, interval=self.spacing)
 

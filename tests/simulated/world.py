@@ -182,7 +182,7 @@ class World:
 
     async def tick(self) -> bool:
         """What the timer does, once, and the work that it wakes; whether there was any."""
-        self.parts.sweep.return_leases()
+        self.parts.sweep.end_leases()
         self.look_after()
         due = self.parts.sweep.due_wake_ups()
         await self.serve(*due)

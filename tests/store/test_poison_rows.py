@@ -130,9 +130,9 @@ def test_a_lease_that_cannot_be_ended_is_held_with_its_call_and_all_others_are_e
     shelf.set(Job, Job.customer_id == "Rasa", attempts=3)
     shelf.clock.advance(seconds=61)
 
-    returned = shelf.sweeps.return_leases(RaisesAtTheFourth(), now=shelf.clock())
+    ended = shelf.sweeps.end_leases(RaisesAtTheFourth(), now=shelf.clock())
 
-    assert returned.repeated == len(NAMES) - 1
+    assert ended.repeated == len(NAMES) - 1
     held(shelf, "Rasa", "ZeroDivisionError")
     (call,) = [item for item in opened if item.job.request.customer.customer_id == "Rasa"]
     assert shelf.job("Rasa").unknown_attempt == call.attempt_id

@@ -46,7 +46,7 @@ WITHOUT = {
     ISSUE: "no sessions are opened",
     INVITE: "no messages are sent",
     PUBLISH: "no events are published",
-    SWEEP: "work that becomes due later does not start, and no lease is returned",
+    SWEEP: "work that becomes due later does not start, and no expired lease is ended",
 }
 SWEEP_SECONDS = 1.0
 # Wake-ups wait while no worker runs. The bound is far above the number of accounts and channels, and the sweep sends a

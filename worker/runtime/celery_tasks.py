@@ -45,7 +45,7 @@ def publish(target: str) -> None:
 
 @app.task(name="sweep", queue=SWEEP)  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Return the leases of workers that are gone, send wake-ups for what is due, delete what retention drops."""
+    """End the leases of workers that are gone, send wake-ups for what is due, delete what retention drops."""
     if not _ticks.begin(monotonic()):
         return
     with ready_process() as here:

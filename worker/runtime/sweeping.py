@@ -21,7 +21,7 @@ Send = Callable[[WakeUp], object]
 
 
 def sweep_once(here: Process, *, send: Send) -> None:
-    """Wake what is due, return the leases of workers that are gone, and do the rest of the timer's work."""
+    """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work."""
     timer = here.parts.sweep
     looked = timer.look()
     wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_publishers, here.parts.outbox_targets, send)

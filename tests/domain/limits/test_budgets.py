@@ -17,9 +17,9 @@ from worker.domain.limits.budgets import (
     BudgetState,
     Lesson,
     after_claim,
+    after_release,
     at_cap,
     believable,
-    given_back,
     grant,
     is_stopped,
     learned,
@@ -411,8 +411,8 @@ def slots_of(grant):
 def test_slots_that_were_not_used_are_free_again():
     first = granted(WELL, rule=PACED)
     state = after_claim(WELL, PACED, first, 10, now=NOW, probe_for=MINUTE)
-    assert given_back(state, PACED, slots_of(first)[4:]).next_at == slots_of(first)[4]
-    assert given_back(state, PACED, slots_of(first)).next_at == NOW
+    assert after_release(state, PACED, slots_of(first)[4:]).next_at == slots_of(first)[4]
+    assert after_release(state, PACED, slots_of(first)).next_at == NOW
 
 
 def test_an_unused_slot_before_a_reserved_one_is_not_given_twice():
@@ -420,12 +420,12 @@ def test_an_unused_slot_before_a_reserved_one_is_not_given_twice():
     state = after_claim(WELL, PACED, first, 3, now=NOW, probe_for=MINUTE)
     second = granted(state, most=3, rule=PACED)
     state = after_claim(state, PACED, second, 3, now=NOW, probe_for=MINUTE)
-    assert given_back(state, PACED, slots_of(first)) == state
-    assert given_back(state, PACED, [slots_of(second)[0], slots_of(second)[2], None]).next_at == slots_of(second)[2]
+    assert after_release(state, PACED, slots_of(first)) == state
+    assert after_release(state, PACED, [slots_of(second)[0], slots_of(second)[2], None]).next_at == slots_of(second)[2]
 
 
-def test_without_a_limit_there_is_nothing_to_give_back():
-    assert given_back(WELL, RULE, [None, NOW]) == WELL
+def test_without_a_limit_there_is_no_slot_to_release():
+    assert after_release(WELL, RULE, [None, NOW]) == WELL
 
 
 KINDS = st.sampled_from([None, *Kind])

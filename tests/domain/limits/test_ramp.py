@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, believable, given_back, grant
+from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, believable, grant
 from worker.domain.limits.forecast import Load, forecast
 from worker.domain.limits.ramp import DAY, Ramp
 from worker.domain.limits.rate_limits import Limit
@@ -64,13 +64,13 @@ def test_no_day_has_more_messages_than_its_number_whatever_the_workers_ask_for(f
     assert sent == sorted(sent)
 
 
-def test_a_worker_that_gives_a_call_back_does_not_begin_the_ramp_again():
+def test_a_worker_that_releases_a_slot_does_not_begin_the_ramp_again():
     rule = BudgetRule("sender/email", ramp=Ramp.parse("24/day x2"))
     granted = grant(BudgetState(), rule, most=1, now=NOON, horizon=REACH)
     state = after_claim(BudgetState(), rule, granted, 1, now=NOON, probe_for=LEASE)
     assert (state.ramp_from, state.next_at) == (NOON, NOON + timedelta(hours=1))
-    assert given_back(state, rule, [NOON]).next_at == NOON
-    assert given_back(state, rule, [NOON]).ramp_from == NOON
+    assert after_release(state, rule, [NOON]).next_at == NOON
+    assert after_release(state, rule, [NOON]).ramp_from == NOON
 
 
 def test_the_last_call_of_a_day_is_believed_on_the_next_day():

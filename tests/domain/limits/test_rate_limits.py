@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, given_back, grant
+from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
 from worker.domain.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -21,7 +21,7 @@ limits = st.builds(
     st.sampled_from(list(UNITS.values())),
 )
 # (how long after the last reservation, how many are wanted, how many of those granted find a row, whether other workers
-# make calls too, and which of all slots that are reserved by then are given back unused: so many, from such a place on)
+# make calls too, and which of all slots that are reserved by then are released unused: so many, from such a place on)
 reservations = st.lists(
     st.tuples(
         st.timedeltas(timedelta(0), timedelta(seconds=5)) | st.timedeltas(timedelta(0), timedelta(milliseconds=200)),
@@ -47,7 +47,7 @@ def reserved(rule, sequence, horizon=HORIZON):
         state = after_claim(state, rule, granted, claimed, now=now, probe_for=LEASE)
         slots += [(slot, now) for slot in new]
         unused = slots[-place : number - place or None] if number else []
-        state = given_back(state, rule, [slot for slot, _ in unused])
+        state = after_release(state, rule, [slot for slot, _ in unused])
         slots = [each for each in slots if each not in unused]
     return slots
 
@@ -158,26 +158,27 @@ def test_slots_that_were_left_out_under_another_limit_are_not_used():
     assert slots == [50, 72]
 
 
-def test_slots_that_were_given_back_are_free_with_those_left_out_between_them():
+def test_slots_that_were_released_are_free_with_those_left_out_between_them():
     slots, state = claimed(BudgetState(), 5)
-    state = given_back(state, QUICK, [NOW + at * MILLISECOND for at in slots[2:]])
+    state = after_release(state, QUICK, [NOW + at * MILLISECOND for at in slots[2:]])
     assert (state.next_at, state.left_at) == (NOW + 20 * MILLISECOND, NOW + 5 * MILLISECOND)
-    state = given_back(state, QUICK, [NOW + at * MILLISECOND for at in slots[:2]])
+    state = after_release(state, QUICK, [NOW + at * MILLISECOND for at in slots[:2]])
     assert (state.next_at, state.left_at) == (NOW, None)
 
 
-def test_left_out_slots_that_were_taken_and_given_back_are_free_again():
+def test_left_out_slots_that_were_taken_and_released_are_free_again():
     _, before = claimed(BudgetState(), 8)
     slots, state = claimed(before, 5)
     assert state.left_at == NOW + 55 * MILLISECOND
-    assert given_back(state, QUICK, [NOW + at * MILLISECOND for at in slots]) == replace(state, left_at=before.left_at)
+    released = after_release(state, QUICK, [NOW + at * MILLISECOND for at in slots])
+    assert released == replace(state, left_at=before.left_at)
 
 
 def test_after_a_change_of_the_limit_a_slot_that_was_not_used_frees_no_reserved_one():
     slots, state = claimed(BudgetState(), 4)
     assert slots == [0, 10, 20, 30]
     slower = BudgetRule("kyc", (Limit.parse("100/second"),))
-    assert given_back(state, slower, [NOW + 20 * MILLISECOND, NOW + 30 * MILLISECOND]) == state
+    assert after_release(state, slower, [NOW + 20 * MILLISECOND, NOW + 30 * MILLISECOND]) == state
 
 
 def test_slots_that_were_not_claimed_are_there_for_the_next_worker():

@@ -326,24 +326,24 @@ async def test_no_processor_time_is_used_while_an_events_result_cannot_be_writte
     assert sorted(rows.numbers("done")) == [EVENTS, EVENTS + 1]
 
 
-async def test_slots_whose_return_was_not_acknowledged_are_not_given_back_again(bench):
+async def test_slots_whose_release_was_not_acknowledged_are_not_released_again(bench):
     """They may be another worker's by now."""
     rows = bench.rows(20, limit=Limit.parse("50/second"), latency={0: 0.05}, answers={0: "halt"})
-    rows.lost_returns = 1
+    rows.lost_releases = 1
     await bench.run(rows)
-    assert not rows.lost_returns
+    assert not rows.lost_releases
     assert rows.unused
     assert len(set(rows.unused)) == len(rows.unused)
 
 
-async def test_a_dispatcher_whose_slots_cannot_be_given_back_at_its_end_has_done_its_work_all_the_same(bench, caplog):
-    rows = bench.rows(5, limit=Limit.parse("10/second"), lost_returns=1)
+async def test_a_dispatcher_whose_slots_cannot_be_released_at_its_end_has_done_its_work_all_the_same(bench, caplog):
+    rows = bench.rows(5, limit=Limit.parse("10/second"), lost_releases=1)
     running = asyncio.create_task(bench.run(rows))
     await asyncio.sleep(0.15)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not rows.lost_returns
+    assert not rows.lost_releases
     assert "its permits or slots could not be released" in caplog.text
 
 

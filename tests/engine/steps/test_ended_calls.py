@@ -80,7 +80,7 @@ async def test_a_session_that_the_call_opened_is_found_once_and_named_and_nothin
     assert len(world.asked) == 1
 
 
-async def test_a_call_that_opened_nothing_gives_its_credit_back_and_leaves_nothing_unknown(bereft):
+async def test_a_call_that_opened_nothing_refunds_its_credit_and_leaves_nothing_unknown(bereft):
     world = await bereft(OLD_ONE)
     used = world.budget().credits_used
     world.clock.advance(seconds=90)
@@ -143,7 +143,7 @@ async def test_it_keeps_to_the_budget(bereft):
 async def test_a_look_up_whose_worker_dies_is_made_again(bereft):
     world = await bereft(ORPHAN)
     world.clock.advance(seconds=61)
-    world.parts.sweep.return_leases()
+    world.parts.sweep.end_leases()
     world.clock.advance(seconds=30)
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
     assert work.flush([], ONE).opened  # and then it died
@@ -163,7 +163,7 @@ async def test_the_answer_that_comes_before_the_look_up_counts(bereft):
     world = await bereft(OLD_ONE)
     used = world.budget().credits_used
     world.clock.advance(seconds=61)
-    world.parts.sweep.return_leases()
+    world.parts.sweep.end_leases()
     world.set(Attempt, Attempt.id == call_of(world).id, outcome=LATE, found="scan-own")
     await days(world, times=2)
     assert (call_of(world).found, world.budget().credits_used) == ("scan-own", used)

@@ -62,7 +62,7 @@ async def test_sessions_of_a_list_that_comes_in_the_evening_are_opened_and_sent_
     assert {row.reason for row in world.rows(Job)} == {""}
 
 
-async def test_whatever_made_a_row_due_it_goes_back_until_the_morning_and_nothing_is_counted(make_on_both):
+async def test_whatever_made_a_row_due_it_waits_until_the_morning_and_nothing_is_counted(make_on_both):
     world = at_night(make_on_both, limits=["10/second"])
     world.add(customer("Ona"), customer("Jonas", timezone="America/Lima"))
     await world.work()

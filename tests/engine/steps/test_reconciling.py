@@ -126,7 +126,7 @@ async def test_a_look_up_keeps_to_the_budget_and_costs_no_credit(played):
     while world.states().get("waiting"):
         await wait_and_work(world, seconds=30)
     assert world.states() == {"invited": 10}
-    assert world.budget().credits_used == 10  # the credit of the call that was not made is returned
+    assert world.budget().credits_used == 10  # the credit of the call that was not made is refunded
     assert len(world.reconciled) == 2
     times = [row.opened_at for row in world.attempts()]
     assert len(times) == 14

@@ -37,7 +37,7 @@ async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successo
     first = asyncio.create_task(woken.serve(WakeUp.issue("au")))
     await world.http.received(1)
     world.clock.advance(seconds=61)
-    assert world.parts.sweep.return_leases().repeated == 1
+    assert world.parts.sweep.end_leases().repeated == 1
     world.clock.advance(seconds=2)
     second = asyncio.create_task(successor.serve(WakeUp.issue("au")))
     await world.http.received(2)

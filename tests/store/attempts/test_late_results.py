@@ -11,7 +11,7 @@ from worker.domain.model.endings import Cancel, Done, Hold, Kind, Retry
 from worker.domain.model.reconciliation import Nothing
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.issuing.issue_results import IssueResult
-from worker.store.maintenance.due_work import Returned
+from worker.store.maintenance.due_work import EndedLeases
 from worker.store.messages.handovers import InviteResult
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
@@ -42,7 +42,7 @@ def test_an_answer_that_comes_while_the_row_waits_for_its_look_up_is_applied(she
 def test_an_answer_that_comes_while_the_row_is_held_settles_the_unknown_outcome(shelf):
     _, (opened,) = call(shelf, shelf.policy)
     advance(shelf, seconds=61)
-    assert sweep(shelf) == Returned(held=1)
+    assert sweep(shelf) == EndedLeases(held=1)
     shelf.finish(shelf.got(opened))
     assert (shelf.job("Ona").state, shelf.job("Ona").unknown_attempt) == (JobState.ISSUED, None)
 
@@ -60,7 +60,7 @@ def test_a_late_refusal_of_a_call_that_is_about_to_be_repeated_is_applied_too(sh
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     advance(shelf, seconds=61)
-    assert sweep(shelf) == Returned(repeated=1)
+    assert sweep(shelf) == EndedLeases(repeated=1)
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel("bad_input", "HTTP 400")))
     assert (shelf.job("Ona").state, shelf.job("Ona").attempts) == (JobState.FAILED, 1)
 
@@ -130,7 +130,7 @@ def test_the_credit_of_a_call_that_was_not_made_comes_back_once_though_it_is_bei
 
 @pytest.mark.parametrize("repeated", [False, True])
 def test_the_credit_of_a_session_that_was_opened_after_its_look_up_is_counted_again(shelf, repeated):
-    """The look-up found nothing, and gave the credit back."""
+    """The look-up found nothing, and refunded the credit."""
     policy = reconcilable(shelf.ruled(credits=5))
     _, (opened,) = call(shelf, policy)
     advance(shelf, seconds=61)
@@ -279,7 +279,7 @@ def test_a_mail_whose_receipt_comes_while_it_is_sent_again_is_recorded_as_late(s
 
 
 @pytest.mark.parametrize("reconcilable", [True, False])
-def test_a_text_that_a_stopped_worker_has_not_sent_goes_back(shelf, texts, reconcilable):
+def test_a_text_that_a_stopped_worker_has_not_sent_is_released(shelf, texts, reconcilable):
     texts = texts if reconcilable else shelf.on("sms")
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()

@@ -10,7 +10,7 @@ from worker.domain.model.reconciliation import Unmatched
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.store.issuing.issue_results import IssueResult
-from worker.store.maintenance.due_work import Returned
+from worker.store.maintenance.due_work import EndedLeases
 from worker.store.messages.handovers import InviteResult
 from worker.store.operators.decisions import RepeatCost, Verdict, Which
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
@@ -50,7 +50,7 @@ def test_a_call_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(shelf, 
     call(shelf, policy)
     attempt = shelf.row(Attempt)
     advance(shelf, seconds=61)
-    assert sweep(shelf) == Returned(unknown=1)
+    assert sweep(shelf) == EndedLeases(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.unknown_attempt, row.attempts) == (
         JobState.WAITING,
@@ -70,7 +70,7 @@ def test_a_hand_over_of_a_dead_worker_is_looked_up_at_the_time_of_its_attempt(sh
     messages = shelf.claim_messages(channel="sms")
     shelf.open_messages(messages, policy=texts, repeatable=False)
     advance(shelf, seconds=61)
-    assert sweep(shelf) == Returned(unknown=1)
+    assert sweep(shelf) == EndedLeases(unknown=1)
     assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WAITING, JobState.ISSUED)
     advance(shelf)
     (message,) = shelf.claim_messages(channel="sms")
@@ -83,11 +83,11 @@ def test_a_row_that_was_only_claimed_for_its_look_up_still_has_an_unknown_outcom
     advance(shelf)
     shelf.claim(policy=policy)
     advance(shelf, seconds=61)
-    assert sweep(shelf) == Returned(free=1)
+    assert sweep(shelf) == EndedLeases(released=1)
     assert shelf.job("Ona").unknown_attempt == before
     look_up(shelf, policy)
     advance(shelf, seconds=61)
-    assert sweep(shelf) == Returned(unknown=1)
+    assert sweep(shelf) == EndedLeases(unknown=1)
     row = shelf.job("Ona")
     assert (row.state, row.unknown_attempt, row.attempts) == (JobState.WAITING, before, 1)
 

@@ -1,4 +1,4 @@
-"""Leases of workers that are gone: rows come back free, repeated or held, and late results do no harm."""
+"""Leases of workers that are gone: rows are released, repeated or held, and late results do no harm."""
 
 import re
 from dataclasses import replace
@@ -16,19 +16,19 @@ from worker.domain.model.endings import Done, Kind, Retry, RetryPolicy
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.clock import system_clock
 from worker.store.limits.claims import Room
-from worker.store.maintenance.due_work import Returned
+from worker.store.maintenance.due_work import EndedLeases
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
 def sweep(shelf, *, policy=POLICY, **how):
-    return shelf.sweeps.return_leases(policy, now=shelf.clock(), **how)
+    return shelf.sweeps.end_leases(policy, now=shelf.clock(), **how)
 
 
 def test_a_lease_that_has_not_run_out_is_left_alone(shelf):
     shelf.add(customer("Ona"))
     shelf.claim()
     shelf.clock.advance(seconds=60)
-    assert sweep(shelf) == Returned()
+    assert sweep(shelf) == EndedLeases()
     assert shelf.job("Ona").state is JobState.WORKING
 
 
@@ -109,7 +109,7 @@ def test_a_row_that_was_only_claimed_goes_back_free(shelf):
     was_due_at = shelf.clock()
     shelf.claim()
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned(free=1)
+    assert sweep(shelf) == EndedLeases(released=1)
     row = shelf.job("Ona")  # nothing is lost, and due_at (the order of claims) is unchanged
     assert (row.state, row.due_at, row.attempts, row.waits) == (JobState.WAITING, was_due_at, 0, 0)
     assert len(shelf.claim()) == 1
@@ -119,7 +119,7 @@ def test_a_call_that_may_have_been_made_is_held_where_repeating_costs(shelf):
     shelf.add(customer("Ona"))
     shelf.open(shelf.claim(), repeatable=False)
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned(held=1)
+    assert sweep(shelf) == EndedLeases(held=1)
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.reason, row.attempts) == (JobState.HELD, None, "unknown", 1)
     assert "may have been carried out" in row.detail
@@ -132,7 +132,7 @@ def test_a_call_that_may_have_been_made_is_repeated_where_that_is_safe(shelf):
     shelf.add(customer("Ona"))
     shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned(repeated=1)
+    assert sweep(shelf) == EndedLeases(repeated=1)
     row = shelf.job("Ona")
     assert (row.state, row.reason, row.attempts) == (JobState.WAITING, "unknown", 1)
     assert row.due_at == shelf.clock() + timedelta(seconds=0.5)  # half of the first wait: the shelf's jitter
@@ -143,22 +143,22 @@ def test_even_a_safe_call_is_not_repeated_for_ever(shelf):
     shelf.add(customer("Ona"))
     shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf, policy=RetryPolicy(attempts=1)) == Returned(held=1)
+    assert sweep(shelf, policy=RetryPolicy(attempts=1)) == EndedLeases(held=1)
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "attempts_spent")
 
 
-def test_where_no_other_process_can_be_working_all_leases_are_returned_at_once(shelf):
+def test_where_no_other_process_can_be_working_all_leases_are_ended_at_once(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, _ = shelf.claim()
     shelf.open([ona])
-    assert sweep(shelf, all_of_them=True) == Returned(free=1, held=1)
+    assert sweep(shelf, all_of_them=True) == EndedLeases(released=1, held=1)
 
 
-def test_more_leases_than_one_transaction_returns_all_come_back(shelf):
+def test_more_leases_than_one_transaction_ends_are_all_ended(shelf):
     shelf.add(*(customer(f"C{number}") for number in range(1100)))
     assert len(shelf.claim(most=1100, policy=shelf.ruled(concurrency=4400))) == 1100
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned(free=1100)
+    assert sweep(shelf) == EndedLeases(released=1100)
 
 
 def test_doing_it_twice_changes_nothing_more(shelf):
@@ -168,7 +168,7 @@ def test_doing_it_twice_changes_nothing_more(shelf):
     shelf.clock.advance(seconds=61)
     sweep(shelf)
     before = shelf.rows(Job), shelf.rows(Attempt)
-    assert sweep(shelf) == Returned()
+    assert sweep(shelf) == EndedLeases()
     assert (shelf.rows(Job), shelf.rows(Attempt)) == before
 
 
@@ -179,7 +179,7 @@ def test_an_attempt_of_an_earlier_claim_does_not_hold_a_row_that_was_claimed_aga
     shelf.finish(shelf.failed(opened, Kind.TRANSIENT, retry))
     shelf.claim()
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned(free=1)
+    assert sweep(shelf) == EndedLeases(released=1)
 
 
 @pytest.mark.parametrize("theirs", ["first", "last"])
@@ -199,7 +199,7 @@ def test_the_attempt_of_the_lease_that_ended_decides_and_not_one_of_an_earlier_l
             connection.execute(sa.insert(Attempt), dict(row._mapping))
     shelf.clock.advance(seconds=61)
 
-    assert sweep(shelf) == Returned(repeated=1)
+    assert sweep(shelf) == EndedLeases(repeated=1)
     assert shelf.job("Ona").state is JobState.WAITING
 
 
@@ -207,7 +207,7 @@ def test_the_attempt_of_the_lease_that_ended_decides_and_not_one_of_an_earlier_l
 
 
 def lose(shelf, name="Ona"):
-    """An opened call whose lease has run out and was returned by the sweep."""
+    """An opened call whose lease has run out and was ended by the sweep."""
     shelf.add(customer(name))
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(seconds=61)
@@ -268,7 +268,7 @@ def test_one_lost_lease_in_a_flush_does_not_affect_the_other_rows(shelf):
 
 @pytest.mark.parametrize(
     ("repeatable", "state", "returned"),
-    [(True, InvitationState.WAITING, Returned(repeated=1)), (False, InvitationState.HELD, Returned(held=1))],
+    [(True, InvitationState.WAITING, EndedLeases(repeated=1)), (False, InvitationState.HELD, EndedLeases(held=1))],
 )
 def test_a_hand_over_that_may_have_been_made_is_repeated_or_held(shelf, repeatable, state, returned):
     shelf.add(customer("Ona"))
@@ -287,7 +287,7 @@ def test_an_invitation_that_was_only_claimed_goes_back_free(shelf):
     shelf.issue()
     shelf.claim_messages()
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned(free=1)
+    assert sweep(shelf) == EndedLeases(released=1)
     assert len(shelf.claim_messages()) == 1
 
 
@@ -355,11 +355,11 @@ def test_jobs_that_join_or_are_held_make_no_account_due(shelf):
     assert due(shelf) == (set(), set())
 
 
-def test_a_lease_is_returned_by_the_lease_time_of_its_row_not_of_its_policy(shelf):
+def test_a_lease_is_ended_by_the_lease_time_of_its_row_not_of_its_policy(shelf):
     shelf.add(customer("Ona"))
     shelf.claim(policy=replace(shelf.policy, lease=timedelta(minutes=10)))
     shelf.clock.advance(seconds=61)
-    assert sweep(shelf) == Returned()
+    assert sweep(shelf) == EndedLeases()
 
 
 def test_a_mail_whose_worker_died_each_time_counts_each_time_and_waits_longer(shelf):

@@ -70,7 +70,7 @@ def test_if_every_row_of_a_large_chunk_raises_none_is_set_aside():
 def test_a_row_that_comes_again_after_it_was_set_aside_ends_the_work():
     class Leased(Worked):
         def _set_aside(self, _connection: Any, bad: Any) -> None:
-            self.asked = [*getattr(self, "asked", []), *bad]  # in vain: only `work` frees the row
+            self.asked = [*getattr(self, "asked", []), *bad]  # in vain: only `work` releases the row
             if len(self.asked) > 5:
                 pytest.fail("it goes round for ever")
 

@@ -130,7 +130,7 @@ def test_a_reference_of_any_length_does_not_lose_the_session(shelf):
     assert shelf.row(SessionRow).reference == "r" * 100
 
 
-def test_a_call_that_was_not_made_is_given_back_and_not_counted(shelf):
+def test_a_call_that_was_not_made_is_released_and_not_counted(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     shelf.finish(IssueResult(opened, shelf.clock(), None))
@@ -317,7 +317,7 @@ FREE = [Kind.RATE_LIMITED, Kind.BAD_INPUT, Kind.CONFLICT, Kind.AUTH, Kind.OUT_OF
 
 @pytest.mark.parametrize("cap", [5, None])
 @pytest.mark.parametrize("kind", Kind)
-def test_only_a_call_that_the_provider_refused_gives_its_credit_back(shelf, kind, cap):
+def test_only_a_call_that_the_provider_refused_refunds_its_credit(shelf, kind, cap):
     capped = shelf.ruled(credits=cap)
     shelf.add(customer("Ona"), customer("Jonas"))
     opened = shelf.open(shelf.claim(), policy=capped)
@@ -325,7 +325,7 @@ def test_only_a_call_that_the_provider_refused_gives_its_credit_back(shelf, kind
     assert used(shelf)[0] == (0 if kind in FREE else 2)
 
 
-def test_a_call_that_was_not_made_gives_its_credit_back(shelf):
+def test_a_call_that_was_not_made_refunds_its_credit(shelf):
     capped = shelf.ruled(credits=5)
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, jonas = shelf.open(shelf.claim(), policy=capped)

@@ -109,7 +109,7 @@ def test_permits_from_before_a_rollback_are_released_at_the_end(shelf):
     with pytest.raises(ZeroDivisionError):
         rolled_back(shelf, one, "a")
     with shelf.database.write() as connection:
-        one.give_back(connection, shelf.policy.rule, "a")
+        one.release(connection, shelf.policy.rule, "a")
     assert shelf.rows(Permit) == []
 
 

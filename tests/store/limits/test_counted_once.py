@@ -75,7 +75,7 @@ def test_a_late_result_still_records_the_outcome_of_the_call(shelf):
     assert shelf.job("Ona").state is JobState.HELD
 
 
-def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf):
+def test_a_row_whose_attempt_was_not_acknowledged_is_released_without_it(shelf):
     shelf.add(customer("Ona"), customer("Jonas"))
     policy = shelf.ruled(credits=10)
     jobs = shelf.claim(policy=policy)
@@ -87,7 +87,7 @@ def test_a_row_whose_attempt_was_not_acknowledged_is_given_back_without_it(shelf
     assert len(shelf.claim(policy=policy)) == 2
 
 
-def test_a_message_whose_hand_over_was_not_acknowledged_is_given_back_without_it(shelf):
+def test_a_message_whose_hand_over_was_not_acknowledged_is_released_without_it(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()
     messages = shelf.claim_messages()

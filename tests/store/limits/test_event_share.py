@@ -75,7 +75,7 @@ def test_an_event_that_is_not_due_yet_and_one_of_another_account_cost_no_stateme
     assert sum("UPDATE job" in text for text in made) == 1
 
 
-def give_back(shelf, store, policy, items, slots):
+def release(shelf, store, policy, items, slots):
     """Release rows that are not called, and their slots."""
     store.release(policy, items, now=shelf.clock())
     store.flush(policy, [], None, clock=shelf.clock, unused=slots)
@@ -85,12 +85,12 @@ def next_at(shelf):
     return shelf.row(Budget, name="kyc").next_at
 
 
-def test_slots_of_rows_that_are_given_back_are_free_again(shelf):
+def test_slots_of_rows_that_are_released_are_free_again(shelf):
     policy = shelf.ruled(limits=TEN)
     shelf.jobs.horizon = timedelta(seconds=10)
     crowd(shelf, events=0, batches=5)
     claimed = shelf.jobs.claim(policy, most=10, now=shelf.clock())
-    give_back(shelf, shelf.jobs, policy, claimed.jobs[2:], claimed.slots[2:])
+    release(shelf, shelf.jobs, policy, claimed.jobs[2:], claimed.slots[2:])
     assert next_at(shelf) == shelf.clock() + timedelta(milliseconds=200)
     assert shelf.jobs.claim(policy, most=10, now=shelf.clock()).slots == claimed.slots[2:]
 
@@ -101,9 +101,9 @@ def test_an_unused_slot_before_a_reserved_slot_stays_lost(shelf):
     crowd(shelf, events=0, batches=4)
     first, second = (shelf.jobs.claim(policy, most=2, now=shelf.clock()) for _ in range(2))
     before = next_at(shelf)
-    give_back(shelf, shelf.jobs, policy, first.jobs, first.slots)
+    release(shelf, shelf.jobs, policy, first.jobs, first.slots)
     assert next_at(shelf) == before
-    give_back(shelf, shelf.jobs, policy, second.jobs, second.slots)
+    release(shelf, shelf.jobs, policy, second.jobs, second.slots)
     assert next_at(shelf) == second.slots[0]
 
 
@@ -117,14 +117,14 @@ def test_no_slot_is_earlier_than_a_slow_dispatcher_needs_and_the_next_claim_come
     assert claimed.again_at == claimed.slots[-1] + hundredth - lead - lead
 
 
-def test_slots_of_invitations_that_are_given_back_are_free_again(shelf):
+def test_slots_of_invitations_that_are_released_are_free_again(shelf):
     crowd(shelf, events=0, batches=3)
     shelf.issue()
     rule = replace(shelf.message_policy.rule, limits=TEN)
     policy = replace(shelf.message_policy, rule=rule)
     shelf.invitations.horizon = timedelta(seconds=10)
     claimed = shelf.invitations.claim(policy, most=10, now=shelf.clock())
-    give_back(shelf, shelf.invitations, policy, claimed.invitations, claimed.slots)
+    release(shelf, shelf.invitations, policy, claimed.invitations, claimed.slots)
     assert shelf.row(Budget, name="sender/email").next_at == shelf.clock()
 
 

@@ -57,7 +57,7 @@ def call(shelf, kind=Kind.TRANSIENT, *, repeatable=False, ending=None, most=100,
 def expired_lease(shelf):
     shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
 
 
 def open_attempt_of_a_row_that_is_free(shelf):
@@ -86,7 +86,7 @@ def held_and_repeated_by_a_person(shelf):
 def late(shelf):
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
     shelf.finish(shelf.got(opened))
     shelf.clock.advance(minutes=5)
 
@@ -185,7 +185,7 @@ def not_sent(shelf):
     shelf.finish(replace(shelf.got(opened), ending=None, session=None))
 
 
-def taken_and_given_back(shelf):
+def claimed_and_released(shelf):
     shelf.jobs.release(shelf.policy, shelf.claim(), now=shelf.clock())
 
 
@@ -203,7 +203,7 @@ FREE = [
     not_let_in,
     not_reached,
     not_sent,
-    taken_and_given_back,
+    claimed_and_released,
     customer_whose_last_session_is_over,
 ]
 

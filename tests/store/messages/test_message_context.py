@@ -138,7 +138,7 @@ def test_once_a_sender_is_paused_or_stopped_the_next_flush_opens_no_hand_over(sh
     assert [row.outcome for row in shelf.rows(Attempt, account="email")] == ["done"]  # the result is written
 
 
-def test_what_is_given_back_is_due_as_before(shelf):
+def test_what_is_released_is_due_as_before(shelf):
     issued(shelf)
     before = shelf.row(InvitationRow)
     shelf.invitations.release(shelf.message_policy, shelf.claim_messages(), now=shelf.clock())

@@ -108,13 +108,13 @@ def test_what_is_in_flight_at_the_pause_comes_back_and_is_not_claimed(shelf, dec
     assert names(shelf.claim()) == ["Ona"]
 
 
-def test_what_is_given_back_or_lost_after_the_pause_is_not_claimed(shelf, decide):
+def test_what_is_released_or_lost_after_the_pause_is_not_claimed(shelf, decide):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
-    given_back, lost = shelf.claim()
+    released, lost = shelf.claim()
     pause(shelf, decide, batch)
-    shelf.jobs.release(shelf.policy, [given_back], now=shelf.clock())
+    shelf.jobs.release(shelf.policy, [released], now=shelf.clock())
     shelf.clock.advance(minutes=5)
-    assert shelf.sweeps.return_leases(shelf.policy.rule.retry, now=shelf.clock()).free == 1
+    assert shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock()).released == 1
     assert shelf.job(lost.request.customer.customer_id).state is JobState.WAITING
     assert shelf.claim() == []
 

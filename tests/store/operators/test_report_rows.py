@@ -115,7 +115,7 @@ def test_requests_count_every_call_made_refused_ones_too(shelf):
         shelf.failed(opened[2], Kind.TRANSIENT, Retry(now, "transient", "")),
         shelf.failed(opened[3], Kind.UNKNOWN, Hold("unknown", "")),
         shelf.failed(opened[4], Kind.BAD_INPUT, Cancel("bad_input", "")),
-        IssueResult(opened[5], now, None),  # given back: not made
+        IssueResult(opened[5], now, None),  # released: not made
     )
     # opened[6] is still out
     assert shelf.facts.counts(batch).accounts == {"kyc": AccountFacts(requests=6, issued=1, rate_limited=1, errors=3)}

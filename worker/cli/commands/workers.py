@@ -45,7 +45,7 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     ONBOARDING_CONFIG. It waits for a broker or database that cannot be reached, and for `onboard db upgrade`.
 
     At least one worker must consume each queue: `issue` (opens sessions), `invite` (sends messages), `tell` (publishes
-    events), `sweep` (finds work that is due and returns leases). Other settings of Celery are in celeryconfig.py.
+    events), `sweep` (finds work that is due and ends expired leases). Other settings of Celery are in celeryconfig.py.
 
     SIGTERM ends a worker after its calls in flight are finished; its other rows are released. With --pool threads
     SIGQUIT and Ctrl-C do the same. With --pool prefork SIGQUIT waits for the longest time-out, and then kills the

@@ -225,7 +225,7 @@ def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
 
 
 def under_cap(state: BudgetState, rule: BudgetRule) -> BudgetState:
-    """The state without a stop at the cap, if the cap was raised or taken out, or a credit came back."""
+    """The state without a stop at the cap, if the cap was raised or taken out, or a credit was refunded."""
     if state.stopped_at is not None and is_at_cap(state.stop_reason) and credits_left(state, rule) != 0:
         return replace(state, stopped_at=None, stop_reason="")
     return state
@@ -252,7 +252,7 @@ def after_claim(
     return replace(state, ramp_from=ramp_from, asks_again_at=asks_again_at)
 
 
-def given_back(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:
+def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:
     """The state after these reserved slots were not used: free again, unless a later slot is reserved."""
     slots = list(slots)
     if slots and rule.ramp is not None:

@@ -181,14 +181,14 @@ def unused(
 ) -> tuple[datetime | None, datetime | None]:
     """`next_at` and `left_at` after these reserved slots were not used: back to the last slot that stays reserved.
 
-    After a change of the spacing no slot is freed: it is not known which slots stay reserved.
+    After a change of the spacing no slot is released: it is not known which slots stay reserved.
     """
-    returned = set(slots)
+    not_used = set(slots)
     if next_at is None or not interval or not _is_every_other(left_at, next_at, interval):
         return next_at, left_at
-    while left_at is not None and left_at - 2 * interval in returned:
+    while left_at is not None and left_at - 2 * interval in not_used:
         left_at -= 2 * interval
-    while (before := next_at - (interval if left_at is None else 2 * interval)) in returned:
+    while (before := next_at - (interval if left_at is None else 2 * interval)) in not_used:
         next_at = before
         if left_at is not None and left_at >= next_at:
             left_at = None

@@ -45,7 +45,7 @@ class Work(Protocol[OpenedT, ResultT]):
         """Write these results, and then claim rows and open them, in one transaction; room None: claim nothing.
 
         `stretch`: a busy stretch of calls that has ended, for the measured pace. `unused`: slots in which no call is
-        made. Raises store.limits.flush.UnknownFlush if rows may have been opened: `release` returns them.
+        made. Raises store.limits.flush.UnknownFlush if rows may have been opened: `release` releases them.
         """
 
     async def call(self, opened: OpenedT, now: datetime, may_write: MayWrite, /) -> ResultT:

@@ -84,7 +84,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             flushed = await self._in_turn(self._work.flush, results, room, stretch, unused)
         except Exception as error:
             # Whatever it is (it may be a bug): the results must not be lost for it. The slots are lost after an outage:
-            # they may have been given back, and be another worker's.
+            # they may have been released, and be another worker's.
             for slot in () if isinstance(error, UnknownFlush | sa.exc.OperationalError) else unused:
                 self._rows.not_used(slot)
             await self._write_after(error, results)

@@ -21,7 +21,7 @@ class OpenedRows(Generic[OpenedT]):
         self._events: deque[tuple[OpenedT, int]] = deque()
         self._others: deque[tuple[OpenedT, int]] = deque()
         self._slots: deque[datetime | None] = deque()  # earliest first; None: the call may go at once
-        self._unused: list[datetime] = []  # in which no call is made: the next flush gives them back
+        self._unused: list[datetime] = []  # in which no call is made: the next flush releases them
         self.spacing = timedelta(0)  # the least time between two calls, as the last claim had it; zero: no rate limit
 
     def __len__(self) -> int:
@@ -82,6 +82,6 @@ class OpenedRows(Generic[OpenedT]):
             self._unused.append(slot)
 
     def unused(self) -> list[datetime]:
-        """The unused slots, to be given back now."""
+        """The unused slots, to be released now."""
         unused, self._unused = self._unused, []
         return unused

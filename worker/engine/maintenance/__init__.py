@@ -1,1 +1,1 @@
-"""What the sweep does: return leases, reconcile, reissue, take over, let go of old rows."""
+"""What the sweep does: end expired leases, reconcile, reissue, take over, let go of old rows."""

@@ -28,7 +28,7 @@ from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance import batch_counts
 from worker.store.maintenance.alerts import Alerts
-from worker.store.maintenance.due_work import Returned, Sweeps
+from worker.store.maintenance.due_work import EndedLeases, Sweeps
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.maintenance.look import Looked, Looks, Step
 from worker.store.operators.decisions import Decisions
@@ -73,24 +73,24 @@ class Sweep:
         for wake_up in process_webhooks(self.webhooks, self.clock, self.meters, self.traces()):
             wake(wake_up)
 
-    def return_leases(self, *, all_of_them: bool = False) -> Returned:
-        """Give back rows whose lease has run out. `all_of_them`: when no other process can be working."""
-        returned = self.leases.return_leases(
+    def end_leases(self, *, all_of_them: bool = False) -> EndedLeases:
+        """End leases that have expired. `all_of_them`: when no other process can be working."""
+        ended = self.leases.end_leases(
             self.retry, now=self.database_clock(), all_of_them=all_of_them, listing=self.listing
         )
         if all_of_them:
             permits.clear(self.database)
-        if returned != Returned():
+        if ended != EndedLeases():
             log.info(
-                "leases of workers that are gone: %d rows given back, %d to be repeated, %d to be reconciled,"
+                "leases of workers that are gone: %d rows released, %d to be repeated, %d to be reconciled,"
                 " %d held or failed, %d had ended",
-                returned.free,
-                returned.repeated,
-                returned.unknown,
-                returned.held,
-                returned.ended,
+                ended.released,
+                ended.repeated,
+                ended.unknown,
+                ended.held,
+                ended.ended,
             )
-        return returned
+        return ended
 
     def look(self, *, only_batch: int | None = None) -> Looked:
         """What is due, of one batch or of all, and what the timer has to do."""
@@ -102,11 +102,11 @@ class Sweep:
     ) -> tuple[Callable[[], object], ...]:
         """What the timer does besides: `each_alone` makes these steps. What they make due, the next sweep wakes for.
 
-        `all_leases`: return all of them, as no other process can be working. `wake` is called for what webhooks make
+        `all_leases`: end all of them, as no other process can be working. `wake` is called for what webhooks make
         due: a customer waits for it, and a worker whose time is stepped has no next sweep at once.
         """
         steps: tuple[tuple[bool, Callable[[], object]], ...] = (
-            (all_leases or Step.LEASES in looked.steps, partial(self.return_leases, all_of_them=all_leases)),
+            (all_leases or Step.LEASES in looked.steps, partial(self.end_leases, all_of_them=all_leases)),
             (True, self.take_over),
             (Step.PAUSES in looked.steps, self.pause_batches),
             (Step.PILOTS in looked.steps, self.judge_pilots),

@@ -48,7 +48,7 @@ NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `on
 
 
 class Ending(Exception):
-    """This process ends: it gives back the file that it has."""
+    """This process ends: it releases the file that it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class DropBox:
             else:
                 self._put_off(file, str(error))
         except (Ending, CutOff):
-            self._files.give_back(file, owner=self.owner)
+            self._files.release(file, owner=self.owner)
         except sa.exc.OperationalError:
             raise
         except Exception as error:

@@ -121,7 +121,7 @@ def claim(
     return list(connection.execute(chosen.returning(Job.id)).scalars())
 
 
-def put_back(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:
+def release(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:
     """Let these calls be claimed again at once. `leases`: the jobs' ids and the fences of their claims."""
     for job_id, fence in leases:
         ours = sa.update(Job).where(Job.id == job_id, Job.fence == fence, _ENDED)

@@ -21,7 +21,7 @@ from worker.store.base.unanswered import UNANSWERED
 from worker.store.tables import Attempt, Batch, InvitationRow, Job
 from worker.store.tables.types import DETAIL_LENGTH
 
-# An attempt that was given back before its call was made. The call was certainly not carried out.
+# An attempt of a row that was released before its call was made. The call was certainly not carried out.
 NOT_SENT = "not_sent"
 Id = TypeVar("Id")
 _IN_ORDER = attrgetter("due_at", "id")
@@ -102,8 +102,8 @@ class Leases(Generic[Id]):
         chosen = bulk.among(model.id, "ids")
         leased = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
         self._leased = leased.order_by(model.id).with_for_update(key_share=True)
-        free: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
-        self._frees = sa.update(model).where(chosen, model.state == states.WORKING).values(free | changed)
+        released: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
+        self._release = sa.update(model).where(chosen, model.state == states.WORKING).values(released | changed)
         # Attempts whose commit was not acknowledged because the database became unreachable: no call was made.
         self._unmade = (
             sa.update(Attempt)
@@ -161,17 +161,17 @@ class Leases(Generic[Id]):
         """The claimed rows with these ids, as `claim` returns them, in any order."""
         return self._worked_from.fetch(connection, {"ids": bulk.keys(ids)}) if ids else []
 
-    def put_back(self, connection: sa.Connection, ids: Sequence[Id], *, now: datetime) -> None:
+    def release_leased(self, connection: sa.Connection, ids: Sequence[Id], *, now: datetime) -> None:
         """Release rows that this transaction has leased, and for which nothing else is written."""
         if ids:
             given = {"ids": bulk.keys(ids), "now": now}
-            connection.execute(self._frees, given, execution_options=UNANSWERED)
+            connection.execute(self._release, given, execution_options=UNANSWERED)
 
-    def give_back(
+    def release_opened(
         self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime
     ) -> tuple[set[Id], int]:
-        """Release rows for which no call was made. Returns those that were under these leases, and how many calls (not
-        look-ups) were written down for them.
+        """Release rows for which no call was made, and close their attempts. Returns the ids of those that were under
+        these leases, and how many calls (not look-ups) were written down for them.
 
         The end of the lease is compared as well as the fence. If the commit of a claim was not acknowledged, the claim
         may be lost: another dispatcher may then have claimed the row with the same fence, and may be calling now.
@@ -182,7 +182,7 @@ class Leases(Generic[Id]):
         if not ours:
             return ours, 0
         given = {"ids": bulk.keys(sorted(ours)), "now": now}
-        connection.execute(self._frees, given)
+        connection.execute(self._release, given)
         return ours, sum(row.reconciles is None for row in fetch(connection, self._unmade, given))
 
 

@@ -77,7 +77,7 @@ def row_by_row(
             if not bad:
                 log.error("%s: no row is to blame for %s at %s", name, type(error).__name__, place)
                 raise
-            if aside & bad.keys():  # `work` writes a row's own result first, which frees it only then
+            if aside & bad.keys():  # `work` writes a row's own result first, which releases it only then
                 log.error("%s: rows that raise %s at %s are not set aside yet", name, type(error).__name__, place)
                 raise
         kinds = ", ".join(sorted(set(bad.values())))

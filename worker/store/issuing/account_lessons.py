@@ -38,7 +38,7 @@ def teach(
         return
     reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.looks_up]
     if reconciled:
-        # Look-ups cost no credit, so no answer of theirs gives a credit back.
+        # Look-ups cost no credit, so no answer of theirs refunds one.
         budgets.learn(connection, rule, reconciled, now=now, refund=False)
     not_made = [item for item in special if item.ending is None or not item.called]
     if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, special)]):
@@ -53,7 +53,7 @@ def count_again(
     results: Sequence[IssueResult],
     outcomes: Mapping[uuid.UUID, str | None],
 ) -> None:
-    """Count the credits of sessions that were opened after a look-up had found nothing, and given the credit back.
+    """Count the credits of sessions that were opened after a look-up had found nothing, and refunded the credit.
 
     `results`: special ones; `outcomes`: by attempt, as they were before.
     """

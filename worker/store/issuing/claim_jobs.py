@@ -67,7 +67,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         opened = open_attempts(connection, policy, jobs, now=now)
         if len(opened) < len(jobs):  # the credit cap is reached
             may_be_made = {item.job.id for item in opened}
-            self.put_back(connection, policy, [job for job in jobs if job.id not in may_be_made], now=now)
+            self.release_leased(connection, policy, [job for job in jobs if job.id not in may_be_made], now=now)
         return opened
 
     def set_aside(self, connection: sa.Connection, kinds: Mapping[int, str], *, now: datetime) -> None:
@@ -87,15 +87,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         with self._database.write() as connection:
             deferral.make_snoozed_due(connection, names, now=now)
 
-    def free_leased(
-        self, connection: sa.Connection, _policy: JobPolicy, items: Sequence[ClaimedJob], *, now: datetime
+    def uncount(
+        self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], calls: int, *, now: datetime
     ) -> None:
-        LEASES.put_back(connection, [job.id for job in items if not job.ended], now=now)
-        ended_calls.put_back(connection, [(job.id, job.fence) for job in items if job.ended], now=now)
-
-    def free_opened(
-        self, connection: sa.Connection, policy: JobPolicy, items: Collection[ClaimedJob], *, now: datetime
-    ) -> Collection[int]:
-        ours, unmade = LEASES.give_back(connection, [(job.id, job.fence, job.lease_until) for job in items], now=now)
-        budgets.refund_credits(connection, policy.rule, unmade)
-        return ours
+        ended_calls.release(connection, [(job.id, job.fence) for job in jobs if job.ended], now=now)
+        budgets.refund_credits(connection, policy.rule, calls)

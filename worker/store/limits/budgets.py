@@ -21,13 +21,13 @@ from worker.domain.limits.budgets import (
     Grant,
     Lesson,
     after_claim,
+    after_release,
     at_cap,
     believable,
     counts_successes,
     credits_left,
     doubted,
     found_in_words,
-    given_back,
     interval,
     is_stopped,
     is_well,
@@ -239,14 +239,14 @@ def _rate(state: BudgetState) -> float:
     return state.pace.rate or 0.0
 
 
-def give_back(connection: sa.Connection, rule: BudgetRule, slots: Sequence[datetime]) -> None:
-    """Free reserved slots in which no call was made, unless later slots are reserved already."""
+def release_slots(connection: sa.Connection, rule: BudgetRule, slots: Sequence[datetime]) -> None:
+    """Release reserved slots in which no call was made, unless later slots are reserved already."""
     if not slots:
         return
     state = read(connection, rule.name)
-    if given_back(state, rule, slots) != state:  # mostly later slots are reserved: the row stays unlocked
+    if after_release(state, rule, slots) != state:  # mostly later slots are reserved: the row stays unlocked
         state = read(connection, rule.name, lock=True)
-        save(connection, rule.name, given_back(state, rule, slots))
+        save(connection, rule.name, after_release(state, rule, slots))
 
 
 def learn(
@@ -258,9 +258,9 @@ def learn(
     refund: bool = True,
     stretch: Stretch | None = None,
 ) -> None:
-    """Apply the lessons of calls to the budget, and give back the credits of calls that cost none.
+    """Apply the lessons of calls to the budget, and refund the credits of calls that cost none.
 
-    `refund` False: the calls took no credit, so none is given back. `stretch`: the calls of a busy stretch that ended
+    `refund` False: the calls took no credit, so none is refunded. `stretch`: the calls of a busy stretch that ended
     now, for the measured pace.
     """
     if stretch is not None:
@@ -327,7 +327,7 @@ def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
 
 
 def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
-    """Give back the credits of calls that were written down but not made."""
+    """Refund the credits of calls that were written down but not made."""
     if count:
         save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, count))
 

@@ -226,7 +226,7 @@ class Claims:
 
     def release_permits(self, connection: sa.Connection, policy: ClaimPolicy) -> None:
         """Release the dispatcher's permits: it makes no further call."""
-        self._permits.give_back(connection, policy.rule, policy.permit_owner)
+        self._permits.release(connection, policy.rule, policy.permit_owner)
 
     def _granted(
         self,

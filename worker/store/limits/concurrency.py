@@ -79,7 +79,7 @@ class Permits:
         known = self._known.get((rule.name, owner))
         return known is not None and not known[0].alone
 
-    def give_back(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
+    def release(self, connection: sa.Connection, rule: BudgetRule, owner: str) -> None:
         """Release all permits of a dispatcher that has ended."""
         if self._known.pop((rule.name, owner), None) is not None:
             connection.execute(sa.delete(Permit).where(Permit.budget == rule.name, Permit.owner == owner))

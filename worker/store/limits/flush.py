@@ -14,7 +14,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.measured_pace import Stretch
 from worker.foundation.clock import Clock
 from worker.store.base.database import Database
@@ -35,6 +34,10 @@ class Claimed(Protocol):
 
     @property
     def id(self) -> Any: ...
+    @property
+    def fence(self) -> int: ...
+    @property
+    def lease_until(self) -> datetime: ...
     @property
     def is_event(self) -> bool: ...
     @property
@@ -79,6 +82,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
 
     def __init__(self, database: Database, leases: Leases[Any], *, jitter: Callable[[], float]) -> None:
         self._database = database
+        self._leases = leases
         self._claims = Claims(leases, jitter=jitter)
 
     @abstractmethod
@@ -121,28 +125,31 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Hold waiting rows that cannot be claimed. `kinds`: the kind of exception of each."""
 
     @abstractmethod
-    def free_leased(self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime) -> None:
-        """End the leases that this transaction has given: no attempt of theirs is written."""
+    def uncount(
+        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], calls: int, *, now: datetime
+    ) -> None:
+        """Take back what the claim of these rows counted: they are released. `calls` were written down for them."""
 
-    @abstractmethod
-    def free_opened(
-        self, connection: sa.Connection, policy: PolicyT, items: Collection[ItemT], *, now: datetime
-    ) -> Collection[Any]:
-        """End the leases of rows for which no call was made, as far as they are ours, and close their attempts.
-
-        Returns the ids of those that are ours.
-        """
-
-    def put_back(self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime) -> None:
+    def release_leased(
+        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], *, now: datetime
+    ) -> None:
         """Release rows that this transaction has leased. They are due as before."""
-        _end_probe(connection, policy.rule, items)
-        self.free_leased(connection, policy, items, now=now)
+        self._leases.release_leased(connection, [item.id for item in items], now=now)
+        self._released(connection, policy, items, 0, now=now)
 
     def release(self, policy: PolicyT, items: Collection[ItemT], *, now: datetime) -> None:
-        """Release rows for which no call was made. They are due as before; nothing is counted."""
+        """Release opened rows for which no call was made. They are due as before; nothing is counted."""
         with self._database.write() as connection:
-            ours = self.free_opened(connection, policy, items, now=now)
-            _end_probe(connection, policy.rule, [item for item in items if item.id in ours])
+            leases = [(item.id, item.fence, item.lease_until) for item in items]
+            ours, calls = self._leases.release_opened(connection, leases, now=now)
+            self._released(connection, policy, [item for item in items if item.id in ours], calls, now=now)
+
+    def _released(
+        self, connection: sa.Connection, policy: PolicyT, items: Sequence[ItemT], calls: int, *, now: datetime
+    ) -> None:
+        if any(item.probe for item in items):
+            budgets.end_probe(connection, policy.rule)
+        self.uncount(connection, policy, items, calls, now=now)
 
     @property
     def database_time(self) -> Callable[[], datetime] | None:
@@ -171,7 +178,7 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             opened.clear()
             now = clock()
             channels = self.record(connection, policy, results, now=now, stretch=stretch) if results else set()
-            budgets.give_back(connection, policy.rule, unused)
+            budgets.release_slots(connection, policy.rule, unused)
             if room is None:
                 return Flushed(channels=frozenset(channels))
             leased = self._claims.lease(connection, policy, room, now=now)
@@ -183,11 +190,11 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             if leased.granted.probe:
                 items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
             if reserved.count < len(items):  # other workers' calls got the slots
-                self.put_back(connection, policy, items[reserved.count :], now=now)
+                self.release_leased(connection, policy, items[reserved.count :], now=now)
                 items = items[: reserved.count]
             if items:
                 opened.extend(self.open(connection, policy, items, now=now))
-                budgets.give_back(connection, policy.rule, reserved.slots[len(opened) :])
+                budgets.release_slots(connection, policy.rule, reserved.slots[len(opened) :])
             slots = reserved.slots[: len(opened)]
             return Flushed(list(opened), reserved.again_at, leased.permits, slots, due | channels, reserved.spacing)
 
@@ -206,9 +213,3 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         """Release the permits of this account or sender: no further call is made."""
         with self._database.write() as connection:
             self._claims.release_permits(connection, policy)
-
-
-def _end_probe(connection: sa.Connection, rule: BudgetRule, items: Collection[Claimed]) -> None:
-    """Allow another call that goes first, if it was one of these rows'."""
-    if any(item.probe for item in items):
-        budgets.end_probe(connection, rule)

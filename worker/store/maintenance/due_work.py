@@ -39,24 +39,24 @@ from worker.store.tables.types import DETAIL_LENGTH
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
-# Rows returned in one transaction: a longer transaction would delay the workers that claim from the same tables.
+# Leases ended in one transaction: a longer transaction would delay the workers that claim from the same tables.
 CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Returned:
+class EndedLeases:
     """Expired leases: how many rows were released, are repeated, are reconciled, and are held or failed; and how many
     had ended during their call."""
 
-    free: int = 0
+    released: int = 0
     repeated: int = 0
     held: int = 0
     unknown: int = 0
     ended: int = 0
 
-    def __add__(self, other: "Returned") -> "Returned":
-        return Returned(
-            self.free + other.free,
+    def __add__(self, other: "EndedLeases") -> "EndedLeases":
+        return EndedLeases(
+            self.released + other.released,
             self.repeated + other.repeated,
             self.held + other.held,
             self.unknown + other.unknown,
@@ -69,23 +69,23 @@ class Sweeps:
         self._database = database
         self._jitter = jitter
 
-    def return_leases(
+    def end_leases(
         self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False, listing: Collection[str] = ()
-    ) -> Returned:
+    ) -> EndedLeases:
         """End expired leases. `all_of_them`: end all leases, on SQLite, where no other process can be working.
 
         A row without an open attempt becomes due again. The call of an open attempt may have been carried out: the
         row is repeated if the attempt is repeatable, else reconciled if the attempt has a time for that, else held.
         `listing` are the accounts whose sessions the provider lists: calls of jobs that have ended are looked up there.
         """
-        total = Returned()
+        total = EndedLeases()
         if not self._any(now=now, all_of_them=all_of_them):
             return total  # the usual case, found without a lock
         for one_chunk in (self._jobs, partial(self._ended_jobs, listing), self._invitations):
             # A chunk locks rows in no fixed order: a dispatcher that records results may lock them in another order.
             chunk = partial(one_chunk, policy, now=now, all_of_them=all_of_them)
-            while (returned := outlive_deadlocks(chunk)) != Returned():
-                total += returned
+            while (ended := outlive_deadlocks(chunk)) != EndedLeases():
+                total += ended
         return total
 
     def _any(self, *, now: datetime, all_of_them: bool) -> bool:
@@ -96,8 +96,8 @@ class Sweeps:
         with self._database.read() as connection:
             return any(connection.execute(query.limit(1)).first() is not None for query in (jobs, messages))
 
-    def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
-        def work(connection: sa.Connection, chunk: Chunk) -> Returned:
+    def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> EndedLeases:
+        def work(connection: sa.Connection, chunk: Chunk) -> EndedLeases:
             columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.unknown_attempt)
             query = sa.select(*columns).where(Job.state == JobState.WORKING)
             rows = _chunk(connection, chunk, query if all_of_them else query.where(Job.lease_until < now))
@@ -121,7 +121,7 @@ class Sweeps:
 
     def _ended_jobs(
         self, listing: Collection[str], _policy: RetryPolicy, *, now: datetime, all_of_them: bool
-    ) -> Returned:
+    ) -> EndedLeases:
         """Close the attempts of jobs that ended during their call, by a verdict about an earlier session.
 
         Whether the call opened a session is unknown, and stays with the row. The call is looked up where the provider
@@ -149,10 +149,10 @@ class Sweeps:
                 connection.execute(by_id.values(unknown), calls)
             _close(connection, attempts, now=now)
             ended_calls.mark(connection, ids, listing)
-            return Returned(ended=len(rows))
+            return EndedLeases(ended=len(rows))
 
-    def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> Returned:
-        def work(connection: sa.Connection, chunk: Chunk) -> Returned:
+    def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> EndedLeases:
+        def work(connection: sa.Connection, chunk: Chunk) -> EndedLeases:
             query = sa.select(
                 InvitationRow.id,
                 InvitationRow.fence,
@@ -197,8 +197,8 @@ class Sweeps:
         *,
         paced: Callable[[Any, Ending, datetime], Ending] = lambda _row, ending, _now: ending,
         now: datetime,
-    ) -> tuple[list[dict[str, Any]], Returned]:
-        moves, counted = [], Returned()
+    ) -> tuple[list[dict[str, Any]], EndedLeases]:
+        moves, counted = [], EndedLeases()
         for row in rows:
             attempt = open_attempts.get((row.id, row.fence))
             move: dict[str, Any] = {
@@ -212,12 +212,12 @@ class Sweeps:
                 "new_unknown_attempt": row.unknown_attempt,
             }
             if attempt is None:
-                counted += Returned(free=1)
+                counted += EndedLeases(released=1)
             elif attempt.reconciles is not None:
                 # The attempt was a reconciliation: the row stays as it was, and is reconciled again.
                 wait = policy.first * self._jitter()
                 move |= {"new_due_at": now + wait, "new_reason": Reason.UNKNOWN, "new_detail": RECONCILIATION_LOST}
-                counted += Returned(unknown=1)
+                counted += EndedLeases(unknown=1)
             else:
                 ending = ending_for(
                     UNKNOWN,
@@ -245,14 +245,14 @@ def _paced(message: Any, ending: Ending, now: datetime) -> Ending:
     return paced(ending, UNKNOWN, before=message.unknown_handovers, now=now)
 
 
-def _counted(ending: Ending) -> Returned:
+def _counted(ending: Ending) -> EndedLeases:
     match ending:
         case Retry():
-            return Returned(repeated=1)
+            return EndedLeases(repeated=1)
         case Reconcile():
-            return Returned(unknown=1)
+            return EndedLeases(unknown=1)
         case _:
-            return Returned(held=1)
+            return EndedLeases(held=1)
 
 
 _MOVE: dict[str, Any] = {

@@ -1,8 +1,7 @@
 """Messages: what of a flush is special to them, and what becomes of those that are released."""
 
 import random
-import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -77,25 +76,13 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
     def set_aside(self, connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
         hold_messages(connection, kinds, states=(InvitationState.WAITING,), now=now)
 
-    def free_leased(
+    def uncount(
         self,
         connection: sa.Connection,
         policy: InvitationPolicy,
         items: Sequence[ClaimedInvitation],
+        _calls: int,
         *,
         now: datetime,
     ) -> None:
-        LEASES.put_back(connection, [item.id for item in items], now=now)
         country_cap_check.take_back(connection, policy, items)
-
-    def free_opened(
-        self,
-        connection: sa.Connection,
-        policy: InvitationPolicy,
-        items: Collection[ClaimedInvitation],
-        *,
-        now: datetime,
-    ) -> Collection[uuid.UUID]:
-        ours, _ = LEASES.give_back(connection, [(item.id, item.fence, item.lease_until) for item in items], now=now)
-        country_cap_check.take_back(connection, policy, [item for item in items if item.id in ours])
-        return ours

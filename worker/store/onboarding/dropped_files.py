@@ -83,12 +83,12 @@ class DroppedFiles:
         return self._write(file, owner, state=state, **(_FREE | values))
 
     def put_off(self, file: DroppedFile, *, owner: str, reason: str, until: datetime) -> bool:
-        """Give the file back, to be tried again at `until`."""
+        """Release the file, to be tried again at `until`."""
         back = FileState.IMPORTED if file.state is FileState.IMPORTED else FileState.WAITING
         return self._write(file, owner, state=back, reason=reason[:400], until=until, owner="")
 
-    def give_back(self, file: DroppedFile, *, owner: str) -> bool:
-        """Give the file back at once: this process ends. That was no failed try."""
+    def release(self, file: DroppedFile, *, owner: str) -> bool:
+        """Release the file at once: this process ends. That was no failed try."""
         tries = sa.case((Row.tries > 0, Row.tries - 1), else_=0)
         return self._write(file, owner, tries=tries, **_FREE)
 

@@ -98,7 +98,7 @@ class DroppedFile(Base):
     digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of what was taken; empty: nothing was.")
     batch_id: Mapped[int | None] = mapped_column(sa.ForeignKey("batch.id"))
     reported: Mapped[str] = mapped_column(sa.String(16), doc="The state in its last report: sent, finished; or empty.")
-    tries: Mapped[int] = mapped_column(doc="How often its import was begun and neither ended nor was given back.")
+    tries: Mapped[int] = mapped_column(doc="How often its import was begun and neither ended nor was released.")
     until: Mapped[datetime | None] = mapped_column(doc="Until when no other process takes it.")
     owner: Mapped[str] = mapped_column(sa.String(80), doc="The process that has taken it; empty: none has.")
 
