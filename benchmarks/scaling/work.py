@@ -120,7 +120,12 @@ class Process:
         """Work while rows are due, each time for at most `longest`; a wake-up comes each `tick` seconds."""
         while not stopping.is_set():
             more = await Dispatcher(
-                self, clock=self._clock, in_turn=self.in_turn, stopping=stopping, longest=longest
+                self,
+                clock=self._clock,
+                in_turn=self.in_turn,
+                stopping=stopping,
+                longest=longest,
+                wake_others=lambda: None,
             ).run()
             if not more:
                 await pause(tick)

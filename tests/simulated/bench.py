@@ -237,8 +237,8 @@ class Bench:
         return Rows(self.clock, list(range(count)), **how)
 
     def dispatcher(self, rows, *, longest=MINUTE, **how):
-        how = {"clock": self.clock, "in_turn": self.in_thread, "stopping": self.stopping, "longest": longest} | how
-        return Dispatcher(rows, **how)
+        given = {"clock": self.clock, "in_turn": self.in_thread, "stopping": self.stopping, "longest": longest}
+        return Dispatcher(rows, **{"wake_others": lambda: None, **given, **how})
 
     async def in_thread(self, function, *arguments):
         await asyncio.sleep(self.database_seconds)

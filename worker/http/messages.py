@@ -15,8 +15,9 @@ from typing import Any
 from worker.foundation import quick_json
 from worker.foundation.strict_json import has_unstorable_text
 
-# Asked directly before a request is written. The argument says whether the call has waited for a connection, which may
-# have taken long. False: nothing is written.
+# Called at most once, directly before a request or message is written. The argument says whether the call has waited
+# for a connection, which may have taken long. The answer False: nothing is written. A call that has not waited is
+# always written, and needs no answer.
 MayWrite = Callable[[bool], bool]
 
 

@@ -60,7 +60,7 @@ class Process:
         wake_invite: Callable[[str, bool], None],
         longest: timedelta,
         stay: timedelta,
-        wake_others: Callable[[WakeUp], object] = lambda _wake_up: None,
+        wake_others: Callable[[WakeUp], object],
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
         sweep: Callable[["Process"], None] = lambda _process: None,

@@ -32,9 +32,13 @@ def works(world):
     yield world.parts.invite_work("email")
 
 
+async def called(work, opened):
+    return await work.call(opened, work.clock(), lambda _waited: True)
+
+
 async def carried_out(work):
     flushed = work.flush([], ROOM)
-    work.flush([await work.call(opened, work.clock()) for opened in flushed.opened], None)
+    work.flush([await called(work, opened) for opened in flushed.opened], None)
 
 
 async def test_rows_are_opened_in_the_flush_that_claims_them_and_events_go_first(world):
@@ -43,7 +47,7 @@ async def test_rows_are_opened_in_the_flush_that_claims_them_and_events_go_first
         flushed = work.flush([], ROOM)
         assert [work.item(opened).is_event for opened in flushed.opened] == [True, False]
         assert len(world.rows(Attempt)) == before + 2
-        work.flush([await work.call(opened, work.clock()) for opened in flushed.opened], None)
+        work.flush([await called(work, opened) for opened in flushed.opened], None)
     assert world.states() == {"invited": 2}
 
 
@@ -52,9 +56,9 @@ async def test_one_flush_writes_results_and_claims_the_next_rows(world):
     one = replace(ROOM, rows=1, events=1)
     for work in works(world):
         (first,) = work.flush([], one).opened
-        (second,) = work.flush([await work.call(first, work.clock())], one).opened
+        (second,) = work.flush([await called(work, first)], one).opened
         assert work.item(first).id != work.item(second).id
-        assert work.flush([await work.call(second, work.clock())], one).opened == []
+        assert work.flush([await called(work, second)], one).opened == []
     assert world.states() == {"invited": 2}
 
 

@@ -48,7 +48,7 @@ def standing_still(world, monkeypatch):
 async def test_a_result_is_written_with_the_time_at_which_it_is_written(world, monkeypatch):
     for work in works(world):
         (opened,) = work.flush([], ROOM).opened
-        result = await work.call(opened, world.clock())
+        result = await work.call(opened, world.clock(), lambda _waited: True)
         answered_at = world.clock()
         with standing_still(world, monkeypatch):
             work.flush([result], None)
@@ -63,7 +63,7 @@ async def test_a_lease_counts_from_the_transaction_that_gives_it(world, monkeypa
         with standing_still(world, monkeypatch):
             (opened,) = work.flush([], ROOM).opened
         assert (work.item(opened).lease_until - asked_at).total_seconds() == pytest.approx(180)
-        work.flush([await work.call(opened, world.clock())], None)
+        work.flush([await work.call(opened, world.clock(), lambda _waited: True)], None)
     assert world.row(Job).state.value == "invited"
 
 
@@ -83,7 +83,7 @@ async def test_calls_reserved_while_the_process_stood_still_are_not_those_of_a_w
         return function(*arguments)
 
     work = world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None)
-    how = {"clock": world.clock, "in_turn": in_turn, "stopping": asyncio.Event()}
+    how = {"clock": world.clock, "in_turn": in_turn, "stopping": asyncio.Event(), "wake_others": lambda: None}
     await Dispatcher(work, longest=timedelta(hours=1), **how).run()
     assert "cannot be true" not in caplog.text
     assert world.asked == ["Ona"]

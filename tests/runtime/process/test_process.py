@@ -42,7 +42,8 @@ def configured(monkeypatch, tmp_path):
 
 
 def make(**more):
-    return Process(wake_invite=lambda *_: None, longest=timedelta(seconds=1), stay=timedelta(0), **more)
+    how = {"longest": timedelta(seconds=1), "stay": timedelta(0), "wake_others": lambda _: None} | more
+    return Process(wake_invite=lambda *_: None, **how)
 
 
 def upgrade_to_a_newer_release(url):

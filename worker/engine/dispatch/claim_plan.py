@@ -12,7 +12,7 @@ CLAIM_EVERY = timedelta(milliseconds=200)
 class ClaimPlan:
     """The plan of one dispatcher. `at`: when to claim next, in steady time; None: nothing more is known to be due."""
 
-    def __init__(self, time: SteadyTime, wake_others: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, time: SteadyTime, wake_others: Callable[[], object]) -> None:
         """`wake_others` is called once, after the first claim that leaves rows which may be claimed at once."""
         self._time = time
         self._wake_others: Callable[[], object] | None = wake_others

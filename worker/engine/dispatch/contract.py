@@ -51,8 +51,7 @@ class Work(Protocol[OpenedT, ResultT]):
     async def call(self, opened: OpenedT, now: datetime, may_write: MayWrite, /) -> ResultT:
         """Make the call. `now`: the time of the last check before it.
 
-        `may_write` is asked once, directly before a request or message is written. If it says no, nothing is written,
-        and whatever is returned does not count: the call was not made.
+        If `may_write` says no, nothing is written, and whatever is returned does not count: the call was not made.
         """
 
     def item(self, opened: OpenedT) -> Item: ...

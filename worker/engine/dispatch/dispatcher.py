@@ -58,9 +58,9 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         in_turn: Callable[..., Any],
         stopping: asyncio.Event,
         longest: timedelta,
+        wake_others: Callable[[], object],
         stay: timedelta = timedelta(0),
         meter: WorkMeter = NOT_COUNTED,
-        wake_others: Callable[[], object] = lambda: None,
     ) -> None:
         """`in_turn(function, *arguments)` awaits a blocking call to the store; `stopping` is set when the process is to
         end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:

@@ -66,9 +66,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
     def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
         return opened.invitation
 
-    async def call(
-        self, opened: OpenedInvitation, now: datetime, may_write: MayWrite = lambda _: True, /
-    ) -> InviteResult:
+    async def call(self, opened: OpenedInvitation, now: datetime, may_write: MayWrite, /) -> InviteResult:
         item = opened.invitation
         if item.unknown_call is not None:
             may_write(False)

@@ -113,7 +113,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     def item(self, opened: OpenedJob) -> ClaimedJob:
         return opened.job
 
-    async def call(self, opened: OpenedJob, now: datetime, may_write: MayWrite | None = None, /) -> IssueResult:
+    async def call(self, opened: OpenedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:
         """Make the call once. Repeat it only if a new secret replaces the one that was just refused.
 
         Both calls within one time-out: the lease leaves room for no more.
@@ -161,7 +161,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         problem = Problem(Kind.SHORT_LIVED, detail)
         return IssueResult(opened, began_at, hold, problem=problem, session=session, floor=floor)
 
-    async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall, may_write: MayWrite | None) -> IssueResult:
+    async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
         """Reconcile the call with an unknown outcome, instead of repeating it."""
         request = opened.job.request
         began_at = self.clock()
@@ -182,7 +182,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         # Of an ended job only what was found is written.
         return IssueResult(opened, began_at, Done() if opened.job.ended else ending, found=found)
 
-    async def _ask_about(self, opened: OpenedJob, reference: str, may_write: MayWrite | None) -> IssueResult:
+    async def _ask_about(self, opened: OpenedJob, reference: str, may_write: MayWrite) -> IssueResult:
         """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
         began_at, retry = self.clock(), self.policy.rule.retry
         listing = await self._listing(opened.job.request, 1, may_write)
@@ -196,7 +196,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
             ending = Asked()  # the decision is made without an answer, as where no list is documented
         return IssueResult(opened, began_at, ending, problem=listing)
 
-    async def _listing(self, request: SessionRequest, page: int, may_write: MayWrite | None) -> Listing | Problem:
+    async def _listing(self, request: SessionRequest, page: int, may_write: MayWrite) -> Listing | Problem:
         """A page of the provider's list of the customer's sessions."""
         built = self.provider.look_up(request, page=page)
         if built is None:  # the account had another provider when the call was made

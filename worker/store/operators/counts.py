@@ -83,7 +83,8 @@ class BatchCounts:
 
     @property
     def left(self) -> int:
-        """The rows that wait for their session or for their first message."""
+        """The rows that wait for their session or for their first message, also those that another list's row serves: a
+        pause does not hold these back (`unsent.left_of`)."""
         unsent = (JobState.WAITING, JobState.WORKING, JobState.ISSUED)
         return sum(self.jobs.get(state, 0) for state in unsent) - self.issued_only
 

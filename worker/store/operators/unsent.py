@@ -66,7 +66,7 @@ def unsent(database: Database, *, now: datetime) -> list[Unsent]:
 
 def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, int]:
     """How many rows of each batch wait for their session or first message: what a pause holds back. Not among them are
-    held rows, which wait for a person, and rows that another list serves."""
+    held rows, which wait for a person, and rows that another list's row serves: `BatchCounts.left` counts these too."""
     waits = sa.or_(
         COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
         sa.and_(COUNTED.state == JobState.ISSUED.value, COUNTED.channel != Channel.NONE.value),
