@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from worker.domain.events.published import OutgoingEvent
-from worker.domain.limits.budgets import Lesson
+from worker.domain.limits.lessons import Lesson
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import PUBLISHED

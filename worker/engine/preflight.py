@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.domain.limits.budgets import BudgetRule, Lesson
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.lessons import Lesson
 from worker.foundation.clock import Clock
 from worker.senders.contract import Sender
 from worker.store.attempts.attempt_log import lesson_of

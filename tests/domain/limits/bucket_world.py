@@ -10,7 +10,8 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, Lesson, after_claim, grant, learned
+from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, grant
+from worker.domain.limits.lessons import Lesson, learned
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind, RetryPolicy
 

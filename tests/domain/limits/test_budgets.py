@@ -12,23 +12,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from worker.domain.limits.budgets import (
     ASK_AGAIN_AFTER,
     FREE,
-    STOPS,
     BudgetRule,
     BudgetState,
-    Lesson,
     after_claim,
     after_release,
     at_cap,
     believable,
     grant,
     is_stopped,
-    learned,
     outage_of,
     proved,
     refunded,
     resumed,
     stop_in_words,
 )
+from worker.domain.limits.lessons import STOPS, Lesson, learned
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind, RetryPolicy
 

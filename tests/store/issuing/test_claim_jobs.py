@@ -13,7 +13,7 @@ from tests.store.shelf import customer, line
 from tests.store.statements import statements
 from tests.store.steps import JobSteps
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.limits.budgets import Lesson
+from worker.domain.limits.lessons import Lesson
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import CustomerKind

@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from worker.domain.limits.budgets import Lesson
+from worker.domain.limits.lessons import Lesson
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind
 from worker.domain.model.states import JobState

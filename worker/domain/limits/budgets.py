@@ -2,13 +2,12 @@
 
 Pure: `store.limits.budgets` keeps the state in one row per account and applies these under that row's lock, so that
 all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lower limit is found:
-`rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `learned`.
+`rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `lessons.learned`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
 
 from worker.domain.limits.measured_pace import MeasuredPace
 from worker.domain.limits.ramp import DAY, Ramp
@@ -18,7 +17,6 @@ from worker.domain.limits.rate_limits import (
     Slots,
     claim_again_at,
     offer,
-    pause_until,
     spacing,
     tightest,
     unit_of,
@@ -30,10 +28,6 @@ from worker.foundation import plural
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
-# Success, and refusals of one row: the account answers, so a pause is over.
-ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
-STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.SHORT_LIVED})
-FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account gave no answer, or no usable one
 OPENS_AFTER = 5
 # How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
 PROBE_PATIENCE = timedelta(milliseconds=200)
@@ -113,20 +107,6 @@ class Grant:
     slots: Slots
     probe: bool = False
     again_at: datetime | None = None
-
-
-class Lesson(NamedTuple):
-    """What one call showed: its kind of problem, or None for a success. `began_at` is when the call was made.
-
-    An account that cannot be reached is paused like a rate-limited one: one call finds out whether it is back, and not
-    a call for each row.
-    """
-
-    began_at: datetime
-    kind: Kind | None = None
-    detail: str = ""
-    retry_after: timedelta | None = None
-    unreachable: bool = False
 
 
 def grant(
@@ -259,116 +239,6 @@ def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime
         rule = rule.at(state.ramp_from, min(slots))
     next_at, left_at = unused(state.next_at, state.left_at, slots, interval=interval(state, rule))
     return replace(state, next_at=next_at, left_at=left_at)
-
-
-def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
-    """The state after these calls: paused, stopped, with an open breaker, or working again."""
-    lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
-    stopped_before = state.stopped_at
-    for lesson in lessons:
-        if lesson.kind is None and not lesson.unreachable and is_well(state):
-            continue  # nearly every lesson: a success shows nothing new
-        # A call from before the pause says nothing about the time since.
-        fresh = state.paused_at is None or lesson.began_at >= state.paused_at
-        failed = lesson.unreachable or lesson.kind in FAILURES
-        if fresh:
-            state = _with_failures_counted(state, failed)
-        if fresh or lesson.kind in STOPS:
-            state = replace(state, unproven=lesson.unreachable or lesson.kind in STOPS)
-        if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
-            state = _paused(state, rule, lesson, fresh=fresh, now=now)
-        elif lesson.kind in STOPS:
-            asks_again_at = now + ASK_AGAIN_AFTER if lesson.kind is Kind.AUTH else None
-            state = replace(state, stopped_at=state.stopped_at or now, stop_reason=lesson.detail, probe_until=None)
-            state = replace(state, asks_again_at=asks_again_at)
-        elif lesson.kind in ANSWERS and fresh:
-            state = replace(state, pauses=0, probe_until=None, pause_reason="")
-            # Not a call that was in flight when the account was stopped.
-            if state.asks_again_at is not None and stopped_before is not None and lesson.began_at > stopped_before:
-                state = replace(state, stopped_at=None, stop_reason="", asks_again_at=None)
-        elif failed and fresh and _opens(state, rule):
-            state = _paused(state, rule, lesson._replace(retry_after=None), fresh=True, now=now)
-        elif fresh:
-            state = replace(state, probe_until=None)
-        if failed and fresh and _opens(state, rule):
-            state = replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, lesson))
-        elif fresh and rule.opens_after is None:
-            # Of a sender only this is its own failure; any answer ends it.
-            state = replace(state, opened_at=(state.opened_at or now) if lesson.unreachable else None)
-    return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
-
-
-class Troubles(Protocol):
-    """What a success may end: a part of `BudgetState`."""
-
-    @property
-    def failures(self) -> int: ...
-    @property
-    def pauses(self) -> int: ...
-    @property
-    def unproven(self) -> bool: ...
-    @property
-    def pause_reason(self) -> str: ...
-    @property
-    def opened_at(self) -> datetime | None: ...
-    @property
-    def probe_until(self) -> datetime | None: ...
-    @property
-    def asks_again_at(self) -> datetime | None: ...
-
-
-def is_well(state: Troubles) -> bool:
-    """Whether another success ends no trouble."""
-    troubled = state.failures or state.pauses or state.unproven or state.pause_reason
-    return not (troubled or state.opened_at or state.probe_until or state.asks_again_at)
-
-
-def _with_failures_counted(state: BudgetState, failed: bool) -> BudgetState:
-    if failed:
-        return replace(state, failures=state.failures + 1)
-    # Any answer shows that the account answers, even a 429.
-    return replace(state, failures=0, opened_at=None) if state.failures or state.opened_at else state
-
-
-def _opens(state: BudgetState, rule: BudgetRule) -> bool:
-    return rule.opens_after is not None and state.failures >= rule.opens_after
-
-
-def _in_a_row(state: BudgetState, lesson: Lesson) -> str:
-    return f"{state.failures} calls in a row failed, the last with {lesson.detail}"[:400]
-
-
-def _counted(pace: Pace, rule: BudgetRule, lessons: list[Lesson], *, now: datetime) -> Pace:
-    """The pace with the refused calls counted; with all calls, for an account without a limit: claims count none."""
-    since = pace.lowered_at
-    current = [lesson for lesson in lessons if since is None or lesson.began_at >= since]
-    refused = sum(lesson.kind is Kind.RATE_LIMITED for lesson in current)
-    counts_all = counts_successes(rule, rate=pace.rate, refused=pace.refused)
-    if not refused and not counts_all:
-        return pace
-    unlimited = rule.rate is None and pace.rate is None
-    return counted(pace, rule.rate, granted=len(current) if unlimited else 0, refused=refused, now=now)
-
-
-def counts_successes(rule: BudgetRule, *, rate: float | None, refused: float) -> bool:
-    """Whether successes are counted too: for an account without a limit that has refused calls. `rate`, `refused`: the
-    pace's."""
-    return rule.rate is None and rate is None and bool(refused)
-
-
-def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, now: datetime) -> BudgetState:
-    if not fresh and lesson.retry_after is None:
-        return state
-    pauses = state.pauses + 1 if fresh else state.pauses
-    until = pause_until(retry_after=lesson.retry_after, backoff=rule.retry.ceiling(pauses), now=now)
-    return replace(
-        state,
-        blocked_until=max(until, state.blocked_until or until),
-        pauses=pauses,
-        paused_at=now if fresh else state.paused_at,
-        pause_reason=lesson.detail,
-        probe_until=None,
-    )
 
 
 def stop_in_words(state: BudgetState) -> str:

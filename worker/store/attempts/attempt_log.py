@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.limits.budgets import Lesson
+from worker.domain.limits.lessons import Lesson
 from worker.domain.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import Found, More, UnknownCall, Unmatched

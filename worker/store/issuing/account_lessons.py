@@ -6,7 +6,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.domain.limits.budgets import BudgetRule, Lesson
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.lessons import Lesson
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.endings import Kind
 from worker.domain.model.reconciliation import Nothing

@@ -19,25 +19,22 @@ from worker.domain.limits.budgets import (
     BudgetRule,
     BudgetState,
     Grant,
-    Lesson,
     after_claim,
     after_release,
     at_cap,
     believable,
-    counts_successes,
     credits_left,
     doubted,
     found_in_words,
     interval,
     is_stopped,
-    is_well,
-    learned,
     proved,
     refunded,
     resumed,
     tries_again_by_itself,
     under_cap,
 )
+from worker.domain.limits.lessons import Lesson, counts_successes, is_well, learned
 from worker.domain.limits.measured_pace import MeasuredPace, Stretch, with_stretch
 from worker.domain.limits.rate_adaptation import Pace
 from worker.foundation.timestamps import written

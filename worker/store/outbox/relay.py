@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.events.published import OutgoingEvent
-from worker.domain.limits.budgets import BudgetRule, Lesson, grant
+from worker.domain.limits.budgets import BudgetRule, grant
+from worker.domain.limits.lessons import Lesson
 from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
