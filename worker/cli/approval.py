@@ -2,9 +2,9 @@
 
 import click
 
-from worker.cli.commands.check import facts_of
 from worker.cli.commands.decide import confirm
 from worker.cli.lists.cost import ListCost
+from worker.cli.lists.foreseen import foreseen
 from worker.cli.lists.options import Listed, returns_of
 from worker.cli.running.summary import show_changes
 from worker.cli.sample_message import rendered
@@ -73,7 +73,7 @@ def _plan_of(parts: Parts, known: BatchFacts | None) -> Plan | None:
 
 def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan: Plan | None) -> list[str]:
     settings, due, countries = parts.settings, cost.due, cost.countries
-    facts = facts_of(parts, judged, due, (), apart=cost.beyond_cap())
+    facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap())
     messages = " and ".join(
         counted(number, CHANNELS[channel].counted) for channel, number in sorted(due.messages.items())
     )

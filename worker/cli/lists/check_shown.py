@@ -1,0 +1,112 @@
+"""What `check` shows a person: what the list would need, and what was found in it."""
+
+from collections.abc import Collection
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from worker.cli.lists.found_rows import SHOWN, FoundRows
+from worker.cli.lists.warned import kinds_of
+from worker.domain.intake.refusals import Refusals
+from worker.foundation.plural import counted
+
+SHOWN_KINDS = 10
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str) -> None:
+    """`in_all`: the most messages, all channels together. `step`: what a person does about what is stopped."""
+    console = _console()
+    rows = facts["rows"]
+    console.print(
+        f"[bold]{counted(rows['total'], 'row')}[/]: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
+        f" {rows['duplicate']:,} duplicate{', ' + format(rows['known'], ',') + ' known' if 'known' in rows else ''}"
+    )
+    if facts["routes"]:
+        table = Table("account", "rows", "calls now", "at most", box=None, pad_edge=False, padding=(0, 2))
+        for account, count_ in facts["routes"].items():
+            calls = facts["now"].get(account, 0), facts["credits"].get(account, 0)
+            table.add_row(account, f"{count_:,}", *(f"{number:,}" for number in calls))
+        console.print(table)
+        console.print(_calls_in_words(facts, reissues))
+    for words, amounts in facts.get("cost", {}).items():
+        prices = ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
+        console.print(f"cost {words.replace('_', ' ')}: {prices}")
+    if facts.get("without_price"):
+        console.print(f"  without a price, and so not in it: {', '.join(facts['without_price'])}")
+    messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
+    # Each channel's own worst case; their sum is more than the cap allows.
+    capped = (
+        f", but {in_all:,} in total: messages_per_customer counts both"
+        if in_all < sum(facts["messages"].values())
+        else ""
+    )
+    console.print(f"messages at worst: {messages or 'none'}{capped}")
+    ends = facts["forecast"]
+    if ends["finishes_at"]:
+        roughly = "roughly " if ends["assumed"] else ""
+        console.print(
+            f"would be sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})", markup=False
+        )
+    elif ends["limited_by"]:
+        console.print(f"cannot finish: {ends['limited_by']}{step}", markup=False)
+    for words in ends.get("apart", ()):
+        console.print(f"apart from that: {words}", markup=False)
+
+
+def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
+    calls, rows = sum(facts["now"].values()), facts["rows"]["accepted"]
+    served = f" ({facts['served']:,} of {counted(rows, 'row')} already served)" if facts["served"] else ""
+    if not calls:
+        return f"now: no calls{served}"
+    again = f", with {counted(reissues, 'reissue')} each" if reissues else ""
+    return f"now: {counted(calls, 'call')}{served}; at most{again}: {sum(facts['credits'].values()):,}"
+
+
+def show_problems(problems: FoundRows, refusals: Refusals, errors: Path | None) -> None:
+    """The kinds of problems with how many rows have each, then the first problems, as two tables."""
+    if not problems:
+        return
+    kinds = refusals.top(SHOWN_KINDS + 1)
+    shown = [[f"{rows:,}", one.column or "the row", one.problem, one.hint] for rows, one in kinds[:SHOWN_KINDS]]
+    if shown:
+        click.echo("problems by kind:")
+        _as_table(["rows", "column", "such as", "what to do"], shown)
+    if len(kinds) > SHOWN_KINDS:
+        click.echo("  … and more kinds")
+    click.echo(f"the first {SHOWN}:" if len(problems) > SHOWN else "problems:")
+    first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in islice(problems, SHOWN)]
+    _as_table(["row", "column", "problem"], first)
+    _show_rest(len(problems), "problems", errors)
+
+
+def _as_table(titles: list[str], rows: list[list[str]]) -> None:
+    """Lines that are never cut or folded: programs and people search them. The first column is a number."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        cells = [row[0].rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        click.echo(f"  {'  '.join(cells)}".rstrip())
+
+
+def show_warnings(warnings: Collection[FoundRows], errors: Path | None) -> None:
+    console = _console()
+    kinds = kinds_of(chain.from_iterable(warnings))
+    for kind in kinds[:SHOWN]:
+        console.print(f"warning: {kind.in_words}", markup=False)
+    if len(kinds) > SHOWN:
+        click.echo("… and more kinds of warnings")
+    if len(kinds) > SHOWN or any(kind.count > len(kind.rows) > 0 for kind in kinds):
+        click.echo(f"each warning with its row: {f'see {errors}' if errors else '--errors FILE writes them all'}")
+
+
+def _show_rest(number: int, plural: str, errors: Path | None) -> None:
+    if number > SHOWN:
+        where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
+        click.echo(f"… and {number - SHOWN:,} more {plural}; {where}")

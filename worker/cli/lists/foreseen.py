@@ -1,0 +1,120 @@
+"""What a list would need if it were sent now: its calls, messages and costs, and how long it takes."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from worker.cli.lists.cost import in_json
+from worker.domain.contact.fallback_channel import following
+from worker.domain.contact.quiet_hours import allowed_at
+from worker.domain.limits.forecast import Forecast, forecast, through_nights
+from worker.domain.model.customers import Channel, invitation_channels
+from worker.engine.container import Parts
+from worker.engine.prices import Prices
+from worker.engine.reporting.batch_report import loads_of
+from worker.engine.reporting.text_hours import with_country_cap
+from worker.engine.steps.policies import buys_on_click, ladder_of, reminders_of
+from worker.foundation.timestamps import written_if_any
+from worker.inbound.judging import Judged
+
+
+def foreseen(
+    parts: Parts,
+    judged: Judged,
+    due: Judged,
+    answering: Collection[str],
+    *,
+    apart: Sequence[str],
+) -> dict[str, Any]:
+    """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
+    `apart`: what the forecast leaves out, in words."""
+    settings = parts.settings
+    sessions = 1 + settings.reissue.most  # at worst: every link expires unused
+    messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
+    calls = dict(sorted(due.routes.items()))
+    # Bought on click, only the sessions of rows without a message are asked for now.
+    now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(settings) else calls
+    loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering)
+    ends = forecast(loads, now=parts.clock())
+    ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
+    ends = _by_day(parts, due, ends)
+    at_most = {account: rows * sessions for account, rows in calls.items()}
+    # A reader of the document finds email and sms always, and another channel where it has a sender.
+    shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
+    most_messages = {channel: reached_on(channel, parts, due) * messages for channel in shown}
+    prices = Prices.of(settings)
+    cost_now = prices.total(now, due.messages)
+    cost_at_most = prices.total(at_most, most_messages)
+    unpriced = prices.missing(at_most, {channel: number for channel, number in most_messages.items() if number})
+    return {
+        "rows": {
+            "total": judged.total,
+            "accepted": judged.accepted,
+            "rejected": judged.rejected,
+            "duplicate": judged.duplicate,
+            **({"known": judged.known} if judged.known else {}),
+        },
+        "routes": dict(sorted(judged.routes.items())),
+        "served": judged.accepted - due.accepted,
+        "now": now,
+        "credits": at_most,
+        "messages": most_messages,
+        **({"cost": {"now": in_json(cost_now), "at_most": in_json(cost_at_most)}} if cost_at_most else {}),
+        **({"without_price": unpriced} if cost_at_most else {}),
+        "forecast": {
+            "finishes_at": written_if_any(ends.finishes_at),
+            "limited_by": ends.limited_by,
+            "assumed": ends.assumed,
+            **({"apart": apart} if apart else {}),
+        },
+    }
+
+
+def reached_on(channel: str, parts: Parts, due: Judged) -> int:
+    """The rows that may get a message on this channel, as the fallback or by the ladder too."""
+    return sum(rows for of, rows in due.reach.items() if channel in _reached(parts, *of))
+
+
+def _reached(parts: Parts, channels: tuple[str, ...], spare: tuple[str, ...]) -> frozenset[str]:
+    """The channels that a customer may get a message on. `spare` are those that it has an address for and did not ask
+    for."""
+    asked = {*channels, *(ladder_of(parts.settings).channels & {*spare})}
+    fallbacks = parts.delivery_policy.fallbacks
+    return frozenset(asked | ({other for one in asked for other in following(one, fallbacks)} & {*spare}))
+
+
+def _on_a_channel(parts: Parts) -> int:
+    """The most messages that a customer gets on one channel, without the cap."""
+    return (1 + parts.settings.reissue.most) * (1 + len(reminders_of(parts.settings)))
+
+
+def messages_in_all(parts: Parts, judged: Judged) -> int:
+    """The most messages over all channels: `messages_per_customer` counts all channels together."""
+    cap = parts.settings.invitations.messages_per_customer
+
+    def most(channels: tuple[str, ...], spare: tuple[str, ...]) -> int:
+        return min(cap, len(_reached(parts, channels, spare)) * _on_a_channel(parts))
+
+    return sum(rows * most(*reach) for reach, rows in judged.reach.items())
+
+
+def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
+    """The forecast with the quiet hours of most customers: work that is not done before them continues after them."""
+    now = parts.clock()
+    if ends.finishes_at is None:
+        return ends
+    for channel in {channel for channel, _ in judged.nights}:
+        zones, _ = Counter({zones: n for (on, zones), n in judged.nights.items() if on == channel}).most_common(1)[0]
+        awake = partial(allowed_at, zones, parts.hours.quiet[channel])
+        finishes_at = through_nights(ends.finishes_at - now, awake, now=now)
+        if finishes_at > ends.finishes_at:
+            ends = replace(ends, finishes_at=finishes_at, limited_by=f"{ends.limited_by}; quiet hours on {channel}")
+    return ends
+
+
+def channels_of(parts: Parts, judged: Judged) -> list[str]:
+    """The channels that messages of the list may be sent on."""
+    used = {channel for of in judged.reach for channel in _reached(parts, *of)}
+    return [channel for channel in parts.channels if channel in used]
