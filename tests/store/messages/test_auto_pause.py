@@ -12,8 +12,7 @@ from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.states import InvitationState
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
 from worker.store.messages import bounce_counts as tallies
-from worker.store.operators import decisions
-from worker.store.operators.decisions import Decisions
+from worker.store.operators import priority_moves
 from worker.store.tables import Audit, Batch, BounceCount, InvitationRow, Job
 
 RULE = PauseRule(percent=10, least=50)
@@ -126,20 +125,20 @@ def test_its_rows_are_not_claimed_until_it_is_resumed_and_the_counts_start_again
 def test_a_pause_that_was_cut_off_is_finished_by_the_next_sweep(shelf, decide, count, monkeypatch):
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     count(batch, tried=100, bounced=11)
-    monkeypatch.setattr(decisions, "CHUNK", 2)
+    monkeypatch.setattr(priority_moves, "CHUNK", 2)
     bulk = iter([True, False])
-    change = Decisions._change_chunk
+    move = priority_moves._move_chunk
 
-    def cut_off(self, query, change_them, still):
-        if "FROM job" in str(query) and not next(bulk):
+    def cut_off(database, what, *how):
+        if what.table is Job and not next(bulk):
             raise KeyboardInterrupt
-        return change(self, query, change_them, still)
+        return move(database, what, *how)
 
-    monkeypatch.setattr(Decisions, "_change_chunk", cut_off)
+    monkeypatch.setattr(priority_moves, "_move_chunk", cut_off)
     with pytest.raises(KeyboardInterrupt):
         decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
-    monkeypatch.setattr(Decisions, "_change_chunk", change)
+    monkeypatch.setattr(priority_moves, "_move_chunk", move)
     decide.finish_pauses(now=shelf.clock())
     assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
 
@@ -148,15 +147,15 @@ def test_one_that_a_person_resumes_while_it_is_paused_goes_on(shelf, decide, cou
     batch = shelf.add(*(customer(f"C{number}") for number in range(6)))
     shelf.set(Job, Job.row == 2, priority=EVENT)
     count(batch, tried=100, bounced=11)
-    monkeypatch.setattr(decisions, "CHUNK", 2)
-    change, bulk = Decisions._change_chunk, iter([False, True])
+    monkeypatch.setattr(priority_moves, "CHUNK", 2)
+    move, bulk = priority_moves._move_chunk, iter([False, True])
 
-    def resumed_meanwhile(self, query, change_them, still):
-        if still is not None and "FROM job" in str(query) and next(bulk, False):
+    def resumed_meanwhile(database, what, *how):
+        if what.table is Job and next(bulk, False):
             decide.resume(batch, now=shelf.clock())
-        return change(self, query, change_them, still)
+        return move(database, what, *how)
 
-    monkeypatch.setattr(Decisions, "_change_chunk", resumed_meanwhile)
+    monkeypatch.setattr(priority_moves, "_move_chunk", resumed_meanwhile)
     decide.finish_pauses(now=shelf.clock())
     assert shelf.row(Batch).paused_at is None
     assert [row.priority for row in shelf.rows(Job)] == [EVENT] + 5 * [BATCH]

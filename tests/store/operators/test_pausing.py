@@ -12,7 +12,7 @@ from tests.store.shelf import customer
 from worker.domain.model.endings import Cancel, Kind, Retry, Snooze
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
-from worker.store.operators import decisions as module
+from worker.store.operators import decisions, priority_moves
 from worker.store.operators.decisions import Decided, Verdict
 from worker.store.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
 
@@ -188,7 +188,8 @@ def test_a_held_row_that_is_settled_in_a_pause_waits(shelf, decide, of_message):
 
 
 def test_more_rows_than_a_chunk_are_paused_resumed_and_cancelled(shelf, decide, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 3)
+    for module in (decisions, priority_moves):
+        monkeypatch.setattr(module, "CHUNK", 3)
     batch = shelf.add(*(customer(f"C{number}") for number in range(10)))
     shelf.jobs.release(shelf.policy, shelf.claim(most=4), now=shelf.clock())
     assert pause(shelf, decide, batch).rows == 10

@@ -15,6 +15,7 @@ from worker.domain.model.states import JobState
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED
 from worker.store.onboarding import leadership
+from worker.store.operators import priority_moves
 from worker.store.operators.decisions import Decided
 from worker.store.operators.unsent import unsent
 from worker.store.tables import Batch, InvitationRow, Job, SessionRow
@@ -186,7 +187,7 @@ def cut_off(monkeypatch, decide, what):
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(decide, "_change_chunk", dies)
+        patched.setattr(priority_moves, "_move_chunk", dies)
         patched.setattr(decide, "_cancel_chunk", dies)
         with pytest.raises(Killed):
             what()

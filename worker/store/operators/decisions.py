@@ -1,12 +1,11 @@
 """What a person decides about a batch: pause, resume or cancel it; retry failed rows; settle held rows.
 
-A pause moves the priorities of the batch's rows out of the range that workers claim, so a paused batch of a million
-rows costs other batches nothing. A decision changes each row. The changes are made in chunks: no transaction is long,
-and no statement has more parameters than a database allows. If a command is interrupted, the same command again
-finishes the rest.
+A pause and a resume move the batch's rows (`priority_moves`). Other decisions change each row, in chunks: no
+transaction is long, and no statement has more parameters than a database allows. If a command is interrupted, the same
+command again finishes the rest.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,7 +14,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import Channel
 from worker.domain.model.pauses import PauseCause, paused_by
 from worker.domain.model.rows import Rows
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
@@ -24,11 +22,11 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.outages import outlive_deadlocks
-from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.operators.pilots import Pilots
+from worker.store.operators.priority_moves import pause_rows, resume_rows
 from worker.store.operators.settlement import LEAD, Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job
 
@@ -38,9 +36,6 @@ TRIES = 5
 ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
 # A job with a call in flight is ended at its next claim, once the result of the call is known.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
-_PAUSED = [priority + PAUSED for priority in PRIORITIES]
-
-
 # A resume or a cancel that is not through after this time was cut off. It may change a million rows.
 CUT_OFF_AFTER = timedelta(minutes=5)
 _NOT_PAUSED: dict[str, Any] = {"paused_at": None, "pause_cause": "", "pause_reason": ""}
@@ -173,7 +168,7 @@ class Decisions:
             after = chunk[0]
             rows += chunk[1]
         # Jobs and messages in flight are ended at their next claim, and rows of a paused batch are never claimed.
-        self._shift_priority(batch_id, _PAUSED, -PAUSED)
+        resume_rows(self._database, batch_id)
         self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows)
 
@@ -280,16 +275,12 @@ class Decisions:
 
     def _finish_pause(self, batch_id: int, *, now: datetime) -> int:
         """Move the rows of a batch that is marked as paused; returns how many jobs."""
-        moved = 0
-        # Messages first, because they do the harm; again at the end, for messages that jobs added in the meantime.
-        for what in (_MESSAGES, _JOBS, _MESSAGES):
-            rows = self._move(what, batch_id, PRIORITIES, +PAUSED, only_while=Batch.pause_cause != "")
-            moved += rows if what is _JOBS else 0
+        moved = pause_rows(self._database, batch_id)
         self._mark(batch_id, IS_MARKED, paused_at=now)
         return moved
 
     def _go_on(self, batch_id: int, *, now: datetime) -> Decided:
-        rows = self._shift_priority(batch_id, _PAUSED, -PAUSED)
+        rows = resume_rows(self._database, batch_id)
         self.take_leads(batch_id, stopped_only=True, now=now)
         self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows, *self._due_names(batch_id))
@@ -324,65 +315,6 @@ class Decisions:
                 note(connection, f"batch {batch_id}", now=noted[0], count=rows, reason=noted[1])
             return held
 
-    def _shift_priority(self, batch_id: int, of: Iterable[int], by: int) -> int:
-        of, going = list(of), Batch.pause_cause == ""  # a pause meanwhile has its own move, which takes no row back
-        rows = self._move(_JOBS, batch_id, of, by, only_while=going)
-        self._move(_MESSAGES, batch_id, of, by, only_while=going)
-        return rows
-
-    def _move(
-        self,
-        what: "_PriorityRows",
-        batch_id: int,
-        of: Iterable[int],
-        by: int,
-        *,
-        only_while: sa.ColumnElement[bool] | None = None,
-    ) -> int:
-        """Change the priority of a batch's rows; returns how many of them have not failed and are not out.
-
-        `only_while`: stop when this condition on the batch no longer holds.
-        """
-        rows = what.rows.where(what.of_batch(batch_id), what.table.priority.in_(list(of)))
-        shift = sa.update(what.table).values(priority=what.table.priority + by)
-        still = sa.select(Batch.id).where(Batch.id == batch_id, only_while) if only_while is not None else None
-        chunks = self._in_chunks(rows, what.table.id, lambda ids: shift.where(what.table.id.in_(ids)), still)
-        return sum(what.is_counted(row) for chunk in chunks for row in chunk)
-
-    def _in_chunks(
-        self,
-        query: sa.Select[*tuple[Any, ...]],
-        key: sa.orm.InstrumentedAttribute[Any],
-        change: Callable[[list[Any]], sa.Update],
-        still: sa.Select[int] | None = None,
-    ) -> Iterator[list[sa.Row[Any]]]:
-        """Change the rows of the query in the order of `key`, one transaction per chunk; yields each changed chunk.
-
-        `still`: a query; the changes stop when it finds no row.
-        """
-        chunk = query.order_by(key).limit(CHUNK)
-        rest = chunk
-        while rows := outlive_deadlocks(partial(self._change_chunk, rest, change, still)):
-            yield rows
-            # From the last key, not from the start: skipping changed rows again for each chunk costs quadratic time.
-            rest = chunk.where(key > getattr(rows[-1], key.key))
-
-    def _change_chunk(
-        self,
-        query: sa.Select[*tuple[Any, ...]],
-        change: Callable[[list[Any]], sa.Update],
-        still: sa.Select[int] | None,
-    ) -> list[sa.Row[Any]]:
-        with self._database.write() as connection:
-            rows = fetch(connection, query.with_for_update())
-            # The batch stays locked until the chunk is changed: a resume then sees every change. It is locked after the
-            # rows, in the order in which results are written.
-            if still is not None and not fetch(connection, still.with_for_update(read=True)):
-                return []
-            if rows:
-                connection.execute(change([row.id for row in rows]))
-        return rows
-
     def _cancel_chunk(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
         """Cancel the next chunk. Returns the last row number and how many were cancelled; None: no rows are left."""
         query = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after), Job.state.in_(FREE))
@@ -410,38 +342,6 @@ class Decisions:
             accounts = frozenset(connection.execute(jobs).scalars())
             channels = frozenset(connection.execute(messages.distinct()).scalars())
         return accounts, channels
-
-
-@dataclass(frozen=True)
-class _PriorityRows:
-    """A table, and the rows of it whose priority a pause changes."""
-
-    table: type[Job] | type[InvitationRow]
-    rows: sa.Select[*tuple[Any, ...]]
-    of_batch: Callable[[int], sa.ColumnElement[bool]]
-    is_counted: Callable[[sa.Row[Any]], bool] = lambda _row: True
-
-
-def _is_held_back(job: sa.Row[Any]) -> bool:
-    """Whether a pause holds the first invitation of an open job back, or its session if it wants no message."""
-    out = job.state is JobState.INVITED or (job.state is JobState.ISSUED and job.channel is Channel.NONE)
-    return not out and job.state is not JobState.FAILED
-
-
-# All open rows, since reminders wait too. Failed rows as well: a row that is retried in a paused batch must wait until
-# the resume.
-_JOBS = _PriorityRows(
-    Job,
-    sa.select(Job.id, Job.state, Job.channel).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])),
-    of_batch,
-    _is_held_back,
-)
-_UNSENT = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
-_MESSAGES = _PriorityRows(
-    InvitationRow,
-    sa.select(InvitationRow.id, InvitationRow.state).where(InvitationRow.state.in_(_UNSENT)),
-    lambda batch_id: InvitationRow.batch_id == batch_id,
-)
 
 
 def _noted(connection: sa.Connection, which: Which, decided: Decided, reason: str, now: datetime) -> Decided:
