@@ -45,50 +45,55 @@ def find(
     `all_accounts`: an update that names a session of an account outside its own accounts matches no other session
     either. The rows are not locked: all columns but id, customer and purpose may have changed since.
     """
-    found: dict[uuid.UUID, sa.Row[Any]] = {}
-    named = {key: _named(connection, keyring, key, lookups, all_accounts) for key in _THEIRS}
-    is_ours = {one.id: _is_ours(one, named) for one in lookups}
-    foreign = {id_ for id_, ours in is_ours.items() if ours is False}
-    open_ = [one for one in lookups if one.update.match]
-    for place in range(max((len(one.update.match) for one in open_), default=0)):
-        open_ = [one for one in open_ if one.id not in found and one.id not in foreign]
-        open_ = [one for one in open_ if place < len(one.update.match)]
-        for key in {one.update.match[place][0] for one in open_}:
-            by_key = [one for one in open_ if one.update.match[place][0] is key]
-            rows = named[key] if key in named else _named(connection, keyring, key, by_key, all_accounts)
-            for one in by_key:
-                by_value = rows.get(one.update.match[place][1], ())
-                ours = [row for row in by_value if row.account in one.accounts]
-                session = _chosen(key, one.update, ours)
-                if session is not None:
-                    found[one.id] = session
-                elif (
-                    key is Key.EXTERNAL_REF
-                    and not ours
-                    and is_ours[one.id] is None
-                    and _of_its_customer(one.update, by_value)
-                ):
-                    foreign.add(one.id)
-    return found
+    named = _Named(connection, keyring, lookups, all_accounts)
+    found = {one.id: _session_of(one, named) for one in lookups}
+    return {id_: session for id_, session in found.items() if session is not None}
 
 
-def _named(
-    connection: sa.Connection, keyring: Keyring, key: Key, lookups: Sequence[Lookup], all_accounts: Accounts
-) -> "Found":
-    """The sessions that the ids of this kind name, of whatever account."""
-    given = [(one, value) for one in lookups for of, value in one.update.match if of is key]
-    accounts = all_accounts.union(*(one.accounts for one, _ in given))
-    return _LOOKS[key](connection, keyring, accounts, [value for _, value in given]) if given else {}
+class _Named:
+    """The sessions that the ids of these updates name, of whatever account. Each kind of id is read once, when it is
+    first asked for: most updates name their session by the most exact one."""
+
+    def __init__(
+        self, connection: sa.Connection, keyring: Keyring, lookups: Sequence[Lookup], all_accounts: Accounts
+    ) -> None:
+        self._connection, self._keyring = connection, keyring
+        self._lookups, self._all_accounts = lookups, all_accounts
+        self._found: dict[Key, Found] = {}
+
+    def by(self, key: Key, value: str) -> Sequence[sa.Row[Any]]:
+        """The sessions that this id names."""
+        if key not in self._found:
+            given = [(one, value) for one in self._lookups for of, value in one.update.match if of is key]
+            accounts = self._all_accounts.union(*(one.accounts for one, _ in given))
+            values = [value for _, value in given]
+            self._found[key] = _LOOKS[key](self._connection, self._keyring, accounts, values)
+        return self._found[key].get(value, ())
 
 
-def _is_ours(one: Lookup, named: Mapping[Key, "Found"]) -> bool | None:
+def _session_of(one: Lookup, named: _Named) -> sa.Row[Any] | None:
+    is_ours = _is_ours(one, named)
+    if is_ours is False:
+        return None
+    for key, value in one.update.match:
+        rows = named.by(key, value)
+        ours = [row for row in rows if row.account in one.accounts]
+        session = _chosen(key, one.update, ours)
+        if session is not None:
+            return session
+        if key is Key.EXTERNAL_REF and is_ours is None and not ours and _of_its_customer(one.update, rows):
+            return None  # it is about another account's session of this customer
+    return None
+
+
+def _is_ours(one: Lookup, named: _Named) -> bool | None:
     """True if the provider's ids name a session of the update's accounts; None: they name no session.
 
     False is a copy of another account's webhook, whose key may be the same. Its customer may have a session here too.
     """
     ids = dict(one.update.match)
     for key in _THEIRS:
-        if rows := named[key].get(ids.get(key, ""), ()):
+        if key in ids and (rows := named.by(key, ids[key])):
             return any(row.account in one.accounts for row in rows)
     return None
 
