@@ -36,8 +36,9 @@ from worker.settings.values import Section, Shown
 FILE = "onboarding.toml"
 VARIABLE = "ONBOARDING_CONFIG"
 DEFAULT_KEY = {"env": "ONBOARDING_KEY"}
-ACCOUNT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
-MOST_SUBSCRIBER_NAME = 50
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+MOST_NAME = 63
+MOST_SUBSCRIBER_NAME = 50  # it must fit into a column with its prefix
 # Values for missing keys, so that the rest of the table is still checked.
 STAND_INS: dict[tuple[type[Section], str], Any] = {
     (Account, "api_key"): Secret("stand-in"),
@@ -116,23 +117,12 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     rules.check_routes(routes, accounts, list(given), findings)
     if parts["web"]:
         parts["web"] = parts["web"].model_copy(update={"senders": senders, "oidc": oidc})
-        if "bus" not in tree or parts["bus"]:
-            brokers = [part for part in (parts.get("bus"), parts["broker"]) if part]
-            check_senders(
-                senders,
-                parts["web"].event_keys,
-                parts["bus"].queue if "bus" in tree else None,
-                on_amqp=any(part.lacks("url") or part.url.startswith("amqp") for part in brokers),
-                findings=findings,
-            )
-        texting = parts.get("sms") or parts.get("whatsapp")
-        rules.check_web(parts["web"], accounts.values(), parts["links"], parts.get("email"), texting, findings)
+        _check_web(parts, tree, accounts, findings)
     if parts["links"]:
         rules.check_links(parts["links"], parts.get("retention"), findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
-    clients |= {("accounts", name): account for name, account in accounts.items()}
-    clients |= {("subscribers", name): subscriber for name, subscriber in subscribers.items()}
-    clients |= {("alerts", name): alert for name, alert in alerts.items()}
+    for section, named in (("accounts", accounts), ("subscribers", subscribers), ("alerts", alerts)):
+        clients |= {(section, name): one for name, one in named.items()}
     clients |= {("web", "oidc"): oidc} if oidc else {}
     clients |= {("intake", index): folder for index, folder in intake.items() if folder.is_s3}
     check_tls(clients, findings)
@@ -143,11 +133,10 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_retry(parts["retry"], findings)
     if parts["invitations"]:
         rules.check_quiet_hours(parts["invitations"], accounts, findings)
-    if parts["invitations"]:
         rules.check_ladder(ladder, parts["invitations"].reminders, accounts, tree, findings)
-    fallback = parts["invitations"].fallback if parts["invitations"] else None
-    if fallback and fallback not in tree:
-        findings.consequence(("invitations", "fallback"), f"needs the section [{fallback}]")
+        fallback = parts["invitations"].fallback
+        if fallback and fallback not in tree:
+            findings.consequence(("invitations", "fallback"), f"needs the section [{fallback}]")
     accounts = share_budgets(accounts, given, findings)
     rules.check_bounces(parts.get("bounces"), parts.get("email"), findings)
     rules.check_callbacks(parts.get("email"), findings)
@@ -170,6 +159,22 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     )
 
 
+def _check_web(
+    parts: Mapping[str, Any], tree: Mapping[str, Any], accounts: Mapping[str, Account], findings: Findings
+) -> None:
+    web, bus = parts["web"], parts.get("bus")
+    if "bus" not in tree or bus:
+        check_senders(
+            web.senders,
+            web.event_keys,
+            bus.queue if bus else None,
+            on_amqp=any(one.lacks("url") or one.url.startswith("amqp") for one in (bus, parts["broker"]) if one),
+            findings=findings,
+        )
+    texting = parts.get("sms") or parts.get("whatsapp")
+    rules.check_web(web, accounts.values(), parts["links"], parts.get("email"), texting, findings)
+
+
 def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
     """The accounts' tables as they were given; a value that is not a table is reported and left out."""
     tables = tree.get("accounts", {})
@@ -184,7 +189,7 @@ def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, di
     for name, table in tables.items():
         if not isinstance(table, dict):
             findings.problem(("accounts", name), "expected a table")
-        elif not re.fullmatch(ACCOUNT_NAME, name):
+        elif not re.fullmatch(NAME, name) or len(name) > MOST_NAME:
             findings.problem(("accounts", name), "expected a name of at most 63 letters, digits, - and _")
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
@@ -225,73 +230,64 @@ def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings
     return _listed(Route, "routes", tree, context, findings)
 
 
-def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Subscriber]:
-    tables = tree.get("subscribers", {})
+def _named(
+    model: type[Model], path: KeyPath, tables: Any, context: Any, findings: Findings, *, longest: int = MOST_NAME
+) -> dict[str, Model]:
+    """The tables [path.NAME], by their names."""
     if not isinstance(tables, dict):
-        findings.problem(("subscribers",), "expected tables: [subscribers.NAME]")
+        findings.problem(path, f"expected tables: [{'.'.join(map(str, path))}.NAME]")
         return {}
-    subscribers = {}
+    found = {}
     for name, table in tables.items():
-        path = ("subscribers", name)
-        # The name with its prefix must fit into a column.
-        if not re.fullmatch(ACCOUNT_NAME, name) or len(name) > MOST_SUBSCRIBER_NAME:
-            findings.problem(path, f"expected a name of at most {MOST_SUBSCRIBER_NAME} letters, digits, - and _")
-        subscriber = _section(Subscriber, table, path, context, findings)
-        if subscriber:
-            subscribers[name] = subscriber
-    return subscribers
+        if not re.fullmatch(NAME, name) or len(name) > longest:
+            findings.problem((*path, name), f"expected a name of at most {longest} letters, digits, - and _")
+        if one := _section(model, table, (*path, name), context, findings):
+            found[name] = one
+    return found
+
+
+def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Subscriber]:
+    given = tree.get("subscribers", {})
+    return _named(Subscriber, ("subscribers",), given, context, findings, longest=MOST_SUBSCRIBER_NAME)
 
 
 def _alerts(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Alert]:
     """Where people are alerted. Mails go over the server of [email] if they name none."""
-    tables = tree.get("alerts", {})
-    if not isinstance(tables, dict):
-        findings.problem(("alerts",), "expected tables: [alerts.NAME]")
-        return {}
-    email = tree.get("email", {})
-    alerts = {}
-    for name, table in tables.items():
-        path = ("alerts", name)
-        if not re.fullmatch(ACCOUNT_NAME, name) or len(name) > MOST_SUBSCRIBER_NAME:
-            findings.problem(path, f"expected a name of at most {MOST_SUBSCRIBER_NAME} letters, digits, - and _")
-        given = table
-        if isinstance(table, dict) and isinstance(email, dict) and table.get("type") == MAIL:
-            shared = ("url", *SHARED) if "url" not in table else ()
-            given = {key: email[key] for key in (*shared, "from") if key in email} | table
-        alert = _section(Alert, given, path, context, findings)
-        if alert:
-            rules.check_alert(name, alert, findings)
-            alerts[name] = alert
+    tables, email = tree.get("alerts", {}), tree.get("email", {})
+    if isinstance(tables, dict) and isinstance(email, dict):
+        tables = {name: _over(email, table) for name, table in tables.items()}
+    alerts = _named(Alert, ("alerts",), tables, context, findings, longest=MOST_SUBSCRIBER_NAME)
+    for name, alert in alerts.items():
+        rules.check_alert(name, alert, findings)
     return alerts
+
+
+def _over(email: Mapping[str, Any], alert: Any) -> Any:
+    """The table of an alert, with what it needs of [email] if it is a mail."""
+    if not isinstance(alert, dict) or alert.get("type") != MAIL:
+        return alert
+    shared = ("url", *SHARED) if "url" not in alert else ()
+    return {key: email[key] for key in (*shared, "from") if key in email} | alert
 
 
 def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, Sender]:
     """The senders of events. They are taken out of [web], so that a mistake in one leaves the rest of [web] checked."""
-    web = tree.get("web", {})
-    tables = web.get("senders", {}) if isinstance(web, dict) else {}
-    if not isinstance(tables, dict):
-        findings.problem(("web", "senders"), "expected tables: [web.senders.NAME]")
-        tables = {}
-    senders = {}
-    for name, table in tables.items():
-        path = ("web", "senders", name)
-        if not re.fullmatch(ACCOUNT_NAME, name):
-            findings.problem(path, "expected a name of at most 63 letters, digits, - and _")
-        sender = _section(Sender, table, path, context, findings)
-        if sender:
-            senders[name] = sender
-    if isinstance(web, dict) and "senders" in web:
-        tree["web"] = {key: value for key, value in web.items() if key != "senders"}
-    return senders
+    return _named(Sender, ("web", "senders"), _out_of_web("senders", tree, {}), context, findings)
 
 
 def _oidc(tree: dict[str, Any], context: Any, findings: Findings) -> Oidc | None:
     """The identity provider of the dashboard. It is taken out of [web], as the senders are."""
+    given = _out_of_web("oidc", tree, None)
+    return None if given is None else _section(Oidc, given, ("web", "oidc"), context, findings)
+
+
+def _out_of_web(key: str, tree: dict[str, Any], missing: Any) -> Any:
+    """Take the key's value out of [web]; `missing`: what it is where there is none."""
     web = tree.get("web", {})
-    if not isinstance(web, dict) or "oidc" not in web:
-        return None
-    tree["web"] = {key: value for key, value in web.items() if key != "oidc"}
-    return _section(Oidc, web["oidc"], ("web", "oidc"), context, findings)
+    if not isinstance(web, dict) or key not in web:
+        return missing
+    tree["web"] = {name: value for name, value in web.items() if name != key}
+    return web[key]
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:
