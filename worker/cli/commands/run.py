@@ -21,17 +21,14 @@ from worker.cli.other_batches import (
     lift_stopped,
 )
 from worker.cli.plan_options import plan_options
-from worker.cli.running.ends import exit_code, next_move_of, stopped_at, stopped_by_ctrl_c
-from worker.cli.running.summary import channels_of, paused_senders, stopped_in_words
+from worker.cli.running.ends import exit_code, next_move_of, notes_of, stopped_at, stopped_by_ctrl_c
+from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
 from worker.domain.intake import ListOptions
 from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import STORED, Need
-from worker.domain.model.reconciliation import lost_answers
 from worker.engine.container import Parts
 from worker.foundation.log_ids import about
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written
 from worker.runtime.batch_run import Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, sole_worker
 from worker.settings import parse_duration
@@ -171,30 +168,12 @@ def run(
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
         move = next_move_of(parts, batch, alone=not every) if stand is Stand.LATER else None
         next_due = move[0] if move is not None else None
-        look_ups = [
-            f"{lost_answers(calls, 0)}, of rows that have ended: looked up from {written(first)} on, by the next run or"
-            " worker"
-            for calls, first in parts.facts.ended_calls(batch.id).values()
-        ]
+        notes = notes_of(parts, batch, stand, unpublished=unpublished, ended=ended)
         left = parts.facts.counts(batch.id).left
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
-        silent = paused_senders(parts)
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
-        halted = parts.standstills.find() if stand is Stand.HALTED else None
-    for line in look_ups:
-        click.echo(line, err=True)
-    if unpublished:
-        click.echo(
-            f"{counted(unpublished, 'outgoing event')} not delivered yet; `onboard outbox list` says why", err=True
-        )
-    if ended:
-        click.echo(ended, err=True)
-    if stand is Stand.HALTED:
-        why = halted.in_words if halted else "everything was stopped"
-        click.echo(f"{why}; `onboard resume --all`, and then the same command, go on", err=True)
-    if stand is Stand.LATER:
-        for name, reason in sorted(silent.items()):
-            click.echo(f"{name} does not work: {reason.rstrip('.')}", err=True)
+    for note in notes:
+        click.echo(note, err=True)
     raise SystemExit(exit_code(stand, facts, left, next_due, stopped, outdated))
 
 

@@ -12,7 +12,9 @@ from worker.cli.commands.status import paused_in_words, waiting_in_words
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import does_not_answer
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
+from worker.cli.running.summary import paused_senders
 from worker.domain.limits.budgets import BudgetState
+from worker.domain.model.reconciliation import lost_answers
 from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import needs_a_person
@@ -69,6 +71,28 @@ def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
         f"stopped at {counts.out:,} of {total:,}; {left:,} will not be sent until {how_to_go_on(batch)};"
         f" `onboard cancel {batch.id}` ends them"
     )
+
+
+def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, unpublished: int, ended: str) -> list[str]:
+    """What a person should know after a run, beside the batch's facts. `unpublished`: outgoing events that were not
+    delivered. `ended`: what an interrupted run leaves behind."""
+    notes = [
+        f"{lost_answers(calls, 0)}, of rows that have ended: looked up from {written(first)} on,"
+        " by the next run or worker"
+        for calls, first in parts.facts.ended_calls(batch.id).values()
+    ]
+    if unpublished:
+        notes.append(f"{counted(unpublished, 'outgoing event')} not delivered yet; `onboard outbox list` says why")
+    if ended:
+        notes.append(ended)
+    if stand is Stand.HALTED:
+        halted = parts.standstills.find()
+        why = halted.in_words if halted else "everything was stopped"
+        notes.append(f"{why}; `onboard resume --all`, and then the same command, go on")
+    if stand is Stand.LATER:
+        silent = paused_senders(parts)
+        notes += [f"{name} does not work: {reason.rstrip('.')}" for name, reason in sorted(silent.items())]
+    return notes
 
 
 def next_move_of(parts: Parts, batch: BatchFacts, *, alone: bool) -> tuple[datetime, BudgetState] | None:
