@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.store.post import Post
 from tests.store.recount import expect_true_counts
 from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import WebhookFeed
@@ -107,3 +108,8 @@ def in_parallel() -> Callable:
             return [done.result() for done in [threads.submit(call) for _ in range(times)]]
 
     return run
+
+
+@pytest.fixture
+def post(shelf: Shelf, keyring: Keyring) -> Post:
+    return Post(shelf, keyring)

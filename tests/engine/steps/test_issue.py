@@ -3,12 +3,11 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
 
-from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
+from tests.simulated.world import FAILED, customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import ExpirySource, Session
@@ -20,9 +19,6 @@ from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 WEEK = timedelta(days=7)
 ANSWER = ExpirySource.ANSWER
-HOLD = 'on_orphan = "hold"'  # what else becomes of a session whose token is lost: test_orphans.py
-
-
 HOLD = 'on_orphan = "hold"'  # the fake provider has no list; what "wait" does there: test_orphans.py
 
 
@@ -160,180 +156,6 @@ async def test_calls_that_waited_long_for_their_connections_keep_the_limit_and_c
 # Rate limits and refusals.
 
 
-async def test_after_a_429_no_call_begins_until_the_time_it_named(make_on_both):
-    begun = []
-
-    def answer(_):
-        begun.append(world.clock())
-        return LIMITED if len(begun) == 13 else world.session()
-
-    world = make_on_both(answer, concurrency=5)
-    world.add_many(60)
-    await world.issue()
-    first = len(begun)
-    assert 13 <= first <= 17
-    assert world.states() == {"issued": first - 1, "waiting": 60 - first + 1}
-    waited = [row for row in world.rows(Job) if row.waits]
-    assert [(row.waits, row.attempts, row.reason) for row in waited] == [(1, 0, "rate_limited")]
-    assert {row.attempts for row in world.rows(Job) if row.state is JobState.WAITING} == {0}
-
-    paused_until = world.budget().blocked_until
-    world.clock.advance(seconds=28)
-    await world.issue()
-    assert len(begun) == first
-    world.clock.advance(seconds=2)
-    await world.issue()
-    assert min(begun[first:]) >= paused_until
-    assert world.states() == {"issued": 60}
-    assert (world.budget().pauses, world.budget().pause_reason) == (0, "")
-
-
-async def test_after_a_pause_one_call_goes_first(make):
-    most_before_the_first_came_back = []
-
-    async def answer(_):
-        number = len(world.http.requests)
-        if number == 1:
-            return LIMITED
-        await asyncio.sleep(0.5)
-        if number == 2:
-            most_before_the_first_came_back.append(world.http.in_flight)
-        return world.session()
-
-    world = make(answer)
-    world.add_many(1)
-    await world.issue()
-    world.add_many(20, "D")
-    world.clock.advance(seconds=31)
-    await world.issue()
-    await world.work()
-    assert most_before_the_first_came_back == [1]
-    assert world.states() == {"invited": 21}
-
-
-async def test_a_rate_limit_never_sends_a_row_to_failed(make):
-    world = make([LIMITED] * 40)
-    world.add_many(1)
-    for _ in range(40):
-        await world.issue()
-        world.clock.advance(minutes=11)
-    assert (world.job("C000").waits, world.job("C000").attempts) == (40, 0)
-    await world.issue()
-    assert world.states() == {"issued": 1}
-
-
-async def test_refused_credentials_stop_the_account_and_leave_everything_waiting(make_on_both):
-    world = make_on_both(lambda _: REFUSED, concurrency=3)
-    batch = world.add_many(25)
-    await world.issue()
-    assert len(world.asked) <= 3
-    assert world.states() == {"waiting": 25}
-    assert {row.attempts for row in world.rows(Job)} == {0}
-    assert (world.budget().stop_reason, world.budget().stopped_at is not None) == ("HTTP 401", True)
-    world.clock.advance(minutes=4)
-    asked = len(world.asked)
-    assert not await world.tick()
-    await world.issue()
-    assert len(world.asked) == asked
-    assert sum(world.parts.facts.counts(batch).waiting.values()) == 25
-
-
-async def test_a_wait_of_weeks_is_a_mistake_and_one_call_goes_ahead_after_the_longest_documented_one(make_on_both):
-    weeks = HttpAnswer(429, {"retry-after": "3600000"})
-    world = make_on_both([weeks, weeks], concurrency=1)
-    world.add_many(9)
-    await world.work()
-    asked = [len(world.asked)]
-    for _ in range(2):
-        world.clock.advance(minutes=61)
-        await world.work()
-        asked.append(len(world.asked))
-    assert asked == [1, 2, 11]
-    assert world.states() == {"invited": 9}
-
-
-@pytest.mark.parametrize("limits", [[], ["20/second"]])
-async def test_a_refused_key_is_tried_again_every_few_minutes_with_one_call_until_it_is_accepted(make_on_both, limits):
-    accepted = []
-    world = make_on_both(lambda _: world.session() if accepted else REFUSED, concurrency=1, limits=limits)
-    world.add_many(9)
-    await world.issue()
-    asked = [len(world.asked)]
-    for _ in range(3):
-        world.clock.advance(minutes=5)
-        await world.work()
-        asked.append(len(world.asked))
-    assert [later - earlier for earlier, later in pairwise(asked)] == [1, 1, 1]
-    accepted.append(True)
-    world.clock.advance(minutes=5)
-    await world.work()
-    assert world.states() == {"invited": 9}
-    assert (world.budget().stopped_at, world.budget().asks_again_at) == (None, None)
-
-
-async def test_a_key_that_is_refused_keeps_one_row_to_try_it_with_while_another_account_takes_over(make_on_both):
-    accepted = []
-    world = make_on_both(
-        lambda request: world.session() if accepted or b"au" in request.body else REFUSED, route=["kyc", "au"]
-    )
-    world.add_many(9, others=("au",))
-    await world.issue()
-    await world.work()
-    assert set(world.states()) <= {"invited", "waiting"}
-    accepted.append(True)
-    world.add(customer("Ona"), others=("au",))
-    world.clock.advance(minutes=5)
-    await world.work()
-    assert world.budget().stopped_at is None
-
-
-async def test_a_resumed_account_is_tried_with_one_call(make):
-    world = make([REFUSED], concurrency=1)
-    world.add_many(9)
-    await world.issue()
-    world.parts.budgets.resume("kyc")
-    await world.issue()
-    await world.work()
-    assert world.states() == {"invited": 9}
-
-
-async def test_out_of_credit_stops_the_account_too(make):
-    world = make(lambda _: HttpAnswer(402))
-    world.add_many(5)
-    await world.issue()
-    assert world.budget().stop_reason == "HTTP 402"
-    assert world.states() == {"waiting": 5}
-
-
-async def test_a_secret_that_was_replaced_in_its_file_is_tried_before_the_account_stops(make):
-    world = make([REFUSED], concurrency=1)
-    world.provider.reloads = [True]
-    world.add_many(4)
-    await world.issue()
-    assert world.states() == {"issued": 4}
-    assert world.budget().stopped_at is None
-    assert world.asked[0] == world.asked[1]  # the refused call, once more
-    assert len(world.attempts()) == 4
-
-
-async def test_a_replaced_secret_that_is_refused_as_well_stops_the_account(make):
-    world = make([REFUSED, REFUSED], concurrency=1)
-    world.provider.reloads = [True]
-    world.add_many(4)
-    await world.issue()
-    assert len(world.asked) == 2
-    assert world.budget().stopped_at is not None
-
-
-async def test_with_a_cap_on_credits_no_further_call_is_made_and_the_reason_is_shown(make_on_both):
-    world = make_on_both(more="credits = 7")
-    world.add_many(20)
-    await world.work()
-    assert len(world.asked) == 7
-    assert world.states() == {"invited": 7, "waiting": 13}
-    assert world.budget().stop_reason == "its cap of 7 credits is used up"
-
-
 # Failures.
 
 
@@ -381,26 +203,6 @@ async def test_every_bad_answer_has_its_ending(make, answer, state, reason):
     row = world.job(world.asked[0])
     assert (row.state, row.reason) == (state, reason)
     assert world.states()["issued"] == 2
-
-
-async def test_rows_wait_for_an_account_that_cannot_be_reached_and_spend_no_attempts(make):
-    away = [True]
-
-    def answer(_):
-        nowhere = Broken(sent=False, detail="connection refused or not possible")
-        return nowhere if away[0] else world.session()
-
-    world = make(answer)
-    world.add_many(30)
-    for _ in range(20):
-        await world.work()
-        world.clock.advance(minutes=11)
-    assert len(world.asked) < 60
-    assert {(row.state, row.attempts) for row in world.rows(Job)} == {(JobState.WAITING, 0)}
-    assert "unreachable" in {row.reason for row in world.rows(Job)}
-    away[0] = False
-    await world.work()
-    assert world.states() == {"invited": 30}
 
 
 async def test_an_unknown_outcome_is_held_where_repeating_costs_and_repeated_where_it_does_not(make):

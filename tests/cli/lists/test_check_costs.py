@@ -1,0 +1,105 @@
+"""What `onboard check` foresees: calls, messages, amounts, and rows that would wait."""
+
+from datetime import datetime, timedelta
+
+from tests.desk.desk import Desk, customers
+
+
+def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):
+    desk.add("[reissue]\nmost = 2\n[invitations]\nmessages_per_customer = 5\nreminders = []\n")
+    facts = desk.onboard("check", desk.list_of(customers(10, au=4)), "--json").facts
+    assert facts["credits"] == {"au": 12, "kyc": 18}
+    assert facts["messages"] == {"email": 30, "sms": 0}
+
+
+def test_customers_who_are_served_already_cost_no_call(desk: Desk):
+    assert desk.onboard("run", desk.list_of(customers(3))).code == 0
+    more = desk.list_of(customers(5), "more.csv")
+    shown = desk.onboard("check", more)
+    assert "\nnow: 2 calls (3 of 5 rows already served); at most, with 3 reissues each: 8\n" in shown.out
+    facts = desk.onboard("check", more, "--json").facts
+    assert (facts["now"], facts["served"], facts["credits"], facts["messages"]["email"]) == (
+        {"kyc": 2},
+        3,
+        {"kyc": 8},
+        8,
+    )
+    again = desk.onboard("check", "customers.csv")
+    assert (again.code, "\nnow: no calls (3 of 3 rows already served)\n" in again.out) == (0, True)
+    assert "would be sent" not in again.out
+
+
+def test_a_list_that_waits_for_its_calls_is_not_served(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    assert desk.onboard("check", "customers.csv", "--json").facts["now"] == {"kyc": 3}
+    # In another list they are served by the first one.
+    other = desk.list_of(customers(4), "other.csv")
+    assert desk.onboard("check", other, "--json").facts["now"] == {"kyc": 1}
+
+
+def test_prices_give_amounts_by_currency_and_exactly(desk: Desk):
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\nprice = "0.90 EUR"')
+    desk.change('provider = "frankieone-v2"', 'provider = "frankieone-v2"\nprice = "1.1 AUD"')
+    desk.change("[email]", '[email]\nprice = "0.001 EUR"')
+    desk.add("[reissue]\nmost = 2\n[invitations]\nreminders = []\n")
+    listed = desk.list_of(customers(5, au=1))
+    facts = desk.onboard("check", listed, "--json").facts
+    assert facts["cost"] == {
+        "now": {"AUD": "1.10", "EUR": "3.605"},
+        "at_most": {"AUD": "3.30", "EUR": "10.815"},
+    }
+    shown = desk.onboard("check", listed).out
+    assert "\ncost now: 1.10 AUD, 3.605 EUR\ncost at most: 3.30 AUD, 10.815 EUR\n" in shown
+    assert facts["without_price"] == []
+    assert "without a price" not in shown
+    desk.change('"0.90 EUR"', '"cheap"')
+    refused = desk.onboard("check", listed)
+    assert (refused.code, "0.90 EUR" in refused.err) == (2, True)
+
+
+def test_an_amount_names_what_it_leaves_out(desk: Desk):
+    desk.change("[email]", '[email]\nprice = "0.01 EUR"')
+    listed = desk.list_of(customers(5, au=1))
+    assert "  without a price, and so not in it: au, kyc\n" in desk.onboard("check", listed).out
+    assert desk.onboard("check", listed, "--json").facts["without_price"] == ["au", "kyc"]
+
+
+def test_a_list_that_cannot_finish_ends_with_1(desk: Desk):
+    desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\ncredits = 2')
+    ended = desk.onboard("check", desk.list_of(customers(3)))
+    assert ended.code == 1
+    assert "cannot finish: kyc has 2 credits left for 3 calls\n" in ended.out
+
+
+def test_an_amount_has_two_decimal_places_at_least(desk: Desk):
+    desk.change("[accounts.kyc]", '[accounts.kyc]\nprice = "0.9 EUR"')
+    assert "\ncost now: 1.80 EUR\ncost at most: 7.20 EUR\n" in desk.onboard("check", desk.list_of(customers(2))).out
+
+
+def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(desk: Desk):
+    desk.add('[invitations]\nmessages_per_customer = 5\nfallback = "sms"\n')
+    rows = [row | {"phone": f"+3706000000{n}", "channel": "both"} for n, row in enumerate(customers(3))]
+    rows += [row | {"phone": "+37060000009"} for row in customers(4)[3:]]  # a text where the mail bounces
+    facts = desk.onboard("check", desk.list_of(rows), "--json").facts
+    assert facts["messages"] == {"email": 16, "sms": 16}
+    assert "16 email, 16 sms, but 20 in total" in desk.onboard("check", desk.list_of(rows)).out
+    assert "in all" not in desk.onboard("check", desk.list_of(customers(4))).out
+
+
+def test_the_messages_that_the_cap_of_an_address_delays_are_named_apart(desk: Desk):
+    same = ("Same@example.com", "same@example.com", "same+1@example.com", "same+2@example.com")
+    addresses = [*(same[number % 4] for number in range(14)), "b@example.com", "b@example.com"]
+    rows = [row | {"email": address} for row, address in zip(customers(16), addresses, strict=True)]
+    desk.add('[invitations]\nmessages_per_address = "6 / 7 days"\n')
+    ended = desk.onboard("check", desk.list_of(rows), "--json")
+    forecast = ended.facts["forecast"]
+    (words,) = forecast["apart"]
+    said = "8 messages wait for messages_per_address (6 / 7 days), the last until "
+    assert words.startswith(said)
+    until = datetime.fromisoformat(words.removeprefix(said).removesuffix(" or later"))
+    assert until - datetime.fromisoformat(forecast["finishes_at"]) > timedelta(days=13)
+    assert f"apart from that: {said}" in desk.onboard("check", desk.list_of(rows)).out
+    silent = [row | {"channel": "none"} for row in rows]
+    assert "apart" not in desk.onboard("check", desk.list_of(silent), "--json").facts["forecast"]
+    desk.change('"6 / 7 days"', '"off"')
+    assert "apart" not in desk.onboard("check", desk.list_of(rows), "--json").facts["forecast"]
