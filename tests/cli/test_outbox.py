@@ -177,7 +177,7 @@ def test_a_worker_tells_a_bus_though_a_subscriber_hangs(
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
     desk.add(f'[bus]\nurl = {{ file = "secrets/bus" }}\nexchange = "{name}"\n')
     desk.add(SUBSCRIBER.format(url=crm.url))
-    processes = [desk.start("worker"), desk.start("beat")]  # test_outbox_publisher has several that publish
+    processes = [desk.start("worker"), desk.start("beat")]  # test_outbox_locks has several that publish
     assert desk.onboard("import", desk.list_of(customers(6))).code == 0
     got: list[Any] = []
 

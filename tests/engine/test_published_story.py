@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.engine.test_outbox_publisher import LONGEST, FakeTarget
+from tests.engine.outbox import LONGEST, FakeTarget
 from tests.simulated.world import customer
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.customers import Channel, Person

@@ -1,0 +1,86 @@
+"""Targets that record what they are given, and events to publish to them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from worker.domain.model.endings import Kind, Problem
+from worker.engine.outbox_publisher import OutboxPublisher
+from worker.engine.outbox_targets import PAUSES_AFTER
+from worker.publishers.contract import Reply
+from worker.store.tables import Outbox
+
+CRM = "subscriber/crm"
+
+
+LONGEST = timedelta(minutes=1)
+
+
+SUBSCRIPTIONS = """
+[bus]
+url = "amqp://127.0.0.1"
+[subscribers.crm]
+url = "https://crm.example.com/hooks"
+keys = [{ env = "SECRET" }]
+types = ["job.held", "invitation.sent"]
+give_up = "1 hour"
+[retry]
+first = "1 s"
+most = "1 minute"
+"""
+
+
+DOWN = Problem(Kind.TRANSIENT, "HTTP 500")
+
+
+UNREACHABLE = Problem(Kind.TRANSIENT, "connection refused or not possible", unreachable=True)
+
+
+class FakeTarget:
+    """Accepts events, except those of the customers in `problems`."""
+
+    longest = timedelta(seconds=30)
+
+    def __init__(self, published: list | None = None) -> None:
+        self.published = [] if published is None else published
+        self.chunks: list[list[str]] = []
+        self.problems: dict[str, Problem] = {}
+        self.down: Problem | None = None
+        self.before_answering: Callable[[], None] = lambda: None
+
+    def publish(self, events, *, clock, goes_on):
+        self.chunks.append([event.customer_id for event in events])
+        replies = []
+        for event in events:
+            problem = self.down or self.problems.get(event.customer_id)
+            if problem is None:
+                self.published.append(event)
+            replies.append(Reply(event.number, clock(), problem))
+            if self.down and (problem is UNREACHABLE or len(replies) == PAUSES_AFTER):
+                break
+        self.before_answering()
+        return replies
+
+    def close(self):
+        pass
+
+    @property
+    def order(self) -> list[tuple[str, str]]:
+        return [(event.customer_id, event.kind) for event in self.published]
+
+
+def happen(world, happened, *customers, account="kyc"):
+    """Write this event of each of these customers, in a transaction for each."""
+    for customer in customers:
+        with world.parts.database.write() as connection:
+            data = {"customer_id": customer, "account": account, "job_id": 1}
+            world.parts.subscriptions.write(connection, happened, [data], now=world.clock())
+
+
+def publisher(world, **targets):
+    return OutboxPublisher(
+        world.parts.outbox_targets, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0
+    )
+
+
+def left(world, target="bus"):
+    return [(row.customer_id, row.kind) for row in world.rows(Outbox, target=target)]

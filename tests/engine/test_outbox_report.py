@@ -1,0 +1,95 @@
+"""What is said of targets that accept nothing, or that no process publishes to."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.engine.outbox import CRM, DOWN, LONGEST, SUBSCRIPTIONS, UNREACHABLE, FakeTarget, happen, publisher
+from tests.simulated.world import World
+from tests.store.statements import statements
+from worker.domain.events.published import Happened
+from worker.engine.reporting import outbox_report
+from worker.foundation.timestamps import written
+from worker.store.tables import Outbox
+
+
+@pytest.fixture
+def world(make_on_both) -> World:
+    made: World = make_on_both(more=SUBSCRIPTIONS)
+    return made
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # on SQLite there is one process
+async def test_a_target_that_no_process_publishes_to_for_minutes_is_named(world, clock):
+    happen(world, Happened.SESSION_ISSUED, "A")  # the subscriber does not subscribe to it
+    clock.advance(minutes=4)
+    assert world.parts.outbox_targets.unpublished() == []  # a worker may just be starting
+    clock.advance(minutes=2)
+    assert world.parts.outbox_targets.unpublished() == ["bus"]
+    bus, seen = FakeTarget(), []
+    bus.before_answering = lambda: seen.append(world.parts.outbox_targets.unpublished())
+    publisher(world, bus=bus).publish("bus", longest=LONGEST)
+    assert seen == [[]]  # somebody is at it, however long it takes
+    assert world.parts.outbox_targets.unpublished() == []
+
+
+@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, clock):
+    happen(world, Happened.SESSION_ISSUED, "A")
+    clock.advance(minutes=6)
+    bus = FakeTarget()
+    bus.down = UNREACHABLE
+    publisher(world, bus=bus).publish("bus", longest=LONGEST)
+    assert world.parts.outbox_targets.unpublished() == []
+
+
+def needs(world) -> list[tuple[str, str]]:
+    return [(one.name, one.reason) for one in world.parts.operation.report().attention if one.what == "target"]
+
+
+async def test_a_target_that_accepts_nothing_needs_a_person_after_a_minute_until_it_accepts(world, clock):
+    happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
+    crm = FakeTarget()
+    crm.down = DOWN
+    events_out = publisher(world, **{CRM: crm})
+    since = written(clock())
+    events_out.publish(CRM, longest=LONGEST)
+    clock.advance(seconds=30)
+    assert needs(world) == []
+    clock.advance(seconds=30)
+    reason = "3 calls in a row failed, the last with HTTP 500"
+    said = f"has accepted no event since {since} ({reason}); events that wait: 4; given up: 0"
+    assert needs(world) == [(CRM, said)]
+    crm.down = None
+    events_out.publish(CRM, longest=LONGEST)
+    assert needs(world) == []
+
+
+async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_is_said(world, clock):
+    happen(world, Happened.JOB_HELD, "A", "B", "C")
+    crm = FakeTarget()
+    crm.down = DOWN
+    publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
+    clock.advance(minutes=2)
+    world.set(Outbox, Outbox.target == CRM, due_at=None)
+    assert world.parts.operation.report().given_up == {CRM: 3}
+    assert needs(world)[0][1].endswith("events that wait: 0; given up: 3")
+    clock.advance(days=31)
+    world.parts.outbox_targets.forget_unpublished(before=clock() - timedelta(days=30))
+    assert world.parts.operation.report().given_up == {}
+    assert needs(world) == []
+
+
+async def test_the_status_counts_no_event_of_a_target_that_accepts_and_few_of_one_that_does_not(
+    world, clock, monkeypatch
+):
+    monkeypatch.setattr(outbox_report, "MOST_COUNTED", 2)
+    happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
+    with statements(world.parts.database) as sent:
+        assert needs(world) == []
+    assert not [one for one in sent if "outbox" in one and "due_at IS NOT NULL" in one]
+    crm = FakeTarget()
+    crm.down = DOWN
+    publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
+    clock.advance(minutes=2)
+    assert "events that wait: more than 2; given up: 0" in needs(world)[0][1]
