@@ -38,7 +38,7 @@ from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.claims import Room
-from worker.store.maintenance.due_work import Sweeps
+from worker.store.maintenance.expired_leases import ExpiredLeases
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
 from worker.store.maintenance.look import Looks
 from worker.store.messages.claim_invitations import Invitations
@@ -135,7 +135,7 @@ class Watched:
         self.batches, self.facts = Batches(self.database, self.keyring), Facts(self.database, self.keyring)
         self.jobs = Jobs(self.database, self.keyring)
         self.invitations = Invitations(self.database, self.keyring)
-        self.sweeps, self.budgets = Sweeps(self.database), Budgets(self.database)
+        self.expired_leases, self.budgets = ExpiredLeases(self.database), Budgets(self.database)
         self.looks = Looks(self.database)
         self.expiring = Expiring(self.database, self.keyring)
 
@@ -272,7 +272,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
             cost("due", lambda now=now: store.looks.look(accounts=["kyc"], channels=["email"], now=now))
             cost("budgets", store.budgets.all)
             cost("expiry scan, none ended", lambda now=now: store.expiring.check(EXPIRY, now=now))
-            cost("leases, none lost", lambda now=now: store.sweeps.end_leases(POLICY, now=now))
+            cost("leases, none lost", lambda now=now: store.expired_leases.end(POLICY, now=now))
             cost("counts, its batch", lambda: store.facts.counts(small))
             cost("outlook, its batch", lambda: store.facts.outlook(small))
             cost("following, 1000 new", lambda now=now: _following(store, "N-", now))
@@ -280,7 +280,7 @@ def at_size(done: int, *, plans: bool) -> dict[str, Looked]:
         for _ in range(5):
             store.jobs.flush(TERMS, [], ROOM, clock=system_clock)
         later = system_clock() + timedelta(hours=1)
-        cost("leases, 500 lost", lambda: store.sweeps.end_leases(POLICY, now=later))
+        cost("leases, 500 lost", lambda: store.expired_leases.end(POLICY, now=later))
         for _ in range(3):
             cost("counts, all done", lambda: store.facts.counts(1))
             cost("outlook, all done", lambda: store.facts.outlook(1))

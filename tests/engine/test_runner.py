@@ -12,7 +12,7 @@ from worker.domain.model.wakeups import WakeUp
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
 from worker.store.limits.claims import Room
-from worker.store.maintenance.due_work import EndedLeases
+from worker.store.maintenance.expired_leases import EndedLeases
 from worker.store.tables import Attempt, Job
 
 

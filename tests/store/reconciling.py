@@ -35,7 +35,7 @@ def advance(shelf, **step):
 
 
 def sweep(shelf):
-    return shelf.sweeps.end_leases(POLICY, now=shelf.clock())
+    return shelf.expired_leases.end(POLICY, now=shelf.clock())
 
 
 def look_up(shelf, policy):

@@ -17,7 +17,7 @@ from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.claims import Room
-from worker.store.maintenance.due_work import Sweeps
+from worker.store.maintenance.expired_leases import ExpiredLeases
 from worker.store.maintenance.look import Looks
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
@@ -45,7 +45,7 @@ class Shelf:
         self.jobs = JobSteps(database, keyring, jitter=lambda: 0.0)
         self.invitations = InvitationSteps(database, keyring, jitter=lambda: 0.0)
         self.batches, self.facts = Batches(database, keyring), Facts(database, keyring)
-        self.budgets, self.sweeps = Budgets(database), Sweeps(database, jitter=lambda: 0.5)
+        self.budgets, self.expired_leases = Budgets(database), ExpiredLeases(database, jitter=lambda: 0.5)
         self.looks = Looks(database)
         self.policy = JobPolicy(
             account="kyc",

@@ -130,7 +130,7 @@ def test_a_lease_that_cannot_be_ended_is_held_with_its_call_and_all_others_are_e
     shelf.set(Job, Job.customer_id == "Rasa", attempts=3)
     shelf.clock.advance(seconds=61)
 
-    ended = shelf.sweeps.end_leases(RaisesAtTheFourth(), now=shelf.clock())
+    ended = shelf.expired_leases.end(RaisesAtTheFourth(), now=shelf.clock())
 
     assert ended.repeated == len(NAMES) - 1
     held(shelf, "Rasa", "ZeroDivisionError")

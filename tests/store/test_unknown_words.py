@@ -105,7 +105,7 @@ def test_a_row_in_an_unknown_state_is_never_claimed_nor_ended_nor_moved(shelf, f
     stop(shelf)
     assert failover.move(takeover(), now=shelf.clock()) == len(others())
     assert {job.request.customer.customer_id for job in shelf.claim(policy=shelf.ruled())} == set()
-    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock(), all_of_them=True)
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock(), all_of_them=True)
     row = shelf.job("Rasa")
     assert (row.state, row.account, row.reason) == (WORD, "kyc", "")
 

@@ -238,7 +238,7 @@ class Parts(Stores):
             database_clock=self.database_clock,
             database=self.database,
             looks=self.looks,
-            leases=self.sweeps,
+            expired_leases=self.expired_leases,
             retry=self.settings.retry.policy,
             budgets=self.budgets,
             rules=self.budget_rules,

@@ -18,7 +18,7 @@ from worker.store.limits.budgets import Budgets
 from worker.store.limits.standstill import Standstills
 from worker.store.links.moves import Moves
 from worker.store.links.not_me import NotMe
-from worker.store.maintenance.due_work import Sweeps
+from worker.store.maintenance.expired_leases import ExpiredLeases
 from worker.store.maintenance.expired_sessions import Expiring
 from worker.store.maintenance.look import Looks
 from worker.store.maintenance.takeover import Failover
@@ -83,7 +83,7 @@ class Stores:
         self.finder = Finder(database, keyring)
         self.sent_messages = SentMessages(database, keyring)
         self.audit_log, self.seals = AuditLog(database, keyring), Seals(database, keyring)
-        self.sweeps = Sweeps(database, jitter=jitter)
+        self.expired_leases = ExpiredLeases(database, jitter=jitter)
         self.looks = Looks(database)
         self.failover = Failover(database)
         self.expiring = Expiring(database, keyring)

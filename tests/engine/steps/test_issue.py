@@ -250,7 +250,7 @@ async def test_a_worker_that_died_in_the_middle_leaves_an_unknown_outcome_only_f
     dead = world.rows(Job)
     assert sum(row.state is JobState.WORKING for row in dead) == 3  # one for each permit
     world.clock.advance(seconds=61)
-    assert world.parts.sweeps.end_leases(world.parts.settings.retry.policy, now=world.clock()).held == 3
+    assert world.parts.expired_leases.end(world.parts.settings.retry.policy, now=world.clock()).held == 3
     assert world.states() == {"held": 3, "waiting": 7}
     # it was only very slow: its late results change nothing any more
     world.http.release()

@@ -11,7 +11,7 @@ from worker.domain.model.endings import Cancel, Done, Hold, Kind, Retry
 from worker.domain.model.reconciliation import Nothing
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.issuing.issue_results import IssueResult
-from worker.store.maintenance.due_work import EndedLeases
+from worker.store.maintenance.expired_leases import EndedLeases
 from worker.store.messages.handovers import InviteResult
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 

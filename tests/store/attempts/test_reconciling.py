@@ -10,7 +10,7 @@ from worker.domain.model.reconciliation import Unmatched
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.store.issuing.issue_results import IssueResult
-from worker.store.maintenance.due_work import EndedLeases
+from worker.store.maintenance.expired_leases import EndedLeases
 from worker.store.messages.handovers import InviteResult
 from worker.store.operators.decisions import RepeatCost, Verdict, Which
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow

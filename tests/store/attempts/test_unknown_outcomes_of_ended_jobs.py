@@ -100,7 +100,7 @@ def test_a_late_result_of_an_ended_job_holds_the_next_row_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     opened = shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
-    assert shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock()).held == 1
+    assert shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock()).held == 1
     give_up(batch)
     shelf.finish(*(shelf.got(item) for item in opened))
     assert shelf.row(Attempt).outcome == "late"
@@ -111,7 +111,7 @@ def test_a_call_whose_worker_died_holds_the_next_row_too(shelf, give_up):
     batch = shelf.add(customer("Ona"))
     shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
     give_up(batch)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
 

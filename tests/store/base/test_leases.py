@@ -16,12 +16,12 @@ from worker.domain.model.endings import Done, Kind, Retry, RetryPolicy
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.clock import system_clock
 from worker.store.limits.claims import Room
-from worker.store.maintenance.due_work import EndedLeases
+from worker.store.maintenance.expired_leases import EndedLeases
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 
 def sweep(shelf, *, policy=POLICY, **how):
-    return shelf.sweeps.end_leases(policy, now=shelf.clock(), **how)
+    return shelf.expired_leases.end(policy, now=shelf.clock(), **how)
 
 
 def test_a_lease_that_has_not_run_out_is_left_alone(shelf):

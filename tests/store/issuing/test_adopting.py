@@ -180,7 +180,7 @@ def test_a_message_in_flight_stays_in_doubt_when_its_worker_dies_after_the_adopt
     assert shelf.row(InvitationRow).batch_id == batch
 
     shelf.clock.advance(minutes=2)
-    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
 
     message = shelf.row(InvitationRow)
     assert (message.state, message.reason) == (InvitationState.HELD, "unknown")

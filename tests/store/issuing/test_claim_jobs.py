@@ -220,7 +220,7 @@ def test_a_job_that_was_claimed_again_cannot_be_released(shelf):
     shelf.add(customer("Ona"))
     lost = shelf.claim()
     shelf.clock.advance(minutes=2)
-    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
     (theirs,) = shelf.claim()
     shelf.jobs.release(shelf.policy, lost, now=shelf.clock())
     row = shelf.job("Ona")

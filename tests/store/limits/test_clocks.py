@@ -34,7 +34,7 @@ def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     assert all(later - earlier >= timedelta(milliseconds=100) for earlier, later in pairwise(slots))
     assert slots[-1] - slots[0] < timedelta(seconds=15)  # not the minutes that the clocks are apart
     # the machine that is ahead does not end the leases of the other machine
-    ended = shelf.sweeps.end_leases(shelf.policy.rule.retry, now=ahead())
+    ended = shelf.expired_leases.end(shelf.policy.rule.retry, now=ahead())
     assert ended.released == 0
     assert {row.state for row in shelf.rows(Job)} == {"working"}
 

@@ -57,7 +57,7 @@ def call(shelf, kind=Kind.TRANSIENT, *, repeatable=False, ending=None, most=100,
 def expired_lease(shelf):
     shelf.open(shelf.claim())
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
 
 
 def open_attempt_of_a_row_that_is_free(shelf):
@@ -86,7 +86,7 @@ def held_and_repeated_by_a_person(shelf):
 def late(shelf):
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     shelf.clock.advance(minutes=5)
-    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
     shelf.finish(shelf.got(opened))
     shelf.clock.advance(minutes=5)
 

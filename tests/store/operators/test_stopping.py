@@ -84,7 +84,7 @@ def test_batches_with_rows_that_were_not_sent_are_counted_and_others_are_not(she
     (first, _) = shelf.claim()
     shelf.finish(shelf.got(*shelf.open([first])))
     shelf.clock.advance(minutes=2)
-    shelf.sweeps.end_leases(shelf.policy.rule.retry, now=shelf.clock())
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
     stop(stopped)
     cancelled, killed = shelf.add(customer("Rasa")), shelf.add(customer("Lina"), customer("Zita"))
     decide.cancel(cancelled, now=shelf.clock())

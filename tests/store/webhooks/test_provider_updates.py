@@ -26,7 +26,7 @@ from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Key, Result
 from worker.foundation.ids import new_id
-from worker.store.maintenance.due_work import EndedLeases
+from worker.store.maintenance.expired_leases import EndedLeases
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.tables import Attempt, Audit, InvitationRow, Job, Outbox, SessionRow, Webhook
 
@@ -220,12 +220,12 @@ def test_the_call_of_a_job_that_a_verdict_has_ended_is_closed_when_its_worker_di
     assert ona.row(Attempt, id=called.attempt_id).closed_at is None
     ona.clock.advance(seconds=61)
 
-    assert ona.sweeps.end_leases(POLICY, now=ona.clock()) == EndedLeases(ended=1)
+    assert ona.expired_leases.end(POLICY, now=ona.clock()) == EndedLeases(ended=1)
 
     row, attempt = ona.job("Ona"), ona.row(Attempt, id=called.attempt_id)
     assert (attempt.closed_at, attempt.outcome) == (ona.clock(), "unknown")
     assert (row.state, row.lease_until, row.unknown_attempt) == (JobState.COMPLETED, None, attempt.id)
-    assert ona.sweeps.end_leases(POLICY, now=ona.clock()) == EndedLeases()
+    assert ona.expired_leases.end(POLICY, now=ona.clock()) == EndedLeases()
 
 
 @pytest.mark.parametrize("again", ["while the call is out", "while it waits for its look-up"])
@@ -236,7 +236,7 @@ def test_a_second_verdict_does_not_lose_the_call_of_a_job_that_has_ended(ona, fe
     if again == "while the call is out":
         feed.receive(DENIED)
     ona.clock.advance(seconds=61)
-    assert ona.sweeps.end_leases(POLICY, now=ona.clock(), listing=["kyc"]) == EndedLeases(ended=1)
+    assert ona.expired_leases.end(POLICY, now=ona.clock(), listing=["kyc"]) == EndedLeases(ended=1)
     if again != "while the call is out":
         feed.receive(DENIED)
 
@@ -252,10 +252,10 @@ def test_a_verdict_does_not_lose_the_call_of_a_job_that_waits_for_its_look_up(on
     look_up_at = ona.clock() + timedelta(seconds=75)
     ona.set(Attempt, Attempt.id == called.attempt_id, reconcile_at=look_up_at)
     ona.clock.advance(seconds=61)
-    assert ona.sweeps.end_leases(POLICY, now=ona.clock(), listing=["kyc"]) == EndedLeases(unknown=1)
+    assert ona.expired_leases.end(POLICY, now=ona.clock(), listing=["kyc"]) == EndedLeases(unknown=1)
     feed.receive(APPROVED)
     ona.clock.advance(seconds=1)
-    assert ona.sweeps.end_leases(POLICY, now=ona.clock(), listing=["kyc"]) == EndedLeases(ended=1)
+    assert ona.expired_leases.end(POLICY, now=ona.clock(), listing=["kyc"]) == EndedLeases(ended=1)
 
     row = ona.job("Ona")
     assert (row.state, row.lease_until, row.unknown_attempt) == (JobState.COMPLETED, look_up_at, called.attempt_id)

@@ -28,7 +28,7 @@ from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance import batch_counts
 from worker.store.maintenance.alerts import Alerts
-from worker.store.maintenance.due_work import EndedLeases, Sweeps
+from worker.store.maintenance.expired_leases import EndedLeases, ExpiredLeases
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.maintenance.look import Looked, Looks, Step
 from worker.store.operators.decisions import Decisions
@@ -52,7 +52,7 @@ class Sweep:
     database_clock: Clock
     database: Database
     looks: Looks
-    leases: Sweeps
+    expired_leases: ExpiredLeases
     retry: RetryPolicy
     budgets: Budgets
     rules: BudgetRules
@@ -75,7 +75,7 @@ class Sweep:
 
     def end_leases(self, *, all_of_them: bool = False) -> EndedLeases:
         """End leases that have expired. `all_of_them`: when no other process can be working."""
-        ended = self.leases.end_leases(
+        ended = self.expired_leases.end(
             self.retry, now=self.database_clock(), all_of_them=all_of_them, listing=self.listing
         )
         if all_of_them:

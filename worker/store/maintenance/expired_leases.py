@@ -64,12 +64,12 @@ class EndedLeases:
         )
 
 
-class Sweeps:
+class ExpiredLeases:
     def __init__(self, database: Database, *, jitter: Callable[[], float] = random.random) -> None:
         self._database = database
         self._jitter = jitter
 
-    def end_leases(
+    def end(
         self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False, listing: Collection[str] = ()
     ) -> EndedLeases:
         """End expired leases. `all_of_them`: end all leases, on SQLite, where no other process can be working.
