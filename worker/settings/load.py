@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from worker.domain.model.needs import EVERYTHING, Needs
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS
 from worker.domain.providers.text_services import TEXT_SERVICES
-from worker.foundation.private_files import is_of_another_user, is_writable_by_others
+from worker.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
@@ -59,6 +60,9 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
         raise SettingsError(clashes)
     tree = _parse(file, is_named=bool(named))
     findings = Findings(apply_overrides(tree, Settings, environ))
+    with suppress(OSError):  # it was read: only its directory may not be
+        if doubt := directory_doubt(file):
+            findings.warnings.append(f"{file}: {doubt}")
     encryption = tree.setdefault("encryption", {})
     if isinstance(encryption, dict):
         encryption.setdefault("keys", [DEFAULT_KEY])
