@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.settings.samples import ENVIRON, tree, write
+from tests.settings.samples import ENVIRON, loaded, problems, tree, write
 from worker.settings import load
 
 NOBODY = 65534
@@ -31,3 +31,49 @@ def test_a_configuration_in_another_users_directory_is_warned_of_unless_both_are
 
     said = f"{file}: its directory is another user's, who can replace it: use one of its own user"
     assert (said in load(file, environ=ENVIRON).warnings) is is_said
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("name", ["onboarding.db", "a database"])
+def test_a_sqlite_file_that_others_can_change_is_refused(tmp_path: Path, name: str, ending: str):
+    file = tmp_path / f"{name}{ending}"
+    file.touch()
+    file.chmod(0o666)
+    configuration = tree(database={"url": f"sqlite:///{name}"})
+
+    [line] = problems(tmp_path, configuration)
+
+    assert line.startswith(f"database.url: the file {file} can be changed by other users of this machine: `chmod o-w ")
+    file.chmod(0o664)
+    assert loaded(tmp_path, configuration).database.sqlite_file == tmp_path / name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal"])
+def test_another_users_sqlite_file_is_refused_unless_the_directory_is_that_users(tmp_path: Path, ending: str):
+    file = tmp_path / f"onboarding.db{ending}"
+    file.touch(mode=0o600)
+    os.chown(file, NOBODY, -1)
+
+    [line] = problems(tmp_path, tree())
+
+    assert line.startswith(f"database.url: the file {file} is another user's: ")
+    os.chown(tmp_path, NOBODY, -1)
+    assert problems(tmp_path, tree()) == []
+
+
+def test_the_file_behind_a_link_is_looked_at(tmp_path: Path):
+    (tmp_path / "real.db-wal").touch()
+    (tmp_path / "real.db-wal").chmod(0o666)
+    (tmp_path / "onboarding.db").symlink_to(tmp_path / "real.db")
+
+    assert len(problems(tmp_path, tree())) == 1
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_directory_in_which_others_can_put_files_beside_the_database_is_warned_of(tmp_path: Path, mode: int):
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(mode)
+
+    assert f"database.url: {CHANGED}" in loaded(tmp_path, tree(database={"url": "sqlite:///there/a.db"})).warnings

@@ -106,11 +106,11 @@ def directory_doubt(path: Path, *, has_siblings: bool = False) -> str:
     Who owns both the file and its directory is trusted already. `has_siblings`: other files are made beside it, so that
     the sticky bit of its directory does not help. Raises OSError.
     """
-    found, file = path.parent.stat(), path.stat()
+    found, owner = path.parent.stat(), path.stat().st_uid if path.exists() else os.geteuid()
     is_sticky = bool(found.st_mode & stat.S_ISVTX) and not has_siblings
     is_read_only = bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)  # so Kubernetes mounts a ConfigMap, with 0777
     if found.st_mode & stat.S_IWOTH and not is_sticky and not is_read_only:
         return "its directory can be changed by other users of this machine: use one that only its user can change"
-    if is_of_another_user(found) and found.st_uid != file.st_uid:
+    if is_of_another_user(found) and found.st_uid != owner:
         return "its directory is another user's, who can replace it: use one of its own user"
     return ""

@@ -131,6 +131,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     clients |= {("intake", index): folder for index, folder in intake.items() if folder.is_s3}
     check_tls(clients, findings)
     check_one_host(accounts, findings)
+    if parts["database"] and not parts["database"].lacks("url"):
+        rules.check_database(parts["database"], findings)
     if parts["encryption"]:
         rules.check_encryption(parts["encryption"], findings)
     if parts["retry"]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -51,6 +52,13 @@ class Database(Client):
         description="sqlite:///FILE (relative to this configuration) or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
         " With a password: from the environment or a file.",
     )
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """SQLite's file, behind any link; None for another database."""
+        if not self.url.startswith("sqlite:///"):
+            return None
+        return Path(unquote(self.url.removeprefix("sqlite:///").partition("?")[0])).resolve()
 
 
 class Broker(Client):

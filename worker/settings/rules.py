@@ -1,7 +1,10 @@
 """Second pass: rules about several keys together. Checks the part of the configuration that is valid."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,9 +14,10 @@ from worker.domain.model.sessions import default_floor, never_fresh
 from worker.domain.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
 from worker.domain.providers.lifetimes import lifetime_of
 from worker.foundation.durations import show_duration
+from worker.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.addresses import is_loopback
-from worker.settings.model import Encryption, Invitations, LadderStep, Links, Retention, Retry
+from worker.settings.model import Database, Encryption, Invitations, LadderStep, Links, Retention, Retry
 from worker.settings.outside import MAIL, Alert, Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
@@ -25,6 +29,7 @@ SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
 LONGEST_QUIET = timedelta(hours=20)
 BOTH = invitation_channels(Channel.BOTH)
+SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite takes changes from these, whoever made them
 NO_CREDENTIALS = (
     "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
     " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] or [whatsapp] with"
@@ -248,6 +253,25 @@ def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account],
                 f'the hours of email and sms are "{show_duration(gap)}" apart: for rows with channel `both`, a link of'
                 f" accounts.{account.name} is too old for the second message, so that message is not sent",
             )
+
+
+def check_database(database: Database, findings: Findings) -> None:
+    """Only this user, root or the owner of its directory may own SQLite's files and change them."""
+    file = database.sqlite_file
+    if file is None:
+        return
+    for name in (f"{file}{ending}" for ending in SQLITE_FILES):
+        with suppress(OSError):  # there is none
+            found = Path(name).stat()
+            if is_writable_by_others(found):
+                why = f"can be changed by other users of this machine: `chmod o-w {quote(name)}`"
+                findings.consequence(("database", "url"), f"the file {name} {why}")
+            if is_of_another_user(found) and found.st_uid != Path(name).parent.stat().st_uid:
+                why = "is another user's: if it is to be used, make it this user's with `chown`; else move it away"
+                findings.consequence(("database", "url"), f"the file {name} {why}")
+    with suppress(OSError):  # the directory is reported where it is used
+        if doubt := directory_doubt(file, has_siblings=True):
+            findings.warn(("database", "url"), doubt)
 
 
 def check_encryption(encryption: Encryption, findings: Findings) -> None:
