@@ -100,6 +100,25 @@ async def test_connections_without_a_request_keep_none_out(connected):
         assert (await answered(idle[-1]))[0] == 200
 
 
+async def test_a_client_that_does_not_read_its_answer_keeps_none_out(connected):
+    """A close would wait for the client, and keep the file open beyond the bound."""
+    size = 32 * 1024 * 1024  # more than the kernel takes
+
+    async def large(_request):
+        return web.Response(body=bytes(size))
+
+    made = application()
+    made.router.add_get("/large", large)
+    async with serving(made, most=1) as port:
+        reader, writer = await connected(port)
+        writer.write(REQUEST.replace(b"/", b"/large", 1))
+        await reader.readuntil(b"\r\n\r\n")
+
+        assert (await answered(await connected(port)))[:2] == (200, "well")
+
+        assert len(await reader.read()) < size
+
+
 async def test_at_the_bound_a_request_in_work_goes_on_and_a_new_connection_is_refused(connected):
     wait, began = asyncio.Event(), asyncio.Event()
     async with serving(application(wait, began), most=1) as port:

@@ -46,8 +46,8 @@ class Connections:
         self._most = most_connections() if most is None else most
         self._first_seconds = first_seconds
         self._answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] = server.request_handler
-        self._idle: dict[web.RequestHandler, None] = {}  # the one that has been idle for longest is the first
-        self._busy: set[web.RequestHandler] = set()
+        self._idle: dict[_Connection, None] = {}  # the one that has been idle for longest is the first
+        self._busy: set[_Connection] = set()
         server.request_handler = self._serve
 
     def __call__(self) -> asyncio.Protocol:
@@ -57,7 +57,7 @@ class Connections:
                 return _Full()
             oldest = next(iter(self._idle))
             del self._idle[oldest]
-            oldest.force_close()
+            oldest.make_room()
         return _Connection(self, self._server, loop=asyncio.get_running_loop(), **self._options)
 
     def opened(self, connection: "_Connection") -> asyncio.TimerHandle:
@@ -100,15 +100,23 @@ class _Connection(web.RequestHandler):
         self._parser: Any = OnlyHttp(self._parser)
         self._connections = connections
         self._end: asyncio.TimerHandle | None = None
+        self._stream: asyncio.Transport | None = None  # aiohttp's own is None after `force_close`
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._stream = cast(asyncio.Transport, transport)  # uvloop's own class is none by its bases
         self._end = self._connections.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.has_asked()
         self._connections.closed(self)
         super().connection_lost(exc)
+
+    def make_room(self) -> None:
+        """End now. `force_close` waits until the client has read its answers, which it may never do."""
+        self.force_close()
+        if self._stream is not None:
+            self._stream.abort()
 
     def has_asked(self) -> None:
         if self._end is not None:
