@@ -12,13 +12,16 @@ from contextlib import contextmanager
 class Mailbox:
     """The mails by number, and their flags. `faults`: commands that end the connection, once each.
 
-    `refused` and `empty`: numbers of mails that FETCH gets a NO for, or nothing of."""
+    `refused` and `empty`: numbers of mails that FETCH gets a NO for, or nothing of. `announced`: how many bytes FETCH
+    says that a mail has; None: as many as it has. `chatter`: what is said before each answer."""
 
     def __init__(self, *mails: bytes) -> None:
         self.mails = dict(enumerate(mails, start=1))
         self.flags: dict[int, set[str]] = {number: set() for number in self.mails}
         self.password, self.faults, self.commands = "pä ss", set[str](), list[str]()
         self.refused, self.empty = set[int](), set[int]()
+        self.announced: int | None = None
+        self.chatter: list[bytes] = []
 
     @property
     def unread(self) -> list[int]:
@@ -46,6 +49,7 @@ class _Talk(socketserver.StreamRequestHandler):
 
     def answer(self, box: Mailbox, tag: bytes, command: str) -> bool:
         words = command.upper().split()
+        self.say(*box.chatter)
         if words[0] == "CAPABILITY":
             self.say(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN UIDPLUS")
         elif words[0] == "AUTHENTICATE":
@@ -65,7 +69,7 @@ class _Talk(socketserver.StreamRequestHandler):
                 return True
             content = box.mails[number][:most]
             if number not in box.empty:
-                head = f"* 1 FETCH (UID {number} BODY[]<0> {{{len(content)}}}\r\n".encode()
+                head = f"* 1 FETCH (UID {number} BODY[]<0> {{{box.announced or len(content)}}}\r\n".encode()
                 self.wfile.write(head + content + b")\r\n")
         elif words[:2] == ["UID", "STORE"]:
             for number in map(int, words[2].split(",")):

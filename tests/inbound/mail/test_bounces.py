@@ -237,6 +237,18 @@ def test_a_connection_that_breaks_anywhere_loses_no_report_and_takes_none_twice(
     assert box.unread == []
 
 
+@pytest.mark.parametrize("what", ["announces a mail without an end", "says other things without an end"])
+def test_a_server_that_sends_too_much_fills_no_memory(reads: Reads, what: str):
+    box = Mailbox(reads.report())
+    if what.startswith("announces"):
+        box.announced = 10**12
+    else:
+        box.chatter = [b"* 1 EXISTS " + b"a" * 900_000] * 75
+    with serving(box) as port, pytest.raises(CannotRead, match="the server sends more than 64 MB as one answer"):
+        reads.reader(imap(port)).read()
+    assert reads.stored == []
+
+
 def test_a_refused_log_in_says_which_key_to_correct_and_not_the_servers_words(reads: Reads):
     with serving(Mailbox()) as port, pytest.raises(CannotRead) as caught:
         reads.reader(imap(port, secret="wrong")).read()

@@ -18,6 +18,7 @@ from worker.senders.bounce_mails import LARGEST
 from worker.settings.addresses import ImapServer
 
 SECONDS = 30.0  # for each answer of the server
+MOST_BYTES = 64 << 20  # of one answer: some servers send a whole mail where its beginning is asked for
 _NO_MAIL = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})  # gone, a link, a folder, a socket
 _OF_THE_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # no other mail could be read either
 
@@ -109,16 +110,46 @@ class Maildir:
         """Nothing is open."""
 
 
+class _Bounded:
+    """Reads MOST_BYTES for one command. imaplib keeps in memory whatever a server sends, and makes room for whatever it
+    announces."""
+
+    left = MOST_BYTES
+
+    def read(self, size: int) -> bytes:
+        self._take(size)
+        read: bytes = super().read(size)  # type: ignore[misc]
+        return read
+
+    def readline(self) -> bytes:
+        line: bytes = super().readline()  # type: ignore[misc]
+        self._take(len(line))
+        return line
+
+    def _take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise CannotRead(f"the server sends more than {MOST_BYTES >> 20} MB as one answer")
+
+
+class _Plain(_Bounded, imaplib.IMAP4):
+    pass
+
+
+class _OverTls(_Bounded, imaplib.IMAP4_SSL):
+    pass
+
+
 class Imap:
     """A mailbox of an IMAP server. Mails are "unread" until this reads them, or a person's mail program does."""
 
     def __init__(self, server: ImapServer, context: ssl.SSLContext | None) -> None:
-        self._connection: imaplib.IMAP4 | None = None
+        self._connection: _Plain | _OverTls | None = None
         try:
             if server.tls == "tls":
-                self._connection = imaplib.IMAP4_SSL(server.host, server.port, ssl_context=context, timeout=SECONDS)
+                self._connection = _OverTls(server.host, server.port, ssl_context=context, timeout=SECONDS)
             else:
-                self._connection = imaplib.IMAP4(server.host, server.port, timeout=SECONDS)
+                self._connection = _Plain(server.host, server.port, timeout=SECONDS)
                 if server.tls == "starttls":
                     self._connection.starttls(context)
             self._log_in(server)
@@ -168,6 +199,7 @@ class Imap:
 
     def _ask(self, command: str, *arguments: str) -> list[Any]:
         assert self._connection is not None  # noqa: S101 -- for the type checker
+        self._connection.left = MOST_BYTES
         try:
             state, answer = getattr(self._connection, command)(*arguments)
         except (OSError, imaplib.IMAP4.error) as error:
@@ -178,7 +210,7 @@ class Imap:
 
     def close(self) -> None:
         if self._connection is not None:
-            with suppress(OSError, imaplib.IMAP4.error):
+            with suppress(OSError, imaplib.IMAP4.error, CannotRead):
                 self._connection.logout()
             with suppress(OSError):
                 self._connection.shutdown()
