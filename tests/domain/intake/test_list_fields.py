@@ -112,6 +112,9 @@ def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, subtest
         ("first_name", "n" * 101, "101 characters, more than 100"),
         ("first_name", "An\u202ena", "it contains an invisible character"),
         ("first_name", "An\x00na", "it contains an invisible character"),
+        ("first_name", "Ann" + "\u0310" * 7, "it has a letter with more than 6 marks"),
+        ("last_name", "\u0e2a" + "\u0e47" * 20, "it has a letter with more than 6 marks"),
+        ("company_name", "Anna" + "\u0336\u200d" * 7, "it has a letter with more than 6 marks"),
         ("last_name", "a\nb\nc", "it has 3 lines"),
         ("company_name", "\ue000 GmbH", "it contains an invisible character"),
         ("address", "a" * 501, "501 characters, more than 500"),
@@ -145,6 +148,20 @@ def test_a_wrong_cell_is_named_by_its_shape_and_never_repeated(problems, subtest
             assert found == {column: problem}
             # Two letters also occur in words; longer values must not occur in the problem.
             assert len(cell) < 4 or cell not in str(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Nguy\u1ec5n",
+        "\u05e9\u05b6\u05bc\u05bc\u05c1\u0591",
+        "\u0f67\u0fb2\u0fb1\u0f71\u0f74\u0f83",
+        "\u0e01\u0e38\u0e4a" * 30,
+    ],
+    ids=["Vietnamese", "Hebrew with its points", "a stack of Tibetan", "Thai"],
+)
+def test_a_letter_may_have_the_marks_of_its_language(customer, name):
+    assert customer(first_name=name)
 
 
 def test_a_cell_is_kept_in_one_form(customer):

@@ -18,6 +18,7 @@ Rule = Callable[[str], Any]
 
 LONGEST_NAME = 100
 LONGEST_ADDRESS = 500
+MOST_MARKS = 6  # on one letter: Hebrew with all its points, and stacks of Tibetan, have five
 MOST_DECOMPOSED = 4  # the most characters that become one letter of a living language (NFC)
 MOST_TAGS = 5
 LONGEST_TAG = 32
@@ -35,7 +36,8 @@ _NO = frozenset({"false", "0", "no", "n"})
 
 
 def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
-    """Text for people: NFC, one line, at most `longest` characters, no invisible characters."""
+    """Text for people: NFC, one line, at most `longest` characters, no invisible characters, and none with many marks:
+    they are drawn over the lines above and below."""
     if not (value.isascii() and value.isprintable()):
         if len(value) > MOST_DECOMPOSED * longest:  # normalising costs more than its length
             return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
@@ -45,6 +47,8 @@ def text(value: str, longest: int = LONGEST_NAME) -> str | Refusal:
             return Refusal(f"it has {breaks + 1:,} lines", "write it on one line; or a quote before it is not closed")
         if not value.isprintable() and any(_unfit(character) for character in value):
             return Refusal(_INVISIBLE, "type it again without control characters and text-direction marks")
+        if _has_many_marks(value):
+            return Refusal(f"it has a letter with more than {MOST_MARKS} marks", "type it again without them")
     if len(value) > longest:
         return Refusal(f"{characters(value)}, more than {longest}", f"shorten it to {longest}")
     return value
@@ -55,6 +59,18 @@ def _unfit(character: str) -> bool:
     if character in _BIDI or ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
         return True
     return unicodedata.category(character) in ("Cc", "Cs", "Co", "Zl", "Zp")
+
+
+def _has_many_marks(value: str) -> bool:
+    marks = 0
+    for category in map(unicodedata.category, value):
+        if category in ("Mn", "Me"):
+            marks += 1
+            if marks > MOST_MARKS:
+                return True
+        elif category != "Cf":  # a joiner has no shape: the marks behind it are on the same letter
+            marks = 0
+    return False
 
 
 def address(value: str) -> str | Refusal:
