@@ -72,6 +72,13 @@ def test_what_the_dns_says_is_one_line_a_record(desk: Desk):
     assert ended.code == 0
 
 
+def test_what_the_dns_says_does_not_draw_on_the_terminal(desk: Desk):
+    drawing = r'"v=spf1 \027[2J\027]0;owned\007 \226\128\174 -all"'  # bytes, as zone files write them
+    with serving(ZONE | {("example.com.", "TXT"): drawing}) as port:
+        ended = desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}", "--json")
+    assert findings(ended)["mail SPF"][0][1] == "example.com: v=spf1 [2J ]0;owned -all"
+
+
 def test_a_missing_key_is_a_failure_and_a_server_that_fails_too(desk: Desk):
     desk.write("onboarding.toml", desk.config.read_text().replace("[email]\n", '[email]\ndkim_selector = "k1"\n', 1))
     with serving(ZONE, silent="_dmarc.example.com.") as port:

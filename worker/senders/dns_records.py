@@ -8,8 +8,10 @@ import dns.rdtypes.txtbase
 import dns.resolver
 
 from worker.domain.contact.mail_records import DnsFailed
+from worker.foundation.plain_text import plain
 
 SECONDS = 5.0  # for one question, over all servers
+LONGEST = 4096  # characters of a record: a key of 16 kbit has fewer
 
 
 class Dns:
@@ -39,7 +41,8 @@ class Dns:
 
 def _text(record: object) -> str:
     if isinstance(record, dns.rdtypes.txtbase.TXTBase):  # its strings are parts of one text
-        return b"".join(record.strings).decode("utf-8", "replace")
+        # A terminal shows it: whoever answers for the DNS must not draw there.
+        return plain(b"".join(record.strings).decode("utf-8", "replace"), most=LONGEST)
     return str(record)
 
 
