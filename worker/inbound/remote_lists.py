@@ -36,8 +36,12 @@ def is_address(path: str) -> bool:
 
 def name_of(address: str) -> str:
     """The name of the file at an address, for people: without host, user and query."""
-    name = unquote(urlsplit(address).path).rstrip("/").rpartition("/")[2]
-    return "".join(sign for sign in name if sign.isprintable())[:_LONGEST_NAME] or "list"
+    return shown_name(unquote(urlsplit(address).path).rstrip("/").rpartition("/")[2])[:_LONGEST_NAME]
+
+
+def shown_name(name: str) -> str:
+    """A file's name without what a terminal would not show, and what is no UTF-8: a stranger may have named it."""
+    return "".join(sign for sign in name if sign.isprintable()) or "list"
 
 
 def fetch(address: str, out: BinaryIO) -> None:

@@ -100,3 +100,11 @@ def test_a_directory_is_exit_2(desk: Desk, command: str):
     ended = desk.onboard(command, ".")
     assert (ended.code, ended.out) == (2, "")
     assert "directory" in ended.err
+
+
+@pytest.mark.parametrize(("name", "shown"), [("n\x1b[2Jew.csv", "n[2Jew.csv"), ("n\udcffew.csv", "new.csv")])
+def test_a_files_name_is_kept_without_what_a_terminal_would_not_show(desk: Desk, name: str, shown: str):
+    """A stranger may have named it; and one whose name is no UTF-8 was a bug of ours."""
+    (desk.path / name).write_text(CSV)
+    assert desk.onboard("import", name).code == 0
+    assert desk.onboard("status", "1", "--json").facts["name"] == shown

@@ -20,7 +20,7 @@ from worker.domain.model.known_customers import Known
 from worker.engine.container import Parts
 from worker.inbound.judging import PREFILLED, options_of
 from worker.inbound.list_import import TooManyRefused
-from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of
+from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of, shown_name
 from worker.inbound.returned_lists import Returns
 from worker.store.onboarding.batches import STDIN
 from worker.store.onboarding.plans import PlanRefused
@@ -39,7 +39,7 @@ class Listed:
     def __init__(self, path: str, until_the_end: ExitStack) -> None:
         self._path = path
         self._until_the_end = until_the_end
-        self.name = STDIN if path == "-" else name_of(path) if is_address(path) else Path(path).name
+        self.name = STDIN if path == "-" else name_of(path) if is_address(path) else shown_name(Path(path).name)
 
     @cached_property
     def content(self) -> Path | BinaryIO:
