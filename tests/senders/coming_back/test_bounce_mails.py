@@ -99,6 +99,12 @@ BAD = {
     "one long header": b"To: " + b"a" * (LARGEST - 10),
     "many headers": b"To: a@b\r\n" * 20_000,
     "a folded header": b"To:" + b"\r\n " * 60_000,
+    "semicolons in a quote": ANSWER + b'Content-Type: multipart/report; a="' + b";" * 200_000,
+    "semicolons on many lines": ANSWER + b'CONTENT-TYPE: multipart/report;\r\n a="' + b";\r\n\t" * 60_000,
+    "semicolons in a part": ANSWER
+    + b"Content-Type: multipart/report; boundary=x\r\n\r\n--x\r\n"
+    + b'Content-Type: multipart/report; a="'
+    + b";" * 200_000,
     "an unknown charset": ANSWER + b'Content-Type: text/plain; charset="no-such"\r\n\r\nx',
     "a broken transfer encoding": report(TO).replace(
         b"message/delivery-status\r\n", b"message/delivery-status\r\nContent-Transfer-Encoding: base64\r\n"
