@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from aiohttp.helpers import parse_content_type
 
 from tests.inbound.web.dashboard.conftest import KEY
 from tests.inbound.web.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
@@ -270,6 +271,19 @@ async def test_what_is_no_form_of_ours_is_not_read(visit, ona, body, kind, statu
         headers = FROM_HERE | {"Content-Type": kind}
         async with person.client.post(path, data=body, headers=headers, allow_redirects=False) as answer:
             assert answer.status == status
+
+
+async def test_the_parameters_of_a_forms_type_are_not_read(visit, ona):
+    """aiohttp reads them in a time that grows with the square of their length, on the loop."""
+    read_before = parse_content_type.cache_info().misses
+
+    for kind, status in ((f'{FORM}; a="{";" * 8000}', 403), (f'x{FORM}; a="{";" * 8000}', 415)):
+        for person in (visit(), ona):
+            headers = FROM_HERE | {"Content-Type": kind}
+            async with person.client.post("/dashboard/do/stop", data=b"a=b", headers=headers) as answer:
+                assert answer.status == (status if person is ona else 200)
+
+    assert parse_content_type.cache_info().misses == read_before
 
 
 async def test_a_form_that_comes_slowly_is_given_up(open_site, visit):
