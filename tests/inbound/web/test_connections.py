@@ -7,8 +7,12 @@ import resource
 
 import pytest
 from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import BadStatusLine
+from aiohttp.http_parser import HttpRequestParser
 
 from worker.inbound.web.connections import MOST, most_connections
+from worker.inbound.web.request_lines import LONGEST_CHUNK_LINE, OnlyHttp
 from worker.inbound.web.server import listening
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -232,10 +236,36 @@ HIDES = b"POST / HTTP/1.0\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 HELD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(HIDES) + HIDES
 
 
-@pytest.mark.parametrize("good", [b"", GOOD, CHUNKED, HELD], ids=["nothing", "length", "chunks", "the line itself"])
+# A length with more zeros than any length has digits: who reads only its beginning takes the chunk for the last one,
+# and what is in it for the next request.
+ZEROS = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"0" * 16
+    + b"%x\r\n\r\n" % (2 + len(HIDES))
+    + HIDES
+    + b"\r\n0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "good", [b"", GOOD, CHUNKED, HELD, ZEROS], ids=["nothing", "length", "chunks", "the line itself", "zeros"]
+)
 async def test_no_body_hides_the_request_line_of_another_protocol(connected, good):
     head = HIDES.replace(b"HTTP", b"RTSP") % len(HIDES)
     answers = await answers_to(connected, good, head + HIDES)
     assert answers.count(b" 400 ") == 1
     assert answers.count(b"HTTP/1.1 200 ") == bool(good)
     assert b"HTTP/1.0 200 " not in answers
+
+
+@pytest.mark.parametrize("begun", [b"1;a", b"1;a=a", b"0", b"0000000000000000"])
+async def test_a_chunks_line_has_an_end(begun):
+    """Each packet of it is looked at anew: one without an end kept the loop from all other requests."""
+    loop = asyncio.get_running_loop()
+    parser = OnlyHttp(HttpRequestParser(BaseProtocol(loop), loop, 2**16))
+    parser.feed_data(CHUNKED.partition(b"4;")[0] + begun)
+    for _ in range(LONGEST_CHUNK_LINE - len(begun) - 1):
+        parser.feed_data(begun[-1:])
+
+    with pytest.raises(BadStatusLine, match="too long a line"):
+        parser.feed_data(begun[-1:])

@@ -12,7 +12,10 @@ from aiohttp.http_parser import RawRequestMessage
 
 _BREAK = b"\r\n"
 _BREAKS = re.compile(rb"[\r\n]*")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[^\r\n]*\r\n")  # its length in hex digits, and perhaps extensions
+# A chunk's length in hex digits, and perhaps extensions. The parser bounds neither, and of a line that comes in many
+# packets each is looked at anew.
+LONGEST_CHUNK_LINE = 1024
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,%d}+)[^\r\n]*+\r\n" % LONGEST_CHUNK_LINE)
 # Unread bytes of one connection. The parser's own bounds of a head are lower, and it reads 256 KiB at most at a time.
 MOST_UNREAD = 1 << 20
 
@@ -70,11 +73,13 @@ class _Body:
                     return
                 del unread[: end + len(_BREAK)]
                 self._chunked = end > 0  # an empty line is the end
-            elif chunk := _CHUNK.match(unread):
+            elif chunk := _CHUNK.match(unread, 0, LONGEST_CHUNK_LINE):
                 length, end = int(chunk[1], 16), chunk.end()
                 del chunk  # a match keeps the bytes from being removed
                 del unread[:end]
                 self._left, self._trailers = length and length + len(_BREAK), not length
+            elif len(unread) >= LONGEST_CHUNK_LINE:
+                raise BadStatusLine("a chunk with too long a line")
             else:
                 return
 
