@@ -1,11 +1,15 @@
 """A mail server that lies, floods or stands in the middle: nothing secret goes out, and the reason is bounded."""
 
+import asyncio
+import time
 from datetime import timedelta
 
 import pytest
+from aiosmtplib import SMTP
 
 from tests.senders.conftest import email, message, pytest_asyncio_loop_factories, relay
 from worker.domain.model.endings import Kind
+from worker.senders.smtp_session import Session
 
 __all__ = ["email", "message", "pytest_asyncio_loop_factories", "relay"]
 SECRETS = ("hunter2", "t0k3n", "maria.lopez", "López")
@@ -64,3 +68,32 @@ async def test_a_hostile_mail_server_gets_no_secret_and_its_words_are_bounded(re
     assert not [secret for secret in SECRETS if secret in repr(answer)]
     if tls != "plain":
         assert [relay.heard(verb) for verb in ("AUTH", "MAIL", "DATA")] == [0, 0, 0]
+
+
+class Open(asyncio.Transport):
+    """A connection that takes everything and sends nothing."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+
+    def write(self, data: bytes) -> None: ...
+
+
+def test_a_reply_that_comes_line_by_line_does_not_keep_the_loop():
+    """Each line is read once: a worker's calls, and its leases, are on the same loop."""
+    client = SMTP(hostname="relay.test", port=25)
+    client.transport = Open()
+    session = Session(client)
+    session.write(b"EHLO worker.test\r\n")
+
+    began = time.process_time()
+    for _ in range(5_000):
+        session.data_received(b"250-a\r\n")
+
+    assert time.process_time() - began < 5
+    assert session.is_usable
+    for _ in range(5_000):
+        session.data_received(b"250-a\r\n")
+    assert not session.is_usable  # it has more than 64 KiB by now

@@ -32,7 +32,9 @@ class Session(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has no class in common with asyncio's
         self._owed = 0  # replies that have not come
         self._replies: deque[Reply] = deque()
-        self._buffer = b""
+        self._buffer = b""  # the beginning of a line
+        self._lines: list[bytes] = []  # of the reply that is being read
+        self._unanswered = 0  # bytes of that reply
         self._failure: SMTPException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._lost = asyncio.Event()
@@ -107,14 +109,16 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while self._owed and self._failure is None and (found := _reply_in(self._buffer)) is not None:
-            (code, text), self._buffer = found
+        self._unanswered += len(data)
+        while self._owed and self._failure is None and (found := self._next_reply()) is not None:
+            code, text = found
+            self._unanswered = len(self._buffer)
             if code == MALFORMED:
                 self._fail(SMTPResponseException(code, text))
             else:
                 self._owed -= 1
                 self._replies.append((code, text))
-        if len(self._buffer) > LONGEST_REPLY:
+        if self._unanswered > LONGEST_REPLY:
             self._fail(SMTPResponseException(MALFORMED, "Response too long"))
         elif self._buffer and not self._owed:
             self._fail(SMTPServerDisconnected("Connection lost"))
@@ -132,23 +136,28 @@ class Session(asyncio.Protocol):
         self._wake()
         self._lost.set()
 
+    def _next_reply(self) -> Reply | None:
+        """The first whole reply; None: it has not come yet. A reply may have several lines: each is read once, in
+        however many packets they come."""
+        end = 0
+        try:
+            while (at := self._buffer.find(b"\n", end)) >= 0:
+                line, end = self._buffer[end : at + 1], at + 1
+                if not (line[:3].isdigit() and len(line[:3]) == 3):
+                    return MALFORMED, "Malformed SMTP response line"
+                self._lines.append(line[4:].strip())
+                if line[3:4] != b"-":
+                    text = b"\n".join(self._lines).decode("utf-8", "surrogateescape")
+                    self._lines = []
+                    return int(line[:3]), text
+            return None
+        finally:
+            self._buffer = self._buffer[end:]
+
     def _fail(self, failure: SMTPException) -> None:
         self._failure = self._failure or failure
-        self._buffer = b""
+        self._buffer, self._lines = b"", []
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _reply_in(data: bytes) -> tuple[Reply, bytes] | None:
-    """The first whole reply and what follows it; None: it has not come yet. A reply may have several lines."""
-    end, lines = 0, []
-    while (at := data.find(b"\n", end)) >= 0:
-        line, end = data[end : at + 1], at + 1
-        if not (line[:3].isdigit() and len(line[:3]) == 3):
-            return (MALFORMED, "Malformed SMTP response line"), data[end:]
-        lines.append(line[4:].strip())
-        if line[3:4] != b"-":
-            return (int(line[:3]), b"\n".join(lines).decode("utf-8", "surrogateescape")), data[end:]
-    return None
