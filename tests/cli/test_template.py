@@ -240,6 +240,12 @@ def test_a_row_that_gets_no_message_is_exit_2_and_says_why(desk: Desk, row: str,
     assert "nobody" not in ended.err
 
 
+def test_a_row_that_is_wrong_as_a_whole_is_named_without_the_colon_of_a_column(desk: Desk):
+    rows = desk.write("long.csv", "customer_id,email\nC-1,a@example.com,too,much\n")
+    ended = desk.onboard("template", "preview", "--row", "2", rows)
+    assert "row 2 would be rejected: 4 cells, but the header has 2" in ended.err
+
+
 def test_open_shows_the_message_in_the_browser_and_keeps_it_from_others(desk: Desk):
     browser = desk.path / "browser"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{desk.path}/opened"\n')

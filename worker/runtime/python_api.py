@@ -39,7 +39,7 @@ class EventRefused(Exception):
         self.reason = reason
         found = tuple(problems)
         self.problems = found or (FieldProblem("", reason),)
-        texts = "; ".join(f"{one.column}: {one.problem}" if one.column else one.problem for one in found)
+        texts = "; ".join(one.named for one in found)
         super().__init__(f"{reason}: {texts}" if texts else reason)
 
 

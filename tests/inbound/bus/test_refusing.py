@@ -67,6 +67,14 @@ def test_problems_are_listed_with_their_column_and_bounded():
     assert half == "?: x"
 
 
+def test_a_problem_of_the_whole_event_is_listed_without_the_colon_of_a_column():
+    of_all = (FieldProblem("", "it has no column that is new", "give one"),)
+    assert (
+        problems_in(refused_message(MESSAGE, Refusal("why", of_all), "q").content)
+        == "it has no column that is new (give one)"
+    )
+
+
 TOO_LARGE = {
     "a body": replace(MESSAGE, body=b"x" * (LARGEST + 1)),
     "headers": replace(MESSAGE, headers={"a": "x" * LARGEST_HEADERS}),

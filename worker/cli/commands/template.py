@@ -188,7 +188,7 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
                 break
             if isinstance(line, AcceptedLine):
                 return line.customer
-            problems = "; ".join(f"{one.column}: {one.problem}" for one in problems_of(line))
+            problems = "; ".join(one.named for one in problems_of(line))
             raise CannotStart(f"--row: row {number} would be rejected: {problems}")
     raise CannotStart(f"--row: there is no row {number} in {path.name}; rows are numbered as in a spreadsheet")
 

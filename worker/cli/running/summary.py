@@ -26,8 +26,7 @@ def show_refusals(refusals: Refusals, batch: BatchFacts) -> None:
     )
     for number, problem in refusals.top(MOST_REASONS):
         hint = f" ({problem.hint})" if problem.hint else ""
-        column = f"{problem.column}: " if problem.column else ""
-        click.echo(f"  {counted(number, 'row')}: {column}{problem.problem}{hint}", err=True)
+        click.echo(f"  {counted(number, 'row')}: {problem.named}{hint}", err=True)
 
 
 def show_changes(changes: Sequence[Change], unchanged: int, *, err: bool) -> None:

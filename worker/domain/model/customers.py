@@ -72,9 +72,14 @@ class FieldProblem:
     """Why a line is refused, or a warning about it. Names the column and the value's shape, never the value; `hint` is
     what to do."""
 
-    column: str
+    column: str  # "" for a problem of the whole line or event
     problem: str
     hint: str = ""
+
+    @property
+    def named(self) -> str:
+        """The problem behind its column, if it has one."""
+        return f"{self.column}: {self.problem}" if self.column else self.problem
 
 
 def same_customer(row: int) -> FieldProblem:

@@ -182,4 +182,4 @@ def _in_words(problems: tuple[FieldProblem, ...]) -> str:
 
 
 def _one_in_words(problem: FieldProblem) -> str:
-    return f"{problem.column}: {problem.problem}" + (f" ({problem.hint})" if problem.hint else "")
+    return problem.named + (f" ({problem.hint})" if problem.hint else "")
