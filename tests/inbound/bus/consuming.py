@@ -17,6 +17,7 @@ from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady
+from worker.foundation.outage_log import Outage
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
 from worker.inbound.bus.dead_lettering import message_in
@@ -100,7 +101,9 @@ class Running:
 
 
 @contextmanager
-def consuming(bus: Bus | Source, inbox: Any, connect: Callable[[], Any] | None = None) -> Iterator[Running]:
+def consuming(
+    bus: Bus | Source, inbox: Any, connect: Callable[[], Any] | None = None, database: Outage | None = None
+) -> Iterator[Running]:
     """Consumes until the end of the block. The queues are there when it begins."""
     woken: list[WakeUp] = []
     source = bus if isinstance(bus, Source) else events_of(bus)
@@ -110,6 +113,7 @@ def consuming(bus: Bus | Source, inbox: Any, connect: Callable[[], Any] | None =
         connect=connect or (lambda: connection_to(source.url, source.topology.queue)),
         wake=woken.append,
         clock=lambda: NOON,
+        database=database,
         idle=IDLE,
     )
     failed: list[BaseException] = []

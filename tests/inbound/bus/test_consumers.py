@@ -29,8 +29,8 @@ class Consumer:
 
     outdated = ""
 
-    def __init__(self, source: Any, _inbox: Any, **_options: Any) -> None:
-        self.source = source
+    def __init__(self, source: Any, _inbox: Any, *, database: Any, **_options: Any) -> None:
+        self.source, self.database = source, database
         self.stopped = threading.Event()
 
     def run(self) -> None:
@@ -69,6 +69,7 @@ def test_a_consumer_that_cannot_start_ends_the_others_and_its_reason_is_raised(m
         both.run()
     assert Inbox.closed == 1
     assert len(both._failed) == 1  # none had to wait until it gave up
+    assert len({id(consumer.database) for consumer in both._consumers}) == 1  # an outage is logged once for all
 
 
 SETTINGS = """

@@ -1,17 +1,20 @@
 """The database or the broker cannot be reached: no event is lost or refused, and work goes on by itself."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.inbound.bus.brokers import requested
+from tests.inbound.bus.brokers import broker_of, requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
+from worker.foundation.outage_log import Outage
 
 
 def logged(caplog: Any, words: str) -> int:
@@ -32,7 +35,28 @@ def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, 
         wait_until(lambda: inbox.seen == 13, "it goes on by itself")
         assert broker.dead() == []
     assert len(inbox.taken) == inbox.seen == 13
-    assert logged(caplog, "the database cannot be reached, events stay in the broker") == 1
+    assert logged(caplog, "bus idle, events stay in the broker: the database cannot be reached") == 1
+    assert logged(caplog, "the database is back") == 1
+
+
+def test_the_queues_of_a_process_log_an_outage_of_the_database_once(make_broker: Any, bus_url: str, caplog: Any):
+    buses = [make_broker(bus_url).bus for _ in range(3)]
+    inbox, outage = FakeInbox(), Outage(logging.getLogger("worker.inbound.bus"))
+    with ExitStack() as stack:
+        for bus in buses:
+            stack.enter_context(consuming(bus, inbox, database=outage))
+        wait_until(lambda: logged(caplog, "takes events from the queue") == len(buses), "all take events")
+        inbox.away = True
+        broker_of(buses[0]).publish(requested(id="first"))
+        wait_until(lambda: inbox.tries >= 2, "one meets it with an event")
+        late = make_broker(bus_url).bus
+        stack.enter_context(consuming(late, inbox, database=outage))
+        tries = inbox.tries
+        wait_until(lambda: inbox.tries >= tries + 3, "another meets it at its start")
+        assert logged(caplog, "the database cannot be reached") == 1
+        inbox.away = False
+        wait_until(lambda: logged(caplog, "takes events from the queue") == len(buses) + 1, "both go on")
+        wait_until(lambda: logged(caplog, "the database is back") == 1, "it says so")
     assert logged(caplog, "the database is back") == 1
 
 

@@ -67,10 +67,12 @@ class BusConsumer(ConsumerMixin):
         connect: Callable[[], BusConnection],
         wake: Wake,
         clock: Clock,
+        database: Outage | None = None,
         idle: float = IDLE_SECONDS,
     ) -> None:
         """`wake` is called after a commit, and must not wait.
 
+        `database`: its outage, which the consumers of a process share, so that each line is logged once.
         `idle`: seconds between two checks whether to stop, while no message comes.
         """
         self.connection = connect()  # kombu reads the kinds of errors from it; it is never opened
@@ -82,7 +84,7 @@ class BusConsumer(ConsumerMixin):
         self._clock = clock
         self._idle = idle
         self._ended = threading.Event()
-        self._broker, self._database = Outage(log), Outage(log)
+        self._broker, self._database = Outage(log), database or Outage(log)
         self._warned = Outage(log, logging.WARNING)
         self._outcomes: CountLog[Outcome] = CountLog(log, lambda new: f"{source.consumed}: {_outcomes_in_words(new)}")
         self._lost = ""
@@ -277,18 +279,22 @@ class BusConsumer(ConsumerMixin):
         try:
             self._inbox.check_ready()
         except NotReady as error:
-            what = f"bus idle, events stay in the broker: {error.what}"
-            self._database.lasts(what, monotonic(), why=error.why, step=LOOKING)
+            self._database_lasts(error.why, LOOKING, what=error.what)
             return False
         self._database_is_back(LOOKING)
         return True
 
-    def _database_lasts(self, why: str, step: str) -> None:
-        what = "the database cannot be reached, events stay in the broker"
-        self._database.lasts(what, monotonic(), why=why, step=step)
+    def _database_lasts(self, why: str, step: str, *, what: str = "the database cannot be reached") -> None:
+        # The same words wherever it is met: the consumers share the outage, and other words would be a new line.
+        what = f"bus idle, events stay in the broker: {what}"
+        self._database.lasts(what, monotonic(), why=why, step=self._step(step))
 
     def _database_is_back(self, step: str) -> None:
-        self._database.over("the database is back: taking events", monotonic(), step=step)
+        self._database.over("the database is back: taking events", monotonic(), step=self._step(step))
+
+    def _step(self, kind: str) -> str:
+        """The kind of step with its queue: another queue's success says nothing of this one."""
+        return f"{kind} {self._source.consumed}"
 
     def _look_at_the_schema(self) -> None:
         try:

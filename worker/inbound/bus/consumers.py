@@ -1,16 +1,20 @@
 """Consumes all queues of events of a configuration: one consumer, thread and connection for each, and one inbox."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from functools import partial
 
 from worker.domain.model.wakeups import Wake
 from worker.foundation.clock import ProcessClock
+from worker.foundation.outage_log import Outage
 from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
 from worker.inbound.bus.event_sink import DatabaseInbox
 from worker.inbound.bus.sources import Source
 from worker.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Consumers:
@@ -20,6 +24,7 @@ class Consumers:
         """`wake` is called after a commit, from any of the threads, and must not wait."""
         # One for all of them: it says that this process runs, which is then one process in `onboard status`.
         self._inbox = DatabaseInbox(settings)
+        database = Outage(log)
         self._consumers = [
             BusConsumer(
                 source,
@@ -27,6 +32,7 @@ class Consumers:
                 connect=partial(connection_to, source.url, source.topology.queue, tls=source.tls),
                 wake=wake,
                 clock=ProcessClock(),
+                database=database,
             )
             for source in sources
         ]
