@@ -83,6 +83,13 @@ def test_a_broker_that_refuses_the_password_says_so(desk: Desk, amqp_url: str):
     assert (found[0], found[1].partition(": ")[2]) == ("failure", "it refuses the user or the password")
 
 
+def test_a_virtual_host_that_is_not_there_is_named_as_that(desk: Desk, amqp_url: str):
+    desk.secret("broker", amqp_url.rstrip("/") + "/not-there")
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
+    assert found[1].partition(": ")[2] == "it has no such virtual host, or this user may not use it"
+
+
 def test_a_broker_that_answers_is_named_with_its_port(desk: Desk, own_redis):
     desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
     (found,) = findings(desk.onboard("doctor", "--json"))["broker"]

@@ -167,7 +167,7 @@ def test_a_known_line_is_written_with_the_kind_of_its_exception(written):
     logging.getLogger("celery.worker.consumer.consumer").warning("%s (%r)", lost, ConnectionResetError(NAME))
     logging.getLogger("celery.apps.worker").info("%s ready.", "onboarding-1@host")
     lines = written().splitlines()
-    assert lines[0].endswith(f"{lost} ('ConnectionResetError')")
+    assert lines[0].endswith(f"{lost} ('connection lost')")
     assert lines[1].endswith("onboarding-1@host ready.")
 
 

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from worker.brokers.queue_depths import QueueState
 
 CONNECT_SECONDS = 5
+# By a part of the exception's name.
+REFUSED = {
+    "AccessRefused": "it refuses the user or the password",
+    "Authentication": "it refuses the user or the password",
+    "NotAllowed": "it has no such virtual host, or this user may not use it",
+}
 # The notice of an event that was dropped, erased or removed after its time stays: the database has no broker at hand.
 NOTICES = "`onboard bus dead list` shows the events that are kept; docs/reference/bus.md says how to remove the notices"
 Where = Callable[[str], str]
@@ -55,9 +61,10 @@ def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -
         needed = _needed(settings, name)
         states = states_of(connection, [one.name for one in needed], on_amqp=url.startswith("amqp"))
     except Exception as error:  # each transport has its own exceptions, and their texts may hold the URL
-        refused = any(word in type(error).__name__ for word in ("AccessRefused", "Authentication"))
-        words = "it refuses the user or the password" if refused else in_words(error) or type(error).__name__
-        yield failure(name, f"{where}: {words}", f"check [{name}] url, and whether the server runs")
+        kind = type(error).__name__
+        refused = next((words for word, words in REFUSED.items() if word in kind), "")
+        hint = f"check [{name}] url" if refused else f"check [{name}] url, and whether the server runs"
+        yield failure(name, f"{where}: {refused or in_words(error)}", hint)
     else:
         for queue, state in zip(needed, states, strict=True):
             yield _queue(queue, state)

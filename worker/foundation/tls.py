@@ -3,6 +3,8 @@
 There is no form without the check of the chain and of the host name: a connection is verified, or it has no TLS.
 """
 
+import os
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,8 +76,25 @@ def tls_failure(error: BaseException) -> str:
 
 
 def in_words(error: BaseException) -> str:
-    """Why a connection failed: a failure of TLS in words, any other by its type. Texts of errors may hold addresses."""
-    return tls_failure(error) or type(error).__name__
+    """Why a connection failed: of TLS and of the network in words, any other by its type. Looks into its causes, since
+    kombu wraps all in an OperationalError. Texts of errors may hold addresses, so none is repeated."""
+    return tls_failure(error) or _network_failure(error) or type(error).__name__
+
+
+def _network_failure(error: BaseException) -> str:
+    for cause in _causes(error):
+        match cause:
+            case socket.gaierror():
+                return "host name not found"
+            case ConnectionRefusedError():
+                return "connection refused"
+            case TimeoutError():
+                return "no answer in time"
+            case ConnectionError():
+                return "connection lost"
+            case OSError():  # py-amqp gives the end of a connection no number
+                return os.strerror(cause.errno) if cause.errno else "connection lost"
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

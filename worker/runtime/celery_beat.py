@@ -46,11 +46,7 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
         except Exception as error:  # beat must not end: the next tick tries again
             if _is_told_to_end(error):
                 raise SystemExit from None
-            cause = error.__cause__ or error.__context__ or error
-            self._broker.lasts(
-                f"the broker cannot be reached ({type(cause).__name__}): the sweep does not run; trying again",
-                monotonic(),
-            )
+            self._unreachable(error.__cause__ or error.__context__ or error)
             self._leave_connection()
         else:
             self._broker.over("the broker is back: the sweep runs")
@@ -63,20 +59,19 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
             connection.collect(socket_timeout=1)
 
     def _ensure_connected(self) -> Any:
-        def unreachable(error: Exception, _seconds: float) -> None:
-            self._broker.lasts(
-                f"the broker cannot be reached ({in_words(error)}): the sweep does not run; trying again",
-                monotonic(),
-            )
-
         while True:
             try:
-                return self.connection.ensure_connection(unreachable, interval_max=RECONNECT_SECONDS)
+                return self.connection.ensure_connection(self._unreachable, interval_max=RECONNECT_SECONDS)
             except REFUSED as error:  # beat would end with it; a signal ends the sleep
                 self._broker.lasts(
                     f"the broker refuses beat ({type(error).__name__}): check broker.url; trying again", monotonic()
                 )
                 time.sleep(REFUSED_SECONDS)
+
+    def _unreachable(self, error: BaseException, _seconds: float = 0.0) -> None:
+        self._broker.lasts(
+            f"the broker cannot be reached ({in_words(error)}): the sweep does not run; trying again", monotonic()
+        )
 
     def _is_queue_full(self) -> bool:
         size = getattr(self.producer.channel, "_size", None)  # kombu's own channels, such as Redis's, have it
