@@ -233,7 +233,7 @@ def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
 @pytest.mark.parametrize("kind", sorted(STOPS))
 def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(kind):
     state = learn(WELL, Lesson(NOW, kind, "HTTP 401: key revoked"))
-    assert (state.stopped_at, state.stop_reason) == (NOW, "HTTP 401: key revoked")
+    assert (state.stopped_at, state.stop_reason) == (NOW, "HTTP 401: key revoked (the credentials are refused)")
     stopped = granted(state, now=NOW + ASK_AGAIN_AFTER - SECOND)
     assert (stopped.slots.count, stopped.again_at) == (0, None)
 
@@ -241,7 +241,7 @@ def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(kind):
 def test_without_credit_a_person_must_act():
     state = learn(WELL, Lesson(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))
     assert granted(state, now=NOW + timedelta(days=30)).slots.count == 0
-    assert stop_in_words(state) == "HTTP 402"
+    assert stop_in_words(state) == "HTTP 402 (no credit is left)"
 
 
 def asked_again(kind):

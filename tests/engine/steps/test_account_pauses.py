@@ -80,7 +80,10 @@ async def test_refused_credentials_stop_the_account_and_leave_everything_waiting
     assert len(world.asked) <= 3
     assert world.states() == {"waiting": 25}
     assert {row.attempts for row in world.rows(Job)} == {0}
-    assert (world.budget().stop_reason, world.budget().stopped_at is not None) == ("HTTP 401", True)
+    assert (world.budget().stop_reason, world.budget().stopped_at is not None) == (
+        "HTTP 401 (the credentials are refused)",
+        True,
+    )
     world.clock.advance(minutes=4)
     asked = len(world.asked)
     assert not await world.tick()
@@ -152,7 +155,7 @@ async def test_out_of_credit_stops_the_account_too(make):
     world = make(lambda _: HttpAnswer(402))
     world.add_many(5)
     await world.issue()
-    assert world.budget().stop_reason == "HTTP 402"
+    assert world.budget().stop_reason == "HTTP 402 (no credit is left)"
     assert world.states() == {"waiting": 5}
 
 

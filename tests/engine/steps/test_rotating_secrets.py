@@ -75,4 +75,4 @@ async def test_a_new_secret_that_is_refused_as_well_stops_the_account_after_two_
     world.add_many(3)
     await world.issue()
     assert len(world.asked) == 2
-    assert world.budget().stop_reason == "HTTP 401"
+    assert world.budget().stop_reason == "HTTP 401 (the credentials are refused)"

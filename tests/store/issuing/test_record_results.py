@@ -351,7 +351,7 @@ def test_a_credit_that_comes_back_does_not_end_a_stop_for_another_reason(shelf):
     snooze = Snooze(shelf.clock(), "auth", "HTTP 401")
     shelf.finish(shelf.failed(ona, Kind.AUTH, snooze, detail="HTTP 401"), policy=capped)
     shelf.finish(shelf.failed(jonas, Kind.BAD_INPUT, Cancel("bad_input", "")), policy=capped)
-    assert used(shelf) == (0, shelf.clock(), "HTTP 401")
+    assert used(shelf) == (0, shelf.clock(), "HTTP 401 (the credentials are refused)")
 
 
 def test_a_raised_cap_lets_a_resumed_account_go_on(shelf):
@@ -386,7 +386,7 @@ def test_a_stop_that_came_since_the_last_flush_is_seen_by_the_next_one(shelf):
     assert shelf.row(Attempt).outcome == "done"
 
 
-def test_the_lesson_of_a_call_is_in_the_budget_with_its_result(shelf):
+def test_the_lesson_of_a_call_is_in_the_budget_with_its_result(shelf, caplog):
     shelf.add(customer("Ona"), customer("Jonas"))
     ona, jonas = shelf.open(shelf.claim())
     limited = shelf.failed(
@@ -401,7 +401,8 @@ def test_the_lesson_of_a_call_is_in_the_budget_with_its_result(shelf):
     assert (budget.blocked_until, budget.pauses) == (shelf.clock() + timedelta(seconds=9), 1)
     refused = Snooze(shelf.clock(), "auth", "HTTP 401")
     shelf.finish(shelf.failed(jonas, Kind.AUTH, refused, detail="HTTP 401"))
-    assert shelf.budgets.all()["kyc"].stop_reason == "HTTP 401"
+    assert shelf.budgets.all()["kyc"].stop_reason == "HTTP 401 (the credentials are refused)"
+    assert "kyc: stopped: HTTP 401 (the credentials are refused)" in caplog.messages
     assert shelf.budgets.resume("kyc")
     assert not shelf.budgets.resume("kyc")
     assert shelf.budgets.all()["kyc"].stopped_at is None

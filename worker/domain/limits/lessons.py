@@ -9,6 +9,7 @@ from worker.domain.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetStat
 from worker.domain.limits.rate_adaptation import Pace, counted
 from worker.domain.limits.rate_limits import pause_until
 from worker.domain.model.endings import Kind
+from worker.domain.model.stops import reason_of_stop
 
 # Success, and refusals of one row: the account answers, so a pause is over.
 ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
@@ -144,7 +145,7 @@ def _stopped(state: BudgetState, lesson: Lesson, *, now: datetime) -> BudgetStat
     return replace(
         state,
         stopped_at=state.stopped_at or now,
-        stop_reason=lesson.detail,
+        stop_reason=reason_of_stop(lesson.detail),
         probe_until=None,
         asks_again_at=now + ASK_AGAIN_AFTER if lesson.kind is Kind.AUTH else None,
     )

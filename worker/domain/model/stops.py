@@ -1,7 +1,27 @@
 """What an operator does about a stopped account or sender."""
 
+import re
+
 # How the reason of a stop at our own cap on credits begins. No provider's answer begins so: those begin with "HTTP".
 CAP = "its cap of "
+
+
+_STATUS = re.compile(r"\bHTTP (\d{3})\b")
+# Who is woken at night need not know the numbers.
+_IN_WORDS = {
+    "401": "the credentials are refused",
+    "402": "no credit is left",
+    "403": "the credentials have no right to this",
+    "404": "nothing is at this address",
+}
+_LONGEST = 300  # the column has room for 400
+
+
+def reason_of_stop(detail: str) -> str:
+    """The reason of a stop: what the provider or sender answered, with the meaning of its HTTP status."""
+    status = _STATUS.search(detail)
+    words = _IN_WORDS.get(status[1], "") if status is not None else ""
+    return f"{detail} ({words})" if words and len(detail) <= _LONGEST else detail
 
 
 def is_at_cap(reason: str) -> bool:

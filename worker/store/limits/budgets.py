@@ -273,9 +273,20 @@ def learn(
     after = learned(before, rule, lessons, now=now)
     if refunds:
         after = refunded(after, rule, refunds)
+    _save_turn(connection, rule, before, after)
+
+
+def _save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, after: BudgetState) -> None:
+    """Save the state, and log the beginning and the end of an outage and of a stop."""
     save(connection, rule.name, after)
-    if (before.opened_at is None) != (after.opened_at is None):
-        log.warning("%s: %s", rule.name, f"paused: {after.pause_reason}" if after.opened_at else "answers again")
+    if after.stopped_at is not None:
+        turn = f"stopped: {after.stop_reason}" if before.stopped_at is None else ""
+    elif after.opened_at is not None:
+        turn = f"paused: {after.pause_reason}" if before.opened_at is None else ""
+    else:
+        turn = "answers again" if before.opened_at is not None or before.stopped_at is not None else ""
+    if turn:
+        log.warning("%s: %s", rule.name, turn)
 
 
 def _measure(connection: sa.Connection, *, rule: BudgetRule, stretch: Stretch, now: datetime) -> None:
@@ -306,7 +317,7 @@ def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, n
     state = read(connection, rule.name, lock=True)
     allowed = wanted if rule.credits is None else min(wanted, max(rule.credits - state.credits_used, 0))
     after = replace(state, credits_used=state.credits_used + allowed)
-    save(connection, rule.name, at_cap(after, rule, now=now) if allowed < wanted else after)
+    _save_turn(connection, rule, state, at_cap(after, rule, now=now) if allowed < wanted else after)
     return allowed
 
 
@@ -314,7 +325,7 @@ def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -
     """Stop the account if its credit cap allows no further call. Call this when due rows wait for a call."""
     state = read(connection, rule.name, lock=True)
     if credits_left(state, rule) == 0:
-        save(connection, rule.name, at_cap(state, rule, now=now))
+        _save_turn(connection, rule, state, at_cap(state, rule, now=now))
 
 
 def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
