@@ -74,6 +74,21 @@ async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_co
     assert await world.live(lambda: world.states() == {"issued": 1, "invited": 5}) < MINUTE
 
 
+async def test_an_hour_that_has_passed_is_not_named_as_what_rows_wait_for(make_on_both):
+    world = make_on_both(senders={"email": Stoppable()}, concurrency=1)
+    world.set(Budget, Budget.name == "sender/email", stopped_at=world.clock(), stop_reason="HTTP 401")
+    batch = world.parts.batches.find(str(world.add(customer("Mail"))))
+    await world.work()
+    assert world.parts.reporting.status(batch)["waits"]["waits_for_sender"]["rows"] == 1
+    # The sender works again, and meanwhile the account is stopped: no process looks at the row at its hour.
+    world.set(Budget, Budget.name == "sender/email", stopped_at=None, stop_reason="")
+    world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
+    world.clock.advance(minutes=6)
+    status = world.parts.reporting.status(batch)
+    assert "waits" not in status
+    assert status["forecast"]["limited_by"] == "kyc is stopped: HTTP 401"
+
+
 async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_it(make_on_both, monkeypatch):
     monkeypatch.setattr("worker.store.issuing.deferral.CHUNK", 10)
     world = make_on_both(sender='limits = ["1/hour"]', concurrency=1)

@@ -139,7 +139,7 @@ class Reporting:
                 **({"apart": list(ends.apart)} if ends.apart else {}),
             },
             **({"plan": self._plan(planned)} if planned is not None else {}),
-            **({"waits": self._waits(counts)} if counts.waits else {}),
+            **({"waits": waits} if (waits := self._waits(counts)) else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
             **({"cancelled_out": counts.cancelled_out} if counts.cancelled_out else {}),
@@ -160,7 +160,7 @@ class Reporting:
 
     def _waits(self, counts: BatchCounts) -> dict[str, Any]:
         """The rows that wait for a later hour, by reason. `because`: what their senders wait for, where it is known."""
-        waits = _waits(counts)
+        waits = _waits(counts, now=self.clock())
         if Reason.WAITS_FOR_SENDER in waits:
             blocked, senders = self.blocked(now=self.clock()), counts.waits[Reason.WAITS_FOR_SENDER].messages
             if causes := [blocked[name].in_words for name in sorted(senders) if name in blocked]:
@@ -319,8 +319,8 @@ def loads_of(
     ]
 
 
-def _waits(counts: BatchCounts) -> dict[str, Any]:
-    """The rows that wait for a later hour, by reason."""
+def _waits(counts: BatchCounts, *, now: datetime) -> dict[str, Any]:
+    """The rows that wait for a later hour, by reason. Not those whose hour has come: something else is in their way."""
     return {
         reason: {
             "rows": waits.rows,
@@ -328,4 +328,5 @@ def _waits(counts: BatchCounts) -> dict[str, Any]:
             "until": written_if_any(waits.last) or "",
         }
         for reason, waits in sorted(counts.waits.items())
+        if waits.last is None or waits.last > now
     }
