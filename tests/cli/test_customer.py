@@ -1,7 +1,9 @@
 """`onboard customer`: what is shown of one customer, what is erased, and what is exported."""
 
+import errno
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +87,40 @@ def test_an_id_under_which_nothing_is_stored_is_not_erased_by_mistake(desk: Desk
     assert desk.onboard("customer", "erase", "nobody", "--unknown", "--yes").code == 0
     listed = desk.list_of([{"customer_id": "nobody", "email": "n@example.com", "country": "DE"}])
     assert desk.onboard("import", listed).code == 1
+
+
+@pytest.mark.parametrize("who", ["ona@example.com", "+370 600 12345"])
+def test_what_can_be_no_id_of_a_list_is_not_erased_and_not_kept_in_the_audit_log(desk: Desk, who: str):
+    desk.onboard("import", desk.list_of(customers(1)))
+    ended = desk.onboard("customer", "erase", who, "--unknown", "--yes")
+    assert (ended.code, ended.out) == (2, "")
+    assert "ID: it looks like" in ended.err
+    assert who not in desk.onboard("audit", "--json").out + ended.err
+
+
+def test_nothing_is_erased_whose_proof_cannot_be_written(desk: Desk):
+    listed = customers(1)
+    desk.onboard("import", desk.list_of(listed))
+    (who,) = (row["customer_id"] for row in listed)
+    ended = desk.onboard("customer", "erase", who, "--out", "no-such-folder/proof.json", "--yes")
+    assert (ended.code, ended.err) == (2, "--out: No such file or directory\n")
+    assert not desk.onboard("customer", "show", who, "--json").facts["erased"]
+
+
+def test_a_proof_that_does_not_fit_on_the_disk_is_on_standard_output(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    listed = customers(1)
+    desk.onboard("import", desk.list_of(listed))
+    (who,) = (row["customer_id"] for row in listed)
+
+    def full(*_paths: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "replace", full)
+        ended = desk.onboard("customer", "erase", who, "--out", "proof.json", "--yes")
+    assert (ended.code, "proof.json was not written" in ended.err) == (1, True)
+    (entry,) = desk.onboard("audit", "--action", "customer erase", "--json").facts["entries"]
+    assert hashlib.sha256(ended.out.encode()).hexdigest() in entry["reason"]
 
 
 def test_an_export_has_all_for_the_person_to_read_and_as_json(desk: Desk, played: Played):

@@ -12,10 +12,12 @@ from rich.console import Console
 
 from worker.cli.commands.decide import JSON, YES, confirm, without_address
 from worker.cli.desk_actions import address, find, new_link, resend
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.caps import Caps
+from worker.domain.intake.identity import customer_id as id_of_a_list
+from worker.domain.intake.lines import Refusal
 from worker.domain.model.needs import STORED
 from worker.domain.model.states import SessionState
 from worker.domain.service_desk.timeline import Moment, timeline
@@ -118,22 +120,38 @@ def erase(
     """
     with invocation.parts(STORED, migrate=True) as parts:
         requests = parts.subject_requests
-        if not unknown and not requests.is_known(customer_id):
-            raise CannotStart(f"{NOTHING}, or --unknown")
+        if not requests.is_known(customer_id):
+            # The audit log and the proof keep the id for ever.
+            if (refused := _no_id_of_a_list(customer_id)) is not None:
+                raise CannotStart(f"ID: {refused}; give the customer_id, which `onboard customer find` shows")
+            if not unknown:
+                raise CannotStart(f"{NOTHING}, or --unknown")
         if out is not None and out.exists():
             raise CannotStart(f"--out: {out.name} exists; name another file")
         if not yes:
             confirm(f"erase the customer {customer_id} for good?")
-        proof = requests.erase(
-            customer_id, reason=reason, forget_suppressed=forget_suppressed, now=parts.database_clock()
-        )
-    with whole_file(out) as stream:
-        stream.write(f"{proof.text}\n")
+        proof = None
+        try:
+            with whole_file(out) as stream:  # before the erasure: its proof cannot be made again
+                proof = requests.erase(
+                    customer_id, reason=reason, forget_suppressed=forget_suppressed, now=parts.database_clock()
+                )
+                stream.write(f"{proof.text}\n")
+        except Stopped:  # such as a full disk
+            if proof is not None:
+                click.echo(proof.text)
+            raise
     if not as_json:
         erased = ", ".join(f"{name} {number:,}" for name, number in proof.facts["erased"].items() if number)
         # Not among the proof: a proof that a script keeps from standard output must have the hash.
         click.echo(f"customer {customer_id} is erased: {erased or 'nothing was left to erase'}", err=out is None)
         click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""), err=out is None)
+
+
+def _no_id_of_a_list(customer_id: str) -> str | None:
+    """Why no list can have this id, such as an email address; None if one can."""
+    read = id_of_a_list(customer_id, hash_ids=False, phone="", country="")
+    return read.problem if isinstance(read, Refusal) else None
 
 
 @customer.command()
