@@ -71,8 +71,9 @@ def test_an_erased_customer_comes_back_only_if_it_is_allowed(desk: Desk):
     assert desk.onboard("import", again, "--strict").code == 2
     imported = desk.onboard("import", again, "--json")
     assert (imported.code, imported.facts["rows"]["rejected"]) == (1, 1)
-    report = desk.onboard("report", "latest", "--format", "csv")
-    assert "the customer was erased on request" in report.out
+    (line,) = (line for line in desk.onboard("report", "latest").table if line["state"] == "rejected")
+    assert line["error"] == "rejected: customer_id: the customer was erased on request"
+    assert line["action"] == "leave the row out; or use --allow-erased to bring the customer back"
     assert desk.onboard("check", again, "--allow-erased").code == 0
     assert desk.onboard("import", again, "--allow-erased", "--again").code == 0
     entries = desk.onboard("audit", "--action", "import", "--json").facts["entries"]

@@ -238,3 +238,9 @@ def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_who
     assert desk.onboard("run", "first.csv").code == 0
     assert line(1) == ("", "", "")
     assert line(2) == ("", "", "nothing: the customer is served by batch 1, row 2")
+
+
+def test_a_row_that_is_wrong_as_a_whole_has_no_empty_column_in_its_reason(desk: Desk):
+    desk.onboard("import", desk.write("long.csv", "customer_id,email\nC-1,a@example.com,too,much\nC-2,b@example.com\n"))
+    (line,) = (line for line in desk.onboard("report", "latest").table if line["state"] == "rejected")
+    assert line["error"] == "rejected: 4 cells, but the header has 2"

@@ -13,6 +13,7 @@ from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
 from worker.domain.service_desk.corrections import CORRECTABLE
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written
+from worker.store.onboarding.new_rows import WAS_ERASED
 from worker.store.operators.report_rows import LineFacts
 
 COLUMNS = (
@@ -75,6 +76,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     healthy = is_healthy(line.state, line.reason)
     error = "" if healthy else explained(line.reason, line.detail)
     action = step_for(line.state, line.reason).replace("BATCH", columns.batch)
+    if line.detail == WAS_ERASED.named:  # nothing in the row is to be corrected
+        action = WAS_ERASED.hint
     if healthy and line.detail:  # which other row has the customer is no error
         action = f"nothing: {line.detail}"
     next_at: datetime | None = None

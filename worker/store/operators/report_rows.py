@@ -355,5 +355,5 @@ def why_skipped(row: Any) -> tuple[LineState, Reason, str]:
         return LineState.KNOWN, Reason.KNOWN, row.known
     if row.duplicate_of is not None:
         return LineState.DUPLICATE, Reason.DUPLICATE, f"the same customer as row {row.duplicate_of}"
-    problems = "; ".join(f"{item['column']}: {item['problem']}" for item in row.problems)
+    problems = "; ".join(FieldProblem(item["column"], item["problem"]).named for item in row.problems)
     return LineState.REJECTED, Reason.REJECTED, problems
