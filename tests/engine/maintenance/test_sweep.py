@@ -25,3 +25,18 @@ def test_without_a_database_there_are_no_other_steps():
 
     with pytest.raises(sa.exc.OperationalError):
         each_alone(away, lambda: pytest.fail("a step was made"))
+
+
+def test_two_steps_of_one_name_have_an_outage_each(caplog):
+    class Well:
+        def step(self):
+            pass
+
+    class Broken:
+        def step(self):
+            raise LookupError
+
+    for _ in range(3):
+        each_alone(Broken().step, Well().step)
+
+    assert caplog.messages == ["a step of the sweep, Broken.step, ended with LookupError; it is tried again"]

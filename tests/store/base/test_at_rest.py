@@ -1,6 +1,7 @@
 """No personal data and no token is stored unencrypted, anywhere in the database."""
 
 import json
+import resource
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -146,3 +147,19 @@ def test_a_link_that_does_not_decrypt_is_held_with_its_job_and_blocks_no_other_m
     (held,) = [row for row in shelf.rows(InvitationRow) if row.state is InvitationState.HELD]
     assert (held.reason, held.job_id, held.lease_until) == ("cannot_open", shelf.job("C-5").id, None)
     assert (shelf.job("C-5").state, shelf.job("C-5").reason) == (JobState.HELD, "cannot_open")
+
+
+def test_a_disk_that_is_full_when_the_log_is_emptied_is_an_outage_as_at_any_statement(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/small.db")
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE thing (text TEXT)"))
+        connection.execute(sa.text("INSERT INTO thing VALUES (:text)"), {"text": "x" * 100_000})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(sa.exc.OperationalError):
+            database.forget_erased()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert database.forget_erased()
+    database.close()

@@ -214,7 +214,8 @@ def each_alone(*steps: Callable[[], object]) -> None:
     Raises sqlalchemy.exc.OperationalError: without a database there are no other steps.
     """
     for step in steps:
-        name = getattr(step, "func", step).__name__
+        # With its class: several are called `step`, and would end each other's outage.
+        name = getattr(step, "func", step).__qualname__.rpartition("<locals>.")[2]
         try:
             step()
         except sa.exc.OperationalError:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
@@ -177,7 +178,10 @@ class Database:
         if not self.is_sqlite:
             return True
         with naming_outages(), closing(self.engine.raw_connection()) as connection:  # not within a transaction
-            busy, _, _ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            try:
+                busy, _, _ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:  # a raw connection raises the driver's own, such as for a full disk
+                raise sa.exc.OperationalError(None, None, error, hide_parameters=True) from None
         return not busy
 
     def trust_its_time(self) -> None:
