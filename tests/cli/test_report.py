@@ -244,3 +244,14 @@ def test_a_row_that_is_wrong_as_a_whole_has_no_empty_column_in_its_reason(desk: 
     desk.onboard("import", desk.write("long.csv", "customer_id,email\nC-1,a@example.com,too,much\nC-2,b@example.com\n"))
     (line,) = (line for line in desk.onboard("report", "latest").table if line["state"] == "rejected")
     assert line["error"] == "rejected: 4 cells, but the header has 2"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["report", "latest"], ["nonresponders", "--by", "2030-01-01"], ["audit", "export"], ["customer", "export", "C-1"]],
+)
+def test_a_dash_is_standard_output_and_no_file_of_that_name(desk: Desk, command: list[str]):
+    desk.onboard("import", desk.write("one.csv", "customer_id,email\nC-1,a@example.com\n"))
+    ended = desk.onboard(*command, "--out", "-")
+    assert (ended.code, bool(ended.out)) == (0, True)
+    assert not (desk.path / "-").exists()

@@ -6,8 +6,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+import click
+
 from worker.cli.exits import CannotStart, Stopped
 from worker.foundation.private_files import PRIVATE, replacing
+
+
+def _none_for_a_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+    return None if value == Path("-") else value
+
+
+OUT = click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_none_for_a_dash,
+    help="Write to this file, which only you can read.  [default: -, standard output]",
+)
 
 
 @contextmanager

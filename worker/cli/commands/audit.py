@@ -14,7 +14,7 @@ from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.option_types import Read
-from worker.cli.whole_file import whole_file
+from worker.cli.whole_file import OUT, whole_file
 from worker.domain.model.audit import Entry, Point, precisely, read_point
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
@@ -134,9 +134,7 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
     show_default=True,
     help="jsonl: a JSON object a line. syslog: the same object in a line of RFC 5424.",
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
-)
+@OUT
 @click.pass_obj
 def export(invocation: Invocation, /, after: int, form: str, out: Path | None, **filters: Any) -> None:
     """Write the entries of the audit log, the oldest first, with their numbers and hashes.

@@ -14,7 +14,7 @@ from worker.cli.commands.decide import JSON, YES, confirm, without_address
 from worker.cli.desk_actions import address, find, new_link, resend
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.whole_file import whole_file
+from worker.cli.whole_file import OUT, whole_file
 from worker.domain.contact.caps import Caps
 from worker.domain.intake.identity import customer_id as id_of_a_list
 from worker.domain.intake.lines import Refusal
@@ -67,11 +67,6 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
         _show(facts, moments, now)
 
 
-OUT = click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to this file, which only you can read, instead of standard output.",
-)
 NOTHING = "nothing is stored under that id; give the customer_id of the list"
 
 

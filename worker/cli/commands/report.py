@@ -18,7 +18,7 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
-from worker.cli.whole_file import whole_file
+from worker.cli.whole_file import OUT, whole_file
 from worker.domain.model.needs import COUNTED, STORED
 from worker.engine.reporting.qr_pictures import MISSING, drawn, folder_of, is_possible, new_folder
 from worker.engine.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
@@ -41,9 +41,7 @@ OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
     type=click.Choice(["csv", "jsonl", "html", "xlsx"]),
     help="The report's format.  [default: by the suffix of --out, else csv]",
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
-)
+@OUT
 @click.option(
     "--with-links",
     is_flag=True,
@@ -233,9 +231,7 @@ def read_day_or_time(text: str) -> datetime:
     help="The customers who were invited by then: a day, such as 2026-11-27 (it ends by UTC), or a time with its zone.",
 )
 @click.option("--batch", type=Batch(), metavar="BATCH", help="Of this batch alone (a number, or `latest`).")
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
-)
+@OUT
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of CSV.")
 @click.pass_obj
 def nonresponders(invocation: Invocation, by: datetime, batch: str | None, out: Path | None, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from worker.cli.commands.decide import JSON
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.whole_file import whole_file
+from worker.cli.whole_file import OUT, whole_file
 from worker.domain.evidence.container import Refused
 from worker.domain.evidence.making import make
 from worker.domain.evidence.verifying import Verified, verify
@@ -118,9 +118,7 @@ def _key_of(settings: Settings) -> SigningKey:
 
 
 @evidence.command("key")
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
-)
+@OUT
 @click.pass_obj
 def evidence_key(invocation: Invocation, out: Path | None) -> None:
     """Print the public key, in PEM: give it to those who check evidence, in another way than the evidence itself."""
