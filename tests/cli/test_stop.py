@@ -33,6 +33,9 @@ def test_everything_stops_and_goes_on_and_a_paused_batch_stays_paused(desk: Desk
         "onboard resume --all",
     )
     assert facts["stopped"]["reason"] == "the wrong template"
+    (batch,) = (one for one in facts["batches"] if one["name"] == "going.csv")
+    assert batch["forecast"]["finishes_at"] is None  # a stop has no end of its own
+    assert batch["forecast"]["limited_by"].endswith("the wrong template: `onboard resume --all` goes on")
     assert desk.onboard("status", "--check").code == 1
     assert "onboard resume --all" in desk.onboard("doctor").out
 

@@ -212,6 +212,8 @@ class Reporting:
     def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes) -> Forecast:
         if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
             return Forecast(None, None)
+        if (stopped := self.standstills.find()) is not None:
+            return Forecast(None, f"{stopped.in_words}: `onboard resume --all` goes on")
         if batch.is_paused:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
         for name, rows in sorted(counts.waiting.items()):
