@@ -284,9 +284,9 @@ async def test_if_no_other_process_can_be_working_they_come_back_at_once(make):
 
 async def test_a_slow_relay_does_not_delay_the_opening_of_sessions(make):
     class Slow(FakeSender):
-        async def send(self, message):
+        async def send(self, message, may_write=None):
             await asyncio.sleep(20)
-            return await super().send(message)
+            return await super().send(message, may_write)
 
     world = make(senders={"email": Slow()})
     world.add(customer("Ona"))

@@ -2,9 +2,12 @@
 
 import asyncio
 
+from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
+from worker.domain.model.states import InvitationState
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.runner import STOP_HOLDS_AFTER
+from worker.store.base.leases import NOT_SENT
 from worker.store.tables import Attempt, Job
 
 
@@ -39,6 +42,27 @@ async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make
     assert not [row for row in world.rows(Job) if row.lease_until is not None]
     assert not [row for row in world.rows(Attempt) if row.closed_at is None]
     assert world.parts.standstills.in_flight(now=world.clock()) == {}
+    await runner.close()
+
+
+async def test_a_message_whose_connection_came_after_a_stop_does_not_leave(make_on_both):
+    sender = Stalling(seconds=5)
+    world = make_on_both(senders={"email": sender})
+    world.add(customer("Ona"))
+    await world.issue()
+    runner = world.start()
+    going = asyncio.create_task(runner.serve(WakeUp.invite("email")))
+    await asyncio.sleep(1)
+    stop(world)
+    await going
+
+    assert sender.messages == []
+    assert (world.message().state, world.message().attempts) == (InvitationState.WAITING, 0)
+    assert {row.outcome for row in world.rows(Attempt)} == {"done", NOT_SENT}
+
+    world.parts.standstills.go_on(now=world.clock())
+    await runner.serve(WakeUp.invite("email"))
+    assert len(sender.messages) == 1
     await runner.close()
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.senders.sms import TwilioSender
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -31,7 +31,15 @@ class FakeCaller:
         self.timeouts: list[timedelta] = []
         self.closed = 0
 
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None and not may_write(False):
+            return Broken(sent=False, detail="too late to be written")
         self.requests.append(request)
         self.timeouts.append(timeout)
         return self.answers.pop(0) if self.answers else TAKEN

@@ -32,10 +32,10 @@ class SlowSender(FakeSender):
         super().__init__()
         self.begun, self.released = asyncio.Event(), asyncio.Event()
 
-    async def send(self, message):
+    async def send(self, message, may_write=None):
         self.begun.set()
         await self.released.wait()
-        return await super().send(message)
+        return await super().send(message, may_write)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from worker.domain.model.endings import Kind, Problem
-from worker.senders.contract import Receipt
+from worker.senders.contract import TOO_LATE, Receipt
 
 MINUTES = timedelta(minutes=5)
 DROP, HANG = "DROP", "HANG"  # the relay ends the connection; the relay sends no more replies
@@ -180,6 +180,38 @@ async def test_many_messages_go_over_no_more_connections_than_configured(relay, 
     assert len(relay.messages) == 60
     assert relay.connections <= 3
     assert relay.most_open <= 3
+
+
+async def test_whether_a_message_may_leave_is_asked_when_its_connection_is_there(relay, email, message):
+    """A handshake may stall: what was true before it is asked again. A connection that is not used is kept."""
+    sender, asked = email(), []
+
+    def answering(answer):
+        def may_write(waited):
+            asked.append((waited, relay.heard("EHLO"), relay.heard("MAIL")))
+            return answer
+
+        return may_write
+
+    assert await sender.send(message(key="first"), answering(False)) == TOO_LATE
+    assert isinstance(await sender.send(message(key="second"), answering(True)), Receipt)
+    relay.script["MAIL"].append(DROP)
+    assert isinstance(await sender.send(message(key="third"), answering(True)), Receipt)
+
+    assert asked == [(True, 1, 0), (False, 1, 0), (False, 1, 1), (True, 2, 2)]  # the dead connection was the third's
+    assert (len(relay.messages), relay.connections) == (2, 2)
+
+
+async def test_a_message_that_had_to_wait_for_a_connection_says_so(relay, email, message):
+    sender, asked = email(connections=1), []
+
+    def may_write(waited):
+        asked.append(waited)
+        return True
+
+    await asyncio.gather(*(sender.send(message(key=f"key-{number}"), may_write) for number in range(2)))
+
+    assert asked == [True, True]
 
 
 async def test_a_kept_connection_costs_no_extra_round_trip(relay, email, message):

@@ -24,7 +24,7 @@ class Rotated:
         self.late = late  # seconds
         self.timeouts = []
 
-    async def call(self, request, *, timeout):  # noqa: ASYNC109
+    async def call(self, request, *, timeout, may_write):  # noqa: ASYNC109
         self.timeouts.append(timeout)
         if base64.b64decode(request.headers["Authorization"][6:]).decode() == f"{ACCOUNT}:new":
             return TAKEN

@@ -16,7 +16,7 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.domain.model.wakeups import WakeUp
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeProvider
-from worker.senders.contract import Message, Receipt
+from worker.senders.contract import MayWrite, Message, Receipt
 from worker.senders.fake import FakeSender
 from worker.store.tables import InvitationRow, Job, SessionRow
 
@@ -75,7 +75,9 @@ class _Sender(FakeSender):
         self._case, self._clock, self._outcome, self._draw = case, clock, outcome, Random(case.seed)  # noqa: S311 -- invented failures
         self._began, self._pauses = clock(), case.pause is not None
 
-    async def send(self, message: Message) -> Receipt | Problem:
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
+        if may_write is not None:
+            may_write(False)
         now = self._clock()
         if self._pauses and self._case.pause and now - self._began >= self._case.pause[0]:
             self._pauses = False

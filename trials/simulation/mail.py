@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from trials.simulation.plan import TIMEOUT
 from trials.simulation.records import Call, Kind
 from worker.domain.model.endings import Problem
-from worker.senders.contract import Message, NoLookUp, Receipt
+from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
 from worker.senders.smtp_answers import Phase, broken
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ class SimulatedMail(NoLookUp):
     async def preflight(self) -> Problem | None:
         return None
 
-    async def send(self, message: Message) -> Receipt | Problem:
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         from trials.simulation.wire import own_link_in, token_in
 
+        if may_write is not None and not may_write(False):
+            return TOO_LATE
         simulation = self._process.simulation
         call = Call(
             Kind.MAIL,

@@ -125,11 +125,17 @@ class OwnHttp:
         self._session: aiohttp.ClientSession | None = None
         self._http: Http | None = None
 
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
         if self._http is None:
             self._session = _new_session()
             self._http = Http(self._session, self._trust, lean=self._lean)
-        return await self._http.call(request, timeout=timeout)
+        return await self._http.call(request, timeout=timeout, may_write=may_write)
 
     async def close(self) -> None:
         session, self._session, self._http = self._session, None, None

@@ -9,13 +9,15 @@ from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
 from worker.domain.providers.text_services import TextFacts
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 
 __all__ = [
+    "TOO_LATE",
     "Broken",
     "Caller",
     "HttpAnswer",
     "HttpRequest",
+    "MayWrite",
     "Message",
     "NoLookUp",
     "Receipt",
@@ -56,6 +58,10 @@ class Receipt:
     reference: str = ""
 
 
+# What a sender returns for a message that `may_write` has kept back.
+TOO_LATE = Problem(Kind.TRANSIENT, "too late to be handed over when there was a connection")
+
+
 class Sender(Protocol):
     """One channel. Holds its connections; `close` ends them."""
 
@@ -69,8 +75,13 @@ class Sender(Protocol):
         the sender answers, or its answer says nothing about messages.
         """
 
-    async def send(self, message: Message) -> Receipt | Problem:
-        """Hand the message over within the sender's own time-out. A refusal gives a Problem, never an exception."""
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
+        """Hand the message over within the sender's own time-out. A refusal gives a Problem, never an exception.
+
+        `may_write` is asked when there is a connection, directly before the message is handed over; again if that
+        connection proves dead and another one had to be opened. If it says no, no message is handed over, and whatever
+        is returned does not count. None: the message may leave at any time.
+        """
 
     @property
     def no_look_up(self) -> str:
@@ -110,7 +121,13 @@ class Token(Protocol):
 class Caller(Protocol):
     """Makes the calls over kept connections: `worker.http.client`."""
 
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken: ...
     async def close(self) -> None: ...
 
 

@@ -16,7 +16,7 @@ from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDis
 
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.foundation.tls import tls_failure
-from worker.senders.contract import Message, NoLookUp, Receipt
+from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.return_path import UNSUBSCRIBE
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
@@ -50,10 +50,11 @@ class _Progress:
 
 @dataclass(frozen=True, repr=False)
 class _Letter:
-    """What is handed over. `returns_to`: the address that it comes back to."""
+    """What is handed over. `returns_to`: the address that it comes back to. `may_write`: see `send`."""
 
     body: bytes
     returns_to: str
+    may_write: Callable[[bool], bool]
 
 
 class EmailSender(NoLookUp):
@@ -131,7 +132,7 @@ class EmailSender(NoLookUp):
             session.close()
         return problem
 
-    async def send(self, message: Message) -> Receipt | Problem:
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         """Hand the message over. The receipt's reference is the relay's queue id, if the relay names one."""
         to = Mailbox.read(message.to)
         if to is None:
@@ -143,8 +144,10 @@ class EmailSender(NoLookUp):
         body = compose(message, sender=self._from, to=to, more=more)
         progress = _Progress()
         try:
+            waited = self._places.locked()
+            letter = _Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
             async with asyncio.timeout(self._timeout), self._places:
-                return await self._hand_over(to, _Letter(body, returns_to), progress)
+                return await self._hand_over(to, letter, progress)
         except TimeoutError:
             return self._placed(broken(progress.phase, "timed out"), progress.phase)
 
@@ -178,6 +181,9 @@ class EmailSender(NoLookUp):
             progress.phase = Phase.MAIL
             if connection and connection.reset:
                 await session.reset()
+            if not letter.may_write(connection is None):
+                keep, progress.phase = True, Phase.WAIT  # nothing was said on the connection: no other one is tried
+                return TOO_LATE
             if to.utf8 and not session.utf8:
                 keep = True
                 why = "the address needs SMTPUTF8, which the relay does not offer"

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.senders.contract import Message, Receipt
+from worker.senders.contract import TOO_LATE, MayWrite, Message, Receipt
 
 
 class FakeSender:
@@ -41,7 +41,9 @@ class FakeSender:
         self.logins += 1
         return next(self._preflights, None)
 
-    async def send(self, message: Message) -> Receipt | Problem:
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
+        if may_write is not None and not may_write(False):
+            return TOO_LATE
         answer = next(self._answers, None) or Receipt(f"fake-{len(self.messages) + 1}")
         (self.refused if isinstance(answer, Problem) else self.messages).append(message)
         return answer

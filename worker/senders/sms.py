@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from worker.domain.invitations.content import content_of
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.senders.contract import (
     Caller,
     Message,
@@ -123,11 +123,12 @@ class TwilioSender:
         # Without an answer the account may still be well: only a server that cannot be reached keeps texts back.
         return found if found is None or found.unreachable or found.kind is Kind.AUTH else None
 
-    async def send(self, message: Message) -> Receipt | Problem:
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         """Hand the message over; the receipt's reference is its sid. The text is not shortened."""
         return await self._ask(
             lambda token: self._request(message, token),
             lambda answer: read(answer, to=message.to, now=self._now(), meaning=self._by.meaning),
+            may_write,
         )
 
     @property
@@ -150,12 +151,15 @@ class TwilioSender:
         return found
 
     async def _ask(
-        self, build: Callable[[str], HttpRequest], read: Callable[[HttpAnswer], Read | Problem]
+        self,
+        build: Callable[[str], HttpRequest],
+        read: Callable[[HttpAnswer], Read | Problem],
+        may_write: MayWrite | None = None,
     ) -> Read | Problem:
         time = asyncio.get_running_loop().time
         deadline = time() + self._timeout.total_seconds()
         token = self._token.reveal()
-        answer = await self._call(build(token), read, self._timeout)
+        answer = await self._call(build(token), read, self._timeout, may_write)
         if not isinstance(answer, Problem) or answer.kind is not Kind.AUTH or answer.status != 401:
             return answer
         # The credential was refused, so nothing was sent. If the token has been replaced since, one more call is made,
@@ -166,16 +170,20 @@ class TwilioSender:
         left = timedelta(seconds=deadline - time())
         if left < self._timeout / 2:  # a second call that is cut off early would have an unknown outcome
             return replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its token was replaced")
-        return await self._call(build(self._token.reveal()), read, left)
+        return await self._call(build(self._token.reveal()), read, left, may_write)
 
     async def close(self) -> None:
         """Close the kept connections."""
         await self._http.close()
 
     async def _call(
-        self, request: HttpRequest, read: Callable[[HttpAnswer], Read | Problem], within: timedelta
+        self,
+        request: HttpRequest,
+        read: Callable[[HttpAnswer], Read | Problem],
+        within: timedelta,
+        may_write: MayWrite | None,
     ) -> Read | Problem:
-        answer = await self._http.call(request, timeout=within)
+        answer = await self._http.call(request, timeout=within, may_write=may_write)
         result = broken(answer) if isinstance(answer, Broken) else read(answer)
         return self._placed(result) if isinstance(result, Problem) else result
 

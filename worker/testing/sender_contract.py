@@ -121,6 +121,25 @@ async def test_after_a_refusal_the_next_message_goes_out(side: SenderSide, messa
 
 
 @pytest.mark.asyncio
+async def test_a_message_that_may_not_leave_any_more_is_not_handed_over_and_the_next_one_is(
+    side: SenderSide, message: Messages
+) -> None:
+    sender, asked = side.sender(), []
+
+    def no(waited: bool) -> bool:
+        asked.append(waited)
+        return False
+
+    kept_back = await sender.send(message(key="first"), no)
+    answer = await sender.send(message(key="second"), lambda _waited: True)
+
+    assert len(asked) == 1
+    assert not isinstance(kept_back, Receipt)
+    assert isinstance(answer, Receipt)
+    assert side.arrived() == ["second"]
+
+
+@pytest.mark.asyncio
 async def test_messages_side_by_side_all_arrive_each_once(side: SenderSide, message: Messages) -> None:
     sender = side.sender()
 

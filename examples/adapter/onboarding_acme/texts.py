@@ -19,6 +19,7 @@ from worker.senders.contract import (
     Broken,
     HttpAnswer,
     HttpRequest,
+    MayWrite,
     Message,
     NoLookUp,
     Receipt,
@@ -67,7 +68,7 @@ class AcmeTexts(NoLookUp):
         # Another answer says nothing about messages: only a refused log-in keeps them back.
         return self._problem(answer, "") if answer.status in (401, 403, 404) else None
 
-    async def send(self, message: Message) -> Receipt | Problem:
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         fields = {
             "to": message.to,
             "from": self._settings.from_,
@@ -76,7 +77,7 @@ class AcmeTexts(NoLookUp):
         }
         if self._tools.callback:
             fields["report_to"] = self._tools.callback
-        answer = await self._call("POST", "/messages", json.dumps(fields).encode())
+        answer = await self._call("POST", "/messages", json.dumps(fields).encode(), may_write)
         if isinstance(answer, Problem):
             return answer
         try:
@@ -96,10 +97,12 @@ class AcmeTexts(NoLookUp):
         content = content_of(message.text)  # `whatsapp.txt` names an approved template
         return {"template": content.sid, "values": dict(content.values)}
 
-    async def _call(self, method: str, path: str, body: bytes = b"") -> HttpAnswer | Problem:
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", may_write: MayWrite | None = None
+    ) -> HttpAnswer | Problem:
         headers = {"Authorization": f"Bearer {self._settings.token.reveal()}", "Content-Type": "application/json"}
         request = HttpRequest(method, f"{self._url}{path}", headers, body)
-        answer = await self._tools.http.call(request, timeout=self._settings.timeout)
+        answer = await self._tools.http.call(request, timeout=self._settings.timeout, may_write=may_write)
         if isinstance(answer, Broken):  # `sent`: the message may have gone out
             kind = Kind.UNKNOWN if answer.sent else Kind.TRANSIENT
             return Problem(kind, f"Acme: {answer.detail}", unreachable=not answer.sent)

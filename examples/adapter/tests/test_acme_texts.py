@@ -9,7 +9,7 @@ import pytest
 from onboarding_acme.texts import TEXT_SERVICE
 
 from worker.domain.model.endings import AddressIs
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.senders.contract import Sender, TextTools
 from worker.testing.accounts import PlainSecret
 from worker.testing.answers import answer
@@ -26,7 +26,15 @@ class Acme:
         self.answers: list[HttpAnswer | Broken] = []
         self.sent: list[dict[str, object]] = []  # the accepted messages
 
-    async def call(self, request: HttpRequest, *, timeout: timedelta) -> HttpAnswer | Broken:  # noqa: ASYNC109
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None and not may_write(False):
+            return Broken(sent=False, detail="too late to be written")
         found = self.answers.pop(0) if self.answers else SENT
         if found is SENT and request.method == "POST":
             self.sent.append(json.loads(request.body))

@@ -22,9 +22,9 @@ class Relay(FakeSender):
 
     seconds = 0.05
 
-    async def send(self, message):
+    async def send(self, message, may_write=None):
         await asyncio.sleep(self.seconds)
-        return await super().send(message)
+        return await super().send(message, may_write)
 
 
 def finishes_at(parts: Parts, batch: int) -> tuple[datetime, str]:

@@ -41,8 +41,8 @@ class Stoppable(FakeSender):
 
     broken = True
 
-    async def send(self, message):
-        return Problem(Kind.AUTH, "HTTP 401") if self.broken else await super().send(message)
+    async def send(self, message, may_write=None):
+        return Problem(Kind.AUTH, "HTTP 401") if self.broken else await super().send(message, may_write)
 
 
 async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_could_tell_of(make_on_both):

@@ -58,10 +58,10 @@ async def test_a_message_is_in_the_customers_language(make):
 
 async def test_a_hand_over_is_in_the_database_before_the_sender_sees_the_message(make):
     class Watching(FakeSender):
-        async def send(self, message):
+        async def send(self, message, may_write=None):
             (attempt,) = [row for row in world.rows(Attempt) if row.account == "email"]
             assert (attempt.closed_at, attempt.invitation_id.hex) == (None, message.key)
-            return await super().send(message)
+            return await super().send(message, may_write)
 
     world = make(senders={"email": Watching()})
     await issued(world)
@@ -124,7 +124,7 @@ async def test_a_relay_that_refuses_our_login_stops_the_channel_and_nothing_else
 
 async def test_a_bug_in_the_sender_gives_an_unknown_outcome_and_loses_no_message(make, caplog):
     class Broken(FakeSender):
-        async def send(self, message):
+        async def send(self, message, may_write=None):
             raise RuntimeError(f"could not reach {message.to}")
 
     world = make(senders={"email": Broken(hold_unknown=True)})
@@ -139,12 +139,12 @@ async def test_no_more_messages_are_in_flight_than_the_relay_has_connections(mak
     class Slow(FakeSender):
         out = most = 0
 
-        async def send(self, message):
+        async def send(self, message, may_write=None):
             Slow.out += 1
             Slow.most = max(Slow.most, Slow.out)
             await asyncio.sleep(0.1)
             Slow.out -= 1
-            return await super().send(message)
+            return await super().send(message, may_write)
 
     world = make(senders={"email": Slow()})
     world.add_many(20)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.simulated.events import requested
+from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import InvitationState, JobState
@@ -167,6 +168,19 @@ async def test_a_message_that_is_due_in_the_night_waits_and_counts_no_attempt(ma
     await until_morning(world)
     assert len(world.senders["email"].messages) == 1
     assert world.message().reason == ""
+
+
+async def test_a_message_whose_connection_came_when_quiet_hours_had_begun_waits_until_they_end(make_on_both):
+    world = at_night(make_on_both, senders={"email": Stalling(seconds=5)})
+    world.clock.advance(hours=-1, seconds=-3)
+    world.add(customer("Ona"))
+    await world.issue()
+    await world.invite()
+    assert world.senders["email"].messages == []
+    await world.invite()  # the sweep wakes for it: it is due as before
+    assert schedule(world.message()) == ("waiting", MORNING, "quiet_hours", None, 0, 0)
+    await until_morning(world)
+    assert len(world.senders["email"].messages) == 1
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed
 from worker.store.messages.handovers import InviteResult, OpenedInvitation
 from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.messages.quiet_hours_check import leaves_at
 from worker.store.messages.stale_links import has_stale_link
 
 
@@ -71,7 +72,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         if item.unknown_call is not None:
             may_write(False)
             return await self._reconcile(opened, item.unknown_call)
-        if has_stale_link(item, now):  # checked again: it has waited for its slot or for a permit
+        if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
             return self.not_made(opened)
         try:
             message, template = self._message(item, first_at=opened.first_at, now=now)
@@ -79,11 +80,23 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
             # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
             return InviteResult(opened, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
-        may_write(False)  # senders open their connections themselves, after this
-        receipt = await self.sender.send(message)
+        too_late = False
+
+        def may_leave(waited: bool) -> bool:
+            nonlocal too_late
+            too_late = waited and not self._may_leave(item, self.clock())
+            return not too_late and may_write(waited)
+
+        receipt = await self.sender.send(message, may_leave)
+        if too_late:
+            return self.not_made(opened)
         if isinstance(receipt, Problem):
             return InviteResult(opened, now, self._ending(opened, receipt), problem=receipt, template=template)
         return InviteResult(opened, now, Done(), reference=receipt.reference, template=template)
+
+    def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
+        """Whether its link is fresh, and it is not quiet where it goes."""
+        return not has_stale_link(item, now) and leaves_at(self.policy, item, now) <= now
 
     async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Reconcile the hand-over with an unknown outcome, instead of repeating it."""

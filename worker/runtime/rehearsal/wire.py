@@ -111,7 +111,9 @@ class MailWire(NoLookUp):
     async def preflight(self) -> Problem | None:
         return None
 
-    async def send(self, message: Message) -> Receipt | Problem:
+    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
+        if may_write is not None:
+            may_write(False)
         to = Mailbox.read(message.to)
         if to is None:
             return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)

@@ -11,21 +11,21 @@ from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.send_decision import Later
 from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
-from worker.store.messages.message_context import InvitationPolicy
+from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+
+
+def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
+    """When the message may leave, `now` or later."""
+    hours, channel, customer = policy.hours, policy.channel, item.customer
+    if not hours.concern((channel,)):
+        return now
+    zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    return message_at(channel, zones, hours.quiet, invite_at=None, now=now)
 
 
 def quiet(
     connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, candidates: Sequence[Any], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
     """The `gates.Candidate`s that must wait, each with the time at which it may leave."""
-    hours, channel = policy.hours, policy.channel
-    if not hours.concern((channel,)):
-        return {}
-    found = {}
-    for one in candidates:
-        customer = one.item.customer
-        zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-        at = message_at(channel, zones, hours.quiet, invite_at=None, now=now)
-        if at > now:
-            found[one.item.id] = Later(at, Reason.QUIET_HOURS)
-    return found
+    times = {one.item.id: leaves_at(policy, one.item, now) for one in candidates}
+    return {id_: Later(at, Reason.QUIET_HOURS) for id_, at in times.items() if at > now}
