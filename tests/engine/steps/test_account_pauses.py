@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from tests.simulated.world import LIMITED, REFUSED, customer
+from worker.domain.limits.rate_limits import LAPSE
 from worker.domain.model.states import JobState
 from worker.providers.contract import Broken, HttpAnswer
 from worker.store.tables import Job
@@ -123,6 +124,31 @@ async def test_a_refused_key_is_tried_again_every_few_minutes_with_one_call_unti
     await world.work()
     assert world.states() == {"invited": 9}
     assert (world.budget().stopped_at, world.budget().asks_again_at) == (None, None)
+
+
+async def test_a_refused_key_is_tried_at_once_with_the_next_row_where_the_connection_of_the_first_came_too_late(
+    make_on_both,
+):
+    accepted, cold = [], []
+    world = make_on_both(lambda _: world.session() if accepted else REFUSED, limits=["20/second"])
+    call = world.http.call
+
+    async def stalled(request, *, timeout, may_write):  # noqa: ASYNC109  # as Http's
+        if cold:
+            await asyncio.sleep(cold.pop())
+            assert not may_write(True)
+            return Broken(sent=False, detail="too late")
+        return await call(request, timeout=timeout, may_write=may_write)
+
+    world.http.call = stalled
+    world.add_many(3)
+    await world.issue()
+    accepted.append(True)
+    cold.append(LAPSE.total_seconds() + 0.1)
+    world.clock.advance(minutes=5)
+    await world.work()
+    assert cold == []
+    assert world.states() == {"invited": 3}
 
 
 async def test_a_key_that_is_refused_keeps_one_row_to_try_it_with_while_another_account_takes_over(make_on_both):

@@ -329,9 +329,11 @@ def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -
 
 
 def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
-    """Allow another probe: the call that should find out whether a pause is over may not have been made."""
+    """Allow another probe now: the call that should find out whether a pause or a stop is over was not made."""
     probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
-    connection.execute(probing.values(probe_until=None))
+    # The claim of the probe has moved a stop's next one on (`after_claim`).
+    asks_at_once = sa.case((Budget.asks_again_at.is_not(None), Budget.stopped_at))
+    connection.execute(probing.values(probe_until=None, asks_again_at=asks_at_once))
 
 
 def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
