@@ -28,13 +28,14 @@ class SimulatedMail(NoLookUp):
     async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         from trials.simulation.wire import own_link_in, token_in
 
-        if may_write is not None and not may_write(False):
+        waited = await self._wire.connected(seldom=0.0)
+        if may_write is not None and not may_write(waited):
             return TOO_LATE
         simulation = self._process.simulation
         call = Call(
             Kind.MAIL,
             "email",
-            message.to.partition("@")[0],
+            message.to.partition("@")[0].rpartition("+")[2],
             self._process.number,
             simulation.world.elapsed,
             token=token_in(message.text),

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from trials.simulation.faults import KINDS, Fault
+from trials.simulation.faults import KINDS, Fault, TooMany, WrongCredentials
 
 STORM = 40.0  # seconds with faults; then all works
 # What a history's people are served by. `both`: kyc, with a second account that takes over. Few each time: each account
@@ -19,10 +19,13 @@ REISSUES = 1
 MESSAGES = 4
 TIMEOUT = 5.0
 LEASE = 15.0
-CREDITS = 12
+CREDITS = 3
 # What the customers of a history with stable links do with them. A robot posts the page's form at once.
 VISITS = ("once", "once", "twice", "late", "returns", "robot", "not-me")
 LINK_VALID = 3600.0  # seconds that our own link leads somewhere
+# Quiet hours of customers in Vilnius and Riga, where a history begins at 14:00: by the clock there, and in its seconds.
+QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
+PER_ADDRESS, PER_ADDRESS_SECONDS = 2, 120.0  # messages to one address, where customers share one
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Person:
     event_at: float = 0.0
     hears: str = "webhook"  # how the worker hears of the end: webhook, late, twice, lost
     visits: str = ""  # what it does with our own link: one of VISITS; "": it has the provider's, or never comes
+    mailbox: str = ""  # that it shares with others; "": its own
 
     @property
     def id(self) -> str:
@@ -45,7 +49,7 @@ class Person:
 
     @property
     def email(self) -> str:
-        return f"{self.id}@example.org"
+        return f"{self.mailbox}+{self.id}@example.org" if self.mailbox else f"{self.id}@example.org"
 
     @property
     def phone(self) -> str:
@@ -65,7 +69,15 @@ class Plan:
     pilot: int = 0  # how many of the list's rows go first; 0: the list has no pilot
     stable: str = ""  # ahead, on-click: messages have our own links; "": the providers'
     moved_at: float = 0.0  # when an operator moves unopened links from kyc to lt; 0: never
+    concurrency: int = 4  # calls of each account in flight
+    stalls: float = 0.0  # the longest that opening a connection takes, where each call opens one; 0: few do
+    quiet: str = ""  # quiet hours, one of QUIET
+    shared: bool = False  # whether the customers share a mailbox
     faults: tuple[Fault, ...] = field(default=())
+
+    @property
+    def quiet_seconds(self) -> tuple[float, float]:
+        return QUIET.get(self.quiet, (0.0, 0.0))
 
 
 def plan_of(seed: int) -> Plan:
@@ -95,7 +107,38 @@ def plan_of(seed: int) -> Plan:
     stopped_at = chance.uniform(0.2, STORM) if chance.random() < 0.1 else 0.0
     has_pilot = chance.random() < 0.1 and not planned.operator
     planned = replace(planned, stopped_at=stopped_at, pilot=chance.choice((1, 2)) if has_pilot else 0)
-    return _with_stable_links(chance, planned) if chance.random() < 0.3 else planned
+    planned = _with_stable_links(chance, planned) if chance.random() < 0.3 else planned
+    return _with_environment(random.Random(f"{seed}/environment"), planned)
+
+
+def _with_environment(chance: random.Random, plan: Plan) -> Plan:
+    """The plan in a narrow or slow place, in quiet hours, or with a mailbox that the customers share."""
+    if chance.random() < 0.3:
+        plan = replace(plan, concurrency=chance.choice((1, 2, 4)), stalls=chance.choice((0.0, 1.5, 4.0)))
+    if plan.stopped_at and chance.random() < 0.5:  # while calls wait for their connections
+        begin = chance.choice([one.asked_at or 0.0 for one in plan.people])
+        plan = replace(plan, stopped_at=begin + 0.3 + chance.random(), stalls=4.0)
+    elif plan.stalls:
+        # While calls wait for their connections, the account refuses another one.
+        kind = chance.choice((TooMany, WrongCredentials))
+        refusal = kind(at=chance.uniform(2, STORM / 4), host=0, size=chance.random())
+        plan = replace(plan, faults=(*plan.faults, refusal))
+    special = chance.random()
+    if special < 0.1:
+        quiet = chance.choice(list(QUIET))
+        begins, _ = QUIET[quiet]
+        if begins:  # events come just before, and their messages wait for connections meanwhile
+            people = [replace(one, asked_at=one.asked_at and begins - 7 * chance.random()) for one in plan.people]
+            plan = replace(plan, people=tuple(people), stalls=4.0)
+        plan = replace(plan, quiet=quiet)
+    elif special < 0.15:
+        plan = replace(plan, people=tuple(replace(one, mailbox="shared") for one in plan.people), shared=True)
+    elif special > 0.95:  # all are asked for at once, and the account refuses one while others wait for connections
+        people = [replace(one, account=plan.people[0].account, asked_at=None) for one in plan.people]
+        refusal = TooMany(at=chance.uniform(3, 6), host=0, size=chance.uniform(0.5, 1))
+        faults = (*plan.faults, refusal)
+        plan = replace(plan, people=tuple(people), rate=0, concurrency=4, stalls=4.0, faults=faults)
+    return plan
 
 
 def _with_stable_links(chance: random.Random, plan: Plan) -> Plan:

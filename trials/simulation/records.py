@@ -29,6 +29,7 @@ class Call:
     answered_at: float | None = None
     broke_at: float | None = None  # its connection was lost, and the process saw that
     status: int = 0  # of the answer; 0: none
+    retry_after: int | None = None  # seconds that the answer asks to wait
     processed: bool = False  # the provider carried it out
     token: str = ""  # of the session, or in the message's link
     link: str = ""  # the secret part of our own link, in a message

@@ -10,7 +10,17 @@ from itertools import pairwise
 from typing import Any
 
 from trials.promises import most_within
-from trials.simulation.plan import CREDITS, FLOOR, LEASE, LIFETIME, MESSAGES, REISSUES, TIMEOUT
+from trials.simulation.plan import (
+    CREDITS,
+    FLOOR,
+    LEASE,
+    LIFETIME,
+    MESSAGES,
+    PER_ADDRESS,
+    PER_ADDRESS_SECONDS,
+    REISSUES,
+    TIMEOUT,
+)
 from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
 from trials.simulation.requests import LOOKS
@@ -23,8 +33,13 @@ ENDED = frozenset({"completed", "lapsed", "failed", "cancelled"})
 WRITTEN = 2.0
 # A call that was opened before a decision may leave until its lease is over.
 IN_FLIGHT = LEASE + TIMEOUT
-# A slot may be used so late: `rate_limits.LAPSE`.
-LATE = 0.5
+# A slot may be used so late: `rate_limits.LAPSE`. A process makes up for so much lateness: `slot_gate.CATCH_UP`.
+LATE, CATCH_UP = 0.5, 0.05
+MAILS = 4  # connections of a process to the relay
+ASKS_AGAIN = 300.0  # `budgets.ASK_AGAIN_AFTER`
+FIRST_PAUSE = 0.5  # the least pause after a 429 that names no time
+CLOCKS = 0.1  # between a process's clock and the database's, once that was asked
+SET_CLOCK = 10.0  # `timekeeper.SET_CLOCK_EVERY`
 SOON = 300.0  # rows whose account had to wait are looked at each minute at least
 STOP_HOLDS = 1.0  # `runner.STOP_HOLDS_AFTER`
 SLACK = 1.0  # seconds between the check of a link's life and the message's departure
@@ -126,17 +141,105 @@ def caps_are_kept(history: History) -> Iterator[str]:
 
 
 def limits_are_kept(history: History) -> Iterator[str]:
+    """In no time, however long, do more calls leave than it has slots, and each slot may be used late. A process
+    spaces its own calls as the slots are: late calls of one process do not leave together."""
     if not history.plan.rate:
         return
-    by_account: dict[str, list[float]] = defaultdict(list)
-    for call in history.record.calls:
-        if call.kind is not Kind.OTHER:
-            by_account[call.account].append(call.sent_at)
-    for account, times in by_account.items():
-        for seconds in (1.0, 5.0):
-            most = most_within(sorted(times), seconds)
-            if most > history.plan.rate * (seconds + LATE) + 1:
-                yield f"{account}: {most} calls leave within {seconds:g} s, of {history.plan.rate} a second"
+    apart = 1 / history.plan.rate
+    for account, calls in _by_account(history).items():
+        for number, call in enumerate(calls):
+            for many, later in enumerate(calls[number + 1 :], 2):
+                seconds = later.sent_at - call.sent_at
+                if many > (seconds + LATE) / apart + 1 + 1e-6:
+                    yield f"{account}: {many} calls leave within {seconds:.3f} s, of {history.plan.rate} a second"
+                    break
+        for call, later in _pairwise_by_process(calls):
+            # Calls that are in flight together are of the same dispatcher.
+            if call.sent_at <= later.sent_at < min(_over(call), call.sent_at + apart - CATCH_UP - 1e-6):
+                yield f"{account}: process {call.process} calls at {call.sent_at:.3f} s and {later.sent_at:.3f} s"
+
+
+def permits_are_kept(history: History) -> Iterator[str]:
+    """No more calls of an account are in flight than it allows, and no more mails of a process than it has
+    connections."""
+    for account, calls in _by_account(history).items():
+        if account == "twilio":
+            continue  # it allows more than there are customers
+        most = MAILS if account == "email" else history.plan.concurrency
+        for call in calls:
+            beside = [
+                one
+                for one in calls
+                if one.sent_at <= call.sent_at < _over(one) and (account != "email" or one.process == call.process)
+            ]
+            if len(beside) > most and not any(left_late(history, one) for one in beside):
+                yield f"{account}: {len(beside)} calls are in flight at {call.sent_at:.2f} s, of {most}"
+                break
+
+
+def calls_leave_under_their_leases(history: History) -> Iterator[str]:
+    """Each call leaves so soon after the commit of its attempt that its answer can come before its lease is over."""
+    for calls in _by_account(history).values():
+        for call in calls:
+            since = [at for at in history.record.lives[call.process].opened if at <= call.sent_at]
+            if call.sent_at > max(since, default=0.0) + LEASE - TIMEOUT and not left_late(history, call):
+                yield f"a {call.kind} leaves at {call.sent_at:.1f} s under a lease that ends before its time-out"
+
+
+def pauses_are_kept(history: History) -> Iterator[str]:
+    """After a 429 or refused credentials the process that read it calls the account no more, and soon no other does,
+    until the pause or the stop is over."""
+    for account, calls in _by_account(history).items():
+        for call in calls:
+            if account == "twilio" or call.status not in (401, 429) or call.answered_at is None:
+                continue
+            still = history.record.lives[call.process].still
+            if any(begin <= call.answered_at + WRITTEN and end >= call.answered_at for begin, end in still):
+                continue
+            pause = ASKS_AGAIN if call.status == 401 else FIRST_PAUSE if call.retry_after is None else call.retry_after
+            for later in calls:
+                if later.process == call.process:
+                    begins = call.answered_at + 0.001
+                elif may_be_unknown(history, call):
+                    continue  # it may not have been written
+                else:
+                    begins = call.answered_at + WRITTEN
+                # When a worker starts, a stop for refused credentials is tried.
+                tried = call.status == 401 and any(
+                    call.answered_at - WRITTEN <= life.began_at <= later.sent_at
+                    for life in history.record.lives.values()
+                )
+                if begins < later.sent_at < call.answered_at + pause and not tried and not left_late(history, later):
+                    answered = f"{account} answered {call.status} at {call.answered_at:.2f} s"
+                    yield f"{answered}, and process {later.process} calls it at {later.sent_at:.2f} s"
+
+
+def quiet_hours_are_kept(history: History) -> Iterator[str]:
+    """In quiet hours no message leaves, and no session is asked for that only a message needs."""
+    begins, ends = history.plan.quiet_seconds
+    quiet = {person.id for person in history.plan.people if person.account != "au"}
+    for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
+        if call.customer not in quiet or behind(history, call):
+            continue
+        if call.kind is Kind.SESSION:
+            if not history.plan.stable and begins + LEASE * bool(begins) < call.sent_at < ends - CLOCKS:
+                yield f"{call.customer}: a session is asked for at {call.sent_at:.2f} s, and it is quiet"
+        elif begins + CLOCKS * bool(begins) < call.sent_at < ends - CLOCKS:
+            yield f"{call.customer}: a {call.kind} leaves at {call.sent_at:.2f} s, and it is quiet"
+
+
+def addresses_are_spared(history: History) -> Iterator[str]:
+    """A mailbox that customers share gets no more messages than an address may get."""
+    if not history.plan.shared:
+        return
+    first: dict[str, float] = {}
+    for call in history.record.of(Kind.MAIL):
+        if call.processed:
+            first.setdefault(call.key, call.sent_at)
+    # A place is taken with the attempt.
+    most = most_within(sorted(first.values()), PER_ADDRESS_SECONDS - LEASE)
+    if most > PER_ADDRESS:
+        yield f"{most} messages leave to one mailbox, of {PER_ADDRESS}"
 
 
 def credits_are_counted(history: History) -> Iterator[str]:
@@ -259,7 +362,7 @@ def _has_spent_its_messages(history: History, customer: str, job: Any) -> bool:
 
 def nobody_waits_for_long(history: History) -> Iterator[str]:
     """Soon after the faults are over, a session was asked for each customer, and its message left."""
-    if history.plan.operator == "pause" or history.plan.capped or history.plan.pilot:
+    if history.plan.operator == "pause" or history.plan.capped or history.plan.pilot or history.plan.shared:
         return
     for person in history.plan.people:
         asked = history.record.first("requested", person.id)
@@ -269,7 +372,8 @@ def nobody_waits_for_long(history: History) -> Iterator[str]:
             continue
         # Where no list shows whether an attempt became a call, its session must be over first.
         unlisted = 0.0 if ROUTES[person.account][0] in LISTED | SAFE else LIFETIME
-        due, calls = max(asked, CALM, history.calm_at) + SOON + unlisted, _of(history, person.id)
+        quiet_until = history.plan.quiet_seconds[1]
+        due, calls = max(asked, CALM, history.calm_at, quiet_until) + SOON + unlisted, _of(history, person.id)
         messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == person.id]
         if history.plan.stable == "on-click":  # the message comes first
             if not any(message.sent_at <= due for message in messages):
@@ -331,6 +435,11 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     nothing_is_sent_twice,
     caps_are_kept,
     limits_are_kept,
+    permits_are_kept,
+    calls_leave_under_their_leases,
+    pauses_are_kept,
+    quiet_hours_are_kept,
+    addresses_are_spared,
     credits_are_counted,
     nothing_stale_is_sent,
     nothing_leaves_after_the_end,
@@ -366,6 +475,12 @@ def may_be_unknown(history: History, call: Call) -> bool:
     if life.ended_at is not None and life.ended_at <= until:
         return True
     return any(begin <= until and end >= call.sent_at for begin, end in life.still)
+
+
+def behind(history: History, call: Call) -> bool:
+    """Whether its machine was paused, clocks and all, and its clock may not have been set since."""
+    paused = history.record.lives[call.process].paused
+    return any(begin <= call.sent_at <= end + SET_CLOCK + WRITTEN for begin, end in paused)
 
 
 def left_late(history: History, call: Call) -> bool:
@@ -429,6 +544,32 @@ def _at(call: Call) -> float:
 
 def _of(history: History, customer: str) -> list[Call]:
     return [call for call in history.record.of(Kind.SESSION) if call.customer == customer]
+
+
+def _by_account(history: History) -> dict[str, list[Call]]:
+    """The calls of each account and sender, in their order; no log-ins."""
+    found: dict[str, list[Call]] = defaultdict(list)
+    for call in sorted(history.record.calls, key=lambda call: call.sent_at):
+        if call.kind is not Kind.OTHER:
+            found[call.account].append(call)
+    return found
+
+
+def _pairwise_by_process(calls: list[Call]) -> Iterator[tuple[Call, Call]]:
+    """Each call, and the next one of the same process."""
+    last: dict[int, Call] = {}
+    for call in calls:
+        if call.process in last:
+            yield last[call.process], call
+        last[call.process] = call
+
+
+def _over(call: Call) -> float:
+    """When a call is in flight no more."""
+    if call.refused:
+        return call.sent_at
+    known = call.answered_at if call.answered_at is not None else call.broke_at
+    return call.sent_at + TIMEOUT if known is None else known
 
 
 def _by_customer(history: History, *kinds: Kind) -> dict[str, list[Call]]:

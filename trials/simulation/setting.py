@@ -14,6 +14,8 @@ from trials.simulation.plan import (
     LIFETIME,
     LINK_VALID,
     MESSAGES,
+    PER_ADDRESS,
+    PER_ADDRESS_SECONDS,
     REISSUES,
     TIMEOUT,
     Person,
@@ -62,6 +64,7 @@ limits = {sms_limits}
 [invitations]
 messages_per_customer = {messages}
 pause_over = 100
+{hours}
 [reissue]
 most = {reissues}
 spacing = "60 s"
@@ -92,7 +95,7 @@ provider = "{provider}"
 base_url = "https://{name}.example.com"
 api_key = {{ env = "API_KEY" }}
 limits = {limits}
-concurrency = 4
+concurrency = {concurrency}
 timeout = "{timeout:g} s"
 {more}
 """
@@ -100,14 +103,26 @@ timeout = "{timeout:g} s"
 
 def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     used = {name for person in plan.people for name in ROUTES[person.account]} | ({"lt"} if plan.moved_at else set())
-    return _settings(folder, url, tuple(sorted(used)), plan.rate, plan.capped, plan.stable)
+    hours = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
+    if plan.shared:
+        hours += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
+    return _settings(folder, url, tuple(sorted(used)), plan.rate, plan.capped, plan.stable, plan.concurrency, hours)
 
 
 @cache
-def _settings(folder: Path, url: str, names: tuple[str, ...], rate: int, capped: bool, stable: str) -> Settings:
+def _settings(
+    folder: Path, url: str, names: tuple[str, ...], rate: int, capped: bool, stable: str, concurrency: int, hours: str
+) -> Settings:
     limits = json.dumps([f"{rate}/second"] if rate else [])
     accounts = "".join(
-        _ACCOUNT.format(name=name, provider=PROVIDERS[name], limits=limits, timeout=TIMEOUT, more=_more(name, capped))
+        _ACCOUNT.format(
+            name=name,
+            provider=PROVIDERS[name],
+            limits=limits,
+            concurrency=concurrency,
+            timeout=TIMEOUT,
+            more=_more(name, capped),
+        )
         for name in names
     )
     routes = "".join(
@@ -125,6 +140,7 @@ def _settings(folder: Path, url: str, names: tuple[str, ...], rate: int, capped:
             sms_limits=json.dumps([f"{rate or 20}/second"]),
             sms_account=json.dumps(PLAYED.twilio_account),
             messages=MESSAGES,
+            hours=hours,
             reissues=REISSUES,
             links=_LINKS.format(issue=stable, valid=LINK_VALID) if stable else "",
         )

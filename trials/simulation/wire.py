@@ -72,6 +72,7 @@ class Wire:
 
     def refuse(self, call: Call, status: int, *, retry_after: int | None = None) -> None:
         headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+        call.retry_after = retry_after
         self._refusals[call] = HttpAnswer(status, {"content-type": "application/json", **headers}, b"{}")
 
     def spoil(self, call: Call) -> None:
@@ -169,11 +170,14 @@ class Wire:
         process.answer(future, answer)
         self._simulation.strike("call.answered", process, call)
 
-    async def connected(self) -> bool:
-        """Wait until there is a connection. Returns whether one had to be opened."""
-        opens = self._world.chance.random() < UNCONNECTED
+    async def connected(self, *, seldom: float = UNCONNECTED) -> bool:
+        """Wait until there is a connection. Returns whether one had to be opened: always where they stall, else in this
+        share of the calls."""
+        stalls = self._simulation.plan.stalls
+        opens = stalls > 0 or (seldom > 0 and self._world.chance.random() < seldom)
         if opens:
-            await asyncio.sleep(self._world.chance.uniform(*CONNECTING))
+            least, most = CONNECTING
+            await asyncio.sleep(self._world.chance.uniform(least, stalls or most))
         return opens
 
     def _travel(self) -> float:

@@ -11,8 +11,9 @@ from tests.deploy.compose_file import ROOT
 from trials.simulation.plan import plan_of
 from trials.simulation.shrink import shrink
 
-# A history costs 0.5 to 0.6 s of a core, nearly all of it the engine's own statements: these, some 20 s with the start.
-HISTORIES = 30  # `make simulate SEEDS=5000` plays more
+# A history costs 0.5 to 0.6 s of a core, nearly all of it the engine's own statements. `--missed` plays some fifteen
+# others with everything in its place, and then each without something. `make simulate SEEDS=5000` plays more.
+HISTORIES = 15
 
 
 def simulate(*words: str) -> subprocess.CompletedProcess[str]:
