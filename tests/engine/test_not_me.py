@@ -9,7 +9,9 @@ import pytest
 
 from tests.simulated.world import customer
 from worker.domain.links.door import Gone, Lead
+from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reasons import Reason
+from worker.senders.fake import FakeSender
 from worker.store.links.not_me import Outcome
 from worker.store.onboarding.usage import sessions_of
 from worker.store.operators.decisions import Verdict, Which
@@ -141,6 +143,25 @@ async def test_a_reminder_that_was_added_at_that_moment_does_not_leave_either(wo
 
     assert len(world.senders["email"].messages) == 1
     assert {row.state for row in world.rows(InvitationRow)} == {"sent", "superseded"}
+
+
+async def test_a_message_that_was_under_way_at_that_moment_and_did_not_leave_never_does(make_on_both):
+    class Interrupted(FakeSender):
+        async def send(self, message, may_write=None):
+            if len(self.messages) != 1:
+                return await super().send(message, may_write)
+            assert stop(world, *secrets_of(world)) is Outcome.STOPPED
+            return Problem(Kind.TRANSIENT, "451 try later")
+
+    world = make_on_both(sender=LINKS, templates=REMINDED, senders={"email": Interrupted()})
+    await sent(world, "A")
+    await later(world, DAY)
+    assert world.rows(StableLink) == []
+    await later(world, DAY)
+
+    assert len(world.senders["email"].messages) == 1
+    assert [row for row in world.rows(InvitationRow) if row.state == "waiting"] == []
+    assert world.rows(StableLink) == []
 
 
 async def test_while_a_session_is_being_asked_for_nothing_is_changed(world):

@@ -138,6 +138,7 @@ WORKED_FROM = (
     CustomerRow.timezone,
     Job.purpose,
     Job.state.label("job_state"),
+    Job.reason.label("job_reason"),
     Job.session_id.label("job_session_id"),
     Job.reissues,
     Job.channel.label("job_channel"),
