@@ -139,7 +139,7 @@ def test_beside_a_working_process_a_second_one_is_refused_and_status_is_not(busy
 
 
 def test_interrupted_while_it_imports_it_ends_with_130_and_goes_on_where_it_was(desk: Desk, played: Played):
-    text = "customer_id,email,channel\n" + "".join(f"M-{n},,none\n" for n in range(30_000))
+    text = "customer_id,email,channel\n" + "".join(f"M-{n},,none\n" for n in range(60_000))
     listed = desk.write("big.csv", text)
     process = desk.start("import", listed, "--json")
     database = desk.path / "onboarding.db-wal"
@@ -148,7 +148,7 @@ def test_interrupted_while_it_imports_it_ends_with_130_and_goes_on_where_it_was(
     assert (ended.code, ended.out) == (130, "")
     assert played.calls() == []
     again = desk.onboard("import", listed, "--json")
-    assert again.facts["rows"] == dict.fromkeys(again.facts["rows"], 0) | {"total": 30_000, "waiting": 30_000}
+    assert again.facts["rows"] == dict.fromkeys(again.facts["rows"], 0) | {"total": 60_000, "waiting": 60_000}
     assert len(desk.onboard("status", "--json").facts["batches"]) == 1
 
 
