@@ -25,7 +25,7 @@ async def test_tasks_run_in_the_order_of_their_times(delayed):
     async def do(name):
         done.append(name)
 
-    for after, name in ((3, "last"), (1, "first"), (2, "second")):
+    for after, name in ((30, "last"), (10, "first"), (20, "second")):  # far apart: a loop may stand still for a while
         delayed.later(after * HOUR, lambda name=name: do(name))
     await asyncio.wait_for(delayed.idle(), ENDS_WITHIN)
     assert done == ["first", "second", "last"]
