@@ -18,6 +18,7 @@ from sqlalchemy import event
 
 from tests.simulated.statements import STATEMENTS
 from trials.simulation.setting import KEY
+from worker.foundation.clock import ProcessClock
 from worker.foundation.keyring import Keyring
 from worker.store.base import schema
 from worker.store.base.database import Database
@@ -104,8 +105,9 @@ def databases(server: str | None = None) -> Iterator[Databases | PostgresqlDatab
             made.close()
 
 
-def shows_time_of(world: "World", database: Database) -> None:
-    """From now on, the database's own clock is the world's, and it counts."""
+def shows_time_of(world: "World", database: Database, clock: ProcessClock) -> None:
+    """From now on, the database's own clock is the world's, and it counts for the process with this clock."""
+    database.trust_its_time(clock)
     engine, database.has_own_time = database.engine, True
     engine.update_execution_options(compiled_cache=STATEMENTS)
     if engine.dialect.name == "sqlite":

@@ -23,6 +23,7 @@ from worker.engine.maintenance import sweep
 from worker.engine.steps.invite import InviteWork
 from worker.engine.steps.shared_work import SharedWork
 from worker.foundation.clock import ProcessClock
+from worker.store.base import database
 from worker.store.base.row_by_row import Chunk
 from worker.store.issuing import gates as issuing_gates
 from worker.store.limits import budgets, claims, concurrency, flush, standstill
@@ -111,7 +112,11 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # A clock that is set is believed, and a call that was reserved an hour ahead too: the account stands still.
     "steady-clock": (_WALL_CLOCK, (budgets, "believable", _believes)),
     # … and ends other workers' leases, and sessions that live.
-    "database-time": (_WALL_CLOCK, (WorkerProcess, "database_clock", OfProcess())),
+    "database-time": (
+        _WALL_CLOCK,
+        (WorkerProcess, "database_clock", OfProcess()),
+        (database, "STOOD_STILL", timedelta.max),
+    ),
     # One row that raises ends the claim of an account, or the sweep.
     "one-bad-row": (
         (flush, "row_by_row", _in_one_go),

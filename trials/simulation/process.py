@@ -100,7 +100,7 @@ class WorkerProcess:
         self.parts.database_clock = self.database_clock
         self.parts._timekeeper = None  # `keep_time` does its work, without a thread
         strikes_at_commits(self, self.parts.database.engine)
-        shows_time_of(world, self.parts.database)
+        shows_time_of(world, self.parts.database, self.clock)
         self._receiver = Receiver(self.parts.intake, self.parts.inboxes, self.parts.keyring)
         self._sources = account_sources(self.parts.accounts, self.parts.keyring, self.clock)
         self._web = self._application() if simulation.plan.stable else None

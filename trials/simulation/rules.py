@@ -25,6 +25,7 @@ from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
 from trials.simulation.requests import LOOKS
 from trials.simulation.setting import ROUTES
+from trials.simulation.wire import CONNECTING
 
 LISTED = frozenset({"kyc", "lt"})  # accounts that list a customer's sessions
 SAFE = frozenset({"au"})  # accounts whose calls may be repeated
@@ -491,14 +492,15 @@ def left_late(history: History, call: Call) -> bool:
 def fell_asleep(history: History, call: Call) -> float | None:
     """When its machine was paused, clocks and all, if that was between the attempt's commit and the call.
 
-    The process cannot see that it slept, and asks nothing more before the call: only the provider could refuse it. If
-    the process has committed attempts since it woke, this may be one of them, and the call must not leave.
+    The process cannot see that it slept, and asks nothing more before the call, which may wait for its connection: only
+    the provider could refuse it. If the process has committed attempts since it woke, this may be one of them, and the
+    call must not leave.
     """
     life = history.record.lives[call.process]
     begins = (
         begin
         for begin, end in life.paused
-        if end <= call.sent_at <= end + WRITTEN
+        if end <= call.sent_at <= end + WRITTEN + max(history.plan.stalls, CONNECTING[1])
         # A second mail does little harm, so an attempt that was committed since is taken for another row's.
         and (call.kind is Kind.MAIL or not any(end < at < call.sent_at for at in life.opened))
     )

@@ -140,7 +140,7 @@ class Parts(Stores):
             self.database_clock = database_clock or database.now
             self._timekeeper = Timekeeper(database, self.clock)
             if database_clock is None:
-                database.trust_its_time()
+                database.trust_its_time(self.clock)
                 self.on_the_loop = ON_THE_LOOP  # not where a test sets the time: its loop waits for nothing
         super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
         self._senders = senders

@@ -14,7 +14,8 @@ from tests.store.shelf import POLICY, customer
 from tests.store.steps import InvitationSteps, JobSteps
 from worker.domain.model.endings import Done, Kind, Retry, RetryPolicy
 from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.clock import system_clock
+from worker.foundation.clock import ProcessClock, system_clock
+from worker.store.base.database import STOOD_STILL
 from worker.store.limits.claims import Room
 from worker.store.maintenance.expired_leases import EndedLeases
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
@@ -96,12 +97,23 @@ def test_the_databases_clock_shows_that_the_lease_of_an_opened_row_is_over(shelf
     shelf.add(customer("Ona"))
     store, policy, row = flushing(shelf, what)
     assert store.database_time is None  # not asked: see `Database.trust_its_time`
-    shelf.database.trust_its_time()
+    shelf.database.trust_its_time(ProcessClock())
 
     assert len(store.flush(policy, [], Room(7, 0), clock=shelf.clock).opened) == 1
 
     assert shelf.row(row).lease_until < store.database_time()
     assert shelf.row(row).lease_until > shelf.clock()
+
+
+@on_postgresql
+@pytest.mark.parametrize("behind", [timedelta(seconds=25), timedelta(seconds=-25)])
+def test_the_clock_of_a_process_that_stood_still_with_its_machine_is_set_when_its_leases_are_checked(shelf, behind):
+    clock = ProcessClock(own=lambda: system_clock() - behind)
+    shelf.database.trust_its_time(clock)
+
+    now = shelf.database.now()
+
+    assert abs(clock() - now) < STOOD_STILL
 
 
 def test_a_row_that_was_only_claimed_goes_back_free(shelf):

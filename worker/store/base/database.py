@@ -45,6 +45,9 @@ SILENCE = {
 # A connection that was used more recently than this is not checked. The sweep looks once a second: an idle process
 # would ask the database twice as often.
 CHECK_AFTER_SECONDS = 5.0
+# The clock of a process that is so far from the database's stood still, or jumped: it is set at once, and not only when
+# the timekeeper does.
+STOOD_STILL = timedelta(seconds=1)
 USED_AT = "onboarding_used_at"
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
 THERE_IS = sa.exists(sa.literal_column("1"))
@@ -97,6 +100,7 @@ class Database:
         """
         self.is_sqlite = url.startswith("sqlite")
         self.has_own_time = False  # whether leases are checked by the database's own time
+        self._process_clock: ProcessClock | None = None  # set by it when this process has stood still
         if self.is_sqlite:
             _make_private(url)
             arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
@@ -184,15 +188,21 @@ class Database:
                 raise sa.exc.OperationalError(None, None, error, hide_parameters=True) from None
         return not busy
 
-    def trust_its_time(self) -> None:
-        """From now on, check leases by PostgreSQL's own time. Not where a test sets the time."""
-        self.has_own_time = not self.is_sqlite
+    def trust_its_time(self, clock: ProcessClock) -> None:
+        """From now on, check leases by PostgreSQL's own time, and this clock too. Not where a test sets the time."""
+        self.has_own_time, self._process_clock = not self.is_sqlite, clock
 
     def now(self) -> datetime:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
         # Outside a transaction: one round trip, not two. Dispatchers ask after each claim.
         with naming_outages(), self._connect(**{ALONE: True}) as connection:
-            return _time_of(connection)
+            clock = self._process_clock
+            before = clock.elapsed() if clock is not None else 0.0
+            theirs = _time_of(connection)
+            # A machine may be paused with its clocks, and call under leases that are over until its clock is set again.
+            if clock is not None and abs(theirs - clock()) > STOOD_STILL:
+                clock.measured(before=before, theirs=theirs, after=clock.elapsed())
+            return theirs
 
     def set_clock(self, clock: ProcessClock) -> None:
         """Set the clock by PostgreSQL's time, to about half a round trip."""
