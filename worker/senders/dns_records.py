@@ -41,7 +41,7 @@ class Dns:
 
 def _text(record: object) -> str:
     if isinstance(record, dns.rdtypes.txtbase.TXTBase):  # its strings are parts of one text
-        # A terminal shows it: whoever answers for the DNS must not draw there.
+        # A terminal shows it, and a DNS server of somebody else may have put escape codes in.
         return plain(b"".join(record.strings).decode("utf-8", "replace"), most=LONGEST)
     return str(record)
 

@@ -29,7 +29,7 @@ SHORT = timedelta(seconds=60)
 SHORT_KEY = 16
 LONGEST_QUIET = timedelta(hours=20)
 BOTH = invitation_channels(Channel.BOTH)
-SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite takes changes from these, whoever made them
+SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite reads changes from each of these
 NO_CREDENTIALS = (
     "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
     " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] or [whatsapp] with"
