@@ -158,8 +158,11 @@ def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(
     assert "1 event without content" in desk.onboard("bus", "dead", "requeue", "--all", "--yes").out
 
 
-def test_refused_events_are_removed_for_good_without_a_broker(desk: Desk):
+def test_refused_events_need_a_person_and_are_removed_for_good_without_a_broker(desk: Desk):
     one, _other = refused(desk), refused(desk, identity="another")
+    (need,) = desk.onboard("status", "--json").facts["needs_a_person"]
+    assert (need["what"], need["name"], need["command"]) == ("queue", "onboarding.requests", "onboard bus dead list")
+    assert need["reason"].startswith("2 refused events wait")
     assert desk.onboard("bus", "dead", "drop").code == 2
     assert desk.onboard("bus", "dead", "drop", one, "--yes", "--json").facts == {"dropped": 1}
     assert one in desk.onboard("bus", "dead", "drop", one, "--yes").err

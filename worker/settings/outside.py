@@ -47,6 +47,7 @@ Alerted = Literal[
     "batch_paused",
     "rows_held",
     "events_not_accepted",
+    "events_refused",
     "beat_missing",
     "batch_done",
 ]

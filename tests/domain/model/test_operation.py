@@ -48,6 +48,7 @@ def test_what_needs_a_person_has_a_level_and_a_command(subtests):
         ([UP], {"stopped": {"email": "535"}}, Level.NEEDS_A_PERSON, "onboard account resume email"),
         ([UP], {"missing_keys": {"1a2b3c4d": 3}}, Level.NEEDS_A_PERSON, "onboard keys status"),
         ([UP], {"targets": [DEAD]}, Level.NEEDS_A_PERSON, "onboard outbox list"),
+        ([UP], {"refused_events": {"requests": 2}}, Level.NEEDS_A_PERSON, "onboard bus dead list"),
         ([UP], {"batches": [PAUSED]}, Level.NEEDS_A_PERSON, "onboard resume 1"),
     ]
     for processes, state, level, command in cases:

@@ -9,16 +9,28 @@ import sqlalchemy as sa
 
 from tests.store.shelf import Shelf, customer
 from tests.suite.waiting import ENDS_WITHIN
+from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.operation import Running
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.states import JobState
+from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.maintenance.alerts import LOOK_EVERY, Alerts
 from worker.store.operators.processes import Processes
 from worker.store.outbox import relay
 from worker.store.tables import AlertRow, AuditHead, Batch, Budget, Job, Outbox
 
 MINUTE = timedelta(minutes=1)
-KINDS = frozenset({"account_stopped", "batch_done", "batch_paused", "rows_held", "nobody_working", "audit_broken"})
+KINDS = frozenset(
+    {
+        "account_stopped",
+        "batch_done",
+        "batch_paused",
+        "rows_held",
+        "nobody_working",
+        "audit_broken",
+        "events_refused",
+    }
+)
 
 
 def alerts(shelf: Shelf, keyring, **changed) -> Alerts:
@@ -121,6 +133,15 @@ def test_a_target_that_accepts_no_event_for_a_minute_is_told_and_its_answer_too(
     assert look(MINUTE, fails=True) == look(MINUTE / 2, fails=True) == []
     assert look(MINUTE / 2, fails=True) == [("raised", "subscriber/crm accepts no events.")]
     assert look(MINUTE, fails=False) == [("over", "subscriber/crm answers again.")]
+
+
+def test_refused_events_of_a_queue_are_told_after_a_minute_and_over_once_they_are_dropped(shelf, keyring, watch):
+    refused = RefusedEvents(shelf.database, keyring, kept=timedelta(days=14))
+    refused.keep([RefusedMessage("requests", "m-1", "why", "", "", 2, "", {})], now=shelf.clock())
+    assert watch() == []
+    assert watch(MINUTE) == [("raised", "events_refused", "requests")]
+    refused.drop(None, now=shelf.clock())
+    assert watch(MINUTE) == [("over", "events_refused", "requests")]
 
 
 def test_a_storm_is_one_message_in_a_minute(shelf, watch):

@@ -24,6 +24,7 @@ class AlertKind(StrEnum):
     PAUSED = "batch_paused"
     HELD = "rows_held"
     TARGET = "events_not_accepted"
+    REFUSED = "events_refused"
     BEAT = "beat_missing"
     DONE = "batch_done"
 
@@ -37,12 +38,13 @@ LASTS: Mapping[AlertKind, timedelta] = {
     AlertKind.BEAT: timedelta(minutes=1),
     AlertKind.HELD: timedelta(minutes=1),
     AlertKind.TARGET: timedelta(minutes=1),
+    AlertKind.REFUSED: timedelta(minutes=1),
 }
 
 
 class Condition(NamedTuple):
-    """Something that is so now. `name`: an account, a channel, a batch's number or a target; or empty. `rows`:
-    how many."""
+    """Something that is so now. `name`: an account, a channel, a batch's number, a target or a queue; or empty.
+    `rows`: how many."""
 
     kind: AlertKind
     name: str = ""
@@ -121,6 +123,11 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "onboard report {name}",
     ),
     AlertKind.TARGET: ("{name} accepts no events.", "{name} answers again.", "onboard outbox list"),
+    AlertKind.REFUSED: (
+        "Events of the queue {name} were refused, and wait to be put back or dropped.",
+        "No refused event of the queue {name} waits any more.",
+        "onboard bus dead list",
+    ),
     AlertKind.BEAT: (
         "No scheduler has woken the workers for a minute: due rows, expired links and reminders may wait for it.",
         "The scheduler wakes the workers again.",

@@ -55,7 +55,7 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    what: str  # stop, process, beat, key, account, sender, texts, target or batch
+    what: str  # stop, process, beat, key, account, sender, texts, target, queue or batch
     name: str
     reason: str
     command: str
@@ -112,6 +112,7 @@ def attention(
     failing: Mapping[str, str] | None = None,
     countries: Mapping[str, tuple[int, int]] | None = None,
     targets: Sequence[FailingTarget] = (),
+    refused_events: Mapping[str, int] | None = None,
     now: datetime,
 ) -> list[Attention]:
     """What needs a person, the most urgent first.
@@ -121,7 +122,7 @@ def attention(
     empty: it is not stopped. `starts`: the command that starts work. `countries`: those whose texts wait, with the
     texts of the hour, and how often one waited. `missing_accounts`: those that rows wait for and the configuration does
     not have, with the rows, and the first of their batches; `missing_channels`: the same of messages. `failing`: by
-    account or sender, since when its calls fail, and why.
+    account or sender, since when its calls fail, and why. `refused_events`: by queue, how many.
     """
     found: list[Attention] = []
     if everything:
@@ -166,6 +167,9 @@ def attention(
         events = f"events that wait: {target.waiting}; given up: {target.given_up}"
         why = f"has accepted no event since {written(target.since)} ({target.reason}); {events}"
         found.append(Attention("target", target.name, why, "onboard outbox list"))
+    for queue, number in sorted((refused_events or {}).items()):
+        why = f"{counted(number, 'refused event waits', 'refused events wait')} to be put back or dropped"
+        found.append(Attention("queue", queue, why, "onboard bus dead list"))
     for batch in batches:
         rows = f"{counted(batch.rows, 'row waits', 'rows wait')}: " if batch.rows else ""
         why = f"{rows}{batch.reason}"

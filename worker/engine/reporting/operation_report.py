@@ -35,6 +35,7 @@ from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.missing_keys import missing_keys
 from worker.store.operators.processes import BEAT, Processes
+from worker.store.operators.refused_counts import refused_events
 from worker.store.operators.unsent import cut_off, held, of_other_accounts, of_other_channels, paused_themselves, unsent
 
 
@@ -127,6 +128,7 @@ class Operation:
             failing=self._failing(states, found.accounts | found.channels, now),
             countries=at_their_cap(self.database, now=now),
             targets=self.outbox.failing(states, given_up, now=now),
+            refused_events=refused_events(self.database),
             starts=starts,
             everything=stopped.in_words if stopped is not None else "",
             batches=self._batches(now, importing=importing),

@@ -18,6 +18,7 @@ from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
 from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
 from worker.store.base.upserts import insert
 from worker.store.onboarding.tombstones import buried_among
+from worker.store.operators.refused_counts import refused_events
 from worker.store.tables import RefusedEvent
 
 CHUNK = 500
@@ -92,9 +93,7 @@ class RefusedEvents:
 
     def totals(self) -> dict[str, int]:
         """How many refused messages each queue has."""
-        query = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.queue)
-        with self._database.read() as connection:
-            return {queue: number for queue, number in connection.execute(query.order_by(RefusedEvent.queue))}
+        return refused_events(self._database)
 
     def oldest(self, queue: str, *, most: int) -> list[KeptMessage]:
         """The queue's refused messages, the oldest first."""

@@ -23,6 +23,7 @@ from worker.store.base.upserts import insert
 from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.operators.processes import BEAT, GONE_AFTER
+from worker.store.operators.refused_counts import refused_by_queue
 from worker.store.tables import AlertRow, Batch, Budget, Outbox, ProcessRow, Timer
 
 LOOK_EVERY = timedelta(seconds=10)
@@ -129,6 +130,7 @@ class Alerts:
         # A target's budget keeps how publishing to it goes: the breaker opens where several events failed in a row.
         opened = sa.select(Budget.name).where(Budget.name.in_(list(self._targets)), Budget.opened_at.is_not(None))
         found += [Condition(AlertKind.TARGET, name) for name in connection.execute(opened).scalars()]
+        found += [Condition(AlertKind.REFUSED, queue) for queue in refused_by_queue(connection)]
         found += self._done(connection, told, since=since)
         running = sa.select(ProcessRow.kind).where(ProcessRow.seen_at > now - GONE_AFTER)
         kinds = set(connection.execute(running).scalars())
