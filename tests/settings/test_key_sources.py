@@ -116,7 +116,7 @@ def test_a_refusal_of_vault_is_a_problem_without_its_words(tmp_path: Path, vault
     assert line == "encryption.keys[1]: Vault at 127.0.0.1 answered 403"
 
 
-@pytest.mark.parametrize("answer", [b"no JSON", b"{}", b'{"data": {"plaintext": 7}}', b"[]"])
+@pytest.mark.parametrize("answer", [b"no JSON", b"{}", b'{"data": {"plaintext": 7}}', b"[]", b"[" * 90_000])
 def test_an_answer_without_a_key_is_a_problem(tmp_path: Path, vault: FakeVault, answer: bytes) -> None:
     vault.answer = answer
 

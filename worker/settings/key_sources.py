@@ -67,7 +67,7 @@ def from_vault(given: Any) -> str:
         raise ValueError(f"Vault at {host} answered {status}")
     try:
         key = json.loads(body)["data"]["plaintext"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         key = ""
     if not isinstance(key, str) or not key:
         raise ValueError(f"Vault at {host} answered without a key")

@@ -16,7 +16,7 @@ from worker.foundation.keyring import Keyring, new_key
 from worker.store.backup import manifest as manifests
 from worker.store.backup.customer_key_file import DamagedKeys, read_header
 from worker.store.backup.data_copy import KEYS, LIVING, SQLITE_FILE, copy_data
-from worker.store.backup.manifest import NoBackup
+from worker.store.backup.manifest import Manifest, NoBackup, Table
 from worker.store.backup.restoring import erase_again, has_rows, load, put_sqlite_in_place
 from worker.store.base.database import ACT, Database
 from worker.store.inbox.inbox import Inboxes
@@ -190,12 +190,25 @@ def test_the_manifest_says_what_was_copied_and_a_changed_file_is_found(full, tmp
         manifests.read(folder)
 
 
+@pytest.mark.parametrize("damage", [lambda _: [], lambda made: made | {"files": []}, lambda made: made | {"tables": 7}])
+def test_a_damaged_manifest_is_refused(tmp_path, damage):
+    file = tmp_path / "manifest.json"
+    whole = Manifest("sqlite", "0002", "2026-11-20T12:00:00Z", {"job": Table(0)}, {}, ("1a2b3c4d",), customer_keys=0)
+    whole.write(tmp_path)
+    assert manifests.read(tmp_path) == whole
+    for text in (json.dumps(damage(json.loads(file.read_text()))), "[" * 90_000, "{"):
+        file.write_text(text)
+        with pytest.raises(NoBackup, match="is damaged"):
+            manifests.read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
         (lambda text: text[: text.rindex("\n", 0, -1) + 1], "its end is missing"),
         (lambda text: text.replace('"Ona"', '"Eve"'), "changed or is missing"),
         (lambda _: "customer_id,email\n", "no file of customers' keys"),
+        (lambda _: "[" * 90_000, "no file of customers' keys"),
         (lambda _: "", "its end is missing"),
     ],
 )

@@ -89,7 +89,7 @@ def _lines(stream: TextIO) -> Iterator[dict[str, Any]]:
                 return
             if rows < 0 and (facts.get("document"), facts.get("format")) != ("keys of customers", FORMAT):
                 raise DamagedKeys("it is no file of customers' keys that this release can read")
-        except (ValueError, TypeError, AttributeError, KeyError):
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
             raise DamagedKeys("it is no file of customers' keys") from None
         digest.update(line.encode())
         rows += 1

@@ -59,19 +59,22 @@ class Manifest:
 def read(folder: Path) -> Manifest:
     """The manifest of a backup, once all its files were found to be whole. Raises NoBackup, OSError."""
     try:
-        facts: dict[str, Any] = json.loads((folder / FILE).read_text("utf-8"))
+        facts: Any = json.loads((folder / FILE).read_text("utf-8"))
     except FileNotFoundError:
         raise NoBackup(f"it has no {FILE}: the backup was cut off, or is none") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NoBackup(f"its {FILE} is damaged") from None
+    if not isinstance(facts, dict):
+        raise NoBackup(f"its {FILE} is damaged")
     if facts.get("format") != FORMAT:
         raise NoBackup("another release made it, in a form that this release does not know")
     try:
         tables = {name: Table(one["rows"], tuple(one["columns"])) for name, one in facts.pop("tables").items()}
         manifest = Manifest(tables=tables, **(facts | {"encrypted_by": tuple(facts["encrypted_by"])}))
-    except (KeyError, TypeError):
+        files = list(manifest.files.items())
+    except (AttributeError, KeyError, TypeError):
         raise NoBackup(f"its {FILE} is damaged") from None
-    for name, expected in manifest.files.items():
+    for name, expected in files:
         if Path(name).name != name or not (folder / name).is_file():
             raise NoBackup(f"its file {name} is missing")
         if sha256_of(folder / name) != expected:
