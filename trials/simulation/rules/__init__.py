@@ -1,0 +1,39 @@
+"""What must hold for each history: functions from a history to complaints. They know nothing of the engine's inside.
+
+The rules read what the outside saw, and the states in which the customers are at the end. A rule that
+trials/promises.py has too says the same there, about a database and a real sandbox.
+"""
+
+from collections.abc import Callable, Iterator
+
+from trials.simulation.play import History
+from trials.simulation.rules import calls, customers, endings
+
+RULES: tuple[Callable[[History], Iterator[str]], ...] = (
+    calls.one_live_session,
+    calls.no_unsafe_repeat,
+    calls.no_call_beside_another,
+    calls.no_call_for_nothing,
+    customers.nothing_is_sent_twice,
+    customers.caps_are_kept,
+    calls.limits_are_kept,
+    calls.permits_are_kept,
+    calls.calls_leave_under_their_leases,
+    calls.pauses_are_kept,
+    customers.quiet_hours_are_kept,
+    customers.addresses_are_spared,
+    calls.credits_are_counted,
+    customers.nothing_stale_is_sent,
+    customers.nothing_leaves_after_the_end,
+    endings.everybody_is_accounted_for,
+    endings.nobody_waits_for_long,
+    calls.a_pilot_goes_first,
+    calls.nothing_leaves_while_stopped,
+    calls.nothing_is_bought_without_a_visit,
+    customers.nothing_leaves_after_not_me,
+)
+
+
+def broken(history: History) -> list[str]:
+    """Every complaint, with the name of its rule."""
+    return [f"{rule.__name__}: {complaint}" for rule in RULES for complaint in rule(history)]

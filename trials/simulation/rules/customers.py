@@ -1,0 +1,139 @@
+"""Rules of what a customer gets: nothing twice, nothing stale, nothing at a wrong hour, nothing after the end."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from trials.promises import most_within
+from trials.simulation.plan import FLOOR, LEASE, MESSAGES, PER_ADDRESS, PER_ADDRESS_SECONDS, REISSUES, TIMEOUT
+from trials.simulation.play import History
+from trials.simulation.records import Call, Kind
+from trials.simulation.rules.reading import ENDED, behind, by_customer, left_late, may_be_unknown, opened, times
+
+# A call that was opened before a decision may leave until its lease is over.
+IN_FLIGHT = LEASE + TIMEOUT
+CLOCKS = 0.1  # between a process's clock and the database's, once that was asked
+SLACK = 1.0  # seconds between the check of a link's life and the message's departure
+
+
+def nothing_is_sent_twice(history: History) -> Iterator[str]:
+    """One text for a session; one Message-ID for a session, and a second copy only after an unknown outcome.
+
+    With stable links one for the link: whatever becomes of its session, no message follows.
+    """
+    texts: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    mails: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in history.record.calls:
+        if call.processed and call.kind in (Kind.TEXT, Kind.MAIL):
+            (texts if call.kind is Kind.TEXT else mails)[call.customer, call.link or call.token].append(call)
+    for (customer, token), sent in texts.items():
+        if sum(not left_late(history, call) for call in sent) > 1:
+            yield f"{customer} is texted {len(sent)} times about session …{token[-6:]}"
+    for (customer, token), sent in mails.items():
+        if len({call.key for call in sent}) > 1:
+            yield f"{customer} gets {len({call.key for call in sent})} Message-IDs for session …{token[-6:]}"
+        unknown = sum(may_be_unknown(history, call) for call in sent)
+        if sum(not left_late(history, call) for call in sent) - 1 > unknown:
+            yield f"{customer} gets {len(sent)} mails about session …{token[-6:]}, with {unknown} unknown outcomes"
+
+
+def caps_are_kept(history: History) -> Iterator[str]:
+    for customer, calls in opened(history).items():
+        lost = sum(may_be_unknown(history, call) or left_late(history, call) for call in calls)
+        sessions = len({call.token for call in calls})
+        # The session after a move does not count when it is asked for.
+        moves = min(len(times(history, "moves links")), 1)
+        if sessions > 1 + REISSUES + lost + moves:
+            yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers, or too late"
+    for customer, sent in by_customer(history, Kind.MAIL, Kind.TEXT).items():
+        messages = {(call.kind, call.link or call.token) for call in sent if call.processed}
+        if len(messages) > MESSAGES:
+            yield f"{customer} gets {len(messages)} messages"
+
+
+def quiet_hours_are_kept(history: History) -> Iterator[str]:
+    """In quiet hours no message leaves, and no session is asked for that only a message needs."""
+    begins, ends = history.plan.quiet_seconds
+    quiet = {person.id for person in history.plan.people if person.account != "au"}
+    for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
+        if call.customer not in quiet or behind(history, call):
+            continue
+        if call.kind is Kind.SESSION:
+            if not history.plan.stable and begins + LEASE * bool(begins) < call.sent_at < ends - CLOCKS:
+                yield f"{call.customer}: a session is asked for at {call.sent_at:.2f} s, and it is quiet"
+        elif begins + CLOCKS * bool(begins) < call.sent_at < ends - CLOCKS:
+            yield f"{call.customer}: a {call.kind} leaves at {call.sent_at:.2f} s, and it is quiet"
+
+
+def addresses_are_spared(history: History) -> Iterator[str]:
+    """A mailbox that customers share gets no more messages than an address may get."""
+    if not history.plan.shared:
+        return
+    first: dict[str, float] = {}
+    for call in history.record.of(Kind.MAIL):
+        if call.processed:
+            first.setdefault(call.key, call.sent_at)
+    # A place is taken with the attempt.
+    most = most_within(sorted(first.values()), PER_ADDRESS_SECONDS - LEASE)
+    if most > PER_ADDRESS:
+        yield f"{most} messages leave to one mailbox, of {PER_ADDRESS}"
+
+
+def nothing_stale_is_sent(history: History) -> Iterator[str]:
+    sessions = {call.token: call for call in history.record.of(Kind.SESSION) if call.token}
+    if history.plan.stable:
+        yield from _leads_only_there(history, sessions)
+        return
+    for message in history.record.of(Kind.MAIL, Kind.TEXT):
+        session = sessions.get(message.token)
+        if session is None or session.customer != message.customer:
+            yield f"{message.customer} is sent a link that no provider opened for it"
+        elif session.expires_at - message.sent_at < FLOOR - SLACK:
+            yield f"{message.customer} is sent a link with {session.expires_at - message.sent_at:.0f} s left"
+
+
+def _leads_only_there(history: History, sessions: dict[str, Call]) -> Iterator[str]:
+    """Each customer's messages have one link, its own, which leads to sessions of its own that live."""
+    customers: dict[str, set[str]] = defaultdict(set)
+    for message in history.record.of(Kind.MAIL, Kind.TEXT):
+        customers[message.link].add(message.customer)
+    for link, owners in customers.items():
+        if not link or len(owners) > 1:
+            yield f"messages of {', '.join(sorted(owners))} have {'the same' if link else 'no'} link of ours"
+    for led in history.record.happened:
+        if led.what == "is led to":
+            session = sessions.get(led.detail)
+            if session is None or session.customer != led.customer:
+                yield f"{led.customer} is led to a session that no provider opened for it"
+            elif led.at >= session.expires_at + SLACK:
+                yield f"{led.customer} is led at {led.at:.0f} s to a session that ended at {session.expires_at:.0f} s"
+
+
+def nothing_leaves_after_not_me(history: History) -> Iterator[str]:
+    """Who has said that the message was for another person gets none any more, and no session."""
+    for person in history.plan.people:
+        said = history.record.first("not me", person.id)
+        if said is None:
+            continue
+        asked_again = [at for at in times(history, "requested", person.id) if at > said - IN_FLIGHT]
+        for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
+            late = call.customer == person.id and call.sent_at > said + IN_FLIGHT and not left_late(history, call)
+            if late and not asked_again:
+                yield f"{person.id} has said not to be meant at {said:.1f} s: a {call.kind} leaves {call.sent_at:.1f} s"
+        job = history.jobs.get(person.id)
+        if job is not None and job.state not in (*ENDED, "held") and not asked_again:
+            yield f"{person.id} has said not to be meant, and is {job.state}"
+
+
+def nothing_leaves_after_the_end(history: History) -> Iterator[str]:
+    """Whose request was cancelled or whose data was erased, or who is known to have finished, is left alone."""
+    for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
+        for word in ("cancelled", "erased"):
+            at = history.record.first(word, call.customer)
+            if at is None or call.sent_at <= at + IN_FLIGHT or left_late(history, call):
+                continue
+            # Events may come in any order: a request that came after the cancellation is a new one.
+            requested = [
+                one.at for one in history.record.happened if one.what == "requested" and one.customer == call.customer
+            ]
+            if not any(when > at for when in requested):
+                yield f"{call.customer} was {word} at {at:.1f} s: a {call.kind} leaves at {call.sent_at:.1f} s"

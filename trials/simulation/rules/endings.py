@@ -1,0 +1,81 @@
+"""Rules of the end: everybody is accounted for, and nobody has waited for long."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from trials.simulation.plan import LIFETIME, MESSAGES, REISSUES
+from trials.simulation.play import CALM, History
+from trials.simulation.records import Call, Kind
+from trials.simulation.rules.reading import ENDED, LISTED, SAFE, may_be_unknown, sessions_of, times
+from trials.simulation.setting import ROUTES
+
+SOON = 300.0  # rows whose account had to wait are looked at each minute at least
+
+
+def everybody_is_accounted_for(history: History) -> Iterator[str]:
+    """At the end nobody waits without a reason, and nobody is held whose answers all arrived."""
+    yield from history.record.complaints
+    if history.open_attempts:
+        yield f"{history.open_attempts} attempts are still open"
+    for person in history.plan.people:
+        job, calls = history.jobs.get(person.id), sessions_of(history, person.id)
+        if job is None:
+            yield f"{person.id} has no job"
+        elif job.state in ENDED:
+            if job.state == "failed":
+                yield from _failed(history, person.id, job, calls)
+            another = len({call.token for call in calls if call.processed}) <= REISSUES
+            another = another and job.reason != "link_ended"
+            if job.state == "lapsed" and another and not _has_spent_its_messages(history, person.id, job):
+                yield f"{person.id} lapsed after {len(calls)} calls, though another session is allowed"
+        elif job.state == "held":
+            yield from _held(history, person.id, job, calls)
+        elif not (history.plan.capped and job.state == "waiting" and job.account == "kyc"):
+            yield f"{person.id} is {job.state} at the end: {job.reason}"
+
+
+def _failed(history: History, customer: str, job: object, calls: list[Call]) -> Iterator[str]:
+    if not any(call.is_lost or call.refused or call.status >= 400 for call in calls):
+        yield f"{customer} has failed, and no call has: {job}"
+
+
+def _held(history: History, customer: str, job: object, calls: list[Call]) -> Iterator[str]:
+    unreadable = history.record.first("row cannot be read", customer) is not None
+    if job.reason == "not_me" and times(history, "says: not me", customer):  # type: ignore[attr-defined]
+        return
+    own = [*calls, *(call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer)]
+    if not unreadable and not any(may_be_unknown(history, call) for call in own):
+        yield f"{customer} is held, and each of its calls was answered: {job}"
+
+
+def _has_spent_its_messages(history: History, customer: str, job: Any) -> bool:
+    """Whether as many messages were begun as a customer may get. Each counts, also one whose process ended or stood
+    still before it left: only that process knew."""
+    return job.reason == "messages_spent" and history.begun_messages.get(customer, 0) >= MESSAGES
+
+
+def nobody_waits_for_long(history: History) -> Iterator[str]:
+    """Soon after the faults are over, a session was asked for each customer, and its message left."""
+    if history.plan.operator == "pause" or history.plan.capped or history.plan.pilot or history.plan.shared:
+        return
+    for person in history.plan.people:
+        asked = history.record.first("requested", person.id)
+        words = ("cancelled", "cancelled: duplicate", "erased", "erased: duplicate")
+        gone = any(history.record.first(word, person.id) is not None for word in words)
+        if asked is None or gone or history.record.first("row cannot be read", person.id) is not None:
+            continue
+        # Where no list shows whether an attempt became a call, its session must be over first.
+        unlisted = 0.0 if ROUTES[person.account][0] in LISTED | SAFE else LIFETIME
+        quiet_until = history.plan.quiet_seconds[1]
+        due, calls = max(asked, CALM, history.calm_at, quiet_until) + SOON + unlisted, sessions_of(history, person.id)
+        messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == person.id]
+        if history.plan.stable == "on-click":  # the message comes first
+            if not any(message.sent_at <= due for message in messages):
+                yield f"{person.id}: no message within {SOON:.0f} s after everything works again"
+            continue
+        if not calls or calls[0].sent_at > due:
+            yield f"{person.id}: no call within {SOON:.0f} s after everything works again"
+            continue
+        known = [call for call in calls if call.processed and not may_be_unknown(history, call)]
+        if known and not any(message.sent_at <= max(due, known[0].sent_at + SOON) for message in messages):
+            yield f"{person.id}: its session of {known[0].sent_at:.0f} s is there, and no message left by {due:.0f} s"
