@@ -283,6 +283,28 @@ async def test_a_process_that_is_slower_than_the_limit_still_calls_as_often_as_i
     assert len(rows.numbers("not made")) < 600 / 2
 
 
+@pytest.mark.parametrize(
+    ("turn", "limit", "database_seconds"), [(0.02, "200/second", 0.01), (0.005, "2000/second", 0.1)]
+)
+async def test_on_a_loop_with_much_other_work_the_calls_keep_up_with_their_slots(bench, turn, limit, database_seconds):
+    """Each turn of the loop takes long. Where one waiting call went on in each, nearly all slots passed, for ever."""
+    bench.database_seconds = database_seconds
+    rows = bench.rows(900, limit=Limit.parse(limit), permits=50, latency=dict.fromkeys(range(900), 0.01))
+
+    async def other_work():
+        while True:
+            bench.clock.elapsed += turn
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(other_work())
+    await bench.run(rows)
+    other.cancel()
+    assert sorted(rows.numbers("done")) == list(range(900))
+    assert keeps(rows.limit, rows.begun)
+    assert len(rows.numbers("not made")) < 900 / 5
+    assert bench.clock.elapsed < 1.5 * 900 / rows.limit.count + 2
+
+
 async def test_a_slot_that_has_passed_takes_no_event_and_no_row_that_waits_longer_than_others(bench):
     rows = bench.rows(20, limit=Limit.parse("50/second"), latency={0: 0.01})
     dispatcher = bench.dispatcher(rows)

@@ -115,7 +115,6 @@ class Calls(Generic[OpenedT, ResultT]):
                 self._halts.by_result()
             follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)
-            headroom.throughput.add(self._time.seconds())
             if follows or self._halts.unwritten.is_set() or len(results.others) % FLUSH_LEAST == 1:
                 self._look_again()
 
@@ -161,6 +160,7 @@ class Calls(Generic[OpenedT, ResultT]):
                 self._busy_stretch.call_ended()
         finally:
             if not refused:
+                self._headroom.throughput.add(self._time.seconds())
                 self._meter.called(monotonic() - began)
         return self._not_made(opened, slot, refused) if refused else result
 

@@ -1,6 +1,7 @@
 """Lets a dispatcher's calls go one after the other, each in its slot, no closer together than the rate limit allows."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -13,7 +14,11 @@ CATCH_UP = timedelta(milliseconds=50)
 
 
 class SlotGate:
-    """For one loop. `waiting`: how many calls wait here; which row each is for is not decided yet."""
+    """For one loop. `waiting`: how many calls wait here; which row each is for is not decided yet.
+
+    One of them waits for the time of the next slot. The others stand in line behind it: where it comes late, on a busy
+    loop, as many go on in the same turn of the loop as may go by then. One in each turn would be slower than the limit.
+    """
 
     def __init__(
         self,
@@ -32,7 +37,8 @@ class SlotGate:
         self._time = time
         self._halt = halt
         self._furthest = furthest
-        self._one_by_one = asyncio.Lock()  # held by the one call that waits for the next slot
+        self._is_first = False  # whether a call waits for the time of the next slot
+        self._line: deque[asyncio.Future[None]] = deque()  # the calls behind it
         self._next_at = time()  # before it no call is written
         self._least_at = self._next_at  # how far back lateness was made up for when a call was last let through
         self._untrue: datetime | None = None  # a slot that a wrong clock reserved
@@ -49,28 +55,50 @@ class SlotGate:
         """
         self.waiting += 1
         try:
-            async with self._one_by_one:
-                slot = next_slot()
-                if slot is not None:
-                    # A late call delays the calls behind it: many late slots are not used at once.
-                    least, slot_at = self._time() - CATCH_UP, self._time.of(slot)
-                    furthest = self._time() + self._furthest()
-                    if slot_at > furthest:  # not true: it is waited for once, though earlier slots may come meanwhile
-                        slot_at = least if slot == self._untrue else furthest
-                        self._untrue = slot
-                    begins_at = max(slot_at, self._next_at, least)
-                    if begins_at >= slot_at + LAPSE - CATCH_UP and slot != self._untrue:
-                        return False
-                    await self._until(begins_at)
-                    # A call that had waited for its connection may have been written meanwhile.
-                    while self._next_at > self._time() and not self._halt.is_set():
-                        await self._until(self._next_at)
-                    slot = next_slot()
-                now = self._time()
-                self._least_at = now - CATCH_UP
-                return slot is None or not lapsed(self._time.of(slot), now=now)
+            while self._is_first:
+                turn = asyncio.get_running_loop().create_future()
+                self._line.append(turn)
+                await turn
+            self._is_first = True
+            try:
+                return await self._for_next(next_slot)
+            finally:
+                self._is_first = False
         finally:
             self.waiting -= 1
+            if not self._is_first:
+                self._let_on()
+
+    async def _for_next(self, next_slot: Callable[[], datetime | None]) -> bool:
+        slot = next_slot()
+        if slot is not None:
+            # A late call delays the calls behind it: many late slots are not used at once.
+            least, slot_at = self._time() - CATCH_UP, self._time.of(slot)
+            furthest = self._time() + self._furthest()
+            if slot_at > furthest:  # not true: it is waited for once, though earlier slots may come meanwhile
+                slot_at = least if slot == self._untrue else furthest
+                self._untrue = slot
+            begins_at = max(slot_at, self._next_at, least)
+            if begins_at >= slot_at + LAPSE - CATCH_UP and slot != self._untrue:
+                return False
+            await self._until(begins_at)
+            # A call that had waited for its connection may have been written meanwhile.
+            while self._next_at > self._time() and not self._halt.is_set():
+                await self._until(self._next_at)
+            slot = next_slot()
+        now = self._time()
+        self._least_at = now - CATCH_UP
+        return slot is None or not lapsed(self._time.of(slot), now=now)
+
+    def _let_on(self) -> None:
+        """Let the first call in line go on, and with it as many as may be written by now. Each looks for itself."""
+        late, spacing = self._time() - max(self._next_at, self._least_at), self._spacing()
+        many = max(late // spacing, 1) if spacing else len(self._line)
+        while self._line and many:
+            turn = self._line.popleft()
+            if not turn.done():  # else its call was cancelled
+                turn.set_result(None)
+                many -= 1
 
     def may_write(self, slot: datetime, *, waited: bool) -> bool:
         """Whether the call with this slot may be written now; it is written then, and those behind it keep the spacing.
