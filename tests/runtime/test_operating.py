@@ -93,7 +93,7 @@ def test_a_worker_that_ends_releases_at_once_what_it_has_not_called_for(
     assert office.onboard("db", "upgrade").code == 0
     assert office.onboard("import", office.list_of(customers(NUMBER))).code == 0
     how = ["--pool", pool, "--log-file", "worker.log"]
-    worker = office.start("worker", *how)  # the wake-up of the import waits for it: beat would only cost its start
+    worker = office.start("worker", *how)  # it sweeps by itself: beat would only cost its start
     wait_until(lambda: rows(office)["working"] > 5, "calls are in flight, and more rows are claimed")
     ended = office.end(worker, by)
     assert ended.code == 0
