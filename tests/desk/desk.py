@@ -25,6 +25,7 @@ from worker.cli import main
 from worker.sandbox import Entry, Sandbox, SandboxOptions
 
 ONBOARD = str(Path(sys.executable).with_name("onboard"))
+CELERY = (sys.executable, "-m", "celery", "-A", "worker.app", "--quiet")  # with ONBOARDING_CONFIG
 DATABASE = "onboarding.db"  # as `init` names it
 Row = dict[str, str]
 
@@ -174,9 +175,9 @@ class Desk:
         return checked(Ended(code or 0, out.getvalue(), err.getvalue()))
 
     def start(self, *arguments: str, program: Sequence[str] = (ONBOARD,)) -> subprocess.Popen[str]:
-        """Start the command as a process; it is ended with the test at the latest. Without a `program`, its modules are
-        loaded already: see `preloaded`."""
-        is_ours = program == (ONBOARD,) and sys.platform == "linux"
+        """Start the command as a process; it is ended with the test at the latest. Where the `program` is ours or
+        Celery's, its modules are loaded already: see `preloaded`."""
+        is_ours = program in ((ONBOARD,), CELERY) and sys.platform == "linux"
         process = (Preloaded if is_ours else subprocess.Popen)(
             [*program, *arguments],
             cwd=self.path,

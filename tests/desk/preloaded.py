@@ -3,8 +3,9 @@
 A worker needs 2.5 s of processor time from its start to its end, and 2 s of them load modules: that was half of what
 all processes of the tests cost together. So each test process has one process beside it that loads the modules once,
 and that has no thread, no configuration and no connection. Every command is a fork of it, and begins at the console
-script's function. That the console script starts from nothing is tested where it runs as it is installed:
-tests/cli/test_production_install.py, tests/cli/test_start_time.py, tests/deploy/test_wheel.py.
+script's function, or at the module that it names. That the console script and Celery's own start from nothing is
+tested where they run as they are installed: tests/cli/test_production_install.py, tests/cli/test_start_time.py,
+tests/deploy/test_wheel.py.
 """
 
 import atexit
@@ -14,6 +15,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import socket
 import subprocess
 import sys
@@ -46,7 +48,7 @@ _SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 class Preloaded(subprocess.Popen[str]):
-    """`onboard` with these arguments, as `subprocess.Popen` would start it, in a session of its own."""
+    """`onboard`, or `python -m` with a module, as `subprocess.Popen` would start it, in a session of its own."""
 
     def _execute_child(self, args: Any, _executable: Any, _preexec: Any, _close: Any, _pass: Any, *rest: Any) -> None:
         cwd, env, _startup, _flags, _shell, _stdin, _to_stdin, _out, out, _err, err, *_ = rest
@@ -140,8 +142,10 @@ if __name__ == "__main__":
     os.environ.update(command["env"])
     time.tzset()
     sys.argv = command["argv"]
-    sys.path[0] = os.path.dirname(sys.argv[0])
-
-    from worker.cli import main
-
-    main()
+    if sys.argv[:2] == [sys.executable, "-m"]:
+        sys.path[0], module = command["cwd"], sys.argv[2]
+        del sys.argv[:2]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(sys.argv[0])
+        importlib.import_module("worker.cli").main()

@@ -1,18 +1,15 @@
 """Workers and beat while their broker goes away, or where it is not what they need: a Redis of the test's own."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from tests.desk.desk import Desk, Played, customers
+from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
-from tests.suite.waiting import ENDS_WITHIN, wait_until
+from tests.suite.waiting import wait_until
 from worker.runtime.celery_settings import ISSUE, SWEEP
 from worker.sandbox.latency import Latency
 
@@ -126,16 +123,8 @@ def test_celerys_own_commands_refuse_what_ours_refuse(desk: Desk, command: str, 
     else:
         desk.environ["ONBOARDING__BROKER__URL"] = "redis://127.0.0.1:1/0"
     ours = desk.onboard(command)
-    celerys = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet", command],
-        cwd=desk.path,
-        env={**os.environ, **desk.environ, "ONBOARDING_CONFIG": "onboarding.toml"},
-        capture_output=True,
-        text=True,
-        timeout=ENDS_WITHIN,
-        check=False,
-    )
-    assert (ours.code, celerys.returncode) == (2, 2)
+    desk.environ["ONBOARDING_CONFIG"] = "onboarding.toml"
+    celerys = desk.end(desk.start(command, program=CELERY))
+    assert (ours.code, celerys.code) == (2, 2)
     assert f"{away}.url: workers need" in ours.err
-    assert ours.lines[-1] == celerys.stderr.splitlines()[-1]
-    assert "Traceback" not in celerys.stderr
+    assert ours.lines[-1] == celerys.lines[-1]

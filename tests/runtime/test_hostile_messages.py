@@ -14,7 +14,7 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.desk.desk import Desk, Played, customers
+from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.hostile import places
 from tests.runtime.test_workers import DEAD_REQUESTS, OUR_QUEUES, alone, broker, office, rabbitmq, start_bus
 from tests.suite.waiting import wait_until
@@ -246,7 +246,7 @@ def test_remote_control_has_nothing_but_questions_and_an_orderly_end():
 def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: Played, broker: str):
     # Celery's own command, which `onboard worker` becomes: it also has what only Celery switches on.
     office.environ |= {"ONBOARDING_CONFIG": "onboarding.toml", "ONBOARDING_LOG_FILE": "worker.log"}
-    worker = office.start("-A", "worker.app", "--quiet", "worker", program=(sys.executable, "-m", "celery"))
+    worker = office.start("worker", program=CELERY)
     log, bus = office.path / "worker.log", start_bus(office)
     wait_until(lambda: log.exists() and " ready." in log.read_text(), "the worker runs")
 
