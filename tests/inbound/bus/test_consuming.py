@@ -33,6 +33,17 @@ def test_events_that_come_together_are_taken_together(broker: Any, inbox: FakeIn
     assert (broker.waiting(), broker.held(), inbox.seen) == (0, 0, 50)
 
 
+def test_the_end_of_a_burst_is_logged_while_no_more_events_come(
+    broker: Any, inbox: FakeInbox, caplog: Any, monkeypatch: Any
+):
+    monkeypatch.setattr("worker.foundation.count_log.EVERY_SECONDS", 0.5)
+    with consuming(broker.bus, inbox):
+        broker.publish(requested("C-1", id="1"))
+        wait_until(lambda: any("; 1 in all" in line for line in caplog.messages), "the first is logged at once")
+        broker.publish(requested("C-2", id="2"))
+        wait_until(lambda: any("; 2 in all" in line for line in caplog.messages), "both are logged")
+
+
 @pytest.fixture
 def kombu_publishes() -> Any:
     """What docs/reference/bus.md shows for kombu, for a test's own bus."""

@@ -270,6 +270,18 @@ async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(stree
     assert [(await street.ask("HEAD", secret)).status for _ in range(30)] == [303] * 30
 
 
+@pytest.fixture
+def counts_are_logged_often(monkeypatch):
+    monkeypatch.setattr("worker.foundation.count_log.EVERY_SECONDS", 0.05)
+
+
+async def test_the_last_presses_that_do_not_count_are_logged_too(counts_are_logged_often, street, caplog):
+    caplog.set_level("INFO")
+    for number in range(20):
+        await street.ask("POST", f"{number:024}", data={"form": "1." + "0" * 64})
+    await until(lambda: any("do not count" in line and "; 20 in all" in line for line in caplog.messages))
+
+
 async def test_presses_that_do_not_count_make_one_line_of_the_log_with_their_number(street, caplog):
     caplog.set_level("INFO")
     for number in range(20):

@@ -202,6 +202,7 @@ class BusConsumer(ConsumerMixin):
             self._look_at = now + LOOK_SECONDS
             self._look_at_the_schema()
         self._settle()
+        self._outcomes.write_if_due(monotonic())
 
     def on_consume_end(self, connection: Any, channel: Any) -> None:
         """Called by kombu when consuming ends: events that were delivered by then are still taken in."""

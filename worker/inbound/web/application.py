@@ -22,6 +22,7 @@ from worker.engine.key_check import check_keys
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.engine.reporting.metrics_page import UNREACHABLE, Configured, Page, page_of
 from worker.foundation.clock import monotonic
+from worker.foundation.count_log import logged
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.alerting import watch
 from worker.inbound.web.batching import Batcher, InThread, Receive
@@ -263,7 +264,12 @@ def add_stable_links(
     async def answer_waiting(_application: web.Application) -> None:
         waiting.close()
 
+    async def log_what_does_not_count(_application: web.Application) -> AsyncIterator[None]:
+        async with logged(routes.not_counted):
+            yield
+
     made.on_shutdown.append(answer_waiting)
+    made.cleanup_ctx.append(log_what_does_not_count)
     made.router.add_get("/s/{secret}", routes.get)
     made.router.add_post("/s/{secret}", routes.post)
     made.router.add_get("/s/{secret}/not-me", routes.ask_not_me)

@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.foundation.clock import monotonic
-from worker.foundation.count_log import EVERY_SECONDS, CountLog
+from worker.foundation.count_log import CountLog, logged
 from worker.inbound.web.application import ROUTE
 from worker.inbound.web.connections import FIRST_SECONDS, IDLE_SECONDS, Connections
 from worker.inbound.web.request_body import BROKEN_OFF
@@ -48,12 +48,6 @@ class AccessLog(AbstractAccessLogger):
 def _counting() -> type[AccessLog]:
     """An access log class with its own count: aiohttp makes an object of the class for each connection."""
     return type("AccessLog", (AccessLog,), {"answered": CountLog[str](log, _in_words)})
-
-
-async def _log_counts(answered: CountLog[str]) -> None:
-    while True:
-        await asyncio.sleep(EVERY_SECONDS)
-        answered.write(monotonic())
 
 
 class _NoStrangers(logging.Filter):
@@ -101,28 +95,26 @@ async def listening(
     """
     access_log = _counting()
     runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
-    counting = asyncio.create_task(_log_counts(access_log.answered))
     listener: asyncio.Server | None = None
-    try:
-        await runner.setup()
-        connections = Connections(
-            cast(web.Server, runner.server),  # there is one after `setup`
-            most=most,
-            first_seconds=first_seconds,
-            access_log_class=access_log,
-            access_log=log,
-            logger=_connections,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=LINGERING_SECONDS,
-            # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
-            auto_decompress=False,
-        )
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(connections, host, port, backlog=BACKLOG)
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        if listener is not None:
-            listener.close()
-        await runner.cleanup()
-        counting.cancel()
-        access_log.answered.write(monotonic())
+    async with logged(access_log.answered):
+        try:
+            await runner.setup()
+            connections = Connections(
+                cast(web.Server, runner.server),  # there is one after `setup`
+                most=most,
+                first_seconds=first_seconds,
+                access_log_class=access_log,
+                access_log=log,
+                logger=_connections,
+                keepalive_timeout=IDLE_SECONDS,
+                lingering_time=LINGERING_SECONDS,
+                # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
+                auto_decompress=False,
+            )
+            loop = asyncio.get_running_loop()
+            listener = await loop.create_server(connections, host, port, backlog=BACKLOG)
+            yield listener.sockets[0].getsockname()[1]
+        finally:
+            if listener is not None:
+                listener.close()
+            await runner.cleanup()

@@ -94,7 +94,7 @@ class StableRoutes:
         self._buys_by_press, self._page_first = on_click or page_first, page_first
         self._trusted, self._form_seconds = trusted, form_seconds
         self._pages, self._not_me, self._codes = pages, not_me, codes
-        self._not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
+        self.not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
         self._of_link, self._of_address = Allowance(OF_LINK), Allowance(OF_ADDRESS)
 
     async def get(self, request: web.Request) -> web.Response:
@@ -204,7 +204,7 @@ class StableRoutes:
         why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=pressed_at)
         if why_not is not None:
             # Counts: a machine that posts such forms must not fill the log.
-            self._not_counted.add([why_not], seconds())
+            self.not_counted.add([why_not], seconds())
         return visitor, why_not
 
     async def _asked(self, secret: str) -> Seen:
