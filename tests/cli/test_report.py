@@ -248,10 +248,35 @@ def test_a_row_that_is_wrong_as_a_whole_has_no_empty_column_in_its_reason(desk: 
 
 @pytest.mark.parametrize(
     "command",
-    [["report", "latest"], ["nonresponders", "--by", "2030-01-01"], ["audit", "export"], ["customer", "export", "C-1"]],
+    [
+        ["report", "latest"],
+        ["nonresponders", "--by", "2030-01-01"],
+        ["audit", "export"],
+        ["customer", "export", "C-1"],
+        ["template", "preview"],
+    ],
 )
 def test_a_dash_is_standard_output_and_no_file_of_that_name(desk: Desk, command: list[str]):
     desk.onboard("import", desk.write("one.csv", "customer_id,email\nC-1,a@example.com\n"))
     ended = desk.onboard(*command, "--out", "-")
     assert (ended.code, bool(ended.out)) == (0, True)
+    assert not (desk.path / "-").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "one.csv", "--errors"],
+        ["rehearse", "one.csv", "--out"],
+        ["reconcile", "latest", "--provider", "one.csv", "--out"],
+        ["evidence", "latest", "--out"],
+        ["archive", "latest", "--out"],
+        ["backup", "--out"],
+        ["status", "--log-file"],
+    ],
+)
+def test_a_file_beside_what_a_command_prints_is_not_named_by_a_dash(desk: Desk, command: list[str]):
+    desk.onboard("import", desk.write("one.csv", "customer_id,email\nC-1,a@example.com\n"))
+    ended = desk.onboard(*command, "-")
+    assert (ended.code, "give a name" in ended.err) == (2, True)
     assert not (desk.path / "-").exists()

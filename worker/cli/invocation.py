@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.exits import CannotStart
+from worker.cli.option_types import Named
 from worker.domain.model.audit import Act
 from worker.domain.model.needs import EVERYTHING, NOTHING, Needs
 from worker.foundation import log_setup as logs
@@ -123,7 +124,7 @@ def global_options() -> list[click.Option]:
         ),
         click.Option(
             ["--log-file"],
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=Named(),
             expose_value=False,
             callback=_keep("log_file"),
             help="Log to this file instead of standard error.",

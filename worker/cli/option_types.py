@@ -1,6 +1,7 @@
 """Option types that a function reads."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,3 +25,16 @@ class Read(click.ParamType[Any]):
         except ValueError as error:
             shown = repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}…"
             self.fail(str(error) if self._secret else f"{shown}: {error}", param, ctx)
+
+
+class Named(click.Path):
+    """A file or directory to write, beside what the command prints. A dash is refused: it is standard output
+    elsewhere, and a file of this name would surprise its owner."""
+
+    def __init__(self, *, directory: bool = False) -> None:
+        super().__init__(file_okay=not directory, dir_okay=directory, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value) == "-":
+            self.fail("- is standard output, which has what the command prints: give a name", param, ctx)
+        return super().convert(value, param, ctx)

@@ -10,6 +10,7 @@ from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.option_types import Named
 from worker.cli.whole_file import whole_file
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
@@ -23,7 +24,7 @@ from worker.store.onboarding.batches import BatchFacts
 @click.option(
     "--out",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Named(),
     help="Write to this file. An existing file is not overwritten.",
 )
 @click.option("--purge", is_flag=True, help="Then remove the batch's rows from the database. This cannot be undone.")

@@ -19,6 +19,7 @@ from worker.cli.lists.found_rows import FoundRows, Streamed
 from worker.cli.lists.import_block import block_for
 from worker.cli.lists.options import LIST_HELP, Listed, known_options, list_options, refusing_lists, returns_of
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
+from worker.cli.option_types import Named
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
 from worker.cli.whole_file import whole_file
@@ -57,7 +58,7 @@ from worker.store.onboarding.plans import Plan, refuse_over
 @known_options
 @click.option(
     "--errors",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Named(),
     help="Write the problems and warnings to this CSV file: row,column,problem,hint,severity, and LIST's own columns of"
     " each rejected row. Mended there, the file can be checked and imported as a list.",
 )

@@ -14,6 +14,7 @@ from worker.cli.commands.decide import JSON
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import does_not_answer, why_not_ready
+from worker.cli.option_types import Named
 from worker.domain.model.needs import STORED, Need
 from worker.engine.key_check import check_keys
 from worker.engine.keyrings import keyring_of
@@ -115,13 +116,13 @@ def _database(invocation: Invocation) -> Iterator[Database]:
 @click.group(invoke_without_command=True)
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Named(directory=True),
     metavar="DIR",
     help="Write the data to this new directory: it must not be there.",
 )
 @click.option(
     "--keys",
-    type=FILE,
+    type=Named(),
     metavar="FILE",
     help="Write the customers' keys to this file, which replaces the one of the backup before."
     f"  [default: {KEYS_FILE} next to DIR]",

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from worker.cli.exits import CannotStart
-from worker.cli.option_types import Read
+from worker.cli.option_types import Named, Read
 from worker.cli.sandbox_customers import customer_options
 from worker.sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 
@@ -165,7 +165,7 @@ PORT = click.IntRange(0, 65_535)
 )
 @click.option(
     "--log-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Named(),
     help="Write the log to this file, as JSON lines. It contains tokens: only you can read it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON document.")

@@ -14,7 +14,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.options import refusing_lists
 from worker.cli.sample_message import page_of, rendered
-from worker.cli.whole_file import whole_file
+from worker.cli.whole_file import OUT, whole_file
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import open_list
 from worker.domain.invitations import Rendered, Templates
@@ -62,7 +62,7 @@ def template() -> None:
 )
 @click.option("--html", "as_html", is_flag=True, help="Show the HTML part instead of the text.")
 @click.option("--open", "in_browser", is_flag=True, help="Open the message in the browser.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@OUT
 @click.pass_obj
 def preview(
     invocation: Invocation,

@@ -12,6 +12,7 @@ from worker.cli.commands.decide import JSON
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.option_types import Named
 from worker.cli.whole_file import OUT, whole_file
 from worker.domain.evidence.container import Refused
 from worker.domain.evidence.making import make
@@ -57,7 +58,7 @@ def evidence(context: click.Context) -> None:
 
 @click.command("", hidden=True)
 @click.argument("batch", type=Batch())
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("--out", required=True, type=Named(), help="Write to this file.")
 @JSON
 @click.pass_obj
 def _make(invocation: Invocation, batch: str, out: Path, as_json: bool) -> None:

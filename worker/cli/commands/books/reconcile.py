@@ -16,7 +16,7 @@ from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.lists.options import refusing_lists
-from worker.cli.option_types import Read
+from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
 from worker.cli.whole_file import whole_file
 from worker.domain.intake import ListOptions, ListRefused, OpenQuote, RawLine, open_table
@@ -77,9 +77,7 @@ COLUMNS = ("kind", "file", "row", "reference", "customer_id", "account", "detail
     type=click.Choice([*CHANNELS]),
     help="A channel that the logs cover. Repeatable.  [default: those that have a row in them]",
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write all differences to this file: .csv or .jsonl."
-)
+@click.option("--out", type=Named(), help="Write all differences to this file: .csv or .jsonl.")
 @JSON
 @click.pass_obj
 def reconcile(

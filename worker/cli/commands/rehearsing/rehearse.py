@@ -16,7 +16,7 @@ from worker.cli.commands.rehearsing.shown import facts_of, show, write_events
 from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists
-from worker.cli.option_types import Read
+from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
 from worker.domain.intake import ListOptions
 from worker.domain.model.needs import NOTHING
@@ -83,7 +83,7 @@ SHARE = Read("share", _share)
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Draws the customers.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Named(),
     help="Write each customer's events to this CSV file: day, time, what, channel, template, account, cost.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
