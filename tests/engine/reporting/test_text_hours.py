@@ -23,7 +23,7 @@ def test_texts_to_a_country_that_is_not_known_make_it_rough():
 
 
 def test_what_has_room_or_no_cap_or_needs_a_person_stays():
-    stopped = Forecast(None, "sms is stopped: bad credentials", stuck=True)
+    stopped = Forecast(None, "sms is stopped: bad credentials")
 
     assert with_country_cap(SOON, 1000, {"LT": 900}, sent={"LT": 100}, now=NOW) is SOON
     assert with_country_cap(SOON, None, {"LT": 9000}, sent={}, now=NOW) is SOON

@@ -38,14 +38,13 @@ class Forecast:
     """`finishes_at` None: nothing is left, a person must act, or an outage lasts.
 
     `limited_by` is the limiting account, in words. `assumed`: the pace is neither configured nor measured, so the time
-    is rough. `stuck`: a person must act. `apart`: the rows that `finishes_at` leaves out, since they wait for longer
-    than the rest, for something else; in words.
+    is rough. `apart`: the rows that `finishes_at` leaves out, since they wait for longer than the rest, for something
+    else; in words.
     """
 
     finishes_at: datetime | None
     limited_by: str | None
     assumed: bool = False
-    stuck: bool = False
     apart: tuple[str, ...] = ()
 
 
@@ -58,7 +57,7 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
     loads = [load for load in loads if load.left]
     for load in loads:
         if why := _cannot_finish(load):
-            return Forecast(None, why, stuck=True)
+            return Forecast(None, why)
     for load in loads:
         # The end of such a pause is not the end of the outage.
         if why := outage_of(load.state, now=now):

@@ -218,7 +218,7 @@ class Reporting:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
         for name, rows in sorted(counts.waiting.items()):
             if name not in self.rules.accounts:
-                return Forecast(None, no_account(name, rows), stuck=True)
+                return Forecast(None, no_account(name, rows))
         messages = Counter(counts.unsent) + Counter(counts.to_come)
         ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
         ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
