@@ -174,7 +174,7 @@ def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], ma
     """Until when no session is opened, since its message could not leave before; None: a session may be opened now."""
     zones = intake.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
     now = intake.clock()
-    at = issue_at(channels, zones, intake.hours.quiet, invite_at=None, max_age=max_age, now=now)
+    at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age, now=now)
     return at if at > now else None
 
 

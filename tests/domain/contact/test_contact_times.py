@@ -16,8 +16,8 @@ NIGHT = QuietHours.parse("21:00-08:00")
 MORNING = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 
 
-def ask(*channels, quiet, max_age=156 * HOUR, now=NOW, invite_at=None, zones=RIGA):
-    return issue_at(channels, zones, quiet, invite_at=invite_at, max_age=max_age, now=now)
+def ask(*channels, quiet, max_age=156 * HOUR, now=NOW, zones=RIGA):
+    return issue_at(channels, zones, quiet, max_age=max_age, now=now)
 
 
 def test_a_session_is_requested_when_its_message_may_leave():
@@ -30,18 +30,12 @@ def test_a_link_that_is_only_fetched_is_requested_at_once():
     assert ask(quiet={"sms": NIGHT, "email": NIGHT}) == NOW
 
 
-def test_a_customer_in_the_app_gets_the_session_at_once_and_the_message_later():
+def test_a_customer_in_the_app_gets_the_message_later():
     soon = NOW + 30 * MINUTE
-    assert ask("sms", quiet={"sms": NIGHT}, invite_at=soon) == NOW
     assert message_at("sms", RIGA, {"sms": NIGHT}, invite_at=soon, now=NOW) == MORNING
     assert message_at("email", RIGA, {"sms": NIGHT}, invite_at=soon, now=NOW) == soon
     assert message_at("email", RIGA, {}, invite_at=None, now=NOW) == NOW
     assert message_at("email", RIGA, {}, invite_at=NOW - HOUR, now=NOW) == NOW
-
-
-def test_after_the_time_in_the_app_a_session_is_requested_as_late_as_usual():
-    assert ask("sms", quiet={"sms": NIGHT}, invite_at=NOW - HOUR) == MORNING
-    assert ask("sms", quiet={"sms": NIGHT}, invite_at=NOW) == MORNING
 
 
 def test_with_both_channels_the_first_message_leaves_at_once_if_the_link_keeps_until_the_second():

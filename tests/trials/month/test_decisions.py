@@ -60,14 +60,14 @@ class Life:
         self.zones = candidate_zones(timezone=self.customer.timezone, phone="", country="", default="UTC")
         self.caps = Caps(rules.reissues, rules.messages)
         max_age = endpoint.lifetime - endpoint.floor
-        self.rule = ReissueRule(self.caps, rules.spacing, None, max_age, settles=rules.settles)
+        self.rule = ReissueRule(self.caps, rules.spacing, None, max_age)
 
     @property
     def messages(self) -> int:
         return self.counts["invitations"] + self.counts["reminders"]
 
     def live(self) -> None:
-        due = issue_at(["email"], self.zones, self.quiet, invite_at=None, max_age=self.rule.max_age, now=START)
+        due = issue_at(["email"], self.zones, self.quiet, max_age=self.rule.max_age, now=START)
         first = None
         while due is not None and due + LATENCY < UNTIL:
             self.now = max(self.now, due) + LATENCY

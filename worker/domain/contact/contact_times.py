@@ -40,7 +40,6 @@ def issue_at(
     zones: tuple[str, ...],
     quiet: Mapping[str, QuietHours],
     *,
-    invite_at: datetime | None,
     max_age: timedelta,
     now: datetime,
 ) -> datetime:
@@ -52,10 +51,9 @@ def issue_at(
     leave no such time, the result is the earliest time at which any channel may send: the first message takes the link,
     and the other message is not sent.
 
-    Without a channel the result is `now`: the caller fetches the link. With `invite_at` in the future the result is
-    `now`: the customer is in the app and gets the link there.
+    Without a channel the result is `now`: the caller fetches the link.
     """
-    if not channels or (invite_at is not None and invite_at > now):
+    if not channels:
         return now
     moment = now
     earliest = now

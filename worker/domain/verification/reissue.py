@@ -33,7 +33,6 @@ class ReissueRule:
     spacing: timedelta
     per_day: int | None
     max_age: timedelta
-    settles: timedelta = SETTLES
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def decide(
         return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
         return Wait(None, Reason.IN_REVIEW)
-    over = _over_at(rule, facts)
+    over = _over_at(facts)
     if over > now:
         return Wait(over, Reason.ALIVE)
     # An end that the provider has reported itself needs no question.
@@ -186,17 +185,17 @@ def decide(
         reissues=facts.reissues,
         now=now,
     )
-    return Reissue(issue_at(facts.channels, zones, quiet, invite_at=None, max_age=rule.max_age, now=earliest))
+    return Reissue(issue_at(facts.channels, zones, quiet, max_age=rule.max_age, now=earliest))
 
 
-def _over_at(rule: ReissueRule, facts: SessionFacts) -> datetime:
+def _over_at(facts: SessionFacts) -> datetime:
     """When the session can get no result any more and the provider opens another; at once if it has reported the end.
 
     Never earlier: a customer who finishes on the last day then costs no second session.
     """
     if facts.session is SessionState.EXPIRED:
         return facts.issued_at
-    return max(facts.expires_at + rule.settles, facts.allowed_from)
+    return max(facts.expires_at + SETTLES, facts.allowed_from)
 
 
 def _lapse(caps: Caps, facts: SessionFacts) -> Reason | None:

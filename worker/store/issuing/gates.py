@@ -145,7 +145,7 @@ def quiet_hours(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow
         zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
         sent_at = claim.now + claim.rooms.delay(job)
         max_age = max_age_of(claim.policy.lifetime, floor=job.floor)
-        at = issue_at(channels, zones, hours.quiet, invite_at=None, max_age=max_age, now=sent_at)
+        at = issue_at(channels, zones, hours.quiet, max_age=max_age, now=sent_at)
         if at > sent_at:
             found[job.id] = Later(at, Reason.QUIET_HOURS)
     return found
