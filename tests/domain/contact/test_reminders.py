@@ -6,7 +6,6 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
 from worker.domain.contact.reminders import Invited, Ladder, Reminder, Step, kind_of, next_reminder
 from worker.domain.model.reasons import Reason
@@ -15,7 +14,6 @@ from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState,
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 AFTER = (2 * DAY, 5 * DAY)
-CAPS = Caps(reissues=3, messages=6)
 UTC_ZONE = ("UTC",)
 OUT = (InvitationState.SENT, InvitationState.DELIVERED)
 INVITED = Invited(
@@ -28,10 +26,8 @@ INVITED = Invited(
 )
 
 
-def following(
-    invited=INVITED, *, after=AFTER, caps=CAPS, zones=UTC_ZONE, quiet=None, now=NOW, skip=(), elsewhere=None, **changes
-):
-    return next_reminder(after, caps, replace(invited, **changes), zones, quiet, now, skip=skip, elsewhere=elsewhere)
+def following(invited=INVITED, *, after=AFTER, zones=UTC_ZONE, quiet=None, now=NOW, skip=(), elsewhere=None, **changes):
+    return next_reminder(after, replace(invited, **changes), zones, quiet, now, skip=skip, elsewhere=elsewhere)
 
 
 def test_reminders_are_counted_from_the_invitation_and_named_in_their_order():
@@ -72,15 +68,6 @@ def test_no_reminder_follows_a_message_that_has_not_arrived():
         for invitation in sorted(set(InvitationState) - set(OUT))
         if (got := following(invitation=invitation)) is not Reason.NOT_REACHED
     ] == []
-
-
-def test_a_suppressed_address_is_not_reminded():
-    assert following(suppressed=True) is Reason.SUPPRESSED
-
-
-def test_reminders_count_against_the_cap_on_messages():
-    assert following(messages=5) == Reminder("reminder-1", NOW + 2 * DAY)
-    assert following(messages=6) is Reason.MESSAGES_SPENT
 
 
 def test_a_link_with_too_little_life_left_is_not_reminded_of():
@@ -139,29 +126,27 @@ stays = st.lists(st.integers(0, 100).map(lambda count: count * HOUR), max_size=4
 
 
 @settings(max_examples=200)
-@given(spans, st.none() | hours, st.integers(1, 8), st.integers(1, 14), stays, st.integers(1, 3))
+@given(spans, st.none() | hours, st.integers(1, 14), stays)
 def test_whenever_the_timer_looks_a_customer_gets_each_reminder_once_in_order_apart_and_with_life_left(
-    after, quiet, most, days, steps, messages
+    after, quiet, days, steps
 ):
     """A session's life, with the timer stopped for any time between two checks."""
-    caps, zones = Caps(3, most), ("America/St_Johns", "Europe/Riga")
-    invited = replace(INVITED, expires_at=NOW + days * DAY, messages=messages)
+    zones = ("America/St_Johns", "Europe/Riga")
+    invited = replace(INVITED, expires_at=NOW + days * DAY)
     sent, now = [], NOW
     for step in [*steps, 100 * DAY]:
-        found = next_reminder(after, caps, invited, zones, quiet, now)
+        found = next_reminder(after, invited, zones, quiet, now)
         assert isinstance(found, Reason) or found.due_at >= now
         now += step
         if isinstance(found, Reminder) and found.due_at <= now:
             now = found.due_at
             sent.append((found.kind, now))
-            made = [kind for kind, _ in sent]
-            invited = replace(invited, made=made, messages=invited.messages + 1)
+            invited = replace(invited, made=[kind for kind, _ in sent])
     kinds = [int(kind.removeprefix("reminder-")) for kind, _ in sent]
     times = [at for _, at in sent]
     nominal = sorted(set(after))
     assert kinds == sorted(set(kinds))
     assert times == sorted(set(times))
-    assert len(sent) <= max(most - messages, 0)
     for kind, at in sent:
         index = int(kind.removeprefix("reminder-")) - 1
         assert kind == kind_of(index)

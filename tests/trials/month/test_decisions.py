@@ -27,7 +27,7 @@ from tests.trials.month.model import (
     population,
     story_of,
 )
-from worker.domain.contact.caps import Caps
+from worker.domain.contact.caps import Caps, may_send
 from worker.domain.contact.contact_times import issue_at, message_at
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.reminders import Invited, Reminder, next_reminder
@@ -90,9 +90,9 @@ class Life:
         decided = None
         while True:
             stopped = customer.behaviour is Behaviour.STOPS and self.now >= first + UNTIL_STOP
+            may_get_one = not stopped and may_send(self.caps, self.messages)
             reminder = next_reminder(
                 self.rules.reminders,
-                self.caps,
                 Invited(
                     job=self.job,
                     session=state,
@@ -101,9 +101,7 @@ class Life:
                     expires_at=expires,
                     floor=customer.endpoint.floor,
                     made=made,
-                    messages=self.messages,
                     in_review=in_review,
-                    suppressed=stopped,
                 ),
                 self.zones,
                 self.quiet.get("email"),
@@ -138,7 +136,7 @@ class Life:
                 "done": done if not in_review else None,
                 "decided": decided,
                 "reported": expires if customer.endpoint.reports_expiry and state is SessionState.WAITING else None,
-                "reminder": reminder.due_at if isinstance(reminder, Reminder) else None,
+                "reminder": reminder.due_at if isinstance(reminder, Reminder) and may_get_one else None,
                 "look": decision.until,
             }
             at, what = min((at, what) for what, at in coming.items() if at is not None)

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from worker.domain.contact.caps import Caps, may_send
 from worker.domain.contact.quiet_hours import QuietHours, allowed_at
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import is_stale
@@ -20,9 +19,8 @@ class Invited:
     """A session, on the channel of its invitation. Times are aware.
 
     `invitation` is the state of the first message, `invited_at` the time of its hand-over. `made` are the kinds of the
-    reminders that exist on this channel, in any state. `messages` is the number of the customer's messages that count
-    (`caps.COUNTED`). `in_review`: the customer has submitted. `suppressed`: the address is suppressed. `floor`
-    is the least life that a link may leave with.
+    reminders that exist on this channel, in any state. `in_review`: the customer has submitted. `floor` is the least
+    life that a link may leave with.
     """
 
     job: JobState
@@ -32,9 +30,7 @@ class Invited:
     expires_at: datetime
     floor: timedelta
     made: Collection[str] = ()
-    messages: int = 1
     in_review: bool = False
-    suppressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,6 @@ def kind_of(index: int) -> str:
 
 def next_reminder(
     after: Collection[timedelta],
-    caps: Caps,
     invited: Invited,
     zones: tuple[str, ...],
     quiet: QuietHours | None,
@@ -97,15 +92,13 @@ def next_reminder(
     `after` are the configured times, counted from the invitation. A reminder is skipped if the one after it is due by
     the time that it could leave: so a customer never gets two at once after an outage or quiet hours. `skip` are times
     of `after` without a reminder for this customer; `elsewhere` has the quiet hours of those by another channel.
+
+    Caps and suppressed addresses are not decided here: they hold for each message (`store.messages.gates`).
     """
     if invited.job is not JobState.INVITED or invited.session not in LIVE_SESSIONS or invited.in_review:
         return Reason.NOT_OPEN
     if invited.invitation not in (InvitationState.SENT, InvitationState.DELIVERED):
         return Reason.NOT_REACHED
-    if invited.suppressed:
-        return Reason.SUPPRESSED
-    if not may_send(caps, invited.messages):
-        return Reason.MESSAGES_SPENT
     spans = sorted(set(after))
     times = [invited.invited_at + span for span in spans]
     last_made = max((index for index in range(len(times)) if kind_of(index) in invited.made), default=-1)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.reminders import Invited, Ladder, Reminder, kind_of, next_reminder
@@ -34,8 +33,6 @@ from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
 from worker.store.tables import InvitationRow, Job, SessionRow
-
-_NO_CAP = Caps(0, 1)  # here no cap applies: `message_cap_check` has just checked the caps
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,9 +119,8 @@ def _all_of(item: Sent, job: sa.Row[Any], times: Times, *, now: datetime) -> lis
             expires_at=item.expires_at,
             floor=timedelta(seconds=job.floor_seconds),
             made=[reminder.kind for reminder in made],
-            messages=0,
         )
-        found = next_reminder(times.after, _NO_CAP, invited, zones, quiet, now, skip=skip, elsewhere=elsewhere)
+        found = next_reminder(times.after, invited, zones, quiet, now, skip=skip, elsewhere=elsewhere)
         if not isinstance(found, Reminder):
             return made
         made.append(found)
@@ -197,11 +193,10 @@ def _judged(
         expires_at=item.expires_at,
         floor=item.floor,
         made=kinds[: kinds.index(item.kind)],
-        messages=0,
         in_review=in_review,
     )
     skip = times.impossible(item.customer)
-    match next_reminder(policy.reminders, _NO_CAP, invited, zones, quiet, now, skip=skip):
+    match next_reminder(policy.reminders, invited, zones, quiet, now, skip=skip):
         case Reminder(kind=item.kind, due_at=due_at):
             return Later(due_at, Reason.REMINDER) if due_at > now else None
         case Reminder():
