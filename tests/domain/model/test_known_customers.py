@@ -45,14 +45,6 @@ def test_each_cell_of_the_table():
     ] == []
 
 
-def test_an_unchanged_row_of_a_report_does_nothing_wherever_its_customer_is():
-    assert [
-        (standing, got)
-        for standing in [one for one in Standing if one is not Standing.NEW]
-        if (got := decide(Known.RETURNED, standing, changed=False)) != NOTHING
-    ] == []
-
-
 def test_no_rule_but_invite_asks_a_customer_who_has_finished():
     leading = {rule for rule in Known if decide(rule, Standing.FINISHED).becomes is Becomes.LEADS}
     assert leading == {Known.INVITE}
@@ -85,7 +77,6 @@ def test_where_a_customer_stands_by_the_rows_so_far():
     assert [(states, got) for states, standing in cases if (got := standing_of(states)) is not standing] == []
 
 
-def test_a_purged_result_and_a_call_in_doubt_count_too():
+def test_a_purged_result_counts_too():
     assert standing_of([], finished=True) is Standing.FINISHED
-    assert standing_of([JobState.FAILED], in_doubt=True) is Standing.IN_DOUBT
-    assert standing_of([JobState.FAILED], finished=True, in_doubt=True) is Standing.FINISHED
+    assert standing_of([JobState.FAILED], finished=True) is Standing.FINISHED

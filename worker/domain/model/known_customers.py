@@ -81,23 +81,20 @@ _TABLE: dict[Known, dict[Standing, Decision]] = {
 }
 
 
-def decide(rule: Known, standing: Standing, *, changed: bool = True) -> Decision:
-    """What becomes of the row. `changed`: whether a row of a report was edited; rows of lists count as changed."""
-    if standing is Standing.NEW:
-        return _LEADS
-    if rule is Known.RETURNED and not changed:
-        return _NOTHING
-    return _TABLE[rule][standing]
+def decide(rule: Known, standing: Standing) -> Decision:
+    """What becomes of the row. A row of a report that nobody has changed is not asked about: nothing becomes of it."""
+    return _LEADS if standing is Standing.NEW else _TABLE[rule][standing]
 
 
-def standing_of(states: Collection[JobState], *, finished: bool = False, in_doubt: bool = False) -> Standing:
-    """`states`: of the customer's rows that joined no other, the oldest first. `finished`: also in a purged batch."""
+def standing_of(states: Collection[JobState], *, finished: bool = False) -> Standing:
+    """By the states alone, so never `IN_DOUBT`: `store.onboarding.admission` finds calls in doubt.
+
+    `states`: of the customer's rows that joined no other, the oldest first. `finished`: also in a purged batch.
+    """
     if any(state in OPEN_JOBS for state in states):
         return Standing.OPEN
     if finished or JobState.COMPLETED in states:
         return Standing.FINISHED
-    if in_doubt:
-        return Standing.IN_DOUBT
     if not states:
         return Standing.NEW
     last = [*states][-1]
