@@ -29,9 +29,9 @@ def test_the_first_stop_stays_with_its_reason_until_it_is_resumed(shelf, standst
     assert [reason for _, _, reason in noted(shelf)] == ["the wrong template", "resumed"]
 
 
-def test_another_door_than_a_command_is_named_in_the_audit_log(shelf, standstills, clock):
-    standstills.stop(by="ada", reason="", now=clock(), act=Act("ada", "dashboard stop"))
-    standstills.go_on(now=clock(), act=Act("ben", "dashboard resume"))
+def test_another_door_than_a_command_is_named_in_the_audit_log(shelf, database, clock):
+    Standstills(database.acting(Act("ada", "dashboard stop"))).stop(by="ada", reason="", now=clock())
+    Standstills(database.acting(Act("ben", "dashboard resume"))).go_on(now=clock())
 
     assert [(row.actor, row.action) for row in shelf.rows(Audit)] == [
         ("ada", "dashboard stop"),

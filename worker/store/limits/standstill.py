@@ -10,7 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.domain.model.audit import ACTOR, REASON, Act, printable
+from worker.domain.model.audit import ACTOR, REASON, printable
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.timestamps import written
 from worker.store.audit.entries import note
@@ -61,11 +61,11 @@ class Standstills:
         with self._database.read() as connection:
             return there_is(connection)
 
-    def stop(self, *, by: str, reason: str, now: datetime, act: Act | None = None) -> Stopped:
+    def stop(self, *, by: str, reason: str, now: datetime) -> Stopped:
         """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.
 
         After the commit no transaction claims a row. Processes that are making calls learn of it within a second
-        (`engine.runner`). `act` is for the audit log, as for `note`.
+        (`engine.runner`).
         """
         values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
         with self._database.write() as connection:
@@ -76,17 +76,17 @@ class Standstills:
                 .returning(Standstill.id)
             )
             if connection.execute(stop).first() is not None:
-                note(connection, EVERYTHING, now=now, reason=reason or "stopped", act=act)
+                note(connection, EVERYTHING, now=now, reason=reason or "stopped")
             found = _find(connection)
         return found or Stopped(now, by, reason)
 
-    def go_on(self, *, now: datetime, act: Act | None = None) -> Stopped | None:
+    def go_on(self, *, now: datetime) -> Stopped | None:
         """Go on with what the stop stopped. Returns the stop that ended; None: there was none."""
         with self._database.write() as connection:
             found = _find(connection, lock=True)
             if found is not None:
                 connection.execute(sa.delete(Standstill))
-                note(connection, EVERYTHING, now=now, reason="resumed", act=act)
+                note(connection, EVERYTHING, now=now, reason="resumed")
         return found
 
     def in_flight(self, *, now: datetime) -> Mapping[str, int]:
