@@ -5,6 +5,7 @@ A sealed value of another shape stands for every exception: a newer release may 
 
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -30,6 +31,7 @@ POISONS = [
     ({"date_of_birth": 7}, "TypeError"),
     (["no", "object"], "AttributeError"),
 ]
+TWO_ROWS = (SimpleNamespace(id=1), SimpleNamespace(id=2))
 EXPIRY = ExpiryPolicy(Caps(3, 100), timedelta(days=1), 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
 
 
@@ -170,7 +172,7 @@ def test_an_outage_during_a_trial_holds_no_row(shelf):
     tried = []
 
     def work(_connection, chunk):
-        chunk.of([1, 2], key=int)
+        chunk.of(TWO_ROWS)
         tried.append(chunk)
         if len(tried) == 1:
             raise ValueError
@@ -182,7 +184,7 @@ def test_an_outage_during_a_trial_holds_no_row(shelf):
 
 def test_rows_that_raise_together_and_not_alone_are_not_set_aside(shelf):
     def work(_connection, chunk: Chunk):
-        if len(chunk.of([1, 2], key=int)) == 2:
+        if len(chunk.of(TWO_ROWS)) == 2:
             raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 -- whatever it was

@@ -23,7 +23,6 @@ class SteadyTime:
     def __call__(self) -> datetime:
         return _BEGINNING + timedelta(seconds=self.seconds())
 
-    def of(self, when: datetime, *, most: timedelta | None = None) -> datetime:
-        """The steady time of a time of the process's clock, at most `most` from now."""
-        ahead = when - self._clock()
-        return self() + (ahead if most is None else min(ahead, most))
+    def of(self, when: datetime) -> datetime:
+        """The steady time of a time of the process's clock."""
+        return self() + (when - self._clock())

@@ -8,8 +8,7 @@ If every row of a large chunk raises, the fault is this software's or the config
 
 import logging
 import traceback
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from operator import attrgetter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -36,13 +35,13 @@ class Chunk:
         self._only = only
         self.ids: list[Id] = []
 
-    def of(self, rows: Iterable[T], key: Callable[[T], Hashable] = attrgetter("id")) -> list[T]:
-        """The rows to work: all of them, or those that are tried alone. `key` is a row's id.
+    def of(self, rows: Iterable[Any]) -> list[Any]:
+        """The rows to work, each with its `id`: all of them, or those that are tried alone.
 
         Raises NotKnown for a row with a word that this release does not know.
         """
-        rows = list(rows) if self._only is None else [row for row in rows if key(row) in self._only]
-        self.ids += map(key, rows)
+        rows = list(rows) if self._only is None else [row for row in rows if row.id in self._only]
+        self.ids += (row.id for row in rows)
         return [known(row) for row in rows]
 
 
