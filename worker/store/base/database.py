@@ -196,22 +196,16 @@ class Database:
         """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
         # Outside a transaction: one round trip, not two. Dispatchers ask after each claim.
         with naming_outages(), self._connect(**{ALONE: True}) as connection:
-            clock = self._process_clock
-            before = clock.elapsed() if clock is not None else 0.0
-            theirs = _time_of(connection)
+            if self._process_clock is None:
+                return _time_of(connection)
             # A machine may be paused with its clocks, and call under leases that are over until its clock is set again.
-            if clock is not None and abs(theirs - clock()) > STOOD_STILL:
-                clock.measured(before=before, theirs=theirs, after=clock.elapsed())
-            return theirs
+            return _set_clock(connection, self._process_clock, if_off_by=STOOD_STILL)
 
     def set_clock(self, clock: ProcessClock) -> None:
         """Set the clock by PostgreSQL's time, to about half a round trip."""
         with self.read() as connection:
             connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
-            before = clock.elapsed()
-            theirs = _time_of(connection)
-            after = clock.elapsed()
-        clock.measured(before=before, theirs=theirs, after=after)
+            _set_clock(connection, clock)
 
     def acting(self, act: Act) -> "Database":
         """The same database, over the same connections, whose changes the audit log ascribes to this act."""
@@ -229,6 +223,15 @@ _THEIR_TIME = sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))
 def _time_of(connection: sa.Connection) -> datetime:
     now: datetime = connection.execute(_THEIR_TIME).scalar_one()
     return now
+
+
+def _set_clock(connection: sa.Connection, clock: ProcessClock, *, if_off_by: timedelta = timedelta(0)) -> datetime:
+    """Set the clock by the database's time, where it is so far from it or more. Returns the database's time."""
+    before = clock.elapsed()
+    theirs = _time_of(connection)
+    if abs(theirs - clock()) >= if_off_by:
+        clock.measured(before=before, theirs=theirs, after=clock.elapsed())
+    return theirs
 
 
 def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[Any]:
