@@ -160,7 +160,7 @@ async def run_in_sandbox(
         webhooks |= {"frankieone-v1": f"{taken}/au-new/{secret}", "frankieone-v2": f"{taken}/au/{secret}"}
         steps = Steps(embedded, parts.database, loop, arrived=arrived, done=lambda: len(sandbox.log))
         await steps.until(START + timedelta(days=DAYS), show=lambda _now: None)
-        found = Rehearsed(happenings(parts.database, imported.batch.id), {}, imported, False, {}, {})
+        found = Rehearsed(happenings(parts.database, imported.batch.id), {}, False, {}, {})
         mails = [(mail.at, mail.recipients[0]) for mail in sandbox.mailbox]
         return events_of(found, Prices.of(settings)), mails + [(text.at, text.to) for text in sandbox.texts]
 

@@ -216,4 +216,4 @@ def test_the_sessions_whose_tokens_are_lost_are_counted_apart_with_the_time_of_t
     shelf.set(Job, Job.customer_id != "Petras", reason="orphan")
     found = shelf.facts.unknown_outcomes(batch)
     due, opened = shelf.job("Ona").due_at, max(row.opened_at for row in shelf.rows(Attempt))
-    assert (found.calls, found.orphans) == ({"kyc": 1}, {"kyc": Orphans(2, opened, due, due)})
+    assert (found.calls, found.orphans) == ({"kyc": 1}, {"kyc": Orphans(2, opened, due)})

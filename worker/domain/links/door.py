@@ -36,7 +36,6 @@ class DoorRules:
 
     most: int
     per_day: int | None
-    on_click: bool
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,12 @@ class Row:
     id: int
     batch_id: int
     number: int
-    purpose: str
     account: str
     state: JobState
     channel: Channel
     floor: timedelta
     priority: int
     reason: str = ""
-    result: str = ""
     due_at: datetime | None = None
     cancelled: bool = False
     paused: bool = False
@@ -70,7 +68,6 @@ class Link:
     id: uuid.UUID
     account: str
     state: SessionState
-    issued_at: datetime
     expires_at: datetime
     asked: bool = False
     in_review: bool = False

@@ -268,7 +268,7 @@ def buys_on_click(settings: Settings) -> bool:
 def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPolicy:
     """What a visitor of a stable link may get; `providers` by account."""
     return DoorPolicy(
-        DoorRules(settings.reissue.most, settings.reissue.per_day, buys_on_click(settings)),
+        DoorRules(settings.reissue.most, settings.reissue.per_day),
         {name: provider.reissue_at for name, provider in providers.items()},
         orphan_rules(providers),
     )

@@ -21,6 +21,7 @@ from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.engine.reporting.metrics_page import UNREACHABLE, Configured, Page, page_of
+from worker.engine.steps.policies import buys_on_click
 from worker.foundation.clock import monotonic
 from worker.foundation.count_log import logged
 from worker.inbound.event_receiver import Receiver
@@ -254,7 +255,7 @@ def add_stable_links(
         parts.not_me,
         partial(codes_of, parts.keyring),
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
-        on_click=settings.links.issue == "on-click",
+        on_click=buys_on_click(settings),
         page_first=settings.links.page,
         is_secure=is_secure,
         trusted=settings.web.trusted_proxies,
@@ -290,7 +291,6 @@ def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":
         reporting=parts.reporting,
         operation=parts.operation,
         account_report=parts.account_report,
-        takeovers=parts.takeovers,
         outbox=parts.outbox_report,
         delivery=lambda: parts.delivery_policy,
         desk=parts.service_desk,

@@ -79,7 +79,6 @@ class Rehearsed:
 
     happenings: Happenings
     status: Mapping[str, Any]
-    imported: Imported
     is_cut: bool  # the list has more rows than were rehearsed
     rules: Mapping[str, BudgetRule]
     made: Mapping[str, list[datetime]]
@@ -163,7 +162,6 @@ class _Rehearsal:
         return Rehearsed(
             happenings(parts.database, batch.id),
             parts.reporting.status(batch),
-            imported,
             is_cut,
             parts.budget_rules.all(),
             self._wire.made,

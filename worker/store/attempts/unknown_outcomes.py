@@ -52,12 +52,11 @@ class UnknownOutcomes:
 @dataclass(frozen=True)
 class Orphans:
     """The sessions of an account that are waited for. `last_opened`: when the call of the last one was made, None: that
-    is not stored any more. The look-ups are due from `first` until `last`."""
+    is not stored any more. `first`: when the next look-up is due."""
 
     number: int
     last_opened: datetime | None
     first: datetime
-    last: datetime
 
 
 def calls_to_reconcile(
@@ -192,7 +191,6 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
             is_orphan.label("is_orphan"),
             sa.func.count().label("calls"),
             sa.func.min(Job.due_at).label("first"),
-            sa.func.max(Job.due_at).label("last"),
         )
         .where(*unknown)
         .group_by(Job.account, is_orphan)
@@ -212,7 +210,7 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
             last = sa.select(Job.unknown_attempt).where(*unknown, is_orphan, Job.account == row.account)
             newest = last.order_by(Job.unknown_attempt.desc()).limit(1).scalar_subquery()
             opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == newest)).scalar()
-            orphans[row.account] = Orphans(row.calls, opened_at, row.first, row.last)
+            orphans[row.account] = Orphans(row.calls, opened_at, row.first)
     return UnknownOutcomes({row.account: row.calls for row in calls if not row.is_orphan}, texts.number, first, orphans)
 
 

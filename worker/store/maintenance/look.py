@@ -36,13 +36,12 @@ class Step(StrEnum):
 class Looked:
     """The accounts and channels that have rows due now, and the steps that have something to do.
 
-    While a person has stopped everything (`stopped`), nothing is due.
+    While a person has stopped everything, no account and no channel is due.
     """
 
     accounts: frozenset[str]
     channels: frozenset[str]
     steps: frozenset[str]
-    stopped: bool = False
 
 
 class Looks:
@@ -60,7 +59,7 @@ class Looks:
             found = [tuple(row) for row in connection.execute(query, given)]
         names = {what: frozenset(name for its, name in found if its == what) for what in (_ACCOUNT, _CHANNEL, _STEP)}
         if _STOPPED in names[_STEP]:
-            return Looked(frozenset(), frozenset(), names[_STEP] - {_STOPPED}, stopped=True)
+            return Looked(frozenset(), frozenset(), names[_STEP] - {_STOPPED})
         return Looked(names[_ACCOUNT], names[_CHANNEL], names[_STEP])
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from worker.domain.events.refused import PutBack
 from worker.domain.model.audit import Act
 from worker.domain.model.people import Person
-from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.account_report import AccountReport
 from worker.engine.reporting.batch_report import Reporting
 from worker.engine.reporting.message_texts import MessageText
@@ -41,7 +40,6 @@ class Sources:
     reporting: Reporting
     operation: Operation
     account_report: AccountReport
-    takeovers: Takeovers
     outbox: OutboxReport
     delivery: Callable[[], DeliveryPolicy]
     desk: Callable[[Database], ServiceDesk]  # over a database: whose changes are the person's, see `acting`
