@@ -76,6 +76,8 @@ def test_what_limits_the_pace_is_named():
         (load(limit=20, pace=Pace(rate=10.0)), "kyc: the limit of 10/second that was found"),
         (load(measured=123.456), "kyc: the pace of its last minutes, 123/second"),
         (load(limit=20, blocked_until=NOW + SECOND, pause_reason="HTTP 429"), "kyc is paused: HTTP 429"),
+        # A call that another worker had begun has succeeded since.
+        (load(limit=20, blocked_until=NOW + SECOND), "kyc is paused: the wait that was asked for is not over"),
     ]
     assert [(one, got) for one, words in cases if (got := forecast([one], now=NOW).limited_by) != words] == []
 

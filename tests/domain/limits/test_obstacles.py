@@ -4,9 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from worker.domain.limits.budgets import BudgetRule, BudgetState
+from worker.domain.limits.lessons import Lesson, learned
 from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.limits.ramp import Ramp
 from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.endings import Kind
 from worker.domain.model.waits import Blocked
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -48,3 +50,11 @@ def test_a_stop_with_a_probe_says_when_a_worker_asks_again():
     found = obstacle_of("kyc", BudgetRule("kyc"), state, now=NOW)
     assert found is not None
     assert found.in_words == "kyc is stopped: HTTP 401; a worker asks again at 2026-11-21 12:20:00 UTC"
+
+
+def test_a_pause_that_lasts_after_a_call_of_another_worker_succeeded_still_says_why():
+    at = NOW + timedelta(seconds=1)
+    paused = learned(BudgetState(), RULE, [Lesson(NOW, Kind.RATE_LIMITED, "HTTP 429", LATER - NOW)], now=NOW)
+    found = obstacle_of("kyc", RULE, learned(paused, RULE, [Lesson(at)], now=at), now=at)
+    assert found is not None
+    assert found.in_words == "kyc is paused until 2026-11-21T12:20:00Z: the wait that was asked for is not over"

@@ -125,7 +125,7 @@ def _is_paused(load: Load, now: datetime) -> bool:
 
 
 def _pause_in_words(load: Load) -> str:
-    return f"{load.name} {load.is_or_are} paused: {load.state.pause_reason}"
+    return f"{load.name} {load.is_or_are} paused: {load.state.why_paused}"
 
 
 def _end(load: Load, *, now: datetime) -> Forecast:

@@ -29,7 +29,7 @@ def obstacle_of(name: str, rule: BudgetRule, state: BudgetState, *, now: datetim
         name,
         stopped=(state.stop_reason or "stopped") if state.stopped_at is not None else "",
         paused_until=state.blocked_until if paused else None,
-        paused_for=state.pause_reason if paused else "",
+        paused_for=state.why_paused if paused else "",
         asks_again=stop_in_words(state) if state.stopped_at is not None and state.asks_again_at is not None else "",
         full_until=full_until,
         full_for=full_for,
