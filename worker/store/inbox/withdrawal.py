@@ -12,18 +12,18 @@ import sqlalchemy as sa
 
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Known, spares_newer
-from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.inbox.refused_events import erase_refused
-from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.cancellation import cancel_jobs, lock_unsent
 from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.onboarding.tombstones import bury
 from worker.store.privacy.erasure import PERSON_GONE, erase, erase_updates
-from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job
+from worker.store.tables import CustomerRow, Inbox, Job
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
     bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
@@ -45,11 +45,7 @@ def withdraw(connection: sa.Connection, keys: Collection[Key], *, now: datetime)
 def _end(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
     if not ids:
         return
-    # Messages are locked before their jobs, as a dispatcher locks them: otherwise the two could deadlock.
-    messages = sa.select(InvitationRow.id).where(
-        InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
-    )
-    fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+    lock_unsent(connection, ids)
     jobs = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
     rows = fetch(connection, jobs.with_for_update(key_share=True))
     marked = sa.update(Job).where(Job.id.in_([row.id for row in rows]))

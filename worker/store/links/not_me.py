@@ -18,7 +18,7 @@ from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.admission import lock_customers
-from worker.store.onboarding.cancellation import change_jobs
+from worker.store.onboarding.cancellation import change_jobs, lock_unsent
 from worker.store.onboarding.stable_links import digests_of
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job, SessionRow, StableLink
@@ -53,11 +53,7 @@ class NotMe:
                 return Outcome.GONE
             of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
             ids = sa.select(Job.id).where(*of_customer, Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
-            # Messages are locked before their jobs, as a dispatcher locks them.
-            messages = sa.select(InvitationRow.id).where(
-                InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
-            )
-            fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+            lock_unsent(connection, ids)
             jobs = sa.select(Job.id, Job.state, Job.session_id).where(Job.id.in_(ids))
             job = next(iter(fetch(connection, jobs.with_for_update(key_share=True))), None)
             if job is not None and job.state is JobState.WORKING:

@@ -43,6 +43,17 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     promote(connection, ids, unknown, not_theirs, now=now)
 
 
+def lock_unsent(connection: sa.Connection, jobs: Collection[int] | sa.Select[int]) -> None:
+    """Lock the messages of these jobs that are not sent yet. Call it before the jobs are locked.
+
+    A dispatcher locks messages before their jobs: two transactions with another order could block each other.
+    """
+    messages = sa.select(InvitationRow.id).where(
+        InvitationRow.job_id.in_(jobs), InvitationRow.state == InvitationState.WAITING
+    )
+    fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+
+
 def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
     """The jobs whose call for a session may have been carried out: held because of it, or not yet reconciled."""
     message = sa.exists().where(HELD_FIRST)

@@ -22,12 +22,13 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.outages import outlive_deadlocks
-from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.cancellation import cancel_jobs, lock_unsent
+from worker.store.onboarding.joined import LEAD
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.operators.pilots import Pilots
 from worker.store.operators.priority_moves import pause_rows, resume_rows
-from worker.store.operators.settlement import LEAD, Decided, abandon, in_state, repeat, retry
+from worker.store.operators.settlement import Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 2000
@@ -323,11 +324,7 @@ class Decisions:
             if not chunk:
                 return None
             ids = [row.id for row in chunk]
-            # Messages are locked before their jobs, as in sending: otherwise two transactions could block each other.
-            messages = sa.select(InvitationRow.id).where(
-                InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
-            )
-            fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+            lock_unsent(connection, ids)
             free = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(FREE)).order_by(Job.id)
             ids = [row.id for row in fetch(connection, free.with_for_update())]
             cancel_jobs(connection, ids, now=now)
