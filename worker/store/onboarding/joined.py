@@ -1,4 +1,7 @@
-"""A job that joined another list's job has the state of that job. It is read, never copied, so they cannot differ."""
+"""A job that joined another list's job has the state of that job. It is read, never copied, so they cannot differ.
+
+A query that uses these joins `LEAD`: `.join(LEAD, LEAD.id == Job.joins, isouter=True)`.
+"""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -11,4 +14,5 @@ ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
 RESULT = sa.func.coalesce(LEAD.result, Job.result)
 LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
 REASON = sa.func.coalesce(LEAD.reason, Job.reason)
+DETAIL = sa.func.coalesce(LEAD.detail, Job.detail)
 DUE_AT = sa.func.coalesce(LEAD.due_at, Job.due_at)

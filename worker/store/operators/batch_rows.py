@@ -15,7 +15,7 @@ from worker.domain.model.states import JobState, LineState
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
-from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.operators.report_rows import why_skipped
 from worker.store.operators.series import WORK, Points, points_of
 from worker.store.tables import Job, SkippedLine
@@ -75,7 +75,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         RESULT.label("result"),
         ACCOUNT.label("account"),
         REASON.label("reason"),
-        sa.func.coalesce(LEAD.detail, Job.detail).label("detail"),
+        DETAIL.label("detail"),
         DUE_AT.label("due_at"),
     )
     return sa.select(*columns).join(LEAD, LEAD.id == Job.joins, isouter=True)

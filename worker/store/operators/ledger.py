@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.domain.limits.budgets import FREE
 from worker.domain.model.endings import Kind
@@ -20,12 +19,12 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_words
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import NOT_SENT
+from worker.store.onboarding.joined import ACCOUNT, DETAIL, LEAD, REASON, RESULT, STATE
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
 # Outcomes of calls that cost nothing, as credits are counted.
 COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
-_LEAD = aliased(Job)
 
 
 @dataclass(frozen=True)
@@ -152,21 +151,20 @@ def _words(keyring: Keyring, row: Any) -> str | None:
 
 
 def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
-    of = sa.func.coalesce
     query = (
         sa.select(
             Job.batch_id,
             Job.row,
             Job.purpose,
-            of(_LEAD.state, Job.state).label("state"),
-            of(_LEAD.result, Job.result).label("result"),
-            of(_LEAD.account, Job.account).label("account"),
-            sa.case((_LEAD.id.is_(None), Job.due_at), else_=_LEAD.due_at).label("due_at"),
-            of(_LEAD.reason, Job.reason).label("reason"),
-            of(_LEAD.detail, Job.detail).label("detail"),
+            STATE.label("state"),
+            RESULT.label("result"),
+            ACCOUNT.label("account"),
+            sa.case((LEAD.id.is_(None), Job.due_at), else_=LEAD.due_at).label("due_at"),
+            REASON.label("reason"),
+            DETAIL.label("detail"),
             Job.joins,
         )
-        .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
         .where(Job.customer_id == customer_id)
         .order_by(Job.id)
     )

@@ -23,7 +23,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
 from worker.store.base.job_ids import of_batch
 from worker.store.base.keys_of_customers import readable
-from worker.store.onboarding.joined import ACCOUNT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
+from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.apart import Apart, due_after
 from worker.store.operators.counting import count
@@ -153,7 +153,7 @@ class Facts:
                 Job.route,
                 Job.attempts,
                 Job.waits,
-                sa.func.coalesce(LEAD.due_at, Job.due_at).label("due_at"),
+                DUE_AT.label("due_at"),
                 Job.reason,
                 Job.detail,
                 REASON.label("ended_for"),

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
@@ -20,11 +19,10 @@ from worker.store.onboarding.cancellation import (
     with_unknown_calls,
     with_wrong_address,
 )
+from worker.store.onboarding.joined import LEAD, STATE
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
-
-LEAD = aliased(Job)  # the job that another job joined
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*
     """The query, narrowed to jobs in this state. Failed jobs include those that joined a failed job."""
     if state is JobState.FAILED:
         query = query.join(LEAD, LEAD.id == Job.joins, isouter=True)
-        return query.where(sa.func.coalesce(LEAD.state, Job.state) == state)
+        return query.where(STATE.in_([state]))
     return query.where(Job.state == state, Job.joins.is_(None))
 
 

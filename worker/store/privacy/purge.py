@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.domain.model.audit import Act
 from worker.domain.model.endings import Kind
@@ -21,6 +20,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.store.base.upserts import insert
 from worker.store.onboarding.admission import UNKNOWN_FOR
+from worker.store.onboarding.joined import LEAD
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
@@ -37,7 +37,6 @@ from worker.store.tables import (
 )
 
 CHUNK = 500
-_Lead = aliased(Job)
 
 
 class Purging:
@@ -47,7 +46,7 @@ class Purging:
     def why_not(self, batch_id: int, *, since: datetime, now: datetime) -> str | None:
         """Why a batch cannot be purged: something happened after `since`, or may still happen; None: it can."""
         batch = sa.select(Batch).where(Batch.id == batch_id)
-        rows = sa.select(Job.row).join(_Lead, _Lead.id == Job.joins, isouter=True).where(of_batch(batch_id))
+        rows = sa.select(Job.row).join(LEAD, LEAD.id == Job.joins, isouter=True).where(of_batch(batch_id))
         with self._database.read() as connection:
             (row,) = fetch(connection, batch)
             ended_at = row.cancelled_at or row.imported_at
@@ -136,7 +135,7 @@ def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> l
 
 def _may_go(now: datetime) -> sa.Select[int]:
     """The jobs whose rows are no longer needed."""
-    query = sa.select(Job.id).join(_Lead, _Lead.id == Job.joins, isouter=True)
+    query = sa.select(Job.id).join(LEAD, LEAD.id == Job.joins, isouter=True)
     return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now))
 
 
@@ -144,7 +143,7 @@ def _is_over(since: datetime) -> sa.ColumnElement[bool]:
     """True if the job, or the job that it joined, has been over since then."""
     return sa.or_(
         sa.and_(Job.joins.is_(None), over(Job, since=since)),
-        sa.and_(Job.joins.is_not(None), over(_Lead, since=since)),
+        sa.and_(Job.joins.is_not(None), over(LEAD, since=since)),
     )
 
 

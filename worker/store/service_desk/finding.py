@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.model.customers import Person, invitation_channels
@@ -34,12 +33,12 @@ from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.daily_batch import DAILY
+from worker.store.onboarding.joined import LEAD, RESULT, STATE
 from worker.store.operators.ledger import sessions_of
 from worker.store.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 
 MOST = 50  # customers of one search: an address may be shared by many
 MOST_FACTS = 200  # of each kind in a history, the newest
-_LEAD = aliased(Job)
 
 
 @dataclass(frozen=True)
@@ -139,17 +138,16 @@ def _found(keyring: Keyring, row: Any, rows: list[FoundRow]) -> Found:
 
 
 def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, list[FoundRow]]:
-    of = sa.func.coalesce
     query = (
         sa.select(
             Job.customer_id,
             Job.batch_id,
             Job.row,
             Job.purpose,
-            of(_LEAD.state, Job.state).label("state"),
-            of(_LEAD.result, Job.result).label("result"),
+            STATE.label("state"),
+            RESULT.label("result"),
         )
-        .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
         .where(Job.customer_id.in_(customer_ids))
         .order_by(*AS_THEY_CAME)
     )
@@ -183,11 +181,11 @@ def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
             Job.asks,
             Batch.pause_reason,
             Attempt.opened_at.label("called_at"),
-            _LEAD.batch_id.label("lead_batch"),
-            _LEAD.row.label("lead_row"),
+            LEAD.batch_id.label("lead_batch"),
+            LEAD.row.label("lead_row"),
         )
         .join(Batch, Batch.id == Job.batch_id)
-        .join(_LEAD, _LEAD.id == Job.joins, isouter=True)
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
         .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
         .where(Job.customer_id == customer_id)
         .order_by(*NEWEST_FIRST)
