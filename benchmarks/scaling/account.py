@@ -13,7 +13,7 @@ from benchmarks.scaling.machines import LockedRow
 from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
 from worker.domain.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, RENEW_AFTER, Held, Share, share
 from worker.domain.limits.event_share import share_out
-from worker.engine.dispatch.horizons import EVENTS_AHEAD
+from worker.engine.dispatch.headroom import EVENTS_AHEAD
 from worker.store.limits.claims import Room
 
 LEASE = timedelta(seconds=60)

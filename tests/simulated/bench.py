@@ -13,7 +13,7 @@ from worker.domain.limits.concurrency import ASK_AGAIN
 from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
 from worker.engine.dispatch.dispatcher import Dispatcher
-from worker.engine.dispatch.horizons import EVENTS_AHEAD
+from worker.engine.dispatch.headroom import EVENTS_AHEAD
 from worker.store.limits.claims import Room
 from worker.store.limits.flush import Flushed, UnknownFlush
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Generic
 
 from worker.domain.model.meters import WorkMeter
@@ -57,18 +57,22 @@ class Calls(Generic[OpenedT, ResultT]):
         clock: Clock,
         time: SteadyTime,
         stopping: asyncio.Event,
-        furthest: Callable[[], timedelta],
         meter: WorkMeter,
         look_again: Callable[[], object],
     ) -> None:
-        """No slot is further ahead than `furthest()`. `look_again` is called when there may be more to do."""
+        """`look_again` is called when there may be more to do."""
         self._work, self._rows, self._results, self._plan, self._halts = work, rows, results, plan, halts
         self._headroom, self._busy_stretch, self._decisions = headroom, busy_stretch, decisions
         self._clock, self._time, self._stopping, self._look_again = clock, time, stopping, look_again
         self._meter, self._longest_call, self._has_next_step = meter, work.longest_call, work.has_next_step
         self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
-        self._slot_gate = SlotGate(time=time, halt=halts.unwritten, furthest=furthest, spacing=lambda: rows.spacing)
+        self._slot_gate = SlotGate(
+            time=time,
+            halt=halts.unwritten,
+            furthest=lambda: headroom.furthest_slot,
+            spacing=lambda: rows.spacing,
+        )
 
     def __len__(self) -> int:
         """Permits in use, by calls in flight or by calls that wait for their slot."""

@@ -11,13 +11,9 @@ class DecisionLog:
         self._name = name
         self._reasons: dict[str, str] = {}
 
-    @property
-    def enabled(self) -> bool:
-        return self._log.isEnabledFor(logging.DEBUG)
-
     def not_done(self, what: str, reason: str) -> None:
         """Log that the dispatcher does not do this, unless this reason was the last one logged for it."""
-        if self.enabled and self._reasons.get(what) != reason:
+        if self._log.isEnabledFor(logging.DEBUG) and self._reasons.get(what) != reason:
             self._reasons[what] = reason
             self._log.debug("%s: no %s: %s", self._name, what, reason)
 

@@ -35,7 +35,6 @@ from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.halts import Halts
 from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, OPEN_MOST, Headroom
-from worker.engine.dispatch.horizons import furthest_slot
 from worker.engine.dispatch.lanes import Lanes
 from worker.engine.dispatch.opened_rows import OpenedRows
 from worker.engine.dispatch.steady_time import SteadyTime
@@ -99,7 +98,6 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             clock=clock,
             time=self._time,
             stopping=stopping,
-            furthest=lambda: furthest_slot(self._headroom.flush_times.lead),
             meter=meter,
             look_again=self._look_again.set,
         )

@@ -33,6 +33,9 @@ EMPTY_PERMITS_FRACTION = 4
 # How many events a flush of theirs claims at most: as many permits are kept free for them until it ends. So many events
 # may be opened however many batch rows are, and however many results wait.
 EVENTS_AT_ONCE = 20
+# How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
+# reserved: the event takes the next slot of this dispatcher, and the new slot is for a batch row.
+EVENTS_AHEAD = timedelta(milliseconds=400)
 # Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
 # one, and the rows that are called meanwhile.
 LONG_FLUSH = 1.5 * FLUSH_EVERY
@@ -127,6 +130,12 @@ class Headroom:
         (`rate_limits.offer`).
         """
         return 2 * self.flush_every
+
+    @property
+    def furthest_slot(self) -> timedelta:
+        """How far ahead a reserved slot may be; a longer wait would come from a wrong clock."""
+        clock_set_meanwhile = timedelta(seconds=1)
+        return 2 * FLUSH_EVERY_MOST + EVENTS_AHEAD + 2 * self.flush_times.lead + clock_set_meanwhile
 
     def room(self, rows: int, events: int, *, busy: int) -> Room:
         return Room(max(rows, 0), max(events, 0), busy, self.flush_times.lead, self.horizon)

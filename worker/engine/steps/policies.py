@@ -20,7 +20,7 @@ from worker.domain.model.channels import channels_of, is_mail
 from worker.domain.model.reconciliation import MARGIN, OrphanRule
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.domain.service_desk.case import DeskRules
-from worker.engine.dispatch.horizons import EVENTS_AHEAD
+from worker.engine.dispatch.headroom import EVENTS_AHEAD
 from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
