@@ -16,9 +16,7 @@ from worker.domain.model.needs import STORED, WAKING
 from worker.domain.model.rows import Rows, read_rows
 from worker.domain.model.states import JobState
 from worker.engine.container import Parts
-from worker.engine.reporting.cancel_cost import what_ends
-from worker.engine.reporting.repeat_cost import worst_cost
-from worker.engine.reporting.rows_left import rows_left
+from worker.engine.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import are, counted
 from worker.store.limits.standstill import Stopped

@@ -19,9 +19,9 @@ from worker.domain.model.operation import (
     starts_work,
 )
 from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.reporting.decision_words import rows_left
 from worker.engine.reporting.folder_report import FolderReport, folder_reports
 from worker.engine.reporting.outbox_report import OutboxReport
-from worker.engine.reporting.rows_left import rows_left
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
 from worker.foundation.timestamps import written, written_if_any

@@ -2,9 +2,7 @@
 
 from worker.domain.model.people import Person, Role
 from worker.domain.model.rows import LONGEST, read_rows
-from worker.engine.reporting.cancel_cost import what_ends
-from worker.engine.reporting.repeat_cost import worst_cost
-from worker.engine.reporting.rows_left import rows_left
+from worker.engine.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.engine.steps.policies import buys_on_click
 from worker.foundation.plural import are, counted
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
