@@ -4,12 +4,14 @@ import logging
 import threading
 from datetime import timedelta
 
-from worker.foundation.clock import monotonic
+from worker.engine.maintenance.ticks import Ticks
+from worker.foundation.clock import Clock, monotonic
+from worker.foundation.keyring import Keyring
 from worker.foundation.outage_log import Outage
 from worker.inbound.mail.bounces import BounceReader
 from worker.inbound.mail.mailbox import CannotRead
-from worker.runtime.ticks import Ticks
 from worker.settings import Settings
+from worker.store.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 END_SECONDS = 5.0  # a thread that waits for the mail server for longer is left: it changes nothing before an answer
@@ -26,7 +28,8 @@ class BounceSchedule:
         self._outage = Outage(log, logging.WARNING)
 
     @classmethod
-    def of(cls, settings: Settings, reader: BounceReader | None) -> "BounceSchedule":
+    def of(cls, settings: Settings, webhooks: Webhooks, keyring: Keyring, clock: Clock) -> "BounceSchedule":
+        reader = BounceReader.of(settings, webhooks, keyring, clock)
         return cls(reader, settings.bounces.every if settings.bounces else timedelta(days=1))
 
     def step(self) -> None:

@@ -6,11 +6,11 @@ and for `onboard run` (docs/inside/architecture.md); signals are in `celery_sign
 """
 
 from worker.domain.model.wakeups import WakeUp
+from worker.engine.maintenance.ticks import Ticks
 from worker.foundation.clock import monotonic
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP, SWEEP_SECONDS
 from worker.runtime.sweeping import sweep_once
-from worker.runtime.ticks import Ticks
 from worker.runtime.worker_process import longest_dispatch, ready_process, serve, wake_ups
 
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.

@@ -24,7 +24,6 @@ from worker.engine.runner import Runner
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.foundation.private_files import to_append
-from worker.inbound.mail.bounces import BounceReader
 from worker.publishers.contract import Target
 from worker.runtime.bounce_schedule import BounceSchedule
 from worker.runtime.outbox_threads import OutboxThreads
@@ -102,8 +101,7 @@ class Embedded:
         given = {"only_batch": only_batch, "stay": stay}
         self._open_runner = partial(open_runner, **{name: value for name, value in given.items() if value is not None})
         self._retention = parts.retention()
-        reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
-        self._bounces = BounceSchedule.of(parts.settings, reader)
+        self._bounces = BounceSchedule.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()

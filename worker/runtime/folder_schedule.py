@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.known_customers import Known
 from worker.engine.intake import Intake
+from worker.engine.maintenance.ticks import Ticks
 from worker.engine.reporting.batch_report import Reporting
 from worker.engine.stores import Stores
 from worker.foundation.clock import monotonic
@@ -15,7 +16,6 @@ from worker.foundation.outage_log import Outage
 from worker.inbound.folders.drop_box import DropBox
 from worker.inbound.folders.places import place_of
 from worker.inbound.returned_lists import Desk
-from worker.runtime.ticks import Ticks
 from worker.settings import Settings
 from worker.settings.intake import Remote
 from worker.store.base.database import Database

@@ -25,7 +25,6 @@ from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
 from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
-from worker.inbound.mail.bounces import BounceReader
 from worker.publishers.contract import Target
 from worker.runtime.bounce_schedule import BounceSchedule
 from worker.runtime.folder_schedule import FolderSchedule
@@ -74,13 +73,11 @@ class Process:
         another thread, while no wake-up of the scheduler makes any worker sweep.
         """
         with ExitStack() as exits:
-            self.parts = exits.enter_context(opened(load()))
-            exits.enter_context(self.parts.heartbeat("worker"))
-            self.retention = self.parts.retention()
-            reader = BounceReader.of(self.parts.settings, self.parts.webhooks, self.parts.keyring, self.parts.clock)
-            self.bounces = BounceSchedule.of(self.parts.settings, reader)
+            self.parts = parts = exits.enter_context(opened(load()))
+            exits.enter_context(parts.heartbeat("worker"))
+            self.retention = parts.retention()
+            self.bounces = BounceSchedule.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
             exits.callback(self.bounces.close)
-            parts = self.parts
             self.folders = FolderSchedule.of(
                 parts.settings,
                 parts,
@@ -91,19 +88,17 @@ class Process:
             )
             exits.callback(self.folders.close)
             self.publisher = OutboxPublisher(
-                self.parts.outbox_targets,
-                targets(self.parts.settings),
+                parts.outbox_targets,
+                targets(parts.settings),
                 stopping=lambda: self.runner.stopping,
-                meters=self.parts.meters,
+                meters=parts.meters,
             )
             exits.callback(self.publisher.close)
             self._loop = event_loop.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
             exits.callback(self._end_loop)
-            opening = Runner.open(
-                self.parts, wake_invite=wake_invite, longest=longest, stay=stay, wake_others=wake_others
-            )
+            opening = Runner.open(parts, wake_invite=wake_invite, longest=longest, stay=stay, wake_others=wake_others)
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
             self._sweep = sweep
             watching = self._watch(on_outdated, check_seconds)

@@ -6,12 +6,12 @@ from functools import partial
 
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.maintenance.sweep import Sweep, each_alone
+from worker.engine.maintenance.ticks import Ticks
 from worker.engine.outbox_targets import OutboxTargets, unpublished_in_words
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.runtime.celery_settings import PUBLISH
 from worker.runtime.process import Process
-from worker.runtime.ticks import Ticks
 from worker.store.maintenance.look import Looked
 
 log = logging.getLogger(__name__)

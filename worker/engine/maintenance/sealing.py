@@ -4,8 +4,8 @@ Logs are kept elsewhere than the database. So a head in them shows whether the c
 """
 
 import logging
-import threading
 
+from worker.engine.maintenance.ticks import Ticks
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.store.audit.sealing import NotSigned, Seals
@@ -20,8 +20,7 @@ class Sealing:
     def __init__(self, seals: Seals) -> None:
         self._seals = seals
         self._refused = Outage(log)
-        self._lock = threading.Lock()
-        self._next_head = 0.0
+        self._heads = Ticks(HEAD_EVERY_SECONDS)
 
     def seal(self) -> None:
         """Seal what was added. Raises sqlalchemy.exc.OperationalError during an outage of the database."""
@@ -31,13 +30,5 @@ class Sealing:
             self._refused.lasts(f"{error}, so no entry is sealed: run `onboard audit verify`", monotonic())
             return
         self._refused.over("the audit log is sealed again")
-        if end is not None and self._is_time():
+        if end is not None and self._heads.begin(monotonic()):
             log.info("audit log: its head is %s", end)
-
-    def _is_time(self) -> bool:
-        with self._lock:
-            now = monotonic()
-            if now < self._next_head:
-                return False
-            self._next_head = now + HEAD_EVERY_SECONDS
-            return True

@@ -113,7 +113,7 @@ class Sweep:
             # Before sessions are checked: an update may show that a session is not over.
             (Step.WEBHOOKS in looked.steps, partial(self.process_webhooks, wake)),
             (Step.SESSIONS in looked.steps, self.expire),
-            (Step.AUDIT in looked.steps, self.seal),
+            (Step.AUDIT in looked.steps, self.sealing.seal),
             (Step.COUNTS in looked.steps, self.add_up_counts),
             (self.alerts is not None, self.alert),
         )
@@ -177,10 +177,6 @@ class Sweep:
                 self.expiry.per_day or 0,
             )
         return counts
-
-    def seal(self) -> None:
-        """Seal the audit log's new entries."""
-        self.sealing.seal()
 
     def alert(self) -> None:
         """Alert people of what has begun or is over, if a look is due."""
