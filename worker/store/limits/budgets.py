@@ -315,7 +315,8 @@ def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int) -> No
 def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
     """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops."""
     state = read(connection, rule.name, lock=True)
-    allowed = wanted if rule.credits is None else min(wanted, max(rule.credits - state.credits_used, 0))
+    left = credits_left(state, rule)
+    allowed = wanted if left is None else min(wanted, left)
     after = replace(state, credits_used=state.credits_used + allowed)
     _save_turn(connection, rule, state, at_cap(after, rule, now=now) if allowed < wanted else after)
     return allowed
