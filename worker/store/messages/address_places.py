@@ -23,8 +23,7 @@ from worker.store.base import binary_rows, bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ADDRESS
 from worker.store.messages.message_cap_check import no_more
-from worker.store.messages.message_context import InvitationPolicy
-from worker.store.messages.suppression_check import About
+from worker.store.messages.message_context import Candidate, InvitationPolicy
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import AddressPlace, InvitationRow, Job
 
@@ -189,7 +188,7 @@ def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
 
 
 def without_place(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
     """The messages whose addresses have had all the messages that they may get for now; the others take their places.
 
@@ -213,7 +212,7 @@ def without_place(
     }
 
 
-def _not_now(one: About, at: datetime) -> NotNow:
+def _not_now(one: Candidate, at: datetime) -> NotNow:
     if at < one.item.expires_at - one.item.floor or (one.item.is_event and one.item.kind == FIRST):
         return Later(at, Reason.ADDRESS_SPENT)
     return no_more(one.item, Reason.ADDRESS_SPENT)

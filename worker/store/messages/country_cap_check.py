@@ -20,8 +20,7 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.upserts import insert
 from worker.store.limits import budgets
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
-from worker.store.messages.suppression_check import About
+from worker.store.messages.message_context import Candidate, ClaimedInvitation, InvitationPolicy
 from worker.store.tables import TextCount
 
 KEPT = timedelta(days=2)
@@ -47,7 +46,7 @@ def is_capped(policy: InvitationPolicy) -> bool:
 
 
 def spent(
-    connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+    connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
     cap = policy.delivery.texts_per_country

@@ -7,7 +7,6 @@ must stay; `passed` writes that. Pure modules decide; a gate only gives them wha
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +33,13 @@ from worker.store.messages import (
     text_number_check,
 )
 from worker.store.messages.fallback import fall_back
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy, decrypted, values_of
+from worker.store.messages.message_context import (
+    Candidate,
+    ClaimedInvitation,
+    InvitationPolicy,
+    decrypted,
+    values_of,
+)
 from worker.store.onboarding import batch_pace
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.in_review import sessions_in_review
@@ -47,15 +52,6 @@ log = logging.getLogger(__name__)
 
 # A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)
-
-
-@dataclass(frozen=True, repr=False)
-class Candidate:
-    """A message that may be about to leave, and the claimed row that it was decrypted from."""
-
-    item: ClaimedInvitation
-    row: Any
-
 
 Gate = Callable[[sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]]
 

@@ -21,8 +21,7 @@ from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
-from worker.store.messages.reminders import About
+from worker.store.messages.message_context import Candidate, ClaimedInvitation, InvitationPolicy
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import CustomerRow, InvitationRow
@@ -43,7 +42,7 @@ _LOCKED = (
 
 
 def spent(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
     """The messages that would exceed their customer's cap. The counts include these messages themselves.
 
@@ -84,7 +83,7 @@ def spent(
 
 
 def _going_first(
-    connection: sa.Connection, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+    connection: sa.Connection, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
 ) -> set[uuid.UUID]:
     """The sessions of these messages that have one due, too, on a channel that goes first."""
     before = list(CHANNELS)[: list(CHANNELS).index(policy.channel)]

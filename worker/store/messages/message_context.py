@@ -91,6 +91,14 @@ class ClaimedInvitation:
         self.opening = replace(self.opening, link=address)
 
 
+@dataclass(frozen=True, repr=False)
+class Candidate:
+    """A message that may be about to leave, and the claimed row that it was decrypted from."""
+
+    item: ClaimedInvitation
+    row: Any
+
+
 _EARLIER = aliased(SessionRow)
 _REACHED_BEFORE = sa.exists().where(
     _EARLIER.customer_id == SessionRow.customer_id,

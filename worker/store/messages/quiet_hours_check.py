@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,7 +10,7 @@ from worker.domain.contact.contact_times import message_at
 from worker.domain.contact.send_decision import Later
 from worker.domain.model.reasons import Reason
 from worker.foundation.keyring import Keyring
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.messages.message_context import Candidate, ClaimedInvitation, InvitationPolicy
 
 
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
@@ -24,8 +23,8 @@ def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) 
 
 
 def quiet(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, candidates: Sequence[Any], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
 ) -> Mapping[uuid.UUID, Later]:
-    """The `gates.Candidate`s that must wait, each with the time at which it may leave."""
-    times = {one.item.id: leaves_at(policy, one.item, now) for one in candidates}
+    """The messages that must wait, each with the time at which it may leave."""
+    times = {one.item.id: leaves_at(policy, one.item, now) for one in messages}
     return {id_: Later(at, Reason.QUIET_HOURS) for id_, at in times.items() if at > now}

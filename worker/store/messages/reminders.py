@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,7 +27,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.messages.message_context import Candidate, InvitationPolicy
 from worker.store.onboarding.in_review import sessions_in_review
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
@@ -45,16 +45,6 @@ class Sent:
     channel: str
     customer: Customer
     expires_at: datetime
-
-
-class About(Protocol):
-    """A message that may be about to leave, and the row that it was decrypted from."""
-
-    @property
-    def item(self) -> ClaimedInvitation: ...
-
-    @property
-    def row(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -127,7 +117,7 @@ def _all_of(item: Sent, job: sa.Row[Any], times: Times, *, now: datetime) -> lis
 
 
 def not_now(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
 ) -> Mapping[uuid.UUID, NotNow]:
     """The reminders among these messages that must not leave, or must wait."""
     reminders = [one for one in messages if one.item.kind != FIRST and not is_resend(one.item.kind)]
@@ -155,7 +145,7 @@ def not_now(
 
 
 def _leading_nowhere(
-    connection: sa.Connection, policy: InvitationPolicy, reminders: Sequence[About], *, now: datetime
+    connection: sa.Connection, policy: InvitationPolicy, reminders: Sequence[Candidate], *, now: datetime
 ) -> dict[uuid.UUID, NotNow]:
     """Those with our own link whose customer's session is over, where the customer may have no other one."""
     own = [one for one in reminders if one.item.stable and one.row.job_session_id is not None]
@@ -173,7 +163,7 @@ def _leading_nowhere(
 
 
 def _judged(
-    one: About, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, in_review: bool, now: datetime
+    one: Candidate, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, in_review: bool, now: datetime
 ) -> NotNow | None:
     item, times = one.item, times_of(policy)
     kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -15,18 +14,8 @@ from worker.domain.model.customers import Person
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
-from worker.store.messages.message_context import ClaimedInvitation, InvitationPolicy
+from worker.store.messages.message_context import Candidate, InvitationPolicy
 from worker.store.messages.suppressions import suppressed
-
-
-class About(Protocol):
-    """A message that may be about to leave, and the claimed row that it was decrypted from."""
-
-    @property
-    def item(self) -> ClaimedInvitation: ...
-
-    @property
-    def row(self) -> Any: ...
 
 
 def reachable(
@@ -48,7 +37,7 @@ def reachable(
 
 
 def to_suppressed_addresses(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
 ) -> Mapping[uuid.UUID, Never]:
     """The messages whose addresses are suppressed by now."""
     if not any(one.row.any_suppressed for one in messages):

@@ -16,12 +16,15 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
-from worker.store.messages.message_context import InvitationPolicy
-from worker.store.messages.suppression_check import About
+from worker.store.messages.message_context import Candidate, InvitationPolicy
 
 
 def to_refused_numbers(
-    _connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[About], _now: datetime
+    _connection: sa.Connection,
+    _keyring: Keyring,
+    policy: InvitationPolicy,
+    messages: Sequence[Candidate],
+    _now: datetime,
 ) -> Mapping[uuid.UUID, Never]:
     """The texts to numbers that get none, each with the reason. Another channel may reach their customers."""
     if policy.channel != Channel.SMS:
