@@ -2,12 +2,12 @@
 
 import click
 
-from worker.cli.commands.decide import confirm
 from worker.cli.lists.cost import ListCost
 from worker.cli.lists.foreseen import foreseen
 from worker.cli.lists.options import Listed, returns_of
 from worker.cli.running.summary import show_changes
 from worker.cli.sample_message import rendered
+from worker.cli.shared_options import confirm
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import ListOptions, content_digest, open_list
 from worker.domain.intake.own_files import OwnFile

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from worker.cli.commands.decide import JSON, REASON, YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.opening import wake_ups_of
+from worker.cli.shared_options import JSON, REASON, YES, confirm
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.channels import CALLED, CHANNELS

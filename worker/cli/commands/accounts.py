@@ -7,10 +7,10 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from worker.cli.commands.decide import DRY_RUN, JSON, YES, confirm
 from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
+from worker.cli.shared_options import DRY_RUN, JSON, YES, confirm
 from worker.domain.model.customers import Customer, CustomerKind
 from worker.domain.model.needs import STORED, WAKING
 from worker.engine.container import Parts

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.option_types import Named
+from worker.cli.shared_options import JSON, YES, confirm
 from worker.cli.whole_file import whole_file
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
-from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.option_types import Read
+from worker.cli.shared_options import JSON, YES, confirm
 from worker.cli.whole_file import OUT, whole_file
 from worker.domain.model.audit import Entry, Point, precisely, read_point
 from worker.domain.model.needs import STORED

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import click
 
-from worker.cli.commands.decide import JSON, YES, confirm
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, act_of_command, log_info
 from worker.cli.opening import parts_of, wake_ups_of
+from worker.cli.shared_options import JSON, YES, confirm
 from worker.domain.events.refused import NotPutBack, dead_queue_of
 from worker.domain.model.needs import STORED, WAKING, Need
 from worker.domain.model.wakeups import Wake

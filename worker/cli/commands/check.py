@@ -22,6 +22,7 @@ from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.option_types import Named
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
+from worker.cli.shared_options import JSON
 from worker.cli.whole_file import whole_file
 from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.domain.intake import CustomerList, ListOptions, ListRefused, content_digest, open_list, problems_csv
@@ -69,7 +70,7 @@ from worker.store.onboarding.plans import Plan, refuse_over
     help="Also log in to the senders and providers that the list uses, with calls that send and cost nothing.",
 )
 @deadline_option
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 @click.pass_obj
 def check(
     invocation: Invocation,

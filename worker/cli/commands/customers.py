@@ -10,10 +10,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from worker.cli.commands.decide import JSON, YES, confirm, without_address
 from worker.cli.desk_actions import address, find, new_link, resend
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON, YES, confirm, without_address
 from worker.cli.whole_file import OUT, whole_file
 from worker.domain.contact.caps import Caps
 from worker.domain.intake.identity import customer_id as id_of_a_list
@@ -39,7 +39,7 @@ def customer() -> None:
     help="Show what providers and senders said about failed calls, in their own words. They may quote the customer, so"
     " the audit log names who has read them.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 @click.pass_obj
 def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json: bool) -> None:
     """Show what has happened to one customer, as dated sentences, and what comes next.

@@ -10,11 +10,11 @@ import click
 import sqlalchemy as sa
 
 from worker.cli.backup_files import key_file, new_folder, saying_what_failed, target
-from worker.cli.commands.decide import JSON
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import does_not_answer, why_not_ready
 from worker.cli.option_types import Named
+from worker.cli.shared_options import JSON
 from worker.domain.model.needs import STORED, Need
 from worker.engine.key_check import check_keys
 from worker.engine.keyrings import keyring_of

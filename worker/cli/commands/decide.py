@@ -1,17 +1,17 @@
 """Decisions of an operator about a batch: `retry`, `resolve`, `pause`, `resume`, `cancel`."""
 
 import json
-import re
 from typing import Any
 
 import click
 
 from worker.cli.completions import AccountName, Batch
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
 from worker.cli.option_types import Read
 from worker.cli.other_batches import run_list
+from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, confirm
 from worker.domain.model.needs import STORED, WAKING
 from worker.domain.model.rows import Rows, read_rows
 from worker.domain.model.states import JobState
@@ -24,32 +24,18 @@ from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.operators.decisions import RepeatCost, Verdict, Which
 
-YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
-NOTHING_CHANGED = "nothing was changed"
 SETTLED = "They have been settled meanwhile"
 GOES_ON = ("retry", "repeat")  # decisions after which there is work to do
 # The state of the rows that a decision is about.
 _OF_STATE = {"retry": JobState.FAILED, Verdict.REPEAT: JobState.HELD, Verdict.ABANDON: JobState.HELD}
 
 
-def without_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    """A reason goes into the audit log, which is never changed: refuse what is plainly an address or a number."""
-    if "@" in value or re.search(r"\+\d[\d ()/.-]{6,}\d", value):
-        raise click.BadParameter("write no address and no telephone number: the audit log keeps it")
-    return value
-
-
-REASON = click.option(
-    "--reason", default="", callback=without_address, help="Why, for the audit log: no name and no address."
-)
 ROWS = click.option(
     "--row",
     "rows",
     type=Read("rows", read_rows),
     help="Only these rows, by their numbers in `onboard report`: 17, or 3,7,12-20.",
 )
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Only count the rows; change nothing.")
 
 
 @click.command()
@@ -239,28 +225,6 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
         click.echo(f"batch {found.id} was cancelled already: no row is left to cancel")
         return
     _print(found, "cancel", decided.rows, "cancelled", as_json)
-
-
-class NotConfirmed(click.ClickException):
-    """The operator answered no."""
-
-    exit_code = NEEDS_A_PERSON
-
-    def show(self, file: object = None) -> None:
-        click.echo(self.format_message(), err=True)
-
-
-def confirm(question: str) -> None:
-    """Ask the operator. Raises NotConfirmed if the answer is no, CannotStart if there is no terminal to ask on."""
-    try:
-        agreed = click.confirm(question, err=True)
-    except click.Abort as error:
-        if isinstance(error.__context__, EOFError):
-            click.echo(err=True)
-            raise CannotStart("this needs a confirmation, and there is no terminal to ask on; give --yes") from None
-        raise
-    if not agreed:
-        raise NotConfirmed(NOTHING_CHANGED)
 
 
 def _find_going(parts: Parts, which: str) -> BatchFacts:

@@ -8,6 +8,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.sandbox_extra import check_sandbox_is_installed
+from worker.cli.shared_options import JSON
 from worker.domain.intake import list_template
 from worker.foundation.keyring import new_key
 from worker.foundation.private_files import PRIVATE, new_file, replacing
@@ -46,7 +47,7 @@ PORT = click.IntRange(1, 65_535)
     help="Write only a list to fill in, customers.csv and customers.xlsx, with an example row of each kind.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing onboarding.toml. A key is never replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bool, force: bool, as_json: bool) -> None:
     """Write a first onboarding.toml, and keys for encryption and digests, into DIRECTORY (default: the current one).
 

@@ -11,6 +11,7 @@ import click
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON
 from worker.domain.model.needs import STORED
 from worker.engine.maintenance.key_rotation import rotate
 from worker.foundation.keyring import derived_digest_key, new_key
@@ -25,7 +26,6 @@ from worker.store.privacy.key_use import Needs
 if TYPE_CHECKING:
     from worker.engine.container import Parts
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 SHOW_EVERY = 5.0  # seconds between lines of progress
 # A process that begins while a key is retired says that it runs within a second or two, and stops counting only after
 # GONE_AFTER: so a second look after that time sees it, or what it has written.

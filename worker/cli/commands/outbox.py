@@ -8,6 +8,7 @@ from rich.table import Column, Table
 
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON
 from worker.domain.events.alerts import EVENT, TEST, Condition, as_data
 from worker.domain.events.published import OutgoingEvent, moment
 from worker.domain.model.needs import STORED, Need
@@ -19,7 +20,6 @@ from worker.foundation.timestamps import written
 from worker.publishers.alert_targets import alert_targets
 from worker.store.outbox import relay
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 NONE = "there are no alerts: add [alerts.NAME] to the configuration (docs/how-to/alerts.md)"
 
 

@@ -24,6 +24,7 @@ from worker.cli.plan_options import plan_options
 from worker.cli.running.ends import exit_code, next_move_of, notes_of, stopped_at, stopped_by_ctrl_c
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
+from worker.cli.shared_options import JSON
 from worker.domain.intake import ListOptions
 from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import STORED, Need
@@ -40,7 +41,6 @@ AGAIN = click.option(
     is_flag=True,
     help="Make a new batch, even if this list was imported before. An import that was cut off goes on first.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 
 
 def _check_instead(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
+from worker.cli.shared_options import JSON
 from worker.domain.model.needs import COUNTED
 from worker.domain.model.operation import WORK, Attention, Level, level_of, no_process
 from worker.domain.model.pauses import PauseCause
@@ -40,7 +41,7 @@ LEVELS = {Level.WELL: "OK", Level.NEEDS_A_PERSON: "WARNING", Level.CRITICAL: "CR
 @click.argument("batch", type=Batch(), required=False)
 @click.option("--watch", is_flag=True, help="Refresh each second, until the batch's invitations are sent, or Ctrl-C.")
 @click.option("--check", is_flag=True, help="Print one line for a monitoring system, without the batches.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 @click.pass_obj
 def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, as_json: bool) -> None:
     """Show which processes work and what needs a person, and the state of BATCH (a number, or `latest`) or all batches.

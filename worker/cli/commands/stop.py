@@ -6,6 +6,7 @@ import time
 import click
 
 from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON
 from worker.domain.model.needs import STORED
 from worker.engine.runner import STOP_HOLDS_AFTER
 from worker.foundation.os_user import os_user
@@ -14,7 +15,7 @@ from worker.foundation.plural import counted
 
 @click.command()
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log and for everyone who sees the stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 @click.pass_obj
 def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
     """Stop everything at once: no process begins a new call or sends a new message until `onboard resume --all`.

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from worker.cli.commands.decide import YES, confirm
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON, YES, confirm
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
@@ -92,7 +92,7 @@ class _Refused:
     help="Remove addresses hashed by a key that is no longer configured: they can never be matched again.",
 )
 @YES
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 @click.pass_obj
 def suppress(
     invocation: Invocation,

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from worker.cli.commands.decide import JSON
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON
 from worker.domain.model.needs import STORED, Need
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.foundation.plural import counted

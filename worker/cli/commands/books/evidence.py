@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from worker.cli.commands.decide import JSON
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.option_types import Named
+from worker.cli.shared_options import JSON
 from worker.cli.whole_file import OUT, whole_file
 from worker.domain.evidence.container import Refused
 from worker.domain.evidence.making import make

@@ -11,13 +11,13 @@ from typing import Any, TextIO
 
 import click
 
-from worker.cli.commands.decide import JSON
 from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.lists.options import refusing_lists
 from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
+from worker.cli.shared_options import JSON
 from worker.cli.whole_file import whole_file
 from worker.domain.intake import ListOptions, ListRefused, OpenQuote, RawLine, open_table
 from worker.domain.intake.vocabulary import Vocabulary

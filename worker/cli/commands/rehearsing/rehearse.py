@@ -18,6 +18,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists
 from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
+from worker.cli.shared_options import JSON
 from worker.domain.intake import ListOptions
 from worker.domain.model.needs import NOTHING
 from worker.engine.container import Parts
@@ -86,7 +87,7 @@ SHARE = Read("share", _share)
     type=Named(),
     help="Write each customer's events to this CSV file: day, time, what, channel, template, account, cost.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
+@JSON
 @click.pass_obj
 def rehearse(
     invocation: Invocation,
