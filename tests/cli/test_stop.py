@@ -87,3 +87,10 @@ def test_a_run_ends_when_another_person_stops_everything(desk: Desk, played: Pla
     assert ended.facts["rows"]["waiting"] >= 300 - calls
     desk.onboard("resume", "--all")
     assert desk.onboard("status", "1", "--json").facts["state"] == "running"
+
+
+def test_its_reason_holds_no_address_since_the_audit_log_keeps_it(desk: Desk):
+    for reason in ("ona@example.com was written to twice", "call +370 600 00001 first"):
+        refused = desk.onboard("stop", "--reason", reason)
+        assert (refused.code, "write no address" in refused.err) == (2, True)
+    assert "stopped" not in desk.onboard("status", "--json").facts

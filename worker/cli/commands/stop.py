@@ -6,7 +6,7 @@ import time
 import click
 
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, without_address
 from worker.domain.model.needs import STORED
 from worker.engine.runner import STOP_HOLDS_AFTER
 from worker.foundation.os_user import os_user
@@ -14,7 +14,13 @@ from worker.foundation.plural import counted
 
 
 @click.command()
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the audit log and for everyone who sees the stop.")
+@click.option(
+    "--reason",
+    default="",
+    metavar="TEXT",
+    callback=without_address,
+    help="Why, for the audit log and for everyone who sees the stop: no name and no address.",
+)
 @JSON
 @click.pass_obj
 def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
