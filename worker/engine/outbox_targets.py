@@ -46,7 +46,7 @@ class OutboxTargets:
         now = self.clock()
         states = self.budgets.all()
         # Paused targets first: looking for a due event costs as much as the events that wait, which may be a month's.
-        going = [name for name in self.policies if (until := states[name].blocked_until) is None or until <= now]
+        going = [name for name in self.policies if states[name].paused_until(now) is None]
         return relay.due(self.database, going, now=now)
 
     def unpublished(self) -> list[str]:

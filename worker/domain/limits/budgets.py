@@ -94,9 +94,13 @@ class BudgetState:
     pace: Pace = field(default_factory=Pace)
     measured: MeasuredPace = field(default_factory=MeasuredPace)
 
+    def paused_until(self, now: datetime) -> datetime | None:
+        """Until when no call is made because of a pause; None: there is no pause now."""
+        return self.blocked_until if self.blocked_until is not None and self.blocked_until > now else None
+
     @property
     def why_paused(self) -> str:
-        """Why no call is made before `blocked_until`. A call that succeeds meanwhile ends the reason, not the wait."""
+        """Why no call is made during a pause. A call that succeeds meanwhile ends the reason, not the wait."""
         return self.pause_reason or "the wait that was asked for is not over"
 
 
@@ -127,8 +131,8 @@ def grant(
     none, rule = Slots(now, timedelta(0), 0), rule.at(state.ramp_from, now)
     if is_stopped(state, now=now) or credits_left(state, rule) == 0:
         return Grant(none)
-    if state.blocked_until is not None and state.blocked_until > now:
-        return Grant(none, again_at=state.blocked_until)
+    if (until := state.paused_until(now)) is not None:
+        return Grant(none, again_at=until)
     probing = state.pauses > 0 or state.stopped_at is not None
     if probing and state.probe_until is not None and state.probe_until > now:
         return Grant(none, again_at=min(state.probe_until, now + PROBE_PATIENCE))
@@ -249,8 +253,8 @@ def stop_in_words(state: BudgetState) -> str:
 
 def silence_of(state: BudgetState, *, now: datetime) -> str:
     """Why the last call had no answer, if its pause is over and no call was made since; else ""."""
-    paused = state.blocked_until is not None and state.blocked_until > now
-    return state.pause_reason if state.unproven and state.stopped_at is None and not paused else ""
+    may_call = state.stopped_at is None and state.paused_until(now) is None
+    return state.pause_reason if state.unproven and may_call else ""
 
 
 def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:

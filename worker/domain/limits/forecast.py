@@ -69,7 +69,7 @@ def forecast(loads: Iterable[Load], *, now: datetime) -> Forecast:
     counted = [
         end
         for end, load in zip(ends, loads, strict=True)
-        if not end.assumed or load.left > known or _is_paused(load, now)
+        if not end.assumed or load.left > known or load.state.paused_until(now)
     ]
     latest = Forecast(None, None)
     for end in counted:
@@ -120,10 +120,6 @@ def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
     return (slowest, why) if why else (None, "")
 
 
-def _is_paused(load: Load, now: datetime) -> bool:
-    return load.state.blocked_until is not None and load.state.blocked_until > now
-
-
 def _pause_in_words(load: Load) -> str:
     return f"{load.name} {load.is_or_are} paused: {load.state.why_paused}"
 
@@ -131,8 +127,8 @@ def _pause_in_words(load: Load) -> str:
 def _end(load: Load, *, now: datetime) -> Forecast:
     state, rule = load.state, load.rule
     interval, why = _interval(load, now)
-    paused = _is_paused(load, now)
-    starts = max(now, state.blocked_until or now)
+    paused = state.paused_until(now)
+    starts = paused or now
     if interval is None:
         at_once = f"{rule.concurrency} calls at a time"
         why = _pause_in_words(load) if paused else f"{load.name}: roughly, by {at_once}"

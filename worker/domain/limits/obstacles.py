@@ -23,23 +23,23 @@ def obstacle_of(name: str, rule: BudgetRule, state: BudgetState, *, now: datetim
     """Why the account or sender makes no call now; None: it does."""
     if credits_left(state, rule) == 0:
         state = at_cap(state, rule, now=now)  # as the next claim finds it
-    paused = state.blocked_until is not None and state.blocked_until > now
+    paused_until = state.paused_until(now)
     full_until, full_for = _used_up(rule, state, now)
     found = Blocked(
         name,
         stopped=(state.stop_reason or "stopped") if state.stopped_at is not None else "",
-        paused_until=state.blocked_until if paused else None,
-        paused_for=state.why_paused if paused else "",
+        paused_until=paused_until,
+        paused_for=state.why_paused if paused_until else "",
         asks_again=stop_in_words(state) if state.stopped_at is not None and state.asks_again_at is not None else "",
         full_until=full_until,
         full_for=full_for,
-        silent=_silence(state, paused, now),
+        silent=_silence(state, now),
     )
     return found if found != Blocked(name) else None
 
 
-def _silence(state: BudgetState, paused: bool, now: datetime) -> str:
-    if not state.unproven or state.stopped_at is not None or paused:
+def _silence(state: BudgetState, now: datetime) -> str:
+    if not state.unproven or state.stopped_at is not None or state.paused_until(now):
         return ""
     return silence_of(state, now=now) or "it has not been tried since a worker started"
 

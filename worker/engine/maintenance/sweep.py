@@ -196,7 +196,7 @@ class Sweep:
 
         def may_work(budget: str) -> bool:
             state = states[budget]
-            return not is_stopped(state, now=now) and (state.blocked_until is None or state.blocked_until <= now)
+            return not is_stopped(state, now=now) and state.paused_until(now) is None
 
         accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(self.rules.accounts[name].name)]
         unproven = {name for name, rule in self.rules.channels.items() if states[rule.name].unproven}

@@ -81,12 +81,12 @@ def _used_up(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) 
 
 
 def _state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> dict[str, Any]:
-    paused = state.blocked_until is not None and state.blocked_until > now
+    paused_until = state.paused_until(now)
     return {
         "credits_used": state.credits_used,
         "credits_left": credits_left(state, rule),
-        "paused_until": written_if_any(state.blocked_until) if paused else None,
-        "pause_reason": state.why_paused if paused else None,
+        "paused_until": written_if_any(paused_until),
+        "pause_reason": state.why_paused if paused_until else None,
         "stopped_at": written_if_any(state.stopped_at),
         "stop_reason": state.stop_reason or None,
         "asks_again_at": written_if_any(state.asks_again_at),

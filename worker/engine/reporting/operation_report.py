@@ -191,11 +191,11 @@ def _paused(batch: BatchFacts, rows: int) -> str:
 
 
 def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
-    paused = state.blocked_until is not None and state.blocked_until > now
+    paused_until = state.paused_until(now)
     return {
         "stopped": (state.stop_reason or "stopped") if state.stopped_at is not None else None,
-        "paused_until": written_if_any(state.blocked_until) if paused else None,
-        "pause_reason": state.why_paused if paused else None,
+        "paused_until": written_if_any(paused_until),
+        "pause_reason": state.why_paused if paused_until else None,
         "no_answer": silence_of(state, now=now) or None,
         "credits_used": state.credits_used,
     }

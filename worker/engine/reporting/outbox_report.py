@@ -33,7 +33,7 @@ class OutboxReport:
         for name in sorted({*self.configured, *found}):
             counts = found.get(name, relay.TargetStatus(0, 0, None))
             state = states.get(name)
-            paused = state is not None and state.blocked_until is not None and state.blocked_until > now
+            paused_until = state.paused_until(now) if state is not None else None
             facts.append(
                 {
                     "target": name,
@@ -41,7 +41,7 @@ class OutboxReport:
                     "waiting": counts.waiting,
                     "oldest": written_if_any(counts.oldest),
                     "given_up": counts.given_up,
-                    "paused_until": written_if_any(state.blocked_until) if paused and state else None,
+                    "paused_until": written_if_any(paused_until),
                     "pause_reason": state.pause_reason if state and state.pauses else None,
                 }
             )

@@ -389,7 +389,7 @@ class Budgets:
         """Whether this sender is to be tried now: it has not answered, and is neither paused nor stopped."""
         with self._database.read() as connection:
             state = read(connection, name)
-        return state.unproven and not is_stopped(state, now=now) and (state.blocked_until or now) <= now
+        return state.unproven and not is_stopped(state, now=now) and state.paused_until(now) is None
 
     def tried(self, rule: BudgetRule, lesson: Lesson, *, now: datetime) -> None:
         """Store what a log-in without a message has shown."""
@@ -422,5 +422,5 @@ def _in_the_way(state: BudgetState, by_person_at: datetime | None) -> list[str]:
     """What a resumption ends: a stop; by a person a pause too."""
     now = by_person_at
     stopped = state.stopped_at is not None and (now is not None or tries_again_by_itself(state))
-    paused = now is not None and state.blocked_until is not None and state.blocked_until > now
-    return ["stop"] * stopped + ["pause"] * bool(paused)
+    paused = now is not None and state.paused_until(now) is not None
+    return ["stop"] * stopped + ["pause"] * paused
