@@ -228,15 +228,15 @@ class _Chunk:
                 }
             )
             if isinstance(decision, Reissue):
-                jobs.append(_waits_again(job, decision, now=self.now))
+                jobs.append(_waits_again(job, decision))
                 replaced += 1
             elif isinstance(decision, Lapsed):
-                jobs.append(_lapses(job, decision, now=self.now))
+                jobs.append(_lapses(job, decision))
             elif isinstance(decision, Ask):
-                jobs.append(_asks(job, now=self.now))
+                jobs.append(_moved(job, JobState.WAITING, self.now, Reason.ASKS, new_asks=True))
                 asked += 1
         # The jobs' reminders stay: they are superseded when they are due, and need no lock here.
-        _MOVE_JOBS.run(self.connection, jobs)
+        _MOVE_JOBS.run(self.connection, jobs, at=self.now)
         _MOVE_SESSIONS.run(self.connection, changes)
         add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         decisions = [decision for _, decision in decided.values()]
@@ -285,48 +285,22 @@ def _person(keyring: Keyring, customer: Any) -> Person:
         return Person()
 
 
-def _waits_again(job: Any, decision: Reissue, *, now: datetime) -> dict[str, Any]:
+def _waits_again(job: Any, decision: Reissue) -> dict[str, Any]:
     # A customer in the app waits for an event's first link, not for this one: new sign-ups go first.
     priority = job.priority + BATCH - EVENT if job.priority in (EVENT, EVENT + PAUSED) else job.priority
-    return {
-        "job_id": job.id,
-        "new_state": JobState.WAITING,
-        "new_due_at": decision.due_at,
-        "new_priority": priority,
-        "new_attempts": 0,
-        "new_reason": Reason.SESSION_EXPIRED,
-        "new_detail": "the customer's session ended unused",
-        "new_asks": False,
-        "at": now,
-    }
+    why = {"new_detail": "the customer's session ended unused", "new_priority": priority}
+    return _moved(job, JobState.WAITING, decision.due_at, Reason.SESSION_EXPIRED, **why)
 
 
-def _asks(job: Any, *, now: datetime) -> dict[str, Any]:
-    return {
-        "job_id": job.id,
-        "new_state": JobState.WAITING,
-        "new_due_at": now,
-        "new_priority": job.priority,
-        "new_attempts": 0,
-        "new_reason": Reason.ASKS,
-        "new_detail": "",
-        "new_asks": True,
-        "at": now,
-    }
+def _lapses(job: Any, decision: Lapsed) -> dict[str, Any]:
+    kept = {"new_detail": decision.detail, "new_attempts": job.attempts}
+    return _moved(job, JobState.LAPSED, None, decision.reason, **kept)
 
 
-def _lapses(job: Any, decision: Lapsed, *, now: datetime) -> dict[str, Any]:
-    return {
-        "job_id": job.id,
-        "new_state": JobState.LAPSED,
-        "new_due_at": None,
-        "new_priority": job.priority,
-        "new_attempts": job.attempts,
-        "new_reason": decision.reason,
-        "new_detail": decision.detail,
-        "new_asks": False,
-        "at": now,
-    }
+def _moved(job: Any, state: JobState, due_at: datetime | None, reason: Reason, **others: Any) -> dict[str, Any]:
+    """The job's new values for `_MOVE_JOBS`. `others` replace the usual ones."""
+    moved = {"job_id": job.id, "new_state": state, "new_due_at": due_at, "new_reason": reason, "new_detail": ""}
+    return moved | {"new_priority": job.priority, "new_attempts": 0, "new_asks": False} | others
 
 
 _DUE = (
