@@ -93,7 +93,6 @@ ON_THE_LOOP = 5
 class Parts(Stores):
     """All parts of one process. Make it after a fork, never before: it holds connections."""
 
-    database_threads = DATABASE_THREADS
     knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
     on_the_loop = 0  # how many transactions at once; 0: they run in threads
 
@@ -169,7 +168,7 @@ class Parts(Stores):
 
     @cached_property
     def trust(self) -> Trust:
-        """Whom calls to the providers trust."""
+        """The certificates that calls to the providers trust."""
         return trust_of({account.base_url: account.protection for account in self.accounts.values()})
 
     @cached_property
@@ -259,7 +258,7 @@ class Parts(Stores):
 
     @cached_property
     def alerts(self) -> Alerts | None:
-        """What people are alerted of; None: nobody is to be."""
+        """What people are alerted of; None: [alerts] names no target."""
         configured = self.settings.alerts
         if not configured:
             return None

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from worker.domain.model.meters import WorkMeter
 from worker.domain.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS
 from worker.domain.model.wakeups import NAME_UNKNOWN, Step, WakeUp
-from worker.engine.container import Parts
+from worker.engine.container import DATABASE_THREADS, Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
 from worker.engine.preflight import Preflight
 from worker.engine.steps.traced_work import traced
@@ -103,7 +103,7 @@ class Runner:
         rules = parts.budget_rules
         self._budgets = {WakeUp.issue(name): rule.name for name, rule in rules.accounts.items()}
         self._budgets |= {WakeUp.invite(name): rule.name for name, rule in rules.channels.items()}
-        threads = 1 if parts.database.is_sqlite else parts.database_threads
+        threads = 1 if parts.database.is_sqlite else DATABASE_THREADS
         self._store = StoreCalls(self._budgets.values(), threads=threads, on_the_loop=parts.on_the_loop)
         self._stopping = asyncio.Event()
         self._dispatchers: dict[WakeUp, Dispatcher[Any, Any]] = {}

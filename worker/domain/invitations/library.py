@@ -104,17 +104,12 @@ class Library:
         words = f"{BUILT_IN}/{DEFAULT}/{_language(file)}/{file.rpartition('/')[2]}"
         return words if name in (LAYOUT, PAGE_LAYOUT) and file in self.own and words in self.sources else name
 
-    def built_in(self, locale: str | None) -> dict[str, str]:
-        """The built-in files by their names, without "builtin/"; with `locale` only those of that language."""
-        files = {
+    def built_in(self) -> dict[str, str]:
+        """The built-in files by their names, without "builtin/"."""
+        return {
             name.removeprefix(f"{BUILT_IN}/"): source
             for name, source in self.sources.items()
             if name.startswith(f"{BUILT_IN}/")
-        }
-        return {
-            name: source
-            for name, source in files.items()
-            if "/" not in name or locale is None or _key(name.split("/")[1]) == _key(locale)
         }
 
     def lacking(self, name: str, locale: str, channel: str) -> list[str]:

@@ -120,12 +120,12 @@ class Templates:
 
     def lacks(self, channel: str) -> bool:
         """True if nobody can be written to on this channel in the default language, and no template is built in."""
-        is_built_in = any(file.rpartition("/")[2] in NEEDED[channel] for file in self._library.built_in(None))
+        is_built_in = any(file.rpartition("/")[2] in NEEDED[channel] for file in self._library.built_in())
         return not is_built_in and self._find(DEFAULT, self._locale, channel, default=self._locale) is None
 
-    def built_in(self, locale: str | None = None) -> dict[str, str]:
-        """The built-in files by their names, to start from; with `locale` those of that language, and the layout."""
-        return self._library.built_in(locale)
+    def built_in(self) -> dict[str, str]:
+        """The built-in files by their names, to start from."""
+        return self._library.built_in()
 
     def problems(self) -> list[str]:
         """The problems of the operator's templates, for `check`: one line each."""

@@ -74,8 +74,8 @@ class Finder:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database, self._keyring = database, keyring
 
-    def find(self, wanted: Wanted, *, most: int = MOST) -> list[Found]:
-        """The customers with this id, email address or phone number, at most `most` of them."""
+    def find(self, wanted: Wanted) -> list[Found]:
+        """The customers with this id, email address or phone number, at most MOST of them."""
         conditions = [CustomerRow.customer_id == wanted.customer_id] if wanted.customer_id else []
         if wanted.email:
             conditions.append(CustomerRow.email_digest.in_(self._keyring.digests(EMAIL, wanted.email)))
@@ -84,8 +84,8 @@ class Finder:
         query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted)
         with self._database.read() as connection:
             # One search for each condition, so that each uses its index.
-            found = [sa.select(CustomerRow.customer_id).where(one).limit(most) for one in conditions]
-            chosen = sorted({id_ for one in found for id_ in connection.execute(one).scalars()})[:most]
+            found = [sa.select(CustomerRow.customer_id).where(one).limit(MOST) for one in conditions]
+            chosen = sorted({id_ for one in found for id_ in connection.execute(one).scalars()})[:MOST]
             people = fetch(
                 connection, query.where(CustomerRow.customer_id.in_(chosen)).order_by(CustomerRow.customer_id)
             )

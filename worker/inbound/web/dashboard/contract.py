@@ -83,7 +83,6 @@ class Plan:
     does: Sequence[str]  # sentences
     cost: Sequence[str] = ()  # sentences: what it costs at worst
     grave: bool = False  # it cannot be undone, or it costs money
-    choices: Mapping[str, str] = field(default_factory=dict)  # further values of the form, hidden
     fields: Sequence[Field] = ()  # what the person types; never in an address, which servers log
     # The numbers in `cost` that fall while the page is read, such as sessions by account. Who agreed to more agreed to
     # less too.

@@ -227,7 +227,7 @@ class Site:
             action=action,
             plan=plan,
             back=local_path(action.back(asked)),
-            hidden=hidden | dict(plan.choices),
+            hidden=hidden,
             given={one.name: asked.text(one.name, most=one.most) for one in plan.fields},
             reason=asked.text("reason"),
             wrong=wrong,
