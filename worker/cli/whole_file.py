@@ -26,7 +26,8 @@ OUT = click.option(
 
 @contextmanager
 def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE) -> Iterator[TextIO]:
-    """The file to write, which replaces an earlier one at the end: nobody finds half of it. None: standard output.
+    """The file to write. It replaces an earlier one at the end, so that no reader finds half of it. None: standard
+    output.
 
     Only its owner can read it, by default. Raises CannotStart where the file cannot be made, and Stopped where it
     cannot be written to the end: the earlier file stays then. `option` is what the message names.

@@ -50,7 +50,7 @@ def build_senders(
 
     `texting` makes the calls of the services for texts; None: each over connections of its own.
     """
-    from worker.http.client import OwnHttp  # imported here: aiohttp, which a command that calls nobody does not need
+    from worker.http.client import OwnHttp  # imported here: aiohttp, which a command that makes no call does not need
 
     senders: dict[str, Sender] = {}
     email = settings.email

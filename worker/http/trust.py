@@ -1,4 +1,4 @@
-"""Whom calls trust: the TLS of the servers that the configuration says something about."""
+"""Which certificates calls trust: the TLS of the servers that the configuration says something about."""
 
 import ssl
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ def sweep_once(here: Process, *, send: Send) -> None:
     timer = here.parts.sweep
     looked = timer.look()
     wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_publishers, here.parts.outbox_targets, send)
-    # Wake-ups first, and retention last: customers wait for the ones, and nobody waits for the other.
+    # Wake-ups first: customers wait for them. Retention last: no customer waits for it.
     each_alone(wake, tell, *timer.steps(looked, wake=send), here.retention.step, here.bounces.step, here.folders.step)
 
 

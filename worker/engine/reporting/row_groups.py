@@ -96,7 +96,7 @@ class Groups:
         self._groups: dict[tuple[str, str], Group] = {}
 
     def add(self, row: int, state: str, reason: str, detail: str, *, action: str) -> int | None:
-        """Count the row; returns the number of its group, None for a row that needs nobody."""
+        """Count the row; returns the number of its group, None for a row that needs no person."""
         if state not in NEEDS_A_PERSON:
             return None
         group = self._groups.get((state, reason))

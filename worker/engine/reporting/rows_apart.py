@@ -27,7 +27,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that wait for the same. `until` None: nobody knows until when."""
+    """Rows that wait for the same. `until` None: it is not known until when."""
 
     rows: int
     until: datetime | None

@@ -1,7 +1,8 @@
 """Calls with an unknown outcome of jobs that ended meanwhile, by a verdict about an earlier session.
 
 The worker of the call has died, or its answer was lost. The call may have opened a session, which was paid for and
-which nobody has. Where the provider lists its sessions, the call is looked up, once, within the account's budget:
+whose link no customer has. Where the provider lists its sessions, the call is looked up, once, within the account's
+budget:
 
     ended with an unknown call  --hand_over-->  a lease that is over
     ended job, lease over  --mark-->  may be looked up at `lease_until`  --claim-->  under a lease  --settle-->  over

@@ -21,7 +21,7 @@ from worker.store.base.database import fetch
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 MORE = "more"  # the outcome of a look-up that must go on with the next page
-UNANSWERED = "unanswered"  # … whose answer nobody waits for: its worker died, or the call's own answer came first
+UNANSWERED = "unanswered"  # … whose answer is of no use: its worker died, or the call's own answer came first
 # Outcomes of look-ups that do not count as failures: rate-limited, refused, unreachable, not made, or successful.
 UNCOUNTED = (
     Kind.RATE_LIMITED.value,

@@ -11,8 +11,8 @@ from worker.store.tables import Audit, AuditHead, Base
 
 # Sealing an entry writes these (`store.audit.sealing`); the rest of it is never changed.
 SEAL = (Audit.number.key, Audit.hash.key)
-# What nobody needs to read who may not decrypt it, or who could try addresses on it. The audit log's head is a
-# signature, which `onboard audit verify` reads.
+# What a person who may not decrypt it need not read, and digests, on which addresses could be tried. The audit log's
+# head is a signature, which `onboard audit verify` reads.
 HIDDEN = {column.value.property.columns[0] for column in ENCRYPTED} | {
     column.digest.property.columns[0] for column in DIGESTS if column.digest is not AuditHead.digest
 }

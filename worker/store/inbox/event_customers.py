@@ -29,7 +29,7 @@ class HeldCustomer:
     """What is known about a customer whose row is locked; nothing if `fresh`: this transaction has created the row.
 
     A fresh row already holds its request's data, so that mostly there is nothing more to write. `owner`: see
-    `CustomerRow.sender`; None: nobody is known by this id, and this transaction has created an empty row.
+    `CustomerRow.sender`; None: no customer is known by this id, and this transaction has created an empty row.
     """
 
     owner: str | None

@@ -118,7 +118,7 @@ class Inboxes:
                 event.job_id = ended.get((event.arrival.customer_id, event.arrival.purpose))
         for event in of_kind(reaching, EventKind.ERASED):
             customer_id, at = event.arrival.customer_id, event.arrival.occurred_at
-            # Of a customer whom nobody knows, only the event is kept: it counts as far as its sender reaches.
+            # Of a customer who is not known here, only the event is kept: it counts as far as its sender reaches.
             counts = customers[customer_id].owner is not None
             erase_customer(
                 connection, self._keyring, customer_id, at, event.known, final=False, remembered=counts, now=now
@@ -281,8 +281,8 @@ def _entry(event: NewEvent, now: datetime) -> Entry:
 
 
 def _without_refused(connection: sa.Connection, new: list[NewEvent]) -> list[NewEvent]:
-    """The events without those that are refused, of which nothing is stored: also refused are requests of customers
-    whom their sender does not reach."""
+    """The events without those that are refused. Nothing of these is stored. A request is refused, too, if its sender
+    does not reach its customer."""
     for event in new:
         if event.arrival.kind is EventKind.REQUESTED and not event.standing.reaches:
             event.refused = NOT_ITS_CUSTOMER

@@ -52,7 +52,7 @@ class Standstills:
         self._database = database
 
     def find(self) -> Stopped | None:
-        """Who stopped everything, when and why; None: nobody did."""
+        """Who stopped everything, when and why; None: nothing is stopped."""
         with self._database.read() as connection:
             return _find(connection)
 

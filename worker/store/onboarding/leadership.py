@@ -1,8 +1,9 @@
 """Lets a batch serve its own customers where another batch's row leads and no worker will work that row.
 
 A row of a batch joins the leading row of another batch with the same customer. If that other batch was stopped, or
-`run` works its own batch alone, nobody works the leader. Then the joined row leads: the former leader joins it. Nothing
-is opened or sent twice: a customer's live session, with its messages, is adopted when the new leader is claimed.
+`run` works its own batch alone, no worker works the leading row. Then the joined row leads: the former leading row
+joins it. Nothing is opened or sent twice: a customer's live session, with its messages, is adopted when the new leading
+row is claimed.
 """
 
 from collections.abc import Mapping

@@ -79,7 +79,7 @@ class ProviderUpdates:
 def _unknown(update: SessionUpdate) -> WebhookResult:
     """The result where no session matches; an update that changes no session needs no match."""
     if update.state is None and not update.company_id:
-        # It may name none: then nobody looks for one.
+        # It may name no session: then none is looked for.
         detail = "; ".join(filter(None, [update.note, UNMATCHED if update.match else ""]))
         return WebhookResult(WebhookState.ALERT if update.alert else WebhookState.IGNORED, detail)
     return WebhookResult(WebhookState.UNKNOWN, UNMATCHED)
