@@ -23,6 +23,7 @@ CREDITS = 3
 # What the customers of a history with stable links do with them. A robot posts the page's form at once.
 VISITS = ("once", "once", "twice", "late", "returns", "robot", "not-me")
 LINK_VALID = 3600.0  # seconds that our own link leads somewhere
+TURNS = (0.0,) * 12 + (0.01, 0.05, 0.2)
 # Quiet hours of customers in Vilnius and Riga, where a history begins at 14:00: by the clock there, and in its seconds.
 QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
 PER_ADDRESS, PER_ADDRESS_SECONDS = 2, 120.0  # messages to one address, where customers share one
@@ -73,6 +74,7 @@ class Plan:
     stalls: float = 0.0  # the longest that opening a connection takes, where each call opens one; 0: few do
     quiet: str = ""  # quiet hours, one of QUIET
     shared: bool = False  # whether the customers share a mailbox
+    turn: float = 0.0  # seconds that each turn of a process's loop takes: other work keeps its processor busy
     faults: tuple[Fault, ...] = field(default=())
 
     @property
@@ -108,7 +110,8 @@ def plan_of(seed: int) -> Plan:
     has_pilot = chance.random() < 0.1 and not planned.operator
     planned = replace(planned, stopped_at=stopped_at, pilot=chance.choice((1, 2)) if has_pilot else 0)
     planned = _with_stable_links(chance, planned) if chance.random() < 0.3 else planned
-    return _with_environment(random.Random(f"{seed}/environment"), planned)
+    planned = _with_environment(random.Random(f"{seed}/environment"), planned)
+    return replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
 
 
 def _with_environment(chance: random.Random, plan: Plan) -> Plan:

@@ -176,6 +176,7 @@ class WorkerProcess:
 
     def _bury(self) -> None:
         """Free what it held. Its tasks run their last lines, and every door is closed to them."""
+        self.loop.turn = 0.0
         for _ in range(ROUNDS):
             tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
             if not tasks:
@@ -351,7 +352,7 @@ class _Loop(ProcessLoop):
 
     def __init__(self, process: WorkerProcess) -> None:
         self._process = process
-        super().__init__(process.steady)
+        super().__init__(process.steady, process.simulation.plan.turn)
 
     def run_in_executor(self, _executor: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         done = self.create_future()

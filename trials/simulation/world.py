@@ -74,10 +74,12 @@ class World:
 
 
 class ProcessLoop(asyncio.SelectorEventLoop):
-    """The event loop of one simulated process. `run_ready` runs it until all its tasks wait."""
+    """The event loop of one simulated process. `run_ready` runs it until all its tasks wait; where a turn of the loop
+    takes time (`turn`, in seconds), for one turn."""
 
-    def __init__(self, time: Callable[[], float]) -> None:
+    def __init__(self, time: Callable[[], float], turn: float) -> None:
         self._time_of_process = time
+        self.turn = turn
         self.next_at: float | None = None  # in this loop's seconds; None: it waits for something from outside
         super().__init__(_Idle(self))
         self._clock_resolution = 1e-6  # as VirtualLoop's: far ahead, two floats are further apart than the default
@@ -96,7 +98,7 @@ class ProcessLoop(asyncio.SelectorEventLoop):
 
 
 class _Idle(selectors.SelectSelector):
-    """Stops its loop where the loop would wait."""
+    """Stops its loop where the loop would wait, or where the next turn begins later."""
 
     def __init__(self, loop: ProcessLoop) -> None:
         super().__init__()
@@ -106,5 +108,8 @@ class _Idle(selectors.SelectSelector):
         if timeout is None or timeout > 0:
             if timeout is not None:
                 self._loop.next_at = self._loop.time() + timeout
+            self._loop.stop()
+        elif self._loop.turn:
+            self._loop.next_at = self._loop.time() + self._loop.turn
             self._loop.stop()
         return []
