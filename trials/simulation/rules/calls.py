@@ -158,7 +158,8 @@ def pauses_are_kept(history: History) -> Iterator[str]:
                 elif may_be_unknown(history, call):
                     continue  # it may not have been written
                 else:
-                    begins = call.answered_at + WRITTEN
+                    # A call that was opened before, and waits for its connection, leaves when that is there.
+                    begins = call.answered_at + WRITTEN + history.plan.stalls
                 # When a worker starts, a stop for refused credentials is tried.
                 tried = call.status == 401 and any(
                     call.answered_at - WRITTEN <= life.began_at <= later.sent_at
