@@ -8,14 +8,17 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import customer
+from tests.store.row_locks import waiting
 from worker.cli.commands.customers import _facts
 from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
+from worker.domain.links.door import DoorRules, Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.service_desk.case import Refused
 from worker.engine.steps.policies import caps_of
 from worker.store.books.our_records import OurBooks
+from worker.store.links.doors import DoorPolicy, Doors
+from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppressions import suppress
 from worker.store.onboarding.stable_links import forget
 from worker.store.operators.happenings import happenings
@@ -94,6 +97,21 @@ async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ah
     assert [row.state for row in ahead.rows(SessionRow)] == ["expired"]
     assert ahead.job("A").state == "invited"
     assert see(ahead, secret).decision == Press()
+
+
+async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_may_replace_in_a_day(make_on_both):
+    ahead = make_on_both(sender=AHEAD)
+    if ahead.parts.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    (secret,) = await sent(ahead)
+    await later(8 * DAY)
+    await ahead.work()
+    now, seen, rules = ahead.clock(), [], DoorPolicy(DoorRules(most=2, per_day=1))
+    doors = Doors(ahead.parts.database, ahead.parts.keyring, rules)
+    with waiting(ahead.parts.database, lambda: seen.append(doors.ask(secret, now=now))) as connection:
+        reissue_counts.so_far(connection, ["kyc"], now.date())
+        reissue_counts.count(connection, {"kyc": 1}, now.date())
+    assert [one.decision for one in seen] == [Over(Reason.DAY_CAP)]
 
 
 async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_message(make_on_both):

@@ -48,7 +48,7 @@ from worker.store.onboarding.admission import lock_customers
 from worker.store.onboarding.cancellation import change_jobs, waiting_again
 from worker.store.onboarding.stable_links import digests_of
 from worker.store.outbox.outbox import add_session_events
-from worker.store.tables import Batch, CustomerRow, Job, ReissueCount, SessionRow, StableLink
+from worker.store.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 
 # A visit is noted again only after so long.
 NOTED_AGAIN = timedelta(minutes=1)
@@ -168,7 +168,7 @@ class Doors:
             connection.execute(sa.update(SessionRow).where(SessionRow.id == job.session_id).values(check_at=None))
         if decision.replaces:
             today = now.astimezone(UTC).date()
-            reissue_counts.so_far(connection, [job.account], today)
+            reissue_counts.so_far(connection, [job.account], today)  # makes the row where there is none
             reissue_counts.count(connection, {job.account: 1}, today)
 
     def _seen(self, connection: sa.Connection, link: Any, *, asks: bool, now: datetime) -> tuple[Seen, Any]:
@@ -178,7 +178,9 @@ class Doors:
         facts = self._facts(connection, link, job, now=now)
         decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
         if isinstance(decision, Buy | Press):  # only there do the counts decide; most visitors are led on
-            sessions, today = _counts(connection, link, job, now=now)
+            # Locked before the decision: other visitors may be buying at the same moment.
+            locks = isinstance(decision, Buy) and decision.replaces
+            sessions, today = _counts(connection, link, job, lock=locks, now=now)
             facts = replace(facts, sessions=sessions, reissued_today=today)
             decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
         seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
@@ -218,12 +220,10 @@ class Doors:
         )
 
 
-def _counts(connection: sa.Connection, link: Any, job: Any, *, now: datetime) -> tuple[int, int]:
-    """The two counts of `Facts`."""
-    today = now.astimezone(UTC).date()
-    count = sa.select(ReissueCount.count).where(ReissueCount.account == job.account, ReissueCount.day == today)
+def _counts(connection: sa.Connection, link: Any, job: Any, *, lock: bool, now: datetime) -> tuple[int, int]:
+    """The two counts of `Facts`. `lock`: no other transaction counts a reissue of the account until this one ends."""
     sessions = usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose]
-    return sessions, connection.execute(count).scalar() or 0
+    return sessions, reissue_counts.today(connection, job.account, lock=lock, now=now)
 
 
 def _state_at_door(job: Any) -> JobState:

@@ -1,7 +1,7 @@
 """Counts the reissues that each account has opened today, for the daily cap."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
@@ -21,6 +21,15 @@ _COUNT = (
     .where(ReissueCount.account == sa.bindparam("of_account"), ReissueCount.day == sa.bindparam("on_day"))
     .values(count=ReissueCount.count + sa.bindparam("more"))
 )
+
+
+def today(connection: sa.Connection, account: str, *, lock: bool, now: datetime) -> int:
+    """The account's count since 0:00 UTC. Without `lock`, other transactions may count meanwhile; see `so_far`."""
+    day = now.astimezone(UTC).date()
+    if lock:
+        return so_far(connection, [account], day).get(account, 0)
+    query = sa.select(ReissueCount.count).where(ReissueCount.account == account, ReissueCount.day == day)
+    return connection.execute(query).scalar() or 0
 
 
 def so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dict[str, int]:

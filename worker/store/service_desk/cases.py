@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,7 +28,7 @@ from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
 from worker.store.onboarding.admission import lock_customers
-from worker.store.tables import Batch, CustomerRow, Finished, InvitationRow, Job, ReissueCount, SessionRow
+from worker.store.tables import Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow
 from worker.store.tables.types import known
 
 _UNSETTLED = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD)
@@ -129,7 +129,7 @@ def case_of(
         link=_link(link) if link is not None else None,
         sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
         messages=usage.messages_of(connection, [customer_id])[customer_id].all,
-        reissued_today=_reissued(connection, serving.account, lock=lock, now=now),
+        reissued_today=reissue_counts.today(connection, serving.account, lock=lock, now=now),
         of_link=[] if link is None else _messages(connection, link.id),
         ways=_ways(connection, keyring, policy, customer_id, person) if customer.person is not None else {},
         zones=policy.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
@@ -231,14 +231,6 @@ def _ways(
     if ways.get("sms") == "":
         ways["sms"] = why_not_texted(person.phone, policy.texted)
     return ways
-
-
-def _reissued(connection: sa.Connection, account: str, *, lock: bool, now: datetime) -> int:
-    today = now.astimezone(UTC).date()
-    if lock:
-        return reissue_counts.so_far(connection, [account], today).get(account, 0)
-    query = sa.select(ReissueCount.count).where(ReissueCount.account == account, ReissueCount.day == today)
-    return connection.execute(query).scalar() or 0
 
 
 def _row(row: Any, settled: datetime | None) -> Row:
