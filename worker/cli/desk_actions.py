@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
 from worker.cli.invocation import Invocation
 from worker.cli.opening import wake_ups_of
 from worker.cli.shared_options import JSON, REASON, YES, confirm
@@ -27,13 +27,10 @@ WORKERS = "running workers send it; without workers: `onboard up`"
 PURPOSE = click.option("--purpose", help="Of a customer who is onboarded for several purposes.")
 
 
-class NotDone(click.ClickException):
-    """The desk may not do it: the reason and what to do instead, and exit code 1."""
+class NotDone(Ended):
+    """The desk may not do it: the reason, and what to do instead."""
 
     exit_code = NEEDS_A_PERSON
-
-    def show(self, file: object = None) -> None:
-        click.echo(self.format_message(), err=True)
 
 
 @click.command()

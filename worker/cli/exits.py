@@ -9,16 +9,20 @@ LATER = 3
 INTERRUPTED = 130
 
 
-class CannotStart(click.ClickException):
-    """The command cannot do what it was given: clear lines on standard error, and exit code 2."""
-
-    exit_code = COULD_NOT_START
+class Ended(click.ClickException):
+    """The command ends with clear lines on standard error, and with its `exit_code`."""
 
     def show(self, file: object = None) -> None:
         click.echo(self.format_message(), err=True)
 
 
+class CannotStart(Ended):
+    """The command cannot do what it was given."""
+
+    exit_code = COULD_NOT_START
+
+
 class Stopped(CannotStart):
-    """The command began and cannot finish now: clear lines on standard error, and exit code 1."""
+    """The command began and cannot finish now."""
 
     exit_code = NEEDS_A_PERSON

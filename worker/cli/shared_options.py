@@ -4,7 +4,7 @@ import re
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -23,13 +23,10 @@ REASON = click.option(
 )
 
 
-class NotConfirmed(click.ClickException):
+class NotConfirmed(Ended):
     """The operator answered no."""
 
     exit_code = NEEDS_A_PERSON
-
-    def show(self, file: object = None) -> None:
-        click.echo(self.format_message(), err=True)
 
 
 def confirm(question: str) -> None:

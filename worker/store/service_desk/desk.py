@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -270,7 +269,7 @@ class ServiceDesk:
                 customer = customer_of(connection, self._keyring, customer_id, lock=True)
                 return UNKNOWN if customer is None else work(connection, customer)
 
-        return outlive_deadlocks(partial(transaction))
+        return outlive_deadlocks(transaction)
 
     def _read(self, customer_id: str, look: Callable[[sa.Connection, Known], T | Refused]) -> T | Refused:
         # Not `read`: what an older key of the ring finds is stored under the newest key (`suppressions.suppressed`).
