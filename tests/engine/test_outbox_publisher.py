@@ -108,6 +108,21 @@ async def test_an_event_that_cannot_be_published_is_given_up_and_delays_no_other
     assert "maria" not in caplog.text
 
 
+async def test_events_that_cannot_be_published_together_are_published_alone_and_the_log_says_so(world, caplog):
+    class OneByOne(FakeTarget):
+        def publish(self, events, **how):
+            if len(events) > 1:
+                raise ValueError
+            return super().publish(events, **how)
+
+    happen(world, Happened.SESSION_ISSUED, "A", "B")
+    publisher(world, bus=OneByOne()).publish("bus", longest=LONGEST)
+
+    assert left(world) == []
+    (line,) = (one for one in caplog.messages if "ValueError" in one)
+    assert line == "bus: 2 events cannot be published together (ValueError); each was published alone"
+
+
 async def test_a_bug_that_every_event_meets_gives_none_of_them_up(world):
     happen(world, Happened.INVITATION_SENT, "A", "B", "C")
     with pytest.raises(ValueError, match="maria"):

@@ -131,7 +131,12 @@ class OutboxPublisher:
                 replies.append(Reply(event.number, self._clock(), why))
         if 1 < bad == len(events):
             raise failed
-        log.error("%s: %d events cannot be published, each raises: %s", name, bad, type(failed).__name__)
+        kind = type(failed).__name__
+        if bad:
+            log.error("%s: %d events cannot be published, each raises: %s", name, bad, kind)
+        else:
+            words = "%s: %d events cannot be published together (%s); each was published alone"
+            log.error(words, name, len(events), kind)
         return replies
 
     def _settle(
