@@ -48,9 +48,8 @@ def outlook(connection: sa.Connection, batch_id: int, *, alone: bool) -> Outlook
         found.sender(account, Channel(channel), _first(connection, _for_sender(account, channel), given))
     for channel in channels:
         found.channel(channel, _first(connection, _of_channel(channel), given))
-    for model in (Job, InvitationRow):
-        if any(row.reason == Reason.QUIET_HOURS for row in left):
-            found.quiet(_first(connection, [_quiet(model)], given))
+    if any(row.reason == Reason.QUIET_HOURS for row in left):
+        found.quiet(_first(connection, [_quiet(Job), _quiet(InvitationRow)], given))
     under_way = any(row.state == JobState.WORKING for row in left)
     if not alone:
         _add_joined(connection, found, given)
