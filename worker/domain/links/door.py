@@ -106,7 +106,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Over:
-    """There is no way on for this customer now; `why` is for the log, not for the visitor."""
+    """There is no way on for this customer now, because of `why`. The visitor is not told it."""
 
     why: Reason
 
