@@ -1,11 +1,9 @@
 """A secret that is replaced in its file while calls are in flight, until the account would stop."""
 
 import asyncio
-from datetime import timedelta
 
 from tests.simulated.world import REFUSED
 from worker.providers.contract import HttpAnswer
-from worker.store.tables import Job
 
 
 class Rotated:
@@ -31,42 +29,29 @@ def rotating(make, **how):
     return world, rotated
 
 
-async def test_all_calls_in_flight_with_the_old_secret_are_repeated_once_with_the_new(make):
+async def test_all_calls_in_flight_with_the_old_secret_are_made_again_with_the_new_as_calls_of_their_own(make):
     world, rotated = rotating(make, refusal=1.0)
     world.add_many(8)
     await world.issue()
-    assert world.states() == {"issued": 8}
     assert world.budget().stopped_at is None
-    assert (rotated.keys.count("1"), rotated.keys.count("2")) == (8, 8)
-    assert {row.attempts for row in world.rows(Job)} == {1}
-
-
-async def test_both_calls_share_one_time_out(make):
-    world, _ = rotating(make, refusal=4.0)
-    given = []
-    call = world.http.call
-
-    async def noted(request, *, timeout, **more):  # noqa: ASYNC109  # as Http's
-        given.append(timeout)
-        return await call(request, timeout=timeout, **more)
-
-    world.http.call = noted
-    world.add_many(1)
-    await world.issue()
-    assert world.states() == {"issued": 1}
-    assert given == [timedelta(seconds=10), timedelta(seconds=6)]
-
-
-async def test_a_refusal_that_took_most_of_the_time_out_is_followed_by_a_call_of_its_own_later(make):
-    world, rotated = rotating(make, refusal=6.0)
-    world.add_many(1)
-    await world.issue()
-    assert world.budget().stopped_at is None
-    assert rotated.keys == ["1"]
     world.clock.advance(minutes=1)
     await world.issue()
-    assert rotated.keys == ["1", "2"]
-    assert world.states() == {"issued": 1}
+    assert world.states() == {"issued": 8}
+    assert (rotated.keys.count("1"), rotated.keys.count("2")) == (8, 8)
+    assert len(world.attempts()) == 16  # one for each call: it has a slot, and none is made while all is stopped
+
+
+async def test_the_call_that_finds_out_whether_a_stopped_account_works_again_has_the_new_secret(make):
+    world, rotated = rotating(make)
+    world.provider.reloads = []
+    world.add_many(3)
+    await world.issue()
+    assert world.budget().stopped_at is not None
+    world.provider.reloads = [True]
+    world.parts.budgets.resume("kyc", by_person_at=world.clock())
+    await world.issue()
+    assert world.states() == {"issued": 3}
+    assert rotated.keys.count("2") == 3
 
 
 async def test_a_new_secret_that_is_refused_as_well_stops_the_account_after_two_calls(make):

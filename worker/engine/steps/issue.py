@@ -4,12 +4,10 @@ A kind of work for a dispatcher. `endings` decides how a step ends, `states` whi
 which rows change.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
@@ -114,26 +112,21 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         return opened.job
 
     async def call(self, opened: OpenedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:
-        """Make the call once. Repeat it only if a new secret replaces the one that was just refused.
-
-        Both calls within one time-out: the lease leaves room for no more.
-        """
         job = opened.job
+        if job.probe:  # it finds out whether the account works again: its secret may have been replaced
+            self.provider.reload_credentials()
         if job.unknown_call is not None:
             return await self._reconcile(opened, job.unknown_call, may_write)
         if job.asks is not None:
             return await self._ask_about(opened, job.asks, may_write)
-        request, began_at, began = job.request, now, self._seconds()
+        request, began_at = job.request, now
         built = self.provider.build(request)
         answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
         found = self._read(request, began_at, answer)
         if isinstance(found, Session):
             return self._opened(opened, began_at, found)
         if found.kind is Kind.AUTH:
-            build, read = partial(self.provider.build, request), partial(self._read, request, began_at)
-            found = await self._with_new_secret(found, built, began, build, read)
-            if isinstance(found, Session):
-                return self._opened(opened, began_at, found)
+            found = self._unless_replaced(found, built, lambda: self.provider.build(request))
         return IssueResult(opened, began_at, self._ending(opened, found), problem=found)
 
     def _read(self, request: SessionRequest, began_at: datetime, answer: HttpAnswer | Broken) -> Session | Problem:
@@ -207,34 +200,19 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
                 return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
             return self.provider.read_look_up(answer, request, now=self.clock())
 
-        began = self._seconds()
         found = read(await self.http.call(built, timeout=self.timeout, may_write=may_write))
         if isinstance(found, Problem) and found.kind is Kind.AUTH:
-            build = partial(self.provider.look_up, request, page=page)
-            found = await self._with_new_secret(found, built, began, lambda: build() or built, read)
+            found = self._unless_replaced(found, built, lambda: self.provider.look_up(request, page=page) or built)
         return found
 
-    async def _with_new_secret(
-        self,
-        refused: Problem,
-        built: HttpRequest,
-        began: float,
-        build: Callable[[], HttpRequest],
-        read: Callable[[HttpAnswer | Broken], Read | Problem],
-    ) -> Read | Problem:
-        """Make a call again whose secret was refused, if there is a new secret: within the time-out of the first."""
+    def _unless_replaced(self, refused: Problem, built: HttpRequest, build: Callable[[], HttpRequest]) -> Problem:
+        """The refusal of a secret; a failure that passes if a new one has replaced it. The row is called again then, in
+        a slot and with an attempt of its own."""
         self.provider.reload_credentials()
         # Compare the headers: of many calls refused with the old secret, only one sees the reload change it.
-        rebuilt = build()
-        if rebuilt.headers == built.headers:
+        if build().headers == built.headers:
             return refused
-        left = self.timeout - timedelta(seconds=self._seconds() - began)
-        if left < self.timeout / 2:  # cut off early, a second call would have an unknown outcome
-            return replace(refused, kind=Kind.TRANSIENT, detail=f"{refused.detail}; its secret was replaced")
-        return read(await self.http.call(rebuilt, timeout=left))
-
-    def _seconds(self) -> float:
-        return asyncio.get_running_loop().time()  # whatever the clock is set to meanwhile
+        return replace(refused, kind=Kind.TRANSIENT, detail=f"{refused.detail}; its secret was replaced")
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
