@@ -84,7 +84,7 @@ def test_the_document_has_each_answer_to_good_values_and_bad_ones(
     modes = list(GenerationMode) if operation.body or operation.path_parameters else [GenerationMode.POSITIVE]
 
     @settings(
-        parent=settings() if LONGER else settings(max_examples=25, derandomize=True),
+        parent=settings() if LONGER else settings(max_examples=15, derandomize=True),
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

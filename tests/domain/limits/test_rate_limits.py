@@ -52,7 +52,7 @@ def reserved(rule, sequence, horizon=HORIZON):
     return slots
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(limits, min_size=1, max_size=4), reservations)
 def test_no_window_of_any_limit_holds_more_slots_than_it_allows(chosen, sequence):
     slots = sorted(slot for slot, _ in reserved(BudgetRule("kyc", tuple(chosen)), sequence))
@@ -63,7 +63,7 @@ def test_no_window_of_any_limit_holds_more_slots_than_it_allows(chosen, sequence
             assert in_window <= limit.count
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(limits, min_size=1, max_size=4), reservations)
 def test_slots_are_never_nearer_to_each_other_than_the_even_spacing(chosen, sequence):
     slots = sorted(slot for slot, _ in reserved(BudgetRule("kyc", tuple(chosen)), sequence))

@@ -330,7 +330,7 @@ def mixed(kind: EventKind) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda columns, any_one: event((kind, {}, columns | dict([any_one]))), data, one)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=st.sampled_from(EventKind).flatmap(mixed))
 async def test_they_agree_however_columns_are_mixed(accepts: Judge, message: dict[str, Any]):
     assert fits(message) == accepts(message)

@@ -124,7 +124,7 @@ ARRIVED = (0, DeliveryStatus.DELIVERED, None, False)
 @example(given_updates=[ARRIVED], states=["failed"] * 4)
 @example(given_updates=[ARRIVED], states=["delivered"] * 4)
 @example(given_updates=[(0, DeliveryStatus.DELIVERED, Stop.COMPLAINED, False)], states=["sent"] * 4)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     given_updates=st.lists(
         st.tuples(

@@ -36,7 +36,7 @@ refusals = st.sampled_from(["rejected", "duplicate"])
 lines = st.lists(jobs | refusals, max_size=25)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines)
 def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
     elsewhere, batch = shelf.batch(), shelf.batch()
