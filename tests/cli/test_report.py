@@ -154,12 +154,11 @@ def test_html_names_what_needs_a_person_and_stops(desk_at, play):
 
 
 def test_a_reader_that_goes_away_is_no_traceback(ran: Desk):
-    command = [ONBOARD, "report", "latest"]
-    with subprocess.Popen(command, cwd=ran.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        errors = process.stderr.read()
-        process.wait(ENDS_WITHIN)
+    process = ran.start("report", "latest")
+    assert process.stdout is not None
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.wait(ENDS_WITHIN)
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
 
