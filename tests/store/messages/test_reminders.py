@@ -103,6 +103,15 @@ def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
     assert [message.kind for message in shelf.send(channel="sms")] == ["reminder-1"]
 
 
+def test_after_a_text_of_the_providers_own_no_step_goes_by_text_to_a_country_that_gets_none(shelf):
+    ladder = Ladder({2 * DAY: Step("sms"), 5 * DAY: Step("email")})
+    shelf.policy = replace(shelf.policy, reminders=(2 * DAY, 5 * DAY), ladder=ladder, countries=frozenset({"XX"}))
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue(sms_sent=True)
+    reminders = [row for row in shelf.rows(InvitationRow) if row.kind != "invitation"]
+    assert [(row.channel, row.due_at - shelf.clock()) for row in reminders] == [("email", 5 * DAY)]
+
+
 def test_a_step_of_the_ladder_goes_by_another_channel_even_if_the_first_did_not_reach_the_customer(shelf, reminding):
     reminding(ladder=Ladder({5 * DAY: Step("sms")}))
     invited(shelf, customer("Ona", channel=Channel.EMAIL))

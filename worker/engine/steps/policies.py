@@ -135,6 +135,7 @@ def job_policy(
         max_age=_least_max_age(settings, account, provider),
         reminders=reminders_of(settings) if set(channels_of("phone")) & set(channels) else (),
         ladder=ladder_of(settings),
+        countries=texted_countries(settings),
         fallbacks=fallbacks(settings.invitations.fallback, channels),
         address_cap=settings.invitations.messages_per_address,
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),

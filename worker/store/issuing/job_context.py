@@ -45,6 +45,7 @@ class JobPolicy(ClaimPolicy):
     max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
     reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
     ladder: Ladder = field(default_factory=Ladder)
+    countries: frozenset[str] | None = None  # those that texts may go to; None: all
     # The channel that replaces a channel on which messages bounced, by channel.
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions

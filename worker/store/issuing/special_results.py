@@ -77,7 +77,7 @@ def write_special(
     ]
     added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
     if policy.reminders:
-        times = reminders.Times(policy.reminders, policy.hours, policy.ladder)
+        times = reminders.Times(policy.reminders, policy.hours, policy.ladder, policy.countries)
         reminders.add(connection, times, _texted(kept, added), now=now)
     spoken = {_customer_of(item) for item in (*found.results, *found.late) if item.problem and item.problem.words}
     keyring = writable(connection, keyring, spoken, now=now)

@@ -6,7 +6,7 @@ is due. The customer, the link and the configuration are checked when the remind
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,8 +53,8 @@ class Times:
 
     after: Sequence[timedelta]
     hours: Hours
-    ladder: Ladder = field(default_factory=Ladder)
-    countries: frozenset[str] | None = None
+    ladder: Ladder
+    countries: frozenset[str] | None
 
     def impossible(self, customer: Customer) -> frozenset[timedelta]:
         """The times of reminders that this customer cannot get."""
