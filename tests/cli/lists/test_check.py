@@ -248,6 +248,11 @@ def test_a_bad_value_in_a_column_that_an_account_or_a_route_uses_rejects_its_row
 THEIRS = "Customer No.,Mail,DOB,Title\nA-1,one@example.com,25/03/1980,Ms\nA-2,two@example.com,25/03/1980,Mr\n"
 
 
+def test_two_columns_of_one_name_are_once_in_the_block(desk: Desk):
+    listed = desk.write("notes.csv", "customer_id,email,Note,Note\nA-1,one@example.com,a,b\n")
+    assert '\nignore = ["Note"]\n' in desk.onboard("check", listed).err
+
+
 def test_check_ends_with_the_block_that_reads_the_list_without_options(desk: Desk, played: Played):
     listed = desk.write("theirs.csv", THEIRS)
 

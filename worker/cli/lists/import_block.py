@@ -15,7 +15,8 @@ def block_for(
     `renames` and `ignore` are suggestions for columns that are not known.
     """
     columns = {**options.mapping, **(renames or {})}
-    left_out = [*configured.ignore, *sorted(options.ignore - {*configured.ignore}), *ignore]
+    # Two columns of one name are one name here.
+    left_out = [*configured.ignore, *sorted(options.ignore - {*configured.ignore}), *dict.fromkeys(ignore)]
     keys = []
     if left_out:
         keys.append(f"ignore = [{', '.join(map(_quoted, left_out))}]")
