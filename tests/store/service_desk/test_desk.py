@@ -25,13 +25,14 @@ from worker.domain.service_desk.next_steps import Circumstances
 from worker.domain.service_desk.timeline import timeline
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.inbox.subject_requests import SubjectRequests
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.messages.suppressions import suppress
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.service_desk.cases import DeskPolicy, SeveralPurposes
 from worker.store.service_desk.desk import Asked, Corrected, Sent, ServiceDesk
 from worker.store.service_desk.finding import Finder
 from worker.store.service_desk.returned_rows import Place, ReturnedRows
-from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from worker.store.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 
 AT_ONCE = {"kyc": lambda _expires_at: _expires_at - timedelta(days=365)}
 AT_ITS_END = {"kyc": lambda expires_at: expires_at}
@@ -404,6 +405,14 @@ def test_a_history_says_what_happened_from_the_row_to_the_result(ona, desk, deci
     assert "ona@example" not in said
     assert "token" not in said
     assert told_of_her.index("The email with the link left.") < told_of_her.index("Finished: approved.")
+
+
+def test_a_history_tells_of_no_call_that_was_not_made(shelf):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim())
+    shelf.finish(IssueResult(opened, shelf.clock(), None))
+    assert shelf.row(Attempt).outcome == "not_sent"
+    assert not any("was called" in text for text in sentences(shelf))
 
 
 def test_a_history_tells_of_a_joined_row_and_of_what_comes_next(ona):

@@ -78,7 +78,8 @@ class RowFact:
 
 @dataclass(frozen=True)
 class CallFact:
-    """A call that ended otherwise than well, or is open. `channel` "" for a provider's; `looks_up`: asks about one."""
+    """A call that was made and did not end well, or is open. `channel` "" for a provider's; `looks_up`: asks about
+    one."""
 
     at: datetime
     account: str
@@ -230,7 +231,7 @@ def _call(call: CallFact) -> Moment:
         case outcome:
             verb = "was asked what became of a call" if call.looks_up else "was called"
             text = f"{whom} {verb}: {said}{outcome.replace('_', ' ')}{detail}."
-    calm = call.looks_up or call.outcome in ("", "rate_limited", "not_sent", "more")
+    calm = call.looks_up or call.outcome in ("", "rate_limited", "more")
     return Moment(call.at, About.CALL if calm else About.TROUBLE, text)
 
 

@@ -31,6 +31,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.store.base.keys_of_customers import readable
+from worker.store.base.leases import NOT_SENT
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.onboarding.joined import LEAD, RESULT, STATE
@@ -225,7 +226,11 @@ def _place(row: Any, *, others: bool = False) -> Place:
 
 
 def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
-    """Calls that ended otherwise than well: a good one is seen by its session or message."""
+    """Calls that ended otherwise than well: a good one is seen by its session or message.
+
+    One that was written down and not made is none: a busy account's row may have a dozen of them.
+    """
+    made = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != NOT_SENT)
     failed = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != DONE, Attempt.reconciles.is_not(None))
     query = (
         sa.select(
@@ -237,7 +242,7 @@ def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
             Attempt.invitation_id,
             Attempt.reconciles,
         )
-        .where(Attempt.job_id.in_(job_ids), failed)
+        .where(Attempt.job_id.in_(job_ids), made, failed)
         .order_by(Attempt.opened_at.desc(), Attempt.id.desc())
         .limit(MOST_FACTS)
     )
