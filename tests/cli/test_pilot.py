@@ -41,6 +41,14 @@ def test_a_pilot_leaves_and_a_person_lets_the_rest_follow(desk: Desk, played: Pl
     assert len(played.sandbox.mailbox) == 10
 
 
+def test_a_resume_before_the_verdict_does_not_say_that_the_rest_goes_on(desk: Desk, played: Played):
+    name = desk.list_of(customers(10))
+    desk.onboard("run", name, "--first", "2", "--go-on-if", "finished >= 50% within 4 hours")
+    resumed = desk.onboard("resume", "1").out
+    assert "8 rows wait for the verdict on the pilot" in resumed
+    assert "go on with" not in resumed
+
+
 def test_a_run_ends_while_the_verdict_is_far_and_the_next_one_goes_on_after_it(desk: Desk, played: Played):
     name = desk.list_of(customers(10))
     condition = "finished >= 50% and bounced <= 3% within 4 hours"

@@ -183,11 +183,15 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
         decided = parts.decisions.resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.standstills.find()
+        behind = parts.pilots.held_back(found.id)
     if as_json:
         _print_facts(found, "resume", left, already=already)
         return
     click.echo(f"batch {found.id} {'was not paused' if already else 'goes on'}: {rows_left(left)}")
-    _print_way_on(found, left, stopped)
+    _print_way_on(found, left - behind, stopped)
+    if behind:
+        rows = counted(behind, "row waits", "rows wait")
+        click.echo(f"{rows} for the verdict on the pilot, which a resume does not take: `onboard status {found.id}`")
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:
