@@ -237,6 +237,15 @@ def test_a_new_link_supersedes_the_present_session(ona):
     assert told(ona) == ["session 2 at kyc; lost phone"]
 
 
+def test_a_history_says_when_a_session_was_replaced_and_not_when_it_was_read(ona):
+    desk_of(ona, allowed_from=AT_ONCE).new_link("Ona", now=ona.clock())
+    ona.issue()
+    replaced_at = ona.clock()
+    later = ona.clock.advance(hours=5)
+    moments = timeline(Finder(ona.database, ona.keyring).history("Ona"), Circumstances(), now=later)
+    assert [one.at for one in moments if "superseded" in one.text] == [replaced_at]
+
+
 def test_a_verdict_on_the_superseded_session_still_counts(ona):
     desk_of(ona, allowed_from=AT_ONCE).new_link("Ona", now=ona.clock())
     WebhookFeed(ona).receive(APPROVED)

@@ -93,7 +93,8 @@ class CallFact:
 @dataclass(frozen=True)
 class LinkFact:
     """A session. `because`: why it was opened. `told_at`: when the provider's last update was made. `may_follow`:
-    whether the worker decides at its end about another, because a row that has not ended has it."""
+    whether the worker decides at its end about another, because a row that has not ended has it. `replaced_at`: when
+    the session that replaces it was opened."""
 
     account: str
     reference: str
@@ -104,6 +105,7 @@ class LinkFact:
     expires_at: datetime
     told_at: datetime | None = None
     may_follow: bool = False
+    replaced_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,8 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         yield Moment(min(link.expires_at, now), About.LINK, "The link ended unused.")
     elif link.state == "superseded":
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
-        yield Moment(min(link.expires_at, now), About.LINK, "The session is superseded: no link leads to it any more.")
+        at = link.replaced_at or min(link.expires_at, now)
+        yield Moment(at, About.LINK, "The session is superseded: no link leads to it any more.")
     if link.state in ("waiting", "started") and link.expires_at > now:
         then = " The worker then decides whether another follows." if link.may_follow else ""
         yield Moment(link.expires_at, About.NEXT, f"Next: the link ends, if the customer does not finish.{then}")

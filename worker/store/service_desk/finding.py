@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.model.customers import Person, invitation_channels
@@ -268,9 +269,14 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
         Job.joins.is_(None),
         Job.state.in_(OPEN_JOBS),
     )
+    follows = aliased(SessionRow)
+    # By the customer too: there is an index of it.
+    replaces = (follows.customer_id == SessionRow.customer_id, follows.replaces == SessionRow.id)
+    replaced_at = sa.select(sa.func.min(follows.issued_at)).where(*replaces).scalar_subquery()
     query = sa.select(
         SessionRow.id,
         SessionRow.update_at,
+        replaced_at.label("replaced_at"),
         sa.and_(SessionRow.check_at.is_not(None), leads).label("may_follow"),
     ).where(SessionRow.id.in_([one.id for one in sessions]))
     told = {row.id: row for row in fetch(connection, query)}
@@ -285,6 +291,7 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
             one.expires_at,
             told_at=told[one.id].update_at,
             may_follow=told[one.id].may_follow,
+            replaced_at=told[one.id].replaced_at,
         )
         for one in sessions
         if one.id in told  # it may have been purged meanwhile
