@@ -155,7 +155,10 @@ def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(
     assert desk.onboard("bus", "dead", "show", id_, "--json").facts["size"] == 300_000
     ended = desk.onboard("bus", "dead", "requeue", id_)
     assert (ended.code, "too large" in ended.err) == (2, True)
-    assert "1 event without content" in desk.onboard("bus", "dead", "requeue", "--all", "--yes").out
+    assert (
+        "1 event without content: the sender must send it again"
+        in desk.onboard("bus", "dead", "requeue", "--all", "--yes").out
+    )
 
 
 def test_refused_events_need_a_person_and_are_removed_for_good_without_a_broker(desk: Desk):

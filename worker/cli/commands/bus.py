@@ -204,7 +204,9 @@ def requeuedead_queue_of(invocation: Invocation, id_: UUID | None, everything: b
         each = f" ({_each(done.went)})" if done.went else ""
         click.echo(f"{counted(number, 'event was', 'events were')} put back{each}")
         if done.not_kept:
-            click.echo(f"{counted(done.not_kept, 'event', 'events')} without content: the sender must send them again")
+            them = "it" if done.not_kept == 1 else "them"
+            events = counted(done.not_kept, "event", "events")
+            click.echo(f"{events} without content: the sender must send {them} again")
     if done.missed:
         raise Stopped("\n".join(f"{name}: nothing was put back: {why}" for name, why in done.missed.items()))
 

@@ -11,7 +11,8 @@ from worker.store.tables.types import word_of
 
 @dataclass(frozen=True)
 class AccountFacts:
-    """The calls of one account for a batch. `requests` counts every call made, including refused calls."""
+    """The calls of one account for a batch. `requests` counts every call that was made or may have been, including
+    refused calls."""
 
     requests: int = 0
     issued: int = 0
