@@ -81,8 +81,15 @@ def test_the_list_of_a_purged_batch_is_imported_again_only_with_again_and_skips_
 def test_a_batch_that_is_not_over_is_neither_purged_nor_written(desk: Desk, listed: str):
     refused = desk.onboard("archive", "1", "--out", "batch.jsonl", "--purge", "--yes")
     assert refused.code == 2
-    assert "batch 1 cannot be purged: row 2 is not over" in refused.err
+    assert "batch 1 cannot be purged: row 2 is not over; `onboard report 1`" in refused.err
     assert not (desk.path / "batch.jsonl").exists()
+
+
+def test_a_cancelled_batch_is_not_purged_while_a_link_of_it_opens_and_the_help_says_so(desk: Desk, listed: str):
+    desk.onboard("cancel", "1", "--yes")
+    refused = desk.onboard("archive", "1", "--out", "batch.jsonl", "--purge", "--yes")
+    assert "row 2 has a session that still opens; `onboard report 1`" in refused.err
+    assert "none of its links opens any more" in " ".join(desk.onboard("archive", "--help").out.split())
 
 
 def test_an_archive_does_not_write_over_a_file(desk: Desk, listed: str):

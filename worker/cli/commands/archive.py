@@ -35,8 +35,9 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
     """Write the result of each row of BATCH (a number, or `latest`) as JSON lines, without links and tokens.
 
     With --purge the batch's jobs, calls, sessions, messages and rejected rows are then removed. This is refused until
-    each row has ended or its link has expired. The totals stay. Customers who have finished stay known, and later
-    lists skip them as before. `[retention] batches` purges old batches automatically.
+    each row has ended and none of its links opens any more, and for 30 days after a call whose outcome is not known.
+    The totals stay. Customers who have finished stay known, and later lists skip them as before. `[retention] batches`
+    purges old batches automatically.
     """
     with invocation.parts(STORED, migrate=True) as parts:
         found = find_kept(parts, batch)
@@ -60,7 +61,8 @@ def _refuse_what_is_not_over(parts: Parts, batch: BatchFacts) -> None:
     now = parts.clock()
     why = parts.purging.why_not(batch.id, since=now, now=now)
     if why is not None:
-        raise CannotStart(f"batch {batch.id} cannot be purged: {why}")
+        rows = f"; `onboard report {batch.id}` says how each row stands" if why.startswith("row ") else ""
+        raise CannotStart(f"batch {batch.id} cannot be purged: {why}{rows}")
 
 
 def _purge(parts: Parts, batch: BatchFacts, *, yes: bool) -> int:
