@@ -54,6 +54,18 @@ def test_without_alerts_nothing_needs_a_person(desk: Desk, chat: Listener):
     assert desk.onboard("alerts", "list", "--json").facts == {"alerts": []}
 
 
+def test_the_list_does_not_say_that_nothing_needs_a_person_where_status_says_that_something_does(
+    desk: Desk, chat: Listener
+):
+    desk.onboard("import", desk.list_of(customers(2)))
+    desk.onboard("pause", "1")
+    none = desk.onboard("alerts", "list")
+    assert (none.out, "add [alerts.NAME]" in none.err) == ("", True)
+    with_alerts(desk, chat.url)
+    assert desk.onboard("alerts", "list").out == "no alert is open; `onboard status` says what needs a person\n"
+    assert desk.onboard("status", "--check").out.startswith("WARNING: batch 1")
+
+
 def test_an_address_that_anybody_may_read_is_refused(desk: Desk):
     with_alerts(desk, "https://hooks.example.com/T000/B000/secret")
     ended = desk.onboard("status")
