@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.desk.desk import DATABASE, Desk, customers
 from worker.cli.commands import database as command
 from worker.foundation.keyring import new_key
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
 @pytest.fixture
@@ -109,6 +112,20 @@ def test_a_database_is_restored_where_the_file_system_has_no_hard_links(invited:
 
     assert all(link.startswith("http") for link in links(invited).values())
     assert not list(invited.path.glob(".onboard-*"))
+
+
+def test_the_time_of_a_backup_is_written_as_all_times_are_and_one_that_is_none_is_damage(invited: Desk):
+    made = invited.onboard("backup", "--out", "monday", "--keys", "keys.jsonl").out
+    (said,) = re.findall(r", as of (.*)", made)
+    assert re.fullmatch(TIME, said)
+    lose_database(invited)
+    manifest = invited.path / "monday/manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(re.sub('"at": "[^"]*"', '"at": "yesterday"', whole))
+    assert "is damaged" in invited.onboard("backup", "restore", "monday", "--keys", "keys.jsonl").err
+    manifest.write_text(whole)
+    assert f"as of {said}" in invited.onboard("backup", "restore", "monday", "--keys", "keys.jsonl").out
+    assert f"from the backup of {said}: " in invited.onboard("status").out
 
 
 def test_a_backup_overwrites_no_directory_and_keeps_the_keys_out_of_it(invited: Desk):

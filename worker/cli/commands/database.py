@@ -159,9 +159,9 @@ def backup(context: click.Context, /, out: Path | None, keys: Path | None, as_js
     rows = sum(table.rows for table in manifest.tables.values())
     if as_json:
         facts = {"out": str(out), "keys": str(keys), "rows": rows, "customer_keys": manifest.customer_keys}
-        click.echo(json.dumps(facts | {"migration": manifest.migration, "at": manifest.at}))
+        click.echo(json.dumps(facts | {"migration": manifest.migration, "at": manifest.written_at}))
         return
-    click.echo(f"{out}: {counted(rows, 'row')}, as of {manifest.at}")
+    click.echo(f"{out}: {counted(rows, 'row')}, as of {manifest.written_at}")
     click.echo(f"{keys}: {counted(manifest.customer_keys, 'key')} of customers")
     click.echo("the keys of [encryption] are in neither: keep them apart")
 
@@ -201,9 +201,9 @@ def restore(invocation: Invocation, folder: Path, keys: Path | None, as_json: bo
     rows = sum(table.rows for table in manifest.tables.values())
     if as_json:
         facts = {"rows": rows, "customer_keys": number, "erased_again": erased, "stopped": reason}
-        click.echo(json.dumps(facts | {"at": manifest.at}))
+        click.echo(json.dumps(facts | {"at": manifest.written_at}))
         return
-    click.echo(f"{counted(rows, 'row')} as of {manifest.at}, {counted(number, 'key')} of customers")
+    click.echo(f"{counted(rows, 'row')} as of {manifest.written_at}, {counted(number, 'key')} of customers")
     click.echo(f"{counted(erased, 'customer')} erased since then: erased again")
     click.echo("everything is stopped: workers would send again what was sent since the backup")
     click.echo("look at `onboard status`, your providers and senders; then `onboard resume --all`")

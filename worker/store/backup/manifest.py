@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.foundation.private_files import new_file
+from worker.foundation.timestamps import written
 from worker.foundation.version import __version__
 
 FORMAT = 1
@@ -48,6 +49,11 @@ class Manifest:
     release: str = __version__
     format: int = FORMAT
 
+    @property
+    def written_at(self) -> str:
+        """`at`, for people and scripts. Raises ValueError and TypeError where it is no time."""
+        return written(datetime.fromisoformat(self.at))
+
     def write(self, folder: Path) -> None:
         with os.fdopen(new_file(folder / FILE), "w", encoding="utf-8") as stream:
             json.dump(asdict(self), stream, indent=2)
@@ -71,8 +77,8 @@ def read(folder: Path) -> Manifest:
     try:
         tables = {name: Table(one["rows"], tuple(one["columns"])) for name, one in facts.pop("tables").items()}
         manifest = Manifest(tables=tables, **(facts | {"encrypted_by": tuple(facts["encrypted_by"])}))
-        files = list(manifest.files.items())
-    except (AttributeError, KeyError, TypeError):
+        files, _ = list(manifest.files.items()), manifest.written_at
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise NoBackup(f"its {FILE} is damaged") from None
     for name, expected in files:
         if Path(name).name != name or not (folder / name).is_file():

@@ -63,7 +63,7 @@ def load(
     """
     if not database.is_sqlite:
         schema.upgrade(database, manifest.migration)
-    reason = printable(f"restored from the backup of {manifest.at}: what was sent since is not known", REASON)
+    reason = printable(f"restored from the backup of {manifest.written_at}: what was sent since is not known", REASON)
     with database.write() as connection:
         if not database.is_sqlite:
             _load_postgresql(connection, folder, manifest)
