@@ -6,15 +6,20 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.waiting import ENDS_WITHIN, wait_until
+from worker.cli.running.ends import stopped_at
+from worker.runtime.batch_run import Stand
 from worker.sandbox import Latency
 from worker.store.base import schema
 
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NUMBER = 120
 PLACES = 10  # calls in flight
 # Of calls that are done and not written yet there are those of 100 ms and of a transaction: 8 to 18 in all on an idle
@@ -179,6 +184,26 @@ def test_a_run_whose_database_is_upgraded_meanwhile_ends_with_1_and_loses_nothin
     assert busy.onboard("run", "customers.csv").code == 2
     stamp(schema.newest())
     assert busy.onboard("status", "latest", "--json").facts["rows"] == ended.facts["rows"]
+
+
+def test_the_numbers_of_a_stop_are_those_after_it():
+    """Other workers send until the stop is written."""
+    batch: Any = SimpleNamespace(id=1, name="list.csv", imported_at=NOON)
+    counts = {"out": 2}
+
+    def stop(_batch_id: int, *, by: str, now: datetime) -> None:
+        counts["out"] = 5
+
+    def count(_batch_id: int) -> Any:
+        return SimpleNamespace(jobs={"all": 10}, out=counts["out"], left=10 - counts["out"])
+
+    parts: Any = SimpleNamespace(
+        facts=SimpleNamespace(counts=count),
+        batches=SimpleNamespace(find=lambda _number: batch),
+        decisions=SimpleNamespace(stop=stop),
+        clock=lambda: NOON,
+    )
+    assert stopped_at(parts, batch, Stand.INTERRUPTED).startswith("stopped at 5 of 10; 5 will not be sent until")
 
 
 BEFORE_THE_WORK = ("worker.cli.commands.run.left_alone", "worker.runtime.embedded.Embedded.__aenter__")

@@ -67,6 +67,8 @@ def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     if stand is Stand.TERMINATED:
         return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
     parts.decisions.stop(batch.id, by=os_user().name, now=parts.clock())
+    counts = parts.facts.counts(batch.id)  # other workers sent until the stop
+    left = counts.left
     return (
         f"stopped at {counts.out:,} of {total:,}; {left:,} will not be sent until {how_to_go_on(batch)};"
         f" `onboard cancel {batch.id}` ends them"
