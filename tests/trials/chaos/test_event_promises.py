@@ -82,7 +82,7 @@ class Scene:
     def publish(self, known: Known, kind: str, session: str) -> None:
         number = len(self.published)
         event = {"id": f"event-{number}", "type": kind, "subject": known.customer_id, "sequence": f"{number:019}"}
-        self.published.append(event | {"data": {"session": session}})
+        self.published.append(event | {"data": {"session": session, "job_id": 1}})
 
     def case(self) -> Aftermath:
         received = Received(self.calls, self.mails, self.texts)
