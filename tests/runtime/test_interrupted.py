@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.desk.desk import Desk, Ended, Played, customers
+from tests.desk.desk import ONBOARD, Desk, Ended, Played, customers
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.cli.running.ends import stopped_at
 from worker.runtime.batch_run import Stand
@@ -146,7 +146,7 @@ def test_beside_a_working_process_a_second_one_is_refused_and_status_is_not(busy
 def test_interrupted_while_it_imports_it_ends_with_130_and_goes_on_where_it_was(desk: Desk, played: Played):
     text = "customer_id,email,channel\n" + "".join(f"M-{n},,none\n" for n in range(60_000))
     listed = desk.write("big.csv", text)
-    process = desk.start("import", listed, "--json")
+    process = desk.start("import", listed, "--json", program=(sys.executable, ONBOARD))
     database = desk.path / "onboarding.db-wal"
     wait_until(lambda: database.exists() and database.stat().st_size > 1_000_000, "some rows are imported")
     ended: Ended = desk.end(process, signal.SIGINT)
