@@ -99,7 +99,7 @@ def list_alerts(invocation: Invocation, as_json: bool) -> None:
     for one, said in told:
         click.echo(f"{written(one.seen_at)}  {said['text']} {said['command']}")
     if not told and parts.alerts is not None:
-        # Less is told than may need a person: nothing in its first minute, and nothing that a person has paused.
+        # `status` names more: what has lasted for less than a minute, and batches that a person has paused.
         click.echo("no alert is open; `onboard status` says what needs a person")
 
 

@@ -15,8 +15,8 @@ Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; 
 
 
 class FoundRows:
-    """Problems or warnings in the order in which they were added. The first are in memory, the others in a temporary
-    file without a name: a kill leaves nothing of it. No problem repeats a value of the list."""
+    """Problems or warnings in the order in which they were added. The first 1,000 are in memory, the others in a
+    temporary file without a name: a kill leaves nothing of it. No problem repeats a value of the list."""
 
     def __init__(self) -> None:
         self._first: list[Found] = []

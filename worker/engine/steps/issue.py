@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from worker.domain.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
 from worker.domain.limits.measured_pace import Stretch
@@ -40,7 +40,6 @@ from worker.store.limits.flush import Flushed
 if TYPE_CHECKING:
     from worker.http.client import Http
 
-Read = TypeVar("Read")
 log = logging.getLogger(__name__)
 # How often a list is read in vain, before the decision about a session is made without it.
 QUESTIONS = 3

@@ -77,7 +77,8 @@ def read(folder: Path) -> Manifest:
     try:
         tables = {name: Table(one["rows"], tuple(one["columns"])) for name, one in facts.pop("tables").items()}
         manifest = Manifest(tables=tables, **(facts | {"encrypted_by": tuple(facts["encrypted_by"])}))
-        files, _ = list(manifest.files.items()), manifest.written_at
+        files = list(manifest.files.items())
+        _ = manifest.written_at  # raises where it is no time
     except (AttributeError, KeyError, TypeError, ValueError):
         raise NoBackup(f"its {FILE} is damaged") from None
     for name, expected in files:
