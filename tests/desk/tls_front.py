@@ -135,8 +135,8 @@ def smtp(*, greets: bool) -> Speaking:
     def speak(inside: Inside) -> None:
         if greets:
             inside.connection.sendall(b"220 relay.test\r\n")
-        while inside.recv():
-            inside.connection.sendall(b"250 relay.test\r\n")
+        while said := inside.recv():
+            inside.connection.sendall(b"354 go on\r\n" if said.startswith(b"DATA") else b"250 relay.test\r\n")
 
     return speak
 

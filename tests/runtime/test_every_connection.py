@@ -244,15 +244,16 @@ def test_a_client_talks_to_the_right_server_only(client: str, server: str, front
     assert refused or not any(words in problem for _, _, every in SERVERS.values() for words in every)
 
 
-def test_a_mail_connection_is_closed_before_its_loop_ends_also_by_a_slow_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mail over TLS", "alert by mail over TLS", "alert by mail after STARTTLS"])
+def test_a_mail_connection_is_closed_before_its_loop_ends_also_by_a_slow_server(name: str, tmp_path: Path) -> None:
     def slow(inside: Inside) -> None:
-        smtp(greets=True)(inside)
+        CLIENTS[name].speaking(inside)
         time.sleep(0.3)
 
-    client = replace(CLIENTS["mail over TLS"], speaking=slow)
+    client = replace(CLIENTS[name], speaking=slow)
     front = front_of(client, "good")
     try:
-        assert client.connect(configured(client, front.port, tmp_path, presents=False)) == WORKS
+        assert client.connect(configured(client, front.port, tmp_path, presents=False)) in (WORKS, "")
     finally:
         front.close()
     gc.collect()  # what was left open would fail this test, and no other

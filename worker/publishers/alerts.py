@@ -22,6 +22,7 @@ from worker.http.messages import HttpRequest
 from worker.http.trust import trust_of
 from worker.publishers.contract import GoesOn, Reply
 from worker.publishers.subscriber import read
+from worker.senders.smtp_session import Client
 
 TIMEOUT = timedelta(seconds=10)
 JSON = "application/json"
@@ -111,17 +112,8 @@ class Mailed:
     async def _send(self, mail: EmailMessage) -> Problem | None:
         try:
             async with asyncio.timeout(self.longest.total_seconds()):
-                await aiosmtplib.send(
-                    mail,
-                    hostname=self.host,
-                    port=self.port,
-                    use_tls=self.encryption == "tls",
-                    start_tls=self.encryption == "starttls",
-                    username=self.username or None,
-                    password=self.password() or None,
-                    tls_context=self.tls.context() if self.tls is not None else None,
-                    timeout=TIMEOUT.total_seconds(),
-                )
+                async with self._client() as client:
+                    await client.send_message(mail)
         except aiosmtplib.SMTPResponseException as error:
             return Problem(Kind.TRANSIENT, f"SMTP {error.code}")  # without the server's words: they may name people
         except aiosmtplib.SMTPRecipientsRefused:
@@ -129,6 +121,18 @@ class Mailed:
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             return Problem(Kind.TRANSIENT, f"the server cannot be reached ({in_words(error)})", unreachable=True)
         return None
+
+    def _client(self) -> Client:
+        return Client(
+            hostname=self.host,
+            port=self.port,
+            use_tls=self.encryption == "tls",
+            start_tls=self.encryption == "starttls",
+            username=self.username or None,
+            password=self.password() or None,
+            tls_context=self.tls.context() if self.tls is not None else None,
+            timeout=TIMEOUT.total_seconds(),
+        )
 
     def _mail(self, event: OutgoingEvent, at: Any) -> EmailMessage:
         mail = EmailMessage(policy=SMTP)

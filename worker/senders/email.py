@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
-from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
+from aiosmtplib import SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.foundation.tls import tls_failure
@@ -20,7 +20,7 @@ from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Recei
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.return_path import UNSUBSCRIBE
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
-from worker.senders.smtp_session import Session
+from worker.senders.smtp_session import Client, Session
 
 Tls = Literal["plain", "starttls", "tls"]
 # Relays close idle connections after half a minute to five minutes. A new connection is cheaper than a failure.
@@ -235,7 +235,7 @@ class EmailSender(NoLookUp):
             client.close()
             raise
 
-    async def _log_in(self, client: SMTP, progress: _Progress) -> None:
+    async def _log_in(self, client: Client, progress: _Progress) -> None:
         progress.phase = Phase.CONNECT
         try:
             await client.connect()
@@ -278,8 +278,8 @@ class EmailSender(NoLookUp):
         queued = QUEUED_AS.search(text)
         return Receipt(queued[1] if queued else "")
 
-    def _client(self) -> SMTP:
-        return SMTP(
+    def _client(self) -> Client:
+        return Client(
             hostname=self._host,
             port=self._port,
             local_hostname=self._from.mailbox.domain,  # without it, aiosmtplib waits for the resolver

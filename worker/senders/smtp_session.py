@@ -18,6 +18,16 @@ GO_AHEAD = 354
 Reply = tuple[int, str]
 
 
+class Client(SMTP):
+    """aiosmtplib's, whose `close` cuts the connection off. Over TLS the other side would have to answer to it, and a
+    loop that ends before the answer fails: libuv's EBUSY."""
+
+    def close(self) -> None:
+        if self.transport is not None:
+            cast(asyncio.WriteTransport, self.transport).abort()
+        super().close()
+
+
 class Session(asyncio.Protocol):
     """One connection. Each `ask` says how many replies it will get; what a server says unasked ends the session."""
 
@@ -92,7 +102,8 @@ class Session(asyncio.Protocol):
             raise SMTPServerDisconnected("Connection lost") from None
 
     def close(self) -> None:
-        self._transport.close()
+        """Cut the connection off, as a client's `close` does."""
+        self._transport.abort()
 
     async def quit(self, seconds: float) -> None:
         """Send QUIT, and close. Returns when the connection is closed, which over TLS the server has to answer; after
