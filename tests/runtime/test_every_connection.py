@@ -30,7 +30,7 @@ from tests.desk.tls_front import (
 )
 from tests.publishers.events import event
 from worker.brokers.connection import BrokerConnection
-from worker.cli.online import WORKS, ask
+from worker.cli.online import ask
 from worker.domain.events.alerts import AlertKind, Condition, as_data
 from worker.engine.container import Parts
 from worker.foundation import event_loop
@@ -244,16 +244,20 @@ def test_a_client_talks_to_the_right_server_only(client: str, server: str, front
     assert refused or not any(words in problem for _, _, every in SERVERS.values() for words in every)
 
 
-@pytest.mark.parametrize("name", ["mail over TLS", "alert by mail over TLS", "alert by mail after STARTTLS"])
-def test_a_mail_connection_is_closed_before_its_loop_ends_also_by_a_slow_server(name: str, tmp_path: Path) -> None:
+ENDS_ITS_LOOP = [name for name in CLIENTS if CLIENTS[name].connect in (as_alert, as_account, as_email, as_sms)]
+
+
+@pytest.mark.parametrize("name", [*ENDS_ITS_LOOP, "subscriber"])
+def test_a_connection_is_closed_before_its_loop_ends_also_by_a_slow_server(name: str, tmp_path: Path) -> None:
     def slow(inside: Inside) -> None:
         CLIENTS[name].speaking(inside)
-        time.sleep(0.3)
+        time.sleep(0.1)
 
     client = replace(CLIENTS[name], speaking=slow)
     front = front_of(client, "good")
     try:
-        assert client.connect(configured(client, front.port, tmp_path, presents=False)) in (WORKS, "")
+        client.connect(configured(client, front.port, tmp_path, presents=False))
+        assert front.heard > 0
     finally:
         front.close()
     gc.collect()  # what was left open would fail this test, and no other
