@@ -28,8 +28,8 @@ class SimulatedMail(NoLookUp):
     async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         from trials.simulation.wire import own_link_in, token_in
 
-        waited = await self._wire.connected(seldom=0.0)
-        if may_write is not None and not may_write(waited):
+        place = (self._process.number, "email")
+        if may_write is not None and not await self._wire.may_write(place, may_write, seldom=0.0):
             return TOO_LATE
         simulation = self._process.simulation
         call = Call(

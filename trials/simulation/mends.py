@@ -167,7 +167,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "one-bad-row": (10207,),
     "leases-by-database-time": (200,),
     "pilot": (301,),
-    "standstill": (7002,),
+    "standstill": (23,),
     "one-session-for-two-presses": (12986,),
     "not-me": (12986,),
     "time-before-a-press": (12986,),

@@ -7,6 +7,7 @@ Faults strike at the four points of a call: sending, arriving, served, answered.
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ class Wire:
     def __init__(self, simulation: "Simulation", *, conflict: bool) -> None:
         """`conflict`: iDenfy refuses a second live session of a customer, as some of its accounts do."""
         self._simulation = simulation
+        self._unused: Counter[tuple[int, str]] = Counter()  # connections that were opened for calls that came too late
         self._world = simulation.world
         options = SandboxOptions(
             conflict=conflict, frankieone_lifetime=timedelta(seconds=LIFETIME), clock=self._world.clock
@@ -170,7 +172,19 @@ class Wire:
         process.answer(future, answer)
         self._simulation.strike("call.answered", process, call)
 
-    async def connected(self, *, seldom: float = UNCONNECTED) -> bool:
+    async def may_write(self, place: tuple[int, str], may_write: MayWrite, *, seldom: float = UNCONNECTED) -> bool:
+        """Wait for a connection of a process to a host, and ask whether the call may be written then.
+
+        A call that comes too late leaves its connection to the next one.
+        """
+        is_kept = self._unused[place] > 0
+        self._unused[place] -= is_kept
+        waited = not is_kept and await self._connected(seldom)
+        may = may_write(waited)
+        self._unused[place] += not may
+        return may
+
+    async def _connected(self, seldom: float) -> bool:
         """Wait until there is a connection. Returns whether one had to be opened: always where they stall, else in this
         share of the calls."""
         stalls = self._simulation.plan.stalls
@@ -208,8 +222,7 @@ class SimulatedHttp:
         may_write: MayWrite | None = None,
     ) -> HttpAnswer | Broken:
         if may_write is not None:
-            waited = await self._wire.connected()
-            if not may_write(waited):
+            if not await self._wire.may_write((self._process.number, request.url.split("/")[2]), may_write):
                 return Broken(sent=False, detail="too late to be written")
         return await self._wire.ask(self._process, request, timeout.total_seconds())
 
