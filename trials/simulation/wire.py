@@ -221,9 +221,9 @@ class SimulatedHttp:
         timeout: timedelta,  # noqa: ASYNC109 -- as Http's
         may_write: MayWrite | None = None,
     ) -> HttpAnswer | Broken:
-        if may_write is not None:
-            if not await self._wire.may_write((self._process.number, request.url.split("/")[2]), may_write):
-                return Broken(sent=False, detail="too late to be written")
+        place = (self._process.number, request.url.split("/")[2])
+        if may_write is not None and not await self._wire.may_write(place, may_write):
+            return Broken(sent=False, detail="too late to be written")
         return await self._wire.ask(self._process, request, timeout.total_seconds())
 
     async def close(self) -> None:
