@@ -77,6 +77,23 @@ def test_workers_without_a_scheduler_are_told(desk: Desk):
     assert needs(desk) == [("beat", "onboard doctor")]
 
 
+def test_a_batch_has_an_end_without_a_scheduler_but_not_while_no_wake_up_reaches_a_worker(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    running(desk, "worker")
+    now = datetime.now(UTC)  # noqa: TID251 -- as above
+    beat, wake = now - timedelta(minutes=5), now - timedelta(seconds=20)
+    change(desk, "INSERT INTO timer (name, at) VALUES ('beat', ?)", f"{beat:%Y-%m-%d %H:%M:%S.%f}")
+    forecast = desk.onboard("status", "1", "--json").facts["forecast"]
+    assert forecast["finishes_at"] is None
+    assert forecast["limited_by"].startswith("no wake-up of the scheduler has come since 20")
+    change(desk, "INSERT INTO timer (name, at) VALUES ('wake', ?)", f"{wake:%Y-%m-%d %H:%M:%S.%f}")
+    assert desk.onboard("status", "1", "--json").facts["forecast"]["finishes_at"]
+    assert needs(desk) == [("beat", "onboard beat")]
+    running(desk, "up")
+    change(desk, "DELETE FROM timer WHERE name = 'wake'")
+    assert desk.onboard("status", "1", "--json").facts["forecast"]["finishes_at"]  # it needs no wake-ups
+
+
 @pytest.mark.parametrize("why", ["credentials", "credits", "sender", "held"])
 def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, why: str):
     match why:

@@ -59,6 +59,17 @@ def test_a_dispatcher_that_outlasts_its_connection_to_the_broker_ends_neither_th
     assert "Message Error" not in beats.read_text()
 
 
+def test_wake_ups_of_others_show_that_it_is_the_scheduler_that_is_missing(office: Desk):
+    worker = office.start("worker")
+    assert office.onboard("import", office.list_of(customers(1))).code == 0
+
+    def missing() -> list[str]:
+        return [one["command"] for one in office.onboard("status", "--json").facts["needs_a_person"]]
+
+    wait_until(lambda: missing() == ["onboard beat"], "a wake-up has come to the worker")
+    assert office.end(worker, signal.SIGTERM).code == 0
+
+
 @pytest.mark.parametrize(("command", "whom"), [("worker", "this worker"), ("beat", "beat")])
 def test_a_broker_that_refuses_is_waited_for_with_one_line(desk: Desk, amqp_url: str, command: str, whom: str):
     place = amqp_url.rpartition("@")[2].partition("/")[0]

@@ -11,7 +11,7 @@ from worker.foundation.clock import monotonic
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP, SWEEP_SECONDS
 from worker.runtime.sweeping import sweep_once
-from worker.runtime.worker_process import longest_dispatch, ready_process, serve, wake_ups
+from worker.runtime.worker_process import longest_dispatch, note_wake_up, ready_process, serve, wake_ups
 
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
@@ -39,7 +39,10 @@ def invite(channel: str) -> None:
 def publish(target: str) -> None:
     """Publish waiting events to a target."""
     with ready_process(WakeUp.publish(target)) as here:
-        if here is not None and here.publisher.publish(target, longest=longest_dispatch()):
+        if here is None:
+            return
+        note_wake_up(here)
+        if here.publisher.publish(target, longest=longest_dispatch()):
             wake_ups.send(WakeUp.publish(target))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.wakeups import WakeUp
+from worker.engine.maintenance.ticks import Ticks
 from worker.engine.opening import NotReady, Outdated, opened
 from worker.engine.runner import LONGEST_DISPATCH, STAY, prove_senders
 from worker.foundation import event_loop
@@ -45,6 +46,8 @@ wake_ups = BackgroundSender(partial(send_through, app))
 _is_child = False
 _node: str | None = None  # Celery's name of this worker
 _idle = Outage(log)
+# What is noted is when the last wake-up came, to some seconds: `operation.WAKE_UPS_MISSING_AFTER`.
+_notes = Ticks(5.0)
 # The kinds of steps that need the database, besides those of wake-ups.
 SWEEPING, MAKING, RESUMING = "sweep", "make", "resume"
 READY = "the database is ready: the worker claims rows"
@@ -73,8 +76,17 @@ _tries = Tries()
 def serve(wake_up: WakeUp) -> None:
     """Work what is due for an account or a channel, and send another wake-up if more is due."""
     with ready_process(wake_up) as here:
-        if here is not None and here.serve(wake_up, at_most=longest_dispatch() + AFTER_DISPATCH):
+        if here is None:
+            return
+        note_wake_up(here)
+        if here.serve(wake_up, at_most=longest_dispatch() + AFTER_DISPATCH):
             wake_ups.send(wake_up)
+
+
+def note_wake_up(here: Process) -> None:
+    """Note that the broker has brought a wake-up that is not the scheduler's."""
+    if _notes.begin(monotonic()):
+        here.parts.processes.note_other_wake_up(now=here.parts.clock())
 
 
 @contextmanager

@@ -5,23 +5,27 @@ from datetime import UTC, datetime
 
 from worker.domain.model.operation import (
     BEAT_IS_MISSING_AFTER,
+    WAKE_UPS_MISSING_AFTER,
     FailingTarget,
     Level,
     Running,
     WaitingBatch,
+    Wakening,
     attention,
     is_worked,
+    is_worked_by_workers,
     level_of,
     starts_work,
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LONG_AGO = NOW - 2 * BEAT_IS_MISSING_AFTER
 UP = Running("up", "host", 7, "0.1.0", None, NOW, NOW)
 WORKER, WEB = replace(UP, kind="worker"), replace(UP, kind="web")
 ALONE = replace(UP, kind="run", batch_id=3)
 QUIET = {
     "due": (),
-    "beat_at": NOW,
+    "wakening": Wakening(NOW),
     "stopped": {},
     "senders": ["email"],
     "batches": [],
@@ -41,9 +45,11 @@ def test_what_needs_a_person_has_a_level_and_a_command(subtests):
         ([], {"due": ["kyc"], "starts": starts_work(by_workers=True)}, Level.CRITICAL, "onboard worker"),
         ([ALONE], {"due": ["kyc"]}, Level.WELL, None),
         ([WORKER], {}, Level.WELL, None),
-        ([WORKER], {"beat_at": NOW - 2 * BEAT_IS_MISSING_AFTER}, Level.NEEDS_A_PERSON, "onboard doctor"),
-        ([WORKER], {"beat_at": None}, Level.NEEDS_A_PERSON, "onboard doctor"),
-        ([UP], {"beat_at": None}, Level.WELL, None),  # it needs no scheduler
+        ([WORKER], {"wakening": Wakening(LONG_AGO)}, Level.NEEDS_A_PERSON, "onboard doctor"),
+        ([WORKER], {"wakening": Wakening(LONG_AGO, NOW)}, Level.NEEDS_A_PERSON, "onboard beat"),
+        ([WORKER], {"wakening": Wakening(None, NOW)}, Level.NEEDS_A_PERSON, "onboard beat"),
+        ([WORKER], {"wakening": Wakening(None)}, Level.NEEDS_A_PERSON, "onboard doctor"),
+        ([UP], {"wakening": Wakening(None)}, Level.WELL, None),  # it needs no scheduler
         ([UP], {"stopped": {"kyc, kyc-lt": "HTTP 401"}}, Level.NEEDS_A_PERSON, "onboard account resume kyc"),
         ([UP], {"stopped": {"email": "535"}}, Level.NEEDS_A_PERSON, "onboard account resume email"),
         ([UP], {"missing_keys": {"1a2b3c4d": 3}}, Level.NEEDS_A_PERSON, "onboard keys status"),
@@ -68,3 +74,26 @@ def test_a_run_of_one_batch_works_no_other_batch():
     assert is_worked([ALONE], 3)
     assert not is_worked([ALONE, WEB], 4)
     assert is_worked([ALONE, WORKER], 4)
+
+
+def test_what_a_run_works_too_does_not_depend_on_wake_ups():
+    assert is_worked_by_workers([WORKER, WEB], 3)
+    assert is_worked_by_workers([ALONE, WORKER], 4)
+    assert not is_worked_by_workers([ALONE, WORKER], 3)
+    assert not is_worked_by_workers([WEB], 3)
+
+
+def test_the_broker_works_where_wake_ups_came_after_the_scheduler_s(subtests):
+    cases = [
+        (Wakening(NOW), False),
+        (Wakening(NOW, NOW), False),  # the scheduler's come
+        (Wakening(LONG_AGO), True),
+        (Wakening(LONG_AGO, NOW), False),
+        (Wakening(None, NOW), False),
+        (Wakening(None), True),
+        (Wakening(LONG_AGO, LONG_AGO), True),  # both ended together
+        (Wakening(None, NOW - 2 * WAKE_UPS_MISSING_AFTER), True),
+    ]
+    for wakening, none_come in cases:
+        with subtests.test(wakening=wakening):
+            assert wakening.none_come(NOW) is none_come

@@ -14,6 +14,8 @@ WORK = frozenset({"run", "up", "worker"})
 IMPORT = "import"
 # Beat sends a wake-up each second. Workers look for due work by themselves once none has come for so long.
 BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
+# Then they wake each other for what is due, over the broker. A worker that works alone takes one in so long at least.
+WAKE_UPS_MISSING_AFTER = timedelta(minutes=1)
 # A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
 FAILING_AFTER = timedelta(minutes=5)
 
@@ -26,6 +28,27 @@ def starts_work(*, by_workers: bool) -> str:
 def no_process(starts: str) -> str:
     """That nothing works, and the command that changes it."""
     return f"no process is working: `{starts}`"
+
+
+@dataclass(frozen=True)
+class Wakening:
+    """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler."""
+
+    beat_at: datetime | None
+    other_at: datetime | None = None
+
+    def beat_is_missing(self, now: datetime) -> bool:
+        return self.beat_at is None or now - self.beat_at > BEAT_IS_MISSING_AFTER
+
+    def others_come(self, now: datetime) -> bool:
+        """Whether wake-ups came since the scheduler's ended: then the broker works."""
+        if self.other_at is None or now - self.other_at > WAKE_UPS_MISSING_AFTER:
+            return False
+        return self.beat_at is None or self.other_at - self.beat_at > BEAT_IS_MISSING_AFTER
+
+    def none_come(self, now: datetime) -> bool:
+        """Whether no wake-up reaches a worker, as far as the database knows."""
+        return self.beat_is_missing(now) and not self.others_come(now)
 
 
 @dataclass(frozen=True)
@@ -93,14 +116,29 @@ def no_account(name: str, rows: int) -> str:
 
 def is_worked(processes: Iterable[Running], batch_id: int) -> bool:
     """Whether a process works this batch."""
-    return any(one.kind in WORK and one.batch_id in (None, batch_id) for one in processes)
+    return bool(_kinds(processes, batch_id))
+
+
+def is_worked_by_workers(processes: Iterable[Running], batch_id: int) -> bool:
+    """Whether all processes that work this batch are workers, which begin nothing without a wake-up."""
+    return _kinds(processes, batch_id) == {"worker"}
+
+
+def _kinds(processes: Iterable[Running], batch_id: int) -> set[str]:
+    return {one.kind for one in processes if one.kind in WORK and one.batch_id in (None, batch_id)}
+
+
+def no_wake_up(wakening: Wakening) -> str:
+    """That no worker hears of work, and since when."""
+    at = wakening.beat_at
+    return f"no wake-up of the scheduler has come {'yet' if at is None else f'since {written(at)}'}"
 
 
 def attention(
     processes: Collection[Running],
     *,
     due: Collection[str],
-    beat_at: datetime | None,
+    wakening: Wakening,
     stopped: Mapping[str, str],
     senders: Collection[str],
     batches: Sequence[WaitingBatch],
@@ -131,13 +169,13 @@ def attention(
         why = f"no process is working, and work is due for {', '.join(sorted(due))}"
         found.append(Attention("process", "", why, starts, Level.CRITICAL))
     workers = any(one.kind == "worker" for one in processes)
-    if workers and (beat_at is None or now - beat_at > BEAT_IS_MISSING_AFTER):
-        since = f"since {written(beat_at)}" if beat_at is not None else "yet"
-        why = (
-            f"no wake-up of the scheduler has come {since}: the broker cannot be reached, and new work waits until it"
-            " is back, or `onboard beat` does not run, and workers look for due work only every ten seconds"
-        )
-        found.append(Attention("beat", "", why, "onboard doctor"))
+    if workers and wakening.beat_is_missing(now):
+        slow = "`onboard beat` does not run, and workers look for due work only every ten seconds"
+        if wakening.others_come(now):
+            found.append(Attention("beat", "", f"{no_wake_up(wakening)}, but others come: {slow}", "onboard beat"))
+        else:
+            away = "the broker cannot be reached, and new work waits until it is back"
+            found.append(Attention("beat", "", f"{no_wake_up(wakening)}: {away}, or {slow}", "onboard doctor"))
     for key_id, held in missing_keys.items():
         why = f"{counted(held, 'held row needs', 'held rows need')} it, and it is not in [encryption]: put it back"
         found.append(Attention("key", key_id, why, "onboard keys status"))

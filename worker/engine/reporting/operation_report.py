@@ -13,9 +13,12 @@ from worker.domain.model.operation import (
     Attention,
     Running,
     WaitingBatch,
+    Wakening,
     attention,
     is_worked,
+    is_worked_by_workers,
     no_process,
+    no_wake_up,
     starts_work,
 )
 from worker.engine.maintenance.takeover import Takeovers
@@ -34,7 +37,7 @@ from worker.store.messages.country_cap_check import at_their_cap
 from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.missing_keys import missing_keys
-from worker.store.operators.processes import BEAT, Processes
+from worker.store.operators.processes import BEAT, WAKE, Processes
 from worker.store.operators.refused_counts import refused_events
 from worker.store.operators.unsent import cut_off, held, of_other_accounts, of_other_channels, paused_themselves, unsent
 
@@ -51,6 +54,7 @@ class OperationReport:
     folders: Sequence[FolderReport] = ()
     starts: str = "onboard up"  # the command that starts work
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
+    unheard: str = ""  # that no wake-up reaches a worker; empty: wake-ups come, as far as the database knows
 
     def facts(self) -> dict[str, Any]:
         """As `status --json` prints them."""
@@ -77,10 +81,16 @@ class OperationReport:
         }
 
     def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """A batch's facts without a forecast if no process works the batch."""
-        if facts["forecast"]["finishes_at"] is None or is_worked(self.running, facts["batch"]):
+        """A batch's facts without a forecast if no process works the batch, or no worker hears of it."""
+        why = self._why_not_worked(facts["batch"])
+        if facts["forecast"]["finishes_at"] is None or not why:
             return facts
-        return facts | {"forecast": {"finishes_at": None, "limited_by": no_process(self.starts), "assumed": False}}
+        return facts | {"forecast": {"finishes_at": None, "limited_by": why, "assumed": False}}
+
+    def _why_not_worked(self, batch_id: int) -> str:
+        if not is_worked(self.running, batch_id):
+            return no_process(self.starts)
+        return self.unheard if is_worked_by_workers(self.running, batch_id) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +126,13 @@ class Operation:
         starts, given_up = starts_work(by_workers=self.by_workers), self.outbox.given_up_by_target()
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
+        timers = self.processes.last()
+        wakening = Wakening(timers.get(BEAT), timers.get(WAKE))
+        unheard = f"{no_wake_up(wakening)}: `onboard doctor`" if wakening.none_come(now) else ""
         needs = attention(
             running,
             due=due,
-            beat_at=self.processes.last().get(BEAT),
+            wakening=wakening,
             stopped={", ".join(names): states[budget].stop_reason for budget, names in sharing.items()},
             senders=self.rules.channels,
             missing_keys=missing_keys(self.database, self.key_ids) if self.key_ids is not None else {},
@@ -138,7 +151,7 @@ class Operation:
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
-        return OperationReport(running, due, needs, accounts, stopped, folders, starts, given_up)
+        return OperationReport(running, due, needs, accounts, stopped, folders, starts, given_up, unheard)
 
     def _failing(self, states: Mapping[str, BudgetState], due: Collection[str], now: datetime) -> dict[str, str]:
         """By the accounts or the sender of a budget whose calls have failed for minutes: since when, and why."""

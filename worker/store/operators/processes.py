@@ -1,4 +1,4 @@
-"""The processes that run on this database, and when the last sweep began.
+"""The processes that run on this database, when the last sweep began, and when wake-ups came.
 
 A process says every few seconds that it runs. A process that was killed says nothing: after `GONE_AFTER` its row no
 longer counts, and the next process that starts removes it.
@@ -17,7 +17,7 @@ from worker.store.tables import ProcessRow, Timer
 SAY_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)
 REMOVED_AFTER = timedelta(hours=1)
-SWEEP, BEAT = "sweep", "beat"
+SWEEP, BEAT, WAKE = "sweep", "beat", "wake"
 
 
 class Processes:
@@ -50,7 +50,7 @@ class Processes:
             return [Running(**row._asdict()) for row in fetch(connection, query)]
 
     def last(self) -> dict[str, datetime]:
-        """When the last sweep began, and when the scheduler's last wake-up came, by name."""
+        """When the last sweep began, and when the last wake-ups came: the scheduler's, and another; by name."""
         with self._database.read() as connection:
             return {row.name: row.at for row in fetch(connection, sa.select(Timer.name, Timer.at))}
 
@@ -58,6 +58,11 @@ class Processes:
         """Record that a wake-up of the scheduler came, and that a sweep begins."""
         with self._database.write() as connection:
             connection.execute(self._set(BEAT, SWEEP, now=now))
+
+    def note_other_wake_up(self, *, now: datetime) -> None:
+        """Record that a wake-up of a worker or a command came: the broker works, whatever the scheduler does."""
+        with self._database.write() as connection:
+            connection.execute(self._set(WAKE, now=now))
 
     def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
         """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""

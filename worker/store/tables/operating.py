@@ -98,8 +98,8 @@ class Timer(Base):
     name: Mapped[str] = mapped_column(
         sa.String(16),
         primary_key=True,
-        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; alert: a process looked for"
-        " alerts; alerted: the last message about alerts was written.",
+        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
+        " alert: a process looked for alerts; alerted: the last message about alerts was written.",
     )
     at: Mapped[datetime]
 
