@@ -1,6 +1,7 @@
 """`status` answers: is it running, is it stuck, must I do something? `--check` answers a monitoring system."""
 
 import contextlib
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -58,6 +59,17 @@ def test_a_running_process_is_named_and_the_batch_has_a_forecast(desk: Desk):
     (process,) = facts["processes"]
     assert list(process) == ["kind", "host", "pid", "release", "batch", "since", "seen"]
     assert checked(desk) == (0, "OK: 1 process at work, nothing needs a person\n")
+
+
+def test_a_process_that_is_silent_is_shown_with_its_silence(desk: Desk):
+    desk.onboard("status")
+    running(desk, "import")
+    assert "last seen" not in desk.onboard("status").out
+    since = datetime.now(UTC) - timedelta(seconds=12)  # noqa: TID251 -- as above
+    change(desk, "UPDATE process SET seen_at = ?", f"{since:%Y-%m-%d %H:%M:%S.%f}")
+    shown = desk.onboard("status").out.splitlines()[0]
+    assert shown.startswith("running: import, process 7 on box, since 20")
+    assert re.search(r"Z; last seen 1\d s ago$", shown)
 
 
 def test_a_killed_process_no_longer_counts(desk: Desk):

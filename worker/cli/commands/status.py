@@ -123,7 +123,9 @@ def _show_processes(whole: OperationReport) -> None:
     for one in whole.running:
         verb = "working" if one.kind in WORK else "running"
         of = "" if one.batch_id is None else f" of batch {one.batch_id}"
-        click.echo(f"{verb}: {one.kind}{of}, process {one.pid} on {one.host}, since {written(one.started_at)}")
+        silence = f"; {words}" if (words := one.silence_in_words(whole.at)) else ""
+        process = f"process {one.pid} on {one.host}, since {written(one.started_at)}"
+        click.echo(f"{verb}: {one.kind}{of}, {process}{silence}")
     if not any(one.kind in WORK for one in whole.running):
         click.echo(no_process(whole.starts) if whole.due else "no process is working; nothing is due now")
 

@@ -12,6 +12,8 @@ from worker.foundation.timestamps import written
 # These kinds of processes claim rows; the others only receive.
 WORK = frozenset({"run", "up", "worker"})
 IMPORT = "import"
+# A process says every five seconds that it runs: one that is late by as much may be busy, or was killed.
+SILENT_AFTER = timedelta(seconds=10)
 # Beat sends a wake-up each second. Workers look for due work by themselves once none has come for so long.
 BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
 # Then they wake each other for what is due, over the broker. A worker that works alone takes one in so long at least.
@@ -64,6 +66,11 @@ class Running:
     started_at: datetime
     seen_at: datetime
     first_keys: str = ""
+
+    def silence_in_words(self, now: datetime) -> str:
+        """When the process was last seen, if that is a while ago; empty: it was seen just now."""
+        silence = now - self.seen_at
+        return f"last seen {silence.seconds} s ago" if silence >= SILENT_AFTER else ""
 
 
 class Level(IntEnum):

@@ -46,6 +46,7 @@ from worker.store.operators.unsent import cut_off, held, of_other_accounts, of_o
 class OperationReport:
     """How the whole stands at one moment. `due`: the accounts and senders with work that is due and can be done."""
 
+    at: datetime
     running: Sequence[Running]
     due: frozenset[str]
     attention: Sequence[Attention]
@@ -151,7 +152,7 @@ class Operation:
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
-        return OperationReport(running, due, needs, accounts, stopped, folders, starts, given_up, unheard)
+        return OperationReport(now, running, due, needs, accounts, stopped, folders, starts, given_up, unheard)
 
     def _failing(self, states: Mapping[str, BudgetState], due: Collection[str], now: datetime) -> dict[str, str]:
         """By the accounts or the sender of a budget whose calls have failed for minutes: since when, and why."""

@@ -63,6 +63,10 @@ async def test_it_shows_who_works_and_by_when_it_is_done(site, ona, shelf, clock
     assert "1 process at work" in first.words
     assert "done by" in first.words
     assert "up desk 77 0.1.0" in first.words
+    assert "last seen" not in first.words
+
+    clock.advance(seconds=12)
+    assert "last seen 12 s ago" in (await ona.get("/")).words
 
 
 async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
