@@ -41,6 +41,19 @@ def test_a_pilot_leaves_and_a_person_lets_the_rest_follow(desk: Desk, played: Pl
     assert len(played.sandbox.mailbox) == 10
 
 
+def test_an_impatient_run_does_not_end_before_it_has_looked_at_the_pilot(desk: Desk, played: Played):
+    condition = ("--go-on-if", "finished >= 50% within 4 hours")
+    waits = desk.onboard("run", desk.list_of(customers(4)), "--first", "2", *condition, "--patience", "3s", "--json")
+    assert waits.code == 3
+    by = waits.facts["plan"]["verdict_by"]
+    assert f"2 rows wait for the verdict on the pilot, by {by}; `onboard up`" in waits.err
+
+    others = desk.list_of(customers(10)[4:])
+    asks = desk.onboard("run", others, "--first", "2", "--patience", "3s", "--json")
+    assert (asks.code, asks.facts["state"]) == (1, "paused")
+    assert f"`onboard resume {asks.facts['batch']}`" in asks.err
+
+
 def test_a_resume_before_the_verdict_does_not_say_that_the_rest_goes_on(desk: Desk, played: Played):
     name = desk.list_of(customers(10))
     desk.onboard("run", name, "--first", "2", "--go-on-if", "finished >= 50% within 4 hours")

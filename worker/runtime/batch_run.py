@@ -19,6 +19,7 @@ from worker.foundation.timestamps import written
 from worker.runtime.embedded import Embedded, Outdated
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.outlook import Outlook
+from worker.store.operators.pilots import LOOK_EVERY
 from worker.store.operators.report_rows import Facts
 
 log = logging.getLogger(__name__)
@@ -173,7 +174,8 @@ class OneBatch:
             # The rest belongs to accounts that are stopped or gone; or the batch is paused, or customers must act.
             left = outlook.accounts or outlook.channels or outlook.for_senders
             verdict_by = None if left else self._verdict_by()
-            if verdict_by is not None and verdict_by <= now + self._patience:
+            # The next look at the pilot is work of this process: a run does not end before it, however impatient.
+            if verdict_by is not None and verdict_by <= self._clock() + max(self._patience, LOOK_EVERY):
                 return None, f"waits for the verdict on the pilot, by {written(verdict_by)}"
             return (Stand.STOPPED if left else Stand.LATER), ""
         soonest, state = found

@@ -130,6 +130,13 @@ def test_a_pause_and_a_resume_by_a_person_release_nothing_before_the_verdict(she
     assert len(called(shelf)) == 8
 
 
+def test_no_verdict_is_waited_for_while_the_batch_is_paused(shelf, pilots, listed, clock, decide):
+    batch = listed(10)
+    assert pilots.verdict_by(batch, now=clock()) is not None
+    decide.pause(batch, by="ada", now=clock())
+    assert pilots.verdict_by(batch, now=clock()) is None
+
+
 def test_a_batch_that_is_paused_when_its_rest_is_released_stays_paused(shelf, pilots, listed, clock, decide):
     batch = listed(10, first="2", condition="finished >= 1 within 4 hours")
     pilots.step(now=clock())

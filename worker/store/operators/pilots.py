@@ -73,10 +73,12 @@ class Pilots:
             return _numbers(connection, planned)
 
     def verdict_by(self, batch_id: int, *, now: datetime) -> datetime | None:
-        """When the verdict on a batch's pilot is taken at the latest, if it is waited for now; None: it is not."""
+        """When the verdict on a batch's pilot is taken at the latest, if it is waited for now; None: it is not, as in a
+        batch that is paused."""
         with self._database.read() as connection:
             planned = plans.find(connection, batch_id)
-        return None if planned is None else latest_verdict(planned, now=now)
+            paused = connection.execute(sa.select(Batch.pause_cause).where(Batch.id == batch_id)).scalar()
+        return None if planned is None or paused else latest_verdict(planned, now=now)
 
     def _alone(self, batch_id: int, *, now: datetime) -> Verdict | None:
         try:
