@@ -104,7 +104,7 @@ def test_nothing_is_erased_whose_proof_cannot_be_written(desk: Desk):
     desk.onboard("import", desk.list_of(listed))
     (who,) = (row["customer_id"] for row in listed)
     ended = desk.onboard("customer", "erase", who, "--out", "no-such-folder/proof.json", "--yes")
-    assert (ended.code, ended.err) == (2, "--out: No such file or directory\n")
+    assert (ended.code, ended.err) == (2, "--out: no-such-folder/proof.json: No such file or directory\n")
     assert not desk.onboard("customer", "show", who, "--json").facts["erased"]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from tests.desk.desk import DATABASE, Desk, Ended, customers
+from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.waiting import wait_until
 from worker.domain.model.customers import Person
 from worker.foundation.keyring import Keyring, new_key
@@ -94,7 +94,7 @@ def test_a_value_that_is_encrypted_after_the_first_look_is_seen_by_the_second(us
     database.close()
 
     assert retiring.returncode == 1
-    assert f"the key {old} is needed by 1 customers" in said
+    assert f"the key {old} is needed by 1 customer\n" in said
     assert used.onboard("keys", "status", "--json").facts["keys"][1]["state"] == "other"  # not retired
 
 
@@ -170,3 +170,12 @@ def test_rotating_what_no_key_opens_ends_with_1_and_says_how_many(used: Desk):
 @pytest.mark.parametrize("id_", ["", "1a2b", "ABCDEF01", "1a2b3c4d5"])
 def test_what_is_no_keys_id_is_refused(desk: Desk, id_: str):
     assert retire(desk, id_).code == 2
+
+
+def test_what_needs_a_key_is_counted_in_words_for_one_and_for_many(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of(customers(1)))
+    shown = desk.onboard("keys", "status").out
+    assert "first: 1 customer, " in shown
+    assert "digests, first: 1 email of customers, the audit log's head" in shown
+    desk.onboard("run", desk.list_of(customers(3), "more.csv"))
+    assert "3 emails of customers" in desk.onboard("keys", "status").out

@@ -107,7 +107,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(ran: Desk):
     before = (ran.path / "report.csv").read_text()
     ended = ran.onboard("report", "latest", "--out", "nowhere/report.csv")
     assert ended.code == 2
-    assert ended.lines == ["--out: No such file or directory"]
+    assert ended.lines == ["--out: nowhere/report.csv: No such file or directory"]
     assert (ran.path / "report.csv").read_text() == before
 
 

@@ -183,7 +183,7 @@ def test_the_environment_names_the_configuration_too(desk: Desk, tmp_path):
 def test_a_log_file_that_cannot_be_written_is_reported_in_one_line(desk: Desk):
     ended = desk.onboard("status", "--log-file", "nowhere/onboard.log")
     assert ended.code == 2
-    assert ended.lines == ["--log-file: No such file or directory"]
+    assert ended.lines == ["--log-file: nowhere/onboard.log: No such file or directory"]
 
 
 def test_upgrading_a_database_twice_does_nothing_the_second_time(desk: Desk):

@@ -159,4 +159,4 @@ def start_logging(invocation: Invocation) -> None:
     try:
         logs.set_up(invocation.log_level or "warning", invocation.log_file, invocation.log_format)
     except OSError as error:
-        raise CannotStart(f"--log-file: {error.strerror or 'cannot be written'}") from None
+        raise CannotStart(f"--log-file: {invocation.log_file}: {error.strerror or 'cannot be written'}") from None

@@ -45,5 +45,8 @@ def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE)
             made = True
             yield stream
     except OSError as error:
-        why = f"{option}: {error.strerror or 'cannot be written'}"
-        raise (Stopped(f"{why}; {path} was not written") if made else CannotStart(why)) from None
+        why = error.strerror or "cannot be written"
+        if made:
+            raise Stopped(f"{option}: {why}; {path} was not written") from None
+        named = f"{option}: {path}" if option != str(path) else option
+        raise CannotStart(f"{named}: {why}") from None

@@ -92,6 +92,8 @@ def test_an_auditor_checks_it_without_configuration_and_database(signing: Desk):
         ("evidence", "give a BATCH"),
         ("evidence 7 --out x.zip", "there is no batch '7'"),
         ("evidence 1", "--out"),
+        ("evidence 1 --nothing", "Usage: onboard evidence [OPTIONS] BATCH"),
+        ("evidence 1 --nothing", "'onboard evidence --help'"),
         ("evidence verify nothing.zip", "there is no such file"),
         ("evidence verify customers.csv --key nothing.pem", "--key: nothing.pem cannot be read"),
         ("evidence verify customers.csv --key customers.csv", "expected an Ed25519 public key"),

@@ -129,7 +129,16 @@ def _states(use: str, ring: tuple[str, ...], uses: Uses, retired: Mapping[str, A
 
 
 def _words(uses: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:,} {name}" for name, number in uses.items()) or "nothing needs it"
+    return ", ".join(_number_of(number, name) for name, number in uses.items()) or "nothing needs it"
+
+
+def _number_of(number: int, name: str) -> str:
+    """`1 event`, `2 emails of customers`; `name` is a column's, in the plural, or of the one thing that it holds."""
+    if name.startswith("the "):
+        return name
+    nouns, of, rest = name.partition(" of ")
+    noun = nouns.removesuffix("es") if nouns.endswith("sses") else nouns.removesuffix("s")
+    return f"{counted(number, noun, nouns)}{of}{rest}"
 
 
 @keys.command("rotate")
@@ -267,7 +276,7 @@ def _needed(parts: "Parts", key_id: str, *, forget_copies: bool, lost: bool) -> 
     """What needs the key, and what of it keeps it from being retired, in words."""
     needs = parts.key_use.needs(key_id, now=parts.database_clock())
     digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}
-    needed = [] if lost else [f"{number:,} {name}" for name, number in needs.values.items()]
-    needed += [] if lost else [f"{number:,} digests of {name}" for name, number in digests.items()]
+    needed = [] if lost else [_number_of(number, name) for name, number in needs.values.items()]
+    needed += [] if lost else [f"{counted(number, 'digest')} of {name}" for name, number in digests.items()]
     needed += [f"the process {one.kind} on {one.host}, pid {one.pid}" for one in needs.processes]
     return needs, needed

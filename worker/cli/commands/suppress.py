@@ -117,7 +117,7 @@ def suppress(
         if what == "forget":
             _forget(parts, yes=yes, as_json=as_json)
             return
-        given, refused = _read(lines, country)
+        given, refused = _read(lines, country, getattr(file, "name", ""))
         if refused and file is None:
             problems = [f"address {one.place}: {one.problem}; {one.hint}" for one in refused]
             raise CannotStart("\n".join([*problems, "nothing was changed, for no address"]))
@@ -133,7 +133,7 @@ def suppress(
         raise SystemExit(NEEDS_A_PERSON)
 
 
-def _read(lines: Any, country: str) -> tuple[list[_Given], list[_Refused]]:
+def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refused]]:
     """The addresses, and what is none. Raises CannotStart for an unknown country, or a file that is not text."""
     code = alpha2(country) if country else ""
     if code is None:
@@ -154,7 +154,7 @@ def _read(lines: Any, country: str) -> tuple[list[_Given], list[_Refused]]:
             else:
                 given.append(_Given(place, channel, found))
     except UnicodeDecodeError:
-        raise CannotStart("--file: expected text in UTF-8, one address per line") from None
+        raise CannotStart(f"--file: {name}: expected text in UTF-8, one address per line") from None
     return given, refused
 
 

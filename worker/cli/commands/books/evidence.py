@@ -56,7 +56,17 @@ def evidence(context: click.Context) -> None:
         raise click.UsageError("give a BATCH (a number, or `latest`) and --out FILE, or `verify FILE`", context)
 
 
-@click.command("", hidden=True)
+class _WithoutName(click.Context):
+    @property
+    def command_path(self) -> str:
+        return super().command_path.rstrip()  # an empty name would leave two spaces in the usage
+
+
+class _Unnamed(click.Command):
+    context_class = _WithoutName
+
+
+@click.command("", cls=_Unnamed, hidden=True)
 @click.argument("batch", type=Batch())
 @click.option("--out", required=True, type=Named(), help="Write to this file.")
 @JSON
