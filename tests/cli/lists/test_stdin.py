@@ -144,7 +144,7 @@ def test_a_named_pipe_is_refused_with_what_to_do(desk: Desk):
         assert (ended.code, ended.out) == (2, "")
         assert ended.lines == [
             (
-                "the list is a pipe, but it must be read more than once: "
+                "list.csv: the list is a pipe, but it must be read more than once: "
                 "write - as FILE and send the list to standard input"
             )
         ]

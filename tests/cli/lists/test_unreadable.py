@@ -36,6 +36,7 @@ def test_a_file_that_is_no_list_is_exit_2(desk: Desk, played: Played, name, comm
     ended = desk.onboard(command, desk.write(name, content))
     assert (ended.code, ended.out) == (2, "")
     assert len(ended.lines) == 1
+    assert ended.err.startswith(f"{name}: ")
     assert said in ended.err
     assert desk.onboard("status", "--json").facts["batches"] == []
     assert played.calls() == []
@@ -57,6 +58,7 @@ def test_text_that_is_no_list_is_exit_2(desk: Desk, name, content, said):
     ended = desk.onboard("run", desk.write(name, content))
     assert (ended.code, ended.out) == (2, "")
     assert len(ended.lines) == 1
+    assert ended.err.startswith(f"{name}: ")
     assert said in ended.err
 
 

@@ -17,7 +17,15 @@ from worker.cli.lists.deadline import InTime
 from worker.cli.lists.foreseen import channels_of, foreseen, messages_in_all, reached_on
 from worker.cli.lists.found_rows import FoundRows, Streamed
 from worker.cli.lists.import_block import block_for
-from worker.cli.lists.options import LIST_HELP, Listed, known_options, list_options, refusing_lists, returns_of
+from worker.cli.lists.options import (
+    LIST_HELP,
+    Listed,
+    known_options,
+    list_options,
+    named_reasons,
+    refusing_lists,
+    returns_of,
+)
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.option_types import Named
 from worker.cli.plan_options import deadline_option
@@ -88,7 +96,7 @@ def check(
     if excel and errors is None:
         raise click.UsageError("--excel is about the file of --errors")
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
-    with invocation.parts_to_read(needs) as parts, refusing_lists():
+    with invocation.parts_to_read(needs) as parts, refusing_lists(listed.name):
         refuse_over(Plan(deadline=deadline), now=parts.clock())
         template_problems = parts.templates.problems()
         template_doubts = doubtful_templates(parts.settings, parts.templates)
@@ -200,7 +208,7 @@ def _opened(parts: Parts, listed: Listed, asked: ListOptions) -> CustomerList:
     try:
         return open_list(listed.content, asked)
     except ListRefused as error:
-        lines = list(error.reasons)
+        lines = named_reasons(error, listed.name)
         if error.renames or error.unknown:
             lines += block_for(asked, parts.settings.import_, renames=error.renames, ignore=error.unknown)
         raise CannotStart("\n".join(lines)) from None

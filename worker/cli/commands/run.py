@@ -120,10 +120,10 @@ def run(
             raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
         asked = options(parts)
         if not yes and can_ask():
-            with refusing_lists():
+            with refusing_lists(listed.name):
                 _approve(parts, listed, asked, rule=rule(parts), plan=plan, again=again, allow_erased=allow_erased)
         try:
-            with sole_worker(parts, "run"), stopped_by_ctrl_c(parts) as opened, refusing_lists():
+            with sole_worker(parts, "run"), stopped_by_ctrl_c(parts) as opened, refusing_lists(listed.name):
                 if every:
                     lift_stopped(parts, yes=yes)
                 imported, returns = import_listed(
@@ -206,7 +206,7 @@ def import_(
     plan: Plan | None,
     as_json: bool,
 ) -> None:
-    with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists():
+    with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
         imported, returns = import_listed(
             parts,

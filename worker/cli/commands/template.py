@@ -176,7 +176,7 @@ def export(invocation: Invocation, name: str, locale: str | None, layout: bool, 
 
 def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
     """The customer in a row of a list. Raises CannotStart if there is no such row, or it is refused."""
-    with invocation.parts_to_read() as parts, refusing_lists():
+    with invocation.parts_to_read() as parts, refusing_lists(path.name):
         own = parts.settings.import_
         options = options_of(
             parts.intake, ignore=frozenset(own.ignore), dates=own.dates, sheet=own.sheet, if_used=PREFILLED

@@ -163,15 +163,20 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def refusing_lists() -> Iterator[None]:
+def refusing_lists(name: str = "") -> Iterator[None]:
     """Turns a list that cannot be read, is refused under --strict or has no usable plan into clear lines and exit code
-    2."""
+    2. `name`: the list's, for what says only "the file"."""
     try:
         yield
     except ListRefused as error:
-        raise CannotStart("\n".join(error.reasons)) from None
+        raise CannotStart("\n".join(named_reasons(error, name))) from None
     except (TooManyRefused, PlanRefused) as error:
         raise CannotStart(str(error)) from None
+
+
+def named_reasons(error: ListRefused, name: str) -> list[str]:
+    """Why a list is refused, each reason with the list's name: they say "the file"."""
+    return [f"{name}: {one}" if name and not one.startswith(name) else one for one in error.reasons]
 
 
 def returns_of(parts: Parts, options: ListOptions, name: str) -> Returns:

@@ -115,7 +115,7 @@ def rehearse(
     settings = invocation.settings(NOTHING)
     start = (start_at or ProcessClock()()).replace(microsecond=0)
     try:
-        with refusing_lists(), _progress(days) as progress:
+        with refusing_lists(listed.name), _progress(days) as progress:
             asked = Asked(
                 content=listed.content,
                 name=listed.name,
