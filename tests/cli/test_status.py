@@ -242,7 +242,7 @@ def test_an_outage_of_minutes_needs_a_person_and_has_no_end(desk: Desk):
 
     since = now - timedelta(minutes=6)
     change(desk, down, "2999-01-01 00:00:00.000000", f"{since:%Y-%m-%d %H:%M:%S.%f}")
-    why = f"no call has succeeded since {since:%Y-%m-%d %H:%M:%S} UTC: HTTP 503"
+    why = f"no call has succeeded since {since:%Y-%m-%dT%H:%M:%S}Z: HTTP 503"
     # The three accounts share a key.
     assert checked(desk) == (1, f"WARNING: kyc, kyc-lt, kyb: {why}; `onboard account list`\n")
     assert needs(desk) == [("account", "onboard account list")]

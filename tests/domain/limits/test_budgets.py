@@ -29,6 +29,7 @@ from worker.domain.limits.budgets import (
 from worker.domain.limits.lessons import STOPS, Lesson, learned
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.endings import Kind, RetryPolicy
+from worker.foundation.timestamps import written
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -269,7 +270,7 @@ def test_without_an_answer_the_stop_stays_and_the_next_call_is_again_minutes_lat
     assert NOW + 2 * ASK_AGAIN_AFTER <= state.asks_again_at <= now + ASK_AGAIN_AFTER
     assert granted(state, now=now).slots.count == 0
     assert granted(state, now=now + 2 * ASK_AGAIN_AFTER).slots.count == 1
-    assert stop_in_words(state).endswith(f"; a worker asks again at {state.asks_again_at:%Y-%m-%d %H:%M:%S} UTC")
+    assert stop_in_words(state).endswith(f"; a worker asks again at {written(state.asks_again_at)}")
 
 
 def test_a_success_of_a_call_that_was_in_flight_does_not_undo_a_stop():
@@ -391,7 +392,7 @@ def test_the_breaker_of_a_sender_is_open_from_its_first_silence_to_its_next_answ
     state = WELL
     for _ in range(3):
         state = learned(state, rule, [UNREACHABLE._replace(began_at=now)], now=now)
-        assert outage_of(state, now=now) == "no call has succeeded since 2026-11-20 12:00:00 UTC: connection refused"
+        assert outage_of(state, now=now) == "no call has succeeded since 2026-11-20T12:00:00Z: connection refused"
         assert outage_of(state, now=state.blocked_until) == ""
         now = state.blocked_until
     assert state.opened_at == NOW

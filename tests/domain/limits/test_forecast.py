@@ -90,7 +90,7 @@ def test_a_pause_counts_where_the_pace_is_only_assumed():
 
 def test_an_outage_has_no_end_and_is_named():
     open_ = {"opened_at": NOW - 600 * SECOND, "pause_reason": "7 calls in a row failed"}
-    why = "kyc is paused: no call has succeeded since 2026-11-20 11:50:00 UTC: 7 calls in a row failed"
+    why = "kyc is paused: no call has succeeded since 2026-11-20T11:50:00Z: 7 calls in a row failed"
     for waits in ({"blocked_until": NOW + SECOND}, {"probe_until": NOW + SECOND}):
         found = forecast([load("email", 9, limit=1), load(limit=20, **open_, **waits)], now=NOW)
         assert (found.finishes_at, found.limited_by) == (None, why)

@@ -25,6 +25,7 @@ from worker.domain.limits.rate_limits import (
 from worker.domain.model.endings import Kind, RetryPolicy
 from worker.domain.model.stops import CAP, is_at_cap
 from worker.foundation import plural
+from worker.foundation.timestamps import written
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
@@ -247,7 +248,7 @@ def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime
 
 def stop_in_words(state: BudgetState) -> str:
     """Why the account is stopped, and when one call asks again, if one does."""
-    again = f"; a worker asks again at {state.asks_again_at:%Y-%m-%d %H:%M:%S} UTC" if state.asks_again_at else ""
+    again = f"; a worker asks again at {written(state.asks_again_at)}" if state.asks_again_at else ""
     return f"{state.stop_reason or 'stopped'}{again}"
 
 
@@ -265,7 +266,7 @@ def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
     is_tried = due or any(at is not None and at > now for at in (state.blocked_until, state.probe_until))
     if state.opened_at is None or state.stopped_at is not None or not is_tried:
         return ""
-    return f"no call has succeeded since {state.opened_at:%Y-%m-%d %H:%M:%S} UTC: {state.pause_reason}"
+    return f"no call has succeeded since {written(state.opened_at)}: {state.pause_reason}"
 
 
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
