@@ -35,6 +35,7 @@ def test_a_pilot_leaves_and_a_person_lets_the_rest_follow(desk: Desk, played: Pl
     assert ended.facts["plan"]["verdict"] == "asked"
     (need,) = desk.onboard("status", "--json").facts["needs_a_person"]
     assert need["command"] == "onboard resume 1"
+    assert desk.onboard("status").out.count("onboard resume 1") == 1
 
     assert desk.onboard("resume", "1", "--json").facts["rows"] == 8
     assert desk.onboard("run", name).code == 0

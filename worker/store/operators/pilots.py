@@ -214,9 +214,8 @@ class Pilots:
 def _pause(connection: sa.Connection, batch_id: int, verdict: Verdict, *, now: datetime, size: int = 0) -> None:
     """Mark the batch as paused by its pilot, until a person resumes it."""
     note(connection, f"batch {batch_id}", now=now, count=size, reason=verdict.why, act=ACT)
-    why = f"{verdict.why}; `onboard resume {batch_id}` goes on with the rest"[:400]
     pause = sa.update(Batch).where(Batch.id == batch_id)
-    connection.execute(pause.values(pause_cause=PauseCause.ITSELF.value, pause_reason=why))
+    connection.execute(pause.values(pause_cause=PauseCause.ITSELF.value, pause_reason=verdict.why[:400]))
 
 
 def latest_verdict(planned: Planned, *, now: datetime) -> datetime | None:
