@@ -118,6 +118,10 @@ def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, wh
         change(desk, "UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '535' WHERE name = 'sender/email'")
     if why == "held":
         change(desk, "UPDATE job SET state = 'held' WHERE row < 4")
+    if why in ("credentials", "credits"):
+        waits = "what is due waits for kyc: stopped"
+        assert f"no process is working; {waits}\n" in desk.onboard("status").out
+        assert f"none; {waits}\n" in desk.onboard("doctor").out
     told, shown, by_name = needs(desk), desk.onboard("status").out, desk.onboard("status", "--json").facts["accounts"]
     match why:
         case "held":

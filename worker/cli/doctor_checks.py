@@ -281,7 +281,8 @@ def check_processes(parts: Parts) -> Iterator[Finding]:
         yield warning("processes", "no process is working", f"start {start}")
     else:
         yield ok(
-            "processes", f"{counted(working, 'process', 'processes')} at work" if working else "none; nothing is due"
+            "processes",
+            f"{counted(working, 'process', 'processes')} at work" if working else f"none; {whole.nothing_to_do}",
         )
     for one in whole.attention:
         yield warning("attention", f"{one.name}: {one.reason}" if one.name else one.reason, f"`{one.command}`")

@@ -127,7 +127,7 @@ def _show_processes(whole: OperationReport) -> None:
         process = f"process {one.pid} on {one.host}, since {written(one.started_at)}"
         click.echo(f"{verb}: {one.kind}{of}, {process}{silence}")
     if not any(one.kind in WORK for one in whole.running):
-        click.echo(no_process(whole.starts) if whole.due else "no process is working; nothing is due now")
+        click.echo(no_process(whole.starts) if whole.due else f"no process is working; {whole.nothing_to_do}")
 
 
 def _show_needs(whole: OperationReport) -> None:

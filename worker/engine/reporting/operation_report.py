@@ -27,6 +27,7 @@ from worker.engine.reporting.folder_report import FolderReport, folder_reports
 from worker.engine.reporting.outbox_report import OutboxReport
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
+from worker.foundation.plural import listed_in_words
 from worker.foundation.timestamps import written, written_if_any
 from worker.settings.intake import Intake
 from worker.store.base.database import Database
@@ -55,7 +56,15 @@ class OperationReport:
     folders: Sequence[FolderReport] = ()
     starts: str = "onboard up"  # the command that starts work
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
+    stuck: frozenset[str] = frozenset()  # accounts and senders with work that is due and cannot be done: stopped
     unheard: str = ""  # that no wake-up reaches a worker; empty: wake-ups come, as far as the database knows
+
+    @property
+    def nothing_to_do(self) -> str:
+        """Why no process needs to work, where no work that can be done is due."""
+        if not self.stuck:
+            return "nothing is due now"
+        return f"what is due waits for {listed_in_words(sorted(self.stuck))}: stopped"
 
     def facts(self) -> dict[str, Any]:
         """As `status --json` prints them."""
@@ -118,7 +127,8 @@ class Operation:
         running, states = self.processes.running(now=now), self.budgets.all()
         stopped = self.standstills.find()
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
-        due = frozenset(found.accounts | found.channels) - self._stuck(states)
+        asked, stopped_now = frozenset(found.accounts | found.channels), self._stuck(states)
+        due = asked - stopped_now
         sharing: dict[str, list[str]] = {}
         for name, rule in self.rules.all().items():
             if states.get(rule.name, BudgetState()).stopped_at is not None:
@@ -152,7 +162,9 @@ class Operation:
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
-        return OperationReport(now, running, due, needs, accounts, stopped, folders, starts, given_up, unheard)
+        return OperationReport(
+            now, running, due, needs, accounts, stopped, folders, starts, given_up, asked & stopped_now, unheard
+        )
 
     def _failing(self, states: Mapping[str, BudgetState], due: Collection[str], now: datetime) -> dict[str, str]:
         """By the accounts or the sender of a budget whose calls have failed for minutes: since when, and why."""
