@@ -56,7 +56,7 @@ def test_what_is_resumed_during_a_stop_does_not_go_on_before_it_ends(desk: Desk)
         assert "the wrong template; " in said
         assert "`onboard resume --all`" in said
         assert "running workers go on" not in said
-    desk.onboard("resume", "--all")
+    assert "without workers: `onboard run LIST`, or `onboard up`" in desk.onboard("resume", "--all").out
     stop_the_account(desk)
     assert "running workers go on" in desk.onboard("account", "resume", "kyc").out
 

@@ -203,6 +203,7 @@ def _go_on(parts: Parts, *, as_json: bool) -> None:
         click.echo("nothing was stopped with `onboard stop`")
     else:
         click.echo(f"{ended.in_words}; it goes on: running workers claim what is due within seconds")
+        click.echo("without workers: `onboard run LIST`, or `onboard up`")
 
 
 @click.command()
