@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from worker.foundation.sns_topics import host_of
+from worker.domain.contact.sns_topics import host_of
 from worker.foundation.strict_json import NoObject, read_object
 from worker.senders.email_callbacks import iso_time
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from worker.domain.contact.sns_topics import host_of
 from worker.domain.model.channels import channels_of
-from worker.foundation.sns_topics import host_of
 from worker.settings.addresses import is_loopback
 from worker.settings.intake import Remote
 from worker.settings.model import Settings

@@ -29,6 +29,7 @@ from pydantic import (
 from worker.domain.contact import time_zones as zones
 from worker.domain.contact.address_cap import AddressCap
 from worker.domain.contact.quiet_hours import QuietHours
+from worker.domain.contact.sns_topics import host_of
 from worker.domain.intake.dates import DateForm
 from worker.domain.limits.ramp import Ramp
 from worker.domain.limits.rate_limits import Limit
@@ -36,7 +37,6 @@ from worker.domain.model.countries import alpha2, usual_mistake
 from worker.domain.model.money import Price
 from worker.foundation.durations import parse_duration
 from worker.foundation.signing import SigningKey
-from worker.foundation.sns_topics import host_of
 from worker.settings import addresses
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Missing, Secret
