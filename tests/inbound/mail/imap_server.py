@@ -5,15 +5,17 @@ import re
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Mailbox:
     """The mails by number, and their flags. `faults`: commands that end the connection, once each.
 
     `refused` and `empty`: numbers of mails that FETCH gets a NO for, or nothing of. `announced`: how many bytes FETCH
-    says that a mail has; None: as many as it has. `chatter`: what is said before each answer."""
+    says that a mail has; None: as many as it has. `chatter`: what is said before each answer. `drips`: commands that
+    are answered byte by byte, without an end, once each; GREETING for the first line. `slow`: seconds before a mail."""
 
     def __init__(self, *mails: bytes) -> None:
         self.mails = dict(enumerate(mails, start=1))
@@ -22,6 +24,7 @@ class Mailbox:
         self.refused, self.empty = set[int](), set[int]()
         self.announced: int | None = None
         self.chatter: list[bytes] = []
+        self.drips, self.slow = set[str](), 0.0
 
     @property
     def unread(self) -> list[int]:
@@ -34,8 +37,18 @@ class _Talk(socketserver.StreamRequestHandler):
     def say(self, *lines: bytes) -> None:
         self.wfile.write(b"".join(line + b"\r\n" for line in lines))
 
+    def drip(self) -> None:
+        with suppress(OSError):
+            self.wfile.write(b"* OK ")
+            while True:
+                self.wfile.write(b"a")
+                time.sleep(0.02)
+
     def handle(self) -> None:
         box = self.server.box
+        if "GREETING" in box.drips:
+            box.drips.remove("GREETING")
+            return self.drip()
         self.say(b"* OK ready")
         for raw in self.rfile:
             tag, _, command = raw.decode().strip().partition(" ")
@@ -44,6 +57,10 @@ class _Talk(socketserver.StreamRequestHandler):
             if fault:
                 box.faults.remove(fault)
                 return
+            drips = next((one for one in box.drips if one in command), None)
+            if drips:
+                box.drips.remove(drips)
+                return self.drip()
             if not self.answer(box, tag.encode(), command):
                 return
 
@@ -68,6 +85,7 @@ class _Talk(socketserver.StreamRequestHandler):
                 self.say(tag + b" NO [SERVERBUG] the mail of ona@example.com is damaged")
                 return True
             content = box.mails[number][:most]
+            time.sleep(box.slow)
             if number not in box.empty:
                 head = f"* 1 FETCH (UID {number} BODY[]<0> {{{box.announced or len(content)}}}\r\n".encode()
                 self.wfile.write(head + content + b")\r\n")

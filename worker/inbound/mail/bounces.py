@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.engine.adapters import returns
-from worker.foundation.clock import Clock
+from worker.foundation.clock import Clock, monotonic
 from worker.foundation.keyring import Keyring
 from worker.foundation.plural import counted
 from worker.inbound.mail.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
@@ -26,6 +26,8 @@ from worker.store.webhooks.webhooks import SENDER, Arrived, Webhooks
 log = logging.getLogger(__name__)
 SOURCE = f"{SENDER}email"
 CHUNK = 50  # mails in one transaction
+# After so long a smaller chunk is taken: a connection that then breaks has not read all its mails for nothing.
+CHUNK_SECONDS = 10.0
 MOST = 2_000  # mails in one look: the next look reads the others
 
 
@@ -75,12 +77,14 @@ class BounceReader:
         mailbox = self._open()
         chunk: list[Mail] = []
         unreadable: list[Mail] = []
+        take_at = monotonic() + CHUNK_SECONDS
         try:
             for mail in mailbox.unread(most=MOST):
                 (unreadable if mail.unreadable else chunk).append(mail)
-                if len(chunk) == CHUNK:
+                if len(chunk) == CHUNK or monotonic() >= take_at:
                     full, chunk = chunk, []
                     self._take(mailbox, full, result)
+                    take_at = monotonic() + CHUNK_SECONDS
                 if stopping():
                     break
             full, chunk = chunk, []

@@ -2,22 +2,31 @@
 
 import errno
 import imaplib
+import io
 import os
 import re
+import socket
 import ssl
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
+from worker.foundation.clock import monotonic
+from worker.foundation.deadline import Deadline
 from worker.foundation.tls import tls_failure
 from worker.senders.bounce_mails import LARGEST
 from worker.settings.addresses import ImapServer
 
-SECONDS = 30.0  # for each answer of the server
+SECONDS = 30.0  # for each operation of the connection
+# Of one session. No mail is begun to be read after the first time, so that what was read can be removed before the
+# second, at which the connection is given up.
+READING_SECONDS, ALL_SECONDS = 300.0, 360.0
+LONGEST_LINE = 1_000_000
 MOST_BYTES = 64 << 20  # of one answer: some servers send a whole mail where its beginning is asked for
 _NO_MAIL = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})  # gone, a link, a folder, a socket
 _OF_THE_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # no other mail could be read either
@@ -46,7 +55,8 @@ class Mailbox(Protocol):
     """An open mailbox. All raise CannotRead."""
 
     def unread(self, *, most: int) -> Iterator[Mail]:
-        """At most `most` mails that can be read, and those between them that cannot: these hide no mail behind them."""
+        """At most `most` mails that can be read, and those between them that cannot: these hide no mail behind them.
+        Fewer where the server is slow: the next look reads the others."""
 
     def remove(self, ids: Iterable[str]) -> None: ...
     def keep(self, ids: Iterable[str]) -> None:
@@ -110,21 +120,47 @@ class Maildir:
         """Nothing is open."""
 
 
-class _Bounded:
-    """Reads MOST_BYTES for one command. imaplib keeps in memory whatever a server sends, and makes room for whatever it
-    announces."""
+class _Connection(imaplib.IMAP4):
+    """Reads MOST_BYTES for one command, and until the deadline. imaplib keeps in memory whatever a server sends, makes
+    room for whatever it announces, and waits for as long as bytes come. `context`: TLS from the first byte."""
 
     left = MOST_BYTES
 
+    def __init__(self, server: ImapServer, deadline: Deadline, context: ssl.SSLContext | None) -> None:
+        self._deadline, self._context = deadline, context
+        self._answers: tuple[socket.socket, io.BufferedReader] | None = None
+        super().__init__(server.host, server.port)
+
+    def _create_socket(self, *_: object) -> socket.socket:
+        connected = self._deadline.connect(self.host, self.port)
+        if self._context is None:
+            return connected
+        return self._context.wrap_socket(connected, server_hostname=self.host)
+
+    def _reader(self) -> io.BufferedReader:
+        if self._answers is None or self._answers[0] is not self.sock:  # TLS began: earlier bytes are no answers
+            self._answers = self.sock, self._deadline.reader(self.sock)
+        return self._answers[1]
+
     def read(self, size: int) -> bytes:
         self._take(size)
-        read: bytes = super().read(size)  # type: ignore[misc]
-        return read
+        return self._reader().read(size)
 
     def readline(self) -> bytes:
-        line: bytes = super().readline()  # type: ignore[misc]
+        line = self._reader().readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise CannotRead(f"the server sends a line of more than {LONGEST_LINE:,} bytes")
         self._take(len(line))
         return line
+
+    def send(self, data: Any) -> None:
+        self._deadline.allow(self.sock)
+        self.sock.sendall(data)
+
+    def shutdown(self) -> None:
+        if self._answers is not None:  # it keeps the connection open
+            self._answers[1].close()
+        super().shutdown()
 
     def _take(self, size: int) -> None:
         self.left -= size
@@ -132,26 +168,17 @@ class _Bounded:
             raise CannotRead(f"the server sends more than {MOST_BYTES >> 20} MB as one answer")
 
 
-class _Plain(_Bounded, imaplib.IMAP4):
-    pass
-
-
-class _OverTls(_Bounded, imaplib.IMAP4_SSL):
-    pass
-
-
 class Imap:
     """A mailbox of an IMAP server. Mails are "unread" until this reads them, or a person's mail program does."""
 
     def __init__(self, server: ImapServer, context: ssl.SSLContext | None) -> None:
-        self._connection: _Plain | _OverTls | None = None
+        self._connection: _Connection | None = None
+        self._reads_until = monotonic() + READING_SECONDS
         try:
-            if server.tls == "tls":
-                self._connection = _OverTls(server.host, server.port, ssl_context=context, timeout=SECONDS)
-            else:
-                self._connection = _Plain(server.host, server.port, timeout=SECONDS)
-                if server.tls == "starttls":
-                    self._connection.starttls(context)
+            deadline = Deadline(ALL_SECONDS, each=SECONDS)
+            self._connection = _Connection(server, deadline, context if server.tls == "tls" else None)
+            if server.tls == "starttls":
+                self._connection.starttls(context)
             self._log_in(server)
             self._ask("select", '"' + re.sub(r'(["\\])', r"\\\1", server.mailbox) + '"')
         except CannotRead:
@@ -173,7 +200,8 @@ class Imap:
     def unread(self, *, most: int) -> Iterator[Mail]:
         found = self._ask("uid", "SEARCH", "UNSEEN", "UNDELETED")
         numbers = (found[0] or b"").split() if found else []
-        yield from _most((self._read(number.decode("ascii")) for number in numbers if number.isdigit()), most)
+        in_time = takewhile(lambda _: monotonic() < self._reads_until, numbers)
+        yield from _most((self._read(number.decode("ascii")) for number in in_time if number.isdigit()), most)
 
     def _read(self, id_: str) -> Mail:
         try:
