@@ -4,7 +4,9 @@ import base64
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 
 from tests.settings.samples import ENVIRON, loaded, problems, with_value, write
 from worker.domain.model.needs import NOTHING
-from worker.settings import load
+from worker.foundation.clock import monotonic
+from worker.settings import key_sources, load
 
 KEY = base64.b64encode(b"w" * 32).decode()
 TOKEN, WRAPPED = "token-of-vault", "vault:v1:wrapped"
@@ -26,6 +29,7 @@ class FakeVault(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str]] = []
         self.answer: bytes | None = None  # instead of the key
+        self.drips = b""  # what is sent at once, in place of the answer; header by header follows
 
     @property
     def url(self) -> str:
@@ -38,12 +42,22 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, self.headers.get("X-Vault-Namespace", "")))
+        if self.server.drips:
+            return self.drip(self.server.drips)
         good = self.headers["X-Vault-Token"] == TOKEN and given == {"ciphertext": WRAPPED}
         body = self.server.answer or json.dumps({"data": {"plaintext": KEY}}).encode()
         self.send_response(200 if good else 403)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def drip(self, first: bytes) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.wfile.write(first)
+            while True:
+                self.wfile.write(b"a")
+                time.sleep(0.02)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -114,6 +128,22 @@ def test_a_refusal_of_vault_is_a_problem_without_its_words(tmp_path: Path, vault
     (line,) = problems(tmp_path, in_vault(vault), VAULT_TOKEN="another", WRAPPED=WRAPPED)
 
     assert line == "encryption.keys[1]: Vault at 127.0.0.1 answered 403"
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("first", [b"HTTP", HEAD + b"X-A: ", HEAD + b"Content-Length: 90000\r\n\r\n"])
+def test_a_vault_that_drips_holds_the_start_for_one_answers_time(
+    tmp_path: Path, vault: FakeVault, first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_sources, "SECONDS", 0.5)
+    vault.drips = first
+    began_at = monotonic()
+    (line,) = problems(tmp_path, in_vault(vault), **SECRETS)
+
+    assert line == "encryption.keys[1]: Vault at 127.0.0.1 cannot be asked: TimeoutError"
+    assert monotonic() - began_at < 3
 
 
 @pytest.mark.parametrize("answer", [b"no JSON", b"{}", b'{"data": {"plaintext": 7}}', b"[]", b"[" * 90_000])

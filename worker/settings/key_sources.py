@@ -6,12 +6,15 @@ of a key, of a token or of an answer.
 
 import http.client
 import json
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from worker.foundation.deadline import Deadline
 from worker.settings.addresses import is_loopback
 
 SECONDS = 30.0  # how long a command or Vault may take
@@ -78,19 +81,29 @@ def _post(
     scheme: str, host: str, port: int | None, path: str, body: str, headers: Mapping[str, str], texts: Mapping[str, str]
 ) -> tuple[int, bytes]:
     """The status and the body. No redirect is followed and no proxy used: the token goes to this host alone."""
+    deadline = Deadline(SECONDS, each=SECONDS)
+    connection = http.client.HTTPConnection(host, port)
     if scheme == "https":
-        context = ssl.create_default_context(cadata=texts.get("ca"))
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, port, timeout=SECONDS, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
+        connection = http.client.HTTPSConnection(host, port)
     try:
+        connection.sock = deadline.connect(host, connection.port)
+        if scheme == "https":
+            context = ssl.create_default_context(cadata=texts.get("ca"))
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
+        connection.response_class = partial(_Answer, deadline)  # type: ignore[assignment]
         connection.request("POST", path, body.encode(), dict(headers))
-        answer = connection.getresponse()
-        return answer.status, answer.read(MOST_BYTES)
+        with connection.getresponse() as answer:
+            return answer.status, answer.read(MOST_BYTES)
     finally:
         connection.close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """Read until the deadline: a time-out of the connection alone would be one for each byte."""
+
+    def __init__(self, deadline: Deadline, connection: socket.socket, **options: Any) -> None:
+        super().__init__(connection, **options)
+        self.fp = deadline.reader(connection)
 
 
 SOURCES: Mapping[str, Callable[[Any], str]] = {"command": from_command, "vault": from_vault}
