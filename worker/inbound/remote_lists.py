@@ -9,7 +9,7 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -138,9 +138,20 @@ def _led_to(address: str, location: str) -> str:
 
 def _from_s3(parts: SplitResult, write: Callable[[bytes], None]) -> None:
     files = extra("s3fs", "s3")
-    # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
     with in_words():
-        _copy(files.S3FileSystem(), f"{parts.netloc}{unquote(parts.path)}", write)
+        event_loop.run(_stream(files, f"{parts.netloc}{unquote(parts.path)}", write))
+
+
+async def _stream(files: Any, path: str, write: Callable[[bytes], None]) -> None:
+    # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
+    bucket = files.S3FileSystem(asynchronous=True, skip_instance_cache=True)
+    async with asyncio.timeout(_ALL), AsyncExitStack() as exits:
+        connection = await bucket.set_session()
+        exits.push_async_callback(connection.close)
+        file = await bucket.open_async(path, "rb")
+        exits.callback(lambda: file.r is not None and file.r.close())  # the file's own `close` leaves its answer open
+        while chunk := await file.read(CHUNK):
+            write(chunk)
 
 
 def _from_sftp(parts: SplitResult, write: Callable[[bytes], None]) -> None:
@@ -183,12 +194,6 @@ def known_hosts() -> str | bytes:
     """
     file = Path("~/.ssh/known_hosts").expanduser()
     return str(file) if file.is_file() and os.access(file, os.R_OK) else b""
-
-
-def _copy(files: Any, path: str, write: Callable[[bytes], None]) -> None:
-    with files.open(path, "rb", block_size=CHUNK) as file:
-        while chunk := file.read(CHUNK):
-            write(chunk)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 from tests.inbound.folders.box import BAD, GOOD, HEADER, Box, in_thread
 from tests.inbound.folders.servers import PASSWORD, Sftp
 from tests.inbound.server_loop import loop
+from worker.inbound.folders import calls
 from worker.inbound.folders.place import Away, NotTaken
 from worker.inbound.folders.places import place_of
 from worker.settings.intake import Intake
@@ -206,6 +207,14 @@ def test_a_file_that_changes_or_is_swapped_while_it_is_read_is_left(server):
     with pytest.raises(NotTaken, match="largest") as refused:
         copy_of(place(server), "list.csv")
     assert refused.value.for_good
+
+
+def test_a_server_that_sends_a_file_too_slowly_gets_no_more_time(server, monkeypatch):
+    (server.root / "in" / "list.csv").write_text(HEADER)
+    monkeypatch.setattr(calls, "FILE_SECONDS", 0.0)
+    with pytest.raises(NotTaken, match="the server sends it too slowly") as refused:
+        copy_of(place(server), "list.csv")
+    assert not refused.value.for_good
 
 
 def test_what_the_process_raises_while_it_reads_ends_the_reading_as_it_is(server):

@@ -1,8 +1,11 @@
 """Lists on other machines: real servers on this one, for https, SFTP and S3."""
 
+import asyncio
+import gc
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,14 @@ class Https:
                 await response.write(LIST)
                 assert request.transport is not None
                 request.transport.close()
+                return response
+            case "/bucket/drips.csv" if request.method == "GET":
+                response = web.StreamResponse(status=206, headers={"Content-Length": "1000"})
+                await response.prepare(request)
+                with suppress(ConnectionError):
+                    for _ in range(500):
+                        await response.write(b"x")
+                        await asyncio.sleep(0.02)
                 return response
             case _:
                 return web.Response(body=LIST)
@@ -216,3 +227,6 @@ def test_a_list_is_fetched_from_s3(https: Https, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hemlig")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert fetched("s3://bucket/list.csv") == LIST
+    monkeypatch.setattr(remote_lists, "_ALL", 0.5)
+    assert refusal("s3://bucket/drips.csv") == "the server did not answer in time"
+    gc.collect()  # a connection that is left open warns here

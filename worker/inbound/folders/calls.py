@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanag
 from typing import Any, TypeVar
 
 from worker.foundation import event_loop
+from worker.foundation.clock import monotonic
 from worker.inbound.folders.place import Copy, Copying, NotTaken, copying
 from worker.inbound.remote_lists import CannotFetch, in_words
 
@@ -14,6 +15,8 @@ CONNECT_SECONDS = 30.0
 # Shorter than the lease of a file that is being taken: a server that is silent for longer loses the file.
 CALL_SECONDS = 25.0
 LISTING_SECONDS = 120.0
+# Of a whole file: each call may bring a byte, and each within its time.
+FILE_SECONDS = 3600.0
 _CLOSE_SECONDS = 5.0
 
 
@@ -57,7 +60,14 @@ class Calls:
 @contextmanager
 def fetched(read: Callable[[Copying], None], *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
     """The file that `read` reads from the other machine. Raises NotTaken, and what `step` raises."""
-    with copying(largest=largest, step=step) as copy:
+    until = monotonic() + FILE_SECONDS
+
+    def in_time() -> None:
+        step()
+        if monotonic() > until:
+            raise CannotFetch("the server sends it too slowly")
+
+    with copying(largest=largest, step=in_time) as copy:
         try:
             read(copy)
         except CannotFetch as error:
