@@ -123,6 +123,13 @@ def test_every_way_to_write_a_text_is_read(read):
     assert problem(lines[2]) == {"email": "a text that the workbook does not have"}
 
 
+def test_half_of_a_surrogate_pair_refuses_its_row_alone(read):
+    halves = "".join(f"<si><t>{text}</t></si>" for text in ("A_xD800_", "A_xDC00_", "A3"))
+    strings = "".join(f'<row><c t="s"><v>{at}</v></c><c t="s"><v>3</v></c></row>' for at in range(3))
+    lines = read(raw_workbook(RAW_HEADER + strings, strings=halves + "<si><t>ann@example.com</t></si>"))
+    assert [type(line) for line in lines] == [Rejected, Rejected, Accepted]
+
+
 def test_the_spaces_notes_and_repeated_cells_of_an_ods_are_read_as_shown(read):
     xml = (
         "<table:table-row><table:table-cell office:value-type='string'><office:annotation><text:p>note</text:p>"

@@ -51,7 +51,8 @@ class SharedStrings:
         number = int(written)
         block = bisect_right(self._first, number) - 1
         text = self._read(block)[number - self._first[block]]
-        return TOO_LONG if text is None else text
+        # Only now: an escape may be half of a surrogate pair, which no file can keep.
+        return TOO_LONG if text is None else unescaped(text)
 
     def _read_block(self, block: int) -> list[str | None]:
         start, end = self._at[block], self._at[block + 1]
@@ -106,7 +107,7 @@ def read_shared_strings(stream: Stream, what: str) -> SharedStrings:
         elif local == "rPh":
             phonetic -= 1
         elif local == "si":
-            strings.add(unescaped("".join(found)) if size <= LONGEST_TEXT else None)
+            strings.add("".join(found) if size <= LONGEST_TEXT else None)
 
     def text(part: str) -> None:
         nonlocal size
