@@ -73,3 +73,18 @@ def test_problems_are_written_for_a_spreadsheet():
         ["3", "email", "11 characters without an @", "check, please", "error"],
         ["5", "", "'=1", "", "warning"],
     ]
+
+
+@pytest.mark.parametrize("half", ["\ud800", "a\udfffb"])
+def test_half_of_a_surrogate_pair_can_be_written_and_is_refused_again(read, half):
+    out = io.StringIO(newline="")
+    problem = FieldProblem("first_name", "half", half)
+    row = ["A1", "a@example.com", f"A{half}"]
+    problems_csv(
+        out, [(2, problem, "error")], originals=(["customer_id", "email", "first_name", half], iter([(2, row)]))
+    )
+    written = out.getvalue().encode().decode()
+    assert written.count("\0") == 3
+    header, *_ = written.splitlines()
+    (line,) = read(written.replace(header, "row,column,problem,hint,severity,customer_id,email,first_name,last_name"))
+    assert [problem.column for problem in line.problems] == ["first_name"]

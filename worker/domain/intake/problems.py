@@ -1,6 +1,7 @@
 """A list's problems and warnings as a CSV file, for the author of the list: to be mended, and imported again."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TextIO
 
@@ -10,6 +11,7 @@ from worker.domain.model.customers import FieldProblem, is_duplicate
 from worker.foundation.spreadsheet_safety import spreadsheet_safe
 
 Severity = Literal["error", "warning"]
+_HALF = re.compile("[\ud800-\udfff]")
 _NO_ROWS: Iterator[tuple[int, Sequence[str]]] = iter(())
 Originals = tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]
 
@@ -33,7 +35,7 @@ def problems_csv(
     # A file of problems that is checked again has our columns already.
     own = [place for place, title in enumerate(titles) if title and normal(title) not in COLUMNS]
     writer = csv.writer(out, delimiter=delimiter)
-    writer.writerow([*COLUMNS, *(spreadsheet_safe(titles[place]) for place in own)])
+    writer.writerow([*COLUMNS, *(_cell(titles[place]) for place in own)])
     count, written = 0, 0
     at: tuple[int, Sequence[str]] = (0, ())
     for row, found, severity in problems:
@@ -42,12 +44,18 @@ def problems_csv(
             while at[0] < row:
                 at = next(rows, (row + 1, ()))
             if at[0] == row:
-                cells = [spreadsheet_safe(at[1][place]) if place < len(at[1]) else "" for place in own]
+                cells = [_cell(at[1][place]) if place < len(at[1]) else "" for place in own]
                 written = row
-        texts = map(spreadsheet_safe, (found.column, found.problem, found.hint))
+        texts = map(_cell, (found.column, found.problem, found.hint))
         writer.writerow([row, *texts, severity, *(cells or [""] * len(own))])
         count += 1
     return count
+
+
+def _cell(text: str) -> str:
+    """The text as a file can hold it. JSON and workbooks can name half of a surrogate pair, which has no bytes: it
+    becomes a NUL, which is refused like it where the file comes back unmended."""
+    return spreadsheet_safe(_HALF.sub("\0", text))
 
 
 def _is_mendable(problem: FieldProblem) -> bool:
