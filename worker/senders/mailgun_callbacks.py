@@ -31,7 +31,8 @@ def refusal(body: bytes, *, keys: Iterable[str], now: datetime) -> str:
         return "it is not signed"
     if not (at.isascii() and at.isdigit() and len(at) <= 12):
         return "its time cannot be read"
-    wanted = [hmac.new(key.encode(), f"{at}{token}".encode(), hashlib.sha256).hexdigest() for key in keys]
+    signed_part = f"{at}{token}".encode("utf-8", "surrogatepass")
+    wanted = [hmac.new(key.encode(), signed_part, hashlib.sha256).hexdigest() for key in keys]
     if not any([hmac.compare_digest(one.encode(), given.encode("utf-8", "surrogatepass")) for one in wanted]):
         return "no key of ours verifies its signature"
     return "" if abs(now.timestamp() - int(at)) <= OLDEST.total_seconds() else "it is too old, or of a wrong clock"

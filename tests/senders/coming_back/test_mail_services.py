@@ -67,6 +67,7 @@ def test_what_mailgun_has_not_signed_just_now_is_refused():
         mailgun({}, at=NOON - timedelta(hours=1)),
         mailgun({}, at=NOON + timedelta(hours=1)),
         mailgun({}).replace(b"tttt", b"tttu", 1),
+        mailgun({}).replace(b"tttt", rb"\ud800", 1),  # half of a surrogate pair, which JSON can name
         b"",
         b"[]",
         b'{"signature": 1}',
