@@ -149,6 +149,22 @@ def test_a_bomb_is_refused_before_it_grows(refusal, content, reason, monkeypatch
         assert reason in refusal(content)
 
 
+@pytest.mark.parametrize("name", ["hex", "undefined", "idna", "punycode", "utf-7", "no-such", "a" * 500])
+def test_xml_in_an_encoding_of_python_alone_is_refused(refusal, name):
+    prolog = f'<?xml version="1.0" encoding="{name}"?>'
+    reason = "its XML is in an encoding that no spreadsheet writes"
+    assert reason in refusal(raw_workbook(GOOD, prolog=prolog))
+    assert reason in refusal(raw_workbook(GOOD, xl__sharedStrings_xml=f'{prolog}<sst xmlns="{MAIN}"/>'))
+    assert reason in refusal(spreadsheet(HEADER, ANN, prolog=prolog))
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "utf-8", "iso-8859-1", "us-ascii"])
+def test_xml_in_an_encoding_of_xml_is_read(read, name):
+    assert [type(line) for line in read(raw_workbook(GOOD, prolog=f'<?xml version="1.0" encoding="{name}"?>'))] == [
+        Accepted
+    ]
+
+
 def test_a_damaged_sheet_ends_with_a_row_that_says_so(read):
     cases = {
         "its XML is nested too deep": "<row><c><v>" + "<a>" * 1000,

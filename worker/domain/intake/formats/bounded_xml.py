@@ -15,6 +15,8 @@ MOST_LEVELS = 64
 # Characters of all different names together: the parser keeps each name to its end, and so does Python. Real parts have
 # some hundred names.
 MOST_OF_NAMES = 1 << 18
+# The encodings that the parser has by itself. Spreadsheets write the first, and may write UTF-16.
+_ENCODINGS = frozenset({"UTF-8", "UTF-16", "UTF-16LE", "UTF-16BE", "ISO-8859-1", "US-ASCII"})
 
 Start = Callable[[str, dict[str, str]], None]
 End = Callable[[str], None]
@@ -41,6 +43,7 @@ def parsed(stream: Stream, start: Start, end: End, text: Text) -> Iterator[None]
     names: dict[str, Any] = {}  # of elements, attributes and namespaces
     parser = expat.ParserCreate(namespace_separator=" ", intern=names)
     parser.buffer_text = True
+    parser.XmlDeclHandler = _refuse_encoding
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.StartNamespaceDeclHandler = _note_names
     depth = 0
@@ -95,6 +98,12 @@ def read_whole(stream: Stream, what: str, start: Start, end: End = _nothing, tex
 
 def _note_names(_prefix: str, _address: str) -> None:
     """Nothing is to be done: the parser adds both to its names for a handler alone."""
+
+
+def _refuse_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
+    # Python looks for a codec of any other name, and raises many kinds of exceptions for what is none.
+    if encoding is not None and encoding.upper() not in _ENCODINGS:
+        raise BrokenXml("its XML is in an encoding that no spreadsheet writes")
 
 
 def _refuse_doctype(*_declared: object) -> None:
