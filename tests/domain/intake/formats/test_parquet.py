@@ -138,3 +138,56 @@ def test_the_pages_of_both_versions_are_measured(version):
     page, repeated = parquet_pages._of_chunk(content, chunk)
     assert (1 << 20) < page < 3 << 20
     assert repeated == 0
+
+
+def test_statistics_that_do_not_fit_do_not_end_the_process(read):
+    # pyarrow's answer for such a column is to abort.
+    good = written({"customer_id": [f"A{number}" for number in range(50)], "tags": [["x", "y"]] * 50})
+    of_lists, as_levels = b"\x19\x26\x64\x64", b"\x29\x26\x64\x64"  # the number of a field is another one
+    assert good.count(of_lists) == 1
+    (line,) = read(good.replace(of_lists, as_levels))
+    assert isinstance(line, Rejected)
+    assert [problem.problem for problem in line.problems] == ["the file is damaged here"]
+
+
+def whole(number: int) -> bytes:
+    """A number as Thrift's compact protocol writes it."""
+    left, written = (number << 1) ^ (number >> 63), b""
+    while left > 127:
+        written, left = written + bytes([left & 127 | 128]), left >> 7
+    return written + bytes([left])
+
+
+def footer_of(column: bytes) -> bytes:
+    """A footer with one group of 5 rows and one column, of these fields."""
+    chunk = b"\x3c" + column + b"\x00" + b"\x00"
+    group = b"\x19\x1c" + chunk + b"\x16" + whole(10) + b"\x16" + whole(5) + b"\x00"
+    return b"\x49\x1c" + group + b"\x00"
+
+
+SIZE, PLACE = b"\x76" + whole(10), b"\x26" + whole(4)
+AGAIN = whole(9) + whole(99)
+
+
+@pytest.mark.parametrize(
+    ("column", "start"),
+    [
+        (SIZE + PLACE, 4),
+        (SIZE + PLACE + b"\x05" + AGAIN, 4),  # of another kind: pyarrow passes over it
+        (SIZE + PLACE + b"\x06" + AGAIN, 99),
+        (SIZE + PLACE + b"\x06" + whole(9 + 65536) + whole(99), 99),  # a number of 16 bits
+        (SIZE + PLACE + b"\x26" + whole(2), 2),  # its dictionary comes first
+    ],
+)
+def test_where_a_column_begins_is_read_as_pyarrow_reads_it(column: bytes, start: int):
+    (group,) = parquet_pages.groups_in(footer_of(column))
+    assert (group.size, list(group.chunks)) == (10, [parquet_pages.Chunk(start, 10, 5)])
+
+
+def test_a_footer_that_is_none_is_refused():
+    good = footer_of(SIZE + PLACE)
+    deep = b"\x1c" * 10_000
+    negative = footer_of(SIZE + b"\x26" + whole(-4)), footer_of(b"\x76" + whole(-1) + PLACE)
+    for footer in (*(good[:end] for end in range(len(good))), deep, *negative):
+        with pytest.raises(parquet_pages.BadFooter):
+            parquet_pages.groups_in(footer)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from worker.domain.intake.formats import sheet_values
-from worker.domain.intake.formats.parquet_pages import BadPage, Chunk, rows_at_once
+from worker.domain.intake.formats.parquet_pages import BadFooter, BadPage, groups_in, rows_at_once
 from worker.domain.intake.formats.table import Cell, Row, is_filled
 from worker.domain.intake.lines import ListRefused, Refusal
 from worker.domain.model.customers import FieldProblem
@@ -47,15 +47,15 @@ class ParquetRows:
             )
             facts: Any = self._file.metadata
             self.titles: list[str] = list(self._file.schema_arrow.names)
-            groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
-        except self._errors:
+            groups = groups_in(_footer(raw))
+        except (*self._errors, BadFooter):
             raise ListRefused([f"{WHAT} cannot be opened: {_DAMAGED}"]) from None
-        if any(group.total_byte_size > _LARGEST_CHUNK for group in groups):
+        if any(group.size > _LARGEST_CHUNK for group in groups):
             raise ListRefused([f"{WHAT} is refused: a group of its rows is more than 2 GB; write smaller groups"])
         if facts.num_rows > 1_000_000 + _ROWS_OF_A_BYTE * raw.seek(0, 2):
             raise ListRefused([f"{WHAT} is refused: it says it has more rows than a file of its size can have"])
         try:
-            self._at_once = rows_at_once(raw, map(_chunks, groups))
+            self._at_once = rows_at_once(raw, groups)
         except BadPage:
             raise ListRefused([f"{WHAT} is refused: its pages are too large; write smaller pages"]) from None
 
@@ -72,13 +72,6 @@ class ParquetRows:
         except self._errors:
             hint = "write the file again: the rows from here on are not read"
             yield row + 1, FieldProblem("", "the file is damaged here", hint)
-
-
-def _chunks(group: Any) -> Iterator[Chunk]:
-    for place in range(group.num_columns):
-        column = group.column(place)
-        starts = [start for start in (column.dictionary_page_offset, column.data_page_offset) if start]
-        yield Chunk(min(starts, default=0), column.total_compressed_size, group.num_rows)
 
 
 def _texts(column: Any) -> list[Cell]:
@@ -154,3 +147,11 @@ def _refuse_huge_footer(raw: BinaryIO) -> None:
         raise ListRefused([f"{WHAT} cannot be opened{encrypted}: {_DAMAGED}"])
     if struct.unpack("<I", tail[:4])[0] > min(_LARGEST_FOOTER, size):
         raise ListRefused([f"{WHAT} cannot be opened: {_DAMAGED}"])
+
+
+def _footer(raw: BinaryIO) -> bytes:
+    """The footer of a file that `_refuse_huge_footer` has looked at."""
+    end = raw.seek(-8, 2)
+    length = struct.unpack("<I", raw.read(4))[0]
+    raw.seek(max(0, end - length))
+    return raw.read(min(length, end))

@@ -5,22 +5,33 @@ once, in a dictionary, or that shares the beginning of the text before it, is ma
 may be in memory at a time depends on these pages.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 MOST_PAGES = 512 << 20  # bytes, decompressed: the largest page of each column in one group of rows
 MOST_TEXTS = 1 << 30  # bytes that the rows in memory may grow to
 MOST_ROWS = 1_000  # that are in memory at a time
 _HEADER, _LONGEST_HEADER = 8 << 10, 1 << 20
 _MOST_PAGES = 1_000_000
-_DEEPEST = 8
+_DEEPEST = 16
 _DICTIONARY, _SHARING = 2, 7  # a type of pages; an encoding
-_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_BITS = {_I16: 16, _I32: 32, _I64: 64}
+# By a field's number and kind. pyarrow passes over a field of another kind, so two of one number are two fields.
+_Fields: TypeAlias = dict[tuple[int, int], Any]
+# By number: the fields, structures or lists of them, whose own fields are wanted.
+_Wanted: TypeAlias = Mapping[int, "_Wanted"]
+# By their numbers, the fields of the footer that hold what is needed: groups of rows, their columns, the facts of each.
+_IN_FOOTER: _Wanted = {4: {1: {3: {}}}}
 
 
 class BadPage(Exception):
     """The pages are too large, or too many."""
+
+
+class BadFooter(Exception):
+    """The footer is none, or it says what no file can have."""
 
 
 class _Damaged(Exception):
@@ -36,12 +47,47 @@ class Chunk:
     rows: int
 
 
-def rows_at_once(raw: BinaryIO, groups: Iterable[Iterable[Chunk]]) -> int:
+@dataclass(frozen=True)
+class Group:
+    """A group of rows: its size in bytes, decompressed, and its columns."""
+
+    size: int
+    chunks: Sequence[Chunk]
+
+
+def groups_in(footer: bytes) -> list[Group]:
+    """The groups of rows that the file's footer names. Raises BadFooter.
+
+    pyarrow ends the process where it is asked for a column whose statistics do not fit. It reads such a file well, or
+    refuses it.
+    """
+    try:
+        found = _Compact(footer).struct(0, _IN_FOOTER)
+    except (IndexError, BadPage, _Damaged):
+        raise BadFooter from None
+    return [
+        Group(
+            _number(group, 2, _I64),
+            [_chunk(_fields(one, 3), _number(group, 3, _I64)) for one in _listed(group, 1)],
+        )
+        for group in _listed(found, 4)
+    ]
+
+
+def _chunk(column: "_Fields", rows: int) -> Chunk:
+    starts = [start for start in (_number(column, 11, _I64), _number(column, 9, _I64)) if start]
+    start, size = min(starts, default=0), _number(column, 7, _I64)
+    if start < 0 or size < 0 or rows < 0:
+        raise BadFooter
+    return Chunk(start, size, rows)
+
+
+def rows_at_once(raw: BinaryIO, groups: Iterable[Group]) -> int:
     """How many rows may be in memory at a time. Raises BadPage."""
     most = 0
-    for chunks in groups:
+    for group in groups:
         largest = repeated = 0
-        for chunk in chunks:
+        for chunk in group.chunks:
             page, again = _of_chunk(raw, chunk)
             largest, repeated = largest + page, repeated + again
         if largest > MOST_PAGES:
@@ -59,12 +105,12 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk) -> tuple[int, int]:
             page, length = _header(raw, at)
         except _Damaged:
             break
-        kind, size, packed = _number(page, 1), _number(page, 2), _number(page, 3)
+        kind, size, packed = (_number(page, number, _I32) for number in (1, 2, 3))
         if size < 0 or packed < 0:
             break
-        data_header = page.get(5) or page.get(8) or {}
-        encoding = _number(data_header, 2 if 5 in page else 4)
-        values += _number(data_header, 1)
+        data_header = _fields(page, 5) or _fields(page, 8)
+        encoding = _number(data_header, 2 if _fields(page, 5) else 4, _I32)
+        values += _number(data_header, 1, _I32)
         if kind == _DICTIONARY:
             dictionary = max(dictionary, size)
         else:
@@ -77,7 +123,7 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk) -> tuple[int, int]:
     return data + dictionary, dictionary + sharing
 
 
-def _header(raw: BinaryIO, at: int) -> tuple[dict[int, object], int]:
+def _header(raw: BinaryIO, at: int) -> tuple["_Fields", int]:
     for most in (_HEADER, _LONGEST_HEADER):
         raw.seek(at)
         reader = _Compact(raw.read(most))
@@ -89,9 +135,18 @@ def _header(raw: BinaryIO, at: int) -> tuple[dict[int, object], int]:
     raise BadPage
 
 
-def _number(fields: object, key: int) -> int:
-    found = fields.get(key, 0) if isinstance(fields, dict) else 0
-    return found if isinstance(found, int) else 0
+def _number(fields: _Fields, key: int, kind: int) -> int:
+    return int(fields.get((key, kind), 0))
+
+
+def _fields(fields: _Fields, key: int) -> _Fields:
+    found: _Fields = fields.get((key, _STRUCT), {})
+    return found
+
+
+def _listed(fields: _Fields, key: int) -> list[_Fields]:
+    found: list[_Fields] = fields.get((key, _LIST), [])
+    return found
 
 
 class _Compact:
@@ -103,30 +158,39 @@ class _Compact:
     def __len__(self) -> int:
         return len(self._content)
 
-    def struct(self, depth: int) -> dict[int, object]:
-        """Its fields by their numbers: whole numbers, and structures; of the rest only the place is known."""
+    def struct(self, depth: int, wanted: _Wanted = {}) -> _Fields:  # noqa: B006 -- never changed
+        """Its whole numbers and structures, and the lists of structures that are wanted; the rest is passed over."""
         if depth > _DEEPEST:
             raise BadPage
-        fields: dict[int, object] = {}
+        fields: _Fields = {}
         number = 0
         while head := self._byte():
             kind = head & 15
-            number = number + (head >> 4) if head >> 4 else self._zigzag()
-            fields[number] = self._value(kind, depth)
+            number = number + (head >> 4) if head >> 4 else self._zigzag(16)
+            number = (number + (1 << 15)) % (1 << 16) - (1 << 15)
+            inner = wanted.get(number)
+            if kind == _LIST and inner is not None:
+                # Whatever kind of members it says: pyarrow reads these.
+                fields[number, kind] = [self.struct(depth + 1, inner) for _ in range(self._members()[1])]
+            elif kind == _STRUCT:
+                # One that comes twice is read into the same place.
+                fields[number, kind] = _fields(fields, number) | self.struct(depth + 1, inner or {})
+            else:
+                fields[number, kind] = self._value(kind, depth)
         return fields
 
-    def _value(self, kind: int, depth: int) -> object:
+    def _value(self, kind: int, depth: int) -> int | None:
         if kind in (_TRUE, _FALSE):
             return None
-        if _BYTE < kind < _DOUBLE:
-            return self._zigzag()
+        if kind in _BITS:
+            return self._zigzag(_BITS[kind])
         if kind == _STRUCT:
-            return self.struct(depth + 1)
-        if kind in (_BYTE, _DOUBLE, _BINARY):
+            self.struct(depth + 1)
+        elif kind in (_BYTE, _DOUBLE, _BINARY):
             self._skip(1 if kind == _BYTE else 8 if kind == _DOUBLE else self._varint())
         elif kind in (_LIST, _SET):
-            head = self._byte()
-            self._each((head & 15,), self._varint() if head >> 4 == 15 else head >> 4, depth)
+            member, count = self._members()
+            self._each((member,), count, depth)
         elif kind == _MAP:
             count = self._varint()
             kinds = self._byte() if count else 0
@@ -134,6 +198,11 @@ class _Compact:
         else:
             raise _Damaged
         return None
+
+    def _members(self) -> tuple[int, int]:
+        """The kind of a list's members, and their number."""
+        head = self._byte()
+        return head & 15, self._varint() if head >> 4 == 15 else head >> 4
 
     def _each(self, kinds: tuple[int, ...], count: int, depth: int) -> None:
         """Pass over the members of a list or a map. No header that we use has one; each takes a byte at least."""
@@ -161,6 +230,6 @@ class _Compact:
                 return found
         raise _Damaged
 
-    def _zigzag(self) -> int:
-        found = self._varint()
+    def _zigzag(self, bits: int) -> int:
+        found = self._varint() % (1 << bits)  # as pyarrow cuts it off
         return (found >> 1) ^ -(found & 1)
