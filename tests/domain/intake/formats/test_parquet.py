@@ -191,3 +191,11 @@ def test_a_footer_that_is_none_is_refused():
     for footer in (*(good[:end] for end in range(len(good))), deep, *negative):
         with pytest.raises(parquet_pages.BadFooter):
             parquet_pages.groups_in(footer)
+
+
+@pytest.mark.parametrize("sizes", [(40, 2**31 - 1), (2**31 - 1, 40)])
+def test_a_page_that_only_says_that_it_is_large_is_refused(sizes: tuple[int, int]):
+    header = b"\x15" + whole(0) + b"".join(b"\x15" + whole(size) for size in sizes) + b"\x00"
+    group = parquet_pages.Group(10, [parquet_pages.Chunk(0, 100, 5)])
+    with pytest.raises(parquet_pages.BadPage):
+        parquet_pages.rows_at_once(io.BytesIO(header), [group])

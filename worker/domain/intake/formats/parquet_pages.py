@@ -108,6 +108,8 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk) -> tuple[int, int]:
         kind, size, packed = (_number(page, number, _I32) for number in (1, 2, 3))
         if size < 0 or packed < 0:
             break
+        at, pages = at + length + packed, pages + 1
+        size = max(size, packed)  # pyarrow makes room for both, whatever the file has
         data_header = _fields(page, 5) or _fields(page, 8)
         encoding = _number(data_header, 2 if _fields(page, 5) else 4, _I32)
         values += _number(data_header, 1, _I32)
@@ -116,7 +118,6 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk) -> tuple[int, int]:
         else:
             data = max(data, size)
             sharing = max(sharing, size if encoding == _SHARING else 0)
-        at, pages = at + length + packed, pages + 1
     # One row may hold a list of any length.
     if pages == _MOST_PAGES or values > max(64 * chunk.rows, 1_000_000):
         raise BadPage
