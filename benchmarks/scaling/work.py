@@ -214,7 +214,8 @@ class Process:
             await self._do(costs.credits)
             self._database.rows_written += 1
         opened = [Opened(now + LEASE)] * rows
-        return Flushed(opened, granted.again_at, permits.use, granted.slots, spacing=self._spacing)
+        shared = not permits.alone
+        return Flushed(opened, granted.again_at, permits.use, granted.slots, spacing=self._spacing, shared=shared)
 
     async def _commit(self, results: Sequence[Opened], lock: "Held") -> None:
         await self._do(self._database.costs.commit)

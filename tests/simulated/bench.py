@@ -83,6 +83,7 @@ class Rows:
     flushes: list[tuple[int, Room | None]] = field(default_factory=list)  # (results, room)
     permits_released: int = 0
     shares: list[tuple[float, int]] = field(default_factory=list)  # (seconds, permits from then on)
+    shared: bool = False  # other workers make calls too
 
     @property
     def spacing(self):
@@ -133,7 +134,7 @@ class Rows:
             self.lost_answers -= 1
             self.log.append(("lost", numbers[0]))
             raise UnknownFlush(opened, UNREACHABLE)
-        return Flushed(opened, again_at, permits, reserved, spacing=self.spacing)
+        return Flushed(opened, again_at, permits, reserved, spacing=self.spacing, shared=self.shared)
 
     def pick(self, events):
         def some(most):

@@ -104,6 +104,16 @@ async def test_results_are_written_within_a_flush_while_calls_go_on(bench):
         assert rows.written[number] - answered < timedelta(milliseconds=200)
 
 
+async def test_of_two_workers_each_opens_as_many_rows_as_one_alone_for_half_as_many_calls(bench):
+    alone = bench.rows(400, shares=[(0, 20)], limit=Limit.parse("200/second"))
+    await bench.run(alone)
+    one_of_two = bench.rows(400, shares=[(0, 20)], limit=Limit.parse("100/second"), shared=True)  # its part of it
+    await bench.run(one_of_two)
+    assert max(alone.chunks) == max(one_of_two.chunks)
+    assert len(one_of_two.flushes) < 1.3 * len(alone.flushes)  # in twice the time
+    assert one_of_two.most_unknown < 1.2 * alone.most_unknown
+
+
 async def test_attempts_are_opened_in_chunks_while_many_calls_are_in_flight(bench):
     rows = bench.rows(400, permits=40, latency={number: 0.05 + number % 7 / 100 for number in range(400)})
     await bench.run(rows)

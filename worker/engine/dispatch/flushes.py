@@ -104,7 +104,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         if self._rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
             self._opened_event_at = self._time()
         if flushed.permits is not None:
-            self._headroom.permits = flushed.permits
+            self._headroom.permits, self._headroom.shared = flushed.permits, flushed.shared
         self.check_permits_at = self._time() + ASK_AGAIN
         again_at = None if flushed.again_at is None else self._time.of(flushed.again_at)
         if lane.for_events:

@@ -51,7 +51,8 @@ class Flushed(Generic[OpenedT]):
     `slots`: a reserved time for each of these calls, whichever row goes first; none if calls may be made at once.
     `spacing`: the least time between two calls, as the account's limit and what was found of it are now.
     `again_at`: when to claim again; None: nothing more is due, or a person must act. `permits`: how many calls may be
-    in flight from now on; None: as many as before. `channels`: those on which messages became due.
+    in flight from now on; None: as many as before. `channels`: those on which messages became due. `shared`: other
+    workers make calls too.
     """
 
     opened: Sequence[OpenedT] = ()
@@ -60,6 +61,7 @@ class Flushed(Generic[OpenedT]):
     slots: Sequence[datetime] = ()
     channels: frozenset[str] = frozenset()
     spacing: timedelta = timedelta(0)
+    shared: bool = False
 
 
 class UnknownFlush(Exception):
@@ -196,7 +198,15 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
                 opened.extend(self.open(connection, policy, items, now=now))
                 budgets.release_slots(connection, policy.rule, reserved.slots[len(opened) :])
             slots = reserved.slots[: len(opened)]
-            return Flushed(list(opened), reserved.again_at, leased.permits, slots, due | channels, reserved.spacing)
+            return Flushed(
+                list(opened),
+                reserved.again_at,
+                leased.permits,
+                slots,
+                due | channels,
+                reserved.spacing,
+                leased.reach.shared,
+            )
 
         def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:
             self.set_aside(connection, kinds, now=clock())
