@@ -19,7 +19,7 @@ def say(answer: web.StreamResponse, request: web.Request, visit: Visit, text: st
 def said(request: web.Request, visit: Visit) -> str:
     """What was said; "" if nothing was. `forget` then ends it."""
     written, _, seal = request.cookies.get(_name(request), "").partition(".")
-    if not seal or not compare_digest(seal.encode(), _seal(visit, written).encode()):
+    if not seal or not compare_digest(_bytes(seal), _seal(visit, written).encode()):
         return ""
     return base64.urlsafe_b64decode(written).decode()
 
@@ -33,4 +33,8 @@ def _name(request: web.Request) -> str:
 
 
 def _seal(visit: Visit, written: str) -> str:
-    return digest(visit.secret.encode("utf-8", "surrogateescape"), f"said {written}".encode(), "sha256").hex()
+    return digest(_bytes(visit.secret), _bytes(f"said {written}"), "sha256").hex()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")  # a cookie may hold any bytes

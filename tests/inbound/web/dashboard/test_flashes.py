@@ -1,0 +1,17 @@
+"""What became of an action is read from a cookie, which may hold anything."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from worker.domain.model.people import Person, Role
+from worker.inbound.web.dashboard import flashes
+from worker.inbound.web.dashboard.visits import Visit, cookie_name
+
+
+@pytest.mark.parametrize("cookie", [".", "a.b", "\udcff.b", "a.\udcff", "\udcff.\udcff", "YQ==."])
+def test_a_cookie_that_is_not_ours_says_nothing(cookie):
+    request: Any = SimpleNamespace(host="site.example", cookies={})
+    request.cookies[f"{cookie_name(request)}_said"] = cookie
+    assert flashes.said(request, Visit(Person("ona", Role.OPERATOR), "secret")) == ""
