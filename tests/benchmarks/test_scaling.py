@@ -168,16 +168,16 @@ def test_accounts_with_a_budget_each_share_the_rows_and_the_limit():
 
 
 @pytest.mark.parametrize(
-    ("workers", "measured"),
-    [(1, 1_020), (2, 1_064), (4, 1_205)],  # PostgreSQL's own counters, see docs/inside/benchmarks.md
+    ("workers", "measured", "off"),
+    [(1, 1_020, 0.05), (2, 1_064, 0.06), (4, 1_205, 0.17)],  # PostgreSQL's own counters, see docs/inside/benchmarks.md
 )
-def test_the_model_writes_nearly_as_many_rows_as_were_measured_at_200_a_second(workers, measured):
+def test_the_model_writes_nearly_as_many_rows_as_were_measured_at_200_a_second(workers, measured, off):
     here = replace(Costs(), round_trip=40 * US, fsync=190 * US)
     cell = Cell(workers, Limit.parse("200/second"), rows=20_000, concurrency=50, latency=0.08, cores=1, costs=here)
 
     figures = simulate(cell)
 
-    assert figures["rows_written"] == pytest.approx(measured, rel=0.17)
+    assert figures["rows_written"] == pytest.approx(measured, rel=off)
     assert figures["used"] > 0.98
 
 
