@@ -156,6 +156,12 @@ class Mailbox:
         # `handled=False`: aiosmtpd answers 535 itself.
         return AuthResult(success=good, handled=False)
 
+    async def handle_EHLO(
+        self, server: "_Connection", session: Session, envelope: Envelope, hostname: str, extensions: list[str]
+    ) -> list[str]:
+        session.host_name = hostname  # aiosmtpd leaves it to this hook
+        return [*extensions[:-1], "250-PIPELINING", extensions[-1]]  # RFC 2920, as Postfix has it
+
     async def handle_MAIL(
         self, server: "_Connection", session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:

@@ -14,6 +14,7 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Named, Read
 from worker.cli.sandbox_customers import customer_options
+from worker.foundation import event_loop
 from worker.sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 
 DEFAULTS = SandboxOptions()
@@ -229,7 +230,7 @@ def sandbox(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
-        asyncio.run(serve(simulator, as_json=as_json))
+        event_loop.run(serve(simulator, as_json=as_json))
     except OSError as error:
         click.echo(f"sandbox: {reason(error)}", err=True)
         raise SystemExit(2) from None
