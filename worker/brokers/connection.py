@@ -1,7 +1,7 @@
 """kombu's connection as every process of this project has it: the workers', beat's, the bus's and the import's.
 
 kombu asks for no certificate on `rediss`, compares no host name on `amqps`, and unpacks a message as soon as a header
-asks for it. Here the other side is verified, and messages stay as they came.
+asks for it. Here the other side is verified, and messages stay as they came. An operation may be ended from outside.
 """
 
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ import redis as redis_py
 from kombu.connection import Connection
 from kombu.transport import pyamqp, redis
 
+from worker.brokers.bounded import AmqpConnection, GoesOn, bounded
 from worker.brokers.redis_tls import VerifiedRedis, redis_options
 from worker.brokers.undecoded import Undecoded
 from worker.foundation.tls import Tls
@@ -19,10 +20,21 @@ class AmqpMessage(Undecoded, pyamqp.Message):
     """A message from RabbitMQ, as it came."""
 
 
+class AmqpTransport(pyamqp.Transport):
+    Connection = AmqpConnection
+
+
 class RedisChannel(redis.Channel):
     """kombu's, over verified connections."""
 
     connection_class_ssl: type[redis_py.SSLConnection] | None = VerifiedRedis
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        options: dict[str, Any] = super()._connparams(asynchronous)
+        goes_on = self.connection.client.transport_options.get("goes_on")
+        if goes_on is not None:
+            options["connection_class"] = bounded(options["connection_class"], goes_on)
+        return options
 
 
 class RedisTransport(redis.Transport):
@@ -47,8 +59,16 @@ class BrokerConnection(Connection):
             params["ssl"] = False  # another node of the same broker has TLS
         super()._init_params(**params)
 
+    def bound(self, goes_on: GoesOn) -> None:
+        """End each operation with TimeoutError once `goes_on` returns False. Called before the connection opens."""
+        self.transport_options = {**(self.transport_options or {}), "goes_on": goes_on}
+
     def get_transport_cls(self) -> Any:
-        return self.redis_transport if self.transport_cls in ("redis", "rediss") else super().get_transport_cls()
+        if self.transport_cls in ("redis", "rediss"):
+            return self.redis_transport
+        found = super().get_transport_cls()
+        # kombu's second one, for amqps, only asks for the options of TLS, which `_init_params` has set.
+        return AmqpTransport if issubclass(found, pyamqp.Transport) else found
 
     def channel(self) -> Any:
         """A channel whose messages are not decoded."""

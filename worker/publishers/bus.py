@@ -5,6 +5,7 @@ A chunk is published at once, and its confirms are waited for together: one by o
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from amqp.exceptions import AMQPError
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
+from worker.brokers.bounded import CHECK_SECONDS
 from worker.brokers.connection import BrokerConnection
 from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
@@ -27,8 +29,6 @@ SILENT_SECONDS = 10
 CONFIRM_SECONDS = 10
 # A connection that was idle for longer may have been cut without a notice, for example by a firewall.
 KEPT_SECONDS = 15.0
-# How often `goes_on` is checked while confirms are waited for.
-CHECK_SECONDS = 0.5
 
 
 class AmqpBus:
@@ -43,6 +43,7 @@ class AmqpBus:
         self._declare = declare
         self._connection: Any = None
         self._channel: Any = None
+        self._goes_on: GoesOn = lambda: True
         self._used_at = 0.0
         # The broker counts the messages of a channel from 1, and names this number (the tag) in its answers.
         self._published = 0
@@ -54,13 +55,14 @@ class AmqpBus:
         began_at = clock()
         tags: dict[int, OutgoingEvent] = {}
         outage: Problem | None = None
+        self._goes_on = goes_on
         try:
             self._open()
             for event in events:
                 if not goes_on():
                     break
                 tags[self._publish(event)] = event
-            self._wait_for_answers(goes_on)
+            self._wait_for_answers()
         except UNREACHABLE as error:
             # Only the name: texts of these errors contain addresses.
             name = in_words(error)
@@ -95,6 +97,7 @@ class AmqpBus:
             self._connection = BrokerConnection(
                 self._url, ssl=self._tls, connect_timeout=CONNECT_SECONDS, transport_options=options
             )
+            self._connection.bound(lambda: self._goes_on())
             self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             self._channel = self._connection.channel()
             # Declared if configured so; else only checked, so that no event is lost on an exchange that does not exist.
@@ -119,15 +122,15 @@ class AmqpBus:
         self._published = tag
         return tag
 
-    def _wait_for_answers(self, goes_on: GoesOn) -> None:
+    def _wait_for_answers(self) -> None:
         """Wait until the broker has confirmed or refused each message. Raises TimeoutError."""
         until = monotonic() + CONFIRM_SECONDS
         while self._unanswered:
-            try:
+            # Also after a read: a broker that sends anything else, such as heartbeats, confirms nothing.
+            if monotonic() >= until or not self._goes_on():
+                raise TimeoutError
+            with suppress(TimeoutError):
                 self._connection.drain_events(timeout=CHECK_SECONDS)
-            except TimeoutError:
-                if monotonic() >= until or not goes_on():
-                    raise
         self._used_at = monotonic()
 
     def _on_ack(self, tag: int, multiple: bool) -> None:

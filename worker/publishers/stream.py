@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import redis
 
+from worker.brokers.bounded import bounded
 from worker.brokers.redis_tls import VerifiedRedis, redis_options
 from worker.domain.events.published import OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
@@ -32,9 +33,11 @@ class RedisStream:
         self._urls = url.split(";")
         self._name = name
         self._client: redis.Redis | None = None
+        self._goes_on: GoesOn = lambda: True
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         began_at = clock()
+        self._goes_on = goes_on
         try:
             return self._add(events if goes_on() else (), began_at)
         except (redis.RedisError, OSError) as error:
@@ -49,13 +52,14 @@ class RedisStream:
             return []
         if self._client is None:
             url = self._urls[0]
-            verified = {"connection_class": VerifiedRedis, **self._tls} if url.startswith("rediss:") else {}
+            has_tls = url.startswith("rediss:")
             self._client = redis.Redis.from_url(
                 url,
+                connection_class=bounded(VerifiedRedis if has_tls else redis.Connection, lambda: self._goes_on()),
                 socket_timeout=SILENT_SECONDS,
                 socket_connect_timeout=CONNECT_SECONDS,
                 health_check_interval=SILENT_SECONDS,
-                **verified,
+                **(self._tls if has_tls else {}),
             )
         chunk = self._client.pipeline(transaction=False)
         for event in events:

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 1.0  # between two tries to reach the broker or the database
 IDLE_SECONDS = 1.0  # between two checks whether to stop, while no message comes
+# How long a consumer that ends talks to its broker: what is not acknowledged by then comes again.
+LEAVE_SECONDS = 10.0
 LOOK_SECONDS = 5.0  # how often the schema's revision is checked, as workers do
 # A message that was delivered so often may be what ends the connection, or the process. Then the consumer takes one
 # message at a time, so that the broker counts only the deliveries of this one.
@@ -83,7 +85,7 @@ class BusConsumer(ConsumerMixin):
         self._wake = wake
         self._clock = clock
         self._idle = idle
-        self._ended = threading.Event()
+        self._ended, self._leave_at = threading.Event(), 0.0
         self._broker, self._database = Outage(log), database or Outage(log)
         self._warned = Outage(log, logging.WARNING)
         self._outcomes: CountLog[Outcome] = CountLog(log, lambda new: f"{source.consumed}: {_outcomes_in_words(new)}")
@@ -99,6 +101,7 @@ class BusConsumer(ConsumerMixin):
 
     def stop(self) -> None:
         """Finish the current chunk, and end. A signal handler may call this."""
+        self._leave_at = monotonic() + LEAVE_SECONDS
         self._ended.set()
         self.should_stop = True
 
@@ -164,6 +167,7 @@ class BusConsumer(ConsumerMixin):
     @contextmanager
     def establish_connection(self) -> Iterator[Any]:
         with self._connect() as connection:
+            connection.bound(self._may_wait)
             try:
                 connection.connect()
                 prepare(connection, self._topology, declare=self._source.declare, warn=self._warn)
@@ -173,6 +177,9 @@ class BusConsumer(ConsumerMixin):
                 for channel in getattr(connection.transport, "channels", None) or ():
                     channel.do_restore = False
                 raise
+
+    def _may_wait(self) -> bool:
+        return not self._ended.is_set() or monotonic() < self._leave_at
 
     def _warn(self, what: str) -> None:
         self._warned.lasts(what, monotonic())
