@@ -1,8 +1,10 @@
 """Spans on their way to a collector, and what the configuration says of it."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.conftest import NOON
 from tests.publishers.listener import Listener
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.domain.events.traces import NO_TRACES
 from worker.publishers import traces as module
 from worker.publishers.traces import build_traces
@@ -93,6 +96,32 @@ def test_a_redirect_is_not_followed_and_a_collector_that_is_gone_keeps_no_proces
     for thread in threading.enumerate():
         if thread.name == "traces":
             thread.join()  # it draws random numbers, which would disturb the property tests after this one
+
+
+def test_a_collector_whose_answer_has_no_end_gets_the_next_spans_too(configured):
+    async def answer_on_and_on(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(b"a")
+                await asyncio.sleep(0.02)
+        return answer
+
+    listener = Listener(answer_on_and_on)
+    settings = configured(f'[traces]\nurl = "{listener.url}"')
+    traces = build_traces(settings)
+    for number in range(1, 3):
+        span = traces.of_event(None, NOON, {"event": "onboarding.requested"})
+        assert span is not None
+        span.end(NOON, "taken")
+        flushing = threading.Thread(target=traces._provider.force_flush, daemon=True)
+        flushing.start()
+        wait_until(lambda number=number: len(listener.got) == number, "the spans are sent")
+    flushing.join(ENDS_WITHIN)
+    assert not flushing.is_alive()
+    traces.close()
+    listener.close()
 
 
 def test_without_the_section_nothing_is_traced_and_without_the_extra_it_says_how_to_install_it(configured, monkeypatch):

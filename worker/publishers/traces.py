@@ -61,6 +61,9 @@ def _exporter(to: TracesTo) -> Any:
 
     session = requests.Session()
     session.trust_env = False  # as our other clients: no proxy and no password from the environment
+    # Only the status counts. A body may have no end, and `timeout` is for each read: it is not read.
+    session.stream = True
+    session.hooks["response"].append(lambda answer, **_: answer.close())
     tls = to.protection
     return OTLPSpanExporter(
         to.url,
