@@ -64,7 +64,9 @@ def refused_message(
 ) -> RefusedMessage:
     """The message as it is stored. Pure. `vouched`: see `queue_senders`."""
     event = event_object(message) or {}
-    named: Mapping[str, Any] = {**event, **attributes_of(message)}
+    attributes, twice = attributes_of(message)
+    # Of two ids neither is the event's.
+    named: Mapping[str, Any] = {} if twice else {**event, **attributes}
     kind, name = named.get("type"), named.get("id")
     return RefusedMessage(
         queue=queue,

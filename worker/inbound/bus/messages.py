@@ -40,7 +40,10 @@ def event_in(message: Message, plain: EventKind | None) -> Event | Unreadable:
     body = plain_body(message)
     if isinstance(body, Unreadable):
         return body
-    return read(body, content_type=content_type_of(message), attributes=attributes_of(message), plain=plain)
+    attributes, twice = attributes_of(message)
+    if twice:
+        return Unreadable("an attribute comes twice in the headers")
+    return read(body, content_type=content_type_of(message), attributes=attributes, plain=plain)
 
 
 def plain_body(message: Message) -> bytes | Unreadable:
@@ -56,20 +59,24 @@ def content_type_of(message: Message) -> str:
     return _text(message.content_type)
 
 
-def attributes_of(message: Message) -> dict[str, str]:
-    """The CloudEvents attributes in the headers, in small letters and without prefix.
+def attributes_of(message: Message) -> tuple[dict[str, str], bool]:
+    """The CloudEvents attributes in the headers, in small letters and without prefix; and whether one comes twice.
 
-    Without such headers, AMQP's own property `type` is the type of plain JSON.
+    Under two prefixes, or in large and small letters: which one counts would depend on the headers' order. Without such
+    headers, AMQP's own property `type` is the type of plain JSON.
     """
-    found = {}
+    found: dict[str, str] = {}
+    twice = False
     for name, value in message.headers.items():
         small = str(name).lower()
         for prefix in PREFIXES:
             if small.startswith(prefix):
-                found[small.removeprefix(prefix)] = _text(value)
+                attribute = small.removeprefix(prefix)
+                twice = twice or attribute in found
+                found[attribute] = _text(value)
     if not found and isinstance(kind := message.properties.get("type"), str) and kind:
-        return {"type": kind}
-    return found
+        return {"type": kind}, False
+    return found, twice
 
 
 def traceparent_of(message: Message) -> str | None:
