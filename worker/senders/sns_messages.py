@@ -46,14 +46,13 @@ class SnsMessage:
     """A message of a configured topic, not verified yet. `message` is what was published: personal, so no repr."""
 
     kind: str
-    id: str
     topic: str
     message: str
     token: str
     certificate: str  # its name on the host of the topic's region
     signature: bytes
     hashed: type[SHA1] | type[SHA256]
-    content: bytes  # what is signed
+    content: bytes  # what is signed; the same for each copy with a valid signature, whatever its fields are
     sent_at: datetime | None
 
     @property
@@ -93,7 +92,6 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
     content = "".join(f"{name}\n{value}\n" for name, value in values.items())
     return SnsMessage(
         kind=kind,
-        id=values["MessageId"],
         topic=topic,
         message=values["Message"],
         token=token,

@@ -174,6 +174,24 @@ async def test_ses_posts_through_a_topic_whose_subscription_is_confirmed_and_a_c
     assert sorted(row.event for row in rows(site, Webhook)) == ["Bounce", "subscribed"]
 
 
+async def test_a_message_of_sns_under_another_id_is_a_copy_as_long_as_its_signature_fits(start, sqlite_url):
+    """What SNS signs has no marks between a field's value and the next field's name but line breaks."""
+
+    async def amazon(_url):
+        return PEM
+
+    site = await start(sqlite_url, mail=TOPIC_OF_SES, ask_sns=amazon)
+    subject = "Amazon SES Email Event Notification"
+    bounce = notification("Bounce", GONE, f"<{uuid.uuid4().hex}@example.com>", subject=subject)
+    altered = json.loads(bounce)
+    altered["MessageId"] += f"\nSubject\n{altered.pop('Subject')}"
+    answers = [
+        await send(site, "email", body, {"x-amz-sns-topic-arn": TOPIC}) for body in (bounce, json.dumps(altered))
+    ]
+    assert [(one.status, one.body["state"]) for one in answers] == [(200, "taken"), (200, "duplicate")]
+    assert len(rows(site, Webhook)) == 1
+
+
 async def test_while_amazon_does_not_answer_sns_is_asked_to_send_again(start, sqlite_url):
     async def silent(url):
         return None

@@ -54,8 +54,11 @@ def ses(kind: str, part: dict[str, Any], message_id: str | None) -> str:
     )
 
 
-def notification(kind: str, part: dict[str, Any], message_id: str | None, *, id_: str = "1", **how: Any) -> bytes:
-    return signed({"Message": ses(kind, part, message_id), "MessageId": id_}, **how)
+def notification(
+    kind: str, part: dict[str, Any], message_id: str | None, *, id_: str = "1", subject: str | None = None, **how: Any
+) -> bytes:
+    more = {} if subject is None else {"Subject": subject}
+    return signed({"Message": ses(kind, part, message_id), "MessageId": id_, **more}, **how)
 
 
 def confirmation(**how: Any) -> bytes:

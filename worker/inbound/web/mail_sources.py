@@ -152,7 +152,8 @@ class SesSource:
         message = sns_messages.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):  # refused before
             return of_sender(self.name, digests_of(self._keyring, delivery.body), NotUnderstood(message))
-        digests = digests_of(self._keyring, b"sns." + message.id.encode("utf-8", "surrogatepass"))
+        # All that is signed, and not the id alone: a copy can have another id, and the same signature fits.
+        digests = digests_of(self._keyring, b"sns." + message.content)
         match message.kind:
             case sns_messages.CONFIRMATION:
                 return Arrived(self.name, digests, "subscribed", None)
