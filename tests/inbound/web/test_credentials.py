@@ -132,9 +132,19 @@ async def test_all_keys_of_a_sender_share_its_limit_and_another_sender_has_its_o
 
 
 async def test_what_became_of_an_event_can_be_asked_for_with_a_signature(site):
-    address = (await site.post()).headers["Location"]
-    assert (await site.get(address, key=None, **site.signed(b""))).status == 404  # the script has kept nothing
-    assert (await site.get(address, key=None, **site.signed(b"x"))).status == 401
+    posted = await site.post()
+    address, signed = posted.headers["Location"], site.signed(posted.body["id"].encode())
+    assert (await site.get(address, key=None, **signed)).status == 404  # the script has kept nothing
+    for content in (b"", b"x", address.encode()):
+        assert (await site.get(address, key=None, **site.signed(content))).status == 401
+
+
+async def test_a_copy_of_a_signature_asks_for_no_other_event(site):
+    first, other = [(await site.post()).body["id"] for _ in range(2)]
+    signed = site.signed(first.encode())
+    assert (await site.get(f"/events/{first}", key=None, **signed)).status == 404
+    for id_ in (other, first.upper(), first.replace("-", ""), "x", f"{first}%00"):
+        assert (await site.get(f"/events/{id_}", key=None, **signed)).status == 401
 
 
 HEADERS = st.text(st.characters(exclude_categories=["Cc"])) | st.sampled_from([f"Bearer {FIRST}", "v1,", "v1,AAAA"])
