@@ -84,6 +84,13 @@ def as_import(settings: Settings) -> str:
     return connected(app.connection_for_write())
 
 
+def as_wake_up(settings: Settings) -> str:
+    """As each wake-up is sent: Celery takes a connection of a pool, which kombu makes."""
+    connection = WakeUps(settings)._app.pool.acquire(block=True)
+    assert isinstance(connection, WorkersConnection)
+    return connected(connection)
+
+
 def as_bus(settings: Settings) -> str:
     source = sources_of(settings)[0]
     looked = connected(connection_for_looking(source.url, tls=source.tls))
@@ -158,6 +165,8 @@ CLIENTS = {
     "database": Client("database", DATABASE, as_database, as_postgresql, POSTGRESQL, 'tls = "verify"'),
     "broker on RabbitMQ": Client("broker", OVER_AMQP, as_import, speaking=AMQP),
     "broker on Redis": Client("broker", OVER_REDIS, as_import, speaking=REDIS),
+    "wake-ups on RabbitMQ": Client("broker", OVER_AMQP, as_wake_up, speaking=AMQP),
+    "wake-ups on Redis": Client("broker", OVER_REDIS, as_wake_up, speaking=REDIS),
     "bus on RabbitMQ": Client("bus", OVER_AMQP, as_bus, speaking=AMQP),
     "bus on Redis": Client("bus", OVER_REDIS, as_bus, speaking=REDIS),
     "publisher to RabbitMQ": Client("bus", OVER_AMQP, as_publisher, speaking=AMQP, more=NO_DECLARING),

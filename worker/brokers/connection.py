@@ -7,7 +7,7 @@ asks for it. Here the other side is verified, and messages stay as they came. An
 from typing import Any, ClassVar
 
 import redis as redis_py
-from kombu.connection import Connection
+from kombu.connection import Connection, ConnectionPool, PooledConnection
 from kombu.transport import pyamqp, redis
 
 from worker.brokers.bounded import AmqpConnection, GoesOn, bounded
@@ -70,6 +70,9 @@ class BrokerConnection(Connection):
         # kombu's second one, for amqps, only asks for the options of TLS, which `_init_params` has set.
         return AmqpTransport if issubclass(found, pyamqp.Transport) else found
 
+    def Pool(self, limit: int | None = None, **options: Any) -> ConnectionPool:
+        return _Pool(self, limit, **options)
+
     def channel(self) -> Any:
         """A channel whose messages are not decoded."""
         channel = super().channel()
@@ -77,3 +80,11 @@ class BrokerConnection(Connection):
             channel.auto_decode = False
             channel.Message = self.amqp_message
         return channel
+
+
+class _Pool(ConnectionPool):
+    """A pool of our connections. kombu's makes its own kind, whatever it is made of, and each wake-up goes over one."""
+
+    def new(self) -> Any:
+        kind = type(self.connection)
+        return type(kind.__name__, (PooledConnection, kind), {})(self, **dict(self.connection._info(resolve=False)))
