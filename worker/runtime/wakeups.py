@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
 log = logging.getLogger(__name__)
+# For one wake-up: by then a broker that hangs is given up, and so is one that sends on and on, but not what it must.
+SEND_SECONDS = 40.0
 BROKER_UNREACHABLE = (OperationalError, OSError, *REFUSED)
 _broker = Outage(log, logging.WARNING)
 
@@ -30,7 +33,8 @@ _broker = Outage(log, logging.WARNING)
 def send_through(app: Celery, wake_up: WakeUp) -> bool:
     """Send a wake-up; whether the broker took it.
 
-    Never raises. Waits for a broker that hangs: some seconds with RabbitMQ, up to 40 with Redis.
+    Never raises. Waits for a broker that hangs: some seconds with RabbitMQ, up to 40 with Redis. How long for one that
+    sends on and on, the app's connections say.
     """
     queue = QUEUE_OF[wake_up.step]  # the task has the queue's name
     try:
@@ -52,7 +56,8 @@ class WakeUps:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._soon = BackgroundSender(lambda wake_up: send_through(self._app, wake_up))
+        self._soon = BackgroundSender(self._send)
+        self._sending = threading.local()  # `until`: when this thread gives up
         self._has_broker = settings.broker.wakes_workers
 
     @cached_property
@@ -63,14 +68,22 @@ class WakeUps:
 
         app = Celery("onboarding", amqp="worker.runtime.celery_connection:Amqp", set_as_current=False)
         configure(app, lambda: self._settings)
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, "goes_on": self._goes_on}
         return app
+
+    def _goes_on(self) -> bool:
+        return monotonic() < getattr(self._sending, "until", inf)  # another thread may close a connection
+
+    def _send(self, wake_up: WakeUp) -> bool:
+        self._sending.until = monotonic() + SEND_SECONDS
+        return send_through(self._app, wake_up)
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:
         """Send wake-ups before returning. After one that fails the rest is left to the sweep: a broker that hangs
         costs its time-out once.
         """
         if self._has_broker:
-            all(send_through(self._app, wake_up) for wake_up in wake_ups)
+            all(map(self._send, wake_ups))
 
     def send_soon(self, wake_up: WakeUp) -> None:
         """Send a wake-up from another thread. Returns at once."""
