@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.domain.limits.rate_limits import LAPSE, Limit
@@ -345,6 +346,19 @@ async def test_a_dispatcher_whose_slots_cannot_be_released_at_its_end_has_done_i
         await running
     assert not rows.lost_releases
     assert "its permits or slots could not be released" in caplog.text
+
+
+async def test_an_outage_is_not_logged_anew_by_each_dispatcher_that_meets_it(bench, caplog):
+    """While it lasts, a dispatcher begins with each tick and ends at its first claim."""
+    rows = bench.rows(5, limit=Limit.parse("10/second"))
+
+    def away(*_arguments):
+        raise UNREACHABLE
+
+    rows.flush = rows.release_permits = away
+    with pytest.raises(sa.exc.OperationalError):
+        await bench.run(rows)
+    assert "could not be released" not in caplog.text
 
 
 async def test_nothing_is_claimed_while_results_cannot_be_written(bench):

@@ -145,11 +145,15 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     async def run(self) -> bool:
         """Work until nothing more may be done now. Returns whether more is due."""
+        level = logging.WARNING
         try:
             more = await self._work_until_done()
+        except sa.exc.OperationalError:
+            level = logging.DEBUG  # the outage is logged where this is caught: while it lasts, each try ends here
+            raise
         finally:
             # Only after an exception are rows or results left here.
-            await self._finish()
+            await self._finish(level)
         # A wake-up that came while this dispatcher ended went to no other dispatcher.
         return more or (self._plan.woken and not self._stopping.is_set())
 
@@ -276,8 +280,8 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 await self._look_again.wait()
         self._look_again.clear()
 
-    async def _finish(self) -> None:
-        """End the calls, write the results, release the rows, the slots and the permits."""
+    async def _finish(self, level: int) -> None:
+        """End the calls, write the results, release rows, slots and permits. `level`: of the line if that fails."""
         self._halts.by_result()
         flushes = self._lanes.under_way
         while waited_for := [*self._calls.tasks, *(flush for flush in flushes if not flush.done())]:
@@ -293,5 +297,5 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 await self._in_turn(self._work.flush, [], None, None, unused)
             await self._in_turn(self._work.release_permits)
         except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
-            what = "its permits or slots could not be released, they lapse by themselves"
-            log.warning("%s: %s: %s", self._work.name, what, type(error).__name__)
+            what = f"{self._work.name}: its permits or slots could not be released, they lapse by themselves"
+            log.log(level, "%s: %s", what, type(error).__name__)
