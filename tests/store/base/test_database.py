@@ -1,4 +1,4 @@
-"""Temporary failures of PostgreSQL, transactions of a worker that stands still, and deadlocks."""
+"""Temporary failures of PostgreSQL, transactions of a worker that stands still or is interrupted, and deadlocks."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -69,6 +69,29 @@ def test_sqlite_has_written_a_commit_to_the_disk_before_the_call_is_made(sqlite_
             assert run(connection, "PRAGMA journal_mode").scalar_one() == "wal"
             assert run(connection, "PRAGMA synchronous").scalar_one() == 2  # FULL
     database.close()
+
+
+def test_ctrl_c_in_a_statement_leaves_no_lock_behind_on_sqlite(sqlite_url):
+    """SQLAlchemy closes the connection. A cursor that the traceback keeps would leave it its lock."""
+    database, other = Database(sqlite_url), Database(sqlite_url)
+    with database.write() as connection:
+        run(connection, "CREATE TABLE thing (id int PRIMARY KEY)")
+        run(connection, "INSERT INTO thing VALUES (1), (2)")
+
+    def strike(_connection, _cursor, statement, *_more):
+        if "RETURNING" in statement:
+            raise KeyboardInterrupt
+
+    sa.event.listen(database.engine, "after_cursor_execute", strike)
+    with pytest.raises(KeyboardInterrupt) as struck, database.write() as connection:
+        run(connection, "UPDATE thing SET id = id + 10 RETURNING id")
+    with other.engine.connect().execution_options(onboarding_read=True) as connection:
+        run(connection, "PRAGMA busy_timeout = 0")
+        run(connection, "UPDATE thing SET id = id + 100")
+        assert run(connection, "SELECT min(id) FROM thing").scalar_one() == 101
+    assert struck.traceback  # kept until here
+    database.close()
+    other.close()
 
 
 def test_a_silent_host_is_given_up_within_half_a_minute(open_database):

@@ -107,6 +107,7 @@ class Database:
             self.engine = sa.create_engine(url, connect_args=arguments, hide_parameters=True)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+            event.listen(self.engine, "invalidate", _end_transaction)
         else:
             given = sa.make_url(url)
             ours: dict[str, Any] = {
@@ -264,6 +265,16 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # What is erased or removed is overwritten in the file: a build of SQLite decides otherwise by default.
     cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
+
+
+def _end_transaction(connection: Any, _record: Any, _error: BaseException | None) -> None:
+    """Roll back what a connection has begun that is thrown away, as after Ctrl-C in the middle of a statement.
+
+    Its closing alone does not: while the traceback keeps a cursor, SQLite keeps the connection, and its lock with it.
+    The stop of the batch that was interrupted waited for that lock, for as long as SQLite lets it.
+    """
+    with suppress(sqlite3.Error):
+        connection.rollback()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
