@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,6 +79,20 @@ def test_a_killed_process_no_longer_counts(desk: Desk):
     long_ago = datetime.now(UTC) - timedelta(minutes=1)  # noqa: TID251 -- as above
     change(desk, "UPDATE process SET seen_at = ?", f"{long_ago:%Y-%m-%d %H:%M:%S.%f}")
     assert desk.onboard("status").out.startswith("no process is working: `onboard up`\n")
+
+
+@pytest.mark.parametrize("kind", ["up", "web"], ids=["it still counts as working", "it no longer counts"])
+def test_a_full_disk_is_told_at_once_and_no_process_is_asked_for(desk: Desk, monkeypatch, kind: str):
+    """No process can say that it runs then: to start another one helps nothing."""
+    desk.onboard("import", desk.list_of(customers(3)))
+    running(desk, kind)
+    usage = type(shutil.disk_usage("."))(100 << 30, 0, 1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert checked(desk) == (2, "CRITICAL: the database's disk is full: make space; `onboard doctor`\n")
+    assert needs(desk) == [("database", "onboard doctor")]
+    shown = desk.onboard("status", "1").out
+    assert "waits for    the database's disk is full: make space: `onboard doctor`" in shown
+    assert "onboard up" not in shown
 
 
 def test_workers_without_a_scheduler_are_told(desk: Desk):

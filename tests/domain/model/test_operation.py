@@ -44,6 +44,8 @@ def test_what_needs_a_person_has_a_level_and_a_command(subtests):
         ([WEB], {"due": ["kyc"]}, Level.CRITICAL, "onboard up"),  # it only receives
         ([], {"due": ["kyc"], "starts": starts_work(by_workers=True)}, Level.CRITICAL, "onboard worker"),
         ([ALONE], {"due": ["kyc"]}, Level.WELL, None),
+        ([UP], {"due": ["kyc"], "unwritable": "the disk is full"}, Level.CRITICAL, "onboard doctor"),
+        ([], {"due": ["kyc"], "unwritable": "the disk is full"}, Level.CRITICAL, "onboard doctor"),
         ([WORKER], {}, Level.WELL, None),
         ([WORKER], {"wakening": Wakening(LONG_AGO)}, Level.NEEDS_A_PERSON, "onboard doctor"),
         ([WORKER], {"wakening": Wakening(LONG_AGO, NOW)}, Level.NEEDS_A_PERSON, "onboard beat"),

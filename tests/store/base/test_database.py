@@ -160,6 +160,12 @@ def test_a_server_that_became_a_standby_is_a_temporary_failure(open_database):
         change(connection, 1)
 
 
+def test_a_server_that_takes_no_writes_is_known_without_a_write(open_database):
+    assert open_database().why_nothing_is_written() == ""
+    standby = open_database("?options=-c%20default_transaction_read_only%3Don")
+    assert standby.why_nothing_is_written() == "the database server is read-only, or a standby"
+
+
 def test_a_pool_without_a_free_connection_is_a_temporary_failure(open_database):
     database = open_database()
     database.engine.pool._timeout = 0.01  # the default is half a minute

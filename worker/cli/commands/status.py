@@ -15,7 +15,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import COUNTED
-from worker.domain.model.operation import WORK, Attention, Level, level_of, no_process
+from worker.domain.model.operation import WORK, Attention, Level, level_of
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers, lost_sessions
@@ -127,7 +127,7 @@ def _show_processes(whole: OperationReport) -> None:
         process = f"process {one.pid} on {one.host}, since {written(one.started_at)}"
         click.echo(f"{verb}: {one.kind}{of}, {process}{silence}")
     if not any(one.kind in WORK for one in whole.running):
-        click.echo(no_process(whole.starts) if whole.due else f"no process is working; {whole.nothing_to_do}")
+        click.echo(whole.idle if whole.due else f"no process is working; {whole.nothing_to_do}")
 
 
 def _show_needs(whole: OperationReport) -> None:

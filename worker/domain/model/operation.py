@@ -85,7 +85,7 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    what: str  # stop, process, beat, key, account, sender, texts, target, queue or batch
+    what: str  # stop, database, process, beat, key, account, sender, texts, target, queue or batch
     name: str
     reason: str
     command: str
@@ -152,6 +152,7 @@ def attention(
     missing_keys: Mapping[str, int],
     starts: str = "onboard up",
     everything: str = "",
+    unwritable: str = "",
     missing_accounts: Mapping[str, tuple[int, int]] | None = None,
     missing_channels: Mapping[str, tuple[int, int]] | None = None,
     failing: Mapping[str, str] | None = None,
@@ -164,15 +165,18 @@ def attention(
 
     `due` names the accounts and senders with work that is due now. `stopped` has the reason by account or sender, and
     `missing_keys` the number of held rows by the key that they need. `everything`: who stopped everything, and why;
-    empty: it is not stopped. `starts`: the command that starts work. `countries`: those whose texts wait, with the
-    texts of the hour, and how often one waited. `missing_accounts`: those that rows wait for and the configuration does
-    not have, with the rows, and the first of their batches; `missing_channels`: the same of messages. `failing`: by
-    account or sender, since when its calls fail, and why. `refused_events`: by queue, how many.
+    empty: it is not stopped. `starts`: the command that starts work. `unwritable`: why nothing can be written; empty:
+    it can. A process that works may not be among `processes` then: it cannot say that it runs. `countries`: those whose
+    texts wait, with the texts of the hour, and how often one waited. `missing_accounts`: those that rows wait for and
+    the configuration does not have, with the rows, and the first of their batches; `missing_channels`: the same of
+    messages. `failing`: by account or sender, since when its calls fail, and why. `refused_events`: by queue, how many.
     """
     found: list[Attention] = []
     if everything:
         found.append(Attention("stop", "", everything, "onboard resume --all"))
-    if due and not any(one.kind in WORK for one in processes):
+    if unwritable:
+        found.append(Attention("database", "", unwritable, "onboard doctor", Level.CRITICAL))
+    elif due and not any(one.kind in WORK for one in processes):
         why = f"no process is working, and work is due for {', '.join(sorted(due))}"
         found.append(Attention("process", "", why, starts, Level.CRITICAL))
     workers = any(one.kind == "worker" for one in processes)

@@ -10,6 +10,7 @@ from worker.domain.limits.budgets import BudgetState, outage_of, silence_of
 from worker.domain.model.operation import (
     FAILING_AFTER,
     IMPORT,
+    WORK,
     Attention,
     Running,
     WaitingBatch,
@@ -54,7 +55,8 @@ class OperationReport:
     accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
     stopped: Stopped | None = None  # a person has stopped everything
     folders: Sequence[FolderReport] = ()
-    starts: str = "onboard up"  # the command that starts work
+    idle: str = ""  # why no process works what is due, and the command that helps
+    unwritable: str = ""  # why nothing can be written, whichever process works
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
     stuck: frozenset[str] = frozenset()  # accounts and senders with work that is due and cannot be done: stopped
     unheard: str = ""  # that no wake-up reaches a worker; empty: wake-ups come, as far as the database knows
@@ -98,8 +100,8 @@ class OperationReport:
         return facts | {"forecast": {"finishes_at": None, "limited_by": why, "assumed": False}}
 
     def _why_not_worked(self, batch_id: int) -> str:
-        if not is_worked(self.running, batch_id):
-            return no_process(self.starts)
+        if self.unwritable or not is_worked(self.running, batch_id):
+            return self.idle
         return self.unheard if is_worked_by_workers(self.running, batch_id) else ""
 
 
@@ -135,6 +137,10 @@ class Operation:
                 sharing.setdefault(rule.name, []).append(name)
         folders = folder_reports(self.folders, self.dropped_files)
         starts, given_up = starts_work(by_workers=self.by_workers), self.outbox.given_up_by_target()
+        working = any(one.kind in WORK for one in running)
+        # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
+        unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
+        idle = f"{unwritable}: `onboard doctor`" if unwritable else no_process(starts)
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
         timers = self.processes.last()
@@ -154,6 +160,7 @@ class Operation:
             targets=self.outbox.failing(states, given_up, now=now),
             refused_events=refused_events(self.database),
             starts=starts,
+            unwritable=unwritable,
             everything=stopped.in_words if stopped is not None else "",
             batches=self._batches(now, importing=importing),
             now=now,
@@ -163,7 +170,18 @@ class Operation:
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
         return OperationReport(
-            now, running, due, needs, accounts, stopped, folders, starts, given_up, asked & stopped_now, unheard
+            now,
+            running,
+            due,
+            needs,
+            accounts,
+            stopped,
+            folders,
+            idle,
+            unwritable,
+            given_up,
+            stuck=asked & stopped_now,
+            unheard=unheard,
         )
 
     def _failing(self, states: Mapping[str, BudgetState], due: Collection[str], now: datetime) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -49,6 +50,8 @@ CHECK_AFTER_SECONDS = 5.0
 # the timekeeper does.
 STOOD_STILL = timedelta(seconds=1)
 USED_AT = "onboarding_used_at"
+# With less than this SQLite's disk counts as full, in bytes: its write-ahead log grows by as much before it is emptied.
+FULL = 10 << 20
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
 THERE_IS = sa.exists(sa.literal_column("1"))
 # An execution option of all connections: the subscriptions of the outbox (`store.outbox`).
@@ -188,6 +191,17 @@ class Database:
             except sqlite3.Error as error:  # a raw connection raises the driver's own, such as for a full disk
                 raise sa.exc.OperationalError(None, None, error, hide_parameters=True) from None
         return not busy
+
+    def why_nothing_is_written(self) -> str:
+        """Why the database takes no writes, in words; "": it does, as far as can be seen without writing."""
+        if not self.is_sqlite:
+            with self.read() as connection:
+                read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
+            return "the database server is read-only, or a standby" if read_only else ""
+        file = self.engine.url.database
+        if not file or file == ":memory:" or shutil.disk_usage(Path(file).resolve().parent).free >= FULL:
+            return ""
+        return "the database's disk is full: make space"
 
     def trust_its_time(self, clock: ProcessClock) -> None:
         """From now on, check leases by PostgreSQL's own time, and this clock too. Not where a test sets the time."""

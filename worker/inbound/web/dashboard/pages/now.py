@@ -21,6 +21,7 @@ from worker.store.onboarding.batches import BatchFacts
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
 STATES = (*JobState, *LineState)
+NAMELESS = {"stop": "Stopped", "database": "Database", "process": "No worker", "beat": "No scheduler"}
 AT_REST = ("sent", "finished", "cancelled", "purged")
 
 
@@ -101,7 +102,7 @@ def need_of(one: Attention) -> dict[str, Any]:
     whose = [one.name.replace(" ", "")] if words[-1] == "list" else []
     about = " ".join(filter(None, (one.what if one.name else "", one.name)))
     return {
-        "about": about or {"stop": "Stopped", "process": "No worker", "beat": "No scheduler"}.get(one.what, one.what),
+        "about": about or NAMELESS.get(one.what, one.what),
         "reason": one.reason,
         "command": one.command,
         "critical": one.level is Level.CRITICAL,
