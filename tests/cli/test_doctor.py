@@ -90,6 +90,22 @@ def test_a_virtual_host_that_is_not_there_is_named_as_that(desk: Desk, amqp_url:
     assert found[1].partition(": ")[2] == "it has no such virtual host, or this user may not use it"
 
 
+def test_a_broker_that_answers_and_takes_no_messages_is_a_failure(desk: Desk, own_redis):
+    """`status` names doctor when no wake-up comes: it must not find all well."""
+    desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
+    with own_redis.client() as client:
+        client.config_set("maxmemory", "1mb")  # it has more in use when it is empty
+        (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
+        assert (found[0], found[1].partition(" ")[2]) == (
+            "failure",
+            "answers, and takes no messages: its memory is full",
+        )
+        client.config_set("maxmemory", "0")
+        (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
+        assert found[0] == "ok"
+        assert not client.keys("*doctor*")
+
+
 def test_a_broker_that_answers_is_named_with_its_port(desk: Desk, own_redis):
     desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
     (found,) = findings(desk.onboard("doctor", "--json"))["broker"]

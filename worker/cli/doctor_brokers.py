@@ -18,7 +18,10 @@ REFUSED = {
     "AccessRefused": "it refuses the user or the password",
     "Authentication": "it refuses the user or the password",
     "NotAllowed": "it has no such virtual host, or this user may not use it",
+    "OutOfMemory": "its memory is full",
+    "ReadOnly": "it is a replica",
 }
+FULL = "look at its memory and disk, and whether this user may write (`rabbitmq-diagnostics alarms`, `redis-cli info`)"
 # The notice of an event that was dropped, erased or removed after its time stays: the database has no broker at hand.
 NOTICES = "`onboard bus dead list` shows the events that are kept; docs/reference/bus.md says how to remove the notices"
 Where = Callable[[str], str]
@@ -51,25 +54,40 @@ def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
 
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
     from worker.brokers.connection import BrokerConnection  # imported here: kombu takes a tenth of a second
-    from worker.brokers.queue_depths import states_of
+    from worker.brokers.queue_depths import prove_it_takes_messages, states_of
+    from worker.runtime.celery_settings import EXCHANGE
 
     connect: Any = BrokerConnection  # kombu has no types
-    connection = connect(url, ssl=tls, connect_timeout=CONNECT_SECONDS)
+    # RabbitMQ reads nothing more from a publisher that it holds back: without these a close waits for its answer.
+    bounds = {"read_timeout": CONNECT_SECONDS, "write_timeout": CONNECT_SECONDS} if url.startswith("amqp") else {}
+    connection = connect(url, ssl=tls, connect_timeout=CONNECT_SECONDS, transport_options=bounds)
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_SECONDS)
+        needed, on_amqp = _needed(settings, name), url.startswith("amqp")
+        states = states_of(connection, [one.name for one in needed], on_amqp=on_amqp)
+        if name == "broker":  # at that of the bus this user may have no right to write
+            try:
+                prove_it_takes_messages(connection, EXCHANGE, on_amqp=on_amqp, seconds=CONNECT_SECONDS)
+            except Exception as error:  # as below
+                yield failure(name, f"{where} answers, and takes no messages: {_refusal(error)}", FULL)
+                return
         yield ok(name, f"{where} answers")
-        needed = _needed(settings, name)
-        states = states_of(connection, [one.name for one in needed], on_amqp=url.startswith("amqp"))
     except Exception as error:  # each transport has its own exceptions, and their texts may hold the URL
-        kind = type(error).__name__
-        refused = next((words for word, words in REFUSED.items() if word in kind), "")
-        hint = f"check [{name}] url" if refused else f"check [{name}] url, and whether the server runs"
-        yield failure(name, f"{where}: {refused or in_words(error)}", hint)
+        words = _refusal(error)
+        hint = (
+            f"check [{name}] url" if words in REFUSED.values() else f"check [{name}] url, and whether the server runs"
+        )
+        yield failure(name, f"{where}: {words}", hint)
     else:
         for queue, state in zip(needed, states, strict=True):
             yield _queue(queue, state)
     finally:
         connection.release()
+
+
+def _refusal(error: Exception) -> str:
+    kind = type(error).__name__
+    return next((words for word, words in REFUSED.items() if word in kind), "") or in_words(error)
 
 
 def _needed(settings: Settings, name: str) -> list[Needed]:

@@ -48,6 +48,7 @@ WITHOUT = {
     PUBLISH: "no events are published",
     SWEEP: "work that becomes due later does not start, and no expired lease is ended",
 }
+EXCHANGE = "onboarding"
 SWEEP_SECONDS = 1.0
 # Wake-ups wait while no worker runs. The bound is far above the number of accounts and channels, and the sweep sends a
 # dropped wake-up again.
@@ -155,7 +156,7 @@ def _queue(name: str, url: str) -> Queue:
     # changed. A topic exchange, because Celery's delayed delivery, which quorum queues need, uses one.
     bounds = {"x-max-length": MOST_WAKE_UPS, "x-overflow": "drop-head", "x-delivery-limit": DELIVERY_LIMIT}
     arguments = {"x-queue-type": "quorum", **bounds} if url.startswith("amqp") else None
-    return Queue(name, Exchange("onboarding", type="topic"), routing_key=name, queue_arguments=arguments)
+    return Queue(name, Exchange(EXCHANGE, type="topic"), routing_key=name, queue_arguments=arguments)
 
 
 def _transport_options(url: str) -> dict[str, Any]:
