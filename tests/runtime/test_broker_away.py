@@ -91,9 +91,12 @@ def test_a_worker_whose_channel_the_broker_closes_says_so_and_waits(office: Desk
         log = office.path / "worker.log"
         log.touch()
         wait_until(lambda: "the broker closed the channel (ResponseError); trying again" in log.read_text(), "it says")
+        wait_until(lambda: log.read_text().count("Connection to broker lost") > 1, "it has tried again")
+        assert "the broker accepts this worker" not in log.read_text()
         client.delete("_kombu.binding.onboarding")
     wait_until(lambda: " ready." in log.read_text(), "it works once that is mended")
     assert office.end(worker, signal.SIGTERM).code == 0
+    assert log.read_text().count("the broker accepts this worker") == 1
 
 
 def test_wake_ups_never_expire_by_a_workers_clock(office: Desk, own_redis: OwnRedis):

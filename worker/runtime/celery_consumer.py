@@ -57,22 +57,21 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
     def connect(self) -> Any:
         while True:
             try:
-                connected = super().connect()
+                return super().connect()
             except REFUSED as error:
                 _broker.lasts(
                     f"the broker refuses this worker ({type(error).__name__}): check broker.url; trying again",
                     monotonic(),
                 )
                 _wait(REFUSED_SECONDS)
-            else:
-                _broker.over("the broker accepts this worker")
-                return connected
 
     def loop(self, *arguments: Any) -> None:
         """Celery's event loop. A message that cannot be read off the wire ends the connection, not the worker.
 
         RabbitMQ delivers the message again, until its delivery limit.
         """
+        # Only here: a broker that accepts the login may refuse a queue, and does so at each try.
+        _broker.over("the broker accepts this worker")
         try:
             (loops.asynloop if self.hub else loops.synloop)(*arguments)
         except UNREADABLE as error:
