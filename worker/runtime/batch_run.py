@@ -93,7 +93,7 @@ class OneBatch:
         async with self._embedded as embedded:
             while not embedded.interrupted:
                 try:
-                    if await embedded.tick():
+                    if await embedded.tick() and not embedded.interrupted:
                         stand = await self._look(embedded)
                         embedded.log_back()
                         if stand is not None:

@@ -105,6 +105,7 @@ class Embedded:
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
+        self._claim_no_more: Callable[[], object] = lambda: None  # of the runner, once it is open
         self._asked = False  # whether the senders were asked if they work; no session is opened before
         # On SQLite no other process works: at the first tick all leases belong to processes that are gone.
         self._all_of_them = parts.database.is_sqlite
@@ -113,8 +114,10 @@ class Embedded:
         self._exits = AsyncExitStack()
 
     def interrupt(self) -> None:
-        """Claim no more rows; end once the results of the calls in flight are written."""
+        """Claim no more rows; end once the results of the calls in flight are written. On the loop."""
         self._interrupted.set()
+        # At once: the tick under way waits for its turns at the database, behind the dispatchers, which would go on.
+        self._claim_no_more()
 
     @property
     def interrupted(self) -> bool:
@@ -129,6 +132,7 @@ class Embedded:
         self._exits.callback(self._bounces.close)
         self._exits.push_async_callback(self._gather)
         self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
+        self._claim_no_more = self.runner.stop
         self._exits.push_async_callback(self.runner.close)
         self.outbox = OutboxThreads(self._parts.outbox_targets, self._targets, meters=self._parts.meters)
         self._exits.push_async_callback(self.outbox.close)
