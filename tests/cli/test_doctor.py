@@ -168,7 +168,7 @@ def test_each_queue_has_a_line_with_its_depth_and_its_consumers(desk: Desk, amqp
     (issue,), (invite,), (sweep,) = (found[f"queue {name}"] for name in ("issue", "invite", "sweep"))
     assert issue[0] == "warning"
     assert "0 consumers: no sessions are opened" in issue[1]
-    assert issue[2] == "start `onboard worker`"
+    assert issue[2] == "start `onboard worker`; if one runs, its log says why it takes nothing"
     assert invite == ("ok", "0 messages, 1 consumer", "")
     assert (sweep[0], sweep[2]) == ("warning", "start `onboard worker`, which makes it")
     assert found["queue requests"][0][0] == "ok"

@@ -127,5 +127,7 @@ def _queue(needed: Needed, state: "QueueState") -> Finding:
         return ok(what, f"{waiting}; Redis does not say which processes consume it")
     words = f"{waiting}, {counted(state.consumers, 'consumer')}"
     if not state.consumers and (state.waiting or not needed.optional):
-        return warning(what, f"{words}: {needed.without}", f"start `{needed.consumes}`")
+        # The broker may refuse this queue to a worker that runs: it was declared with other arguments.
+        hint = f"start `{needed.consumes}`; if one runs, its log says why it takes nothing"
+        return warning(what, f"{words}: {needed.without}", hint)
     return ok(what, words)
