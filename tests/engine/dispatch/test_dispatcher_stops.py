@@ -345,7 +345,7 @@ async def test_a_dispatcher_whose_slots_cannot_be_released_at_its_end_has_done_i
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not rows.lost_releases
-    assert "its permits or slots could not be released" in caplog.text
+    assert "permits or slots could not be released" in caplog.text
 
 
 async def test_an_outage_is_not_logged_anew_by_each_dispatcher_that_meets_it(bench, caplog):

@@ -149,11 +149,10 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         try:
             more = await self._work_until_done()
         except sa.exc.OperationalError:
-            level = logging.DEBUG  # the outage is logged where this is caught: while it lasts, each try ends here
+            level = logging.DEBUG  # whoever catches it logs the outage, and while that lasts each try ends here
             raise
         finally:
-            # Only after an exception are rows or results left here.
-            await self._finish(level)
+            await self._finish(level)  # only after an exception are rows or results left
         # A wake-up that came while this dispatcher ended went to no other dispatcher.
         return more or (self._plan.woken and not self._stopping.is_set())
 
@@ -297,5 +296,4 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 await self._in_turn(self._work.flush, [], None, None, unused)
             await self._in_turn(self._work.release_permits)
         except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
-            what = f"{self._work.name}: its permits or slots could not be released, they lapse by themselves"
-            log.log(level, "%s: %s", what, type(error).__name__)
+            log.log(level, "%s: permits or slots could not be released (%s)", self._work.name, type(error).__name__)
