@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.desk.desk import Desk, Played, customers
+from tests.desk.desk import Desk, Played, customers, running
 
 
 def checked(desk: Desk) -> tuple[int, str]:
@@ -26,13 +26,6 @@ def needs(desk: Desk) -> list[tuple[str, str]]:
 def change(desk: Desk, statement: str, *values: object) -> None:
     with contextlib.closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
         database.execute(statement, values)
-
-
-def running(desk: Desk, kind: str) -> None:
-    """As if a process of this kind ran."""
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"  # noqa: TID251 -- the command goes by the machine's clock
-    into = "INSERT INTO process (id, kind, host, pid, release, first_keys, started_at, seen_at)"
-    change(desk, into + " VALUES (?, ?, 'box', 7, '0.1.0', '', ?, ?)", kind, kind, now, now)
 
 
 def test_a_list_that_no_process_works_has_no_forecast_and_is_critical(desk: Desk):

@@ -41,8 +41,13 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
     assert f"2 until {at}: the message may not leave during quiet hours" in ended.err
     facts = ended.facts
     assert facts["waits"] == {"quiet_hours": {"rows": 2, "from": at, "until": at}}
-    assert facts["forecast"]["finishes_at"] >= at
-    assert facts["forecast"]["limited_by"] == f"quiet hours: 2 wait, the last until {at}"
+    # The run has ended, and no worker runs.
+    assert facts["forecast"] == {
+        "finishes_at": None,
+        "limited_by": "no process is working: `onboard up`",
+        "assumed": False,
+    }
+    assert "done by" not in desk.onboard("run", file).out
     assert {line["error"] for line in desk.onboard("report", "latest").table} == {f"quiet_hours: not before {at}"}
     assert played.opened == {}
 

@@ -159,7 +159,8 @@ def run(
                 "what is written stays; the same command goes on, and finds out about calls whose results are lost"
             ) from None
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
-        facts = parts.reporting.status(batch)
+        # This process ends: what is left has an end only where another one works it.
+        facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
         if as_json:
             facts |= changes_of(imported, returns)
             click.echo(json.dumps(facts | {"left_alone": as_facts(others)}, ensure_ascii=False))
