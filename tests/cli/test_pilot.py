@@ -42,6 +42,13 @@ def test_a_pilot_leaves_and_a_person_lets_the_rest_follow(desk: Desk, played: Pl
     assert len(played.sandbox.mailbox) == 10
 
 
+def test_a_pilot_without_a_row_that_waits_says_so(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of(customers(2)))
+    ended = desk.onboard("run", desk.list_of(customers(2)), "--again", "--first", "1")
+    assert ended.code == 0
+    assert "no row waits for a session, so nothing is held back; passed" in ended.out
+
+
 def test_an_impatient_run_does_not_end_before_it_has_looked_at_the_pilot(desk: Desk, played: Played):
     condition = ("--go-on-if", "finished >= 50% within 4 hours")
     waits = desk.onboard("run", desk.list_of(customers(4)), "--first", "2", *condition, "--patience", "3s", "--json")
@@ -68,7 +75,7 @@ def test_a_run_ends_while_the_verdict_is_far_and_the_next_one_goes_on_after_it(d
     condition = "finished >= 50% and bounced <= 3% within 4 hours"
     waits = desk.onboard("run", name, "--first", "2", "--go-on-if", condition, "--json")
     assert (waits.code, len(played.sandbox.mailbox)) == (3, 2)
-    assert waits.facts["forecast"]["limited_by"].startswith("the verdict on its pilot, by ")
+    assert waits.facts["forecast"]["limited_by"].startswith("it waits for the verdict on its pilot, by ")
     assert "8 rows wait for the verdict on the pilot" in waits.err
     assert desk.onboard("run", name).code == 3  # it is too early
     assert len(played.sandbox.mailbox) == 2

@@ -201,7 +201,7 @@ def test_rows_of_an_account_that_the_configuration_does_not_have_need_a_person(d
     assert lines["2"]["action"] == "put the account back into the configuration"
     assert lines["4"]["error"] == ""
     ended = desk.onboard("run", listed)
-    assert (ended.code, f"waits for    {why}" in ended.out) == (1, True)
+    assert (ended.code, f"no end yet   {why}" in ended.out) == (1, True)
 
 
 def test_messages_of_a_channel_that_the_configuration_does_not_have_need_a_person(desk: Desk, played: Played):

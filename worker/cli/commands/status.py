@@ -214,7 +214,7 @@ def _lines(facts: dict[str, Any]) -> Text:
         for words in ends.get("apart", ()):
             line("apart", words)
     elif ends["limited_by"]:
-        line("waits for", ends["limited_by"], "red")
+        line("no end yet", ends["limited_by"], "red")
     return text
 
 

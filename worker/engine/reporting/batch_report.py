@@ -195,7 +195,7 @@ class Reporting:
         now, plan = self.clock(), planned.plan
         if planned.holds_back:
             by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
-            return Forecast(None, f"the verdict on its pilot{f', by {written(by)}' if by else ''}")
+            return Forecast(None, f"it waits for the verdict on its pilot{f', by {written(by)}' if by else ''}")
         begins_at = max(plan.start_at or now, now)
         if plan.per_hour is not None:
             rows = sum(counts.waiting.values()) + sum(counts.unsent.values())

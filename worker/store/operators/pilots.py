@@ -157,7 +157,7 @@ class Pilots:
             # A batch that a person paused gets its verdict when it goes on: its customers could not finish meanwhile.
             verdict = _verdict(planned, pilot, sent_at, now) if not paused else None
             if verdict is not None:
-                numbers = f"of {pilot.size:,}: {in_words(pilot)}"[:400]
+                numbers = f"of {pilot.size:,}: {in_words(pilot)}"[:400] if pilot.size else verdict.why
                 words = MET if verdict.met else NOT_MET
                 check_at = now if verdict.met else None
                 changed |= {"verdict": words, "verdict_at": now, "numbers": numbers, "check_at": check_at}
@@ -230,7 +230,7 @@ def latest_verdict(planned: Planned, *, now: datetime) -> datetime | None:
 
 def _verdict(planned: Planned, pilot: PilotNumbers, sent_at: datetime | None, now: datetime) -> Verdict | None:
     if not pilot.size:
-        return Verdict(True, "the pilot has no row that waits for a session: nothing is held back")
+        return Verdict(True, "no row waits for a session, so nothing is held back")
     condition = parse_condition(planned.plan.condition) if planned.plan.condition else None
     return judge(condition, pilot, sent_at=sent_at, now=now)
 

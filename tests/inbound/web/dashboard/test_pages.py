@@ -49,7 +49,7 @@ async def test_the_first_page_answers_whether_a_person_must_act(site, ona, shelf
     assert first.title == "One thing needs you."
     assert "No worker: no process is working, and work is due for kyc" in first.words
     assert "2 waiting" in first.words
-    assert "waits for no process is working" in first.words
+    assert "no end yet no process is working" in first.words
     assert {f"/dashboard/do/pause?batch={number}&from=now", f"/dashboard/batches/{number}"} <= set(first.links)
 
 
