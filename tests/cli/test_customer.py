@@ -209,7 +209,7 @@ def test_what_comes_next_is_true_while_the_account_has_used_up_its_credits(desk:
     desk.onboard("run", desk.list_of(listed), "--patience", "1 s")
     report = desk.onboard("report", "latest", "--format", "csv").table
     (waits,) = (row for row in report if row["state"] == "waiting")
-    assert waits["error"].startswith("account_stopped: kyc: its cap of 1 credit")
+    assert waits["error"].startswith("account_stopped: kyc: the cap of 1 credit")
     found = next_of(desk, waits["customer_id"])
-    assert found["text"].startswith("Next: nothing before kyc goes on: kyc is stopped: its cap of 1 credit is used up")
+    assert found["text"].startswith("Next: nothing before kyc goes on: kyc is stopped: the cap of 1 credit is used up")
     assert "raise `credits`" in found["then"]

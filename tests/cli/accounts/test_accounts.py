@@ -103,11 +103,11 @@ def test_credits_are_counted_without_a_cap_and_a_cap_set_later_covers_them(desk:
     assert sum(played.opened.values()) == 5
     kyc = of(desk, "kyc")
     assert (kyc["credits_used"], kyc["credits_left"]) == (5, 0)
-    assert kyc["stop_reason"] == "its cap of 5 credits is used up"
+    assert kyc["stop_reason"] == "the cap of 5 credits is used up"
     assert "5 used, 0 left" in desk.onboard("account", "list").out
     helps = "raise `credits` of [accounts.kyc], and start the workers again"
     ended = desk.onboard("account", "resume", "kyc")
-    assert (ended.code, ended.err) == (2, f"kyc: its cap of 5 credits is used up, so no call can be tried; {helps}\n")
+    assert (ended.code, ended.err) == (2, f"kyc: the cap of 5 credits is used up, so no call can be tried; {helps}\n")
     assert helps in " ".join(desk.onboard("status").out.split())
     assert helps in {line["action"] for line in desk.onboard("report", "latest").table}
     # A cap that is raised, or taken out, ends the stop: for every command alike.

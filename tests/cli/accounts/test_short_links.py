@@ -40,7 +40,7 @@ def test_a_vendor_whose_tokens_live_five_minutes_is_asked_once_and_a_person_is_t
     assert sum(played.opened.values()) == calls
     name = "au" if known else "au-new"
     assert (
-        ended.facts["accounts"][name]["stopped"] == "its links live 5 minutes, and must leave with 10 minutes or more"
+        ended.facts["accounts"][name]["stopped"] == "the links live 5 minutes, and must leave with 10 minutes or more"
     )
     assert ended.facts["rows"]["held"] == 1
     assert f"`onboard account resume {name}`" in ended.err

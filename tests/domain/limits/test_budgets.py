@@ -219,7 +219,7 @@ def test_a_log_in_ends_the_pause_and_the_stop_of_a_sender_that_refused_one():
 def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():
     rule = replace(RULE, credits=3)
     state = at_cap(BudgetState(credits_used=3), rule, now=NOW)
-    assert (state.stopped_at, state.stop_reason) == (NOW, "its cap of 3 credits is used up")
+    assert (state.stopped_at, state.stop_reason) == (NOW, "the cap of 3 credits is used up")
     assert at_cap(state, rule, now=NOW + SECOND) == state
 
 

@@ -37,7 +37,7 @@ def test_the_slower_of_two_limits_decides_whatever_would_be_assumed(left, accoun
     assert both.limited_by.startswith("kyc" if account <= sender else "email")
     one = forecast([load(left=left, limit=account), load("email", left)], now=NOW)
     assert (one.finishes_at - NOW).total_seconds() == pytest.approx(left / account, rel=0.01)
-    assert (one.limited_by, one.assumed) == (f"kyc: its limit of {account}/second", False)
+    assert (one.limited_by, one.assumed) == (f"kyc: the limit of {account}/second", False)
 
 
 @given(rows, rates, rates)
@@ -70,11 +70,11 @@ def test_a_known_pace_of_few_rows_does_not_hide_an_assumption_about_many():
 
 def test_what_limits_the_pace_is_named():
     cases = [
-        (load(limit=20), "kyc: its limit of 20/second"),
-        (load(limit=20, measured=19), "kyc: its limit of 20/second"),
-        (load(limit=20, measured=5), "kyc: the pace of its last minutes, 5/second"),
+        (load(limit=20), "kyc: the limit of 20/second"),
+        (load(limit=20, measured=19), "kyc: the limit of 20/second"),
+        (load(limit=20, measured=5), "kyc: the pace of the last minutes, 5/second"),
         (load(limit=20, pace=Pace(rate=10.0)), "kyc: the limit of 10/second that was found"),
-        (load(measured=123.456), "kyc: the pace of its last minutes, 123/second"),
+        (load(measured=123.456), "kyc: the pace of the last minutes, 123/second"),
         (load(limit=20, blocked_until=NOW + SECOND, pause_reason="HTTP 429"), "kyc is paused: HTTP 429"),
         # A call that another worker had begun has succeeded since.
         (load(limit=20, blocked_until=NOW + SECOND), "kyc is paused: the wait that was asked for is not over"),

@@ -33,7 +33,7 @@ def test_the_obstacle_is_named_and_its_end(subtests):
             Blocked("email", silent="refused"),
         ),
         (RULE, BudgetState(stopped_at=NOW, stop_reason="HTTP 401"), Blocked("email", "HTTP 401")),
-        (replace(RULE, credits=9), BudgetState(credits_used=9), Blocked("email", "its cap of 9 credits is used up")),
+        (replace(RULE, credits=9), BudgetState(credits_used=9), Blocked("email", "the cap of 9 credits is used up")),
     ]
     for rule, state, expected in cases:
         with subtests.test(rule=rule, state=state, expected=expected):

@@ -103,7 +103,7 @@ def test_the_forecast_ends_when_the_last_message_would_leave(left: int, hours: i
         assert limit is not None
         sent, at = sent + 1, at + limit.interval
     assert abs(ends.finishes_at - at) <= timedelta(hours=1)
-    assert "its ramp of 100/day x2, day" in (ends.limited_by or "")
+    assert "the ramp of 100/day x2, day" in (ends.limited_by or "")
 
 
 def test_a_forecast_before_the_first_message_begins_with_the_first_day():

@@ -35,7 +35,7 @@ def test_while_a_person_must_act_nothing_comes_before_that_and_the_command_is_na
         (Place(3, behind_pilot=True), around(), "the verdict on the pilot of batch 3", "`onboard status 3`"),
         (Place(3, "by ann"), around(stopped="everything was stopped by bo"), "everything goes on: everything was", ALL),
         (Place(3), around(Blocked("kyc", "HTTP 401")), "kyc goes on: kyc is stopped: HTTP 401.", "account resume kyc"),
-        (Place(3), around(Blocked("kyc", "its cap of 9 credits is used up")), "kyc goes on", "raise `credits`"),
+        (Place(3), around(Blocked("kyc", "the cap of 9 credits is used up")), "kyc goes on", "raise `credits`"),
         (Place(3, others=True), around(Blocked("kyc", "HTTP 401")), "kyc goes on, or another account takes", "kyc"),
         (Place(3), around(orphans={"au": OrphanRule()}), "the account is there again: this configuration", "put the"),
     ]

@@ -34,15 +34,15 @@ def finishes_at(parts: Parts, batch: int) -> tuple[datetime, str]:
 
 
 CASES = {  # rows, settings, seconds of a call, what limits the pace
-    "the account's limit": (300, {"limits": ["20/second"]}, 0.1, "kyc: its limit of 20/second"),
+    "the account's limit": (300, {"limits": ["20/second"]}, 0.1, "kyc: the limit of 20/second"),
     "the sender's limit": (
         150,
         {"limits": ["20/second"], "sender": 'limits = ["10/second"]'},
         0.1,
-        "email: its limit of 10/second",
+        "email: the limit of 10/second",
     ),
-    "slow calls": (100, {"limits": ["20/second"], "concurrency": 2}, 0.5, "kyc: the pace of its last minutes, "),
-    "a slow relay": (300, {"limits": ["200/second"]}, 0.4, "email: the pace of its last minutes, "),
+    "slow calls": (100, {"limits": ["20/second"], "concurrency": 2}, 0.5, "kyc: the pace of the last minutes, "),
+    "a slow relay": (300, {"limits": ["200/second"]}, 0.4, "email: the pace of the last minutes, "),
 }
 
 
@@ -88,7 +88,7 @@ async def test_the_rest_of_a_batch_has_its_own_time_and_rows_that_wait_for_an_en
     ends = world.job("C001").due_at
     at, why = finishes_at(world.parts, batch)
     assert at - world.clock() < timedelta(minutes=1)
-    assert why == "kyc: its limit of 20/second"
+    assert why == "kyc: the limit of 20/second"
     assert apart(world.parts, batch) == [f"{WAITS[reason]}, until {written(ends)}"]
 
 

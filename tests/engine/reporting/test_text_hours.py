@@ -6,7 +6,7 @@ from worker.domain.limits.forecast import Forecast
 from worker.engine.reporting.text_hours import by_country, with_country_cap
 
 NOW = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)
-SOON = Forecast(NOW + timedelta(minutes=20), "sms: its limit of 100/second")
+SOON = Forecast(NOW + timedelta(minutes=20), "sms: the limit of 100/second")
 
 
 def test_the_country_with_the_most_texts_decides():

@@ -213,7 +213,7 @@ async def test_with_a_cap_on_credits_no_further_call_is_made_and_the_reason_is_s
     await world.work()
     assert len(world.asked) == 7
     assert world.states() == {"invited": 7, "waiting": 13}
-    assert world.budget().stop_reason == "its cap of 7 credits is used up"
+    assert world.budget().stop_reason == "the cap of 7 credits is used up"
 
 
 async def test_rows_wait_for_an_account_that_cannot_be_reached_and_spend_no_attempts(make):

@@ -24,7 +24,7 @@ async def test_an_answer_with_less_life_than_the_floor_costs_one_call_whatever_w
     assert len(world.asked) == 1
     held = world.row(Job, state=JobState.HELD)
     assert (held.reason, held.session_id) == ("short_lived", world.row(SessionRow).id)
-    assert world.budget().stop_reason == "its links live 5 minutes, and must leave with 12 hours or more"
+    assert world.budget().stop_reason == "the links live 5 minutes, and must leave with 12 hours or more"
     assert world.rows(InvitationRow) == []
     facts = world.parts.reporting.status(world.parts.batches.find(str(batch)))
     assert (facts["accounts"]["kyc"]["issued"], facts["accounts"]["kyc"]["errors"]) == (1, 0)

@@ -264,7 +264,7 @@ def test_with_a_cap_of_n_call_n_plus_one_is_never_opened(shelf):
     jobs = shelf.claim()  # claimed before the cap was set
     opened = shelf.open(jobs, policy=capped)
     assert len(opened) == len(shelf.rows(Attempt)) == 3
-    assert used(shelf) == (3, shelf.clock(), "its cap of 3 credits is used up")
+    assert used(shelf) == (3, shelf.clock(), "the cap of 3 credits is used up")
     shelf.jobs.release(shelf.policy, jobs[3:], now=shelf.clock())
     assert shelf.claim(policy=capped) == []
     assert shelf.open(jobs[3:], policy=capped) == []
@@ -308,7 +308,7 @@ def test_an_account_whose_cap_ends_before_its_rows_stops_with_the_reason(shelf):
     shelf.add(customer("Ona"), customer("Jonas"), customer("Rūta"))
     shelf.issue(policy=capped)
     assert shelf.claim(policy=capped) == []
-    assert used(shelf) == (2, shelf.clock(), "its cap of 2 credits is used up")
+    assert used(shelf) == (2, shelf.clock(), "the cap of 2 credits is used up")
     assert shelf.job("Rūta").state is JobState.WAITING
 
 

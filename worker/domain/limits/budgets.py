@@ -190,7 +190,7 @@ def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
 
 
 # How the reason of another of our own stops begins.
-SHORT_LINKS = "its links live "
+SHORT_LINKS = "the links live "
 
 
 def _used_up(rule: BudgetRule) -> str:

@@ -107,7 +107,7 @@ def _real_limit_unknown(load: Load, now: datetime) -> str:
 def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
     """The time between two calls, and what it follows from, in words. None: nothing is known."""
     state, limit = load.state, tightest(load.rule.at(load.state.ramp_from, now).limits)
-    intervals = [(limit.interval, f"its limit of {limit}")] if limit else []
+    intervals = [(limit.interval, f"the limit of {limit}")] if limit else []
     if state.pace.rate is not None:
         found = found_in_words(load.rule, state)
         intervals.append((state.pace.interval, f"the limit of {found} that was found"))
@@ -115,7 +115,7 @@ def _interval(load: Load, now: datetime) -> tuple[timedelta | None, str]:
     measured = state.measured.interval
     if measured is not None and (state.measured.is_fresh(now) or not intervals):
         if measured > slowest * NOTICEABLE:
-            why = f"the pace of its last minutes, {1 / measured.total_seconds():.3g}/second"
+            why = f"the pace of the last minutes, {1 / measured.total_seconds():.3g}/second"
         slowest = max(slowest, measured)
     return (slowest, why) if why else (None, "")
 
@@ -139,7 +139,7 @@ def _end(load: Load, *, now: datetime) -> Forecast:
         without, _ = _interval(replace(load, rule=replace(rule, ramp=None)), now)
         day = (now - state.ramp_from) // DAY + 1 if state.ramp_from is not None else 1
         today = rule.ramp.limit(state.ramp_from, now)
-        why = _pause_in_words(load) if paused else f"{load.name}: its ramp of {rule.ramp}, day {day}: {today}"
+        why = _pause_in_words(load) if paused else f"{load.name}: the ramp of {rule.ramp}, day {day}: {today}"
         ends = rule.ramp.ends(load.left, state.ramp_from, least=without or timedelta(0), now=starts)
         return Forecast(ends, why)
     why = _pause_in_words(load) if paused else f"{load.name}: {why}"

@@ -3,7 +3,7 @@
 import re
 
 # How the reason of a stop at our own cap on credits begins. No provider's answer begins so: those begin with "HTTP".
-CAP = "its cap of "
+CAP = "the cap of "
 
 
 _STATUS = re.compile(r"\bHTTP (\d{3})\b")
