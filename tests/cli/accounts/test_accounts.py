@@ -201,7 +201,7 @@ def test_a_stop_that_is_asked_again_says_when(desk: Desk):
     stop = {"stopped_at": "2026-01-01 00:00:00.000000", "asks_again_at": "2999-01-01 00:05:00.000000"}
     change_budget(desk, "kyc", **stop, stop_reason="HTTP 401")
     assert (
-        "\nkyc is stopped: HTTP 401; a worker asks again at 2999-01-01T00:05:00Z\n"
+        "\nkyc is stopped: HTTP 401; a running worker asks again from 2999-01-01T00:05:00Z on\n"
         in desk.onboard("account", "list").out
     )
 

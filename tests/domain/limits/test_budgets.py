@@ -270,7 +270,7 @@ def test_without_an_answer_the_stop_stays_and_the_next_call_is_again_minutes_lat
     assert NOW + 2 * ASK_AGAIN_AFTER <= state.asks_again_at <= now + ASK_AGAIN_AFTER
     assert granted(state, now=now).slots.count == 0
     assert granted(state, now=now + 2 * ASK_AGAIN_AFTER).slots.count == 1
-    assert stop_in_words(state).endswith(f"; a worker asks again at {written(state.asks_again_at)}")
+    assert stop_in_words(state).endswith(f"; a running worker asks again from {written(state.asks_again_at)} on")
 
 
 def test_a_success_of_a_call_that_was_in_flight_does_not_undo_a_stop():

@@ -49,7 +49,7 @@ def test_a_stop_with_a_probe_says_when_a_worker_asks_again():
     state = BudgetState(stopped_at=NOW, stop_reason="HTTP 401", asks_again_at=LATER)
     found = obstacle_of("kyc", BudgetRule("kyc"), state, now=NOW)
     assert found is not None
-    assert found.in_words == "kyc is stopped: HTTP 401; a worker asks again at 2026-11-21T12:20:00Z"
+    assert found.in_words == "kyc is stopped: HTTP 401; a running worker asks again from 2026-11-21T12:20:00Z on"
 
 
 def test_a_pause_that_lasts_after_a_call_of_another_worker_succeeded_still_says_why():

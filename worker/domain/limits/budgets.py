@@ -248,7 +248,7 @@ def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime
 
 def stop_in_words(state: BudgetState) -> str:
     """Why the account is stopped, and when one call asks again, if one does."""
-    again = f"; a worker asks again at {written(state.asks_again_at)}" if state.asks_again_at else ""
+    again = f"; a running worker asks again from {written(state.asks_again_at)} on" if state.asks_again_at else ""
     return f"{state.stop_reason or 'stopped'}{again}"
 
 

@@ -61,7 +61,7 @@ def _ramp_from(states: Mapping[str, BudgetState], rule: BudgetRule) -> datetime 
 def state_in_words(item: Mapping[str, Any]) -> str:
     """What an account does now, and why; the first word is stopped, paused, silent, waiting or working."""
     if item["stopped_at"]:
-        again = f"; a worker asks again at {item['asks_again_at']}" if item["asks_again_at"] else ""
+        again = f"; a running worker asks again from {item['asks_again_at']} on" if item["asks_again_at"] else ""
         return f"stopped: {item['stop_reason']}{again}"
     if item["paused_until"]:  # the reason names the breaker if the breaker paused it
         return f"paused until {item['paused_until']}: {item['pause_reason']}"
