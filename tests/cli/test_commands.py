@@ -35,7 +35,7 @@ def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: 
         ("migrate", "did you mean `onboard db upgrade`?"),
         ("zzz", "`onboard --help` lists them"),
         ("run customers.csv --dry-run", "`onboard check LIST` is the dry run"),
-        ("run nowhere.csv", "nowhere.csv cannot be opened: No such file or directory"),
+        ("run nowhere.csv", "nowhere.csv: the file cannot be opened: No such file or directory"),
     ],
 )
 def test_what_there_is_not_is_refused_and_what_was_meant_is_named(desk, typed: str, meant: str):

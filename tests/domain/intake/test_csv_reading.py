@@ -104,7 +104,7 @@ def test_text_in_any_encoding_is_not_taken_for_a_binary_file(encoding):
 def test_a_file_that_cannot_be_opened_is_refused_without_its_path(tmp_path):
     with pytest.raises(ListRefused) as refused:
         open_list(tmp_path / "nowhere.csv", ListOptions(today=date(2026, 11, 20)))
-    assert refused.value.reasons == ["nowhere.csv cannot be opened: No such file or directory"]
+    assert refused.value.reasons == ["the file cannot be opened: No such file or directory"]
 
 
 def test_a_pipe_is_refused_since_a_list_is_read_more_than_once():

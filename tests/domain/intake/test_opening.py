@@ -38,9 +38,9 @@ def test_a_directory_a_device_and_a_socket_are_refused(tmp_path: Path, monkeypat
 def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path):
     (tmp_path / "file").write_bytes(LIST)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert reason(tmp_path / "none.jsonl") == "none.jsonl cannot be opened: No such file or directory"
-    assert reason(tmp_path / "file" / "list.csv") == "list.csv cannot be opened: Not a directory"
-    assert reason(tmp_path / "loop") == "loop cannot be opened: Too many levels of symbolic links"
+    assert reason(tmp_path / "none.jsonl") == "the file cannot be opened: No such file or directory"
+    assert reason(tmp_path / "file" / "list.csv") == "the file cannot be opened: Not a directory"
+    assert reason(tmp_path / "loop") == "the file cannot be opened: Too many levels of symbolic links"
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def unreadable(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_file_that_may_not_be_read_is_refused(unreadable: Path):
-    assert reason(unreadable) == "list.csv cannot be opened: Permission denied"
+    assert reason(unreadable) == "the file cannot be opened: Permission denied"
 
 
 def test_a_stream_has_the_digest_of_a_file_of_the_same_bytes_wherever_it_stands(tmp_path: Path):

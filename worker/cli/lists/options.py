@@ -176,7 +176,7 @@ def refusing_lists(name: str = "") -> Iterator[None]:
 
 def named_reasons(error: ListRefused, name: str) -> list[str]:
     """Why a list is refused, each reason with the list's name: they say "the file"."""
-    return [f"{name}: {one}" if name and not one.startswith(name) else one for one in error.reasons]
+    return [f"{name}: {one}" if name else one for one in error.reasons]
 
 
 def returns_of(parts: Parts, options: ListOptions, name: str) -> Returns:

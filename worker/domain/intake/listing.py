@@ -163,7 +163,7 @@ def open_table(content: Content, options: ListOptions) -> tuple[Source, list[str
         return _source(read, options, form), name_warning(name, form)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ListRefused([f"{name or 'the list'} cannot be opened: {reason}"]) from None
+        raise ListRefused([f"the file cannot be opened: {reason}"]) from None
 
 
 def _found(read: ListBytes, options: ListOptions, name: str) -> tuple[ListBytes, Form]:
