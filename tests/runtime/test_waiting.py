@@ -12,6 +12,26 @@ def test_what_the_provider_puts_off_for_an_hour_ends_with_3_and_says_when(desk_a
     ended = desk.onboard("run", desk.list_of(customers(5)), "--patience", "1 s")
     assert ended.code == 3, ended.err
     assert "5 rows wait until" in ended.err
+    assert "(HTTP 429 TOO_MANY_REQUESTS); run again then" in ended.err
+
+
+def test_a_mail_server_that_refuses_twice_is_named_with_one_time_and_what_helps(desk: Desk):
+    listed = desk.list_of(customers(2))
+    desk.environ["ONBOARDING__EMAIL__URL"] = "smtp://127.0.0.1:1"
+    desk.onboard("run", listed, "--patience", "0 s")
+    with sqlite3.connect(desk.path / "onboarding.db") as database:
+        # A second log-in failed, so the sender's pause ends later than the rows are due.
+        due, end = "2036-11-20 12:00:00.000000", "2036-11-20 12:00:03.000000"
+        database.execute("UPDATE job SET due_at = ?", [due])
+        database.execute("UPDATE budget SET blocked_until = ? WHERE name = 'sender/email'", [end])
+    ended = desk.onboard("run", listed, "--patience", "0 s")
+    assert ended.code == 3, ended.err
+    said = f"{ended.out}{ended.err}"
+    assert "email does not work: 127.0.0.1:1: SMTP connection refused at connect" in said
+    at = "2036-11-20T12:00:03Z"
+    assert f"2 rows wait until {at}; see what is wrong with `onboard doctor`, and run again then" in said
+    assert f"2 until {at}: the sender email is paused until {at}" in said
+    assert "2036-11-20T12:00:00Z" not in said
 
 
 def test_until_finished_ends_with_3_while_the_customers_have_not_finished(desk: Desk, played: Played):

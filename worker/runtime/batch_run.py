@@ -181,23 +181,25 @@ class OneBatch:
         soonest, state = found
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
-        waits_for = f"waits until {written(soonest)}: {self._why(state, soonest)}" if soonest > now else ""
+        why = why_later(state, soonest, self._facts, self._batch_id) or "the rest is not due before then"
+        waits_for = f"waits until {written(soonest)}: {why}" if soonest > now else ""
         too_long = soonest > now + self._patience or (soonest > now and self._resting(seconds))
         return (Stand.LATER if too_long else None), waits_for
 
-    def _why(self, state: BudgetState, soonest: datetime) -> str:
-        """Why the batch waits until then, for people: a pause, a limit, or calls to be reconciled."""
-        if state.blocked_until is not None and state.blocked_until >= soonest:
-            return state.why_paused
-        if state.next_at is not None and state.next_at >= soonest:
-            return "a limit allows no more before then"
-        not_due = state.pause_reason or "the rest is not due before then"
-        outcomes = self._facts.unknown_outcomes(self._batch_id)
-        if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
-            return not_due
-        lost = lost_answers(sum(outcomes.calls.values()), outcomes.messages)
-        orphans = lost_sessions(sum(one.number for one in outcomes.orphans.values()))
-        return f"{lost}, to be reconciled then" if lost else f"{orphans}, to be looked at then"
+
+def why_later(state: BudgetState, soonest: datetime, facts: Facts, batch_id: int) -> str:
+    """Why the batch waits until then, for people: a pause, a limit, or calls to be reconciled; "" if its rows say it
+    themselves."""
+    if state.blocked_until is not None and state.blocked_until >= soonest:
+        return state.why_paused
+    if state.next_at is not None and state.next_at >= soonest:
+        return "a limit allows no more before then"
+    outcomes = facts.unknown_outcomes(batch_id)
+    if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
+        return state.pause_reason
+    lost = lost_answers(sum(outcomes.calls.values()), outcomes.messages)
+    orphans = lost_sessions(sum(one.number for one in outcomes.orphans.values()))
+    return f"{lost}, to be reconciled then" if lost else f"{orphans}, to be looked at then"
 
 
 def next_move(
@@ -218,8 +220,9 @@ def next_move(
         senders = [states[rule.name] for rule in wanted]
         account = states[rules.accounts[name].name] if name in rules.accounts else None
         if account is not None and all(state.stopped_at is None for state in [account, *senders]):
-            # The sender's own reason, if the sender is paused until then.
-            going.append((at, next((state for state in senders if state.blocked_until == at), account)))
+            # A failed log-in prolongs the pause of a sender that does not answer: its rows do not go before its end.
+            shut = [state for state in senders if state.unproven or state.blocked_until == at]
+            going.append((at, max(shut, key=lambda state: state.blocked_until or at, default=account)))
     for what in takeovers.possible(states):
         if what.source in outlook.accounts:
             due_at = takeovers.failover.first_due(what, batch_id, now=now)

@@ -21,7 +21,7 @@ from worker.cli.other_batches import (
     lift_stopped,
 )
 from worker.cli.plan_options import plan_options
-from worker.cli.running.ends import exit_code, next_move_of, notes_of, stopped_at, stopped_by_ctrl_c
+from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
 from worker.cli.shared_options import JSON
@@ -167,15 +167,14 @@ def run(
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        move = next_move_of(parts, batch, alone=not every) if stand is Stand.LATER else None
-        next_due = move[0] if move is not None else None
+        later = until_when(parts, batch, alone=not every) if stand is Stand.LATER else ""
         notes = notes_of(parts, batch, stand, unpublished=unpublished, ended=ended)
         left = parts.facts.counts(batch.id).left
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None
     for note in notes:
         click.echo(note, err=True)
-    raise SystemExit(exit_code(stand, facts, left, next_due, stopped, outdated))
+    raise SystemExit(exit_code(stand, facts, left, later, stopped, outdated))
 
 
 def _approve(parts: Parts, listed: Listed, options: ListOptions, **how: Any) -> None:

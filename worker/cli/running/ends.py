@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 import click
@@ -13,7 +12,6 @@ from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import does_not_answer
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
-from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.reconciliation import lost_answers
 from worker.domain.model.states import BatchState
 from worker.engine.container import Parts
@@ -21,7 +19,7 @@ from worker.engine.reporting.batch_report import needs_a_person
 from worker.foundation.os_user import os_user
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
-from worker.runtime.batch_run import Stand, next_move
+from worker.runtime.batch_run import Stand, next_move, why_later
 from worker.store.onboarding.batches import BatchFacts
 
 
@@ -97,20 +95,31 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, unpublished: int,
     return notes
 
 
-def next_move_of(parts: Parts, batch: BatchFacts, *, alone: bool) -> tuple[datetime, BudgetState] | None:
+def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> str:
+    """Until when the rest waits, why, and what a person does then; "" if it does not move by itself."""
     outlook = parts.facts.outlook(batch.id, alone=alone)
-    return next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
+    move = next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
+    if move is None:
+        return ""
+    at, state = move
+    why = why_later(state, at, parts.facts, batch.id)
+    said = why in paused_senders(parts).values()  # by `notes_of`
+    in_trouble = state.unproven or state.opened_at is not None
+    step = "see what is wrong with `onboard doctor`, and run again then" if in_trouble else "run again then"
+    because = "" if said else f" ({why.rstrip('.') or f'`onboard report {batch.id}` says why'})"
+    return f"until {written(at)}{because}; {step}"
 
 
 def exit_code(
     stand: Stand,
     facts: dict[str, Any],
     left: int,
-    next_due: datetime | None,
+    later: str,
     stopped: dict[str, str],
     outdated: str | None,
 ) -> int:
-    """`left`: the rows that wait for their session or for their first message."""
+    """`left`: the rows that wait for their session or for their first message. `later`: until when, from
+    `until_when`."""
     if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
     if stand is Stand.OUTDATED:
@@ -126,9 +135,8 @@ def exit_code(
             why = f"{paused_in_words(facts)}\n"
             resumes = f"`onboard resume {facts['batch']}` resumes it"
             click.echo(f"{why}paused with {counted(left, 'row')} left; {resumes}", err=True)
-        elif next_due is not None:
-            rows = counted(left, "row waits", "rows wait")
-            click.echo(f"{rows} until {written(next_due)}; run again then", err=True)
+        elif later:
+            click.echo(f"{counted(left, 'row waits', 'rows wait')} {later}", err=True)
             for reason, waits in facts.get("waits", {}).items():
                 click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
         elif left and facts.get("plan", {}).get("verdict") == "":

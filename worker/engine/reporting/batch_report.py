@@ -163,8 +163,13 @@ class Reporting:
         waits = _waits(counts, now=self.clock())
         if Reason.WAITS_FOR_SENDER in waits:
             blocked, senders = self.blocked(now=self.clock()), counts.waits[Reason.WAITS_FOR_SENDER].messages
-            if causes := [blocked[name].in_words for name in sorted(senders) if name in blocked]:
-                waits[Reason.WAITS_FOR_SENDER]["because"] = "; ".join(causes)
+            if causes := [blocked[name] for name in sorted(senders) if name in blocked]:
+                theirs = waits[Reason.WAITS_FOR_SENDER]
+                theirs["because"] = "; ".join(one.in_words for one in causes)
+                # A failed log-in prolongs the pause of a sender: its rows do not go before its end.
+                if len(causes) == len(senders) and all(one.paused_until is not None for one in causes):
+                    ends = sorted(written(one.paused_until) for one in causes if one.paused_until is not None)
+                    theirs["from"], theirs["until"] = max(theirs["from"], ends[0]), max(theirs["until"], ends[-1])
         return waits
 
     def _plan(self, planned: Planned) -> dict[str, Any]:
