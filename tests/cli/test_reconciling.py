@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.desk.desk import Desk, Ended, Played, customers
+from tests.desk.desk import Desk, Ended, Played, customers, running
 from worker.sandbox.faults import Fault
 
 IDENFY, LISTING = "idenfy-kyc", "idenfy-kyc-list"
@@ -18,10 +18,11 @@ def first_run(desk: Desk) -> Ended:
     return desk.onboard("run", "customers.csv", "--patience", "1 s", "--json")
 
 
-def later(desk: Desk) -> None:
-    """The time of the look-ups has come."""
+def later(desk: Desk, look_up: str = "2026-01-01") -> None:
+    """The time of the look-ups has come, or comes on that day."""
+    due = "UPDATE job SET due_at = ? WHERE unknown_attempt IS NOT NULL"
     with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE job SET due_at = '2026-01-01 00:00:00.000000' WHERE unknown_attempt IS NOT NULL")
+        connection.execute(due, [f"{look_up} 00:00:00.000000"])
 
 
 def hold(desk: Desk) -> None:
@@ -47,6 +48,25 @@ def faulty(play, desk_at):
         return desk, played
 
     return make
+
+
+def test_check_of_a_list_whose_answers_were_lost_says_the_same_end_as_status(faulty):
+    desk, played = faulty(f"drop-after:0.4,endpoint={IDENFY}")
+    first_run(desk)
+    lost = len(dropped(played))
+    later(desk, "2999-01-01")
+    running(desk, "up")
+
+    def ends(*command: str) -> dict:
+        return desk.onboard(*command, "--json").facts["forecast"]
+
+    assert "look-up" in ends("check", "customers.csv")["limited_by"]
+    assert ends("check", "customers.csv") == ends("status", "1")
+    later(desk)
+    first_run(desk)
+    found = ends("check", "customers.csv")
+    assert found["limited_by"].startswith(f"{lost} sessions whose token was lost: the last has ended by ")
+    assert found == ends("status", "1")
 
 
 def test_a_session_whose_answer_was_lost_is_found_and_held_with_its_reference(faulty):

@@ -73,7 +73,7 @@ def _plan_of(parts: Parts, known: BatchFacts | None) -> Plan | None:
 
 def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan: Plan | None) -> list[str]:
     settings, due, countries = parts.settings, cost.due, cost.countries
-    facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap())
+    facts = foreseen(parts, judged, due, (), apart=cost.beyond_cap(), batch=cost.calls.batch)
     messages = " and ".join(
         counted(number, CHANNELS[channel].counted) for channel, number in sorted(due.messages.items())
     )

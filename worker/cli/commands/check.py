@@ -111,7 +111,7 @@ def check(
         judged, due = found.judged, found.cost.due
         answers = event_loop.run(ask(parts, judged.routes, channels_of(parts, judged))) if online else {}
         answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
-        facts = foreseen(parts, judged, due, answering, apart=found.cost.beyond_cap())
+        facts = foreseen(parts, judged, due, answering, apart=found.cost.beyond_cap(), batch=calls.batch)
         in_all = messages_in_all(parts, due)
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
     facts |= found.in_time.facts()

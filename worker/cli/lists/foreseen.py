@@ -27,9 +27,10 @@ def foreseen(
     answering: Collection[str],
     *,
     apart: Sequence[str],
+    batch: int | None,
 ) -> dict[str, Any]:
     """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
-    `apart`: what the forecast leaves out, in words."""
+    `apart`: what the forecast leaves out, in words. `batch`: the list's own, whose rows may wait for lost answers."""
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
@@ -40,6 +41,8 @@ def foreseen(
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     ends = _by_day(parts, due, ends)
+    ends = parts.reporting.with_rows_apart(batch, ends) if batch is not None else ends
+    apart = [*ends.apart, *apart]
     at_most = {account: rows * sessions for account, rows in calls.items()}
     # A reader of the document finds email and sms always, and another channel where it has a sender.
     shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])

@@ -230,14 +230,22 @@ class Reporting:
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
             ends = Forecast(counts.last_due, "messages that are not due before then")
-        return self._with_rows_apart(batch, counts, outcomes, ends)
+        return self._with_rows_apart(batch.id, counts, outcomes, ends)
+
+    def with_rows_apart(self, batch_id: int, ends: Forecast) -> Forecast:
+        """A forecast of the batch's list, with its rows that wait for longer than the rest. Not those whose address is
+        used up: the list itself shows them."""
+        counts = replace(self.facts.counts(batch_id), waits={})
+        if not (counts.waiting or counts.unsent):
+            return ends
+        return self._with_rows_apart(batch_id, counts, self.facts.unknown_outcomes(batch_id), ends)
 
     def _with_rows_apart(
-        self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast
+        self, batch_id: int, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast
     ) -> Forecast:
         parts = [part_of_lost(lost, self._ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
         if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
-            parts += [part_of(one) for one in self.facts.apart(batch.id, after=ends.finishes_at)]
+            parts += [part_of(one) for one in self.facts.apart(batch_id, after=ends.finishes_at)]
         spent = counts.waits.get(Reason.ADDRESS_SPENT)
         if spent is not None and spent.last is not None:
             parts.append(part_of(Apart(Reason.ADDRESS_SPENT, spent.rows, spent.last)))

@@ -26,11 +26,11 @@ class CallsNow:
 
     def __init__(self, database: Database, *, digest: str, rule: Known = Known.REFRESH) -> None:
         """`digest` is the list's: a list that was imported before continues with its own batch. `rule`: what becomes
-        of known customers."""
+        of known customers. Its own `batch`: None where it was not imported yet."""
         self._database, self._rule = database, rule
         with database.read() as connection:
             newest = sa.select(Batch.id).where(Batch.digest == digest, Batch.cancelled_at.is_(None))
-            self._batch = connection.execute(newest.order_by(Batch.generation.desc()).limit(1)).scalar()
+            self.batch: int | None = connection.execute(newest.order_by(Batch.generation.desc()).limit(1)).scalar()
 
     def of(self, keys: Collection[Key], *, now: datetime) -> set[Key]:
         """The customers, with their purposes, that a session is asked for.
@@ -40,10 +40,10 @@ class CallsNow:
         """
         with self._database.read() as connection:
             own = {}
-            if self._batch is not None:
+            if self.batch is not None:
                 own = {
                     (row.customer_id, row.purpose): row.state
-                    for row in rows_of(connection, _OWN, keys, batch=self._batch)
+                    for row in rows_of(connection, _OWN, keys, batch=self.batch)
                 }
             others = set(keys) - own.keys()
             followers = set(following(connection, others, now=now, lock=False, rule=self._rule)) if others else set()
