@@ -45,6 +45,20 @@ def decided(ended: Ended, action: str, number: int) -> None:
     assert ended.facts == {"batch": 1, "action": action, "rows": number} | joined
 
 
+def test_the_events_of_a_day_are_found_by_their_name_and_no_list_is(desk: Desk, listed: str):
+    day = "events-2026-11-20"
+    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
+        connection.execute("UPDATE batch SET name = ?, digest = ?", (day, day))
+    desk.onboard("import", desk.list_of(customers(4)[3:], "events-2026-11-21"))
+    decided(desk.onboard("pause", day, "--json"), "pause", 3)
+    decided(desk.onboard("resume", day, "--json"), "resume", 3)
+    assert desk.onboard("status", day, "--json").facts["batch"] == 1
+    for name in ("events-2026-11-19", "events-2026-11-21"):
+        refused = desk.onboard("pause", name)
+        assert refused.code == 2
+        assert "a batch is a number, `latest`, or the events of a day, such as events-2026-11-20" in refused.err
+
+
 def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Played, listed: str):
     decided(desk.onboard("pause", "latest", "--json"), "pause", 3)
     assert desk.onboard("status", "latest", "--json").facts["state"] == "paused"

@@ -74,17 +74,18 @@ def act_of_command() -> Act:
 
 
 def find_batch(parts: Parts, which: str) -> BatchFacts:
-    """The batch of an id or `latest`. Raises CannotStart if there is none."""
+    """The batch of an id, of `latest`, or of a day's events. Raises CannotStart if there is none."""
     batch = parts.batches.find(which)
     if batch is None:
         if not parts.batches.all():
             raise CannotStart("there is no batch yet; `onboard run LIST.csv` makes one")
-        raise CannotStart(f"there is no batch {which!r}; `onboard status` lists them all")
+        kinds = "a batch is a number, `latest`, or the events of a day, such as events-2026-11-20"
+        raise CannotStart(f"there is no batch {which!r}: {kinds}; `onboard status` lists them all")
     return batch
 
 
 def find_kept(parts: Parts, which: str) -> BatchFacts:
-    """The batch of an id or `latest`. Raises CannotStart if there is none, or its rows were purged."""
+    """As `find_batch`. Raises CannotStart also if its rows were purged."""
     batch = find_batch(parts, which)
     if batch.purged_at is not None:
         purged = f"batch {batch.id} was purged on {batch.purged_at:%Y-%m-%d}: its rows are gone"

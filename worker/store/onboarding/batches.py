@@ -16,6 +16,7 @@ from worker.store.base.job_ids import of_batch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding import plans
 from worker.store.onboarding.added_lines import ErasedMeanwhile, add_lines
+from worker.store.onboarding.daily_batch import DAILY
 from worker.store.onboarding.new_rows import (
     AcceptedLine,
     RefusedLine,
@@ -78,9 +79,14 @@ class Batches:
         return LINES_AT_ONCE if self.are_elsewhere else LINES_ALONE
 
     def find(self, which: str) -> BatchFacts | None:
-        """The batch with this id, or the newest batch for `latest`."""
+        """The batch with this id, the events of a day by their name, or the newest batch for `latest`.
+
+        No list has a name of its own: the same file comes again next month.
+        """
         query = sa.select(*BATCH_FACTS).order_by(Batch.id.desc()).limit(1)
-        if which != "latest":
+        if which.startswith(DAILY):
+            query = query.where(Batch.name == which, Batch.digest.startswith(DAILY))
+        elif which != "latest":
             if not which.isdecimal() or len(which) > 18:
                 return None
             query = query.where(Batch.id == int(which))
