@@ -45,6 +45,15 @@ def decided(ended: Ended, action: str, number: int) -> None:
     assert ended.facts == {"batch": 1, "action": action, "rows": number} | joined
 
 
+def test_check_says_that_run_refuses_a_paused_or_cancelled_list(desk: Desk, played: Played, listed: str):
+    assert "refuses" not in desk.onboard("check", listed).err
+    for command, helps in (("pause", "`onboard resume 1` resumes it"), ("cancel", "--again imports it anew")):
+        desk.onboard(command, "1", *(["--yes"] if command == "cancel" else []))
+        refused = desk.onboard("run", listed)
+        assert (refused.code, helps in refused.err) == (2, True)
+        assert f"`onboard run` refuses this list now: {refused.err}" in desk.onboard("check", listed).err
+
+
 def test_the_events_of_a_day_are_found_by_their_name_and_no_list_is(desk: Desk, listed: str):
     day = "events-2026-11-20"
     with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:

@@ -17,6 +17,7 @@ from worker.cli.lists.deadline import InTime
 from worker.cli.lists.foreseen import channels_of, foreseen, messages_in_all, reached_on
 from worker.cli.lists.found_rows import FoundRows, Streamed
 from worker.cli.lists.import_block import block_for
+from worker.cli.lists.importing import refused_by_run
 from worker.cli.lists.options import (
     LIST_HELP,
     Listed,
@@ -102,7 +103,8 @@ def check(
         template_doubts = doubtful_templates(parts.settings, parts.templates)
         asked = options(parts)
         reading = _opened(parts, listed, asked)
-        calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=rule(parts))
+        digest = content_digest(listed.content)
+        calls = CallsNow(parts.database, digest=digest, rule=rule(parts))
         returns = returns_of(parts, asked, listed.name).foreseeing()
         found = _Found(parts, calls, deadline)
         for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased, returns=returns):
@@ -113,6 +115,7 @@ def check(
         answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
         facts = foreseen(parts, judged, due, answering, apart=found.cost.beyond_cap(), batch=calls.batch)
         in_all = messages_in_all(parts, due)
+        refused = refused_by_run(parts.batches.of_content(digest))
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
     facts |= found.in_time.facts()
     if errors:
@@ -140,6 +143,8 @@ def check(
             click.echo(text)
         for name, answer in answers.items():
             click.echo(f"{name}: {answer}")
+    if refused:
+        click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
     for problem in template_problems:
         click.echo(f"template: {problem}", err=True)
     for doubt in template_doubts:

@@ -99,21 +99,15 @@ def import_listed(
     for warning in imported.warnings:
         click.echo(f"warning: {warning}", err=True)
     batch = imported.batch
-    if batch.cancelled_at is not None:
-        raise CannotStart(f"batch {batch.id} of this list was cancelled; --again imports it anew")
-    if batch.purged_at is not None:
-        purged = f"batch {batch.id} of this list was purged on {batch.purged_at:%Y-%m-%d}"
-        raise CannotStart(f"{purged}; --again imports it anew, without customers who have finished")
+    if over := is_over(batch):
+        raise CannotStart(over)
     if lift and batch.is_stopped:
         parts.decisions.lift(batch.id, now=parts.clock())
         click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)
     elif lift and batch.changing_since is not None and parts.decisions.lift(batch.id, now=parts.clock()).rows:
         click.echo(f"batch {batch.id}: a resume that was cut off is finished", err=True)
-    elif batch.is_paused:
-        why = "has paused itself: " if batch.paused_itself else "is "
-        raise CannotStart(
-            f"batch {batch.id} of this list {why}{batch.pause_reason}; `onboard resume {batch.id}` resumes it"
-        )
+    elif paused := is_paused(batch):
+        raise CannotStart(paused)
     if imported.new:
         click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
         show_refusals(imported.refusals, batch)
@@ -125,6 +119,31 @@ def import_listed(
         continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
         click.echo(f"batch {batch.id}: {continues}", err=True)
     return imported, returns
+
+
+def is_over(batch: BatchFacts) -> str:
+    """Why the batch of a list takes nothing more; "" if it may go on."""
+    if batch.cancelled_at is not None:
+        return f"batch {batch.id} of this list was cancelled; --again imports it anew"
+    if batch.purged_at is not None:
+        purged = f"batch {batch.id} of this list was purged on {batch.purged_at:%Y-%m-%d}"
+        return f"{purged}; --again imports it anew, without customers who have finished"
+    return ""
+
+
+def is_paused(batch: BatchFacts) -> str:
+    """Why the batch of a list waits for a person; "" if it is not paused."""
+    if not batch.is_paused:
+        return ""
+    why = "has paused itself: " if batch.paused_itself else "is "
+    return f"batch {batch.id} of this list {why}{batch.pause_reason}; `onboard resume {batch.id}` resumes it"
+
+
+def refused_by_run(batch: BatchFacts | None) -> str:
+    """Why `run` does not go on with the list of this batch; "" if it does. What Ctrl-C stopped goes on."""
+    if batch is None:
+        return ""
+    return is_over(batch) or ("" if batch.is_stopped else is_paused(batch))
 
 
 def changes_of(imported: Imported, returns: Returns) -> dict[str, Any]:
