@@ -87,3 +87,10 @@ def test_rows_that_wait_for_a_decision_are_named_with_the_time_of_the_next_check
     assert said in desk.onboard("status", "latest").out
     ended = desk.onboard("run", "customers.csv")
     assert (ended.code, said in ended.err) == (3, True)
+
+
+def test_what_a_stop_leaves_behind_has_no_time_left(desk: Desk, played: Played):
+    desk.environ["ONBOARDING__ACCOUNTS__KYC__CREDITS"] = "1"
+    ended = desk.onboard("run", desk.list_of(customers(3)))
+    assert ended.code == 1, ended.err
+    assert "1 of 3 out, 1 session · the rest cannot go on now" in ended.err

@@ -137,7 +137,8 @@ class OneBatch:
                 counts = await runner.in_thread(self._facts.counts, batch_id)
                 stand = Stand.DONE if await runner.in_thread(self._is_done, counts) else stand
         self._counted_at = began
-        self._show(counts, waits_for)
+        ends_early = stand not in (None, Stand.DONE)  # then no pace of the last seconds says when the rest is out
+        self._show(counts, waits_for or ("the rest cannot go on now" if ends_early else ""))
         return stand
 
     def _looked_up(self, seconds: float, busy: bool) -> tuple[Stand | None, str]:
