@@ -13,6 +13,8 @@ def test_what_the_provider_puts_off_for_an_hour_ends_with_3_and_says_when(desk_a
     assert ended.code == 3, ended.err
     assert "5 rows wait until" in ended.err
     assert "(HTTP 429 TOO_MANY_REQUESTS); run again then" in ended.err
+    # The reason is a sentence here, and "limited by kyc is paused" none.
+    assert "Z (kyc is paused: HTTP 429 TOO_MANY_REQUESTS)\n" in desk.onboard("check", "customers.csv").out
 
 
 def test_a_mail_server_that_refuses_twice_is_named_with_one_time_and_what_helps(desk: Desk):

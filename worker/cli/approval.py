@@ -95,7 +95,7 @@ def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan:
     if ends["finishes_at"]:
         before = "without the plan, " if plan is not None else ""
         roughly = "roughly " if ends["assumed"] else ""
-        lines.append(f"  {before}sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})")
+        lines.append(f"  {before}sent by {roughly}{ends['finishes_at']} ({ends['limited_by']})")
     elif ends["limited_by"]:
         lines.append(f"  cannot finish: {ends['limited_by']}")
     lines += [f"  apart from that: {words}" for words in ends.get("apart", ())]

@@ -52,9 +52,7 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str) 
     ends = facts["forecast"]
     if ends["finishes_at"]:
         roughly = "roughly " if ends["assumed"] else ""
-        console.print(
-            f"would be sent by {roughly}{ends['finishes_at']} (limited by {ends['limited_by']})", markup=False
-        )
+        console.print(f"would be sent by {roughly}{ends['finishes_at']} ({ends['limited_by']})", markup=False)
     elif ends["limited_by"]:
         console.print(f"cannot finish: {ends['limited_by']}{step}", markup=False)
     for words in ends.get("apart", ()):
