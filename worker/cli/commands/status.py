@@ -24,7 +24,7 @@ from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
 from worker.engine.reporting.operation_report import OperationReport
 from worker.engine.reporting.outbox_report import up_to
-from worker.foundation.plural import counted
+from worker.foundation.plural import are, counted, listed_in_words
 from worker.foundation.timestamps import written
 from worker.store.onboarding.batches import BatchFacts
 
@@ -131,9 +131,13 @@ def _show_processes(whole: OperationReport) -> None:
 
 
 def _show_needs(whole: OperationReport) -> None:
+    paused: dict[str, list[str]] = {}  # accounts that share a budget pause together, and are one line
     for name, account in whole.accounts.items():
         if account["paused_until"] and not account["stopped"]:
-            click.echo(f"{name} is paused until {account['paused_until']}: {account['pause_reason']}")
+            paused.setdefault(f"paused until {account['paused_until']}: {account['pause_reason']}", []).append(name)
+    for words, names in paused.items():
+        click.echo(f"{listed_in_words(names)} {are(len(names))} {words}")
+    for name, account in whole.accounts.items():
         if account["no_answer"]:
             click.echo(f"{name} did not answer the last call: {account['no_answer']}")
     for folder in whole.folders:
