@@ -137,7 +137,8 @@ def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, wh
             assert "batch 1 (customers.csv): 2 rows wait: held until a person decides" in shown
         case "sender":
             assert ("sender", "onboard account resume email") in told
-            assert "needs a person: email: stopped: 535; `onboard account resume email`" in shown
+            helps = "correct the cause first; `onboard account resume email`"
+            assert f"needs a person: email: stopped: 535; {helps}" in shown
             assert by_name["email"]["stopped"] == "535"
         case _:
             command = "onboard account list" if why == "credits" else "onboard account resume kyc"

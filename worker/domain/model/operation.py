@@ -204,7 +204,8 @@ def attention(
             why = f"stopped: {reason}; {way_out(first, reason)}"
             found.append(Attention(what, name, why, "onboard account list"))
         else:
-            found.append(Attention(what, name, f"stopped: {reason}", f"onboard account resume {first}"))
+            why = f"stopped: {reason}; correct the cause first"
+            found.append(Attention(what, name, why, f"onboard account resume {first}"))
     for name, why in sorted((failing or {}).items()):
         found.append(Attention("sender" if name in senders else "account", name, why, "onboard account list"))
     for country, (sent, refused) in sorted((countries or {}).items()):

@@ -147,8 +147,8 @@ class Reason(StrEnum):
         "account_stopped",
         "the account or the sender is stopped",
         {
-            JobState.WAITING: "correct its cause, then `onboard account resume`",
-            JobState.ISSUED: "correct its cause, then `onboard account resume`",
+            JobState.WAITING: "correct the cause, then `onboard account resume`",
+            JobState.ISSUED: "correct the cause, then `onboard account resume`",
         },
     )
     ACCOUNT_MISSING = (

@@ -33,4 +33,4 @@ def way_out(name: str, reason: str) -> str:
     """What ends the stop of the account or sender `name`, in words."""
     if is_at_cap(reason):
         return f"raise `credits` of [accounts.{name}], and start the workers again"
-    return f"correct its cause, then `onboard account resume {name}`"
+    return f"correct the cause, then `onboard account resume {name}`"
