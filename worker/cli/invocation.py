@@ -79,8 +79,9 @@ def find_batch(parts: Parts, which: str) -> BatchFacts:
     if batch is None:
         if not parts.batches.all():
             raise CannotStart("there is no batch yet; `onboard run LIST.csv` makes one")
-        kinds = "a batch is a number, `latest`, or the events of a day, such as events-2026-11-20"
-        raise CannotStart(f"there is no batch {which!r}: {kinds}; `onboard status` lists them all")
+        kinds = ": a batch is a number, `latest`, or the events of a day, such as events-2026-11-20"
+        kinds = "" if which.isdecimal() else kinds
+        raise CannotStart(f"there is no batch {which!r}{kinds}; `onboard status` lists them all")
     return batch
 
 
