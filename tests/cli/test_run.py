@@ -327,6 +327,7 @@ def test_greylisted_messages_wait_for_their_hour_and_keep_their_session(desk_at,
     assert ended.code == 3
     assert (ended.facts["rows"]["issued"], ended.facts["invitations"]["waiting"]) == (3, 3)
     assert "3 rows wait until 20" in ended.err
+    assert "not sent yet: 3 first messages of batch 1" in desk.onboard("check", "customers.csv").out
     assert set(played.opened.values()) == {1}
 
 

@@ -47,6 +47,7 @@ from worker.engine.container import Parts
 from worker.engine.reporting.report_lines import BYTE_ORDER_MARK
 from worker.engine.steps.policies import texted_countries
 from worker.foundation import event_loop
+from worker.foundation.plural import counted
 from worker.inbound.judging import Judged, count, judge_all, problems_of
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
@@ -115,7 +116,9 @@ def check(
         answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
         facts = foreseen(parts, judged, due, answering, apart=found.cost.beyond_cap(), batch=calls.batch)
         in_all = messages_in_all(parts, due)
-        refused = refused_by_run(parts.batches.of_content(digest))
+        batch = parts.batches.of_content(digest)
+        refused = refused_by_run(batch)
+        unsent = sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
     facts |= found.in_time.facts()
     if errors:
@@ -133,6 +136,9 @@ def check(
         click.echo()
     else:
         show_needs(facts, in_all=in_all, reissues=parts.settings.reissue.most, step=step)
+        if batch is not None and unsent:  # of rows that are served: their sessions are there
+            messages = counted(unsent, "first message")
+            click.echo(f"not sent yet: {messages} of batch {batch.id}, which `onboard status {batch.id}` shows")
         show_problems(found.problems, found.refusals, errors)
         show_warnings(found.warnings, errors)
         if deadline is not None:
