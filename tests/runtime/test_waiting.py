@@ -32,7 +32,7 @@ def test_a_mail_server_that_refuses_twice_is_named_with_one_time_and_what_helps(
     assert "email does not work: 127.0.0.1:1: SMTP connection refused at connect" in said
     at = "2036-11-20T12:00:03Z"
     assert f"2 rows wait until {at}; see what is wrong with `onboard doctor`, and run again then" in said
-    assert f"2 until {at}: the sender email is paused until {at}" in said
+    assert f"2 until {at}: the sender email is paused: 127.0.0.1:1: SMTP connection refused at connect" in said
     assert "2036-11-20T12:00:00Z" not in said
 
 

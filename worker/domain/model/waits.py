@@ -52,6 +52,13 @@ class Blocked:
         return f"the sender {self.name}" if self.name in CHANNELS else self.name
 
     @property
+    def why(self) -> str:
+        """As `in_words`, for a line that has a time already: a pause without its end."""
+        if self.paused_until is None or self.is_missing or self.stopped:
+            return self.in_words
+        return f"{self.called} is paused: {self.paused_for}"
+
+    @property
     def in_words(self) -> str:
         """The strongest reason, as a sentence without its stop."""
         if self.is_missing:

@@ -165,7 +165,7 @@ class Reporting:
             blocked, senders = self.blocked(now=self.clock()), counts.waits[Reason.WAITS_FOR_SENDER].messages
             if causes := [blocked[name] for name in sorted(senders) if name in blocked]:
                 theirs = waits[Reason.WAITS_FOR_SENDER]
-                theirs["because"] = "; ".join(one.in_words for one in causes)
+                theirs["because"] = "; ".join(one.why for one in causes)
                 # A failed log-in prolongs the pause of a sender: its rows do not go before its end.
                 if len(causes) == len(senders) and all(one.paused_until is not None for one in causes):
                     ends = sorted(written(one.paused_until) for one in causes if one.paused_until is not None)
