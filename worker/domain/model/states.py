@@ -38,6 +38,8 @@ OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
 
 # The first invitation of a job in one of these states is out.
 REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
+# The first invitation of a job in one of these states has yet to leave.
+UNSENT_JOBS = (JobState.WAITING, JobState.WORKING, JobState.ISSUED)
 
 
 class InvitationState(StrEnum):
@@ -50,6 +52,17 @@ class InvitationState(StrEnum):
     FAILED = "failed"
     HELD = "held"
     SUPERSEDED = "superseded"  # its session was replaced before it was sent
+
+
+# A message in one of these states may still leave.
+OPEN_INVITATIONS = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD)
+# A message in one of these states reached nobody: it may be sent after all.
+UNDELIVERED_INVITATIONS = (
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+)
 
 
 class SessionState(StrEnum):

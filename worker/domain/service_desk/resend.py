@@ -15,7 +15,7 @@ from worker.domain.model.channels import CALLED, CHANNELS
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.sessions import is_stale
-from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.domain.model.states import LIVE_SESSIONS, UNDELIVERED_INVITATIONS, InvitationState, JobState, SessionState
 from worker.domain.service_desk.case import (
     Case,
     DeskRules,
@@ -29,13 +29,6 @@ from worker.domain.service_desk.case import (
     under_way,
 )
 
-# A message in one of these states reached nobody, so it may leave under its own name after all.
-UNSENT = (
-    InvitationState.FAILED,
-    InvitationState.SUPERSEDED,
-    InvitationState.BOUNCED,
-    InvitationState.SUPPRESSED,
-)
 # A mail may take some minutes. Two clicks, or two clerks, must not make two messages.
 SPACING = timedelta(minutes=10)
 # Our own link leads to the next session after one in such a state.
@@ -84,7 +77,7 @@ def decide_resend(
         return Refused(f"{meaning_of(Reason.MESSAGES_SPENT)} ({rules.caps.messages})", "reach the customer otherwise")
     failed = row.state is JobState.FAILED
     first = next((message for message in on_channel if message.kind == FIRST), None)
-    again = first is None or (failed and first.state in UNSENT)
+    again = first is None or (failed and first.state in UNDELIVERED_INVITATIONS)
     kind = FIRST if again else next_kind(message.kind for message in on_channel)
     return Resend(chosen, kind, due_at, until, reopens=failed)
 

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.domain.model.states import JobState, LineState
+from worker.domain.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState
 from worker.engine.reporting.row_groups import needing
 from worker.foundation.plural import are, counted
-
-_REACHED = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
-_TO_DO = (JobState.WAITING, JobState.WORKING, JobState.ISSUED)
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ def headline(facts: Mapping[str, Any]) -> Headline:
     customers = rows["total"] - rows.get(LineState.DUPLICATE, 0) - rows.get(LineState.KNOWN, 0)
     if not customers:
         return Headline("The list has no rows.", (), True)
-    reached = sum(rows.get(state, 0) for state in _REACHED) - facts.get("lapsed_unsent", 0)
+    reached = sum(rows.get(state, 0) for state in REACHED_JOBS) - facts.get("lapsed_unsent", 0)
     reached += facts.get("cancelled_out", 0)
     needs = needing(rows)
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
@@ -48,7 +45,7 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
     if done:
         results = ", ".join(f"{number:,} {result}" for result, number in facts["results"].items())
         said.append(f"{counted(done, 'customer')} {_have(done)} finished" + (f" ({results})." if results else "."))
-    left = sum(rows.get(state, 0) for state in _TO_DO)
+    left = sum(rows.get(state, 0) for state in UNSENT_JOBS)
     if left:
         said.append(f"{counted(left, 'row')} {'waits' if left == 1 else 'wait'} for a session or a message.")
     return said

@@ -11,21 +11,13 @@ from worker.domain.contact.resends import PREFIX
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import is_stale
-from worker.domain.model.states import InvitationState, JobState, job_state_from_invitations
+from worker.domain.model.states import UNDELIVERED_INVITATIONS, InvitationState, JobState, job_state_from_invitations
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import ERASED
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.onboarding.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job, SessionRow
-
-# An invitation in one of these states was not delivered: a later job of the same customer may send it after all.
-UNSENT = (
-    InvitationState.FAILED,
-    InvitationState.SUPERSEDED,
-    InvitationState.BOUNCED,
-    InvitationState.SUPPRESSED,
-)
 
 
 def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
@@ -116,7 +108,7 @@ def _take_over(
             # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
             _pass_on(connection, row.id, job, priority=job.priority, state=InvitationState.HELD)
             states.append(InvitationState.HELD)
-        elif row.state in UNSENT or row.state is InvitationState.WAITING:
+        elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
             again = {"state": InvitationState.WAITING, "due_at": invited_from(job.invite_at, now=now), "attempts": 0}
             _pass_on(connection, row.id, job, priority=job.priority, **again)
             states.append(InvitationState.WAITING)
@@ -152,4 +144,4 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
 
 def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
     """True if the batch was cancelled while the message waited to be reconciled."""
-    return unknown_attempt is not None and state in UNSENT
+    return unknown_attempt is not None and state in UNDELIVERED_INVITATIONS

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import UNSENT_JOBS, InvitationState, JobState
 from worker.store.attempts.attempt_log import DONE, LATE
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk, tally
@@ -97,7 +97,7 @@ _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
     Job.batch_id == _BATCH,
     Job.joins.is_(None),
     Job.invite_at.is_not(None),
-    Job.state.in_([bulk.fixed(state) for state in (JobState.WAITING, JobState.WORKING, JobState.ISSUED)]),
+    Job.state.in_([bulk.fixed(state) for state in UNSENT_JOBS]),
     Job.channel != Channel.NONE,
 )
 # The rows that wait for the end of a session. In the words of their index (`ix_job_waits_for_end`).

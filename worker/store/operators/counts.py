@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from worker.domain.model.states import REACHED_JOBS, InvitationState, JobState
+from worker.domain.model.states import REACHED_JOBS, UNSENT_JOBS, InvitationState, JobState
 from worker.store.tables.types import word_of
 
 
@@ -86,8 +86,7 @@ class BatchCounts:
     def left(self) -> int:
         """The rows that wait for their session or for their first message, also those that another list's row serves: a
         pause does not hold these back (`unsent.left_of`)."""
-        unsent = (JobState.WAITING, JobState.WORKING, JobState.ISSUED)
-        return sum(self.jobs.get(state, 0) for state in unsent) - self.issued_only
+        return sum(self.jobs.get(state, 0) for state in UNSENT_JOBS) - self.issued_only
 
 
 def later(one: datetime | None, other: datetime | None) -> datetime | None:

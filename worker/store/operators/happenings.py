@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.domain.contact.caps import COUNTED
-from worker.domain.model.states import ENDED_JOBS, JobState, SessionState
+from worker.domain.model.states import ENDED_JOBS, UNSENT_JOBS, JobState, SessionState
 from worker.store.base.database import Database
 from worker.store.base.job_ids import of_batch
 from worker.store.tables import InvitationRow, Job, SessionRow
@@ -95,6 +95,6 @@ _ENDED = sa.select(Job.changed_at, Job.customer_id, Job.account, Job.state, Job.
 _UNSENT = (
     sa.select(sa.func.count())
     .select_from(Job)
-    .where(_OF_BATCH, Job.state.in_([JobState.WAITING, JobState.WORKING, JobState.ISSUED]), Job.reissues == 0)
+    .where(_OF_BATCH, Job.state.in_(UNSENT_JOBS), Job.reissues == 0)
     .where(Job.channel != "none")
 )

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.customers import Channel
-from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.domain.model.states import OPEN_INVITATIONS, OPEN_JOBS, InvitationState, JobState
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.outages import outlive_deadlocks
@@ -64,7 +64,7 @@ _JOBS = _Moved(
     of_batch,
     _is_held_back,
 )
-_UNSENT = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD, InvitationState.FAILED)
+_UNSENT = (*OPEN_INVITATIONS, InvitationState.FAILED)
 _MESSAGES = _Moved(
     InvitationRow,
     sa.select(InvitationRow.id).where(InvitationRow.state.in_(_UNSENT)),

@@ -4,15 +4,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.domain.model.states import InvitationState
+from worker.domain.model.states import OPEN_INVITATIONS
 from worker.store.base.database import Database
 from worker.store.base.encrypted_values import ERASED
 from worker.store.tables import InvitationRow, SessionRow
 
 CHUNK = 500
-# A message that is not over yet: a look-up of it may search for its link.
-_OPEN = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD)
-_NEEDED = sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.state.in_(_OPEN))
+# A look-up of an open message may search for its link.
+_NEEDED = sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.state.in_(OPEN_INVITATIONS))
 
 
 class ExpiredLinks:

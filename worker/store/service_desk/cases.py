@@ -13,7 +13,7 @@ from worker.domain.contact.text_numbers import why_not_texted
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Person
 from worker.domain.model.reconciliation import OrphanRule
-from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
+from worker.domain.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, SessionState
 from worker.domain.service_desk.case import Case, DeskRules, Link, Message, Row
 from worker.domain.service_desk.corrections import Details
 from worker.domain.verification.session_updates import Result
@@ -30,8 +30,6 @@ from worker.store.onboarding import usage
 from worker.store.onboarding.admission import lock_customers
 from worker.store.tables import Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow
 from worker.store.tables.types import known
-
-_UNSETTLED = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *
         lock_customers(connection, [customer_id])
         sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
         unsettled = sa.select(InvitationRow.id).where(
-            InvitationRow.session_id.in_(sessions), InvitationRow.state.in_(_UNSETTLED)
+            InvitationRow.session_id.in_(sessions), InvitationRow.state.in_(OPEN_INVITATIONS)
         )
         fetch(connection, unsettled.order_by(InvitationRow.id).with_for_update())
     found = fetch(connection, sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id))
