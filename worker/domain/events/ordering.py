@@ -5,15 +5,14 @@ later.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from worker.domain.events.incoming import EventKind
-from worker.domain.model.customers import Customer, Person
+from worker.domain.model.customers import PERSONAL, Customer
 
 # The columns that customer.updated may change: who the customer is and how to reach them, not how they are served.
-PERSONAL = tuple(field.name for field in fields(Person))
 UPDATABLE = (*PERSONAL, "country", "locale", "timezone")
 
 Columns = Mapping[str, Any]  # of UPDATABLE, as JSON has them

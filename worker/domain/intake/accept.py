@@ -12,9 +12,8 @@ from worker.domain.intake.lines import Accepted, Refusal, Rejected
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.parameters import put, storable
 from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel, Customer, FieldProblem, Person, invitation_channels
+from worker.domain.model.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
 
-_PERSONAL = tuple(field.name for field in fields(Person))  # the other columns have fields of Customer
 _UNKNOWN = tuple(field.default for field in fields(Person))
 _ADDRESSES = {"email": "an email address", "phone": "a phone number"}
 _LONGEST_CELL = 20_000
@@ -171,6 +170,6 @@ def _channel(values: Mapping[str, Any], problems: list[FieldProblem]) -> Channel
 
 def _customer(values: dict[str, Any], channel: Channel, parameters: Mapping[str, Mapping[str, Any]]) -> Customer:
     """The customer with these values, which are by column and are used up."""
-    person = Person(*map(values.pop, _PERSONAL, _UNKNOWN))
+    person = Person(*map(values.pop, PERSONAL, _UNKNOWN))
     values["channel"] = channel
     return Customer(person=person, parameters=parameters, **values)

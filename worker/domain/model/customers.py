@@ -1,7 +1,7 @@
 """A customer as all of the worker uses it: the accepted line of a list, or the data of an event."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -40,6 +40,9 @@ class Person:
 
     def __repr__(self) -> str:
         return "Person(…)"
+
+
+PERSONAL = tuple(field.name for field in fields(Person))
 
 
 @dataclass

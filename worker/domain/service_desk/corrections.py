@@ -5,7 +5,7 @@ nothing either, as long as it can be what is stored: a mask, a date in another f
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -14,10 +14,9 @@ from worker.domain.intake import contacts, rules
 from worker.domain.intake.dates import DateForm, readings
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.channels import Address, channels_of
-from worker.domain.model.customers import CustomerKind, FieldProblem, Person
+from worker.domain.model.customers import PERSONAL, CustomerKind, FieldProblem, Person
 
-_PERSONAL = tuple(one.name for one in fields(Person))
-CORRECTABLE = (*_PERSONAL, "country", "locale", "timezone")
+CORRECTABLE = (*PERSONAL, "country", "locale", "timezone")
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 ADDRESSES: tuple[Address, ...] = ("email", "phone")
 _FIXED = "a report cannot change it for a customer who is known"
@@ -34,7 +33,7 @@ class Details:
     kind: CustomerKind = CustomerKind.INDIVIDUAL
 
     def get(self, column: str) -> Any:
-        return getattr(self.person if column in _PERSONAL else self, column)
+        return getattr(self.person if column in PERSONAL else self, column)
 
     def shown(self, column: str) -> str:
         """The value as a report writes it; "" for none."""
@@ -67,8 +66,8 @@ class Correction:
         return Correction({column: value for column, value in self.values.items() if value != stored.get(column)})
 
     def applied(self, stored: Details) -> Details:
-        own = {column: value for column, value in self.values.items() if column not in _PERSONAL}
-        personal = {column: value for column, value in self.values.items() if column in _PERSONAL}
+        own = {column: value for column, value in self.values.items() if column not in PERSONAL}
+        personal = {column: value for column, value in self.values.items() if column in PERSONAL}
         return replace(stored, **own, person=replace(stored.person, **personal))
 
 

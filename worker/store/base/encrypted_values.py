@@ -6,12 +6,12 @@ ignored.
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from worker.domain.contact.suppression import folded_email
-from worker.domain.model.customers import Customer, Person
+from worker.domain.model.customers import PERSONAL, Customer, Person
 from worker.domain.model.sessions import Opening, Session
 from worker.foundation.keyring import KeyGone, Keyring
 
@@ -22,9 +22,6 @@ ERASED = b""
 ADDRESS, TOKEN, CUSTOMER = "address", "token", "customer"
 EMAIL, PHONE = "email of a customer", "phone of a customer"
 STABLE = "stable link"
-
-
-_FIELDS = frozenset(field.name for field in fields(Person))
 
 
 class Erased(Exception):
@@ -93,9 +90,7 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
     known = _decrypt(keyring, encrypted, context_of_person(customer_id))
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
-    if not known.keys() <= _FIELDS:
-        known = {name: value for name, value in known.items() if name in _FIELDS}
-    return Person(**known)
+    return Person(**{name: value for name, value in known.items() if name in PERSONAL})
 
 
 def contact_digests(keyring: Keyring, person: Person) -> dict[str, str | None]:
