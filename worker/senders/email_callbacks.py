@@ -10,13 +10,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation import standard_webhooks
 from worker.foundation.strict_json import NoObject, read_object
 
 LARGEST = 64 * 1024
-# The left part of our own Message-IDs.
-KEY = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
 LONGEST_ADDRESS = 254
 TYPES = ("delivered", "bounced", "complained")
 
@@ -68,7 +66,7 @@ def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | 
 
 def _reference(fields: Mapping[str, Any]) -> str:
     given = fields.get("message_id")
-    found = KEY.fullmatch(given.strip()) if isinstance(given, str) and len(given) <= 500 else None
+    found = MESSAGE_ID.fullmatch(given.strip()) if isinstance(given, str) and len(given) <= 500 else None
     return found[1] if found else ""
 
 

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.strict_json import NoObject, read_object
-from worker.senders.email_callbacks import KEY
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
 LARGEST = 64 * 1024
@@ -53,7 +52,7 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     event = fields.get("event-data")
     if not isinstance(event, dict):
         return NotUnderstood("it has no event-data")
-    match = KEY.fullmatch(str(_within(event, "message", "headers").get("message-id", ""))[:500])
+    match = MESSAGE_ID.fullmatch(str(_within(event, "message", "headers").get("message-id", ""))[:500])
     if match is None:
         return NotUnderstood("it names no message")
     status, stop, code = _meaning(event)

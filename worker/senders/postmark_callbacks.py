@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.strict_json import NoObject, read_object
-from worker.senders.email_callbacks import KEY, iso_time, usable_address
+from worker.senders.email_callbacks import iso_time, usable_address
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
 LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
@@ -77,7 +77,7 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
 def _reference(fields: Mapping[str, Any]) -> str:
     kept = fields.get("Metadata")
     for name, value in kept.items() if isinstance(kept, dict) else ():
-        if name.lower() == NAME and isinstance(value, str) and (match := KEY.fullmatch(value[:500])):
+        if name.lower() == NAME and isinstance(value, str) and (match := MESSAGE_ID.fullmatch(value[:500])):
             return match[1]
     return ""
 

@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.strict_json import NoObject, read_list
-from worker.senders.email_callbacks import KEY
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
 LARGEST = 1024 * 1024
@@ -69,7 +68,7 @@ def read(body: bytes) -> list[tuple[bytes, DeliveryUpdate]] | NotUnderstood:
 
 def _update(event: Mapping[str, Any]) -> tuple[bytes, DeliveryUpdate] | None:
     id_, reference = event.get("sg_event_id"), event.get("smtp-id")
-    match = KEY.fullmatch(reference.strip()) if isinstance(reference, str) and len(reference) <= 500 else None
+    match = MESSAGE_ID.fullmatch(reference.strip()) if isinstance(reference, str) and len(reference) <= 500 else None
     if not isinstance(id_, str) or not id_ or match is None:
         return None
     status, stop, code = _meaning(event)

@@ -6,9 +6,9 @@ SES gives each mail a Message-ID of its own. Ours is among the original headers,
 from collections.abc import Mapping
 from typing import Any
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.strict_json import NoObject, read_object
-from worker.senders.email_callbacks import KEY, iso_time
+from worker.senders.email_callbacks import iso_time
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
 MOST_HEADERS = 500
@@ -54,7 +54,7 @@ def _reference(headers: list[Any]) -> str:
     for header in headers[:MOST_HEADERS]:
         name, value = (header.get("name"), header.get("value")) if isinstance(header, dict) else (None, None)
         if isinstance(name, str) and isinstance(value, str) and name.lower() == "message-id":
-            match = KEY.fullmatch(value.strip()[:500])
+            match = MESSAGE_ID.fullmatch(value.strip()[:500])
             return match[1] if match else ""
     return ""
 

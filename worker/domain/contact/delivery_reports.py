@@ -1,5 +1,6 @@
 """A sender's updates on a message after its hand-over, and the state of the invitation after each. Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -7,6 +8,9 @@ from enum import StrEnum
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.endings import AddressIs
 from worker.domain.model.states import InvitationState
+
+# Our own Message-ID, as services and programs write it. The group is its left part: the message's key.
+MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
 
 
 class DeliveryStatus(StrEnum):

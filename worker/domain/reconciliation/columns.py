@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
+from worker.domain.contact.delivery_reports import MESSAGE_ID
 from worker.domain.contact.suppression import folded_email
 from worker.domain.intake import contacts
 from worker.domain.model.channels import CHANNELS
@@ -66,7 +67,6 @@ SENDER: Mapping[str, tuple[str, ...]] = {
 }
 MESSAGE_KEYS = ("message_id", "sid", "reference")
 LONGEST = 400  # characters of a cell that is read
-_MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
 _AMOUNT = re.compile(r"[^\d+-]{0,4}([+-]?\d{1,12}(?:[.,]\d{1,6})?)\s?([A-Z]{3})?[^\d]{0,3}", re.ASCII)
 _SHOWN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
 _LIKE_A_NUMBER = re.compile(r"[+\d().\s-]{7,}", re.ASCII)
@@ -177,7 +177,7 @@ def sending_of(row: int, cells: Mapping[str, Any]) -> Sending | str:
     texts = _texts(cells, SENDER)
     keys = []
     for name in MESSAGE_KEYS:
-        found = _MESSAGE_ID.fullmatch(texts[name])
+        found = MESSAGE_ID.fullmatch(texts[name])
         if found:
             keys.append(found[1])
     email, phone = _address(texts["to"].removeprefix(WHATSAPP))
