@@ -51,7 +51,7 @@ def ulid(now: datetime) -> str:
     return "".join([CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
 
 
-def _error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
+def error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
     request_id = ulid(now)
     body = {"errorCode": code, "errorMsg": message, "details": issues, "requestId": request_id}
     return Answer(status, body, reference=request_id)
@@ -95,14 +95,14 @@ class IndividualToken:
 
     def credential(self, call: Call) -> str | Answer:
         found = credential(self._options, call)
-        return found if isinstance(found, str) else _error(401, found.code, "Unauthorized", [found.issue], call.now)
+        return found if isinstance(found, str) else error(401, found.code, "Unauthorized", [found.issue], call.now)
 
     def client(self, call: Call) -> str | None:
         return call.path["entityId"]
 
     def refusal(self, status: int) -> Answer:
         code, message = MESSAGES[status]
-        return _error(status, code, message, [], self._options.clock())
+        return error(status, code, message, [], self._options.clock())
 
     def serve(self, call: Call) -> Answer:
         answer = self._answer(call)
@@ -113,13 +113,13 @@ class IndividualToken:
         entity = call.path["entityId"]
         body, issues = read_body(call)
         issues += _issues(body)
-        if not _is_uuid(entity):
+        if not is_uuid(entity):
             issues.insert(0, issue_at("entityId", f'entityId in path must be of type uuid: "{entity}"'))
         if issues:
-            return _error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
+            return error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
         if entity.lower() in self._unknown:
             issue = {"issue": "Entity not found.", "issueLocation": "entityId"}
-            return _error(404, "VAL-0404", "Not Found", [issue], call.now)
+            return error(404, "VAL-0404", "Not Found", [issue], call.now)
         held = self._tokens.get(entity.lower())
         created = held is None or call.now >= held.expires_at
         if held is None or created:
@@ -150,7 +150,7 @@ def date_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _is_uuid(text: str) -> bool:
+def is_uuid(text: str) -> bool:
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:
@@ -180,6 +180,16 @@ def read_body(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
     return body, issues
 
 
+def unknown_choices(body: dict[str, Any]) -> list[dict[str, str]]:
+    """Unknown values of the two fields whose choices the provider lists, the same for both API families."""
+    found = []
+    if isinstance(body.get("country"), str) and body["country"] not in ALPHA_3:
+        found.append(issue_at("country", "country in body must be a ISO-3166 alpha-3 code"))
+    if isinstance(body.get("documentType"), str) and body["documentType"] not in DOCUMENT_TYPES:
+        found.append(issue_at("documentType", f"documentType in body must be one of {', '.join(DOCUMENT_TYPES)}"))
+    return found
+
+
 def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
     """The errors by the OpenAPI document's schema. The schema allows further properties, so these are accepted."""
     found = [
@@ -187,10 +197,7 @@ def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
         for name in STRINGS
         if name in body and not isinstance(body[name], str)
     ]
-    if isinstance(body.get("country"), str) and body["country"] not in ALPHA_3:
-        found.append(issue_at("country", "country in body must be a ISO-3166 alpha-3 code"))
-    if isinstance(body.get("documentType"), str) and body["documentType"] not in DOCUMENT_TYPES:
-        found.append(issue_at("documentType", f"documentType in body must be one of {', '.join(DOCUMENT_TYPES)}"))
+    found += unknown_choices(body)
     products = body.get("products", [])
     if not isinstance(products, list) or not all(isinstance(one, str) for one in products):
         found.append(issue_at("products", "products in body must be a list of strings"))

@@ -7,9 +7,18 @@ our own id of a customer finds that customer's entity, or creates it.
 import secrets
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from worker.sandbox.endpoints.frankieone import MESSAGES, credential, date_time, issue_at, read_body, ulid
+from worker.sandbox.endpoints.frankieone import (
+    MESSAGES,
+    credential,
+    date_time,
+    error,
+    is_uuid,
+    issue_at,
+    read_body,
+    ulid,
+)
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import FRANKIEONE_HOSTED, Answer, Call, read_json
 
@@ -38,7 +47,7 @@ class HostedUrl:
 
     def credential(self, call: Call) -> str | Answer:
         found = credential(self._options, call)
-        return found if isinstance(found, str) else _error(401, found.code, "Unauthorized", [found.issue], call)
+        return found if isinstance(found, str) else error(401, found.code, "Unauthorized", [found.issue], call.now)
 
     def client(self, call: Call) -> str | None:
         try:
@@ -62,12 +71,12 @@ class HostedUrl:
         body, issues = read_body(call)
         issues += _issues(body)
         if issues:
-            return _error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call)
+            return error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
         if any(not str(body.get(name, "https://")).startswith("https://") for name in REDIRECTS):
-            return _error(403, "API-0403", "Forbidden", [issue_at("redirect", "only https is allowed")], call)
+            return error(403, "API-0403", "Forbidden", [issue_at("redirect", "only https is allowed")], call.now)
         given = body.get("entityId")
         if given and given.lower() in self._unknown:
-            return _error(404, "VAL-0404", "Not Found", [issue_at("entityId", "Entity not found.")], call)
+            return error(404, "VAL-0404", "Not Found", [issue_at("entityId", "Entity not found.")], call.now)
         entity = given or self.entities.setdefault(body["customerRef"], str(uuid4()))
         url = f"https://{HOST}/s/{secrets.token_urlsafe(24)}"
         ends = call.now + min(self._options.frankieone_lifetime, LONGEST)
@@ -100,19 +109,6 @@ def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
     ]
     if not found and not body.get("entityId") and not body.get("customerRef"):
         found.append(issue_at("entityId", "entityId or customerRef in body is required"))
-    if not found and body.get("entityId") and not _is_uuid(body["entityId"]):
+    if not found and body.get("entityId") and not is_uuid(body["entityId"]):
         found.append(issue_at("entityId", "entityId in body must be of type uuid"))
     return found
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
-
-
-def _error(status: int, code: str, message: str, issues: list[dict[str, str]], call: Call) -> Answer:
-    request_id = ulid(call.now)
-    body = {"errorCode": code, "errorMsg": message, "details": issues, "requestId": request_id}
-    return Answer(status, body, reference=request_id)
