@@ -6,13 +6,14 @@ Facts: docs/providers/frankieone-v2.md and frankieone-v1.md.
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
+from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, fields_in, optional_text, refusal, text, utc_time
 from worker.providers.bodies import merged
@@ -32,7 +33,6 @@ LONGEST_LIFETIME = timedelta(days=366)
 # FrankieOne documents no wait (docs/reference/limits.md). A longer wait than our own longest pause after a 429
 # without a time is not believed.
 LONGEST_WAIT = timedelta(minutes=10)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_VENDOR_VALUE = 4096
 KEYS = (
     "customer_id",

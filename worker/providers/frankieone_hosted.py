@@ -13,11 +13,12 @@ from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
+from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, json_object, optional_text, text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import EPOCH, FACTS, Frankie, entity_id_of, expiry
+from worker.providers.frankieone import FACTS, Frankie, entity_id_of, expiry
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import by_name

@@ -12,11 +12,12 @@ from typing import Any
 from worker.domain.model.customers import Customer, FieldProblem, Person
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
+from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, json_object, optional_text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import EPOCH, FACTS, Frankie, entity_id_of
+from worker.providers.frankieone import FACTS, Frankie, entity_id_of
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.frankieone_v1 import PARAMETERS, contradictions, warnings
 from worker.providers.parameters.tables import by_name

@@ -5,13 +5,14 @@ be found. So a call that may have been carried out and gave no session is UNKNOW
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.providers.lifetimes import lifetime_of
+from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
@@ -40,7 +41,6 @@ TOKEN_TYPE = "FORM"  # noqa: S105  # the only kind whose body is documented
 DEFAULT_LIFETIME = 7 * 24 * 60 * 60
 LONGEST_REFERENCE = 40  # of externalRef
 DAY = timedelta(days=1)
-AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class IdenfyKyb(NoLookUp):
@@ -113,7 +113,7 @@ class IdenfyKyb(NoLookUp):
 
     def reissue_at(self, expires_at: datetime) -> datetime:
         # At any time: a form's token cannot be extended, and iDenfy always gives another one.
-        return AT_ONCE
+        return EPOCH
 
     def reload_credentials(self) -> bool:
         return self._partner.credentials.reload()

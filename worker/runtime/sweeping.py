@@ -1,10 +1,9 @@
 """One sweep of a Celery worker: what the scheduler's wake-up starts, and a worker itself while none comes."""
 
 import logging
-from collections.abc import Callable
 from functools import partial
 
-from worker.domain.model.wakeups import WakeUp
+from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.maintenance.sweep import Sweep, each_alone
 from worker.engine.maintenance.ticks import Ticks
 from worker.engine.outbox_targets import OutboxTargets, unpublished_in_words
@@ -17,10 +16,9 @@ from worker.store.maintenance.look import Looked
 log = logging.getLogger(__name__)
 _unpublished = Outage(log, logging.WARNING)
 _looks_for_unpublished = Ticks(60.0)
-Send = Callable[[WakeUp], object]
 
 
-def sweep_once(here: Process, *, send: Send) -> None:
+def sweep_once(here: Process, *, send: Wake) -> None:
     """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work."""
     timer = here.parts.sweep
     looked = timer.look()
@@ -29,12 +27,12 @@ def sweep_once(here: Process, *, send: Send) -> None:
     each_alone(wake, tell, *timer.steps(looked, wake=send), here.retention.step, here.bounces.step, here.folders.step)
 
 
-def _wake_for(timer: Sweep, looked: Looked, send: Send) -> None:
+def _wake_for(timer: Sweep, looked: Looked, send: Wake) -> None:
     for wake_up in timer.due_wake_ups(looked):
         send(wake_up)
 
 
-def _wake_publishers(outbox: OutboxTargets, send: Send) -> None:
+def _wake_publishers(outbox: OutboxTargets, send: Wake) -> None:
     targets = outbox.due()
     for target in targets:
         send(WakeUp.publish(target))

@@ -9,7 +9,7 @@ A test module of the adapter's own imports all of it, and names its cases:
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,13 +21,12 @@ from hypothesis import strategies as st
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts, facts_of
+from worker.foundation.ids import EPOCH
 from worker.providers.contract import Broken, HttpAnswer, Provider
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import endpoint_of
 from worker.testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, request, shown_of
 from worker.testing.answers import Bad, answer
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)

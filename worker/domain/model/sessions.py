@@ -87,11 +87,6 @@ def never_fresh(freshness: timedelta | None, *, lifetime: timedelta | None) -> b
     return lifetime is not None and floor_of(freshness, lifetime=lifetime) >= lifetime
 
 
-def is_born_stale(expires_at: datetime, *, floor: timedelta, issued_at: datetime) -> bool:
-    """Whether a new link has less life than its floor. It did not age, so another link of its kind is no better."""
-    return is_stale(expires_at, floor=floor, now=issued_at)
-
-
 def floor_of(freshness: timedelta | None, *, lifetime: timedelta | None) -> timedelta:
     """The least life that a link may have when it is sent; `freshness` is the route's, None where it sets none."""
     return freshness if freshness is not None else default_floor(lifetime)

@@ -23,7 +23,7 @@ from worker.domain.model.reconciliation import (
     compare,
     ending_of_reconciliation,
 )
-from worker.domain.model.sessions import Session, SessionRequest, is_born_stale
+from worker.domain.model.sessions import Session, SessionRequest, is_stale
 from worker.domain.verification.session_updates import SessionUpdate, update_of_listed
 from worker.engine.steps.first_links import FirstLinks
 from worker.engine.steps.shared_work import SharedWork
@@ -134,10 +134,10 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         return replace(self.provider.broken(answer, request), unreachable=not answer.sent)
 
     def _opened(self, opened: OpenedJob, began_at: datetime, session: Session) -> IssueResult:
-        """The result of an answer with a session. A link that was born too old to be sent is not bought again: the
-        account stops, and the row waits for a person."""
+        """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
+        it did not age and the next would be no better: the account stops, and the row waits for a person."""
         floor = self.floor(opened.job.request)
-        if not is_born_stale(session.expires_at, floor=floor, issued_at=began_at):
+        if not is_stale(session.expires_at, floor=floor, now=began_at):
             self.first_links.lived()
             return IssueResult(opened, began_at, Done(), session=session, floor=floor)
         life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))

@@ -47,9 +47,9 @@ class Readiness:
         else:
             self._outage.over("the database is ready: taking events")
 
-    async def keep_looking(self, in_thread: InThread, *, every: float = LOOK_SECONDS) -> None:
+    async def keep_looking(self, in_thread: InThread) -> None:
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(LOOK_SECONDS)
             await in_thread(self.look)
 
     def _find_out(self) -> str | None:

@@ -151,11 +151,9 @@ def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Sequence[
 class Processing:
     """Processes stored webhooks, one look after another, in a thread. Belongs to one loop."""
 
-    def __init__(
-        self, work: Callable[[], set[WakeUp]], wake: Wake, in_thread: InThread, *, every: float = LOOK_SECONDS
-    ) -> None:
+    def __init__(self, work: Callable[[], set[WakeUp]], wake: Wake, in_thread: InThread) -> None:
         """`work` processes due webhooks and returns the wake-ups for what became due; blocking."""
-        self._work, self._wake, self._in_thread, self._every = work, wake, in_thread, every
+        self._work, self._wake, self._in_thread = work, wake, in_thread
         self._woken = asyncio.Event()
         self._outage = Outage(log)
 
@@ -166,7 +164,7 @@ class Processing:
     async def keep_working(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._every):
+                async with asyncio.timeout(LOOK_SECONDS):
                     await self._woken.wait()
             self._woken.clear()
             await self._look()

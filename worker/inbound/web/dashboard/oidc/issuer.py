@@ -5,9 +5,9 @@ Answers are bounded in size and time, redirects are not followed, and TLS is ver
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from worker.foundation.clock import Clock, monotonic
@@ -33,11 +33,6 @@ class Unavailable(Exception):
     """The issuer cannot be asked, or answers what no issuer should. `args[0]` says why, and names no value."""
 
 
-class Calls(Protocol):
-    async def call(self, request: HttpRequest, *, timeout: Any) -> HttpAnswer | Broken: ...  # noqa: ASYNC109
-    async def close(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class Endpoints:
     authorization: str
@@ -50,15 +45,15 @@ class Endpoints:
 class Issuer:
     """The configured issuer. Belongs to one loop."""
 
-    def __init__(self, oidc: Oidc, clock: Clock, http: Callable[..., Calls] = OwnHttp) -> None:
+    def __init__(self, oidc: Oidc, clock: Clock) -> None:
         self.oidc = oidc
-        self._clock, self._make_http = clock, http
+        self._clock = clock
         self._discovering, self._fetching = asyncio.Lock(), asyncio.Lock()
         self._endpoints: Endpoints | None = None
         self._endpoints_at = self._keys_at = self._failed_at = -KNOWN_SECONDS
         self._failure = ""
         self._keys: list[Mapping[str, Any]] = []
-        self._clients: dict[str, Calls] = {}
+        self._clients: dict[str, OwnHttp] = {}
 
     @property
     def redirect_uri(self) -> str:
@@ -175,7 +170,7 @@ class Issuer:
         if url not in self._clients:  # the issuer's, and three that its discovery document names
             if len(self._clients) > len(NEEDED):
                 await self.close()  # the document has changed
-            self._clients[url] = self._make_http(trust_of({url: self.oidc.protection}))
+            self._clients[url] = OwnHttp(trust_of({url: self.oidc.protection}))
         answer = await self._clients[url].call(request, timeout=self.oidc.timeout)
         if isinstance(answer, Broken):
             raise Unavailable(f"it does not answer ({answer.detail})")
