@@ -26,6 +26,7 @@ class Deadline:
 
     def connect(self, host: str, port: int) -> socket.socket:
         """A connection to the first of the host's addresses that answers. Raises OSError."""
+        # Not `socket.create_connection`: it gives each address the whole time.
         failure: OSError | None = None
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             connection = socket.socket(family, kind, protocol)

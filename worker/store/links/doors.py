@@ -168,7 +168,7 @@ class Doors:
             connection.execute(sa.update(SessionRow).where(SessionRow.id == job.session_id).values(check_at=None))
         if decision.replaces:
             today = now.astimezone(UTC).date()
-            reissue_counts.so_far(connection, [job.account], today)  # makes the row where there is none
+            reissue_counts.so_far(connection, [job.account], today)  # not locked yet where it looked like a first one
             reissue_counts.count(connection, {job.account: 1}, today)
 
     def _seen(self, connection: sa.Connection, link: Any, *, asks: bool, now: datetime) -> tuple[Seen, Any]:
