@@ -91,7 +91,11 @@ ON_THE_LOOP = 5
 
 
 class Parts(Stores):
-    """All parts of one process. Make it after a fork, never before: it holds connections."""
+    """All parts of one process. Make it after a fork, never before: it holds connections.
+
+    The store's objects are in `Stores`. Here follow, in this order: what the configuration says, what comes in, a
+    dispatcher's work, the timer's work, reports, one customer, the process itself.
+    """
 
     knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
     on_the_loop = 0  # how many transactions at once; 0: they run in threads
@@ -149,6 +153,8 @@ class Parts(Stores):
         # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
+    # What the configuration says
+
     @cached_property
     def senders(self) -> Mapping[str, Sender]:
         """By channel. Built when first needed, on the loop that will use them."""
@@ -158,13 +164,6 @@ class Parts(Stores):
     def channels(self) -> tuple[str, ...]:
         """The channels that this configuration can send on."""
         return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
-
-    @property
-    def traces(self) -> Traces:
-        """What records spans. Built when first needed: it has a thread."""
-        if self._traces is None:
-            self._traces = build_traces(self.settings)
-        return self._traces
 
     @cached_property
     def trust(self) -> Trust:
@@ -176,17 +175,14 @@ class Parts(Stores):
         return templates_of(self.settings)
 
     @cached_property
+    def link_pages(self) -> Pages:
+        """The page of stable links. Reads the templates."""
+        return pages_of(self.settings)
+
+    @cached_property
     def routes(self) -> list[Rule]:
         """The routes, in order."""
         return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
-
-    @cached_property
-    def budget_rules(self) -> BudgetRules:
-        return budget_rules(self.settings, self.channels)
-
-    @cached_property
-    def account_budgets(self) -> AccountBudgets:
-        return AccountBudgets(self.budget_rules, self.budgets, self.jobs)
 
     @cached_property
     def hours(self) -> Hours:
@@ -197,6 +193,16 @@ class Parts(Stores):
     def delivery_policy(self) -> DeliveryPolicy:
         """What happens to messages that come back."""
         return delivery_policy(self.settings, channels=self.channels)
+
+    @cached_property
+    def budget_rules(self) -> BudgetRules:
+        return budget_rules(self.settings, self.channels)
+
+    @cached_property
+    def account_budgets(self) -> AccountBudgets:
+        return AccountBudgets(self.budget_rules, self.budgets, self.jobs)
+
+    # What comes in
 
     @property
     def intake(self) -> Intake:
@@ -217,211 +223,7 @@ class Parts(Stores):
             traces=lambda: self.traces,
         )
 
-    @property
-    def takeovers(self) -> Takeovers:
-        """Which accounts may take over rows from which."""
-        lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
-        return Takeovers(
-            routes=self.routes,
-            rules=self.budget_rules.accounts,
-            lifetimes=lifetimes,
-            budgets=self.budgets,
-            failover=self.failover,
-        )
-
-    @property
-    def sweep(self) -> Sweep:
-        """The timer's work."""
-        return Sweep(
-            clock=self.clock,
-            database_clock=self.database_clock,
-            database=self.database,
-            looks=self.looks,
-            expired_leases=self.expired_leases,
-            retry=self.settings.retry.policy,
-            budgets=self.budgets,
-            rules=self.budget_rules,
-            takeovers=self.takeovers,
-            decisions=self.decisions,
-            pilots=self.pilots,
-            webhooks=self.webhooks,
-            meters=self.meters,
-            traces=lambda: self.traces,
-            sessions=self.expiring,
-            sealing=self._sealing,
-            alerts=self.alerts,
-            expiry=expiry_policy(
-                self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
-            ),
-            listing=listing_accounts(self.settings, self.providers),
-        )
-
-    @cached_property
-    def alerts(self) -> Alerts | None:
-        """What people are alerted of; None: [alerts] names no target."""
-        configured = self.settings.alerts
-        if not configured:
-            return None
-        rules = self.budget_rules
-        return Alerts(
-            self.database,
-            self.keyring,
-            accounts={name: rule.name for name, rule in rules.accounts.items()},
-            channels={name: rule.name for name, rule in rules.channels.items()},
-            targets=list(self.subscriptions.targets),
-            wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
-            every=max(alert.every for alert in configured.values()),
-        )
-
-    @cached_property
-    def _sealing(self) -> Sealing:
-        return Sealing(self.seals)
-
-    def retention(self) -> Retention:
-        """Make the process's retention, which remembers how far it has looked."""
-        return Retention(
-            self.clock,
-            database_clock=self.database_clock,
-            personal=self.settings.retention.personal,
-            batches=self.settings.retention.batches,
-            audit=self.settings.retention.audit,
-            erasing=self.erasing,
-            purging=self.purging,
-            seals=self.seals,
-            facts=self.facts,
-            inbox=self.inbox_retention,
-            links=self.expired_links,
-            webhooks=self.webhook_list,
-            outbox=self.outbox_targets,
-            refused=self.refused_events,
-            places=self.address_places,
-            address_cap=self.settings.invitations.messages_per_address,
-        )
-
-    @property
-    def outbox_targets(self) -> OutboxTargets:
-        """The targets that changes are published to."""
-        policies = target_policies(self.settings)
-        return OutboxTargets(policies=policies, database=self.database, budgets=self.budgets, clock=self.clock)
-
-    @property
-    def reporting(self) -> Reporting:
-        """What is reported of a batch."""
-        return Reporting(
-            clock=self.clock,
-            facts=self.facts,
-            budgets=self.budgets,
-            rules=self.budget_rules,
-            takeovers=self.takeovers,
-            plan=self.batches.plan,
-            pilots=self.pilots,
-            standstills=self.standstills,
-            orphans=orphan_rules(self.providers),
-            on_click=buys_on_click(self.settings),
-            texts_per_country=self.delivery_policy.texts_per_country,
-            texts=lambda now: texts_by_country(self.database, now=now),
-        )
-
-    def service_desk(self, database: Database | None = None) -> ServiceDesk:
-        """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
-        policy = desk_policy(self.settings, self.providers, channels=self.channels)
-        return ServiceDesk(database or self.database, self.keyring, policy)
-
-    @property
-    def doors(self) -> Doors:
-        """What visitors of stable links find."""
-        return Doors(self.database, self.keyring, door_policy(self.settings, self.providers))
-
-    @property
-    def report_links(self) -> ReportLinks | None:
-        """Our own links, for reports; None: reports have the providers' links."""
-        links = stable_links(self.settings)
-        return None if links is None else ReportLinks(self.database, self.keyring, links)
-
-    @cached_property
-    def link_pages(self) -> Pages:
-        """The page of stable links. Reads the templates."""
-        return pages_of(self.settings)
-
-    def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
-        """The words of messages that have left, made again. The templates are read anew: they may have changed."""
-        templates = templates_of(self.settings)
-        return [message_text(templates, self.hours, partial(sender_name, self.settings), one) for one in sent]
-
-    @property
-    def account_report(self) -> AccountReport:
-        """What is reported of accounts and senders."""
-        return AccountReport(
-            database=self.database,
-            budgets=self.budgets,
-            rules=self.budget_rules,
-            takeovers=self.takeovers,
-            accounts=self.accounts,
-        )
-
-    @property
-    def outbox_report(self) -> OutboxReport:
-        """What is reported of outgoing events."""
-        return OutboxReport(
-            database=self.database, budgets=self.budgets, configured=frozenset(self.outbox_targets.policies)
-        )
-
-    @property
-    def operation(self) -> Operation:
-        """Which processes run, and what needs a person."""
-        return Operation(
-            clock=self.clock,
-            database=self.database,
-            processes=self.processes,
-            budgets=self.budgets,
-            rules=self.budget_rules,
-            looks=self.looks,
-            standstills=self.standstills,
-            takeovers=self.takeovers,
-            key_ids=self.keyring.ids if self.knows_keys else None,
-            folders=self.settings.intake,
-            dropped_files=self.dropped_files,
-            outbox=self.outbox_report,
-            by_workers=self.settings.broker.wakes_workers,
-        )
-
-    def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:
-        """Says in its block that this process runs. `kind` is the command; `batch_id`: it works this batch alone."""
-        keys = f"{self.keyring.ids[0]} {self.keyring.digest_ids[0]}"
-        return Heartbeat(
-            self.processes,
-            self.owner,
-            self.clock,
-            kind,
-            store=self.store_counts,
-            first_keys=keys,
-            batch_id=batch_id,
-        )
-
-    def store_counts(self) -> None:
-        """Add what this process has counted to the database's counts."""
-        if news := self.meters.news():
-            metric_counts.add(self.database, news)
-            self.meters.stored(news)
-
-    def ready(self) -> None:
-        """Make the budgets' rows, where the database lets us, and keep its time. The schema must be up to date."""
-        # A target's row keeps how publishing to it goes: see `outbox_publisher`.
-        self.account_budgets.ensure(self.outbox_targets.policies)
-        self.keep_time()
-
-    def resume(self, channels: Collection[str] | None = None) -> None:
-        """Let stopped accounts and senders be tried again, as `AccountBudgets.resume` says."""
-        self.account_budgets.resume(channels, now=self.clock())
-
-    def keep_time(self) -> None:
-        """Set the clock by the database's, now and from now on, where there may be several machines."""
-        if self._timekeeper is not None:
-            self._timekeeper.start()
-
-    def one_thread(self) -> AbstractContextManager[None]:
-        """Within, no thread of these parts runs: a fork is made there."""
-        return nullcontext() if self._timekeeper is None else self._timekeeper.paused()
+    # A dispatcher's work
 
     def issue_work(
         self, account: str, http: "Http", *, wake_invite: WakeInvite, only_batch: int | None = None
@@ -473,6 +275,222 @@ class Parts(Stores):
             jitter=self.jitter,
             meters=self.meters,
         )
+
+    # The timer's work
+
+    @property
+    def sweep(self) -> Sweep:
+        """The timer's work."""
+        return Sweep(
+            clock=self.clock,
+            database_clock=self.database_clock,
+            database=self.database,
+            looks=self.looks,
+            expired_leases=self.expired_leases,
+            retry=self.settings.retry.policy,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            decisions=self.decisions,
+            pilots=self.pilots,
+            webhooks=self.webhooks,
+            meters=self.meters,
+            traces=lambda: self.traces,
+            sessions=self.expiring,
+            sealing=self._sealing,
+            alerts=self.alerts,
+            expiry=expiry_policy(
+                self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
+            ),
+            listing=listing_accounts(self.settings, self.providers),
+        )
+
+    @property
+    def takeovers(self) -> Takeovers:
+        """Which accounts may take over rows from which."""
+        lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
+        return Takeovers(
+            routes=self.routes,
+            rules=self.budget_rules.accounts,
+            lifetimes=lifetimes,
+            budgets=self.budgets,
+            failover=self.failover,
+        )
+
+    @cached_property
+    def alerts(self) -> Alerts | None:
+        """What people are alerted of; None: [alerts] names no target."""
+        configured = self.settings.alerts
+        if not configured:
+            return None
+        rules = self.budget_rules
+        return Alerts(
+            self.database,
+            self.keyring,
+            accounts={name: rule.name for name, rule in rules.accounts.items()},
+            channels={name: rule.name for name, rule in rules.channels.items()},
+            targets=list(self.subscriptions.targets),
+            wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
+            every=max(alert.every for alert in configured.values()),
+        )
+
+    @cached_property
+    def _sealing(self) -> Sealing:
+        return Sealing(self.seals)
+
+    def retention(self) -> Retention:
+        """Make the process's retention, which remembers how far it has looked."""
+        return Retention(
+            self.clock,
+            database_clock=self.database_clock,
+            personal=self.settings.retention.personal,
+            batches=self.settings.retention.batches,
+            audit=self.settings.retention.audit,
+            erasing=self.erasing,
+            purging=self.purging,
+            seals=self.seals,
+            facts=self.facts,
+            inbox=self.inbox_retention,
+            links=self.expired_links,
+            webhooks=self.webhook_list,
+            outbox=self.outbox_targets,
+            refused=self.refused_events,
+            places=self.address_places,
+            address_cap=self.settings.invitations.messages_per_address,
+        )
+
+    @property
+    def outbox_targets(self) -> OutboxTargets:
+        """The targets that changes are published to."""
+        policies = target_policies(self.settings)
+        return OutboxTargets(policies=policies, database=self.database, budgets=self.budgets, clock=self.clock)
+
+    # Reports
+
+    @property
+    def reporting(self) -> Reporting:
+        """What is reported of a batch."""
+        return Reporting(
+            clock=self.clock,
+            facts=self.facts,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            plan=self.batches.plan,
+            pilots=self.pilots,
+            standstills=self.standstills,
+            orphans=orphan_rules(self.providers),
+            on_click=buys_on_click(self.settings),
+            texts_per_country=self.delivery_policy.texts_per_country,
+            texts=lambda now: texts_by_country(self.database, now=now),
+        )
+
+    @property
+    def account_report(self) -> AccountReport:
+        """What is reported of accounts and senders."""
+        return AccountReport(
+            database=self.database,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            accounts=self.accounts,
+        )
+
+    @property
+    def outbox_report(self) -> OutboxReport:
+        """What is reported of outgoing events."""
+        return OutboxReport(
+            database=self.database, budgets=self.budgets, configured=frozenset(self.outbox_targets.policies)
+        )
+
+    @property
+    def operation(self) -> Operation:
+        """Which processes run, and what needs a person."""
+        return Operation(
+            clock=self.clock,
+            database=self.database,
+            processes=self.processes,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            looks=self.looks,
+            standstills=self.standstills,
+            takeovers=self.takeovers,
+            key_ids=self.keyring.ids if self.knows_keys else None,
+            folders=self.settings.intake,
+            dropped_files=self.dropped_files,
+            outbox=self.outbox_report,
+            by_workers=self.settings.broker.wakes_workers,
+        )
+
+    # One customer
+
+    def service_desk(self, database: Database | None = None) -> ServiceDesk:
+        """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
+        policy = desk_policy(self.settings, self.providers, channels=self.channels)
+        return ServiceDesk(database or self.database, self.keyring, policy)
+
+    def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
+        """The words of messages that have left, made again. The templates are read anew: they may have changed."""
+        templates = templates_of(self.settings)
+        return [message_text(templates, self.hours, partial(sender_name, self.settings), one) for one in sent]
+
+    @property
+    def doors(self) -> Doors:
+        """What visitors of stable links find."""
+        return Doors(self.database, self.keyring, door_policy(self.settings, self.providers))
+
+    @property
+    def report_links(self) -> ReportLinks | None:
+        """Our own links, for reports; None: reports have the providers' links."""
+        links = stable_links(self.settings)
+        return None if links is None else ReportLinks(self.database, self.keyring, links)
+
+    # The process itself
+
+    @property
+    def traces(self) -> Traces:
+        """What records spans. Built when first needed: it has a thread."""
+        if self._traces is None:
+            self._traces = build_traces(self.settings)
+        return self._traces
+
+    def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:
+        """Says in its block that this process runs. `kind` is the command; `batch_id`: it works this batch alone."""
+        keys = f"{self.keyring.ids[0]} {self.keyring.digest_ids[0]}"
+        return Heartbeat(
+            self.processes,
+            self.owner,
+            self.clock,
+            kind,
+            store=self.store_counts,
+            first_keys=keys,
+            batch_id=batch_id,
+        )
+
+    def store_counts(self) -> None:
+        """Add what this process has counted to the database's counts."""
+        if news := self.meters.news():
+            metric_counts.add(self.database, news)
+            self.meters.stored(news)
+
+    def ready(self) -> None:
+        """Make the budgets' rows, where the database lets us, and keep its time. The schema must be up to date."""
+        # A target's row keeps how publishing to it goes: see `outbox_publisher`.
+        self.account_budgets.ensure(self.outbox_targets.policies)
+        self.keep_time()
+
+    def resume(self, channels: Collection[str] | None = None) -> None:
+        """Let stopped accounts and senders be tried again, as `AccountBudgets.resume` says."""
+        self.account_budgets.resume(channels, now=self.clock())
+
+    def keep_time(self) -> None:
+        """Set the clock by the database's, now and from now on, where there may be several machines."""
+        if self._timekeeper is not None:
+            self._timekeeper.start()
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Within, no thread of these parts runs: a fork is made there."""
+        return nullcontext() if self._timekeeper is None else self._timekeeper.paused()
 
     def close(self) -> None:
         if self._timekeeper is not None:
