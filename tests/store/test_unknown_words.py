@@ -23,7 +23,7 @@ from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.operators.counts import totals_of
 from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
 from worker.store.tables.types import NotKnown, UnknownWord, enum_column, known
-from worker.store.webhooks.webhooks import WebhookState
+from worker.store.webhooks.results import WebhookState
 
 WORD = "queued"
 

@@ -6,7 +6,8 @@ from worker.domain.model.states import SessionState
 from worker.domain.verification.session_chain import Again
 from worker.domain.verification.session_updates import Key, Result, SessionUpdate
 from worker.store.webhooks.provider_updates import ProviderUpdates
-from worker.store.webhooks.webhooks import ACCOUNT, Arrived, Webhooks
+from worker.store.webhooks.results import ACCOUNT
+from worker.store.webhooks.webhooks import Arrived, Webhooks
 
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED

@@ -47,8 +47,9 @@ from worker.store.service_desk.finding import Finder
 from worker.store.service_desk.sent_messages import SentMessages
 from worker.store.webhooks.delivery_updates import DeliveryUpdates
 from worker.store.webhooks.provider_updates import ProviderUpdates
+from worker.store.webhooks.results import ACCOUNT, SENDER
 from worker.store.webhooks.webhook_list import WebhookList
-from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Webhooks
+from worker.store.webhooks.webhooks import Webhooks
 
 
 class Stores:

@@ -26,8 +26,8 @@ from worker.store.tables import (
     Suppression,
 )
 from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.store.webhooks.results import WebhookState
 from worker.store.webhooks.webhooks import KeptWebhook as Kept
-from worker.store.webhooks.webhooks import WebhookState
 
 
 def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyring, in_parallel):

@@ -32,7 +32,8 @@ from worker.store.tables import (
     Webhook,
 )
 from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
-from worker.store.webhooks.webhooks import SENDER, Arrived, Webhooks
+from worker.store.webhooks.results import SENDER
+from worker.store.webhooks.webhooks import Arrived, Webhooks
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])

@@ -6,8 +6,8 @@ from datetime import timedelta
 from tests.store.webhook_feed import APPROVED, DENIED, FAILED
 from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.store.tables import SessionRow, Webhook
+from worker.store.webhooks.results import WebhookState
 from worker.store.webhooks.webhook_list import WebhookList
-from worker.store.webhooks.webhooks import WebhookState
 
 
 def forgotten(feed):

@@ -8,8 +8,9 @@ from tests.store.shelf import customer
 from tests.store.webhook_feed import APPROVED, REVIEW, STARTED, update
 from worker.domain.verification.session_updates import Key, Result
 from worker.store.tables import SessionRow, Webhook
+from worker.store.webhooks.results import UNMATCHED_BACKOFF, WebhookState
 from worker.store.webhooks.webhook_list import WebhookList
-from worker.store.webhooks.webhooks import UNMATCHED_BACKOFF, Arrived, Webhooks, WebhookState
+from worker.store.webhooks.webhooks import Arrived, Webhooks
 
 
 def test_the_same_bytes_are_kept_once(ona, feed):

@@ -15,8 +15,8 @@ from worker.foundation.plural import counted
 from worker.foundation.timestamps import written, written_if_any
 from worker.inbound.mail.bounces import BounceReader
 from worker.inbound.mail.mailbox import CannotRead
+from worker.store.webhooks.results import LISTED, WebhookState
 from worker.store.webhooks.webhook_list import Listed
-from worker.store.webhooks.webhooks import LISTED, WebhookState
 
 MOST_LISTED = 10_000
 READING = frozenset({Need.DATABASE, Need.KEYS, Need.SENDING, Need.BOUNCES})

@@ -33,7 +33,8 @@ from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, Ex
 from worker.store.maintenance.look import Looked, Looks, Step
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.pilots import Pilots
-from worker.store.webhooks.webhooks import ACCOUNT, CHUNK, LISTED, Processed, Webhooks, WebhookState
+from worker.store.webhooks.results import ACCOUNT, LISTED, Processed, WebhookState
+from worker.store.webhooks.webhooks import CHUNK, Webhooks
 
 log = logging.getLogger(__name__)
 LOGGED_AT_ONCE = 5  # log lines for each chunk of webhooks

@@ -21,7 +21,8 @@ from worker.senders import bounce_mails
 from worker.senders.return_path import ReturnPath
 from worker.settings import Settings
 from worker.store.webhooks.delivery_updates import delivery_as_json
-from worker.store.webhooks.webhooks import SENDER, Arrived, Webhooks
+from worker.store.webhooks.results import SENDER
+from worker.store.webhooks.webhooks import Arrived, Webhooks
 
 log = logging.getLogger(__name__)
 SOURCE = f"{SENDER}email"

@@ -19,7 +19,8 @@ from worker.senders import (
     sns_messages,
 )
 from worker.settings import Email
-from worker.store.webhooks.webhooks import SENDER, Arrived
+from worker.store.webhooks.results import SENDER
+from worker.store.webhooks.webhooks import Arrived
 
 log = logging.getLogger(__name__)
 EMAIL = f"{SENDER}email"

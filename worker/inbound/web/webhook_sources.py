@@ -20,7 +20,8 @@ from worker.providers.webhooks import Delivery, Unreadable, WebhookReader
 from worker.senders.contract import TextCallbacks
 from worker.senders.registry import text_service
 from worker.settings import Account, Settings
-from worker.store.webhooks.webhooks import ACCOUNT, SENDER, Arrived
+from worker.store.webhooks.results import ACCOUNT, SENDER
+from worker.store.webhooks.webhooks import Arrived
 
 
 class AccountSource:

@@ -14,7 +14,8 @@ from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring
 from worker.store.messages.delivery_reports import Applied, Delivered, Reported, deliver_all
 from worker.store.messages.fallback import DeliveryPolicy
-from worker.store.webhooks.webhooks import SENDER, KeptWebhook, WebhookResult, WebhookState
+from worker.store.webhooks.results import SENDER, WebhookResult, WebhookState
+from worker.store.webhooks.webhooks import KeptWebhook
 
 # The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost
 # and reconciled. A mail has an id of ours before it leaves: an update with an unknown id is not about our mail.

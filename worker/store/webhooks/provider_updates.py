@@ -26,8 +26,9 @@ from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.tables.types import DETAIL_LENGTH, known, member_of
+from worker.store.webhooks.results import ACCOUNT, UNMATCHED, WebhookResult, WebhookState
 from worker.store.webhooks.session_lookup import Lookup, find
-from worker.store.webhooks.webhooks import ACCOUNT, UNMATCHED, KeptWebhook, WebhookResult, WebhookState
+from worker.store.webhooks.webhooks import KeptWebhook
 
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"

@@ -15,7 +15,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import context_of_webhook
 from worker.store.tables import SessionRow, Webhook
 from worker.store.tables.types import word_of
-from worker.store.webhooks.webhooks import ACCOUNT, LISTED, RETRIED, UNMATCHED, WebhookState
+from worker.store.webhooks.results import ACCOUNT, LISTED, RETRIED, UNMATCHED, WebhookState
 
 CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.

@@ -6,23 +6,18 @@ as it may be needed.
 
 import logging
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.audit import Entry
-from worker.domain.model.backoff import Backoff
 from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_updates import SessionUpdate
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
-from worker.store.audit.entries import note_all
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import context_of_webhook
@@ -30,31 +25,20 @@ from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.upserts import insert
 from worker.store.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.store.tables.types import DETAIL_LENGTH
+from worker.store.webhooks.results import (
+    ACCOUNT,
+    SENDER,
+    About,
+    Processed,
+    WebhookResult,
+    WebhookState,
+    note_broken,
+    note_results,
+)
 
 log = logging.getLogger(__name__)
 
 CHUNK = 100
-# When an unmatched webhook is processed again. It may have arrived some seconds before our own commit; or the workers
-# that open sessions could not reach the database for longer. About a day in all.
-UNMATCHED_BACKOFF = Backoff.steps(5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3600)
-# After a bug in this software: a corrected release, or a key that is put back, finds the webhook within the hour.
-BROKEN_BACKOFF = Backoff.steps(5, 60, 10 * 60, 3600)
-ACCOUNT, SENDER = "account/", "sender/"
-UNMATCHED = "no session here matches it"  # the detail of a provider's webhook
-
-
-class WebhookState(StrEnum):
-    WAITING = "waiting"
-    APPLIED = "applied"
-    IGNORED = "ignored"  # it changes nothing
-    UNKNOWN = "unknown"  # unmatched
-    ALERT = "alert"  # applied, and a person should look at it
-    BROKEN = "broken"
-
-
-# The states that an operator sees.
-LISTED = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
-RETRIED = (WebhookState.UNKNOWN, WebhookState.BROKEN)
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,42 +70,6 @@ class KeptWebhook:
     received_at: datetime
     attempts: int  # how often it came too early
     update: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class WebhookResult:
-    """The result of one webhook. `again_after`: the webhook came too early; try it again after this time. `keeps`: its
-    update stays stored, so that an operator can have it applied. `changed`: what it changed, in words of ours for the
-    audit log; "" if nothing."""
-
-    state: WebhookState
-    detail: str = ""
-    session_id: uuid.UUID | None = None
-    invitation_id: uuid.UUID | None = None
-    again_after: timedelta | None = None
-    keeps: bool = False
-    changed: str = ""
-
-
-@dataclass(frozen=True)
-class About:
-    """What one processed webhook was about: a session, or a message."""
-
-    source: str
-    state: WebhookState
-    session_id: uuid.UUID | None
-    invitation_id: uuid.UUID | None
-
-
-@dataclass
-class Processed:
-    """The result of one run: how many webhooks were processed, those that an operator should see, and what is due."""
-
-    count: int = 0
-    listed: list[tuple[str, str, WebhookState, str]] = field(default_factory=list)  # source, event, state, detail
-    states: Counter[tuple[str, str]] = field(default_factory=Counter)  # by source and state
-    due: set[WakeUp] = field(default_factory=set)
-    about: list["About"] = field(default_factory=list)  # of those that are done
 
 
 # Applies several webhooks within the transaction; returns the result of each. Adds to the set what is due now.
@@ -205,7 +153,7 @@ class Webhooks:
         """
         processed = Processed()
         for kind in (ACCOUNT, SENDER):
-            _add(processed, self._process_kind(kind, now=now))
+            processed.add(self._process_kind(kind, now=now))
         return processed
 
     def _process_kind(self, kind: str, *, now: datetime) -> Processed:
@@ -226,7 +174,7 @@ class Webhooks:
             except Exception as error:
                 log.exception("processing a webhook failed because of a bug; the webhook is tried again later")
                 one = outlive_deadlocks(partial(self._broke, kind, id_, type(error).__name__, now=now))
-            _add(processed, one)
+            processed.add(one)
         return processed
 
     def _chunk(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Processed:
@@ -240,44 +188,19 @@ class Webhooks:
             ]
             apply = self._apply.get(kind)
             results = apply(connection, webhooks, processed.due, now) if webhooks and apply else {}
-            self._note(connection, rows, results, processed, now=now)
+            note_results(connection, rows, results, processed, now=now)
+        return processed
+
+    def _broke(self, kind: str, id_: uuid.UUID, error: str, *, now: datetime) -> Processed:
+        processed = Processed()
+        with self._database.write() as connection:
+            query = _DUE.where(Webhook.id == id_).with_for_update(skip_locked=True)
+            for row in fetch(connection, query, {"now": now, "most": 1, "kind": kind}):
+                note_broken(connection, row, error, processed, now=now)
         return processed
 
     def _decrypt(self, row: sa.Row[Any]) -> dict[str, Any]:
         return self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id))
-
-    def _note(
-        self,
-        connection: sa.Connection,
-        rows: Sequence[sa.Row[Any]],
-        results: Mapping[uuid.UUID, WebhookResult],
-        processed: Processed,
-        *,
-        now: datetime,
-    ) -> None:
-        done, later = [], []
-        for row in rows:
-            # A kind that this release does not apply counts as unmatched.
-            one = results.get(row.id, WebhookResult(WebhookState.UNKNOWN, "this release does not apply its kind"))
-            wait = one.again_after
-            if one.state is WebhookState.UNKNOWN and wait is None:
-                wait = UNMATCHED_BACKOFF.after(row.attempts + 1)
-            values = {"id_": row.id, "new_detail": one.detail[:DETAIL_LENGTH], "new_session_id": one.session_id}
-            values |= {"new_invitation_id": one.invitation_id}
-            if wait is not None:
-                later.append({"id_": row.id, "new_due_at": now + wait, "new_detail": one.detail[:DETAIL_LENGTH]})
-            else:
-                # An operator may retry an unmatched webhook of a provider; a sender's update may hold an address.
-                keeps = one.keeps or (one.state is WebhookState.UNKNOWN and row.source.startswith(ACCOUNT))
-                done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
-                processed.states[row.source, one.state.value] += 1
-                processed.about.append(About(row.source, one.state, one.session_id, one.invitation_id))
-                if one.state in LISTED:
-                    processed.listed.append((row.source, row.event, one.state, one.detail))
-        _DONE.run(connection, done)
-        _LATER.run(connection, later)
-        _audit(connection, [(row.source, results[row.id]) for row in rows if row.id in results], now=now)
-        processed.count += len(rows)
 
     def traced(self, about: Sequence[About]) -> list[tuple[About, str]]:
         """Those about a job that is traced, with the `traceparent` of the span that took it in."""
@@ -289,63 +212,11 @@ class Webhooks:
         ids = [(one, one.session_id or one.invitation_id) for one in about]
         return [(one, found[id_]) for one, id_ in ids if id_ is not None and id_ in found]
 
-    def _broke(self, kind: str, id_: uuid.UUID, error: str, *, now: datetime) -> Processed:
-        """Record that processing this webhook of the `kind` raised an exception of type `error`."""
-        processed = Processed()
-        with self._database.write() as connection:
-            query = _DUE.where(Webhook.id == id_).with_for_update(skip_locked=True)
-            for row in fetch(connection, query, {"now": now, "most": 1, "kind": kind}):
-                detail = f"processing it ended with {error}"
-                processed.count += 1
-                wait = BROKEN_BACKOFF.after(row.attempts + 1)
-                if wait is not None:
-                    again = {"id_": id_, "new_due_at": now + wait, "new_detail": detail}
-                    _LATER.run(connection, [again])
-                    continue
-                over: dict[str, Any] = {"state": WebhookState.BROKEN.value, "due_at": None, "detail": detail}
-                if not row.source.startswith(ACCOUNT):
-                    over["encrypted"] = None
-                connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(over))
-                processed.states[row.source, WebhookState.BROKEN.value] += 1
-                processed.listed.append((row.source, row.event, WebhookState.BROKEN, detail))
-        return processed
-
-
-def _audit(connection: sa.Connection, results: Sequence[tuple[str, WebhookResult]], *, now: datetime) -> None:
-    """Add an entry to the audit log for each webhook that changed something."""
-    changes = [(source, one) for source, one in results if one.changed]
-    if not changes:
-        return
-    sessions = {"ids": bulk.keys(one.session_id for _, one in changes if one.session_id)}
-    messages = {"ids": bulk.keys(one.invitation_id for _, one in changes if one.invitation_id)}
-    customers = {row.id: row.customer_id for row in fetch(connection, _SESSION_CUSTOMERS, sessions)}
-    customers |= {row.id: row.customer_id for row in fetch(connection, _MESSAGE_CUSTOMERS, messages)}
-    entries = []
-    for source, one in changes:
-        customer = customers.get(one.session_id or one.invitation_id)
-        subject = f"customer {customer}" if customer is not None else "an address of no customer"
-        entries.append(Entry(now, source, "webhook", subject, reason=one.changed))
-    note_all(connection, entries)
-
-
-def _add(total: Processed, more: Processed) -> None:
-    total.count += more.count
-    total.listed += more.listed
-    total.states += more.states
-    total.due |= more.due
-    total.about += more.about
-
 
 def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
     return any((one.source, digest) in known for digest in one.digests[1:])
 
 
-_SESSION_CUSTOMERS = sa.select(SessionRow.id, SessionRow.customer_id).where(bulk.among(SessionRow.id, "ids"))
-_MESSAGE_CUSTOMERS = (
-    sa.select(InvitationRow.id, Job.customer_id)
-    .join(Job, Job.id == InvitationRow.job_id)
-    .where(bulk.among(InvitationRow.id, "ids"))
-)
 _SESSION_TRACES = (
     sa.select(SessionRow.id, Job.traceparent)
     .join(Job, Job.id == SessionRow.job_id)
@@ -365,26 +236,4 @@ _DUE = (
     .where(Webhook.due_at <= sa.bindparam("now"), Webhook.source.startswith(sa.bindparam("kind")))
     .order_by(Webhook.due_at, Webhook.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
-)
-_DONE = bulk.Change(
-    Webhook.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "due_at": None,
-        "attempts": Webhook.attempts + 1,
-        "detail": sa.bindparam("new_detail"),
-        "encrypted": sa.bindparam("new_encrypted"),
-        "session_id": sa.bindparam("new_session_id"),
-        "invitation_id": sa.bindparam("new_invitation_id"),
-    },
-    by="id_",
-)
-_LATER = bulk.Change(
-    Webhook.id,
-    {
-        "due_at": sa.bindparam("new_due_at"),
-        "attempts": Webhook.attempts + 1,
-        "detail": sa.bindparam("new_detail"),
-    },
-    by="id_",
 )
