@@ -117,7 +117,7 @@ def test_a_service_starts_with_its_secrets_and_not_without_one_of_them(name, pat
 
 
 def test_each_service_declares_the_needs_of_its_command():
-    """What `NEEDS` says here is what tests/cli/test_needs.py checks of each command."""
+    """What `NEEDS` says here is what tests/cli/every_command/test_needs.py checks of each command."""
     commands = {name: services()[name]["command"] for name in NEEDS}
 
     assert {name for name, command in commands.items() if command[0] == "celery"} == {"worker", "beat"}

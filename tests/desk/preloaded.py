@@ -4,8 +4,8 @@ A worker needs 2.5 s of processor time from its start to its end, and 2 s of the
 all processes of the tests cost together. So each test process has one process beside it that loads the modules once,
 and that has no thread, no configuration and no connection. Every command is a fork of it, and begins at the console
 script's function, or at the module that it names. That the console script and Celery's own start from nothing is
-tested where they run as they are installed: tests/cli/test_production_install.py, tests/cli/test_start_time.py,
-tests/deploy/test_wheel.py.
+tested where they run as they are installed: tests/cli/installation/test_production_install.py,
+tests/cli/every_command/test_start_time.py, tests/deploy/test_wheel.py.
 """
 
 import atexit

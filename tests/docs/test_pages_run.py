@@ -31,19 +31,19 @@ Values = dict[str, str]
 # Commands of ours that do not end, or need more than a desk, by their first words.
 NOT_RUN = {
     "up": "does not end; tests/runtime starts it",
-    "web": "does not end; tests/cli/test_web.py starts it",
+    "web": "does not end; tests/cli/events/test_web.py starts it",
     "worker": "needs a broker, and does not end; tests/runtime starts it",
     "beat": "needs a broker, and does not end; tests/runtime starts it",
-    "bus": "needs a broker; tests/cli/test_bus.py",
+    "bus": "needs a broker; tests/cli/events/test_bus.py",
     "sandbox": "does not end; each of these tests has one",
     "demo": "makes a folder of its own, and starts processes; tests/sandbox",
-    "status --watch": "does not end; tests/cli/test_progress.py",
-    "db grant": "needs PostgreSQL and its roles; tests/cli/test_roles.py",
-    "doctor --mail": "asks the DNS; tests/cli/test_doctor_mail.py has a server of its own",
-    "backup restore": "needs an empty database; tests/cli/test_backup.py",
+    "status --watch": "does not end; tests/cli/batches/test_progress.py",
+    "db grant": "needs PostgreSQL and its roles; tests/cli/installation/test_roles.py",
+    "doctor --mail": "asks the DNS; tests/cli/installation/test_doctor_mail.py has a server of its own",
+    "backup restore": "needs an empty database; tests/cli/upkeep/test_backup.py",
     "users add": "asks for a password; tests/inbound/web/dashboard",
-    "archive": "removes a batch only when its links have ended; tests/cli/test_archive.py",
-    "keys digest-key": "is for a configuration without such a key; tests/cli/test_keys.py",
+    "archive": "removes a batch only when its links have ended; tests/cli/upkeep/test_archive.py",
+    "keys digest-key": "is for a configuration without such a key; tests/cli/upkeep/test_keys.py",
 }
 # Programs that are not ours.
 OTHERS = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.cli import test_private_files
+from tests.cli.every_command import test_private_files
 from tests.domain.evidence import test_evidence
 from tests.domain.intake import test_csv_reading
 from tests.domain.invitations import test_names, test_own_templates, test_render

@@ -2,8 +2,8 @@
 
 What is looked for: the people, addresses, numbers, keys, tokens and links of these messages, in each form (PLACES says
 where). The wake-ups go over Redis, the events over RabbitMQ and Redis, and the database is PostgreSQL's; SQLite is
-searched after each table (conftest.py) and in tests/cli/test_leaks.py. Celery's own queue, which `up` has not, is in
-tests/runtime/test_hostile_messages.py.
+searched after each table (conftest.py) and in tests/cli/every_command/test_leaks.py. Celery's own queue, which `up` has
+not, is in tests/runtime/test_hostile_messages.py.
 """
 
 import signal

@@ -12,7 +12,7 @@ import pytest
 import redis
 from kombu import Connection, Exchange, Queue
 
-from tests.cli.test_web import EVENT, ask, with_key
+from tests.cli.events.test_web import EVENT, ask, with_key
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import ENDS_WITHIN, wait_until

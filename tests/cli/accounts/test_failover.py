@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.accounts.test_accounts import change_budget
-from tests.cli.test_status import running
+from tests.cli.batches.test_status import running
 from tests.desk.desk import Desk, Played, customers
 from worker.sandbox import Fault
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from kombu import Connection
 
-from tests.cli.test_status import change
+from tests.cli.batches.test_status import change
 from tests.desk.desk import Desk, customers
 from tests.desk.own_redis import OwnRedis
 from tests.publishers.listener import Handler, Listener

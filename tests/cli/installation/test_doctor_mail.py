@@ -12,7 +12,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from tests.cli.test_doctor import findings
+from tests.cli.installation.test_doctor import findings
 from tests.desk.desk import Desk
 
 ZONE = {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 
-from tests.cli.test_needs import paths_of
+from tests.cli.every_command.test_needs import paths_of
 from tests.desk.desk import DATABASE, Desk, customers
 from worker.cli.registry import main_group
 from worker.foundation.keyring import new_key
