@@ -1,0 +1,33 @@
+"""An account without limits, and what its calls show: for the tests of budgets."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from worker.domain.limits.budgets import BudgetRule, BudgetState, grant
+from worker.domain.limits.lessons import Lesson, learned
+from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.endings import Kind, RetryPolicy
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+RULE = BudgetRule("kyc", retry=RetryPolicy(first=SECOND, most=timedelta(seconds=10)))
+WELL = BudgetState()
+LIMITED = replace(RULE, limits=(Limit(20, SECOND),))
+UNREACHABLE = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+
+
+def rate_limited(after=None, *, began_at=NOW):
+    return Lesson(began_at, Kind.RATE_LIMITED, "HTTP 429", after)
+
+
+def learn(state, *lessons, now=NOW):
+    return learned(state, RULE, lessons, now=now)
+
+
+def granted(state, *, most=10, now=NOW, rule=RULE):
+    return grant(state, rule, most=most, now=now, horizon=SECOND)
+
+
+def failing(*kinds, began_at=NOW):
+    return [Lesson(began_at + SECOND * index / 1000, kind, "HTTP 500") for index, kind in enumerate(kinds)]

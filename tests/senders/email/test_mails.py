@@ -1,0 +1,96 @@
+"""What the email sender hands over: the mail, its addresses, and what is told of it."""
+
+from worker.domain.model.endings import Kind
+from worker.senders.contract import Receipt
+
+
+async def test_a_repeat_carries_the_same_message_id(relay, email, message):
+    sender = email()
+    await sender.send(message())
+    await sender.send(message())
+
+    ids = [line for body in relay.messages for line in body.split(b"\r\n") if line.startswith(b"Message-ID")]
+    assert ids == [b"Message-ID: <0197f3-invitation-email@bank.example>"] * 2
+
+
+async def test_a_mail_says_how_to_ask_for_no_more_if_that_is_wanted(relay, email, message):
+    returns = {"return_path": lambda key: f"bounces+{key}@bounce.example.com"}
+    for how in (returns | {"unsubscribe": True}, returns, {"unsubscribe": True}):
+        await email(**how).send(message())
+    found = [line for body in relay.messages for line in body.split(b"\r\n") if line.startswith(b"List-Unsubscribe")]
+    assert found == [
+        b"List-Unsubscribe: <mailto:bounces+0197f3-invitation-email@bounce.example.com?subject=unsubscribe>"
+    ]
+
+
+async def test_the_receipt_names_the_relays_queue_id(email, message):
+    assert await email().send(message()) == Receipt("4F8xY2")
+
+
+async def test_what_a_server_quotes_of_a_customer_is_masked(relay, email, message):
+    relay.script["RCPT"].append(
+        "550 5.1.1 <maria.lopez@customer.example>: user maria.lopez (Lopez, Maria, +49 170 1234567) "
+        "unknown, see https://verify.example.com/s?t=t0k3n or mailto:maria@x.example " + "blah " * 100
+    )
+
+    problem = await email().send(message())
+
+    for secret in ("maria", "lopez", "1234567", "t0k3n", "customer.example"):
+        assert secret not in problem.words.lower()
+    assert "unknown" in problem.words
+    assert len(problem.words) < 220
+    assert problem.detail == "SMTP 550 5.1.1 at RCPT TO"
+    assert "unknown" not in repr(problem)
+
+
+async def test_what_is_no_bare_address_never_reaches_the_relay(relay, email, message, subtests):
+    cases = [
+        "",
+        "maria",
+        "maria@",
+        "maria@customer.example>\r\nRCPT TO:<other@customer.example",
+        "maria@customer.example\r\nBcc: other@customer.example",
+        "Maria <maria@customer.example>",
+        "a@customer.example,b@customer.example",
+        "maria@customer.example SMTPUTF8",
+        '"a b"@customer.example',
+    ]
+    for address in cases:
+        with subtests.test(address=address):
+            problem = await email().send(message(to=address))
+
+            assert problem.kind is Kind.BAD_INPUT
+            assert relay.connections == 0
+
+
+async def test_an_international_domain_goes_out_as_punycode(relay, email, message):
+    answer = await email().send(message(to="maria@bücher.example"))
+
+    assert isinstance(answer, Receipt)
+    assert relay.envelopes[0][1] == "RCPT TO:<maria@xn--bcher-kva.example>"
+    assert b"\r\nTo: maria@xn--bcher-kva.example\r\n" in relay.messages[0]
+
+
+async def test_an_international_local_part_is_sent_if_the_relay_accepts_it(relay, email, message):
+    relay.extensions.append("SMTPUTF8")
+
+    answer = await email().send(message(to="josé@bücher.example"))
+
+    assert isinstance(answer, Receipt)
+    assert relay.envelopes[0] == (
+        "MAIL FROM:<verify@bank.example> SMTPUTF8",
+        "RCPT TO:<josé@xn--bcher-kva.example>",
+    )
+
+
+async def test_an_international_local_part_is_refused_where_the_relay_cannot_and_the_next_goes_out(
+    relay, email, message
+):
+    sender = email()
+
+    problem = await sender.send(message(to="josé@customer.example"))
+    answer = await sender.send(message())
+
+    assert problem.kind is Kind.BAD_INPUT
+    assert isinstance(answer, Receipt)
+    assert relay.connections == 1

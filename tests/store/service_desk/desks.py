@@ -1,0 +1,32 @@
+"""The service desk of a shelf of rows, and what the audit log and the history say of one customer."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.store.shelf import Shelf
+from worker.domain.contact.caps import Caps
+from worker.domain.contact.contact_times import Hours
+from worker.domain.service_desk.case import DeskRules
+from worker.domain.service_desk.next_steps import Circumstances
+from worker.domain.service_desk.timeline import timeline
+from worker.store.service_desk.cases import DeskPolicy
+from worker.store.service_desk.desk import ServiceDesk
+from worker.store.service_desk.finding import Finder
+from worker.store.tables import Audit
+
+AT_ONCE = {"kyc": lambda _expires_at: _expires_at - timedelta(days=365)}
+AT_ITS_END = {"kyc": lambda expires_at: expires_at}
+RULES = DeskRules(caps=Caps(3, 6), channels=("email", "sms"), allowed_from=AT_ITS_END)
+
+
+def desk_of(shelf: Shelf, hours: Hours | None = None, **rules) -> ServiceDesk:
+    return ServiceDesk(shelf.database, shelf.keyring, DeskPolicy(replace(RULES, **rules), hours or Hours()))
+
+
+def told(shelf: Shelf) -> list[str]:
+    return [entry.reason for entry in shelf.rows(Audit) if entry.subject == "customer Ona"]
+
+
+def sentences(shelf: Shelf, who: str = "Ona") -> list[str]:
+    history = Finder(shelf.database, shelf.keyring).history(who)
+    return [one.text for one in timeline(history, Circumstances(), now=shelf.clock())]

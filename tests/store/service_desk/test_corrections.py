@@ -1,0 +1,102 @@
+"""A customer's address or name is corrected: where the link goes, and what is only stored."""
+
+import pytest
+
+from tests.store.service_desk.desks import desk_of, told
+from tests.store.shelf import customer
+from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.endings import Done
+from worker.domain.model.known_customers import Standing
+from worker.domain.model.states import JobState
+from worker.domain.service_desk.case import Refused
+from worker.domain.service_desk.corrections import Correction
+from worker.domain.service_desk.lookup import wanted
+from worker.store.messages.suppressions import suppress
+from worker.store.service_desk.desk import Corrected, Sent
+from worker.store.service_desk.finding import Finder
+from worker.store.service_desk.returned_rows import Place, ReturnedRows
+from worker.store.tables import CustomerRow, Job
+
+
+def test_the_present_link_goes_to_the_new_address_at_once(ona, desk):
+    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    assert isinstance(changed, Corrected)
+    assert isinstance(changed.sent, Sent)
+    (message,) = ona.send()
+    assert (message.kind, message.customer.person.email) == ("resend-1", "ona.k@example.org")
+    assert message.customer.person.first_name == "Ona"
+    assert told(ona) == ["email changed"]
+    finder = Finder(ona.database, ona.keyring)
+    assert finder.find(wanted("ona@example.org")) == []
+    assert [one.customer_id for one in finder.find(wanted("Ona.K@example.org"))] == ["Ona"]
+    same = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    assert isinstance(same, Refused)
+    assert "already" in same.why
+
+
+def test_what_has_not_left_goes_to_the_new_address_and_only_once(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    changed = desk_of(shelf).correct_address("Ona", email="new@example.org", now=shelf.clock())
+    assert isinstance(changed, Corrected)
+    assert isinstance(changed.sent, Refused)
+    assert shelf.claim_messages() == []  # a claim that began before the change must not have it
+    shelf.clock.advance(seconds=2)
+    (message,) = shelf.send()
+    assert message.customer.person.email == "new@example.org"
+    assert shelf.claim_messages() == []
+
+
+def test_an_address_does_not_change_while_a_message_leaves_for_the_old_one(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    (message,) = shelf.claim_messages()
+    refused = desk_of(shelf).correct_address("Ona", email="new@example.org", now=shelf.clock())
+    assert isinstance(refused, Refused)
+    assert "being sent at this moment" in refused.why
+    shelf.hand_over([message], Done())
+    assert isinstance(desk_of(shelf).correct_address("Ona", email="new@example.org", now=shelf.clock()), Corrected)
+
+
+def test_a_suppressed_address_is_no_correction(ona, desk):
+    with ona.database.write() as connection:
+        suppress(connection, ona.keyring, "email", "x@example.org", SuppressionReason.STOP, "x", now=ona.clock())
+    refused = desk.correct_address("Ona", email="x@example.org", now=ona.clock())
+    assert isinstance(refused, Refused)
+    assert "do-not-contact" in refused.why
+    assert told(ona) == []
+
+
+def test_a_number_of_a_customer_who_gets_emails_is_kept_and_nothing_is_sent(ona, desk):
+    changed = desk.correct_address("Ona", phone="+37060000009", now=ona.clock())
+    assert isinstance(changed, Corrected)
+    assert isinstance(changed.sent, Refused)
+    assert "--channel sms" in changed.sent.then
+
+
+def test_a_corrected_name_is_stored_and_nothing_is_sent(ona, desk):
+    done = desk.correct("Ona", Correction({"first_name": "Onutė", "country": "LV"}), reason="row 3", now=ona.clock())
+
+    assert isinstance(done, Corrected)
+    assert (done.columns, done.due) == (("first_name", "country"), ())
+    assert ona.send() == []
+    assert ona.row(CustomerRow).country == "LV"
+    stored = ReturnedRows(ona.database, ona.keyring).of(["Ona", "Jonas"])
+    assert stored.keys() == {"Ona"}
+    assert stored["Ona"].details.person.first_name == "Onutė"
+    assert stored["Ona"].places == {"onboarding": Place(Standing.OPEN, ona.row(Job).batch_id, 2)}
+    assert told(ona) == ["first_name and country changed; row 3"]
+
+
+@pytest.mark.parametrize(
+    ("state", "standing"),
+    [
+        (JobState.COMPLETED, Standing.FINISHED),
+        (JobState.FAILED, Standing.FAILED),
+        (JobState.LAPSED, Standing.ENDED),
+        (JobState.HELD, Standing.OPEN),
+    ],
+)
+def test_where_a_customer_of_a_returned_report_stands(ona, state, standing):
+    ona.set(Job, state=state)
+    assert ReturnedRows(ona.database, ona.keyring).of(["Ona"])["Ona"].places["onboarding"].standing is standing

@@ -1,0 +1,125 @@
+"""Which customer is found, and what is shown and told of one."""
+
+from datetime import timedelta
+
+from tests.store.service_desk.desks import AT_ONCE, desk_of, sentences, told
+from tests.store.shelf import WEEK, Shelf, customer
+from tests.store.webhook_feed import APPROVED, WebhookFeed
+from worker.domain.model.rows import read_rows
+from worker.domain.service_desk.lookup import wanted
+from worker.domain.service_desk.next_steps import Circumstances
+from worker.domain.service_desk.timeline import timeline
+from worker.foundation.keyring import Keyring, new_key
+from worker.store.inbox.subject_requests import SubjectRequests
+from worker.store.issuing.issue_results import IssueResult
+from worker.store.operators.decisions import Decisions, Verdict, Which
+from worker.store.service_desk.finding import Finder
+from worker.store.tables import Attempt, CustomerRow, Job, SessionRow, Webhook
+
+ANOTHER = "The worker then decides whether another follows."
+
+
+def test_a_customer_is_found_by_id_email_and_phone_with_masked_addresses(ona):
+    finder = Finder(ona.database, ona.keyring)
+    for text in ("Ona", " ONA@Example.org", "+370 600 00001", "0037060000001x"):
+        found = finder.find(wanted(text))
+        assert [one.customer_id for one in found] == ([] if text.endswith("x") else ["Ona"])
+    assert [one.customer_id for one in finder.find(wanted("860000001", "LT"))] == ["Ona"]
+    (one,) = finder.find(wanted("Ona"))
+    assert (one.email, one.phone, one.rows[0].state) == ("o…@example.org", "+370…01", "invited")
+
+
+def test_customers_are_found_by_older_digest_keys_too(database, clock):
+    before, after = new_key(), new_key()
+    old = Shelf(database, Keyring([before], [before]), clock)
+    old.add(customer("Ona"))
+    ring = Keyring([before], [after, before])
+    assert [one.customer_id for one in Finder(database, ring).find(wanted("ona@example.org"))] == ["Ona"]
+
+
+def test_an_erased_customer_is_found_by_id_only(ona):
+    SubjectRequests(ona.database, ona.keyring).erase("Ona", reason="", forget_suppressed=False, now=ona.clock())
+    finder = Finder(ona.database, ona.keyring)
+    assert finder.find(wanted("ona@example.org")) == []
+    assert (ona.row(CustomerRow).email_digest, ona.row(CustomerRow).phone_digest) == (None, None)
+    assert [one.erased for one in finder.find(wanted("Ona"))] == [True]
+
+
+def test_a_webhook_is_shown_as_one_of_the_sessions_account_whatever_account_it_is_kept_under(ona):
+    WebhookFeed(ona).receive(APPROVED)
+    ona.set(Webhook, source="account/a-peer-of-kyc")
+    assert any(text.startswith("A webhook of kyc came") for text in sentences(ona))
+
+
+def test_a_history_says_what_happened_from_the_row_to_the_result(ona, desk, decide: Decisions):
+    desk.resend("Ona", channel="email", reason="call 4711", now=ona.clock())
+    ona.send()
+    ona.clock.advance(minutes=5)
+    WebhookFeed(ona).receive(APPROVED)
+    decide.resolve(Which(ona.row(Job).batch_id, rows=read_rows("2")), Verdict.ABANDON, now=ona.clock())
+    told_of_her = sentences(ona)
+    batch = ona.row(Job).batch_id
+    assert f"The list list.csv asks for the customer, by email (row 2 of batch {batch}, account kyc)." in told_of_her
+    assert any(text.startswith("kyc opened a session. Its link works until 2026-11-27") for text in told_of_her)
+    assert "The email with the link left." in told_of_her
+    assert "The link again, by email, left." in told_of_her
+    assert any(text.endswith("the same link by email; call 4711.") for text in told_of_her)
+    assert any(text.startswith("A webhook of kyc came") for text in told_of_her)
+    assert "Finished: approved." in told_of_her
+    said = " ".join(told_of_her)
+    assert "ona@example" not in said
+    assert "token" not in said
+    assert told_of_her.index("The email with the link left.") < told_of_her.index("Finished: approved.")
+
+
+def test_a_history_tells_of_no_call_that_was_not_made(shelf):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim())
+    shelf.finish(IssueResult(opened, shelf.clock(), None))
+    assert shelf.row(Attempt).outcome == "not_sent"
+    assert not any("was called" in text for text in sentences(shelf))
+
+
+def test_a_history_tells_of_a_joined_row_and_of_what_comes_next(ona):
+    batch = ona.row(Job).batch_id
+    ona.add(customer("Ona"), batch=None)
+    told_of_her = sentences(ona)
+    assert any(f"row 2 of batch {batch} serves the customer already" in text for text in told_of_her)
+    assert told_of_her[-1].startswith("Next: the link ends")
+    assert ona.row(SessionRow).expires_at == ona.clock() + WEEK - timedelta(minutes=1)
+
+
+def test_of_an_open_row_another_link_may_follow_and_of_a_cancelled_row_none(ona, decide: Decisions):
+    assert sentences(ona)[-1] == f"Next: the link ends, if the customer does not finish. {ANOTHER}"
+    decide.cancel(ona.row(Job).batch_id, now=ona.clock())
+    assert sentences(ona)[-1] == "Next: the link ends, if the customer does not finish."
+
+
+def test_of_an_erased_customer_no_other_link_follows(ona):
+    SubjectRequests(ona.database, ona.keyring).erase("Ona", reason="asked", forget_suppressed=False, now=ona.clock())
+    assert ANOTHER not in " ".join(sentences(ona))
+
+
+def test_the_row_that_takes_over_the_link_of_a_cancelled_list_may_get_another(ona, decide: Decisions):
+    batch = ona.row(Job).batch_id
+    ona.add(customer("Ona"), batch=None)
+    decide.cancel(batch, now=ona.clock())
+    ona.issue()
+    assert ANOTHER in " ".join(sentences(ona))
+
+
+def test_contact_details_are_shown_with_an_entry_in_the_audit_log(ona):
+    contact = Finder(ona.database, ona.keyring).contact("Ona", now=ona.clock())
+    assert contact is not None
+    assert (contact.email, contact.name) == ("ona@example.org", "Ona Kazlauskas")
+    assert told(ona) == ["contact details shown"]
+    assert "ona@" not in repr(contact)
+
+
+def test_a_history_says_when_a_session_was_replaced_and_not_when_it_was_read(ona):
+    desk_of(ona, allowed_from=AT_ONCE).new_link("Ona", now=ona.clock())
+    ona.issue()
+    replaced_at = ona.clock()
+    later = ona.clock.advance(hours=5)
+    moments = timeline(Finder(ona.database, ona.keyring).history("Ona"), Circumstances(), now=later)
+    assert [one.at for one in moments if "superseded" in one.text] == [replaced_at]

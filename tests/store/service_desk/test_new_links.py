@@ -1,0 +1,91 @@
+"""Another session for a customer, in place of the present one or after it."""
+
+import pytest
+
+from tests.store.service_desk.desks import AT_ONCE, desk_of, sentences, told
+from tests.store.webhook_feed import APPROVED, WebhookFeed
+from worker.domain.contact.caps import Caps
+from worker.domain.model.states import JobState, SessionState
+from worker.domain.service_desk.case import Refused
+from worker.domain.service_desk.new_link import Before, NewLink
+from worker.store.service_desk.desk import Asked
+from worker.store.tables import InvitationRow, Job, SessionRow
+
+
+def test_a_new_link_is_refused_where_the_provider_would_give_none(ona, desk):
+    refused = desk.new_link("Ona", now=ona.clock())
+    assert isinstance(refused, Refused)
+    assert "gives no other link before the present one has ended" in refused.why
+    assert "resend" in refused.then
+
+
+def test_a_new_link_supersedes_the_present_session(ona):
+    desk = desk_of(ona, allowed_from=AT_ONCE)
+    planned = desk.may_renew("Ona", now=ona.clock())
+    assert planned == NewLink("kyc", Before.SUPERSEDED, 2, 4, ("email",))
+    assert isinstance(desk.new_link("Ona", reason="lost phone", now=ona.clock()), Asked)
+    again = desk.new_link("Ona", now=ona.clock())
+    assert isinstance(again, Refused)
+    assert "being asked for already" in again.why
+    ona.issue()
+    ona.send()
+    old, new = ona.rows(SessionRow)
+    assert (old.state, new.state, new.replaces) == (SessionState.SUPERSEDED, SessionState.WAITING, old.id)
+    assert ona.row(Job).state is JobState.INVITED
+    assert ona.rows(InvitationRow)[1].new_link
+    assert told(ona) == ["session 2 at kyc; lost phone"]
+
+
+def test_a_verdict_on_the_superseded_session_still_counts(ona):
+    desk_of(ona, allowed_from=AT_ONCE).new_link("Ona", now=ona.clock())
+    WebhookFeed(ona).receive(APPROVED)
+    assert (ona.row(Job).state, ona.row(Job).result) == (JobState.COMPLETED, "approved")
+    assert ona.claim() == []
+
+
+def test_a_session_that_the_provider_ended_early_is_replaced_at_once(ona, desk):
+    ona.set(SessionRow, state=SessionState.EXPIRED)
+    asked = desk.new_link("Ona", now=ona.clock())
+    assert isinstance(asked, Asked)
+    assert asked.link.before is Before.NOTHING
+    assert len(ona.issue()) == 1
+
+
+@pytest.mark.parametrize(("lists", "before"), [((), Before.EXPIRED), (("kyc",), Before.ASKED)])
+def test_after_its_end_the_provider_is_asked_first_if_it_can_be(ona, lists, before):
+    desk = desk_of(ona, lists=lists)
+    ona.clock.advance(days=7)
+    early = desk.new_link("Ona", now=ona.clock())
+    assert isinstance(early, Refused)
+    assert "may still come" in early.why
+    asked = desk.new_link("Ona", now=ona.clock.advance(minutes=15))
+    assert isinstance(asked, Asked)
+    assert asked.link.before is before
+    assert ona.row(Job).asks is (before is Before.ASKED)
+    assert any("is asked what became of the session" in said for said in sentences(ona)) is (before is Before.ASKED)
+
+
+@pytest.mark.parametrize(("caps", "why"), [(Caps(0, 6), "sessions"), (Caps(3, 1), "messages")])
+def test_no_new_link_beyond_the_caps(ona, caps, why):
+    refused = desk_of(ona, caps=caps, allowed_from=AT_ONCE).new_link("Ona", now=ona.clock())
+    assert isinstance(refused, Refused)
+    assert why in refused.why
+    assert ona.row(SessionRow).state is SessionState.WAITING
+
+
+def test_no_new_link_beyond_the_sessions_of_the_day(ona):
+    desk = desk_of(ona, per_day=1, allowed_from=AT_ONCE)
+    assert isinstance(desk.new_link("Ona", now=ona.clock()), Asked)
+    ona.issue()
+    ona.send()
+    refused = desk.new_link("Ona", now=ona.clock())
+    assert isinstance(refused, Refused)
+    assert "tomorrow" in refused.then
+
+
+def test_of_many_clerks_at_once_one_opens_a_session(ona, in_parallel):
+    desk = desk_of(ona, allowed_from=AT_ONCE)
+    answers = in_parallel(lambda: desk.new_link("Ona", now=ona.clock()), times=6)
+    assert sum(isinstance(answer, Asked) for answer in answers) == 1
+    assert len(ona.issue()) == 1
+    assert len(ona.rows(SessionRow)) == 2
