@@ -21,7 +21,7 @@ from worker.store.base.leases import Leases
 from worker.store.base.outages import SACRIFICED
 from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.limits import budgets
-from worker.store.limits.claims import ClaimPolicy, Claims, Leased, Room
+from worker.store.limits.claims import ClaimPolicy, Claims, Leased, Reserved, Room
 
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 ItemT = TypeVar("ItemT", bound="Claimed")  # a claimed row
@@ -183,26 +183,15 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             budgets.release_slots(connection, policy.rule, unused)
             if room is None:
                 return Flushed(channels=frozenset(channels))
-            leased = self._claims.lease(connection, policy, room, now=now)
-            if not leased.is_locked and self.takes_places(policy, leased.rows):
-                budgets.lock(connection, policy.rule)
-            items, due = self.passed(connection, policy, chunk.of(leased.rows), leased, now=now)
-            events = sum(item.is_event for item in items)
-            reserved = leased.reserve(connection, len(items), events, now=now)
-            if leased.granted.probe:
-                items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
-            if reserved.count < len(items):  # other workers' calls got the slots
-                self.release_leased(connection, policy, items[reserved.count :], now=now)
-                items = items[: reserved.count]
+            leased, reserved, items, due = self._claimed(connection, policy, room, chunk, now=now)
             if items:
                 opened.extend(self.open(connection, policy, items, now=now))
                 budgets.release_slots(connection, policy.rule, reserved.slots[len(opened) :])
-            slots = reserved.slots[: len(opened)]
             return Flushed(
                 list(opened),
                 reserved.again_at,
                 leased.permits,
-                slots,
+                reserved.slots[: len(opened)],
                 due | channels,
                 reserved.spacing,
                 leased.reach.shared,
@@ -218,6 +207,22 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
             if opened and getattr(error.orig, "sqlstate", None) not in SACRIFICED:
                 raise UnknownFlush(opened, error) from error
             raise
+
+    def _claimed(
+        self, connection: sa.Connection, policy: PolicyT, room: Room, chunk: Chunk, *, now: datetime
+    ) -> tuple[Leased, Reserved, list[ItemT], frozenset[str]]:
+        """The claim, its slots, the rows that have one, and the channels on which messages became due."""
+        leased = self._claims.lease(connection, policy, room, now=now)
+        if not leased.is_locked and self.takes_places(policy, leased.rows):
+            budgets.lock(connection, policy.rule)
+        items, due = self.passed(connection, policy, chunk.of(leased.rows), leased, now=now)
+        reserved = leased.reserve(connection, len(items), sum(item.is_event for item in items), now=now)
+        if leased.granted.probe:
+            items = [replace(item, probe=True) for item in items]  # type: ignore[type-var]
+        if reserved.count < len(items):  # other workers' calls got the slots
+            self.release_leased(connection, policy, items[reserved.count :], now=now)
+            items = items[: reserved.count]
+        return leased, reserved, items, due
 
     def release_permits(self, policy: PolicyT) -> None:
         """Release the permits of this account or sender: no further call is made."""
