@@ -96,8 +96,8 @@ class Calls(Generic[OpenedT, ResultT]):
             self.tasks.add(task)
             task.add_done_callback(self._permit_freed)
 
-    def _permit_freed(self, permit: "asyncio.Task[None]") -> None:
-        self.tasks.discard(permit)
+    def _permit_freed(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
         self._look_again()
 
     async def _call_with_permit(self) -> None:
@@ -119,6 +119,7 @@ class Calls(Generic[OpenedT, ResultT]):
                 self._halts.by_result()
             follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)
+            # A look at each result would cost too much: the first one plans the flush, later ones show that many wait.
             if follows or self._halts.unwritten.is_set() or len(results.others) % FLUSH_LEAST == 1:
                 self._look_again()
 

@@ -21,7 +21,7 @@ class ClaimPlan:
         self.at: datetime | None = time()
         self.woken_for_events = False  # an event may be due
         self.more_due = False  # the last claim brought rows, and left more
-        self._more_at_once = False  # … that may be claimed at once
+        self._more_at_once = False  # and these may be claimed at once
 
     def wake(self, *, for_events: bool) -> None:
         """Something has become due. Batch rows are claimed in chunks, so they wait for one; events do not."""

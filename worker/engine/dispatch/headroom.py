@@ -21,7 +21,8 @@ FLUSH_EVERY = timedelta(milliseconds=100)
 # time, and each step of an event waits for its turn there.
 FLUSH_APART = 5
 FLUSH_EVERY_MOST = timedelta(milliseconds=500)
-# At least so many rows may be events: a stream of events has its own pace.
+# A flush has room for at least so many rows, however few permits there are, and so many may be events: a stream of
+# events has its own pace.
 FLUSH_LEAST = 50
 # The most rows beyond the permits that are opened, or in a flush: some 0.5 s at full pace. Results that wait for the
 # next flush come on top. With a sixth of this number a worker waits a third of its time for rows, and with two thirds

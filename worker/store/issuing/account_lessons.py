@@ -71,7 +71,7 @@ def count_again(
 
 
 def _shows_nothing(result: IssueResult) -> bool:
-    """True for a question about a session that failed. A list that cannot be read must not open the breaker: the
+    """True for a failed question about a session. A list that cannot be read must not open the breaker: the
     account can still open sessions."""
     failed = result.problem is not None and not result.problem.concerns_account
     return result.opened.job.asks is not None and failed

@@ -1,4 +1,4 @@
-"""Jobs: what of a flush is special to them, and what becomes of those that are released or put off."""
+"""Jobs: what of a flush is special to them, and how those that were put off become due."""
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Jobs that are put off, or become due, many at a time and without a claim."""
+"""Puts off jobs, and makes jobs and messages due, many at a time and without a claim."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime

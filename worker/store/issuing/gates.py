@@ -1,9 +1,9 @@
 """The gates of a claim of jobs: whether a leased job's call may be made now. All claimed jobs pass them in this order,
 whatever made them due: an import, a retry, an operator, or a takeover.
 
-Each gate gets the jobs that no earlier gate has kept, asks only about those that it concerns, and keeps some. The first
-gates need no personal data; they write themselves what becomes of the jobs that they keep. The other gates are about
-the message that a session is for, and say why a job stays; `passed` writes that.
+Each gate gets the jobs that passed the earlier ones, asks only about those that it concerns, and keeps some back. The
+first gates need no personal data; they write themselves what becomes of the jobs that they keep back. The other gates
+are about the message that a session is for, and say why a job stays; `passed` writes that.
 """
 
 import logging
@@ -124,10 +124,13 @@ def before_the_start(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
 
 
 def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
-    """End the jobs whose links could not be sent to any address, before a session is paid for."""
+    """End the jobs whose links could not be sent to any address, before a session is paid for.
+
+    The first session of an event is opened all the same: its sender may wait for the link.
+    """
     if not claim.any_suppressed:
         return {}
-    concerned = [job for job in jobs if not _may_be_waited_for(job)]
+    concerned = [job for job in jobs if not _sender_may_wait_for(job)]
     if not concerned:
         return {}
     return unreachable(claim.connection, claim.keyring, concerned, fallbacks=claim.policy.fallbacks)
@@ -184,7 +187,7 @@ def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, No
     cap = claim.policy.address_cap
     if cap is None:
         return {}
-    jobs = [job for job in jobs if not _may_be_waited_for(job)]
+    jobs = [job for job in jobs if not _sender_may_wait_for(job)]
     wanted = [
         (job.id, Wanted(channel, address, Wish(job.id)))
         for job in jobs
@@ -202,7 +205,7 @@ def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, No
     }
 
 
-def _may_be_waited_for(job: ClaimedJob) -> bool:
+def _sender_may_wait_for(job: ClaimedJob) -> bool:
     """Whether the sender of an event may wait for this session, for a customer who is in the app right now."""
     return job.is_event and job.session_id is None
 
@@ -237,7 +240,7 @@ def passed(
         rows = [row for row in rows if row.id not in kept] if kept else rows
     jobs, stay = _decrypted(claim, rows)
     _explain(policy, "not decrypted", stay, rows)
-    asked = [job for job in jobs if _may_wait(job, now=now)]
+    asked = [job for job in jobs if _is_for_a_message(job, now=now)]
     for gate in GATES:
         found = gate(claim, asked) if asked else {}
         _explain(policy, gate.__name__, found, asked)
@@ -283,7 +286,7 @@ def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dic
     return jobs, stay
 
 
-def _may_wait(job: ClaimedJob, *, now: datetime) -> bool:
+def _is_for_a_message(job: ClaimedJob, *, now: datetime) -> bool:
     """True if the job needs its session only for a message.
 
     A look-up is made at any hour. A customer who is in the app until `invite_at` needs the link there, and one who

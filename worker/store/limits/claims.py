@@ -1,4 +1,4 @@
-"""The way of every claim: what the budget allows, as many due rows under a lease, and then the slots that are kept.
+"""The way of every claim: what the budget allows, so many due rows under a lease, and slots for what passes the gates.
 
     budget and standstill → permits → lease → (the gates of the rows' kind) → reserve
 
@@ -123,27 +123,27 @@ class Leased:
     permits: int | None = None  # calls that may be in flight from now on
     beside: Mapping[str, BudgetState] = field(default_factory=dict)  # the states of the policy's other budgets
 
-    def reserve(self, connection: sa.Connection, kept: int, events: int, *, now: datetime) -> Reserved:
-        """Reserve the slots of the `kept` rows whose calls may be made, or of the first ones if there are fewer.
+    def reserve(self, connection: sa.Connection, passed: int, events: int, *, now: datetime) -> Reserved:
+        """Reserve the slots of the `passed` rows, whose calls may be made, or of the first ones if there are fewer.
 
         The first `events` of them are events.
         """
-        granted, state, rule, asked = self.granted, self.state, self.policy.rule, kept
+        granted, state, rule, most = self.granted, self.state, self.policy.rule, passed
         if not granted.slots.count:
             return Reserved(0, granted.again_at)
-        if rule.paces and kept and not self.is_locked:
+        if rule.paces and passed and not self.is_locked:
             state = budgets.read(connection, rule.name, lock=True)
-            granted = self.reach.grant(self.policy, state, kept, now=now)
+            granted = self.reach.grant(self.policy, state, passed, now=now)
             if granted.probe:  # paused meanwhile: the next claim sees it
                 granted = replace(granted, slots=replace(granted.slots, count=0), again_at=now)
-            kept = min(kept, events + max(self.soon(granted.slots, now=now) - events, self.share))
+            most = min(passed, events + max(self.soon(granted.slots, now=now) - events, self.share))
         slots = granted.slots
-        count = min(kept, slots.count)
+        count = min(most, slots.count)
         budgets.reserve(connection, rule, state, granted, count, now=now, probe_for=self.policy.lease)
         if not slots.count:
             return Reserved(0, granted.again_at)
         again_at = None
-        if self.more or count < asked:
+        if self.more or count < passed:
             # In the time of the slots, which begin `lead` from now.
             lead = self.reach.lead
             again_at = slots.again_at(count, horizon=self.reach.horizon, now=now + lead) - lead
