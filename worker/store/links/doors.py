@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.events.published import Happened
 from worker.domain.links.door import (
     Buy,
     Decision,
@@ -45,9 +44,8 @@ from worker.store.inbox.event_status import LinkStatus
 from worker.store.maintenance import reissue_counts
 from worker.store.onboarding import usage
 from worker.store.onboarding.admission import lock_customers
-from worker.store.onboarding.cancellation import change_jobs, waiting_again
+from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
 from worker.store.onboarding.stable_links import digests_of
-from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 
 # A visit is noted again only after so long.
@@ -160,12 +158,9 @@ class Doors:
         if job.session_state is SessionState.UNBOUGHT:
             values["session_id"] = job.replaces  # a row that was moved had another session before
         change_jobs(connection, [job.id], values)
-        if job.session_state in LIVE_SESSIONS:
-            ended = sa.update(SessionRow).where(SessionRow.id == job.session_id)
-            connection.execute(ended.values(state=SessionState.EXPIRED, check_at=None))
-            add_session_events(connection, [job.session_id], Happened.SESSION_EXPIRED, now=now)
-        elif job.session_id is not None:
-            connection.execute(sa.update(SessionRow).where(SessionRow.id == job.session_id).values(check_at=None))
+        if job.session_id is not None:
+            ends_as = SessionState.EXPIRED if job.session_state in LIVE_SESSIONS else None
+            leave_session(connection, job.session_id, ends_as=ends_as, now=now)
         if decision.replaces:
             today = now.astimezone(UTC).date()
             reissue_counts.so_far(connection, [job.account], today)  # not locked yet where it looked like a first one

@@ -1,4 +1,7 @@
-"""Cancellation of jobs. A job that no dispatcher works ends at once; any other job ends at its next claim."""
+"""Cancellation of jobs. A job that no dispatcher works ends at once; any other job ends at its next claim.
+
+Here is also what other changes of jobs share: the values of a row that starts again, and the session that it leaves.
+"""
 
 import uuid
 from collections.abc import Collection
@@ -7,14 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.events.published import Happened
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState
+from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.store.attempts import ended_calls
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import as_they_came
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
-from worker.store.outbox.outbox import add_job_events
+from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 
 
@@ -133,6 +137,16 @@ def waiting_again(now: datetime) -> dict[str, Any]:
         "detail": "",
         "changed_at": now,
     }
+
+
+def leave_session(
+    connection: sa.Connection, session_id: uuid.UUID, *, ends_as: SessionState | None, now: datetime
+) -> None:
+    """Let the sweep check this session no more: its job waits for another one. `ends_as` None: it has ended already."""
+    ended = {"check_at": None} if ends_as is None else {"check_at": None, "state": ends_as}
+    connection.execute(sa.update(SessionRow).where(SessionRow.id == session_id).values(ended))
+    if ends_as is SessionState.EXPIRED:
+        add_session_events(connection, [session_id], Happened.SESSION_EXPIRED, now=now)
 
 
 def change_jobs(connection: sa.Connection, ids: list[int], values: dict[str, Any]) -> None:

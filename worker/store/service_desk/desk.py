@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from worker.domain.contact.masked import masked
-from worker.domain.events.published import Happened
 from worker.domain.model.channels import address_of, is_mail
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
@@ -31,10 +30,9 @@ from worker.store.base.keys_of_customers import lasting
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppressions import suppressed
-from worker.store.onboarding.cancellation import change_jobs, waiting_again
+from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import check_at
-from worker.store.outbox.outbox import add_session_events
 from worker.store.service_desk.cases import DeskPolicy, Known, case_of, customer_of, details_of
 from worker.store.tables import CustomerRow, InvitationRow, SessionRow
 
@@ -246,16 +244,9 @@ class ServiceDesk:
         asks = decided.before is Before.ASKED
         why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "asks": asks, "pressed_at": None}
         change_jobs(connection, [row.id], waiting_again(now) | why)
-        if link is not None and decided.before in (Before.SUPERSEDED, Before.EXPIRED):
-            superseded = decided.before is Before.SUPERSEDED
-            state = SessionState.SUPERSEDED if superseded else SessionState.EXPIRED
-            ended = sa.update(SessionRow).where(SessionRow.id == link.id)
-            connection.execute(ended.values(state=state, check_at=None))
-            if not superseded:
-                add_session_events(connection, [link.id], Happened.SESSION_EXPIRED, now=now)
-        elif link is not None:
-            # The sweep checks it no more: its row waits for another one.
-            connection.execute(sa.update(SessionRow).where(SessionRow.id == link.id).values(check_at=None))
+        if link is not None:
+            ends_as = {Before.SUPERSEDED: SessionState.SUPERSEDED, Before.EXPIRED: SessionState.EXPIRED}
+            leave_session(connection, link.id, ends_as=ends_as.get(decided.before), now=now)
         reissue_counts.count(connection, {decided.account: 1}, now.astimezone(UTC).date())
 
     def _case(
