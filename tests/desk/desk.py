@@ -135,6 +135,11 @@ class Desk:
         assert old in text
         self.config.write_text(text.replace(old, new), "utf-8")
 
+    def sql(self, statement: str, *values: object) -> list[Any]:
+        """Change or read the database past the worker; returns the rows that are read."""
+        with contextlib.closing(sqlite3.connect(self.path / DATABASE)) as database, database:
+            return database.execute(statement, values).fetchall()
+
     def add(self, text: str) -> None:
         with self.config.open("a", encoding="utf-8") as stream:
             stream.write("\n" + text)
@@ -213,8 +218,7 @@ def running(desk: Desk, kind: str) -> None:
     """As if a process of this kind ran."""
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"  # noqa: TID251 -- the command goes by the machine's clock
     into = "INSERT INTO process (id, kind, host, pid, release, first_keys, started_at, seen_at)"
-    with contextlib.closing(sqlite3.connect(desk.path / DATABASE)) as database, database:
-        database.execute(f"{into} VALUES (?, ?, 'box', 7, '0.1.0', '', ?, ?)", (kind, kind, now, now))
+    desk.sql(into + " VALUES (?, ?, 'box', 7, '0.1.0', '', ?, ?)", kind, kind, now, now)
 
 
 def checked(ended: Ended) -> Ended:

@@ -1,8 +1,5 @@
 """`account list` and `account resume`: what each account may do now, and trying a stopped one again."""
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
@@ -32,9 +29,8 @@ FACTS = [
 def change_budget(desk: Desk, account: str, **values: object) -> None:
     budget = of(desk, account)["budget"]
     columns = ", ".join(f"{name} = ?" for name in values)
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        update = f"UPDATE budget SET {columns} WHERE name = ?"  # noqa: S608 -- the columns' names are the tests' own
-        connection.execute(update, (*values.values(), budget))
+    update = f"UPDATE budget SET {columns} WHERE name = ?"  # noqa: S608 -- the columns' names are the tests' own
+    desk.sql(update, *values.values(), budget)
 
 
 def of(desk: Desk, account: str) -> dict[str, object]:
@@ -71,8 +67,7 @@ def test_the_permits_in_use_are_shown_and_none_is_held_after_a_run(desk: Desk):
     kyc, email = of(desk, "kyc"), of(desk, "email")
     assert (kyc["places_in_use"], kyc["concurrency"], email["places_in_use"]) == (0, 100, None)
     until = "2999-01-01 00:00:00.000000"
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("INSERT INTO permit VALUES (?, 'other:1', 7, ?)", (kyc["budget"], until))
+    desk.sql("INSERT INTO permit VALUES (?, 'other:1', 7, ?)", kyc["budget"], until)
     assert of(desk, "kyc")["places_in_use"] == 7
 
 

@@ -1,8 +1,5 @@
 """With a sender that does not work, not one session is bought: `run`, and `check --online` beforehand."""
 
-import contextlib
-import sqlite3
-
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
@@ -16,8 +13,7 @@ def with_login(desk: Desk, played: Played, password: str) -> None:
 
 def forget_pauses(desk: Desk) -> None:
     """As after the end of each pause."""
-    with contextlib.closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
-        database.execute("UPDATE budget SET blocked_until = '2026-01-01 00:00:00.000000'")
+    desk.sql("UPDATE budget SET blocked_until = '2026-01-01 00:00:00.000000'")
 
 
 def texts(number: int) -> list[dict[str, str]]:

@@ -1,9 +1,7 @@
 """`retry`, `resolve`, `pause`, `resume` and `cancel`: what a person decides about a batch."""
 
 import io
-import sqlite3
 import sys
-from contextlib import closing
 
 import pytest
 
@@ -30,8 +28,7 @@ def listed(desk: Desk) -> str:
 
 def put(desk: Desk, state: str, reason: str = "unknown") -> None:
     """Bring all rows there, as a worker had left them."""
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE job SET state = ?, reason = ?, attempts = 8, due_at = NULL", (state, reason))
+    desk.sql("UPDATE job SET state = ?, reason = ?, attempts = 8, due_at = NULL", state, reason)
 
 
 def rows(desk: Desk) -> dict[str, int]:
@@ -84,8 +81,7 @@ def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Playe
 def test_a_pause_a_status_and_a_resume_count_the_same_rows(desk: Desk, played: Played, listed: str):
     """Held rows wait for a person, and are not among them."""
     put(desk, "held", "unknown")
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE job SET state = 'waiting' WHERE row > 2")
+    desk.sql("UPDATE job SET state = 'waiting' WHERE row > 2")
     wait = "2 rows wait for their session or first message"
     paused = desk.onboard("pause", "1", "--reason", "the wrong list")
     assert paused.out == f"batch 1 is paused until `onboard resume 1`: {wait}\n"
@@ -255,8 +251,7 @@ def test_a_cancel_asks_with_the_rows_the_messages_and_the_reminders_that_it_ends
     assert asked.err.startswith("cancel 3 rows (3 waiting) and 3 first messages of batch 1 (customers.csv)?")
     assert desk.onboard("run", listed).code == 0
     put(desk, "invited")
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE invitation SET kind = 'reminder-1', state = 'waiting', due_at = ?", (LATER,))
+    desk.sql("UPDATE invitation SET kind = 'reminder-1', state = 'waiting', due_at = ?", LATER)
     says("n\n")
     asked = desk.onboard("cancel", "latest")
     assert asked.err.startswith("cancel 3 rows (3 invited) and 3 reminders of batch 1 (customers.csv)?")
@@ -315,8 +310,7 @@ def test_an_account_that_is_not_there_is_exit_2_and_names_those_that_are(
 
 
 def test_rows_of_an_account_that_was_taken_out_of_the_configuration_can_be_settled(desk: Desk, listed: str):
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE job SET account = 'old', state = 'held'")
+    desk.sql("UPDATE job SET account = 'old', state = 'held'")
     assert desk.onboard("resolve", "latest", "--abandon", "--account", "old", "--yes").code == 0
     assert rows(desk) == {"cancelled": 3}
 
@@ -390,8 +384,7 @@ def test_keys_that_open_nothing_stop_a_run_before_it_holds_every_row(desk: Desk,
 
 def test_a_link_that_no_key_opens_is_said_in_its_row_and_the_others_have_theirs(desk: Desk, listed: str):
     desk.onboard("run", listed)
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE session SET encrypted = x'0111223344556677889900' WHERE customer_id = 'C-0001'")
+    desk.sql("UPDATE session SET encrypted = x'0111223344556677889900' WHERE customer_id = 'C-0001'")
     ended = desk.onboard("report", "1", "--with-links")
     assert ended.code == 1
     assert sorted(bool(row["link"]) for row in ended.table) == [False, True, True]
@@ -401,11 +394,7 @@ def test_a_link_that_no_key_opens_is_said_in_its_row_and_the_others_have_theirs(
 
 
 def test_the_status_names_a_key_that_held_rows_need_and_that_is_missing(desk: Desk, listed: str):
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        lost = (
-            "UPDATE customer SET encrypted = x'011122334455', created_at = '2020-01-01' WHERE customer_id <> 'C-0002'"
-        )
-        connection.execute(lost)
+    desk.sql("UPDATE customer SET encrypted = x'011122334455', created_at = '2020-01-01' WHERE customer_id <> 'C-0002'")
     desk.onboard("run", listed)
     found = [one for one in desk.onboard("status", "--json").facts["needs_a_person"] if one["what"] == "key"]
     assert [(one["name"], one["command"]) for one in found] == [("11223344", "onboard keys status")]
@@ -415,10 +404,7 @@ def test_the_status_names_a_key_that_held_rows_need_and_that_is_missing(desk: De
 
 
 def test_a_row_that_no_key_opens_is_held_and_the_others_are_invited(desk: Desk, listed: str):
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute(
-            "UPDATE customer SET encrypted = x'0000', created_at = '2020-01-01' WHERE customer_id = 'C-0001'"
-        )
+    desk.sql("UPDATE customer SET encrypted = x'0000', created_at = '2020-01-01' WHERE customer_id = 'C-0001'")
     ended = desk.onboard("run", listed, "--json")
     assert ended.code == 1
     assert (ended.facts["rows"]["held"], ended.facts["rows"]["invited"]) == (1, 2)

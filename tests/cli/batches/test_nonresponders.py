@@ -1,18 +1,14 @@
 """`onboard nonresponders`: who was invited by a day and has not finished, with each message."""
 
-import sqlite3
-from contextlib import closing
-
-from tests.desk.desk import DATABASE, Desk, customers
+from tests.desk.desk import Desk, customers
 
 
 def test_those_who_have_not_finished_are_listed_with_their_messages(desk: Desk):
     name = desk.list_of(customers(4))
     assert desk.onboard("run", name).code == 0
-    with closing(sqlite3.connect(desk.path / DATABASE)) as connection, connection:
-        connection.execute("UPDATE job SET state = 'completed', result = 'approved' WHERE row = 3")
-        connection.execute("UPDATE session SET result = 'review' WHERE id = (SELECT session_id FROM job WHERE row = 4)")
-        connection.execute("UPDATE invitation SET state = 'bounced' WHERE job_id = (SELECT id FROM job WHERE row = 5)")
+    desk.sql("UPDATE job SET state = 'completed', result = 'approved' WHERE row = 3")
+    desk.sql("UPDATE session SET result = 'review' WHERE id = (SELECT session_id FROM job WHERE row = 4)")
+    desk.sql("UPDATE invitation SET state = 'bounced' WHERE job_id = (SELECT id FROM job WHERE row = 5)")
 
     shown = desk.onboard("nonresponders", "--by", "2100-01-01", "--json").facts
     assert shown["by"].startswith("2100-01-01T23:59:59")

@@ -1,21 +1,13 @@
 """`run --first`: a pilot as an operator sees it, from the first mail to the verdict and after it."""
 
-import sqlite3
-from contextlib import closing
 from datetime import datetime, timedelta
 
 import pytest
 
-from tests.desk.desk import DATABASE, Desk, Played, customers, running
+from tests.desk.desk import Desk, Played, customers, running
 from worker.foundation.clock import ProcessClock
 
-
-def answer(desk: Desk, statement: str) -> None:
-    """What customers and time have done meanwhile."""
-    with closing(sqlite3.connect(desk.path / DATABASE)) as connection, connection:
-        connection.execute(statement)
-
-
+# What customers and time have done meanwhile.
 FINISHED = "UPDATE job SET state = 'completed', result = 'approved', due_at = NULL WHERE state = 'invited'"
 FOUR_HOURS_LATER = "UPDATE batch_plan SET sent_at = datetime(sent_at, '-4 hours'), check_at = '2020-01-01'"
 
@@ -80,8 +72,8 @@ def test_a_run_ends_while_the_verdict_is_far_and_the_next_one_goes_on_after_it(d
     assert desk.onboard("run", name).code == 3  # it is too early
     assert len(played.sandbox.mailbox) == 2
 
-    answer(desk, FINISHED)
-    answer(desk, FOUR_HOURS_LATER)
+    desk.sql(FINISHED)
+    desk.sql(FOUR_HOURS_LATER)
     goes_on = desk.onboard("run", name, "--json")
     assert (goes_on.code, len(played.sandbox.mailbox)) == (0, 10)
     assert goes_on.facts["plan"]["verdict"] == "met"
@@ -93,7 +85,7 @@ def test_a_run_ends_while_the_verdict_is_far_and_the_next_one_goes_on_after_it(d
 def test_a_pilot_that_does_not_pass_says_which_condition_failed_with_the_numbers(desk: Desk, played: Played):
     name = desk.list_of(customers(10))
     desk.onboard("run", name, "--first", "2", "--go-on-if", "finished >= 50% within 4 hours")
-    answer(desk, FOUR_HOURS_LATER)
+    desk.sql(FOUR_HOURS_LATER)
 
     failed = desk.onboard("run", name)
 

@@ -1,9 +1,7 @@
 """Lost answers from outside: the list is run, the time of the look-ups comes, and the sandbox says what was opened."""
 
 import io
-import sqlite3
 import sys
-from contextlib import closing
 
 import pytest
 
@@ -20,9 +18,7 @@ def first_run(desk: Desk) -> Ended:
 
 def later(desk: Desk, look_up: str = "2026-01-01") -> None:
     """The time of the look-ups has come, or comes on that day."""
-    due = "UPDATE job SET due_at = ? WHERE unknown_attempt IS NOT NULL"
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute(due, [f"{look_up} 00:00:00.000000"])
+    desk.sql("UPDATE job SET due_at = ? WHERE unknown_attempt IS NOT NULL", f"{look_up} 00:00:00.000000")
 
 
 def hold(desk: Desk) -> None:
@@ -116,8 +112,7 @@ def test_a_run_looks_up_the_calls_of_rows_that_have_ended_or_says_when_that_is_d
     desk, played = faulty(f"drop-after:0.4,endpoint={IDENFY}")
     first_run(desk)
     verdict = "UPDATE job SET state = 'completed', due_at = NULL, lease_until = ?, lease_owner = ''"
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute(f"{verdict} WHERE unknown_attempt IS NOT NULL", [f"{at} 00:00:00.000000"])
+    desk.sql(f"{verdict} WHERE unknown_attempt IS NOT NULL", f"{at} 00:00:00.000000")
     ended = desk.onboard("run", "customers.csv", "--patience", "1 s")
     lost = len(dropped(played))
     assert lost > 1

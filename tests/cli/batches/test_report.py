@@ -1,10 +1,8 @@
 """`onboard report`: a line a row of the list, in three forms."""
 
-import contextlib
 import io
 import json
 import os
-import sqlite3
 import stat
 import subprocess
 import threading
@@ -131,9 +129,7 @@ def test_links_are_shown_only_when_asked_for_and_that_is_noted(ran: Desk, played
     asked = ran.onboard("report", "latest", "--with-links")
     assert list(asked.table[0]) == [*COLUMNS[:-1], "link", "digits", "vendor", "vendor_parameters", "next_at"]
     assert any(token in asked.table[0]["link"] for token in played.tokens)
-    with sqlite3.connect(ran.path / "onboarding.db") as connection:
-        noted = connection.execute("SELECT subject, reason FROM audit WHERE action = 'report'").fetchall()
-    connection.close()
+    noted = ran.sql("SELECT subject, reason FROM audit WHERE action = 'report'")
     assert noted == [("batch 1", "with links")]
 
 
@@ -207,11 +203,6 @@ def test_a_report_that_would_not_be_what_its_name_says_is_refused(ran: Desk, opt
     assert not list(ran.path.glob("report.*"))
 
 
-def change(desk: Desk, statement: str, *values: object) -> None:
-    with contextlib.closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
-        database.execute(statement, values)
-
-
 def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_who_serves_it(desk: Desk, played: Played):
     desk.onboard("import", desk.list_of(customers(1), "first.csv"))
     desk.onboard("import", desk.list_of(customers(2), "second.csv"))
@@ -223,9 +214,9 @@ def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_who
     assert line(1) == ("", "", "")
     assert line(2)[0] == "joined_job: the customer is served by batch 1, row 2"
     at = "2999-01-01 00:00:00.000000"
-    change(desk, "UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'", at)
+    desk.sql("UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'", at)
     assert line(1) == line(2) == ("account_paused: kyc: HTTP 429", "2999-01-01T00:00:00Z", "")
-    change(desk, "UPDATE budget SET stopped_at = '2026-01-01', stop_reason = 'HTTP 401' WHERE name = 'kyc'")
+    desk.sql("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = 'HTTP 401' WHERE name = 'kyc'")
     assert line(1)[:2] == ("account_stopped: kyc: HTTP 401", "")
     assert "`onboard account resume kyc`" in line(1)[2]
     desk.onboard("pause", "1")
@@ -233,7 +224,7 @@ def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_who
     assert error.startswith("batch_paused: batch 1: paused by ")
     assert (next_at, action) == ("", "`onboard resume 1`")
     desk.onboard("resume", "1")
-    change(desk, "UPDATE budget SET stopped_at = NULL, stop_reason = '', blocked_until = NULL")
+    desk.sql("UPDATE budget SET stopped_at = NULL, stop_reason = '', blocked_until = NULL")
     assert desk.onboard("run", "first.csv").code == 0
     assert line(1) == ("", "", "")
     assert line(2) == ("", "", "nothing: the customer is served by batch 1, row 2")

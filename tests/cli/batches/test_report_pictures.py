@@ -1,8 +1,6 @@
 """`onboard report --with-links --qr`: each link as a picture, for letters."""
 
-import contextlib
 import csv
-import sqlite3
 import stat
 import zlib
 from pathlib import Path
@@ -58,8 +56,7 @@ def test_each_link_is_a_picture_that_holds_it(ran: Desk):
         assert squares((ran.path / line["qr"]).read_bytes()) == [[bool(one) for one in row] for row in drawn]
     assert stat.S_IMODE((ran.path / "letters-qr").stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in (ran.path / "letters-qr").iterdir()} == {0o600}
-    with contextlib.closing(sqlite3.connect(ran.path / "onboarding.db")) as connection:
-        noted = connection.execute("SELECT subject, reason FROM audit WHERE action = 'report'").fetchall()
+    noted = ran.sql("SELECT subject, reason FROM audit WHERE action = 'report'")
     assert noted == [("batch 1", "with links, as QR pictures too")]
 
     # Pictures of another report are never mixed with these.

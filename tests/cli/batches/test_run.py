@@ -1,7 +1,6 @@
 """`run`, `import` and `status`: a list goes in, invitations go out, and the same list again goes on."""
 
 import fcntl
-import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -88,10 +87,8 @@ def test_for_people_run_says_how_it_ended_and_where_each_row_is(desk: Desk):
 def test_the_same_list_again_is_the_same_batch_and_says_how_old_it_is(desk: Desk, played: Played):
     listed = desk.list_of(customers(3))
     first = desk.onboard("run", listed, "--json").facts
-    with sqlite3.connect(desk.path / "onboarding.db") as connection:
-        before = (datetime.now(UTC) - timedelta(days=3)).replace(tzinfo=None)  # noqa: TID251 -- the product reads it too
-        connection.execute("UPDATE batch SET created_at = ?", (before.isoformat(sep=" "),))
-    connection.close()
+    before = (datetime.now(UTC) - timedelta(days=3)).replace(tzinfo=None)  # noqa: TID251 -- the product reads it too
+    desk.sql("UPDATE batch SET created_at = ?", before.isoformat(sep=" "))
     again = desk.onboard("run", listed, "--json")
     assert (again.code, again.facts["batch"]) == (0, first["batch"])
     assert "imported 3 days ago" in again.err

@@ -1,9 +1,7 @@
 """`status` answers: is it running, is it stuck, must I do something? `--check` answers a monitoring system."""
 
-import contextlib
 import re
 import shutil
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,9 +21,6 @@ def needs(desk: Desk) -> list[tuple[str, str]]:
     return [(one["what"], one["command"]) for one in facts["needs_a_person"]]
 
 
-def change(desk: Desk, statement: str, *values: object) -> None:
-    with contextlib.closing(sqlite3.connect(desk.path / "onboarding.db")) as database, database:
-        database.execute(statement, values)
 
 
 def test_a_list_that_no_process_works_has_no_forecast_and_is_critical(desk: Desk):
@@ -60,7 +55,7 @@ def test_a_process_that_is_silent_is_shown_with_its_silence(desk: Desk):
     running(desk, "import")
     assert "last seen" not in desk.onboard("status").out
     since = datetime.now(UTC) - timedelta(seconds=12)  # noqa: TID251 -- as above
-    change(desk, "UPDATE process SET seen_at = ?", f"{since:%Y-%m-%d %H:%M:%S.%f}")
+    desk.sql("UPDATE process SET seen_at = ?", f"{since:%Y-%m-%d %H:%M:%S.%f}")
     shown = desk.onboard("status").out.splitlines()[0]
     assert shown.startswith("running: import, process 7 on box, since 20")
     assert re.search(r"Z; last seen 1\d s ago$", shown)
@@ -70,7 +65,7 @@ def test_a_killed_process_no_longer_counts(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     running(desk, "up")
     long_ago = datetime.now(UTC) - timedelta(minutes=1)  # noqa: TID251 -- as above
-    change(desk, "UPDATE process SET seen_at = ?", f"{long_ago:%Y-%m-%d %H:%M:%S.%f}")
+    desk.sql("UPDATE process SET seen_at = ?", f"{long_ago:%Y-%m-%d %H:%M:%S.%f}")
     assert desk.onboard("status").out.startswith("no process is working: `onboard up`\n")
 
 
@@ -102,15 +97,15 @@ def test_a_batch_has_an_end_without_a_scheduler_but_not_while_no_wake_up_reaches
     running(desk, "worker")
     now = datetime.now(UTC)  # noqa: TID251 -- as above
     beat, wake = now - timedelta(minutes=5), now - timedelta(seconds=20)
-    change(desk, "INSERT INTO timer (name, at) VALUES ('beat', ?)", f"{beat:%Y-%m-%d %H:%M:%S.%f}")
+    desk.sql("INSERT INTO timer (name, at) VALUES ('beat', ?)", f"{beat:%Y-%m-%d %H:%M:%S.%f}")
     forecast = desk.onboard("status", "1", "--json").facts["forecast"]
     assert forecast["finishes_at"] is None
     assert forecast["limited_by"].startswith("no wake-up of the scheduler has come since 20")
-    change(desk, "INSERT INTO timer (name, at) VALUES ('wake', ?)", f"{wake:%Y-%m-%d %H:%M:%S.%f}")
+    desk.sql("INSERT INTO timer (name, at) VALUES ('wake', ?)", f"{wake:%Y-%m-%d %H:%M:%S.%f}")
     assert desk.onboard("status", "1", "--json").facts["forecast"]["finishes_at"]
     assert needs(desk) == [("beat", "onboard beat")]
     running(desk, "up")
-    change(desk, "DELETE FROM timer WHERE name = 'wake'")
+    desk.sql("DELETE FROM timer WHERE name = 'wake'")
     assert desk.onboard("status", "1", "--json").facts["forecast"]["finishes_at"]  # it needs no wake-ups
 
 
@@ -123,9 +118,9 @@ def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, wh
             desk.change("[accounts.au]", "credits = 2\n[accounts.au]")
     desk.onboard("run", desk.list_of(customers(4)))
     if why == "sender":
-        change(desk, "UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '535' WHERE name = 'sender/email'")
+        desk.sql("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '535' WHERE name = 'sender/email'")
     if why == "held":
-        change(desk, "UPDATE job SET state = 'held' WHERE row < 4")
+        desk.sql("UPDATE job SET state = 'held' WHERE row < 4")
     if why in ("credentials", "credits"):
         waits = "what is due waits for kyc: stopped"
         assert f"no process is working; {waits}\n" in desk.onboard("status").out
@@ -161,9 +156,9 @@ def test_a_status_that_cannot_be_read_is_one_line_too(desk: Desk):
 
 def test_a_batch_that_paused_itself_needs_a_person_also_with_nothing_left_to_send(desk: Desk, played: Played):
     desk.onboard("run", desk.list_of(customers(3)))
-    change(desk, "UPDATE job SET state = 'failed', reason = 'bad_input'")
+    desk.sql("UPDATE job SET state = 'failed', reason = 'bad_input'")
     paused = "UPDATE batch SET pause_cause = 'itself', pause_reason = '3 of 3 messages were refused', paused_at = ?"
-    change(desk, paused, "2026-01-01 00:00:00.000000")
+    desk.sql(paused, "2026-01-01 00:00:00.000000")
     assert needs(desk) == [("batch", "onboard resume 1")]
     why = "batch 1 (customers.csv): 3 of 3 messages were refused; `onboard resume 1`"
     assert checked(desk) == (1, f"WARNING: {why}\n")
@@ -174,7 +169,7 @@ def test_a_batch_that_paused_itself_needs_a_person_also_with_nothing_left_to_sen
 def test_a_batch_that_paused_itself_and_has_rows_to_send_is_named_once(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     desk.onboard("pause", "1")
-    change(desk, "UPDATE batch SET pause_cause = 'itself', pause_reason = 'too many were refused'")
+    desk.sql("UPDATE batch SET pause_cause = 'itself', pause_reason = 'too many were refused'")
     assert needs(desk) == [("batch", "onboard resume 1")]
     assert checked(desk)[1] == (
         "WARNING: batch 1 (customers.csv): 3 rows wait for their session or first message: too many were refused;"
@@ -186,7 +181,7 @@ def test_rows_of_an_account_that_the_configuration_does_not_have_need_a_person(d
     listed = desk.list_of(customers(3))
     desk.onboard("import", listed)
     running(desk, "up")
-    change(desk, "UPDATE job SET account = 'old' WHERE row < 4")
+    desk.sql("UPDATE job SET account = 'old' WHERE row < 4")
     why = "2 rows wait for the account old, which this configuration does not have"
     assert needs(desk) == [("account", "onboard report 1")]
     assert checked(desk) == (1, f"WARNING: old: {why}: put it back; `onboard report 1`\n")
@@ -207,7 +202,7 @@ def test_rows_of_an_account_that_the_configuration_does_not_have_need_a_person(d
 
 def test_messages_of_a_channel_that_the_configuration_does_not_have_need_a_person(desk: Desk, played: Played):
     desk.onboard("run", desk.list_of(customers(3)))
-    change(desk, "UPDATE invitation SET channel = 'whatsapp', state = 'waiting' WHERE kind = 'invitation'")
+    desk.sql("UPDATE invitation SET channel = 'whatsapp', state = 'waiting' WHERE kind = 'invitation'")
     why = "3 messages wait for this channel, which this configuration does not have"
     assert checked(desk) == (1, f"WARNING: whatsapp: {why}: put it back; `onboard report 1`\n")
     assert f"needs a person: whatsapp: {why}" in desk.onboard("status").out
@@ -218,13 +213,13 @@ def test_an_import_that_was_cut_off_needs_a_person_while_no_process_imports(desk
     with monkeypatch.context() as full:
         full.setattr("worker.store.onboarding.batches.Batches.imported", interrupted)
         assert desk.onboard("import", listed).code == 130
-    change(desk, "DELETE FROM process")
+    desk.sql("DELETE FROM process")
     assert ("batch", "onboard import 'a list.csv'") in needs(desk)
     assert "its import was cut off: not all of its rows are here" in desk.onboard("status").out
     running(desk, "import")
     assert ("batch", "onboard import 'a list.csv'") not in needs(desk)
     desk.onboard("import", listed)
-    change(desk, "DELETE FROM process")
+    desk.sql("DELETE FROM process")
     assert [what for what, _ in needs(desk)] == ["process"]
 
 
@@ -234,8 +229,7 @@ def interrupted(*_: Any, **__: Any) -> None:
 
 def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
-    change(
-        desk,
+    desk.sql(
         "UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000', pause_reason = '5 calls failed' "
         "WHERE name = 'kyc'",
     )
@@ -249,22 +243,22 @@ def test_an_outage_of_minutes_needs_a_person_and_has_no_end(desk: Desk):
     running(desk, "up")
     down = "UPDATE budget SET blocked_until = ?, opened_at = ?, pause_reason = 'HTTP 503' WHERE name = 'kyc'"
     now = datetime.now(UTC)  # noqa: TID251 -- the command goes by the machine's clock
-    change(desk, down, "2999-01-01 00:00:00.000000", f"{now - timedelta(minutes=4):%Y-%m-%d %H:%M:%S.%f}")
+    desk.sql(down, "2999-01-01 00:00:00.000000", f"{now - timedelta(minutes=4):%Y-%m-%d %H:%M:%S.%f}")
     assert checked(desk)[0] == 0
     facts = desk.onboard("status", "1", "--json").facts["forecast"]
     assert facts["finishes_at"] is None
     assert facts["limited_by"].startswith("kyc is paused: no call has succeeded since 20")
 
     since = now - timedelta(minutes=6)
-    change(desk, down, "2999-01-01 00:00:00.000000", f"{since:%Y-%m-%d %H:%M:%S.%f}")
+    desk.sql(down, "2999-01-01 00:00:00.000000", f"{since:%Y-%m-%d %H:%M:%S.%f}")
     why = f"no call has succeeded since {since:%Y-%m-%dT%H:%M:%S}Z: HTTP 503"
     # The three accounts share a key.
     assert checked(desk) == (1, f"WARNING: kyc, kyc-lt, kyb: {why}; `onboard account list`\n")
     assert needs(desk) == [("account", "onboard account list")]
     # The pause is over, and rows wait: the next call finds out.
-    change(desk, down, None, f"{since:%Y-%m-%d %H:%M:%S.%f}")
+    desk.sql(down, None, f"{since:%Y-%m-%d %H:%M:%S.%f}")
     assert checked(desk)[0] == 1
-    change(desk, "DELETE FROM job")
+    desk.sql("DELETE FROM job")
     assert checked(desk)[0] == 0
 
 

@@ -1,9 +1,6 @@
 """`onboard stop` and `onboard resume --all`: everything at once, and exactly that again."""
 
-import sqlite3
-from contextlib import closing
-
-from tests.desk.desk import DATABASE, Desk, Played, customers
+from tests.desk.desk import Desk, Played, customers
 from tests.suite.waiting import wait_until
 
 
@@ -62,8 +59,7 @@ def test_what_is_resumed_during_a_stop_does_not_go_on_before_it_ends(desk: Desk)
 
 
 def stop_the_account(desk: Desk) -> None:
-    with closing(sqlite3.connect(desk.path / DATABASE)) as connection, connection:
-        connection.execute("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '401' WHERE name = 'kyc'")
+    desk.sql("UPDATE budget SET stopped_at = '2026-01-01', stop_reason = '401' WHERE name = 'kyc'")
 
 
 def test_resume_takes_a_batch_or_all(desk: Desk):

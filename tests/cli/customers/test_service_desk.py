@@ -2,19 +2,12 @@
 
 import io
 import signal
-import sqlite3
 import sys
 
 import pytest
 
-from tests.desk.desk import DATABASE, Desk, Played, customers
+from tests.desk.desk import Desk, Played, customers
 from tests.suite.waiting import wait_until
-
-
-def change(desk: Desk, statement: str) -> None:
-    with sqlite3.connect(desk.path / DATABASE) as connection:
-        connection.execute(statement)
-    connection.close()
 
 
 @pytest.fixture
@@ -22,7 +15,7 @@ def vita(desk: Desk, played: Played) -> dict[str, str]:
     """A customer who was invited an hour ago."""
     rows = customers(1)
     assert desk.onboard("run", desk.list_of(rows)).code == 0
-    change(desk, "UPDATE invitation SET sent_at = '2026-01-01 00:00:00'")
+    desk.sql("UPDATE invitation SET sent_at = '2026-01-01 00:00:00'")
     return rows[0]
 
 
@@ -74,7 +67,7 @@ def test_a_new_link_says_its_cost_and_needs_a_yes(desk: Desk, vita, monkeypatch)
     assert refused.code == 1
     assert "gives no other link before the present one has ended" in refused.err
     assert "`onboard customer resend` sends" in refused.err
-    change(desk, "UPDATE session SET state = 'expired'")
+    desk.sql("UPDATE session SET state = 'expired'")
     asked = desk.onboard("customer", "new-link", who)
     assert asked.code == 2
     assert "this costs 1 credit at" in asked.err

@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 from kombu import Connection
 
-from tests.cli.batches.test_status import change
 from tests.desk.desk import Desk, customers
 from tests.desk.own_redis import OwnRedis
 from tests.publishers.listener import Handler, Listener
@@ -97,8 +96,8 @@ def test_a_target_that_accepts_nothing_is_in_the_status_and_in_doctors_list(publ
         return target["pause_reason"] is not None
 
     wait_until(has_failed_often, "the target is paused")
-    change(publishing_desk, "UPDATE budget SET opened_at = '2026-01-01 00:00:00' WHERE name = 'subscriber/crm'")
-    change(publishing_desk, "UPDATE outbox SET due_at = NULL WHERE id = (SELECT max(id) FROM outbox)")
+    publishing_desk.sql("UPDATE budget SET opened_at = '2026-01-01 00:00:00' WHERE name = 'subscriber/crm'")
+    publishing_desk.sql("UPDATE outbox SET due_at = NULL WHERE id = (SELECT max(id) FROM outbox)")
     shown, facts = publishing_desk.onboard("status").out, publishing_desk.onboard("status", "--json").facts
     (need,) = facts["needs_a_person"]
     assert (need["what"], need["name"], need["command"]) == ("target", "subscriber/crm", "onboard outbox list")

@@ -190,10 +190,7 @@ def stage(desk: Desk) -> Callable[[str], Desk]:
 
 
 def entries(desk: Desk) -> list[tuple[str, str]]:
-    connection = sqlite3.connect(desk.path / DATABASE)
-    found = connection.execute("SELECT actor, action FROM audit ORDER BY id").fetchall()
-    connection.close()
-    return found
+    return desk.sql("SELECT actor, action FROM audit ORDER BY id")
 
 
 def _path(typed: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Mapping
 from uuid import uuid4
 
@@ -213,9 +212,7 @@ def test_without_a_database_file_none_is_made(desk: Desk):
 
 
 def test_a_database_of_another_release_is_a_failure(desk: Desk):
-    with sqlite3.connect(desk.path / "onboarding.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
-    database.close()
+    desk.sql("UPDATE alembic_version SET version_num = '9999'")
     (found,) = findings(desk.onboard("doctor", "--json"))["database"]
     assert found[0] == "failure"
     assert "upgrade the worker" in found[1]
@@ -248,10 +245,8 @@ def test_the_end_of_the_audit_log_is_verified(desk: Desk):
     desk.onboard("import", desk.list_of(customers(1)))
     (found,) = findings(desk.onboard("doctor", "--json"))["audit log"]
     assert (found[0], found[1][:19]) == ("ok", "its head is signed,")
-    with sqlite3.connect(desk.path / "onboarding.db") as database:
-        database.execute("DROP TRIGGER audit_update")
-        database.execute("UPDATE audit SET actor = 'another' WHERE number = 1")
-    database.close()
+    desk.sql("DROP TRIGGER audit_update")
+    desk.sql("UPDATE audit SET actor = 'another' WHERE number = 1")
     ended = desk.onboard("doctor", "--json")
     (found,) = findings(ended)["audit log"]
     assert (ended.code, found[0], "entry 1 was changed" in found[1]) == (1, "failure", True)

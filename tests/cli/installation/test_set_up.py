@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import socket
-import sqlite3
 import stat
 
 import pytest
@@ -119,9 +118,7 @@ def test_a_database_that_cannot_be_reached_is_reported_in_one_line(desk: Desk):
 
 def test_a_database_of_a_newer_release_is_left_alone(desk: Desk):
     assert desk.onboard("status").code == 0
-    with sqlite3.connect(desk.path / "onboarding.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    desk.sql("UPDATE alembic_version SET version_num = '9999'")
     ended = desk.onboard("run", desk.list_of(customers(1)))
     assert ended.code == 2
     (line,) = ended.lines

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sqlite3
 import subprocess
 import sys
 
@@ -25,11 +24,8 @@ def busy(desk: Desk) -> Desk:
 
 
 def tamper(desk: Desk, *statements: str) -> None:
-    connection = sqlite3.connect(desk.path / DATABASE)
     for statement in ("DROP TRIGGER audit_update", "DROP TRIGGER audit_delete", *statements):
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
+        desk.sql(statement)
 
 
 def test_it_shows_who_did_what(busy: Desk):

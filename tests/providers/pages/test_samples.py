@@ -33,7 +33,6 @@ from worker.sandbox.endpoints import frankieone_v1_shape, idenfy_kyb
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)
-NAMES_OF_TYPES = {"string": str, "integer": int, "boolean": bool}
 
 
 def printed(text: str, number: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from worker.store.inbox.refused_events import KeptMessage
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PROGRAMME = drawn(400, 3, now=NOW, trap=Path("unpickled"), redis=True, refused=80)
-SOME = 3
 
 
 class Scene:
