@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from tests.simulated.statements import STATEMENTS
 from tests.store.recount import expect_true_counts
 from tests.suite.accepted_sockets import close_what_is_not_attached
-from tests.suite.databases import Databases
+from tests.suite.databases import Databases, not_synced
 from tests.suite.order import Portions, long_first
 from worker.engine.runner import tune_gc
 from worker.foundation.event_loop import new_event_loop
@@ -215,7 +215,7 @@ def empty_postgresql_url(postgresql_url: str, empty_postgresql: Callable[[], Non
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated, empty database, on SQLite and on PostgreSQL. Its counts must be true after the test."""
     fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
-    opened = Database(request.getfixturevalue(fixture))
+    opened = not_synced(Database(request.getfixturevalue(fixture)))
     yield opened
     try:
         expect_true_counts(opened)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from tests.suite.databases import not_synced
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.engine.container import Parts
 from worker.engine.runner import Runner
@@ -66,6 +67,7 @@ class Works:
         environ = {"KEY": new_key(), "SECRET": secret, "TWILIO_TOKEN": "sandbox-token"}
         self.clock = MovableClock()
         self.parts = Parts(load(config, environ=environ), clock=self.clock, jitter=lambda: 0.0, senders=senders)
+        not_synced(self.parts.database)
         self.provider = FakeProvider()
         self.parts.providers = {"kyc": self.provider}
         self.http = FakeHttp()

@@ -14,6 +14,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from tests.simulated.virtual_time import VirtualClock
+from tests.suite.databases import not_synced
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
@@ -104,6 +105,7 @@ class World:
             senders=self.senders,
             traces=settings.pop("traces", None),
         )
+        not_synced(self.parts.database)
         if not settings.pop("first_links", False):  # else the first calls are made one at a time
             for links in self.parts.first_links.values():
                 links.lived()

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
+from worker.store.base.database import Database
+
 LOCKS = 0x6F6E6264  # apart from all other advisory locks of the server's database
 NAME = re.compile(r"onboarding_test_([0-9a-f]{7})_\d+")
 LEFT = "SELECT datname FROM pg_database WHERE starts_with(datname, 'onboarding_test_') ORDER BY oid"
@@ -21,6 +23,13 @@ DROP SCHEMA public CASCADE;
 CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 GRANT USAGE ON SCHEMA public TO PUBLIC
 """
+
+
+def not_synced(database: Database) -> Database:
+    """The database, whose commits do not wait for the disk on SQLite: no test ends the machine."""
+    if database.is_sqlite:
+        database.need_not_last()
+    return database
 
 
 class Databases:
@@ -52,7 +61,7 @@ class Databases:
             self._drop_left()
         name = f"onboarding_test_{self._mine:07x}_{len(self._made)}"
         self._alive.exec_driver_sql(f"CREATE DATABASE {name}")
-        # No test ends the server, so commits need not wait for the disk.
+        # No test ends the machine, so commits need not wait for the disk.
         self._alive.exec_driver_sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
         self._made.append(name)
         return self._url.set(database=name).render_as_string(hide_password=False)

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.inbound.web.described import check_answer
+from tests.suite.databases import not_synced
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
@@ -148,6 +149,7 @@ class Site:
         (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys, sms=sms, mail=mail))
         environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND} | HOOKS
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
+        not_synced(self.parts.database)
         self.clock = clock
         self.script = Script()
         self.woken: list[WakeUp] = []
