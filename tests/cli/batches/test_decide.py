@@ -53,8 +53,7 @@ def test_check_says_that_run_refuses_a_paused_or_cancelled_list(desk: Desk, play
 
 def test_the_events_of_a_day_are_found_by_their_name_and_no_list_is(desk: Desk, listed: str):
     day = "events-2026-11-20"
-    with closing(sqlite3.connect(desk.path / "onboarding.db")) as connection, connection:
-        connection.execute("UPDATE batch SET name = ?, digest = ?", (day, day))
+    desk.sql("UPDATE batch SET name = ?, digest = ?", day, day)
     desk.onboard("import", desk.list_of(customers(4)[3:], "events-2026-11-21"))
     decided(desk.onboard("pause", day, "--json"), "pause", 3)
     decided(desk.onboard("resume", day, "--json"), "resume", 3)

@@ -21,8 +21,6 @@ def needs(desk: Desk) -> list[tuple[str, str]]:
     return [(one["what"], one["command"]) for one in facts["needs_a_person"]]
 
 
-
-
 def test_a_list_that_no_process_works_has_no_forecast_and_is_critical(desk: Desk):
     assert checked(desk) == (0, "OK: 0 processes at work, nothing needs a person\n")
     imported = desk.onboard("import", desk.list_of(customers(3)), "--json").facts
