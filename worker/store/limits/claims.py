@@ -3,9 +3,10 @@
     budget and standstill → permits → lease → (the gates of the rows' kind) → reserve
 
 Jobs and messages are claimed in this way, in one transaction. Where the account has limits, the budget's row is locked
-last, by `reserve`: other workers and events wait for it no longer than they must. What is granted is decided again
-under the lock; another transaction may have reserved slots meanwhile, and then some leased rows get none. What is asked
-between lease and reserve is decided in `store.issuing.gates` and `store.messages.gates`.
+last, by `reserve`: other workers and events wait for it no longer than they must. (A claim for events alone locks it
+first: it is short.) What is granted is decided again under the lock; another transaction may have reserved slots
+meanwhile, and then some leased rows get none. What is asked between lease and reserve is decided in
+`store.issuing.gates` and `store.messages.gates`.
 """
 
 import random
