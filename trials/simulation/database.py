@@ -22,6 +22,7 @@ from worker.foundation.clock import ProcessClock
 from worker.foundation.keyring import Keyring
 from worker.store.base import schema
 from worker.store.base.database import Database
+from worker.store.base.unanswered import ALONE
 from worker.store.tables import CustomerRow
 
 if TYPE_CHECKING:
@@ -119,9 +120,11 @@ def shows_time_of(world: "World", database: Database, clock: ProcessClock) -> No
         return
 
     def begins(connection: sa.Connection) -> None:
+        # For the transaction; for a statement without one (`Database.now`), until another value is set.
+        local = str(not connection.get_execution_options().get(ALONE)).lower()
         connection.exec_driver_sql(
-            "SELECT set_config('search_path', 'simulated, pg_catalog, public', true),"
-            f" set_config('simulated.now', '{world.clock().isoformat()}', true)"
+            f"SELECT set_config('search_path', 'simulated, pg_catalog, public', {local}),"
+            f" set_config('simulated.now', '{world.clock().isoformat()}', {local})"
         )
 
     event.listen(engine, "begin", begins)
