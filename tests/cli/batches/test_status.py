@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_at_once_and_no_process_is_asked_for(desk: Desk, mon
     assert checked(desk) == (2, "CRITICAL: the database's disk is full: make space; `onboard doctor`\n")
     assert needs(desk) == [("database", "onboard doctor")]
     shown = desk.onboard("status", "1").out
-    assert "waits for    the database's disk is full: make space: `onboard doctor`" in shown
+    assert "no end yet   the database's disk is full: make space: `onboard doctor`" in shown
     assert "onboard up" not in shown
 
 

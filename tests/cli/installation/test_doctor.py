@@ -93,7 +93,7 @@ def test_a_broker_that_answers_and_takes_no_messages_is_a_failure(desk: Desk, ow
     """`status` names doctor when no wake-up comes: it must not find all well."""
     desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
     with own_redis.client() as client:
-        client.config_set("maxmemory", "1mb")  # it has more in use when it is empty
+        client.config_set("maxmemory", "1kb")  # it has more in use when it is empty
         (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
         assert (found[0], found[1].partition(" ")[2]) == (
             "failure",
