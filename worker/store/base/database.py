@@ -123,7 +123,6 @@ class Database:
                 given,
                 pool_size=connections,
                 max_overflow=0,
-                pool_use_lifo=True,  # a few connections are used again and again, whose servers' caches are warm
                 hide_parameters=True,
                 # A setting in the URL takes precedence.
                 connect_args={name: value for name, value in ours.items() if name not in given.query},

@@ -3,10 +3,9 @@
     budget and standstill → permits → lease → (the gates of the rows' kind) → reserve
 
 Jobs and messages are claimed in this way, in one transaction. Where the account has limits, the budget's row is locked
-last, by `reserve`: other workers and events wait for it no longer than they must. (A claim for events alone locks it
-first: it is short.) What is granted is decided again under the lock; another transaction may have reserved slots
-meanwhile, and then some leased rows get none. What is asked between lease and reserve is decided in
-`store.issuing.gates` and `store.messages.gates`.
+last, by `reserve`: other workers and events wait for it no longer than they must. What is granted is decided again
+under the lock; another transaction may have reserved slots meanwhile, and then some leased rows get none. What is asked
+between lease and reserve is decided in `store.issuing.gates` and `store.messages.gates`.
 """
 
 import random
@@ -179,8 +178,7 @@ class Claims:
         twice as long: the next claim may take as long, and begins when half of the horizon is free.
         """
         rule, busy, lead = policy.rule, asked.busy, asked.lead
-        # New permits are written under the lock. A claim for events alone is short, and waits once less with it.
-        lock = self._permits.is_new(rule, policy.permit_owner) or (rule.paces and not asked.rows)
+        lock = self._permits.is_new(rule, policy.permit_owner)  # its permits are written under the lock
         if lock:
             budgets.lock(connection, rule)
         given = {"of_": policy.claims_for, "now": now}
