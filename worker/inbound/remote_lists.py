@@ -9,7 +9,7 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -145,13 +145,18 @@ def _from_s3(parts: SplitResult, write: Callable[[bytes], None]) -> None:
 async def _stream(files: Any, path: str, write: Callable[[bytes], None]) -> None:
     # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
     bucket = files.S3FileSystem(asynchronous=True, skip_instance_cache=True)
-    async with asyncio.timeout(_ALL), AsyncExitStack() as exits:
-        connection = await bucket.set_session()
-        exits.push_async_callback(connection.close)
-        file = await bucket.open_async(path, "rb")
-        exits.callback(lambda: file.r is not None and file.r.close())  # the file's own `close` leaves its answer open
-        while chunk := await file.read(CHUNK):
-            write(chunk)
+    async with asyncio.timeout(_ALL):
+        connections, file = await bucket.set_session(), None
+        try:
+            file = await bucket.open_async(path, "rb")
+            while chunk := await file.read(CHUNK):
+                write(chunk)
+        finally:
+            # Connections first: they end at once then. An answer that is closed first waits for the server's last word
+            # of TLS, longer than the loop lives. The file's own `close` leaves its answer open.
+            await connections.close()
+            if file is not None and file.r is not None:
+                file.r.close()
 
 
 def _from_sftp(parts: SplitResult, write: Callable[[bytes], None]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,12 @@ class Https:
                     for _ in range(500):
                         await response.write(b"x")
                         await asyncio.sleep(0.02)
+                return response
+            case "/bucket/hangs.csv" if request.method == "GET":
+                response = web.StreamResponse(status=206, headers={"Content-Length": "1000"})
+                await response.prepare(request)
+                await response.write(b"x")
+                time.sleep(1)  # noqa: ASYNC251 - nor does it answer to the end of TLS meanwhile
                 return response
             case _:
                 return web.Response(body=LIST)
@@ -228,5 +235,6 @@ def test_a_list_is_fetched_from_s3(https: Https, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert fetched("s3://bucket/list.csv") == LIST
     monkeypatch.setattr(remote_lists, "_ALL", 0.5)
-    assert refusal("s3://bucket/drips.csv") == "the server did not answer in time"
+    for file in ("drips", "hangs"):
+        assert refusal(f"s3://bucket/{file}.csv") == "the server did not answer in time"
     gc.collect()  # a connection that is left open warns here
