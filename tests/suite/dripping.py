@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,7 +28,7 @@ class DrippingBroker:
         self.url = given.set(host="127.0.0.1", port=self._sockets[0].getsockname()[1]).render_as_string(False)
         self._start(self._accept)
 
-    def _start(self, target: Callable[..., None], *arguments: socket.socket) -> None:
+    def _start(self, target: Callable[..., None], *arguments: Any) -> None:
         self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
         self._threads[-1].start()
 
@@ -37,18 +38,22 @@ class DrippingBroker:
                 client, _ = self._sockets[0].accept()
                 server = socket.create_connection(self._server)
                 self._sockets += (client, server)
-                self._start(self._answer, server, client)
-                self._start(self._ask, client, server)
+                is_asked = threading.Event()
+                self._start(self._answer, server, client, is_asked)
+                self._start(self._ask, client, server, is_asked)
 
-    def _ask(self, client: socket.socket, server: socket.socket) -> None:
+    def _ask(self, client: socket.socket, server: socket.socket, is_asked: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while some := client.recv(1 << 16):
+                is_asked.set()
                 if not self.drips.is_set():
                     server.sendall(some)
+        is_asked.set()
 
-    def _answer(self, server: socket.socket, client: socket.socket) -> None:
-        server.settimeout(REST)
+    def _answer(self, server: socket.socket, client: socket.socket, is_asked: threading.Event) -> None:
+        is_asked.wait()  # no broker speaks first, and amqp cannot set up a connection that has received something
         with contextlib.suppress(OSError):
+            server.settimeout(REST)
             while not self.drips.is_set():
                 with contextlib.suppress(TimeoutError):
                     client.sendall(server.recv(1 << 16))
