@@ -8,8 +8,10 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 PY := $(BIN)/python
-# -qq: only errors. Warnings about the machine's own download settings would hide them.
-PIP := $(PY) -m pip --disable-pip-version-check --no-input install -qq
+# -qq: only errors. Warnings about the machine's own download settings would hide them. In CI the environment is used
+# once: a module is compiled when it is first loaded, and many never are.
+INSTALL = -m pip --disable-pip-version-check --no-input install -qq $(if $(filter true,$(CI)),--no-compile)
+PIP = $(PY) $(INSTALL)
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
 NEEDED := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
@@ -37,11 +39,11 @@ run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CO
 		echo "make run: LIST is missing: make run LIST=customers.csv CONFIG=onboarding.toml" >&2; exit 2; fi
 	@$(BIN)/onboard run "$$LIST" $${CONFIG:+--config "$$CONFIG"}
 
-# Three test processes for each core, because many tests wait for processes that they have started. Bytecode is kept,
+# Two test processes for each core, because many tests wait for processes that they have started. Bytecode is kept,
 # even if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each of those processes would compile all of
 # worker/. tests/suite/order.py says which tests come first.
 test: .venv/.dev ## Run all tests; tests of a service that is not running are skipped with the reason.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )) --dist loadscope
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope
 
 # A part of each room, without a service and without a process of ours.
 QUICK := tests/domain tests/foundation tests/settings/test_loading.py tests/settings/test_rules.py \
@@ -60,7 +62,7 @@ docs: .venv/.dev ## Build the pages as a site in dist/docs; a broken link fails.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "wrote dist/docs/index.html"
 
-# pytest compiles each file of tests when it first loads it. Six test processes that begin at once would each compile all.
+# pytest compiles each file of tests when it first loads it. Test processes that begin at once would each compile all.
 compiled: .venv/.dev ## Compile the tests; a file of tests that cannot be loaded fails.
 	@said=$$(PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --collect-only -qq 2>&1) || { echo "$$said" | tail -n 60; exit 1; }
 
@@ -78,7 +80,7 @@ bench: .venv/.dev $(RIVAL_LOCKS:$(RIVALS)/requirements-%.lock=$(RIVALS)/.venv-%/
 $(RIVALS)/.venv-%/.done: $(RIVALS)/requirements-%.lock .venv/.python
 	@echo "installing $< for the benchmarks ..."
 	@$(PY) -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input install -qq --require-hashes -r $<
+	@$(@D)/bin/python $(INSTALL) --require-hashes -r $<
 	@touch $@
 
 trial: .venv/.dev ## Run the main job with faults and kills, embedded and under Celery, and the long tests.
@@ -136,7 +138,7 @@ manifests: .venv-audit/.done ## Check the Kubernetes example against the schemas
 .venv-audit/.done: deploy/audit.lock .venv/.python
 	@echo "installing $< ..."
 	@$(PY) -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input install -qq --require-hashes -r $<
+	@$(@D)/bin/python $(INSTALL) --require-hashes -r $<
 	@touch $@
 
 lock: ## Update the lock files from pyproject.toml, and those of the benchmarks (needs uv).

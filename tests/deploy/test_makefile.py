@@ -88,7 +88,7 @@ def test_run_without_a_configuration_leaves_the_choice_to_onboard(checkout):
 def test_tests_run_in_parallel_and_need_services_in_ci_only(checkout):
     place = prepared(checkout)
 
-    at_a_time = (os.cpu_count() or 1) * 3
+    at_a_time = (os.cpu_count() or 1) * 2
     run = f"python 6: -m pytest -n {at_a_time} --dist loadscope services="
     assert make(place, "test").stdout == f"{run}\n"
     assert make(place, "test", CI="true").stdout == f"{run}1\n"
