@@ -53,6 +53,21 @@ async def test_a_wake_up_while_a_dispatcher_is_running_makes_it_look_again(make)
     await runner.close()
 
 
+async def test_a_wake_up_for_a_dispatcher_that_has_just_ended_is_sent_again(make):
+    world = make()
+    sent = []
+    runner = world.start(wake_others=sent.append)
+    going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
+    await asyncio.sleep(0)
+    assert runner.is_working(WakeUp.issue("kyc"))
+    runner.wake(WakeUp.issue("kyc"))
+    assert sent == []
+    await going
+    runner.wake(WakeUp.issue("kyc"))
+    assert sent == [WakeUp.issue("kyc")]
+    await runner.close()
+
+
 async def test_where_there_is_work_for_more_workers_the_wake_up_is_handed_on(make):
     world = make()
     world.add_many(300)

@@ -170,6 +170,13 @@ class Runner:
     def is_working(self, wake_up: WakeUp) -> bool:
         return wake_up in self._dispatchers
 
+    def wake(self, wake_up: WakeUp, *, for_events: bool = True) -> None:
+        """On the loop: have the dispatcher look again. If it has ended meanwhile, another wake-up is sent."""
+        if wake_up in self._dispatchers:
+            self._dispatchers[wake_up].wake(for_events=for_events)
+        else:
+            self._wake_others(wake_up)
+
     async def serve(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
         """Work what is due for the account or channel of this wake-up; whether there was more when that was over.
 
@@ -177,7 +184,7 @@ class Runner:
         may be due; it does not wait for more batch rows to come together.
         """
         if wake_up in self._dispatchers:
-            self._dispatchers[wake_up].wake(for_events=for_events)
+            self.wake(wake_up, for_events=for_events)
             return False
         work = self._work.get(wake_up)
         if work is None:

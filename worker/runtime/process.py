@@ -139,7 +139,7 @@ class Process:
         """Have a dispatcher of this process look again; False where the dispatcher does not run."""
         if not self.runner.is_working(wake_up):
             return False
-        asyncio.run_coroutine_threadsafe(self.runner.serve(wake_up, for_events=for_events), self._loop)
+        self._loop.call_soon_threadsafe(partial(self.runner.wake, wake_up, for_events=for_events))
         return True
 
     def stop(self) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from worker.domain.model.wakeups import WakeUp
 from worker.foundation.strict_json import NoObject, read_list
-from worker.runtime.celery_settings import QUEUES, SWEEP
+from worker.runtime.celery_settings import QUEUE_OF, QUEUES, SWEEP
 
 LARGEST = 4096  # bytes; ours have about 100
 LONGEST_NAME = 200
+_STEPS = {queue: step for step, queue in QUEUE_OF.items()}
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -26,6 +28,11 @@ class WakeUpMessage:
     task: str
     id: str
     arguments: tuple[str, ...]
+
+    @property
+    def wake_up(self) -> WakeUp | None:
+        """None: the sweep's."""
+        return WakeUp(_STEPS[self.task], *self.arguments) if self.task in _STEPS else None
 
     @property
     def headers(self) -> dict[str, Any]:

@@ -83,6 +83,15 @@ def serve(wake_up: WakeUp) -> None:
             wake_ups.send(wake_up)
 
 
+def woken_here(wake_up: WakeUp | None) -> bool:
+    """Have a running dispatcher of this process look again, and without a task: that would take longer than the rest.
+
+    False: the wake-up needs a task, because no dispatcher runs for it here, or its coming is to be noted.
+    """
+    here = process.existing()
+    return wake_up is not None and here is not None and not _notes.is_due(monotonic()) and here.wake_here(wake_up)
+
+
 def note_wake_up(here: Process) -> None:
     """Note that the broker has brought a wake-up that is not the scheduler's."""
     if _notes.begin(monotonic()):

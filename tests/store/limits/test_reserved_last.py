@@ -15,6 +15,7 @@ from worker.domain.model.states import JobState
 from worker.store.attempts import ended_calls
 from worker.store.base.priorities import EVENT
 from worker.store.limits import budgets
+from worker.store.limits.claims import Room
 from worker.store.tables import Attempt, Job
 
 SECOND = timedelta(seconds=1)
@@ -128,3 +129,23 @@ def test_the_look_up_of_an_ended_job_without_a_slot_may_be_claimed_again_at_once
 
     shelf.clock.advance(seconds=2)
     assert any(job.ended for job in shelf.jobs.claim(policy, most=20, now=shelf.clock()).jobs)
+
+
+@pytest.mark.parametrize("for_event", [True, False], ids=["for an event", "for permits alone"])
+def test_a_claim_for_an_event_locks_the_budget_with_its_first_question_and_one_for_permits_does_not(
+    shelf, policy, for_event
+):
+    """The lock costs an event's claim no wait of its own. A worker without a free permit asks five times a second."""
+    shelf.claim(policy=policy)  # the permits, which a first claim asks for under the budget's lock
+    shelf.add(customer("Ona"), priority=EVENT)
+    room = Room(0, 1 if for_event else 0, horizon=SECOND, for_event=for_event)
+
+    with statements(shelf.database) as made:
+        flushed = shelf.jobs.flush(policy, [], room, clock=shelf.clock)
+
+    read = [text for text in made if "FROM budget" in text]
+    locks = " FOR UPDATE" if not shelf.database.is_sqlite else ""
+    assert len(flushed.opened) == len(flushed.slots) == int(for_event)
+    assert [text.endswith(locks) for text in read] == (
+        [True, False] if locks and for_event else [not locks] * len(read)
+    )

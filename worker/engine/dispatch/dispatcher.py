@@ -193,7 +193,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 self._decisions.not_done("claim", "as many events as it may hold are opened")
             elif not self._batches_need_all_permits(most):  # else the flush of batches claims events too
                 self._decisions.done("claim")
-                room = self._headroom.room(0, most, busy=len(self._calls))
+                room = self._headroom.room_for_events(most, busy=len(self._calls))
                 self._plan.begins_for_events()
         if room is not None or self._results.of_events:
             self._flushes.begin(self._lanes.events, self._results.take(of_events=True, others=False), room)
@@ -220,7 +220,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         room = None
         if not finishing and self._claim_due(now, results_due=results_due):
             self._decisions.done("claim")
-            room = headroom.room(headroom.for_batches, headroom.for_events, busy=len(self._calls))
+            room = headroom.room(busy=len(self._calls))
             self._plan.begins()
         if room is None and not results_due:
             return

@@ -144,5 +144,10 @@ class Headroom:
         clock_set_meanwhile = timedelta(seconds=1)
         return 2 * FLUSH_EVERY_MOST + EVENTS_AHEAD + 2 * self.flush_times.lead + clock_set_meanwhile
 
-    def room(self, rows: int, events: int, *, busy: int) -> Room:
-        return Room(max(rows, 0), max(events, 0), busy, self.flush_times.lead, self.horizon)
+    def room(self, *, busy: int) -> Room:
+        """For batch rows and events. Without a free permit there is none: the claim asks whether there are permits."""
+        rows, events = max(self.for_batches, 0), max(self.for_events, 0)
+        return Room(rows, events, busy, lead=self.flush_times.lead, horizon=self.horizon)
+
+    def room_for_events(self, most: int, *, busy: int) -> Room:
+        return Room(0, most, busy, for_event=True, lead=self.flush_times.lead, horizon=self.horizon)

@@ -11,6 +11,11 @@ class Ticks:
         self._lock = threading.Lock()
         self._next: float | None = None
 
+    def is_due(self, now: float) -> bool:
+        """Whether `begin` would let it happen."""
+        with self._lock:
+            return self._next is None or now >= self._next
+
     def begin(self, now: float) -> bool:
         """Whether to do it at `now`, in monotonic seconds, which no machine's clock changes."""
         with self._lock:

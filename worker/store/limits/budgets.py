@@ -117,7 +117,7 @@ def _missing(name: str) -> LookupError:
 
 def lock(connection: sa.Connection, rule: BudgetRule) -> None:
     """Lock the row until the transaction ends."""
-    connection.execute(_LOCK, {"budget": rule.name}).first()
+    connection.execute(_LOCK, {"budget": rule.name}, execution_options=UNANSWERED)
 
 
 def save(connection: sa.Connection, name: str, state: BudgetState) -> None:

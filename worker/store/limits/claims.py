@@ -3,8 +3,9 @@
     budget and standstill → permits → lease → (the gates of the rows' kind) → reserve
 
 Jobs and messages are claimed in this way, in one transaction. Where the account has limits, the budget's row is locked
-last, by `reserve`: other workers and events wait for it no longer than they must. What is granted is decided again
-under the lock; another transaction may have reserved slots meanwhile, and then some leased rows get none. What is asked
+last, by `reserve`: other workers and events wait for it no longer than they must. (A claim for events alone is short:
+it locks the row first, with its first question, and waits for one answer less.) What is granted is decided again under
+the lock; another transaction may have reserved slots meanwhile, and then some leased rows get none. What is asked
 between lease and reserve is decided in `store.issuing.gates` and `store.messages.gates`.
 """
 
@@ -64,6 +65,8 @@ class Room:
 
     `busy` calls are in flight. `lead`: how long a row needs from its claim to its call; no slot is reserved earlier.
     Zero while the database is quick. `horizon`: how far ahead slots are reserved; without a rate limit it says nothing.
+    `for_event`: an event may be due, and nothing else is asked for. (Without it, a claim without rows asks whether
+    permits are free.)
     """
 
     rows: int
@@ -71,6 +74,7 @@ class Room:
     busy: int = 0
     lead: timedelta = timedelta(0)
     horizon: timedelta = timedelta(0)
+    for_event: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ class Claims:
         twice as long: the next claim may take as long, and begins when half of the horizon is free.
         """
         rule, busy, lead = policy.rule, asked.busy, asked.lead
-        lock = self._permits.is_new(rule, policy.permit_owner)  # its permits are written under the lock
+        # New permits are written under the lock.
+        lock = self._permits.is_new(rule, policy.permit_owner) or (rule.paces and asked.for_event)
         if lock:
             budgets.lock(connection, rule)
         given = {"of_": policy.claims_for, "now": now}
