@@ -58,6 +58,7 @@ CLAIMS = {
     "no exp": {"exp": None},
     "no iat": {"iat": None},
     "made long ago": {"iat": 1},
+    "made before all numbers": {"iat": -(10**400)},
     "not valid yet": {"nbf": 9999999999},
     "no name": {"preferred_username": None},
     "a name that is none": {"preferred_username": "oidc:admin\n<b>"},
