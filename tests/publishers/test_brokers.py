@@ -102,6 +102,14 @@ def test_an_exchange_that_is_only_checked_must_be_there(amqp_url):
     assert reply.problem.detail == "the broker cannot be reached (NotFound)"
 
 
+def test_an_ending_process_waits_for_rabbitmq_to_confirm_what_it_has_sent(bus, queue):
+    """Else each end of a worker would publish these events twice."""
+    queue.bind("#")
+    (reply,) = publish(bus, events(3), goes_on=lambda: not bus._unanswered)  # ends once the first one is sent
+    assert reply.problem is None
+    assert len(queue.all()) == 1
+
+
 def test_a_connection_that_was_cut_is_made_anew(bus, queue):
     queue.bind("#")
     bus._connection.connection.transport.sock.shutdown(2)
@@ -138,6 +146,18 @@ def test_a_redis_stream_has_each_event_in_order_for_every_reader(redis_url):
     assert [row[b"event"] for _, row in rows] == [cloud_event(one) for one in published]
     assert rows[0][1][b"type"] == b"session.issued"
     assert rows[0][1][b"customer_id"] == b"C-1"
+
+
+def test_an_ending_process_waits_for_redis_to_take_what_it_has_sent(redis_url):
+    import redis
+
+    name = f"outbox-test-{uuid.uuid4().hex[:12]}"
+    stream, going_on = RedisStream(redis_url, name), iter([True])
+    replies = publish(stream, events(3), goes_on=lambda: next(going_on, False))
+    stream.close()
+    assert [reply.problem for reply in replies] == [None] * 3
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.delete(name) == 1
 
 
 def test_an_event_that_redis_refuses_does_not_count_as_published(redis_url):

@@ -182,6 +182,21 @@ def test_a_few_events_are_published_in_parallel(listen):
     assert listener.most_at_once == IN_FLIGHT
 
 
+def test_an_ending_process_waits_for_the_answers_to_what_it_has_sent_and_sends_no_more(listen):
+    """Else each end of a worker would send these events twice."""
+    ending = threading.Event()
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        ending.set()
+        await asyncio.sleep(0.2)
+        return web.Response()
+
+    listener = listen(answer)
+    replies = publish(listener, events(100), goes_on=lambda: not ending.is_set())
+    assert [reply.problem for reply in replies] == [None] * len(replies)
+    assert 0 < len(replies) == len(listener.got) < 100
+
+
 def test_an_ending_process_gives_up_a_subscriber_that_hangs(listen):
     never, ending = asyncio.Event(), threading.Event()
 

@@ -19,7 +19,7 @@ from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_ev
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.tls import Tls, in_words
-from worker.publishers.contract import GoesOn, Reply
+from worker.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 log = logging.getLogger(__name__)
 UNREACHABLE = (OperationalError, AMQPError, OSError)
@@ -34,7 +34,7 @@ KEPT_SECONDS = 15.0
 class AmqpBus:
     """One exchange. Not safe for threads."""
 
-    longest = timedelta(seconds=2 * CONNECT_SECONDS + 2 * SILENT_SECONDS + CONFIRM_SECONDS)
+    longest = timedelta(seconds=2 * CONNECT_SECONDS + 2 * SILENT_SECONDS + CONFIRM_SECONDS + ANSWERS_SECONDS)
 
     def __init__(self, url: str, exchange: str, *, declare: bool, tls: Tls | None = None) -> None:
         self._url = url
@@ -55,7 +55,7 @@ class AmqpBus:
         began_at = clock()
         tags: dict[int, OutgoingEvent] = {}
         outage: Problem | None = None
-        self._goes_on = goes_on
+        self._goes_on = until_answered(goes_on)
         try:
             self._open()
             for event in events:

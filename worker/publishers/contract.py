@@ -3,13 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import Protocol
 
 from worker.domain.events.published import OutgoingEvent
 from worker.domain.model.endings import Problem
-from worker.foundation.clock import Clock
+from worker.foundation.clock import Clock, monotonic
 
 GoesOn = Callable[[], bool]
+# How long answers of a broker are waited for after `goes_on` has returned False: what arrived, and was not answered, is
+# published again by the next process.
+ANSWERS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,25 @@ class Target(Protocol):
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         """Publish these events, each of a different customer. Blocks. Events without a reply were not published.
 
-        Returns soon, with the replies so far, when `goes_on` returns False. A fault of the target raises nothing.
+        When `goes_on` returns False, it publishes no more and returns soon, with the replies so far. A fault of the
+        target raises nothing.
         """
         ...
 
     def close(self) -> None:
         """Close connections; a later `publish` opens new ones."""
         ...
+
+
+def until_answered(goes_on: GoesOn) -> GoesOn:
+    """As `goes_on`, but with time for the answers to what is on its way."""
+    ends_at = inf
+
+    def goes_on_for_answers() -> bool:
+        nonlocal ends_at
+        if goes_on():
+            return True
+        ends_at = min(ends_at, monotonic() + ANSWERS_SECONDS)
+        return monotonic() < ends_at
+
+    return goes_on_for_answers

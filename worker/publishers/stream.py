@@ -15,7 +15,7 @@ from worker.domain.events.published import OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock
 from worker.foundation.tls import Tls, in_words
-from worker.publishers.contract import GoesOn, Reply
+from worker.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 CONNECT_SECONDS = 5
 SILENT_SECONDS = 10
@@ -26,7 +26,7 @@ MOST_EVENTS = 100_000
 class RedisStream:
     """One stream. The URL may name several nodes, separated by `;`: after a failure the next node is used."""
 
-    longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS)
+    longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS + ANSWERS_SECONDS)
 
     def __init__(self, url: str, name: str, *, tls: Tls | None = None) -> None:
         self._tls = redis_options(tls or Tls())
@@ -37,7 +37,7 @@ class RedisStream:
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         began_at = clock()
-        self._goes_on = goes_on
+        self._goes_on = until_answered(goes_on)
         try:
             return self._add(events if goes_on() else (), began_at)
         except (redis.RedisError, OSError) as error:

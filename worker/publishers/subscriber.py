@@ -14,7 +14,7 @@ from worker.foundation.tls import Tls
 from worker.http.client import Http, open_http_session
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, retry_after
 from worker.http.trust import trust_of
-from worker.publishers.contract import GoesOn, Reply
+from worker.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 from worker.settings import Secret
 
 # POSTs in parallel, each for a different customer.
@@ -53,7 +53,7 @@ class HttpSubscriber:
         self._trust = trust_of({url: tls})
         self._keys = keys
         self._timeout = timeout
-        self.longest = CHUNK_TIME + timeout
+        self.longest = CHUNK_TIME + timeout + timedelta(seconds=ANSWERS_SECONDS)
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         return event_loop.run(self._publish(events, clock, goes_on))
@@ -62,13 +62,13 @@ class HttpSubscriber:
         async with open_http_session() as session:
             chunk, http = _Chunk(iter(events)), Http(session, self._trust)
             posting = {asyncio.ensure_future(self._post_all(chunk, http, clock)) for _ in range(IN_FLIGHT)}
-            until = monotonic() + CHUNK_TIME.total_seconds()
+            until, waits = monotonic() + CHUNK_TIME.total_seconds(), until_answered(goes_on)
             while posting:
                 done, posting = await asyncio.wait(posting, timeout=CHECK_SECONDS)
                 for task in done:
                     task.result()
-                chunk.over = chunk.over or monotonic() >= until
-                if not goes_on() and posting:
+                chunk.over = chunk.over or monotonic() >= until or not goes_on()
+                if not waits() and posting:
                     # It is unknown whether these events were accepted: they are published again.
                     for task in posting:
                         task.cancel()
