@@ -14,6 +14,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.states import JobState
 from worker.store.attempts import ended_calls
 from worker.store.base.priorities import EVENT
+from worker.store.issuing.issue_results import IssueResult
 from worker.store.limits import budgets
 from worker.store.limits.claims import Room
 from worker.store.tables import Attempt, Job
@@ -106,7 +107,8 @@ def test_an_account_that_was_paused_meanwhile_gets_no_call(shelf, policy, overta
     assert shelf.rows(Attempt) == []
 
 
-def test_the_look_up_of_an_ended_job_without_a_slot_may_be_claimed_again_at_once(shelf, policy, overtaken):
+def ended_with_an_unknown_call(shelf, policy) -> None:
+    """A job that ended while its call had an unknown outcome, which may be looked up now."""
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     shelf.set(
@@ -120,6 +122,22 @@ def test_the_look_up_of_an_ended_job_without_a_slot_may_be_claimed_again_at_once
     )
     unknown = {"closed_at": shelf.clock(), "outcome": "unknown"}
     shelf.set(Attempt, Attempt.id == opened.attempt_id, **unknown)
+
+
+def test_a_look_up_of_an_ended_job_that_was_not_made_in_time_may_be_claimed_again_at_once(shelf, policy):
+    """At the end of its lease a new dispatcher would miss its slot again, on a slow database for ever."""
+    ended_with_an_unknown_call(shelf, policy)
+    for _ in range(2):
+        shelf.clock.advance(seconds=1)
+        (job,) = shelf.claim(policy=policy)
+        assert job.ended
+        (look_up,) = shelf.open([job], policy=policy)
+        shelf.finish(IssueResult(look_up, shelf.clock(), None), policy=policy)
+    assert shelf.row(Job).state is JobState.COMPLETED
+
+
+def test_the_look_up_of_an_ended_job_without_a_slot_may_be_claimed_again_at_once(shelf, policy, overtaken):
+    ended_with_an_unknown_call(shelf, policy)
     shelf.add(*(customer(f"C{number}") for number in range(20)))
     shelf.clock.advance(seconds=2)
     shelf.claim(most=0)  # the permits are asked for again

@@ -50,8 +50,14 @@ def decrypted_calls(
 
 
 def settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: datetime) -> set[uuid.UUID]:
-    """Write what was found of calls whose jobs have ended. Returns the look-ups that calls' own answers overtook."""
+    """Write what was found of calls whose jobs have ended. Returns the look-ups that calls' own answers overtook.
+
+    A look-up that was not made is due again at once: at the end of its lease a new dispatcher would claim it, which
+    does not know yet how long its flushes take, and would miss the slot again.
+    """
     overtaken = set()
+    not_made = [item.opened.job for item in results if item.ending is None and item.found is None]
+    ended_calls.release(connection, [(job.id, job.fence) for job in not_made if job.ended], now=now)
     for result in results:
         job = result.opened.job
         if job.ended and job.unknown_call is not None and result.found is not None:
