@@ -84,6 +84,11 @@ class Record:
     def of(self, *kinds: Kind) -> list[Call]:
         return [call for call in self.calls if call.kind in kinds]
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a process ended or stood still."""
+        return any(life.ended_at is not None or life.still for life in self.lives.values())
+
     def first(self, what: str, customer: str) -> float | None:
         """When this first happened to the customer."""
         return next((one.at for one in self.happened if one.what == what and one.customer == customer), None)

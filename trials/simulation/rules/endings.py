@@ -43,8 +43,10 @@ def _held(history: History, customer: str, job: object, calls: list[Call]) -> It
     unreadable = history.record.first("row cannot be read", customer) is not None
     if job.reason == "not_me" and times(history, "says: not me", customer):  # type: ignore[attr-defined]
         return
-    own = [*calls, *(call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer)]
-    if not unreadable and not any(may_be_unknown(history, call) for call in own):
+    messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer]
+    # A hand-over that was begun in a process which then ended or stood still: nobody saw whether it left.
+    unseen = history.begun_messages.get(customer, 0) > len(messages) and history.record.interrupted
+    if not unreadable and not unseen and not any(may_be_unknown(history, call) for call in [*calls, *messages]):
         yield f"{customer} is held, and each of its calls was answered: {job}"
 
 
