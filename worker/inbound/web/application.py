@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -62,6 +62,7 @@ ROUTE = web.RequestKey("route", str)  # the key under which a request stores its
 # aiohttp's parser reads others too, as far as they look alike. A proxy in front may see another request in them.
 VERSIONS = (HttpVersion10, HttpVersion11)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 
 
 async def wait(seconds: float) -> None:
@@ -101,112 +102,32 @@ def app(
     async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
-    statuses = EventStatuses(parts.database, parts.keyring)
-    waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=parts.clock()), in_thread)
-    chunks = Batcher(receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive, wake, in_thread)
-
     def prepare() -> None:
         check_keys(parts.database, parts.keyring)
         parts.ready()
 
-    refusals = Refusals(log)
     readiness = Readiness(parts.database, prepare=prepare)
-
-    processing = (parts.webhooks, parts.clock, parts.meters, parts.traces)
-
-    def process_kept() -> set[WakeUp]:
-        return process_webhooks(*processing) if readiness.why_not is None else set()
-
-    processed = Processing(process_kept, wake, in_thread)
-
-    def keep(chunk: Sequence[Arrived]) -> Kept:
-        # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
-        return parts.webhooks.keep(chunk, now=parts.database_clock())
-
-    webhooks = WebhookRoutes(
-        account_sources(parts.accounts, parts.keyring, parts.clock),
-        sender_sources(parts.settings, parts.keyring, parts.clock, ask_sns),
-        Batcher(keep, wake, in_thread),
-        readiness,
-        in_thread,
-        processed,
-        lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
-        body_seconds=body_seconds,
-        room=room,
-    )
-    events = Events(
-        parts.settings.web,
-        parts.clock,
-        chunks,
-        waiting,
-        statuses,
-        readiness,
-        in_thread,
-        lambda outcome: parts.meters.add(EVENTS, "web", outcome.value),
-        body_seconds=body_seconds,
-        room=room,
-    )
-    alerting = watch(
-        parts.alerts,
-        parts.outbox_targets,
-        parts.settings,
-        meters=parts.meters,
-        is_ready=lambda: readiness.why_not is None,
-        now=parts.database_clock,
-    )
-    metrics = MetricsRoute(parts.settings, lambda: metrics_page(parts), UNREACHABLE, in_thread)
-
-    async def ready(_request: web.Request) -> web.Response:
-        if readiness.why_not is not None:
-            return problem(503, readiness.why_not)
-        return web.json_response({"ready": True}, headers={"Cache-Control": "no-store"})
-
-    async def alive(_request: web.Request) -> web.Response:
-        return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
-
-    described = DESCRIPTION.read_bytes()
-
-    async def description(_request: web.Request) -> web.Response:
-        return web.Response(body=described, content_type="application/yaml", charset="utf-8")
+    refusals = Refusals(log)
 
     async def lifetime(_application: web.Application) -> AsyncIterator[None]:
         await in_thread(readiness.look)
-        tasks = [
-            asyncio.create_task(readiness.keep_looking(in_thread)),
-            asyncio.create_task(processed.keep_working()),
-            asyncio.create_task(_keep_writing(refusals)),
-            *([asyncio.create_task(alerting.keep_watching(in_thread))] if alerting is not None else []),
-        ]
         yield
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
         threads.shutdown()
         refusals.write(monotonic())
 
-    async def answer_waiting_requests(_application: web.Application) -> None:
-        waiting.close()
-
     slowed = _Slowed(refusals, parts.settings.web.trusted_proxies)
     made = web.Application(middlewares=[_counting(parts.meters), slowed.middleware, _as_problems])
-    made[CHUNKS], made[READINESS], made[WAITING] = chunks, readiness, waiting
-    made.cleanup_ctx.append(lifetime)
-    made.on_shutdown.append(answer_waiting_requests)
+    made[READINESS] = readiness
+    made.cleanup_ctx.extend(
+        [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
+    )
     made.on_response_prepare.append(name_server)
-    made.router.add_post("/events", events.post)
-    made.router.add_get("/events/{id}", events.get, name=ADDRESS)
-    made.router.add_post("/webhooks/{account}", webhooks.provider)
-    # FrankieOne appends its request's id to the registered address, which may end in a secret.
-    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
-    made.router.add_post("/callbacks/{sender}", webhooks.sender)
+    receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
+    _add_events(made, parts, receive, readiness, in_thread, wake, body_seconds=body_seconds, room=room)
+    _add_webhooks(made, parts, ask_sns, readiness, in_thread, wake, body_seconds=body_seconds, room=room)
     if parts.settings.links.base_url is not None:  # whatever the mode is now, links that were sent lead on
         add_stable_links(made, parts, readiness, in_thread, wake, form_seconds=body_seconds)
-    made.router.add_get("/healthz", alive)
-    made.router.add_get("/readyz", ready)
-    made.router.add_get("/openapi.yaml", description)
-    made.router.add_get("/metrics", metrics.get)
+    _add_state(made, parts, readiness, in_thread)
     if parts.settings.web.has_people or viewer_key:
         # Here, since a web application without a dashboard needs no templates.
         from worker.inbound.web.dashboard import add_dashboard
@@ -221,6 +142,128 @@ def app(
             form_seconds=body_seconds,
         )
     return made
+
+
+def _meanwhile(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> CleanupContext:
+    """Runs `work(*arguments)` while the application runs."""
+
+    async def running(_application: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(work(*arguments))
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    return running
+
+
+def _add_events(
+    made: web.Application,
+    parts: Parts,
+    receive: Receive[Event, Receipt],
+    readiness: Readiness,
+    in_thread: InThread,
+    wake: Wake,
+    *,
+    body_seconds: float,
+    room: int,
+) -> None:
+    """Add the routes for events."""
+    statuses = EventStatuses(parts.database, parts.keyring)
+    waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=parts.clock()), in_thread)
+    chunks = Batcher(receive, wake, in_thread)
+    events = Events(
+        parts.settings.web,
+        parts.clock,
+        chunks,
+        waiting,
+        statuses,
+        readiness,
+        in_thread,
+        lambda outcome: parts.meters.add(EVENTS, "web", outcome.value),
+        body_seconds=body_seconds,
+        room=room,
+    )
+
+    async def answer_waiting(_application: web.Application) -> None:
+        waiting.close()
+
+    made[CHUNKS], made[WAITING] = chunks, waiting
+    made.on_shutdown.append(answer_waiting)
+    made.router.add_post("/events", events.post)
+    made.router.add_get("/events/{id}", events.get, name=ADDRESS)
+
+
+def _add_webhooks(
+    made: web.Application,
+    parts: Parts,
+    ask_sns: Get,
+    readiness: Readiness,
+    in_thread: InThread,
+    wake: Wake,
+    *,
+    body_seconds: float,
+    room: int,
+) -> None:
+    """Add the routes for providers' webhooks and senders' callbacks."""
+    processing = (parts.webhooks, parts.clock, parts.meters, parts.traces)
+
+    def process_kept() -> set[WakeUp]:
+        return process_webhooks(*processing) if readiness.why_not is None else set()
+
+    def keep(chunk: Sequence[Arrived]) -> Kept:
+        # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
+        return parts.webhooks.keep(chunk, now=parts.database_clock())
+
+    processed = Processing(process_kept, wake, in_thread)
+    webhooks = WebhookRoutes(
+        account_sources(parts.accounts, parts.keyring, parts.clock),
+        sender_sources(parts.settings, parts.keyring, parts.clock, ask_sns),
+        Batcher(keep, wake, in_thread),
+        readiness,
+        in_thread,
+        processed,
+        lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
+        body_seconds=body_seconds,
+        room=room,
+    )
+    made.cleanup_ctx.append(_meanwhile(processed.keep_working))
+    made.router.add_post("/webhooks/{account}", webhooks.provider)
+    # FrankieOne appends its request's id to the registered address, which may end in a secret.
+    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
+    made.router.add_post("/callbacks/{sender}", webhooks.sender)
+
+
+def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thread: InThread) -> None:
+    """Add the routes that say how the worker is, and what the application answers; and watch for alerts."""
+    metrics = MetricsRoute(parts.settings, lambda: metrics_page(parts), UNREACHABLE, in_thread)
+    described = DESCRIPTION.read_bytes()
+
+    async def ready(_request: web.Request) -> web.Response:
+        if readiness.why_not is not None:
+            return problem(503, readiness.why_not)
+        return web.json_response({"ready": True}, headers={"Cache-Control": "no-store"})
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
+
+    async def description(_request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/yaml", charset="utf-8")
+
+    alerting = watch(
+        parts.alerts,
+        parts.outbox_targets,
+        parts.settings,
+        meters=parts.meters,
+        is_ready=lambda: readiness.why_not is None,
+        now=parts.database_clock,
+    )
+    if alerting is not None:
+        made.cleanup_ctx.append(_meanwhile(alerting.keep_watching, in_thread))
+    made.router.add_get("/healthz", alive)
+    made.router.add_get("/readyz", ready)
+    made.router.add_get("/openapi.yaml", description)
+    made.router.add_get("/metrics", metrics.get)
 
 
 def add_stable_links(
