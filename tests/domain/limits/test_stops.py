@@ -79,6 +79,12 @@ def test_without_an_answer_the_stop_stays_and_the_next_call_is_again_minutes_lat
     assert stop_in_words(state).endswith(f"; a running worker asks again from {written(state.asks_again_at)} on")
 
 
+def test_another_refusal_read_by_a_process_whose_clock_is_slow_makes_a_stop_no_shorter():
+    stopped = learn(WELL, Lesson(NOW, Kind.AUTH, "HTTP 401"), now=NOW)
+    slow = NOW - MINUTE
+    assert learn(stopped, Lesson(slow, Kind.AUTH, "HTTP 401"), now=slow).asks_again_at == NOW + ASK_AGAIN_AFTER
+
+
 def test_a_success_of_a_call_that_was_in_flight_does_not_undo_a_stop():
     state = learn(WELL, Lesson(NOW, Kind.AUTH, "HTTP 401"), Lesson(NOW + SECOND))
     assert state.stopped_at == NOW

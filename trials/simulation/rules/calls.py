@@ -11,6 +11,7 @@ from trials.simulation.rules.reading import (
     LISTED,
     SAFE,
     WRITTEN,
+    behind,
     by_account,
     by_customer,
     fell_asleep,
@@ -150,6 +151,8 @@ def pauses_are_kept(history: History) -> Iterator[str]:
                 continue
             still = history.record.lives[call.process].still
             if any(begin <= call.answered_at + WRITTEN and end >= call.answered_at for begin, end in still):
+                continue
+            if behind(history, call):  # the pause begins at its own time
                 continue
             pause = ASKS_AGAIN if call.status == 401 else FIRST_PAUSE if call.retry_after is None else call.retry_after
             for later in calls:

@@ -142,12 +142,14 @@ def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool
 
 
 def _stopped(state: BudgetState, lesson: Lesson, *, now: datetime) -> BudgetState:
+    again_at = now + ASK_AGAIN_AFTER
     return replace(
         state,
         stopped_at=state.stopped_at or now,
         stop_reason=reason_of_stop(lesson.detail),
         probe_until=None,
-        asks_again_at=now + ASK_AGAIN_AFTER if lesson.kind is Kind.AUTH else None,
+        # As for a pause: a process whose clock is slow makes it no shorter.
+        asks_again_at=max(again_at, state.asks_again_at or again_at) if lesson.kind is Kind.AUTH else None,
     )
 
 
