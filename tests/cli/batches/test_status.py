@@ -120,7 +120,7 @@ def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, wh
     if why == "held":
         desk.sql("UPDATE job SET state = 'held' WHERE row < 4")
     if why in ("credentials", "credits"):
-        waits = "what is due waits for kyc: stopped"
+        waits = "rows wait for kyc (stopped)"
         assert f"no process is working; {waits}\n" in desk.onboard("status").out
         assert f"none; {waits}\n" in desk.onboard("doctor").out
     told, shown, by_name = needs(desk), desk.onboard("status").out, desk.onboard("status", "--json").facts["accounts"]
@@ -236,6 +236,23 @@ def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
     assert shown.count("5 calls failed") == 1  # the three share a key
 
 
+def test_work_of_a_paused_account_is_no_work_for_a_process_until_the_pause_is_over(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    pause = "UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'"
+    desk.sql(pause, "2999-01-01 00:00:00.000000")
+    why = "rows wait: kyc is paused until 2999-01-01T00:00:00Z: HTTP 429"
+    # Of the accounts that share the pause, only the one that rows wait for is named.
+    assert checked(desk) == (0, f"OK: 0 processes at work, nothing needs a person | {why}\n")
+    waits = "rows wait for kyc (paused until 2999-01-01T00:00:00Z)"
+    assert desk.onboard("status").out.startswith(f"no process is working; {waits}\n")
+    assert f"none; {waits}\n" in desk.onboard("doctor").out
+    facts = desk.onboard("status", "--check", "--json").facts
+    assert (facts["level"], facts["accounts"]["kyc"]["pause_reason"]) == ("OK", "HTTP 429")
+
+    desk.sql(pause, "2026-01-01 00:00:00.000000")
+    assert checked(desk) == (2, "CRITICAL: no process is working, and work is due for kyc; `onboard up`\n")
+
+
 def test_an_outage_of_minutes_needs_a_person_and_has_no_end(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     running(desk, "up")
@@ -262,4 +279,6 @@ def test_an_outage_of_minutes_needs_a_person_and_has_no_end(desk: Desk):
 
 def test_check_is_about_everything(desk: Desk):
     assert desk.onboard("status", "1", "--check").code == 2
-    assert desk.onboard("status", "--check", "--json").facts == {"level": "OK", "processes": [], "needs_a_person": []}
+    facts = desk.onboard("status", "--check", "--json").facts
+    assert list(facts) == ["level", "accounts", "processes", "needs_a_person"]
+    assert (facts["level"], facts["processes"], facts["needs_a_person"]) == ("OK", [], [])

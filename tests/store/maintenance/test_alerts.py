@@ -112,6 +112,14 @@ def test_due_work_without_a_process_is_told_after_a_minute_and_over_when_one_wor
     assert ("over", "nobody_working", "") in watch(MINUTE)
 
 
+def test_due_work_of_a_paused_account_is_told_only_after_the_pause(shelf, watch):
+    shelf.add(customer("Ona"))
+    shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(hours=1))
+    assert watch(MINUTE) == watch(MINUTE) == watch(MINUTE) == []
+    assert watch(timedelta(hours=1)) == []
+    assert watch(MINUTE) == [("raised", "nobody_working", "")]
+
+
 def test_a_head_of_the_audit_log_that_no_key_has_signed_is_told(shelf, watch):
     shelf.set(AuditHead, sa.true(), number=7, digest="0" * 64)
     assert ("raised", "audit_broken", "") in watch()

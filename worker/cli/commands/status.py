@@ -49,8 +49,9 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
     Shows how many rows wait, are sent or need a person, when the batch will be done, and what limits its speed.
     A rejected row needs a person too. docs/reference/states.md explains each state.
 
-    Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working although work is due, or
-    the status cannot be read. Without --check: 0, or 2 if it cannot start.
+    Exit codes of --check: 0 all is well; 1 something needs a person; 2 no process is working although work is due that
+    one could do now (not where its account or sender is stopped or paused), or the status cannot be read. Without
+    --check: 0, or 2 if it cannot start.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people; a script calls `status --json` again")
@@ -102,17 +103,25 @@ def _check(invocation: Invocation, *, as_json: bool) -> Level:
             whole = parts.operation.report()
     except CannotStart as error:
         why = "; ".join(error.format_message().splitlines())
-        nothing = {"level": LEVELS[Level.CRITICAL], "problem": why, "processes": [], "needs_a_person": []}
+        nothing = {
+            "level": LEVELS[Level.CRITICAL],
+            "problem": why,
+            "accounts": {},
+            "processes": [],
+            "needs_a_person": [],
+        }
         click.echo(json.dumps(nothing, ensure_ascii=False) if as_json else f"{LEVELS[Level.CRITICAL]}: {why}")
         return Level.CRITICAL
     level = level_of(whole.attention)
     if as_json:
-        click.echo(json.dumps({"level": LEVELS[level]} | whole.facts(), ensure_ascii=False))
+        click.echo(json.dumps({"level": LEVELS[level], "accounts": whole.accounts} | whole.facts(), ensure_ascii=False))
         return level
     working = sum(one.kind in WORK for one in whole.running)
     words = [_in_words(one) for one in whole.attention] or [
         f"{counted(working, 'process', 'processes')} at work, nothing needs a person"
     ]
+    if not working and whole.pauses:
+        words.append(whole.pauses)
     click.echo(f"{LEVELS[level]}: {' | '.join(words)}")
     return level
 

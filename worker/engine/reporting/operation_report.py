@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.limits.budgets import BudgetState, outage_of, silence_of
+from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.operation import (
     FAILING_AFTER,
     IMPORT,
@@ -22,6 +23,7 @@ from worker.domain.model.operation import (
     no_wake_up,
     starts_work,
 )
+from worker.domain.model.waits import Blocked
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.decision_words import rows_left
 from worker.engine.reporting.folder_report import FolderReport, folder_reports
@@ -58,15 +60,20 @@ class OperationReport:
     idle: str = ""  # why no process works what is due, and the command that helps
     unwritable: str = ""  # why nothing can be written, whichever process works
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
-    stuck: frozenset[str] = frozenset()  # accounts and senders with work that is due and cannot be done: stopped
+    blocked: Sequence[Blocked] = ()  # accounts and senders that due rows wait for: stopped or paused
     unheard: str = ""  # that no wake-up reaches a worker; empty: wake-ups come, as far as the database knows
 
     @property
     def nothing_to_do(self) -> str:
         """Why no process needs to work, where no work that can be done is due."""
-        if not self.stuck:
-            return "nothing is due now"
-        return f"what is due waits for {listed_in_words(sorted(self.stuck))}: stopped"
+        names = [f"{one.called} ({_until(one)})" for one in self.blocked]
+        return f"rows wait for {listed_in_words(names)}" if names else "nothing is due now"
+
+    @property
+    def pauses(self) -> str:
+        """The pauses that rows wait for; empty: there are none. A stop needs a person, and is among `attention`."""
+        whys = [one.in_words for one in self.blocked if not one.stopped]
+        return f"rows wait: {'; '.join(whys)}" if whys else ""
 
     def facts(self) -> dict[str, Any]:
         """As `status --json` prints them."""
@@ -129,8 +136,8 @@ class Operation:
         running, states = self.processes.running(now=now), self.budgets.all()
         stopped = self.standstills.find()
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
-        asked, stopped_now = frozenset(found.accounts | found.channels), self._stuck(states)
-        due = asked - stopped_now
+        shut, asked = self._shut(states, now), found.accounts | found.channels
+        due = asked - shut.keys()
         sharing: dict[str, list[str]] = {}
         for name, rule in self.rules.all().items():
             if states.get(rule.name, BudgetState()).stopped_at is not None:
@@ -180,7 +187,7 @@ class Operation:
             idle,
             unwritable,
             given_up,
-            stuck=asked & stopped_now,
+            blocked=[shut[name] for name in sorted(asked & shut.keys())],
             unheard=unheard,
         )
 
@@ -197,10 +204,17 @@ class Operation:
         }
         return {names: why for names, why in found.items() if why}
 
-    def _stuck(self, states: Mapping[str, BudgetState]) -> set[str]:
-        """The stopped accounts and senders whose work no process can do, since no account takes it over."""
-        stopped = {name for name, rule in self.rules.all().items() if states.get(rule.name, BudgetState()).stopped_at}
-        return stopped - {takeover.source for takeover in self.takeovers.possible(states)}
+    def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Blocked]:
+        """The stopped and paused accounts and senders whose work no process can do, since no account takes it over."""
+        sources = {takeover.source for takeover in self.takeovers.possible(states)}
+        found: dict[str, Blocked] = {}
+        for name, rule in self.rules.all().items():
+            state = states.get(rule.name, BudgetState())
+            if name in sources or (state.stopped_at is None and state.paused_until(now) is None):
+                continue
+            if (one := obstacle_of(name, rule, state, now=now)) is not None:
+                found[name] = one
+        return found
 
     def _batches(self, now: datetime, *, importing: bool) -> list[WaitingBatch]:
         waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
@@ -228,6 +242,10 @@ class Operation:
                 for batch, rows in held(self.database)
             ]
         )
+
+
+def _until(blocked: Blocked) -> str:
+    return "stopped" if blocked.stopped else f"paused until {written_if_any(blocked.paused_until)}"
 
 
 def _paused(batch: BatchFacts, rows: int) -> str:

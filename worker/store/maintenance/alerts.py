@@ -149,11 +149,12 @@ class Alerts:
         return [name for name, budget in budgets.items() if budget in stopped]
 
     def _is_late(self, connection: sa.Connection, *, now: datetime) -> bool:
-        """Whether work that could be done has waited for a while."""
-        accounts = set(self._accounts) - set(self._stopped(connection, self._accounts))
-        channels = set(self._channels) - set(self._stopped(connection, self._channels))
-        due = [gauges.first_due_job(connection, name, now) for name in accounts]
-        due += [gauges.first_due_message(connection, name, now) for name in channels]
+        """Whether work that could be done has waited for a while: not that of a stopped or paused account or sender."""
+        cannot = sa.or_(Budget.stopped_at.is_not(None), Budget.blocked_until > now)
+        budgets = set(connection.execute(sa.select(Budget.name).where(cannot)).scalars())
+        shut = {name for name, budget in {**self._accounts, **self._channels}.items() if budget in budgets}
+        due = [gauges.first_due_job(connection, name, now) for name in self._accounts.keys() - shut]
+        due += [gauges.first_due_message(connection, name, now) for name in self._channels.keys() - shut]
         return any(at is not None and now - at > LATE for at in due)
 
     def _done(self, connection: sa.Connection, told: Collection[str], *, since: datetime) -> list[Condition]:

@@ -13,7 +13,7 @@ from worker.inbound.web.dashboard.pages.now import need_of
 from worker.inbound.web.dashboard.pages.pace import Pace
 from worker.inbound.web.dashboard.rendering import ago, in_words, segments
 from worker.store.audit.entries import note
-from worker.store.tables import Audit, Job, Outbox
+from worker.store.tables import Audit, Budget, Job, Outbox
 
 GIVEN_UP = (
     "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"
@@ -51,6 +51,13 @@ async def test_the_first_page_answers_whether_a_person_must_act(site, ona, shelf
     assert "2 waiting" in first.words
     assert "no end yet no process is working" in first.words
     assert {f"/dashboard/do/pause?batch={number}&from=now", f"/dashboard/batches/{number}"} <= set(first.links)
+
+
+async def test_without_a_process_it_names_the_paused_account_that_rows_wait_for(site, ona, shelf, clock):
+    shelf.batches.imported(shelf.add(customer("C-1")), now=clock())
+    shelf.set(Budget, Budget.name == "kyc", blocked_until=clock() + timedelta(hours=1))
+
+    assert (await ona.get("/")).title == "Rows wait for kyc, and no process is working."
 
 
 async def test_it_shows_who_works_and_by_when_it_is_done(site, ona, shelf, clock):

@@ -11,6 +11,7 @@ from worker.domain.model.states import JobState, LineState
 from worker.engine.reporting.batch_report import state_of
 from worker.engine.reporting.operation_report import OperationReport
 from worker.foundation.clock import monotonic
+from worker.foundation.plural import listed_in_words
 from worker.inbound.web.dashboard.contract import Asked, Page
 from worker.inbound.web.dashboard.links import do
 from worker.inbound.web.dashboard.pages.accounts import accounts_now
@@ -78,6 +79,9 @@ def headline(whole: OperationReport) -> str:
         return "One thing needs you." if number == 1 else f"{number} things need you."
     if any(one.kind in WORK for one in whole.running):
         return "All is well. Nothing needs you."
+    if whole.blocked:
+        names = listed_in_words([one.name for one in whole.blocked])
+        return f"Rows wait for {names}, and no process is working."
     return "Nothing is due, and no process is working."
 
 
