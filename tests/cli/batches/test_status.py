@@ -253,6 +253,43 @@ def test_work_of_a_paused_account_is_no_work_for_a_process_until_the_pause_is_ov
     assert checked(desk) == (2, "CRITICAL: no process is working, and work is due for kyc; `onboard up`\n")
 
 
+@pytest.mark.parametrize("due_at", ["2026-01-01 00:00:00.000000", "2999-01-01 00:00:00.000000"], ids=["due", "later"])
+def test_rows_that_wait_for_their_sender_are_no_work_for_a_process_while_it_is_shut(desk: Desk, due_at: str):
+    desk.onboard("import", desk.list_of(customers(3)))
+    desk.sql("UPDATE job SET reason = 'waits_for_sender', due_at = ?", due_at)
+    shut = "UPDATE budget SET stopped_at = ?, stop_reason = '535', blocked_until = ? WHERE name = 'sender/email'"
+    desk.sql(shut, None, "2999-01-01 00:00:00.000000")
+    waits = "rows wait for the sender email (paused until 2999-01-01T00:00:00Z)"
+    assert desk.onboard("status").out.startswith(f"no process is working; {waits}\n")
+    assert f"none; {waits}\n" in desk.onboard("doctor").out
+    assert checked(desk)[0] == 0
+    assert "rows wait: the sender email is paused until 2999-01-01T00:00:00Z" in checked(desk)[1]
+    desk.sql(shut, "2026-01-01 00:00:00.000000", None)
+    assert "no process is working; rows wait for the sender email (stopped)\n" in desk.onboard("status").out
+    assert checked(desk) == (
+        1,
+        "WARNING: email: stopped: 535; correct the cause first; `onboard account resume email`\n",
+    )
+    desk.onboard("pause", "1")
+    assert "no process is working; nothing is due now\n" in desk.onboard("status").out
+
+
+def test_a_row_that_was_put_off_to_the_end_of_a_pause_waits_for_its_account(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(1)))
+    desk.sql("UPDATE job SET reason = 'rate_limited', due_at = '2999-01-01 00:00:00.000000'")
+    desk.sql("UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000' WHERE name = 'kyc'")
+    waits = "rows wait for kyc (paused until 2999-01-01T00:00:00Z)"
+    assert desk.onboard("status").out.startswith(f"no process is working; {waits}\n")
+
+
+def test_a_message_that_was_put_off_to_the_end_of_a_pause_waits_for_its_sender(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of(customers(1)))
+    desk.sql("UPDATE invitation SET state = 'waiting', due_at = '2999-01-01 00:00:00.000000'")
+    desk.sql("UPDATE budget SET blocked_until = '2999-01-01 00:00:00.000000' WHERE name = 'sender/email'")
+    waits = "rows wait for the sender email (paused until 2999-01-01T00:00:00Z)"
+    assert desk.onboard("status").out.startswith(f"no process is working; {waits}\n")
+
+
 def test_an_outage_of_minutes_needs_a_person_and_has_no_end(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     running(desk, "up")

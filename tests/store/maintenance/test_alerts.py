@@ -12,6 +12,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.operation import Running
 from worker.domain.model.pauses import PauseCause
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.maintenance.alerts import LOOK_EVERY, Alerts
@@ -34,7 +35,7 @@ KINDS = frozenset(
 
 
 def alerts(shelf: Shelf, keyring, **changed) -> Alerts:
-    how = {"accounts": {"kyc": "kyc"}, "channels": {"email": "email"}, "every": MINUTE} | changed
+    how = {"accounts": {"kyc": "kyc"}, "channels": {"email": "sender/email"}, "every": MINUTE} | changed
     return Alerts(shelf.database, keyring, **{"wanted": {"alert/ops": KINDS}} | how)
 
 
@@ -115,6 +116,15 @@ def test_due_work_without_a_process_is_told_after_a_minute_and_over_when_one_wor
 def test_due_work_of_a_paused_account_is_told_only_after_the_pause(shelf, watch):
     shelf.add(customer("Ona"))
     shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(hours=1))
+    assert watch(MINUTE) == watch(MINUTE) == watch(MINUTE) == []
+    assert watch(timedelta(hours=1)) == []
+    assert watch(MINUTE) == [("raised", "nobody_working", "")]
+
+
+def test_due_rows_that_wait_for_a_shut_sender_are_told_only_after_its_pause(shelf, watch):
+    shelf.add(customer("Ona"))
+    shelf.set(Job, sa.true(), reason=Reason.WAITS_FOR_SENDER)
+    shelf.set(Budget, Budget.name == "sender/email", blocked_until=shelf.clock() + timedelta(hours=1))
     assert watch(MINUTE) == watch(MINUTE) == watch(MINUTE) == []
     assert watch(timedelta(hours=1)) == []
     assert watch(MINUTE) == [("raised", "nobody_working", "")]

@@ -43,7 +43,15 @@ from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.missing_keys import missing_keys
 from worker.store.operators.processes import BEAT, WAKE, Processes
 from worker.store.operators.refused_counts import refused_events
-from worker.store.operators.unsent import cut_off, held, of_other_accounts, of_other_channels, paused_themselves, unsent
+from worker.store.operators.unsent import (
+    cut_off,
+    held,
+    of_other_accounts,
+    of_other_channels,
+    paused_themselves,
+    unsent,
+    waiting,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class OperationReport:
     idle: str = ""  # why no process works what is due, and the command that helps
     unwritable: str = ""  # why nothing can be written, whichever process works
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
-    blocked: Sequence[Blocked] = ()  # accounts and senders that due rows wait for: stopped or paused
+    blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped or paused
     unheard: str = ""  # that no wake-up reaches a worker; empty: wake-ups come, as far as the database knows
 
     @property
@@ -136,8 +144,8 @@ class Operation:
         running, states = self.processes.running(now=now), self.budgets.all()
         stopped = self.standstills.find()
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
-        shut, asked = self._shut(states, now), found.accounts | found.channels
-        due = asked - shut.keys()
+        left, shut, asked = waiting(self.database), self._shut(states, now), found.accounts | found.channels
+        due = asked - shut.keys() - left.kept_by(shut)
         sharing: dict[str, list[str]] = {}
         for name, rule in self.rules.all().items():
             if states.get(rule.name, BudgetState()).stopped_at is not None:
@@ -187,7 +195,7 @@ class Operation:
             idle,
             unwritable,
             given_up,
-            blocked=[shut[name] for name in sorted(asked & shut.keys())],
+            blocked=[shut[name] for name in sorted((asked | left.names) & shut.keys())],
             unheard=unheard,
         )
 

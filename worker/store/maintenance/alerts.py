@@ -24,6 +24,7 @@ from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.operators.processes import BEAT, GONE_AFTER
 from worker.store.operators.refused_counts import refused_by_queue
+from worker.store.operators.unsent import waiting_now
 from worker.store.tables import AlertRow, Batch, Budget, Outbox, ProcessRow, Timer
 
 LOOK_EVERY = timedelta(seconds=10)
@@ -153,8 +154,9 @@ class Alerts:
         cannot = sa.or_(Budget.stopped_at.is_not(None), Budget.blocked_until > now)
         budgets = set(connection.execute(sa.select(Budget.name).where(cannot)).scalars())
         shut = {name for name, budget in {**self._accounts, **self._channels}.items() if budget in budgets}
-        due = [gauges.first_due_job(connection, name, now) for name in self._accounts.keys() - shut]
-        due += [gauges.first_due_message(connection, name, now) for name in self._channels.keys() - shut]
+        kept = waiting_now(connection).kept_by(shut) | shut
+        due = [gauges.first_due_job(connection, name, now) for name in self._accounts.keys() - kept]
+        due += [gauges.first_due_message(connection, name, now) for name in self._channels.keys() - kept]
         return any(at is not None and now - at > LATE for at in due)
 
     def _done(self, connection: sa.Connection, told: Collection[str], *, since: datetime) -> list[Condition]:

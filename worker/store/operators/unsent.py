@@ -1,6 +1,8 @@
-"""Batches with rows that were not sent, which `run` names and leaves alone; batches that wait for a person."""
+"""Batches with rows that were not sent, which `run` names and leaves alone; what rows wait for; batches that wait for a
+person."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel
+from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.pauses import PauseCause
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
@@ -19,6 +22,7 @@ from worker.store.onboarding.batches import BATCH_FACTS, BatchFacts
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.tables import Batch, InvitationRow
+from worker.store.tables.types import word_of
 
 # A message that waits longer than this is a reminder, or one for a customer who has the link in the app.
 SOON = timedelta(days=1)
@@ -75,6 +79,49 @@ def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, 
         COUNTED.kind == Kind.JOB, COUNTED.batch_id.in_(batch_ids), waits
     )
     return {row.batch_id: row.rows for row in fetch(connection, left.group_by(COUNTED.batch_id).having(ROWS > 0))}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What rows wait for, due or not. `names`: accounts and senders. `for_senders`: by account all of whose rows wait
+    for their senders and not for a call, the channels of each."""
+
+    names: frozenset[str]
+    for_senders: Mapping[str, frozenset[frozenset[str]]]
+
+    def kept_by(self, shut: Collection[str]) -> frozenset[str]:
+        """The accounts for which no session is requested while these senders are shut."""
+        kept = {account for account, each in self.for_senders.items() if all(one.intersection(shut) for one in each)}
+        return frozenset(kept)
+
+
+def waiting(database: Database) -> Waiting:
+    """What the waiting rows wait for, but those of paused batches. Read from the kept counts."""
+    with database.read() as connection:
+        return waiting_now(connection)
+
+
+def waiting_now(connection: sa.Connection) -> Waiting:
+    """As `waiting`, in the caller's transaction."""
+    paused = sa.select(Batch.id).where(Batch.pause_cause != "")
+    alike = (COUNTED.kind, COUNTED.account, COUNTED.channel, COUNTED.reason)
+    waits = (COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]), COUNTED.state == JobState.WAITING.value)
+    query = sa.select(*alike).where(*waits, COUNTED.batch_id.not_in(paused)).group_by(*alike).having(ROWS > 0)
+    names: set[str] = set()
+    senders: dict[str, set[frozenset[str]]] = defaultdict(set)
+    others: set[str] = set()
+    for row in fetch(connection, query):
+        if row.kind == Kind.MESSAGE:
+            names.add(row.channel)
+        elif row.reason == Reason.WAITS_FOR_SENDER:
+            channels = frozenset(map(str, invitation_channels(word_of(Channel, row.channel))))
+            names |= {row.account, *channels}
+            senders[row.account].add(channels)
+        else:
+            names.add(row.account)
+            others.add(row.account)
+    only = {account: frozenset(each) for account, each in senders.items() if account not in others}
+    return Waiting(frozenset(names), only)
 
 
 def cut_off(database: Database) -> list[BatchFacts]:
