@@ -77,6 +77,19 @@ def test_a_paused_batch_is_not_run_until_it_is_resumed(desk: Desk, played: Playe
     decided(desk.onboard("pause", "latest", "--json"), "pause", 0)  # all are out: it holds none of them back
 
 
+def test_a_list_whose_batch_is_paused_is_imported_and_the_pause_is_told(desk: Desk, played: Played, listed: str):
+    desk.onboard("pause", "latest")
+    desk.sql("DELETE FROM job WHERE row = 4")
+    desk.sql("UPDATE batch SET imported_at = NULL")  # the import was cut off
+    for _ in ("the rest", "nothing"):
+        imported = desk.onboard("import", listed, "--json")
+        assert (imported.code, imported.facts["state"]) == (1, "paused")
+        assert desk.sql("SELECT count(*), count(DISTINCT priority) FROM job") == [(3, 1)]
+        assert "batch 1 of this list is paused by " in imported.err
+        assert "`onboard resume 1` resumes it" in imported.err
+    assert played.calls() == []
+
+
 def test_a_pause_a_status_and_a_resume_count_the_same_rows(desk: Desk, played: Played, listed: str):
     """Held rows wait for a person, and are not among them."""
     put(desk, "held", "unknown")

@@ -187,7 +187,8 @@ def _approve(parts: Parts, listed: Listed, options: ListOptions, **how: Any) -> 
     "import",
     help=f"Import LIST only; running workers (`onboard worker`, `onboard up`) send its invitations.\n{LIST_HELP}"
     "The same list again is the same batch: the import continues where it was cut off, or changes nothing.\n\n"
-    "Exit codes: 0 all rows were accepted; 1 rows were rejected, the others are imported; 2 could not start.",
+    "Exit codes: 0 all rows were accepted; 1 rows were rejected, the others are imported, or the batch is paused;"
+    " 2 could not start.",
 )
 @list_options
 @known_options
@@ -225,4 +226,4 @@ def import_(
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         show_status(facts)
-    raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] else 0)
+    raise SystemExit(NEEDS_A_PERSON if facts["rows"]["rejected"] or batch.is_paused else 0)

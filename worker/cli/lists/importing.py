@@ -57,7 +57,7 @@ def import_listed(
 ) -> tuple[Imported, Returns]:
     """Import the list. Returns what it became, and what became of the rows of a report.
 
-    `lift`: go on with its batch if a person stopped it with Ctrl-C.
+    `lift`: its rows are to be sent now. A batch that a person stopped with Ctrl-C goes on, and a paused one is refused.
     """
     began = time.monotonic()
     shown_at = began
@@ -106,7 +106,7 @@ def import_listed(
         click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)
     elif lift and batch.changing_since is not None and parts.decisions.lift(batch.id, now=parts.clock()).rows:
         click.echo(f"batch {batch.id}: a resume that was cut off is finished", err=True)
-    elif paused := is_paused(batch):
+    elif lift and (paused := is_paused(batch)):
         raise CannotStart(paused)
     if imported.new:
         click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
@@ -118,6 +118,8 @@ def import_listed(
         age = list_age(batch, now=parts.clock())
         continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
         click.echo(f"batch {batch.id}: {continues}", err=True)
+    if not lift and (paused := is_paused(batch)):
+        click.echo(paused, err=True)
     return imported, returns
 
 
