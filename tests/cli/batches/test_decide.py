@@ -49,6 +49,7 @@ def test_check_says_that_run_refuses_a_paused_or_cancelled_list(desk: Desk, play
         refused = desk.onboard("run", listed)
         assert (refused.code, helps in refused.err) == (2, True)
         assert f"`onboard run` refuses this list now: {refused.err}" in desk.onboard("check", listed).err
+        assert desk.onboard("check", listed, "--json").facts["refused"] == refused.err.rstrip("\n")
 
 
 def test_the_events_of_a_day_are_found_by_their_name_and_no_list_is(desk: Desk, listed: str):

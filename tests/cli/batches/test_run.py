@@ -23,7 +23,7 @@ ROWS = [
     "cancelled",
 ]
 STATUS = ["batch", "name", "state", "rows", "results", "accounts", "invitations", "forecast"]
-ADDED = ("left_alone", "processes", "needs_a_person")  # by `run`, and by `status`
+ADDED = ("left_alone", "waits_until", "processes", "needs_a_person")  # by `run`, and by `status`
 ACCOUNT = ["requests", "issued", "rate_limited", "errors", "late", "in_doubt", "stopped"]
 INVITATIONS = ["waiting", "sent", "delivered", "bounced", "suppressed", "failed", "held"]
 
@@ -45,6 +45,7 @@ def test_run_invites_every_customer_once_and_prints_the_documented_facts(desk: D
     assert ended.code == 0
     holds_together(facts)
     assert (facts["state"], facts["rows"]["total"], facts["rows"]["invited"]) == ("sent", 30, 30)
+    assert facts["waits_until"] is None
     assert facts["accounts"]["au"] | {"requests": 0} == dict.fromkeys(ACCOUNT, 0) | {"issued": 10, "stopped": None}
     assert facts["invitations"]["sent"] == 30
     assert set(played.opened.values()) == {1}
@@ -224,7 +225,7 @@ def test_what_waits_longer_than_the_patience_is_named_with_when_and_ends_with_3(
     assert ended.code == 3
     holds_together(ended.facts)
     assert (ended.facts["rows"]["waiting"], ended.facts["rows"]["issued"]) == (4, 1)
-    assert "4 rows wait until 20" in ended.err
+    assert f"4 rows wait until {ended.facts['waits_until']} (" in ended.err
 
 
 def test_what_waits_for_its_senders_limit_ends_a_run_after_its_patience_too(desk: Desk):
@@ -233,7 +234,7 @@ def test_what_waits_for_its_senders_limit_ends_a_run_after_its_patience_too(desk
     assert ended.code == 3
     holds_together(ended.facts)
     assert ended.facts["invitations"]["sent"] == 1
-    assert "2 rows wait until 20" in ended.err
+    assert f"2 rows wait until {ended.facts['waits_until']} (" in ended.err
     assert any("a limit allows no more before then" in line for line in ended.lines)
 
 
@@ -325,6 +326,8 @@ def test_greylisted_messages_wait_for_their_hour_and_keep_their_session(desk_at,
     assert (ended.facts["rows"]["issued"], ended.facts["invitations"]["waiting"]) == (3, 3)
     assert "3 rows wait until 20" in ended.err
     assert "not sent yet: 3 first messages of batch 1" in desk.onboard("check", "customers.csv").out
+    checked = desk.onboard("check", "customers.csv", "--json").facts
+    assert (checked["batch"], checked["unsent"], checked["refused"]) == (1, 3, None)
     assert set(played.opened.values()) == {1}
 
 

@@ -50,8 +50,10 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
     facts = ended.facts
     assert ended.code == 1
     assert list(facts) == [
-        *("rows", "problems", "warnings", "routes", "served", "now", "credits", "messages", "forecast")
+        *("rows", "problems", "warnings", "routes", "served", "now", "credits", "messages", "forecast"),
+        *("batch", "unsent", "refused"),
     ]
+    assert (facts["batch"], facts["unsent"], facts["refused"]) == (None, 0, None)
     assert facts["rows"] == {"total": 6, "accepted": 3, "rejected": 2, "duplicate": 1}
     assert facts["routes"] == {"au": 1, "kyc": 2}
     assert set(facts["credits"]) == {"au", "kyc"}

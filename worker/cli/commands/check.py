@@ -120,6 +120,7 @@ def check(
         refused = refused_by_run(batch)
         unsent = sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0
         step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
+    facts |= {"batch": batch.id if batch is not None else None, "unsent": unsent, "refused": refused or None}
     facts |= found.in_time.facts()
     if errors:
         _write_errors(errors, found, reading.originals(), excel=excel)

@@ -30,6 +30,7 @@ from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import STORED, Need
 from worker.engine.container import Parts
 from worker.foundation.log_ids import about
+from worker.foundation.timestamps import written_if_any
 from worker.runtime.batch_run import Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, sole_worker
 from worker.settings import parse_duration
@@ -161,13 +162,14 @@ def run(
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         # This process ends: what is left has an end only where another one works it.
         facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
+        waits = stand is Stand.LATER and not batch.is_paused
+        later = until_when(parts, batch, alone=not every) if waits else None
         if as_json:
-            facts |= changes_of(imported, returns)
+            facts |= changes_of(imported, returns) | {"waits_until": written_if_any(later.at if later else None)}
             click.echo(json.dumps(facts | {"left_alone": as_facts(others)}, ensure_ascii=False))
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        later = until_when(parts, batch, alone=not every) if stand is Stand.LATER else ""
         notes = notes_of(parts, batch, stand, unpublished=unpublished, ended=ended)
         left = parts.facts.counts(batch.id).left
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})

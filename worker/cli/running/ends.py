@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
@@ -95,31 +97,38 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, unpublished: int,
     return notes
 
 
-def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> str:
-    """Until when the rest waits, why, and what a person does then; "" if it does not move by itself."""
+@dataclass(frozen=True)
+class GoesOn:
+    """When the rest of a batch goes on. `words`: the time, why it waits, and what a person does then."""
+
+    at: datetime
+    words: str
+
+
+def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> GoesOn | None:
+    """Until when the rest waits; None if it does not move by itself."""
     outlook = parts.facts.outlook(batch.id, alone=alone)
     move = next_move(parts.budget_rules, parts.takeovers, outlook, batch.id, now=parts.clock())
     if move is None:
-        return ""
+        return None
     at, state = move
     why = why_later(state, at, parts.facts, batch.id)
     said = why in paused_senders(parts).values()  # by `notes_of`
     in_trouble = state.unproven or state.opened_at is not None
     step = "see what is wrong with `onboard doctor`, and run again then" if in_trouble else "run again then"
     because = "" if said else f" ({why.rstrip('.') or f'`onboard report {batch.id}` says why'})"
-    return f"until {written(at)}{because}; {step}"
+    return GoesOn(at, f"until {written(at)}{because}; {step}")
 
 
 def exit_code(
     stand: Stand,
     facts: dict[str, Any],
     left: int,
-    later: str,
+    later: GoesOn | None,
     stopped: dict[str, str],
     outdated: str | None,
 ) -> int:
-    """`left`: the rows that wait for their session or for their first message. `later`: until when, from
-    `until_when`."""
+    """`left`: the rows that wait for their session or for their first message. `later`: from `until_when`."""
     if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
     if stand is Stand.OUTDATED:
@@ -135,8 +144,8 @@ def exit_code(
             why = f"{paused_in_words(facts)}\n"
             resumes = f"`onboard resume {facts['batch']}` resumes it"
             click.echo(f"{why}paused with {counted(left, 'row')} left; {resumes}", err=True)
-        elif later:
-            click.echo(f"{counted(left, 'row waits', 'rows wait')} {later}", err=True)
+        elif later is not None:
+            click.echo(f"{counted(left, 'row waits', 'rows wait')} {later.words}", err=True)
             for reason, waits in facts.get("waits", {}).items():
                 click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
         elif left and facts.get("plan", {}).get("verdict") == "":
