@@ -12,6 +12,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Named
+from worker.cli.shared_options import NAMES_OF_BATCHES
 from worker.domain.model.audit import Act
 from worker.domain.model.needs import EVERYTHING, NOTHING, Needs
 from worker.foundation import log_setup as logs
@@ -142,7 +143,10 @@ def global_options() -> list[click.Option]:
 
 
 def with_global_options(command: click.Command) -> click.Command:
-    """The command and its subcommands, with the global options that they do not have already."""
+    """The command and its subcommands, with the global options that they do not have already, and with the names of
+    batches in the help of those that take one."""
+    if any(param.type.name == "batch" for param in command.params):  # `completions.Batch`, which is not loaded for it
+        command.epilog = NAMES_OF_BATCHES
     command.params += [option for option in global_options() if option.name not in {p.name for p in command.params}]
     if isinstance(command, click.Group):
         for below in command.commands.values():

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the question that `--yes` answers."""
+"""Options and help that several commands have, and the question that `--yes` answers."""
 
 import re
 
@@ -9,6 +9,12 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Only count the rows; change nothing.")
+
+# At the end of the help of each command that takes a batch (`invocation.with_global_options`).
+NAMES_OF_BATCHES = (
+    "BATCH is the number of a batch in `onboard status`, or `latest` for the newest. Requests that came as events, over"
+    " HTTP or the bus, are in a batch for each day (UTC), which has a name too: events-2026-11-20."
+)
 
 
 def without_address(_context: click.Context, _option: click.Parameter, value: str) -> str:

@@ -7,8 +7,10 @@ import click
 import pytest
 
 from tests.desk.desk import own_logging
+from worker.cli.completions import Batch
 from worker.cli.invocation import Invocation, global_options, log_info
 from worker.cli.registry import COMMANDS, main_group
+from worker.cli.shared_options import NAMES_OF_BATCHES
 
 HEAVY = {"aiohttp", "alembic", "celery", "cryptography", "kombu", "pydantic", "redis", "rich", "sqlalchemy"}
 
@@ -24,6 +26,27 @@ def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: 
     assert main_group.get_command(context, name) is command
     names = [parameter.name for parameter in command.params]
     assert [names.count(option.name) for option in global_options()] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("archive", "cancel", "evidence", "move", "nonresponders", "pause", "reconcile", "report", "resolve"),
+        *("resume", "retry", "status"),
+    ],
+)
+def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, name: str):
+    assert desk.onboard(name, "--help").out.count("events-2026-11-20") == 1
+
+
+def test_no_command_takes_a_batch_without_saying_so_in_its_help():
+    context = click.Context(main_group)
+    for name in COMMANDS:
+        command = main_group.get_command(context, name)
+        assert command is not None
+        for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            if any(isinstance(param.type, Batch) for param in one.params):
+                assert one.epilog == NAMES_OF_BATCHES
 
 
 @pytest.mark.parametrize(

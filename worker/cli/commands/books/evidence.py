@@ -12,7 +12,7 @@ from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.option_types import Named
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, NAMES_OF_BATCHES
 from worker.cli.whole_file import OUT, whole_file
 from worker.domain.evidence.container import Refused
 from worker.domain.evidence.making import make
@@ -37,7 +37,12 @@ class _OfABatch(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=_OfABatch, invoke_without_command=True, subcommand_metavar="BATCH --out FILE | verify FILE | key")
+@click.group(
+    cls=_OfABatch,
+    invoke_without_command=True,
+    subcommand_metavar="BATCH --out FILE | verify FILE | key",
+    epilog=NAMES_OF_BATCHES,
+)
 @click.pass_context
 def evidence(context: click.Context) -> None:
     """Write what was done with a BATCH (a number, or `latest`) into one signed file, for an auditor.
