@@ -32,8 +32,8 @@ SIDES: dict[str, Callable[[Stage, int], Figure]] = {
     OURS[2]: partial(sides.on_postgresql, workers=2),
 }
 # The first round only measures how many rows keep a side busy for its time.
-# Ours begins with few permits and doubles them: with few rows it would end before it is at its pace, and the list would be
-# too short for the time that was asked for.
+# Ours begins with few permits and doubles them: with few rows it would end before it is at its pace, and the list would
+# be too short for the time that was asked for.
 GUESS = {BARE: 5000, OURS[0]: 10_000} | dict.fromkeys(OURS[1:], 60_000)
 GUESS_ELSE = 1500
 MOST_ROWS = 300_000
