@@ -97,3 +97,10 @@ def test_status_warns_of_events_that_no_process_publishes(pg: Desk, empty_postgr
         ended = pg.onboard("status", *more)
         assert ended.code == 0
         assert "warning: subscriber/crm: events have waited for more than 5 minutes" in ended.err
+
+
+def test_a_statement_timeout_of_the_server_ends_a_command_with_what_to_do(pg: Desk, empty_postgresql_url: str):
+    pg.secret("database", f"{empty_postgresql_url}?options=-c%20statement_timeout=1ms")
+    ended = pg.onboard("status")
+    assert ended.code == 2
+    assert "`ALTER ROLE … SET statement_timeout = 0`, then start it again" in ended.err

@@ -16,6 +16,9 @@ T = TypeVar("T")
 # PostgreSQL rolled back one of several transactions so that the other transactions could go on.
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
+# The settings of a server that end our statements, by SQLSTATE: the words of the server may be in any language.
+LIMITS = {"57014": "statement_timeout", "25P04": "transaction_timeout"}
+BY_A_PERSON = "user request"  # pg_cancel_backend has the SQLSTATE of statement_timeout
 
 
 def outlive_deadlocks(
@@ -44,9 +47,17 @@ def outlive_deadlocks(
 
 
 def reason(error: sa.exc.SQLAlchemyError) -> str:
-    """The first line of the database's or driver's message, for people. It names the server and holds no values."""
-    text = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """The first line of the database's or driver's message, for people, and what to do about a limit of the server.
+
+    It names the server and holds no values.
+    """
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    text = str(cause).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    limit = LIMITS.get(getattr(cause, "sqlstate", None) or "")
+    if limit is None or BY_A_PERSON in first:
+        return first
+    return f"{first} ({limit} is too short for this worker: `ALTER ROLE … SET {limit} = 0`, then start it again)"
 
 
 def is_outage(error: sa.exc.SQLAlchemyError) -> bool:
