@@ -3,11 +3,13 @@
 import errno
 import socket
 
+import amqp
 import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-from worker.foundation.tls import in_words
+from worker.brokers.faults import broker_fault
+from worker.foundation.tls import in_words, refusal
 
 NETWORK = [
     (ConnectionRefusedError(errno.ECONNREFUSED, "127.0.0.1:5672"), "connection refused"),
@@ -27,5 +29,39 @@ def test_a_failure_of_the_network_is_in_words_bare_and_wrapped(cause: OSError, w
         assert in_words(wrapper) == words
 
 
+# What Redis and RabbitMQ say, as their libraries raise it.
+REFUSALS = [
+    (redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "its memory is full"),
+    (redis.ReadOnlyError("You can't write against a read only replica."), "it is a replica, which takes no writes"),
+    (redis.AuthenticationError("invalid username-password pair of secret-name"), "it refuses the user or the password"),
+    (redis.exceptions.NoPermissionError("User secret-name has no permissions"), "this user lacks a right"),
+    (redis.BusyLoadingError("Redis is loading the dataset in memory"), "it still loads its data"),
+    (redis.ResponseError("MISCONF Redis …"), "it cannot save its data on its disk, and takes no writes"),
+    (redis.ConnectionError("max number of clients reached"), "it has as many clients as it allows"),
+    (amqp.AccessRefused("Login was refused using PLAIN at secret-host"), "it refuses the user or the password"),
+    (amqp.AccessRefused("write access to secret-name refused"), "this user lacks a right"),
+    (amqp.NotAllowed("vhost secret-name not found"), "it has no such virtual host, or this user may not use it"),
+]
+
+
+@pytest.mark.parametrize(("cause", "words"), REFUSALS)
+def test_a_server_that_answers_and_refuses_says_why_bare_and_wrapped(cause: Exception, words: str):
+    assert (in_words(cause), refusal(cause)) == (words, words)
+    wrapper = OperationalError("at secret-host")
+    wrapper.__cause__ = cause
+    assert (in_words(wrapper), refusal(wrapper)) == (words, words)
+    assert broker_fault(wrapper) == f"the broker refuses this process ({words})"
+    assert broker_fault(wrapper, whom="beat") == f"the broker refuses beat ({words})"
+
+
+def test_a_broker_that_cannot_be_reached_is_not_said_to_refuse():
+    assert refusal(ConnectionRefusedError(errno.ECONNREFUSED, "127.0.0.1:5672")) == ""
+    assert broker_fault(TimeoutError("secret-host")) == "the broker cannot be reached (no answer in time)"
+
+
 def test_any_other_failure_is_named_by_its_type():
-    assert in_words(redis.ResponseError("NOAUTH at secret-host")) == "ResponseError"
+    odd = redis.ResponseError("an odd answer of secret-host")
+    assert in_words(odd) == "ResponseError"
+    wrapper = OperationalError("at secret-host")
+    wrapper.__cause__ = odd
+    assert in_words(wrapper) == "ResponseError"

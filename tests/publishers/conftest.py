@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.desk.fixtures import own_redis
 from tests.publishers.listener import Handler, Listener
+
+__all__ = ["own_redis"]
 
 
 @pytest.fixture

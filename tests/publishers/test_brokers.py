@@ -171,3 +171,19 @@ def test_an_event_that_redis_refuses_does_not_count_as_published(redis_url):
         target.close()
         client.delete(name)
     assert all(reply.problem is not None and reply.problem.unreachable for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (("maxmemory", "1kb"), "the broker did not accept the event (its memory is full)"),
+        (("requirepass", "another"), "the broker refuses this process (it refuses the user or the password)"),
+    ],
+)
+def test_a_redis_that_answers_and_refuses_says_why(own_redis, setting, said):
+    with own_redis.client() as client:
+        client.config_set(*setting)
+    target = RedisStream(own_redis.url, "events")
+    replies = publish(target, events(2))
+    target.close()
+    assert {reply.problem and reply.problem.detail for reply in replies} == {said}

@@ -8,6 +8,7 @@ import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry, SchedulingError
 from celery.schedules import schedule
+from redis.exceptions import ExecAbortError, OutOfMemoryError
 
 from worker.runtime.celery_beat import MOST_WAITING, Scheduler
 
@@ -23,6 +24,7 @@ class Beat(Scheduler):
         self.sent = 0
         self.unreachable = False
         self.told_to_end = False
+        self.refuses: Exception | None = None
 
     @property
     def producer(self):
@@ -37,6 +39,8 @@ class Beat(Scheduler):
                     raise ValueError("the clean-up of a client that was cut off in a read")
             except ValueError as error:
                 raise SchedulingError("Couldn't apply") from error
+        if self.refuses is not None:
+            raise self.refuses
         if self.unreachable:
             raise SchedulingError("Couldn't apply") from ConnectionRefusedError("a page")
         self.sent += 1
@@ -93,6 +97,18 @@ def test_the_loss_of_the_broker_and_its_return_are_two_lines(caplog):
         "the broker is back",
     ]
     assert beat.sent == 3
+
+
+def test_what_redis_refuses_is_told_from_a_broker_that_is_away(caplog):
+    """Redis ends the transaction of a wake-up that it refuses, and Celery wraps both."""
+    beat = Beat(queue_of(0))
+    refused = OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+    refused.__context__ = ExecAbortError("Transaction discarded because of previous errors.")
+    for error in (refused, SchedulingError("Couldn't apply")):
+        error.__context__ = error.__context__ or refused
+        beat.refuses = error
+        beat.apply_entry(SWEEP)
+    assert caplog.messages == ["the broker refuses beat (its memory is full): the sweep does not run; trying again"]
 
 
 def test_a_connection_that_lost_a_wake_up_is_left_for_a_new_one():

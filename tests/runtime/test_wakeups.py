@@ -110,6 +110,15 @@ def configured(tmp_path):
     return configure
 
 
+def test_a_redis_whose_memory_is_full_is_not_said_to_be_away(configured, own_redis, caplog):
+    with own_redis.client() as client:
+        client.config_set("maxmemory", "1kb")
+    WakeUps(configured(own_redis.url)).send([WakeUp.invite("email")])
+    assert [message.partition(":")[0] for message in caplog.messages] == [
+        "the broker refuses this process (its memory is full)"
+    ]
+
+
 def test_each_configuration_has_a_broker_of_its_own_and_the_environment_has_no_say(configured, monkeypatch):
     sent = []
     monkeypatch.setattr(

@@ -4,6 +4,8 @@ import struct
 
 from amqp import AccessRefused, NotAllowed
 
+from worker.foundation.tls import in_words, refusal
+
 # A delivery limit that is never reached. Reading a queue delivers its messages, and RabbitMQ 4 drops a message after 20
 # deliveries.
 NEVER = 2**31 - 1
@@ -14,3 +16,9 @@ REFUSED = (AccessRefused, NotAllowed)
 REFUSED_SECONDS = 5.0
 # What kombu and amqp raise on a message that they cannot read off the wire.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error)
+
+
+def broker_fault(error: BaseException, *, whom: str = "this process") -> str:
+    """What is wrong with a broker, for people: it cannot be reached, or it answers and refuses."""
+    words = refusal(error)
+    return f"the broker refuses {whom} ({words})" if words else f"the broker cannot be reached ({in_words(error)})"

@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from worker.domain.model.findings import Finding, failure, ok, warning
 from worker.foundation.plural import counted
-from worker.foundation.tls import Tls, in_words
+from worker.foundation.tls import Tls, in_words, refusal
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.brokers.queue_depths import QueueState
 
 CONNECT_SECONDS = 5
-# By a part of the exception's name.
-REFUSED = {
-    "AccessRefused": "it refuses the user or the password",
-    "Authentication": "it refuses the user or the password",
-    "NotAllowed": "it has no such virtual host, or this user may not use it",
-    "OutOfMemory": "its memory is full",
-    "ReadOnly": "it is a replica",
-}
 FULL = "look at its memory and disk, and whether this user may write (`rabbitmq-diagnostics alarms`, `redis-cli info`)"
 # The notice of an event that was dropped, erased or removed after its time stays: the database has no broker at hand.
 NOTICES = "`onboard bus dead list` shows the events that are kept; docs/reference/bus.md says how to remove the notices"
@@ -69,25 +61,17 @@ def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -
             try:
                 prove_it_takes_messages(connection, EXCHANGE, on_amqp=on_amqp, seconds=CONNECT_SECONDS)
             except Exception as error:  # as below
-                yield failure(name, f"{where} answers, and takes no messages: {_refusal(error)}", FULL)
+                yield failure(name, f"{where} answers, and takes no messages: {in_words(error)}", FULL)
                 return
         yield ok(name, f"{where} answers")
     except Exception as error:  # each transport has its own exceptions, and their texts may hold the URL
-        words = _refusal(error)
-        hint = (
-            f"check [{name}] url" if words in REFUSED.values() else f"check [{name}] url, and whether the server runs"
-        )
-        yield failure(name, f"{where}: {words}", hint)
+        hint = f"check [{name}] url, and " + ("what the server logs" if refusal(error) else "whether the server runs")
+        yield failure(name, f"{where}: {in_words(error)}", hint)
     else:
         for queue, state in zip(needed, states, strict=True):
             yield _queue(queue, state)
     finally:
         connection.release()
-
-
-def _refusal(error: Exception) -> str:
-    kind = type(error).__name__
-    return next((words for word, words in REFUSED.items() if word in kind), "") or in_words(error)
 
 
 def _needed(settings: Settings, name: str) -> list[Needed]:

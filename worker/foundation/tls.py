@@ -75,10 +75,43 @@ def tls_failure(error: BaseException) -> str:
     return ""
 
 
+# What a server says that answers and refuses, by a part of the exception's name: each library has kinds of its own.
+_REFUSALS = {
+    "AccessRefused": "this user lacks a right",
+    "Authentication": "it refuses the user or the password",
+    "BusyLoading": "it still loads its data",
+    "NoPermission": "this user lacks a right",
+    "NotAllowed": "it has no such virtual host, or this user may not use it",
+    "OutOfMemory": "its memory is full",
+    "ReadOnly": "it is a replica, which takes no writes",
+}
+# Where one exception has several meanings, by a part of its text: RabbitMQ's AccessRefused, Redis's ResponseError.
+_TEXTS = {
+    "Login was refused": "it refuses the user or the password",
+    "MISCONF": "it cannot save its data on its disk, and takes no writes",
+    "max number of clients reached": "it has as many clients as it allows",
+}
+
+
+def refusal(error: BaseException) -> str:
+    """Why a server refuses that was reached, in words without a host or a name; "" if it is not known that it does.
+
+    Looks into the causes of the error.
+    """
+    for cause in _causes(error):
+        kind, text = type(cause).__name__, str(cause)
+        for parts, place in ((_TEXTS, text), (_REFUSALS, kind)):
+            for part, words in parts.items():
+                if part in place:
+                    return words
+    return ""
+
+
 def in_words(error: BaseException) -> str:
-    """Why a connection failed: of TLS and of the network in words, any other by its type. Looks into its causes, since
-    kombu wraps all in an OperationalError. Texts of errors may hold addresses, so none is repeated."""
-    return tls_failure(error) or _network_failure(error) or type(error).__name__
+    """Why a connection failed: of TLS, a refusal and the network in words, any other by its type. Looks into its
+    causes, since kombu wraps all in an OperationalError. Texts of errors may hold addresses, so none is repeated."""
+    words = tls_failure(error) or refusal(error) or _network_failure(error)
+    return words or type(error.__cause__ or error).__name__
 
 
 def _network_failure(error: BaseException) -> str:

@@ -15,10 +15,11 @@ from kombu.exceptions import OperationalError
 
 from worker.brokers.bounded import CHECK_SECONDS
 from worker.brokers.connection import BrokerConnection
+from worker.brokers.faults import broker_fault
 from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock, monotonic
-from worker.foundation.tls import Tls, in_words
+from worker.foundation.tls import Tls
 from worker.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,7 @@ class AmqpBus:
                 tags[self._publish(event)] = event
             self._wait_for_answers()
         except UNREACHABLE as error:
-            # Only the name: texts of these errors contain addresses.
-            name = in_words(error)
-            outage = Problem(Kind.TRANSIENT, f"the broker cannot be reached ({name})", unreachable=True)
+            outage = Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True)
             self.close()
         return self._replies(events, tags, outage, began_at)
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import redis
 
 from worker.brokers.bounded import bounded
+from worker.brokers.faults import broker_fault
 from worker.brokers.redis_tls import VerifiedRedis, redis_options
 from worker.domain.events.published import OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
@@ -43,8 +44,7 @@ class RedisStream:
         except (redis.RedisError, OSError) as error:
             self.close()
             self._urls.append(self._urls.pop(0))
-            name = in_words(error)
-            outage = Problem(Kind.TRANSIENT, f"the broker cannot be reached ({name})", unreachable=True)
+            outage = Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True)
             return [Reply(events[0].number, began_at, outage)]
 
     def _add(self, events: Sequence[OutgoingEvent], began_at: datetime) -> list[Reply]:
@@ -69,9 +69,7 @@ class RedisStream:
         for event, answer in zip(events, chunk.execute(raise_on_error=False), strict=True):
             # Out of memory, a read-only replica, or a key of another type with this name.
             problem = (
-                Problem(
-                    Kind.TRANSIENT, f"the broker did not accept the event ({type(answer).__name__})", unreachable=True
-                )
+                Problem(Kind.TRANSIENT, f"the broker did not accept the event ({in_words(answer)})", unreachable=True)
                 if isinstance(answer, Exception)
                 else None
             )

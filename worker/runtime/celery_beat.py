@@ -4,10 +4,10 @@ import logging
 import time
 from typing import Any
 
-from celery.beat import ScheduleEntry
+from celery.beat import ScheduleEntry, SchedulingError
 from celery.beat import Scheduler as CelerysScheduler
 
-from worker.brokers.faults import REFUSED, REFUSED_SECONDS
+from worker.brokers.faults import REFUSED, REFUSED_SECONDS, broker_fault
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.foundation.tls import in_words
@@ -46,7 +46,7 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
         except Exception as error:  # beat must not end: the next tick tries again
             if _is_told_to_end(error):
                 raise SystemExit from None
-            self._unreachable(error.__cause__ or error.__context__ or error)
+            self._unreachable(error.__context__ if isinstance(error, SchedulingError) and error.__context__ else error)
             self._leave_connection()
         else:
             self._broker.over("the broker is back: the sweep runs")
@@ -64,14 +64,13 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
                 return self.connection.ensure_connection(self._unreachable, interval_max=RECONNECT_SECONDS)
             except REFUSED as error:  # beat would end with it; a signal ends the sleep
                 self._broker.lasts(
-                    f"the broker refuses beat ({type(error).__name__}): check broker.url; trying again", monotonic()
+                    f"the broker refuses beat ({in_words(error)}): check broker.url; trying again", monotonic()
                 )
                 time.sleep(REFUSED_SECONDS)
 
     def _unreachable(self, error: BaseException, _seconds: float = 0.0) -> None:
-        self._broker.lasts(
-            f"the broker cannot be reached ({in_words(error)}): the sweep does not run; trying again", monotonic()
-        )
+        fault = broker_fault(error, whom="beat")
+        self._broker.lasts(f"{fault}: the sweep does not run; trying again", monotonic())
 
     def _is_queue_full(self) -> bool:
         size = getattr(self.producer.channel, "_size", None)  # kombu's own channels, such as Redis's, have it

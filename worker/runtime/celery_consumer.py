@@ -33,6 +33,7 @@ from celery.worker.state import maybe_shutdown
 from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
+from worker.foundation.tls import in_words
 from worker.runtime import process, remote_control
 from worker.runtime.celery_connection import log_dropped
 from worker.runtime.wake_up_messages import WakeUpMessage, wake_up_in
@@ -62,7 +63,7 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
                 return super().connect()
             except REFUSED as error:
                 _broker.lasts(
-                    f"the broker refuses this worker ({type(error).__name__}): check broker.url; trying again",
+                    f"the broker refuses this worker ({in_words(error)}): check broker.url; trying again",
                     monotonic(),
                 )
                 _wait(REFUSED_SECONDS)
@@ -127,7 +128,7 @@ def _drop(message: Any, why: str) -> None:
 
 def _why(error: Exception) -> str:
     """RabbitMQ's own words name a queue and an argument of it; other brokers' words may repeat a message."""
-    return str(error.reply_text)[:MOST_WORDS] if isinstance(error, AMQPError) else type(error).__name__
+    return str(error.reply_text)[:MOST_WORDS] if isinstance(error, AMQPError) else in_words(error)
 
 
 def _wait(seconds: float) -> None:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
-from worker.brokers.faults import REFUSED
+from worker.brokers.faults import REFUSED, broker_fault
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
 from worker.settings import Settings
 
@@ -42,8 +41,7 @@ def send_through(app: Celery, wake_up: WakeUp) -> bool:
         app.send_task(queue, args=(wake_up.name,), queue=queue, retry=False, confirm_timeout=CONFIRM_SECONDS)
     except BROKER_UNREACHABLE as error:
         _broker.lasts(
-            f"the broker cannot be reached ({in_words(error)}): wake-ups are lost; the sweep sends them again when"
-            " the broker is back",
+            f"{broker_fault(error)}: wake-ups are lost; the sweep sends them again when the broker is back",
             monotonic(),
         )
         return False

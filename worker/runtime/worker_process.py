@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.brokers.faults import broker_fault
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.maintenance.ticks import Ticks
 from worker.engine.opening import NotReady, Outdated, opened
@@ -229,6 +230,5 @@ def _stop_consuming() -> None:
         remote_control.drain(app, _node)
     except BROKER_UNREACHABLE as error:
         log.warning(
-            "the broker cannot be reached (%s): the worker goes on consuming its queues, and does no work",
-            type(error).__name__,
+            "%s: the worker goes on consuming its queues, and does no work", broker_fault(error, whom="this worker")
         )

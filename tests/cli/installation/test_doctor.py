@@ -105,6 +105,18 @@ def test_a_broker_that_answers_and_takes_no_messages_is_a_failure(desk: Desk, ow
         assert not client.keys("*doctor*")
 
 
+def test_a_redis_that_refuses_the_password_says_so(desk: Desk, own_redis):
+    """kombu wraps what Redis says."""
+    with own_redis.client() as client:
+        client.config_set("requirepass", "another")
+    desk.secret("broker", own_redis.url.replace("redis://", "redis://:hidden-word@"))
+    desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
+    ended = desk.onboard("doctor", "--json")
+    (found,) = findings(ended)["broker"]
+    assert (found[0], found[1].partition(": ")[2]) == ("failure", "it refuses the user or the password")
+    assert "hidden-word" not in ended.out + ended.err
+
+
 def test_a_broker_that_answers_is_named_with_its_port(desk: Desk, own_redis):
     desk.add(f'[broker]\nurl = "{own_redis.url}"\n')
     (found,) = findings(desk.onboard("doctor", "--json"))["broker"]

@@ -16,6 +16,8 @@ from tests.suite.waiting import wait_until
 from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
 from worker.foundation.outage_log import Outage
 
+REFUSED = "the broker refuses this process (it refuses the user or the password)"
+
 
 def logged(caplog: Any, words: str) -> int:
     return sum(words in message for message in caplog.messages)
@@ -143,5 +145,5 @@ def test_a_broker_that_restarts_is_come_back_to(
 def test_a_login_that_is_refused_is_tried_again(amqp_url: str, make_broker: Any, inbox: FakeInbox, caplog: Any):
     broker = make_broker("amqp://nobody:known@" + amqp_url.rpartition("@")[2], declared=False)
     with consuming(broker.bus, inbox):
-        wait_until(lambda: logged(caplog, "the broker refuses this process (AccessRefused)") == 1, "it says so")
+        wait_until(lambda: logged(caplog, REFUSED) == 1, "it says so")
     assert "known" not in caplog.text

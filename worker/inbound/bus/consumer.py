@@ -17,7 +17,7 @@ from kombu.entity import Queue
 from kombu.mixins import ConsumerMixin
 
 from worker.brokers import undecoded
-from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE
+from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE, broker_fault
 from worker.domain.events.incoming import Outcome
 from worker.domain.model.wakeups import Wake
 from worker.engine.opening import NotReady
@@ -115,8 +115,7 @@ class BusConsumer(ConsumerMixin):
                 self._work()
             except REFUSED as error:
                 self._broker_lasts(
-                    f"the broker refuses this process ({type(error).__name__}): see {self._source.setting};"
-                    " trying again"
+                    f"the broker refuses this process ({in_words(error)}): see {self._source.setting}; trying again"
                 )
                 self._ended.wait(REFUSED_SECONDS)
             except Unfit as error:
@@ -126,10 +125,8 @@ class BusConsumer(ConsumerMixin):
                 self._ended.wait(REFUSED_SECONDS)
             except (*self.connection.connection_errors, *self.connection.channel_errors, MessageNacked) as error:
                 # One outage shows as several errors: the first one is logged.
-                self._lost = self._lost or in_words(error)
-                self._broker_lasts(
-                    f"the broker cannot be reached ({self._lost}): events stay in {self._source.consumed}; trying again"
-                )
+                self._lost = self._lost or broker_fault(error)
+                self._broker_lasts(f"{self._lost}: events stay in {self._source.consumed}; trying again")
                 self._ended.wait(AGAIN_SECONDS)
             except UNREADABLE as error:
                 # kombu failed on a producer's message. The message comes again until the broker's delivery limit.
