@@ -1,12 +1,15 @@
 """`run` interrupted, killed, doubled: no customer is lost, and none gets two sessions or two messages."""
 
 import contextlib
+import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -224,6 +227,54 @@ def test_ctrl_c_during_the_import_of_run_stops_what_is_imported_until_the_same_l
     assert (facts["state"], facts["pause_reason"].startswith("stopped with Ctrl-C by ")) == ("paused", True)
     again = desk.onboard("run", listed, "--json").facts
     assert (again["batch"], again["rows"]["invited"], played.opened.total()) == (1, 5, 5)
+
+
+@pytest.mark.parametrize("command", ["import", "run"])
+def test_sigterm_during_an_import_says_what_is_kept_and_the_same_command_imports_the_rest(desk: Desk, command: str):
+    """A service manager sends it: the list is not stopped, as it is by Ctrl-C."""
+    listed = desk.write("many.csv", many_rows(40_000))
+    process = desk.start(command, listed)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("importing: ")
+    ended = desk.end(process, signal.SIGTERM)
+    assert (ended.code, ended.out) == (130, "")
+    said, then = ended.err.splitlines()[-2:]
+    found = re.fullmatch(
+        "ended by SIGTERM in the middle of the import: batch 1 has ([0-9,]+) rows, which stay, and running workers send"
+        " them",
+        said,
+    )
+    assert found is not None
+    assert then == "the same command imports the rest; `onboard cancel 1` ends the batch"
+    facts = desk.onboard("status", "1", "--json").facts
+    assert facts["rows"]["total"] == int(found[1].replace(",", "")) < 40_000
+    assert facts["state"] != "paused"
+    rest = desk.onboard("import", listed, "--json").facts
+    assert (rest["batch"], rest["rows"]["total"]) == (1, 40_000)
+
+
+def test_sigterm_before_an_import_begins_says_that_nothing_was_imported(desk: Desk):
+    fifo = desk.path / "list"
+    os.mkfifo(fifo)
+    process = desk.start("import", "-", program=("/bin/sh", "-c", f'exec "{ONBOARD}" "$@" < list', "sh"))
+    with fifo.open("w") as writing:  # the list goes on until this is closed
+        writing.write(many_rows(1))
+        writing.flush()
+        caught = Path(f"/proc/{process.pid}/status")
+        wait_until(lambda: catches_sigterm(caught.read_text()), "it reads the list")
+        ended = desk.end(process, signal.SIGTERM)
+    said = "ended by SIGTERM before the import began: nothing was imported; run the same command again"
+    assert (ended.code, ended.err) == (130, f"{said}\n")
+    assert desk.onboard("status", "--json").facts["batches"] == []
+
+
+def many_rows(number: int) -> str:
+    return "customer_id,email\n" + "".join(f"C-{row},p{row}@example.com\n" for row in range(number))
+
+
+def catches_sigterm(status: str) -> bool:
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> signal.SIGTERM - 1 & 1)
 
 
 def interrupted(*_: Any, **__: Any) -> Any:

@@ -190,7 +190,7 @@ def _approve(parts: Parts, listed: Listed, options: ListOptions, **how: Any) -> 
     help=f"Import LIST only; running workers (`onboard worker`, `onboard up`) send its invitations.\n{LIST_HELP}"
     "The same list again is the same batch: the import continues where it was cut off, or changes nothing.\n\n"
     "Exit codes: 0 all rows were accepted; 1 rows were rejected, the others are imported, or the batch is paused;"
-    " 2 could not start.",
+    " 2 could not start; 130 interrupted.",
 )
 @list_options
 @known_options

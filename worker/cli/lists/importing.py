@@ -12,6 +12,7 @@ import click
 
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.lists.options import Listed, returns_of
+from worker.cli.lists.terminated import ended_by_sigterm
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import show_changes, show_refusals
 from worker.domain.intake import ListOptions
@@ -58,6 +59,7 @@ def import_listed(
     """Import the list. Returns what it became, and what became of the rows of a report.
 
     `lift`: its rows are to be sent now. A batch that a person stopped with Ctrl-C goes on, and a paused one is refused.
+    Raises Terminated where SIGTERM comes.
     """
     began = time.monotonic()
     shown_at = began
@@ -71,6 +73,12 @@ def import_listed(
 
     try:
         with ExitStack() as exits:
+            told = exits.enter_context(ended_by_sigterm(parts, again=again))
+
+            def open_(batch: BatchFacts) -> None:
+                told(batch)
+                opened(batch)
+
             with parts.one_thread():
                 child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, options))
             exits.enter_context(parts.heartbeat(IMPORT))
@@ -87,7 +95,7 @@ def import_listed(
                 rule=rule,
                 returns=returns,
                 child=child,
-                opened=opened,
+                opened=open_,
                 progress=show,
             )
     except CutOff as error:
