@@ -192,7 +192,7 @@ def test_the_numbers_of_a_stop_are_those_after_it():
     parts: Any = SimpleNamespace(
         facts=SimpleNamespace(counts=count),
         batches=SimpleNamespace(find=lambda _number: batch),
-        decisions=SimpleNamespace(stop=stop),
+        decisions=SimpleNamespace(telling=lambda _progress: SimpleNamespace(stop=stop)),
         clock=lambda: NOON,
     )
     assert stopped_at(parts, batch, Stand.INTERRUPTED).startswith("stopped at 5 of 10; 5 will not be sent until")
@@ -212,6 +212,16 @@ def test_ctrl_c_before_the_first_call_stops_the_list_too(desk: Desk, played: Pla
     other = desk.onboard("run", desk.list_of([new("Z-1")], "other.csv"), "--all")
     assert (other.code, played.calls()) == (2, [])
     assert desk.onboard("run", listed, "--json").facts["rows"]["invited"] == 5
+
+
+def test_the_stop_of_a_list_and_its_way_on_show_how_far_they_are(desk: Desk, played: Played, monkeypatch):
+    monkeypatch.setattr("worker.cli.counting.EVERY_SECONDS", 0.0)
+    listed = desk.list_of(customers(5))
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(BEFORE_THE_WORK[0], interrupted)
+        ended = desk.onboard("run", listed)
+    assert "stopping batch 1: 5 rows and messages\n" in ended.err
+    assert "resuming batch 1: 5 rows and messages\n" in desk.onboard("run", listed).err
 
 
 def test_ctrl_c_during_the_import_of_run_stops_what_is_imported_until_the_same_list(

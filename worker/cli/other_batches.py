@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from worker.cli.counting import counting_rows
 from worker.cli.exits import CannotStart
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
@@ -76,5 +77,5 @@ def lift_stopped(parts: Parts, *, yes: bool) -> bool:
         if not click.confirm("send them too?", err=True):
             return False
     for one in stopped:
-        parts.decisions.lift(one.batch.id, now=parts.clock())
+        parts.decisions.telling(counting_rows("resuming", one.batch.id)).lift(one.batch.id, now=parts.clock())
     return True

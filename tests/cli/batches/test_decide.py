@@ -91,6 +91,29 @@ def test_a_list_whose_batch_is_paused_is_imported_and_the_pause_is_told(desk: De
     assert played.calls() == []
 
 
+def test_a_decision_about_many_rows_shows_how_far_it_is(desk: Desk, listed: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worker.cli.counting.EVERY_SECONDS", 0.0)
+    for chunk in ("decisions", "priority_moves"):
+        monkeypatch.setattr(f"worker.store.operators.{chunk}.CHUNK", 2)
+
+    def shown(*command: str) -> list[str]:
+        ended = desk.onboard(*command, "--json")
+        assert ended.code == 0
+        return ended.err.splitlines()
+
+    assert shown("pause", "1") == [f"pausing batch 1: {number} rows and messages" for number in (2, 3)]
+    assert shown("resume", "1") == [f"resuming batch 1: {number} rows and messages" for number in (2, 3)]
+    put(desk, "held")
+    assert shown("resolve", "1", "--repeat", "--yes") == [f"resolving batch 1: {number} rows" for number in (2, 3)]
+    put(desk, "failed")
+    assert shown("retry", "1") == [f"retrying batch 1: {number} rows" for number in (2, 3)]
+    assert shown("cancel", "1", "--yes") == [f"cancelling batch 1: {number} rows" for number in (2, 3)]
+
+
+def test_a_short_decision_shows_only_its_result(desk: Desk, listed: str):
+    assert desk.onboard("pause", "1").err == ""
+
+
 def test_a_pause_a_status_and_a_resume_count_the_same_rows(desk: Desk, played: Played, listed: str):
     """Held rows wait for a person, and are not among them."""
     put(desk, "held", "unknown")

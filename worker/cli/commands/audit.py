@@ -1,7 +1,6 @@
 """`onboard audit`: who did what; whether the log was changed; and the log as a file for other systems."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from worker.cli.counting import counting
 from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.option_types import Read
@@ -24,7 +24,6 @@ from worker.store.audit.reading import Stored, Verified, Wanted
 from worker.store.audit.sealing import NotSigned
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-SHOW_EVERY_SECONDS = 1.0
 # RFC 5424: the facility "log audit" (13) and the severity "notice" (5).
 SYSLOG_PRIORITY = 13 * 8 + 5
 
@@ -259,12 +258,4 @@ def _in_words(found: Verified) -> Iterator[str]:
 
 def _progress(done: str) -> Callable[[int], None]:
     """Prints how many entries are done on standard error, once a second."""
-    shown_at = time.monotonic()
-
-    def show(entries: int) -> None:
-        nonlocal shown_at
-        if time.monotonic() - shown_at >= SHOW_EVERY_SECONDS:
-            shown_at = time.monotonic()
-            click.echo(f"{counted(entries, 'entry', 'entries')} {done}", err=True)
-
-    return show
+    return counting(lambda entries: f"{counted(entries, 'entry', 'entries')} {done}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from worker.cli.counting import counting, counting_rows
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.lists.options import Listed, returns_of
 from worker.cli.lists.terminated import ended_by_sigterm
@@ -62,14 +63,7 @@ def import_listed(
     Raises Terminated where SIGTERM comes.
     """
     began = time.monotonic()
-    shown_at = began
     returns = returns_of(parts, options, listed.name)
-
-    def show(rows: int) -> None:
-        nonlocal shown_at
-        if time.monotonic() - shown_at >= 1:
-            shown_at = time.monotonic()
-            click.echo(f"importing: {counted(rows, 'row')}", err=True)
 
     try:
         with ExitStack() as exits:
@@ -96,7 +90,7 @@ def import_listed(
                 returns=returns,
                 child=child,
                 opened=open_,
-                progress=show,
+                progress=counting(lambda rows: f"importing: {counted(rows, 'row')}"),
             )
     except CutOff as error:
         without = " (without --again)" if again else ""
@@ -109,10 +103,11 @@ def import_listed(
     batch = imported.batch
     if over := is_over(batch):
         raise CannotStart(over)
+    decisions = parts.decisions.telling(counting_rows("resuming", batch.id))
     if lift and batch.is_stopped:
-        parts.decisions.lift(batch.id, now=parts.clock())
+        decisions.lift(batch.id, now=parts.clock())
         click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)
-    elif lift and batch.changing_since is not None and parts.decisions.lift(batch.id, now=parts.clock()).rows:
+    elif lift and batch.changing_since is not None and decisions.lift(batch.id, now=parts.clock()).rows:
         click.echo(f"batch {batch.id}: a resume that was cut off is finished", err=True)
     elif lift and (paused := is_paused(batch)):
         raise CannotStart(paused)

@@ -10,6 +10,7 @@ import click
 import sqlalchemy as sa
 
 from worker.cli.commands.status import paused_in_words, waiting_in_words
+from worker.cli.counting import counting_rows
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import does_not_answer
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
@@ -52,12 +53,17 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
         raise SystemExit(INTERRUPTED) from None
 
 
+def _stop(parts: Parts, batch: BatchFacts) -> None:
+    decisions = parts.decisions.telling(counting_rows("stopping", batch.id))
+    decisions.stop(batch.id, by=os_user().name, now=parts.clock())
+
+
 def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     counts = parts.facts.counts(batch.id)
     total, left = sum(counts.jobs.values()), counts.left
     now = parts.batches.find(str(batch.id)) or batch
     if now.imported_at is None:
-        parts.decisions.stop(batch.id, by=os_user().name, now=parts.clock())
+        _stop(parts, batch)
         return (
             f"stopped in the middle of the import, {counted(total, 'row')} in and {counts.out:,} out; no more are sent"
             f" until {how_to_import_the_rest(batch)}; `onboard cancel {batch.id}` ends them"
@@ -66,7 +72,7 @@ def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
         return f"interrupted; {counts.out:,} of {total:,} are out, and nothing is left to send"
     if stand is Stand.TERMINATED:
         return f"ended at {counts.out:,} of {total:,}; {left:,} are left: run the same command again to continue"
-    parts.decisions.stop(batch.id, by=os_user().name, now=parts.clock())
+    _stop(parts, batch)
     counts = parts.facts.counts(batch.id)  # other workers sent until the stop
     left = counts.left
     return (

@@ -27,7 +27,7 @@ from worker.store.onboarding.joined import LEAD
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.operators.pilots import Pilots
-from worker.store.operators.priority_moves import pause_rows, resume_rows
+from worker.store.operators.priority_moves import Changed, pause_rows, resume_rows
 from worker.store.operators.settlement import Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job
 
@@ -70,8 +70,25 @@ class RepeatCost:
 
 
 class Decisions:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, progress: Callable[[int], None] = lambda _rows: None) -> None:
+        """`progress` gets how many rows and messages a decision has changed so far, after each transaction."""
         self._database = database
+        self._progress = progress
+
+    def telling(self, progress: Callable[[int], None]) -> "Decisions":
+        """The same decisions, which tell this how far they are."""
+        return Decisions(self._database, progress)
+
+    def _adding(self) -> Changed:
+        """Adds up what one decision changes."""
+        done = 0
+
+        def add(number: int) -> None:
+            nonlocal done
+            done += number
+            self._progress(done)
+
+        return add
 
     def pause(self, batch_id: int, *, by: str, why: str = "", now: datetime) -> Decided:
         """Claim nothing more of the batch; calls in flight are finished. A cancelled batch is not changed.
@@ -164,12 +181,13 @@ class Decisions:
         return self._cancel_rows(batch_id, now=now)
 
     def _cancel_rows(self, batch_id: int, *, now: datetime) -> Decided:
-        rows, after = 0, 0
+        changed, rows, after = self._adding(), 0, 0
         while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
             rows += chunk[1]
+            changed(chunk[1])
         # Jobs and messages in flight are ended at their next claim, and rows of a paused batch are never claimed.
-        resume_rows(self._database, batch_id)
+        resume_rows(self._database, batch_id, changed=changed)
         self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows)
 
@@ -232,10 +250,11 @@ class Decisions:
     def _each_chunk(
         self, which: Which, state: JobState, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> Decided:
-        decided, after = Decided(0), 0
+        changed, decided, after = self._adding(), Decided(0), 0
         while chunk := outlive_deadlocks(partial(self._chunk, which, state, after, decide)):
             after = chunk[0]
             decided += chunk[1]
+            changed(chunk[1].rows)
         return decided
 
     def _chunk(
@@ -276,12 +295,12 @@ class Decisions:
 
     def _finish_pause(self, batch_id: int, *, now: datetime) -> int:
         """Move the rows of a batch that is marked as paused; returns how many jobs."""
-        moved = pause_rows(self._database, batch_id)
+        moved = pause_rows(self._database, batch_id, changed=self._adding())
         self._mark(batch_id, IS_MARKED, paused_at=now)
         return moved
 
     def _go_on(self, batch_id: int, *, now: datetime) -> Decided:
-        rows = resume_rows(self._database, batch_id)
+        rows = resume_rows(self._database, batch_id, changed=self._adding())
         self.take_leads(batch_id, stopped_only=True, now=now)
         self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows, *self._due_names(batch_id))

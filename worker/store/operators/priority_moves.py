@@ -19,24 +19,25 @@ from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 2000
+Changed = Callable[[int], None]  # is told how many rows each transaction has changed
 _PAUSED = [priority + PAUSED for priority in PRIORITIES]
 _IS_PAUSED = Batch.pause_cause != ""
 
 
-def pause_rows(database: Database, batch_id: int) -> int:
+def pause_rows(database: Database, batch_id: int, *, changed: Changed) -> int:
     """Move the rows away while the batch stays paused; returns how many of the jobs this holds back."""
     # Messages first, because they do the harm; again at the end, for messages that jobs added in the meantime.
-    _move(database, _MESSAGES, batch_id, PRIORITIES, +PAUSED, only_while=_IS_PAUSED)
-    moved = _move(database, _JOBS, batch_id, PRIORITIES, +PAUSED, only_while=_IS_PAUSED)
-    _move(database, _MESSAGES, batch_id, PRIORITIES, +PAUSED, only_while=_IS_PAUSED)
+    _move(database, _MESSAGES, batch_id, PRIORITIES, +PAUSED, only_while=_IS_PAUSED, changed=changed)
+    moved = _move(database, _JOBS, batch_id, PRIORITIES, +PAUSED, only_while=_IS_PAUSED, changed=changed)
+    _move(database, _MESSAGES, batch_id, PRIORITIES, +PAUSED, only_while=_IS_PAUSED, changed=changed)
     return moved
 
 
-def resume_rows(database: Database, batch_id: int) -> int:
+def resume_rows(database: Database, batch_id: int, *, changed: Changed) -> int:
     """Move the rows back while the batch is not paused; returns how many of the jobs the pause held back."""
     # A pause meanwhile has its own move, which takes no row back.
-    rows = _move(database, _JOBS, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED)
-    _move(database, _MESSAGES, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED)
+    rows = _move(database, _JOBS, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED, changed=changed)
+    _move(database, _MESSAGES, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED, changed=changed)
     return rows
 
 
@@ -80,6 +81,7 @@ def _move(
     by: int,
     *,
     only_while: sa.ColumnElement[bool],
+    changed: Changed,
 ) -> int:
     """Change the priorities `of` the batch's rows; returns how many rows count. Stops when `only_while`, a condition on
     the batch, no longer holds."""
@@ -89,6 +91,7 @@ def _move(
     counted, rest = 0, chunk
     while moved := outlive_deadlocks(partial(_move_chunk, database, what, rest, by, still)):
         counted += sum(map(what.is_counted, moved))
+        changed(len(moved))
         # From the last key, not from the start: skipping changed rows again for each chunk costs quadratic time.
         rest = chunk.where(what.table.id > moved[-1].id)
     return counted
