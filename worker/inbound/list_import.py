@@ -26,6 +26,7 @@ from worker.domain.intake import (
 )
 from worker.domain.intake.own_files import OwnFile
 from worker.domain.intake.refusals import Refusals
+from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import Known
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock, monotonic
@@ -119,81 +120,109 @@ def import_list(
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
-    refusals = Refusals()
+    steps = _Steps(intake, batches, batch, returns, allow_erased=allow_erased, rule=rule, pause=pause)
     times = _times(intake, reading, batches.plan(batch))
     if times is not None or reading.own is OwnFile.REPORT:
         child = None
+    after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
+    here = partial(chunks, steps.judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
+    with _writer(batches) as writer:
+        try:
+            hint = _store(steps, of_child_or_here(child, here, batch.id, after), writer, progress)
+            if content_digest(content) != digest:
+                raise ListChanged([f"{name} was changed while it was read: import it again once it is complete"])
+            steps.patiently(lambda: batches.imported(batch.id, now=intake.clock()))
+        finally:
+            steps.ended.set()  # after Ctrl-C nothing waits for a database that is away
+    hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
+    return Imported(batch, new, (*reading.warnings, *hints), steps.refusals, reading.own is OwnFile.REPORT)
 
-    ended = Event()
 
-    def patiently(step: Callable[[], None]) -> None:
-        _retried(step, intake.clock, pause, ended)
+class _Steps:
+    """The steps of an import that need the database: each waits while that is away. `refusals` are counted here."""
 
-    traces = intake.traces()
+    def __init__(
+        self,
+        intake: Intake,
+        batches: Batches,
+        batch: BatchFacts,
+        returns: Settles | None,
+        *,
+        allow_erased: bool,
+        rule: Known,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._intake, self._returns, self._pause = intake, returns, pause
+        self._allow_erased, self._rule = allow_erased, rule
+        self._traces = intake.traces()
+        self._batches, self._batch_id = batches, batch.id
+        self.refusals = Refusals()
+        self.ended = Event()
 
-    def patient_judge(lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
-        if returns is None:
-            return judge_chunk(intake, lines, None)
+    def patiently(self, step: Callable[[], None]) -> None:
+        """Make a step that may be made twice. Raises CutOff."""
+        _retried(step, self._intake.clock, self._pause, self.ended)
+
+    def judge(self, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
+        """Judge lines. Of a report, what is done before an outage is done, and is not done again."""
+        if self._returns is None:
+            return judge_chunk(self._intake, lines, None)
         judged: list[AcceptedLine | RefusedLine] = []
 
-        def settle() -> None:  # what was done before an outage is done, and is not done again
-            judged[:] = judge_chunk(intake, lines, returns)
+        def settle() -> None:
+            judged[:] = judge_chunk(self._intake, lines, self._returns)
 
-        patiently(settle)
+        self.patiently(settle)
         return judged
 
-    def write(chunk: Chunk) -> None:
-        spans = _spans(traces, chunk, batch.id, intake.clock()) if traces.on else {}
+    def write(self, chunk: Chunk) -> None:
+        """Store a chunk. Lines that are stored already are skipped: it may be added again, if its commit was not
+        confirmed."""
+        clock = self._intake.clock
+        spans = _spans(self._traces, chunk, self._batch_id, clock()) if self._traces.on else {}
         traced = {row: span.traceparent for row, span in spans.items()}
 
-        # Lines that are stored already are skipped: a chunk whose commit was not confirmed may be added again.
         def add() -> None:
-            now = intake.clock()
-            chunk.erased = batches.add(
-                batch.id,
+            chunk.erased = self._batches.add(
+                self._batch_id,
                 chunk.accepted,
                 chunk.refused,
                 priority=BATCH,
-                now=now,
-                allow_erased=allow_erased,
+                now=clock(),
+                allow_erased=self._allow_erased,
                 traced=traced,
-                rule=rule,
+                rule=self._rule,
             )
 
-        patiently(add)
+        self.patiently(add)
         for line in chunk.erased:
-            refusals.add(line.problems)
+            self.refusals.add(line.problems)
             if (span := spans.pop(line.row, None)) is not None:
-                span.end(intake.clock(), Outcome.REFUSED.value, failed=True)
+                span.end(clock(), Outcome.REFUSED.value, failed=True)
         for span in spans.values():
-            span.end(intake.clock(), Outcome.TAKEN.value)
+            span.end(clock(), Outcome.TAKEN.value)
 
-    after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
-    here = partial(chunks, patient_judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
-    # The next chunk is judged while the database stores this one. At most two are in memory.
-    with _writer(batches) as writer:
-        stored: Future[Any] | None = None
-        done, hint = 0, None
-        try:
-            for chunk in of_child_or_here(child, here, batch.id, after):
-                if stored is not None:
-                    stored.result()
-                    progress(done)
-                for line in chunk.refused:
-                    if line.problems:
-                        refusals.add(line.problems)
-                done, hint = chunk.done, chunk.hint
-                stored = writer.submit(write, chunk)
-            if stored is not None:
-                stored.result()
+
+def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor, progress: Progress) -> FieldProblem | None:
+    """Store the chunks: the next one is judged while the database stores this one. At most two are in memory.
+
+    Returns what a person should check about the rows, as the last chunk says it.
+    """
+    done, hint = 0, None
+    stored: Future[Any] | None = None
+    for chunk in judged:
+        if stored is not None:
+            stored.result()
             progress(done)
-            if content_digest(content) != digest:
-                raise ListChanged([f"{name} was changed while it was read: import it again once it is complete"])
-            patiently(lambda: batches.imported(batch.id, now=intake.clock()))
-        finally:
-            ended.set()  # after Ctrl-C nothing waits for a database that is away
-    hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
-    return Imported(batch, new, (*reading.warnings, *hints), refusals, reading.own is OwnFile.REPORT)
+        for line in chunk.refused:
+            if line.problems:
+                steps.refusals.add(line.problems)
+        done, hint = chunk.done, chunk.hint
+        stored = writer.submit(steps.write, chunk)
+    if stored is not None:
+        stored.result()
+    progress(done)
+    return hint
 
 
 class _AtOnce(Executor):
