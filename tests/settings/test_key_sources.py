@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.settings.samples import ENVIRON, loaded, problems, with_value, write
+from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.needs import NOTHING
 from worker.settings import key_sources, load
 
@@ -97,6 +98,7 @@ def test_a_command_that_gives_no_key_is_a_problem_of_its_key_and_shows_nothing(
         ([sys.executable, "-c", "print('s3cret'); raise SystemExit(3)"], "ended with code 3"),
         ([sys.executable, "-c", ""], "printed nothing"),
         (["/no/such/program"], "cannot be run: No such file or directory"),
+        ([sys.executable, "-c", "while True: print('s3cret' * 10_000)"], "printed more than 100,000 bytes"),
         ([], "expected a program and its arguments"),
         ("print", "expected a program and its arguments"),
         ([sys.executable, "-c", "print('s3cret')"], "expected 32 bytes in base64"),
@@ -108,6 +110,20 @@ def test_a_command_that_gives_no_key_is_a_problem_of_its_key_and_shows_nothing(
             assert line.startswith("encryption.keys[1]: ")
             assert said in line
             assert "s3cret" not in line
+
+
+def test_a_command_that_does_not_end_is_given_up(tmp_path: Path, subtests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.settings.key_sources.SECONDS", 1.0)
+    waits = f"import sys, time; {{}}; time.sleep({10 * ENDS_WITHIN})"
+    for before in ("pass", "sys.stdout.close()", f"print({KEY!r}, flush=True)"):
+        with subtests.test(before=before):
+            (line,) = problems(tmp_path, with_key({"command": [sys.executable, "-c", waits.format(before)]}))
+            assert line.endswith("took longer than 1 seconds")
+
+
+def test_what_a_command_says_of_its_errors_does_not_hold_it_up(tmp_path: Path) -> None:
+    loud = f"import sys; sys.stderr.write('x' * 10_000_000); print({KEY!r})"
+    assert loaded(tmp_path, with_key({"command": [sys.executable, "-c", loud]})).encryption.keys[0].reveal() == KEY
 
 
 def test_vault_decrypts_the_key(tmp_path: Path, vault: FakeVault) -> None:

@@ -6,42 +6,74 @@ of a key, of a token or of an answer.
 
 import http.client
 import json
+import os
+import selectors
 import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from worker.foundation.deadline import Deadline
 from worker.settings.addresses import is_loopback
 
 SECONDS = 30.0  # how long a command or Vault may take
-MOST_BYTES = 100_000
+MOST_BYTES = 100_000  # of their answers: a key has 44
 VAULT_KEYS = frozenset({"url", "key", "token", "wrapped", "mount", "namespace", "ca"})
 VAULT_NEEDED = frozenset({"url", "key", "token", "wrapped"})
 
 
 def from_command(words: Any) -> str:
-    """What the command prints, without the last line break. It gets no input, and no shell reads its words."""
+    """What the command prints, without the last line break. It gets no input, and no shell reads its words.
+
+    It has SECONDS, and may print MOST_BYTES.
+    """
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not (words and words[0]):
         raise ValueError('expected a program and its arguments: { command = ["PROGRAM", "ARGUMENT"] }')
     name = repr(str(words[0]))
+    deadline = Deadline(SECONDS, each=SECONDS)
     try:
-        ended = subprocess.run(  # noqa: S603 -- the operator's own configuration names it
-            [str(word) for word in words], stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
+        with subprocess.Popen(  # noqa: S603 -- the operator's own configuration names it
+            [str(word) for word in words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as running:
+            try:
+                printed = _printed(running.stdout, deadline)
+                code = running.wait(deadline.left()) if len(printed) <= MOST_BYTES else None
+            finally:
+                running.kill()  # else leaving this block would wait for it
+    except (TimeoutError, subprocess.TimeoutExpired):
         raise ValueError(f"the command {name} took longer than {SECONDS:g} seconds") from None
     except OSError as error:
         raise ValueError(f"the command {name} cannot be run: {error.strerror or 'unknown reason'}") from None
-    if ended.returncode:
-        raise ValueError(f"the command {name} ended with code {ended.returncode}")
-    key = ended.stdout.decode("ascii", "replace").strip()
+    if code is None:
+        raise ValueError(f"the command {name} printed more than {MOST_BYTES:,} bytes; it must print the key alone")
+    if code:
+        raise ValueError(f"the command {name} ended with code {code}")
+    key = printed.decode("ascii", "replace").strip()
     if not key:
         raise ValueError(f"the command {name} printed nothing")
     return key
+
+
+def _printed(output: IO[bytes] | None, deadline: Deadline) -> bytes:
+    """What a process prints until it closes its output, or the first bytes of too many. Raises TimeoutError."""
+    assert output is not None  # noqa: S101 -- for mypy: it is a pipe
+    found = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while len(found) <= MOST_BYTES:
+            if not selector.select(deadline.left()):
+                raise TimeoutError
+            part = os.read(output.fileno(), MOST_BYTES)
+            if not part:
+                break
+            found += part
+    return found
 
 
 def from_vault(given: Any) -> str:
