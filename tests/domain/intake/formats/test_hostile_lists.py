@@ -27,7 +27,7 @@ from tests.domain.intake.formats.files import (
 )
 from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, open_list
 from worker.domain.intake.columns import MOST_COLUMNS
-from worker.domain.intake.formats import zip_parts
+from worker.domain.intake.formats import bounded_xml, zip_parts
 
 MEGABYTE = 1 << 20
 LAUGHS = (
@@ -149,13 +149,23 @@ def test_a_bomb_is_refused_before_it_grows(refusal, content, reason, monkeypatch
         assert reason in refusal(content)
 
 
-@pytest.mark.parametrize("name", ["hex", "undefined", "idna", "punycode", "utf-7", "no-such", "a" * 500])
+@pytest.mark.parametrize(
+    "name", ["hex", "undefined", "idna", "punycode", "utf-7", "no-such", "a" * 500, "shift_jis", "cp037"]
+)
 def test_xml_in_an_encoding_of_python_alone_is_refused(refusal, name):
     prolog = f'<?xml version="1.0" encoding="{name}"?>'
-    reason = "its XML is in an encoding that no spreadsheet writes"
+    reason = "its XML is in an encoding that is not read here"
     assert reason in refusal(raw_workbook(GOOD, prolog=prolog))
     assert reason in refusal(raw_workbook(GOOD, xl__sharedStrings_xml=f'{prolog}<sst xmlns="{MAIN}"/>'))
     assert reason in refusal(spreadsheet(HEADER, ANN, prolog=prolog))
+
+
+def test_a_sheet_in_an_encoding_that_is_not_read_says_what_to_do(refusal):
+    for content in (
+        in_encoding("shift_jis", "Ann"),
+        spreadsheet(HEADER, ANN, prolog='<?xml version="1.0" encoding="x"?>'),
+    ):
+        assert "save it again in a spreadsheet" in refusal(content)
 
 
 @pytest.mark.parametrize("name", ["UTF-8", "utf-8", "iso-8859-1", "us-ascii"])
@@ -163,6 +173,42 @@ def test_xml_in_an_encoding_of_xml_is_read(read, name):
     assert [type(line) for line in read(raw_workbook(GOOD, prolog=f'<?xml version="1.0" encoding="{name}"?>'))] == [
         Accepted
     ]
+
+
+def in_encoding(encoding: str, name: str | bytes) -> bytes:
+    """A workbook whose sheet and texts are in this encoding, with a customer of this name."""
+    before, _, after = (inline(*HEADER, "first_name") + inline(*ANN, "NAME")).partition("NAME")
+    raw = name if isinstance(name, bytes) else name.encode(encoding)
+    start = f'<?xml version="1.0" encoding="{encoding}"?><worksheet xmlns="{MAIN}"><sheetData>{before}'.encode()
+    return raw_workbook("", xl__worksheets__sheet1_xml=start + raw + f"{after}</sheetData></worksheet>".encode())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("windows-1252", "Zoë Œuvrard"),
+        ("Windows-1250", "Żaneta Kořínková"),
+        ("windows-1251", "Анна"),
+        ("windows-1257", "Ona Petrauskaitė"),
+        ("ISO-8859-2", "Żaneta"),
+        ("iso-8859-15", "Œdipe Šimon"),
+    ],
+)
+def test_xml_in_a_declared_encoding_of_one_byte_is_read(read, encoding, name):
+    (line,) = read(in_encoding(encoding, name))
+    assert isinstance(line, Accepted)
+    assert line.customer.person.first_name == name
+
+
+def test_each_encoding_of_one_byte_is_one_that_python_has(read):
+    for encoding in bounded_xml._OF_ONE_BYTE:
+        assert [type(line) for line in read(in_encoding(encoding, "Ann"))] == [Accepted], encoding
+
+
+def test_a_byte_without_a_character_in_its_encoding_is_damage(read):
+    (line,) = read(in_encoding("windows-1252", b"Ann\x81"))
+    assert isinstance(line, Rejected)
+    assert line.problems[0].problem == "the sheet is damaged here: its XML is damaged"
 
 
 def test_a_damaged_sheet_ends_with_a_row_that_says_so(read):

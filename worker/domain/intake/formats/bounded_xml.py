@@ -16,7 +16,14 @@ MOST_LEVELS = 64
 # some hundred names.
 MOST_OF_NAMES = 1 << 18
 # The encodings that the parser has by itself. Spreadsheets write the first, and may write UTF-16.
-_ENCODINGS = frozenset({"UTF-8", "UTF-16", "UTF-16LE", "UTF-16BE", "ISO-8859-1", "US-ASCII"})
+_OF_THE_PARSER = frozenset({"UTF-8", "UTF-16", "UTF-16LE", "UTF-16BE", "ISO-8859-1", "US-ASCII"})
+# Encodings of one byte for each character, which other programs write. The parser gets a table of 256 characters from
+# Python, once; a byte without a character is an error.
+_OF_ONE_BYTE = frozenset(
+    {f"WINDOWS-{number}" for number in range(1250, 1259)}
+    | {f"ISO-8859-{part}" for part in range(2, 17) if part != 12}  # there is no part 12
+)
+_ENCODINGS = _OF_THE_PARSER | _OF_ONE_BYTE
 
 Start = Callable[[str, dict[str, str]], None]
 End = Callable[[str], None]
@@ -103,7 +110,7 @@ def _note_names(_prefix: str, _address: str) -> None:
 def _refuse_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
     # Python looks for a codec of any other name, and raises many kinds of exceptions for what is none.
     if encoding is not None and encoding.upper() not in _ENCODINGS:
-        raise BrokenXml("its XML is in an encoding that no spreadsheet writes")
+        raise BrokenXml("its XML is in an encoding that is not read here")
 
 
 def _refuse_doctype(*_declared: object) -> None:

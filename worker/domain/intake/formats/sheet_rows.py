@@ -14,7 +14,7 @@ LAST_ROW, LAST_COLUMN = 1_048_576, 16_384  # of a sheet
 TOO_WIDE = FieldProblem(
     "", f"values in more than {MOST_COLUMNS:,} columns", "remove the columns that are not about the customer"
 )
-_HINT = "mend the file or get it again: the rows from here on are not read"
+_HINT = "save it again in a spreadsheet, or get it again: the rows from here on are not read"
 T = TypeVar("T")
 
 

@@ -65,7 +65,7 @@ class WorkbookList:
         if found is None:
             raise ListRefused(["the sheet is empty"])
         if isinstance(found, FieldProblem):
-            raise ListRefused([f"the header cannot be read: {found.problem}"])
+            raise ListRefused([f"the header cannot be read: {found.problem}; {found.hint}"])
         titles: list[str] = []
         for place, title in enumerate(found):
             if not isinstance(title, str):
