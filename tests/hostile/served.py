@@ -11,7 +11,7 @@ from unittest import mock
 from tests.inbound.web.site import Site
 from tests.suite.waiting import ENDS_WITHIN
 from worker.foundation.event_loop import new_event_loop
-from worker.inbound.web import application, server
+from worker.inbound.web import middlewares, server
 from worker.inbound.web.server import listening
 
 
@@ -39,7 +39,7 @@ def served(site: Site) -> Iterator[int]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="server")
     try:
         with (
-            mock.patch.object(application, "wait", at_once),
+            mock.patch.object(middlewares, "wait", at_once),
             mock.patch.object(server, "LINGERING_SECONDS", 0.05),
         ):
             thread.start()

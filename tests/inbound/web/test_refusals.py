@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.inbound.web.site import KEYS, SECOND
-from worker.inbound.web import application
+from worker.inbound.web import middlewares
 from worker.inbound.web.peers import UNKNOWN, peer_of
 from worker.inbound.web.refusals import FORGET_SECONDS, FREE, LONGEST_DELAY, MOST_PEERS, MOST_WAITING, Refusals
 
@@ -74,7 +74,7 @@ async def test_a_wrong_key_is_answered_later_each_time_and_a_right_one_at_once(s
         slept.append(seconds)
 
     site = await start(sqlite_url, keys=KEYS + '[web]\ntrusted_proxies = ["127.0.0.1"]')
-    monkeypatch.setattr(application, "wait", sleep)
+    monkeypatch.setattr(middlewares, "wait", sleep)
     for _ in range(FREE + 2):
         assert (await site.post(key="wrong", X_Forwarded_For="203.0.113.7")).problem(401)
     await site.post(key="wrong", X_Forwarded_For="203.0.113.8")
@@ -90,7 +90,7 @@ async def test_a_stranger_cannot_name_another_address_and_its_key_is_not_logged(
         slept.append(seconds)
 
     site = await start(sqlite_url, keys=KEYS)  # no proxy is trusted
-    monkeypatch.setattr(application, "wait", sleep)
+    monkeypatch.setattr(middlewares, "wait", sleep)
     for number in range(FREE + 1):
         await site.post(
             key="a-wrong-key-of-thirty-two-letters", X_Forwarded_For=f"203.0.113.{number}, 198.51.100.{number}"

@@ -2,20 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.typedefs import Middleware
+from aiohttp import web
 
 from worker.domain.events.incoming import Event, Receipt
-from worker.domain.model.meters import Meters
-from worker.domain.model.metrics import ANSWER_SECONDS, ANSWERS, EVENTS, WEBHOOKS
+from worker.domain.model.metrics import EVENTS, WEBHOOKS
 from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
@@ -31,8 +29,8 @@ from worker.inbound.web.connections import name_server
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.metrics import MetricsRoute
-from worker.inbound.web.peers import Network, peer_of
-from worker.inbound.web.problems import PROBLEM, REFUSED, problem
+from worker.inbound.web.middlewares import Slowed, as_problems, counting
+from worker.inbound.web.problems import problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusals import EVERY_SECONDS, Refusals
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
@@ -58,16 +56,7 @@ CHUNKS, READINESS, WAITING = (
     web.AppKey("ready", Readiness),
     web.AppKey("waiting", Waiting),
 )
-ROUTE = web.RequestKey("route", str)  # the key under which a request stores its route, for the log
-# aiohttp's parser reads others too, as far as they look alike. A proxy in front may see another request in them.
-VERSIONS = (HttpVersion10, HttpVersion11)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
-
-
-async def wait(seconds: float) -> None:
-    """Wait before an answer is given; tests do not."""
-    await asyncio.sleep(seconds)
 
 
 def no_wake_up(_wake_up: WakeUp) -> None:
@@ -115,16 +104,17 @@ def app(
         threads.shutdown()
         refusals.write(monotonic())
 
-    slowed = _Slowed(refusals, parts.settings.web.trusted_proxies)
-    made = web.Application(middlewares=[_counting(parts.meters), slowed.middleware, _as_problems])
+    slowed = Slowed(refusals, parts.settings.web.trusted_proxies)
+    made = web.Application(middlewares=[counting(parts.meters), slowed.middleware, as_problems])
     made[READINESS] = readiness
     made.cleanup_ctx.extend(
         [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
     )
     made.on_response_prepare.append(name_server)
     receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
-    _add_events(made, parts, receive, readiness, in_thread, wake, body_seconds=body_seconds, room=room)
-    _add_webhooks(made, parts, ask_sns, readiness, in_thread, wake, body_seconds=body_seconds, room=room)
+    receiving = _Receiving(made, parts, readiness, in_thread, wake, body_seconds, room)
+    receiving.add_events(receive)
+    receiving.add_webhooks(ask_sns)
     if parts.settings.links.base_url is not None:  # whatever the mode is now, links that were sent lead on
         add_stable_links(made, parts, readiness, in_thread, wake, form_seconds=body_seconds)
     _add_state(made, parts, readiness, in_thread)
@@ -157,81 +147,72 @@ def _meanwhile(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) 
     return running
 
 
-def _add_events(
-    made: web.Application,
-    parts: Parts,
-    receive: Receive[Event, Receipt],
-    readiness: Readiness,
-    in_thread: InThread,
-    wake: Wake,
-    *,
-    body_seconds: float,
-    room: int,
-) -> None:
-    """Add the routes for events."""
-    statuses = EventStatuses(parts.database, parts.keyring)
-    waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=parts.clock()), in_thread)
-    chunks = Batcher(receive, wake, in_thread)
-    events = Events(
-        parts.settings.web,
-        parts.clock,
-        chunks,
-        waiting,
-        statuses,
-        readiness,
-        in_thread,
-        lambda outcome: parts.meters.add(EVENTS, "web", outcome.value),
-        body_seconds=body_seconds,
-        room=room,
-    )
+@dataclass(frozen=True)
+class _Receiving:
+    """What the routes share that receive something. `body_seconds`, `room`: see `app`."""
 
-    async def answer_waiting(_application: web.Application) -> None:
-        waiting.close()
+    made: web.Application
+    parts: Parts
+    readiness: Readiness
+    in_thread: InThread
+    wake: Wake
+    body_seconds: float
+    room: int
 
-    made[CHUNKS], made[WAITING] = chunks, waiting
-    made.on_shutdown.append(answer_waiting)
-    made.router.add_post("/events", events.post)
-    made.router.add_get("/events/{id}", events.get, name=ADDRESS)
+    def add_events(self, receive: Receive[Event, Receipt]) -> None:
+        """Add the routes for events."""
+        statuses = EventStatuses(self.parts.database, self.parts.keyring)
+        waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=self.parts.clock()), self.in_thread)
+        chunks = Batcher(receive, self.wake, self.in_thread)
+        events = Events(
+            self.parts.settings.web,
+            self.parts.clock,
+            chunks,
+            waiting,
+            statuses,
+            self.readiness,
+            self.in_thread,
+            lambda outcome: self.parts.meters.add(EVENTS, "web", outcome.value),
+            body_seconds=self.body_seconds,
+            room=self.room,
+        )
 
+        async def answer_waiting(_application: web.Application) -> None:
+            waiting.close()
 
-def _add_webhooks(
-    made: web.Application,
-    parts: Parts,
-    ask_sns: Get,
-    readiness: Readiness,
-    in_thread: InThread,
-    wake: Wake,
-    *,
-    body_seconds: float,
-    room: int,
-) -> None:
-    """Add the routes for providers' webhooks and senders' callbacks."""
-    processing = (parts.webhooks, parts.clock, parts.meters, parts.traces)
+        self.made[CHUNKS], self.made[WAITING] = chunks, waiting
+        self.made.on_shutdown.append(answer_waiting)
+        self.made.router.add_post("/events", events.post)
+        self.made.router.add_get("/events/{id}", events.get, name=ADDRESS)
 
-    def process_kept() -> set[WakeUp]:
-        return process_webhooks(*processing) if readiness.why_not is None else set()
+    def add_webhooks(self, ask_sns: Get) -> None:
+        """Add the routes for providers' webhooks and senders' callbacks."""
+        processing = (self.parts.webhooks, self.parts.clock, self.parts.meters, self.parts.traces)
 
-    def keep(chunk: Sequence[Arrived]) -> Kept:
-        # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
-        return parts.webhooks.keep(chunk, now=parts.database_clock())
+        def process_kept() -> set[WakeUp]:
+            return process_webhooks(*processing) if self.readiness.why_not is None else set()
 
-    processed = Processing(process_kept, wake, in_thread)
-    webhooks = WebhookRoutes(
-        account_sources(parts.accounts, parts.keyring, parts.clock),
-        sender_sources(parts.settings, parts.keyring, parts.clock, ask_sns),
-        Batcher(keep, wake, in_thread),
-        readiness,
-        in_thread,
-        processed,
-        lambda source, outcome: parts.meters.add(WEBHOOKS, source, outcome),
-        body_seconds=body_seconds,
-        room=room,
-    )
-    made.cleanup_ctx.append(_meanwhile(processed.keep_working))
-    made.router.add_post("/webhooks/{account}", webhooks.provider)
-    # FrankieOne appends its request's id to the registered address, which may end in a secret.
-    made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
-    made.router.add_post("/callbacks/{sender}", webhooks.sender)
+        def keep(chunk: Sequence[Arrived]) -> Kept:
+            # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
+            return self.parts.webhooks.keep(chunk, now=self.parts.database_clock())
+
+        processed = Processing(process_kept, self.wake, self.in_thread)
+        webhooks = WebhookRoutes(
+            account_sources(self.parts.accounts, self.parts.keyring, self.parts.clock),
+            sender_sources(self.parts.settings, self.parts.keyring, self.parts.clock, ask_sns),
+            Batcher(keep, self.wake, self.in_thread),
+            self.readiness,
+            self.in_thread,
+            processed,
+            lambda source, outcome: self.parts.meters.add(WEBHOOKS, source, outcome),
+            body_seconds=self.body_seconds,
+            room=self.room,
+        )
+        self.made.cleanup_ctx.append(_meanwhile(processed.keep_working))
+        self.made.router.add_post("/webhooks/{account}", webhooks.provider)
+        # FrankieOne appends its request's id to the registered address, which may end in a secret.
+        self.made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
+        self.made.router.add_post("/callbacks/{sender}", webhooks.sender)
 
 
 def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thread: InThread) -> None:
@@ -349,21 +330,6 @@ async def _keep_writing(refusals: Refusals) -> None:
         refusals.write(monotonic())
 
 
-def _counting(meters: Meters) -> Middleware:
-    """Counts the answers by route and status, and how long they took."""
-
-    @web.middleware
-    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        began = monotonic()
-        answer = await handler(request)
-        route = request.get(ROUTE, "-")
-        meters.add(ANSWERS, route, str(answer.status))
-        meters.observer(ANSWER_SECONDS, route)(monotonic() - began)
-        return answer
-
-    return count
-
-
 def metrics_page(parts: Parts) -> Page:
     """What a scrape shows now. Blocks."""
     rules = parts.budget_rules
@@ -377,53 +343,3 @@ def metrics_page(parts: Parts) -> Page:
         now=now,
     )
     return page_of(gauges, parts.budgets.all(), configured, now=now)
-
-
-class _Slowed:
-    """Counts, logs and delays the answers to refused credentials."""
-
-    def __init__(self, refusals: Refusals, trusted: Sequence[Network]) -> None:
-        self._refusals, self._trusted = refusals, trusted
-
-    async def refused(self, request: web.Request, why: str) -> None:
-        """Count it, and wait as long as its answer should."""
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
-        if delay := self._refusals.refused(peer, why, monotonic()):
-            self._refusals.waiting += 1
-            try:
-                await wait(delay)
-            finally:
-                self._refusals.waiting -= 1
-
-    @property
-    def middleware(self) -> Middleware:
-        @web.middleware
-        async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
-            answer = await handler(request)
-            why = request.get(REFUSED)
-            if why is not None:
-                await self.refused(request, why)
-            return answer
-
-        return slow
-
-
-@web.middleware
-async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what aiohttp itself refuses (an unknown path, another method), and bugs, in the same form."""
-    resource = request.match_info.route.resource
-    request[ROUTE] = resource.canonical if resource is not None else "-"
-    if request.version not in VERSIONS:
-        answer = problem(505, "neither HTTP/1.0 nor HTTP/1.1")
-        answer.force_close()
-        return answer
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < HTTPStatus.BAD_REQUEST or error.content_type == PROBLEM:
-            raise
-        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return problem(error.status, HTTPStatus(error.status).phrase.lower(), headers=allowed)
-    except Exception:
-        log.exception("a request ended with a bug of ours")  # the log shows only its kind and place
-        return problem(500, "a bug of ours; the log names it")

@@ -13,8 +13,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.foundation.clock import monotonic
 from worker.foundation.count_log import CountLog, logged
-from worker.inbound.web.application import ROUTE
 from worker.inbound.web.connections import FIRST_SECONDS, IDLE_SECONDS, Connections
+from worker.inbound.web.middlewares import ROUTE
 from worker.inbound.web.request_body import BROKEN_OFF
 
 log = logging.getLogger(__name__)

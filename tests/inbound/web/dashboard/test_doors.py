@@ -11,7 +11,7 @@ from aiohttp.helpers import parse_content_type
 from tests.inbound.web.dashboard.conftest import KEY
 from tests.inbound.web.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from worker.domain.model.people import Role
-from worker.inbound.web import application
+from worker.inbound.web import middlewares
 from worker.inbound.web.dashboard import rendering, visits
 from worker.inbound.web.dashboard.forms import FORM
 from worker.inbound.web.dashboard.passwords import PasswordChecks, is_password
@@ -59,7 +59,7 @@ async def test_a_wrong_name_and_a_wrong_password_are_refused_alike_and_slowed(vi
     async def wait(seconds):
         waits.append(seconds)
 
-    monkeypatch.setattr(application, "wait", wait)
+    monkeypatch.setattr(middlewares, "wait", wait)
     caplog.set_level(logging.INFO)
     stranger = visit()
 

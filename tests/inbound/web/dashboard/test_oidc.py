@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.inbound.web.dashboard.issuer import BACK, KEYS, FakeIssuer, none, public
 from tests.inbound.web.dashboard.visitor import Visitor, users_toml
-from worker.inbound.web import application
+from worker.inbound.web import middlewares
 from worker.inbound.web.dashboard.oidc import door
 from worker.inbound.web.dashboard.oidc import issuer as asking
 from worker.inbound.web.dashboard.oidc.flow import Flow, flow_of, new_flow
@@ -39,7 +39,7 @@ def waits(monkeypatch):
     async def wait(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr(application, "wait", wait)
+    monkeypatch.setattr(middlewares, "wait", wait)
     return waited
 
 
