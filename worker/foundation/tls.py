@@ -1,4 +1,5 @@
-"""Whom a client's connections trust and as whom they present themselves, in the form that each library takes.
+"""Whom a client's connections trust and as whom they present themselves, in the form that each library takes; and why a
+connection failed, in words.
 
 There is no form without the check of the chain and of the host name: a connection is verified, or it has no TLS.
 """

@@ -10,7 +10,6 @@ from celery.beat import Scheduler as CelerysScheduler
 from worker.brokers.faults import REFUSED, REFUSED_SECONDS, broker_fault
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
-from worker.foundation.tls import in_words
 from worker.runtime.celery_settings import SWEEP
 
 log = logging.getLogger(__name__)
@@ -63,9 +62,7 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
             try:
                 return self.connection.ensure_connection(self._unreachable, interval_max=RECONNECT_SECONDS)
             except REFUSED as error:  # beat would end with it; a signal ends the sleep
-                self._broker.lasts(
-                    f"the broker refuses beat ({in_words(error)}): check broker.url; trying again", monotonic()
-                )
+                self._broker.lasts(f"{broker_fault(error, whom='beat')}: check broker.url; trying again", monotonic())
                 time.sleep(REFUSED_SECONDS)
 
     def _unreachable(self, error: BaseException, _seconds: float = 0.0) -> None:

@@ -30,7 +30,7 @@ from celery.worker import loops
 from celery.worker.consumer import Consumer as CelerysConsumer
 from celery.worker.state import maybe_shutdown
 
-from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE
+from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE, broker_fault
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.foundation.tls import in_words
@@ -63,7 +63,7 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
                 return super().connect()
             except REFUSED as error:
                 _broker.lasts(
-                    f"the broker refuses this worker ({in_words(error)}): check broker.url; trying again",
+                    f"{broker_fault(error, whom='this worker')}: check broker.url; trying again",
                     monotonic(),
                 )
                 _wait(REFUSED_SECONDS)

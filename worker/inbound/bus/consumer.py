@@ -24,7 +24,6 @@ from worker.engine.opening import NotReady
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.count_log import CountLog
 from worker.foundation.outage_log import Outage
-from worker.foundation.tls import in_words
 from worker.inbound.bus.batch_processing import Inbox, Taken, keep, take
 from worker.inbound.bus.connection import BusConnection
 from worker.inbound.bus.dead_lettering import notify, refused_message
@@ -114,9 +113,7 @@ class BusConsumer(ConsumerMixin):
             try:
                 self._work()
             except REFUSED as error:
-                self._broker_lasts(
-                    f"the broker refuses this process ({in_words(error)}): see {self._source.setting}; trying again"
-                )
+                self._broker_lasts(f"{broker_fault(error)}: see {self._source.setting}; trying again")
                 self._ended.wait(REFUSED_SECONDS)
             except Unfit as error:
                 if not self._has_begun:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
 # The settings of a server that end our statements, by SQLSTATE: the words of the server may be in any language.
-LIMITS = {"57014": "statement_timeout", "25P04": "transaction_timeout"}
+CANCELLED = "57014"  # SQLSTATE: by a statement_timeout, or by a person
+LIMITS = {CANCELLED: "statement_timeout", "25P04": "transaction_timeout"}
 BY_A_PERSON = "user request"  # pg_cancel_backend has the SQLSTATE of statement_timeout
 
 

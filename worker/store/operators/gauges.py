@@ -15,6 +15,7 @@ from worker.domain.model.meters import Series
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base import bulk, tally
 from worker.store.base.database import Database, fetch
+from worker.store.base.outages import CANCELLED
 from worker.store.base.priorities import PRIORITIES
 from worker.store.operators import metric_counts
 from worker.store.operators.counting import COUNTED, ROWS
@@ -23,7 +24,6 @@ from worker.store.tables import AlertRow, InvitationRow, Job, Outbox, Permit, Pr
 
 # A scrape must not be what makes a slow database slower.
 MOST_TIME = timedelta(seconds=3)
-CANCELLED = "57014"  # SQLSTATE
 
 
 @dataclass(frozen=True)
