@@ -77,5 +77,5 @@ def lift_stopped(parts: Parts, *, yes: bool) -> bool:
         if not click.confirm("send them too?", err=True):
             return False
     for one in stopped:
-        parts.decisions.telling(counting_rows("resuming", one.batch.id)).lift(one.batch.id, now=parts.clock())
+        parts.decisions.with_progress(counting_rows("resuming", one.batch.id)).lift(one.batch.id, now=parts.clock())
     return True

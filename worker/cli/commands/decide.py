@@ -67,7 +67,7 @@ def retry(
                 found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json, dry_run=True
             )
             return
-        decided = _telling(parts, "retrying", found, of="rows").retry(which, now=parts.clock())
+        decided = _with_progress(parts, "retrying", found, of="rows").retry(which, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         stopped = parts.standstills.find()
     _print(found, "retry", decided.rows, "went back to waiting", as_json, stopped=stopped)
@@ -128,7 +128,9 @@ def resolve(
                 " have opened for them stays open until it expires",
             }
             confirm(costs[verdict])
-        decided = _telling(parts, "resolving", found, of="rows").resolve(which, Verdict(verdict), now=parts.clock())
+        decided = _with_progress(parts, "resolving", found, of="rows").resolve(
+            which, Verdict(verdict), now=parts.clock()
+        )
         elsewhere = parts.decisions.held_elsewhere(which)
         wake_ups_of(parts.settings).send(decided.due)
         stopped = parts.standstills.find()
@@ -149,7 +151,7 @@ def pause(invocation: Invocation, batch: str, reason: str, as_json: bool) -> Non
     """
     with invocation.parts(STORED) as parts:
         found = _find_going(parts, batch)
-        _telling(parts, "pausing", found).pause(found.id, by=os_user().name, why=reason, now=parts.clock())
+        _with_progress(parts, "pausing", found).pause(found.id, by=os_user().name, why=reason, now=parts.clock())
         left = parts.facts.left(found.id)
     if as_json:
         _print_facts(found, "pause", left, already=found.is_paused)
@@ -181,7 +183,7 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
             return
         found = _find_going(parts, batch)
         already = not found.is_paused and found.changing_since is None
-        decided = _telling(parts, "resuming", found).resume(found.id, now=parts.clock())
+        decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
         left, stopped = parts.facts.left(found.id), parts.standstills.find()
         behind = parts.pilots.held_back(found.id)
@@ -226,7 +228,7 @@ def cancel(invocation: Invocation, batch: str, yes: bool, as_json: bool) -> None
         if not (yes or again):
             of = f"batch {found.id} ({found.name})"
             confirm(f"cancel {ends} of {of}?" if ends else f"{of} has no row left to cancel; mark it as cancelled?")
-        decided = _telling(parts, "cancelling", found, of="rows").cancel(found.id, now=parts.clock())
+        decided = _with_progress(parts, "cancelling", found, of="rows").cancel(found.id, now=parts.clock())
     if again and not as_json:
         click.echo(f"batch {found.id} was cancelled already: no row is left to cancel")
         return
@@ -241,9 +243,9 @@ def _find_going(parts: Parts, which: str) -> BatchFacts:
     return batch
 
 
-def _telling(parts: Parts, doing: str, batch: BatchFacts, *, of: str = "rows and messages") -> Decisions:
+def _with_progress(parts: Parts, doing: str, batch: BatchFacts, *, of: str = "rows and messages") -> Decisions:
     """Decisions that show how far they are: a large batch takes seconds."""
-    return parts.decisions.telling(counting_rows(doing, batch.id, of=of))
+    return parts.decisions.with_progress(counting_rows(doing, batch.id, of=of))
 
 
 def _goes_on(batch: BatchFacts) -> str:

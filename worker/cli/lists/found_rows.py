@@ -15,7 +15,7 @@ Found = tuple[int | None, FieldProblem]  # the row, and its problem or warning; 
 
 
 class FoundRows:
-    """Problems or warnings in the order in which they were added. The first `_IN_MEMORY` are in memory, the others in a
+    """Problems or warnings in the order in which they were added. The first thousand are in memory, the others in a
     temporary file without a name: a kill leaves nothing of it. No problem repeats a value of the list."""
 
     def __init__(self) -> None:

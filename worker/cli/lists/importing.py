@@ -67,10 +67,10 @@ def import_listed(
 
     try:
         with ExitStack() as exits:
-            told = exits.enter_context(ended_by_sigterm(parts, again=again))
+            note_batch = exits.enter_context(ended_by_sigterm(parts, again=again))
 
             def open_(batch: BatchFacts) -> None:
-                told(batch)
+                note_batch(batch)
                 opened(batch)
 
             with parts.one_thread():
@@ -103,7 +103,7 @@ def import_listed(
     batch = imported.batch
     if over := is_over(batch):
         raise CannotStart(over)
-    decisions = parts.decisions.telling(counting_rows("resuming", batch.id))
+    decisions = parts.decisions.with_progress(counting_rows("resuming", batch.id))
     if lift and batch.is_stopped:
         decisions.lift(batch.id, now=parts.clock())
         click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)

@@ -25,7 +25,7 @@ class _Sigterm(KeyboardInterrupt):
 
 @contextmanager
 def ended_by_sigterm(parts: Parts, *, again: bool) -> Iterator[Callable[[BatchFacts], None]]:
-    """Raises Terminated where SIGTERM comes. Yields what is told the batch, once it is open.
+    """Raises Terminated where SIGTERM comes. Yields a function to call with the batch when that is open.
 
     The batch is not stopped, as it is by Ctrl-C: a service manager sends SIGTERM, and starts the command again.
     """
@@ -35,7 +35,8 @@ def ended_by_sigterm(parts: Parts, *, again: bool) -> Iterator[Callable[[BatchFa
         signal.signal(number, before)  # a second one ends the process at once
         raise _Sigterm
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.getsignal(signal.SIGTERM)  # read first: the signal may come at once
+    signal.signal(signal.SIGTERM, end)
     try:
         yield opened.append
     except _Sigterm:

@@ -54,7 +54,7 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
 
 
 def _stop(parts: Parts, batch: BatchFacts) -> None:
-    decisions = parts.decisions.telling(counting_rows("stopping", batch.id))
+    decisions = parts.decisions.with_progress(counting_rows("stopping", batch.id))
     decisions.stop(batch.id, by=os_user().name, now=parts.clock())
 
 

@@ -149,7 +149,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         try:
             more = await self._work_until_done()
         except sa.exc.OperationalError:
-            level = logging.DEBUG  # whoever catches it logs the outage, and while that lasts each try ends here
+            level = logging.DEBUG  # the caller logs the outage; while it lasts, each try ends here
             raise
         finally:
             await self._finish(level)  # only after an exception are rows or results left

@@ -75,8 +75,8 @@ class Decisions:
         self._database = database
         self._progress = progress
 
-    def telling(self, progress: Callable[[int], None]) -> "Decisions":
-        """The same decisions, which tell this how far they are."""
+    def with_progress(self, progress: Callable[[int], None]) -> "Decisions":
+        """The same decisions, which call `progress`."""
         return Decisions(self._database, progress)
 
     def _adding(self) -> Changed:

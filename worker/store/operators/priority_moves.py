@@ -19,7 +19,7 @@ from worker.store.base.priorities import PAUSED, PRIORITIES
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 2000
-Changed = Callable[[int], None]  # is told how many rows each transaction has changed
+Changed = Callable[[int], None]  # gets the number of rows that each transaction has changed
 _PAUSED = [priority + PAUSED for priority in PRIORITIES]
 _IS_PAUSED = Batch.pause_cause != ""
 
