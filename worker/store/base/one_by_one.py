@@ -10,6 +10,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import pysqlite
 
 
 class _Parameter(NamedTuple):
@@ -24,7 +25,7 @@ def run(connection: sa.Connection, statement: sa.UpdateBase, rows: Sequence[Mapp
 
     The statement has no `in_` with values, whose text would depend on them; `bulk.fixed` words are none.
     """
-    text, parameters, constants = _compiled(statement, connection.dialect)
+    text, parameters, constants = _compiled(statement)
     same = constants | shared
     columns: list[Any] = []
     for name, convert in parameters:
@@ -37,14 +38,17 @@ def run(connection: sa.Connection, statement: sa.UpdateBase, rows: Sequence[Mapp
     connection.exec_driver_sql(text, list(zip(*columns, strict=True)))
 
 
+_SQLITE = pysqlite.dialect()
+
+
 @lru_cache(maxsize=512)
-def _compiled(statement: sa.UpdateBase, dialect: sa.Dialect) -> tuple[str, list[_Parameter], dict[str, Any]]:
+def _compiled(statement: sa.UpdateBase) -> tuple[str, list[_Parameter], dict[str, Any]]:
     """The text, its parameters in their order, and the values of those that are the statement's own."""
-    compiled = statement.compile(dialect=dialect)
+    compiled = statement.compile(dialect=_SQLITE)
     parameters, constants = [], {}
     for name in compiled.positiontup or ():
         bound = compiled.binds[name]
-        parameters.append(_Parameter(name, bound.type.dialect_impl(dialect).bind_processor(dialect)))
+        parameters.append(_Parameter(name, bound.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)))
         if not bound.required:
             constants[name] = compiled.params[name]
     return str(compiled), parameters, constants

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState, SessionState
 from worker.store.attempts.attempt_log import LATE
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.priorities import PRIORITIES
 from worker.store.base.row_by_row import Chunk, row_by_row
@@ -55,6 +56,20 @@ class Takeover:
     sharing: tuple[str, ...]
     well: tuple[str, ...]
 
+    @property
+    def others(self) -> list[str]:
+        """The accounts that a row may prefer to the target."""
+        return [name for name in self.well if name not in (self.source, self.target)]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The parameters of `_may_go`."""
+        return {
+            "source": self.source,
+            "target": f",{self.target},",
+            **{f"other_{number}": f",{name}," for number, name in enumerate(self.others)},
+        }
+
 
 class Failover:
     def __init__(self, database: Database) -> None:
@@ -70,7 +85,7 @@ class Failover:
         moved = 0
         with self._database.read() as connection:
             # Usually nothing is due; this check needs no lock.
-            if not any(fetch(connection, self._due(what, priority, 1, now=now)) for priority in PRIORITIES):
+            if not any(self._due(connection, what, priority, 1, now=now) for priority in PRIORITIES):
                 return 0
         for _ in range(CHUNKS):
             chunk = self._chunk(what, now=now)
@@ -81,9 +96,9 @@ class Failover:
 
     def count(self, what: Takeover, batch_id: int, *, now: datetime) -> int:
         """How many rows of a batch, or rows that the batch's rows have joined, may move to the target at some time."""
-        query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id, now), Job.priority.in_(PRIORITIES))
+        query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id), Job.priority.in_(PRIORITIES))
         with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
+            return connection.execute(query, {**what.values, "now": now}).scalar_one()
 
     def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
         """When the first of the rows that `count` counts is due; None: there is none."""
@@ -91,17 +106,19 @@ class Failover:
             dues = [
                 connection.execute(
                     sa.select(Job.due_at)
-                    .where(*self._of_batch(what, batch_id, now), Job.priority == priority)
+                    .where(*self._of_batch(what, batch_id), Job.priority == priority)
                     .order_by(Job.due_at)
-                    .limit(1)
+                    .limit(1),
+                    {**what.values, "now": now},
                 ).scalar()
                 for priority in PRIORITIES
             ]
         return min((due_at for due_at in dues if due_at is not None), default=None)
 
-    def _of_batch(self, what: Takeover, batch_id: int, now: datetime) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    def _of_batch(self, what: Takeover, batch_id: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
         follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
-        return [*self._may_go(what), *_unbound(now), sa.or_(Job.batch_id == batch_id, follows)]
+        may_go = _may_go(self._database.is_sqlite, len(what.others))
+        return [*may_go, *_UNBOUND, sa.or_(Job.batch_id == batch_id, follows)]
 
     def _chunk(self, what: Takeover, *, now: datetime) -> int:
         def work(connection: sa.Connection, chunk: Chunk) -> int:
@@ -116,8 +133,7 @@ class Failover:
             rows: list[sa.Row[Any]] = []
             for priority in PRIORITIES:
                 if len(rows) < most:
-                    query = self._due(what, priority, most - len(rows), now=now)
-                    rows += fetch(connection, query.with_for_update(of=Job, skip_locked=True))
+                    rows += self._due(connection, what, priority, most - len(rows), now=now, lock=True)
             rows = chunk.of(rows)
             if rows and len(rows) < most and keeps_one(source, now=now):
                 rows.pop()
@@ -141,41 +157,13 @@ class Failover:
         set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
         return row_by_row(self._database, f"takeover by {what.target}", work, set_aside)
 
-    def _due(self, what: Takeover, priority: int, most: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
+    def _due(
+        self, connection: sa.Connection, what: Takeover, priority: int, most: int, *, now: datetime, lock: bool = False
+    ) -> list[Any]:
         """The next rows of the source that may move to the target, in the order in which they are due."""
-        return (
-            sa.select(Job.id, Job.fallback_accounts, Job.route)
-            .where(*self._may_go(what), Job.priority == priority, Job.due_at <= now + SOON, *_unbound(now))
-            .order_by(Job.due_at, Job.id)
-            .limit(most)
-        )
-
-    def _may_go(self, what: Takeover) -> list[sa.ColumnElement[bool] | sa.TextClause]:
-        """True for a row that waits at the source, has no session there, and prefers the target of all well accounts.
-
-        The same decision as `failover.taker`, but in SQL: rows for another target must not fill the chunk.
-        """
-        position = sa.func.instr if self._database.is_sqlite else sa.func.strpos
-
-        def place(account: str) -> sa.ColumnElement[int]:
-            named: sa.ColumnElement[int] = position("," + Job.fallback_accounts + ",", f",{account},")
-            return named
-
-        target = place(what.target)
-        return [
-            Job.account == what.source,
-            Job.state == JobState.WAITING,
-            Job.joins.is_(None),
-            sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
-            Job.unknown_attempt.is_(None),
-            sa.text("job.fallback_accounts <> ''"),  # spelled as in ix_job_backed
-            target > 0,
-            *(
-                sa.or_(place(other) == 0, place(other) > target)
-                for other in what.well
-                if other not in (what.source, what.target)
-            ),
-        ]
+        query = _next_rows(self._database.is_sqlite, len(what.others), lock)
+        soon = now + SOON
+        return fetch(connection, query, {**what.values, "priority": priority, "soon": soon, "now": now, "most": most})
 
     def _due_at_target(self, connection: sa.Connection, what: Takeover, *, now: datetime) -> int:
         """How many rows the target's budget must do soon; counted only as far as it makes a difference."""
@@ -183,14 +171,42 @@ class Failover:
         soon = sa.select(sa.literal(1)).where(
             Job.account.in_(what.sharing),
             Job.priority.in_(PRIORITIES),
-            Job.state == JobState.WAITING,
+            Job.state == bulk.fixed(JobState.WAITING),
             Job.joins.is_(None),
             Job.due_at <= now + SOON,
         )
         return connection.execute(sa.select(sa.func.count()).select_from(soon.limit(most).subquery())).scalar_one()
 
 
-def _unbound(now: datetime) -> list[sa.ColumnElement[bool]]:
+def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    """True for a row that waits at the source, has no session there, and prefers the target of all well accounts.
+
+    The same decision as `failover.taker`, but in SQL: rows for another target must not fill the chunk. The parameters
+    are `Takeover.values`.
+    """
+    position = sa.func.instr if is_sqlite else sa.func.strpos
+
+    def place(parameter: str) -> sa.ColumnElement[int]:
+        named: sa.ColumnElement[int] = position(
+            "," + Job.fallback_accounts + ",", sa.bindparam(parameter, type_=sa.String)
+        )
+        return named
+
+    target = place("target")
+    preferred = [place(f"other_{number}") for number in range(others)]
+    return [
+        Job.account == sa.bindparam("source"),
+        Job.state == bulk.fixed(JobState.WAITING),  # as in ix_job_backed
+        Job.joins.is_(None),
+        sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
+        Job.unknown_attempt.is_(None),
+        sa.text("job.fallback_accounts <> ''"),
+        target > 0,
+        *(sa.or_(other == 0, other > target) for other in preferred),
+    ]
+
+
+def _unbound() -> list[sa.ColumnElement[bool]]:
     """True if no call for the row can have opened a session anywhere, and its customer has no session that opens.
 
     Strict: anything uncertain binds the row to the account that was called, even if an operator later decides that the
@@ -212,13 +228,36 @@ def _unbound(now: datetime) -> list[sa.ColumnElement[bool]]:
         .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
         .scalar_subquery()
     )
-    live = sa.func.coalesce(expires_at > now, sa.false(), type_=sa.Boolean())
+    live = sa.func.coalesce(expires_at > sa.bindparam("now"), sa.false(), type_=sa.Boolean())
     return [~called, ~bound, ~live]
 
 
+_UNBOUND = _unbound()
+
+
+# The sweep asks each second for each pair of accounts while one of them is stopped: a built statement costs a
+# millisecond.
+@lru_cache(maxsize=64)
+def _next_rows(is_sqlite: bool, others: int, lock: bool) -> sa.Select[*tuple[Any, ...]]:
+    query = (
+        sa.select(Job.id, Job.fallback_accounts, Job.route)
+        .where(
+            *_may_go(is_sqlite, others),
+            Job.priority == sa.bindparam("priority"),
+            Job.due_at <= sa.bindparam("soon"),
+            *_UNBOUND,
+        )
+        .order_by(Job.due_at, Job.id)
+        .limit(sa.bindparam("most"))
+    )
+    return query.with_for_update(of=Job, skip_locked=True) if lock else query
+
+
 def _still_unbound(connection: sa.Connection, ids: Sequence[int], *, now: datetime) -> set[int]:
-    query = sa.select(Job.id).where(Job.id.in_(ids), *_unbound(now))
-    return set(connection.execute(query).scalars()) if ids else set()
+    return set(connection.execute(_STILL_UNBOUND, {"ids": ids, "now": now}).scalars()) if ids else set()
+
+
+_STILL_UNBOUND = sa.select(Job.id).where(Job.id.in_(sa.bindparam("ids", expanding=True)), *_UNBOUND)
 
 
 def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
