@@ -238,7 +238,7 @@ def make_urgent(postgres: Postgres, seconds: float) -> None:
 
 
 def settled(postgres: Postgres) -> bool:
-    """True if no work is left. False while the database cannot be reached."""
+    """True if no work is left. False while the database cannot be used."""
     try:
         return bool(_rows(postgres, LEFT)[0]["number"] == 0)
     except psycopg.OperationalError:

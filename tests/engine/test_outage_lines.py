@@ -42,7 +42,7 @@ async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, cap
                 embedded.log_back()
             await embedded.rest()
     assert caplog.messages == [
-        "the database cannot be reached; trying again: cannot execute UPDATE in a read-only transaction",
+        "the database cannot be used; trying again: cannot execute UPDATE in a read-only transaction",
         "the database is back",
     ]
     assert world.states() == {"invited": 1}

@@ -166,7 +166,7 @@ async def test_closing_the_runner_closes_the_senders_connections(make):
     assert all(sender.closed for sender in world.senders.values())
 
 
-# The database cannot be reached.
+# The database cannot be used.
 
 
 class Deadlock(Exception):
@@ -194,7 +194,7 @@ async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_
     await world.issue()
     assert world.states() == {"issued": 20}
     assert len(world.asked) == 20
-    assert "the database cannot be reached" in caplog.text
+    assert "the database cannot be used" in caplog.text
 
 
 async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplog):
@@ -203,7 +203,7 @@ async def test_a_transaction_that_met_a_deadlock_is_repeated_at_once(make, caplo
     world.add_many(20)
     await world.issue()
     assert world.states() == {"issued": 20}
-    assert "cannot be reached" not in caplog.text
+    assert "cannot be used" not in caplog.text
     assert world.clock.elapsed < 1
 
 

@@ -109,7 +109,7 @@ class Scene:
         return self.number(STORED)
 
     def number(self, query: str) -> int:
-        """The query's number; -1 while the database cannot be reached."""
+        """The query's number; -1 while the database cannot be used."""
         try:
             return int(self.ask(query)[0]["number"])
         except psycopg.OperationalError:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import act_of_command
-from worker.cli.opening import does_not_answer
+from worker.cli.opening import why_unusable
 from worker.foundation.keyring import Keyring
 from worker.foundation.plural import counted
 from worker.foundation.private_files import take_free_place
@@ -47,7 +47,7 @@ def saying_what_failed(out: Path) -> Iterator[None]:
     except CannotCopy as error:
         raise Stopped(f"the data cannot be copied: {error}; {out} was removed again") from None
     except sa.exc.OperationalError as error:
-        raise Stopped(f"{does_not_answer(error)}; {out} was removed again") from None
+        raise Stopped(f"{why_unusable(error)}; {out} was removed again") from None
     except OSError as error:
         raise Stopped(f"{error.strerror or error}; {out} was removed again") from None
 
@@ -106,7 +106,7 @@ def target(settings: Settings, folder: Path) -> Iterator[Database]:
             _must_be_free(file)  # a process may have been started meanwhile
             take_free_place(part, file)
     except sa.exc.OperationalError as error:
-        raise Stopped(does_not_answer(error)) from None
+        raise Stopped(why_unusable(error)) from None
     except OSError as error:
         raise Stopped(f"{error.strerror or error}; nothing was restored") from None
     finally:

@@ -67,7 +67,7 @@ HINTS = {
 }
 
 
-def does_not_answer(error: sa.exc.DatabaseError) -> str:
+def why_unusable(error: sa.exc.DatabaseError) -> str:
     """The database's error for people, and what to do if that is known."""
     return f"the database cannot be used: {with_hint(reason(error))}"
 
@@ -149,7 +149,7 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
         # SQLite raises a plain DatabaseError for a file that is not a database; the other kinds are bugs.
         if type(error) not in (sa.exc.OperationalError, sa.exc.DatabaseError):
             raise
-        raise CannotStart(does_not_answer(error)) from None
+        raise CannotStart(why_unusable(error)) from None
     finally:
         parts.close()
 

@@ -14,7 +14,7 @@ from worker.store.base.outages import reason
 
 
 class NotReady(Exception):
-    """The database cannot be reached, or has another release's schema. The text says what to do.
+    """The database cannot be used, or has another release's schema. The text says what to do.
 
     `what` is the text without `why`, the words of the database or its driver.
     """
@@ -39,7 +39,7 @@ def check_ready(database: Database) -> None:
 
 
 def _unreachable(error: sa.exc.OperationalError) -> NotReady:
-    return NotReady("the database cannot be reached", reason(error))
+    return NotReady("the database cannot be used", reason(error))
 
 
 def check_configuration(settings: Settings) -> None:

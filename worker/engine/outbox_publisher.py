@@ -63,7 +63,7 @@ class OutboxPublisher:
         """Publish to this target what is due by now. Returns whether more was due when the time was up.
 
         Returns at once when this process, or another, is publishing to it already. May take one chunk longer than
-        `longest`. Raises sqlalchemy.exc.OperationalError when the database cannot be reached.
+        `longest`. Raises sqlalchemy.exc.OperationalError when the database cannot be used.
         """
         if name not in self._targets:
             self._unknown.lasts(NAME_UNKNOWN, monotonic())

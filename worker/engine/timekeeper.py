@@ -32,7 +32,7 @@ class Timekeeper:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Set the clock now, and go on until `close`. Raises OperationalError while the database cannot be reached."""
+        """Set the clock now, and go on until `close`. Raises OperationalError while the database cannot be used."""
         self._database.set_clock(self._clock)
         if self._thread is None:
             self._go_on()

@@ -104,7 +104,7 @@ def import_list(
     A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
     Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written; ListChanged at the end, if
-    the bytes are not those that it began with. When the database cannot be reached in the middle, the import waits,
+    the bytes are not those that it began with. When the database cannot be used in the middle, the import waits,
     `pause` seconds at a time; it raises CutOff when that takes too long.
     """
     reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
@@ -266,7 +266,7 @@ def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTi
 
 
 def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None], ended: Event) -> None:
-    """Make a step that may be made twice; wait while the database cannot be reached, until `ended`. Raises CutOff."""
+    """Make a step that may be made twice; wait while the database cannot be used, until `ended`. Raises CutOff."""
     outage = Outage(log, logging.WARNING)
     since: datetime | None = None  # the first failure: a machine that slept in the middle of a step tries it again
     while True:
@@ -276,7 +276,7 @@ def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], No
             since = since or clock()
             if clock() - since > DATABASE_PATIENCE or ended.is_set():
                 raise CutOff(reason(error)) from None
-            outage.lasts("the import waits: the database cannot be reached", monotonic(), why=reason(error))
+            outage.lasts("the import waits: the database cannot be used", monotonic(), why=reason(error))
             pause(DATABASE_RETRY.total_seconds())
         else:
             return outage.over("the database is back: the import goes on")

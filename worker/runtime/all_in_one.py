@@ -132,7 +132,7 @@ class AllInOne:
 
 
 def _say(looked: "asyncio.Future[str]", say: Callable[[str], None]) -> None:
-    """Say what was found. The worker logs that the database cannot be reached."""
+    """Say what was found. The worker logs that the database cannot be used."""
     error = looked.exception()
     if error is None:
         if said := looked.result():

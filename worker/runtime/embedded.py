@@ -164,7 +164,7 @@ class Embedded:
         return True
 
     def log_unreachable(self, error: sa.exc.OperationalError, step: str = TICKING) -> None:
-        what = "the database cannot be reached; trying again"
+        what = "the database cannot be used; trying again"
         self._database.lasts(what, monotonic(), why=reason(error), step=step)
 
     @property

@@ -65,7 +65,7 @@ class OutboxThreads:
         return more
 
     def _log_unreachable(self, error: sa.exc.OperationalError, step: str) -> None:
-        what = "the database cannot be reached, no events are published"
+        what = "the database cannot be used, no events are published"
         self._database.lasts(what, monotonic(), why=reason(error), step=step)
 
     def _log_back(self, step: str) -> None:

@@ -64,7 +64,7 @@ def request_onboarding(
 
     Returns the event's outcome: taken, ignored because something newer is known, or a duplicate. Raises EventRefused
     for data that is refused, SettingsError and NotReady if the worker's configuration or database cannot be used,
-    sqlalchemy.exc.OperationalError if the database cannot be reached; in your transaction, what the database raises.
+    sqlalchemy.exc.OperationalError if the database cannot be used; in your transaction, what the database raises.
     """
     return take_event(
         EventKind.REQUESTED, data, source=source, id=id, connection=connection, time=time, traceparent=traceparent

@@ -1,4 +1,4 @@
-"""The process of a Celery worker: made when the database is ready, and idle while the database cannot be reached.
+"""The process of a Celery worker: made when the database is ready, and idle while the database cannot be used.
 
 A worker, or each child of the prefork pool, has one `Process` with a loop of its own. No outage ends it: the sweep
 sends the wake-ups again that were lost meanwhile.
@@ -103,7 +103,7 @@ def note_wake_up(here: Process) -> None:
 def ready_process(wake_up: WakeUp | None = None) -> Iterator[Process | None]:
     """This process's `Process`, for work on this wake-up, or for the sweep; None while the database is not ready.
 
-    If the database cannot be reached inside the block, the wake-up is lost, not the work: the next sweep tries again.
+    If the database cannot be used inside the block, the wake-up is lost, not the work: the next sweep tries again.
     """
     step = SWEEPING if wake_up is None else wake_up.step.value
     here = _process()
@@ -113,7 +113,7 @@ def ready_process(wake_up: WakeUp | None = None) -> Iterator[Process | None]:
     try:
         yield here
     except sa.exc.OperationalError as error:
-        _idle.lasts("worker idle: the database cannot be reached", monotonic(), why=reason(error), step=step)
+        _idle.lasts("worker idle: the database cannot be used", monotonic(), why=reason(error), step=step)
     else:
         # A wake-up for a dispatcher that runs, or goes on running without its task, has shown nothing.
         if wake_up is None or not here.runner.is_working(wake_up):

@@ -113,7 +113,7 @@ def test_a_database_that_cannot_be_reached_is_reported_in_one_line(desk: Desk):
         ended = desk.onboard(*command)
         assert (ended.code, ended.out) == (2, "")
         (line,) = ended.lines
-        assert "the database cannot be reached" in line
+        assert "the database cannot be used" in line
 
 
 def test_a_database_of_a_newer_release_is_left_alone(desk: Desk):

@@ -24,8 +24,8 @@ async def test_a_reason_is_logged_again_only_after_the_thing_was_done_or_the_rea
     decisions.not_done("call", "nothing is due")
     decisions.done("claim")
     decisions.not_done("claim", "nothing is due")
-    decisions.not_done("claim", "the database cannot be reached")
-    assert reasons(caplog, "claim") == ["nothing is due", "nothing is due", "the database cannot be reached"]
+    decisions.not_done("claim", "the database cannot be used")
+    assert reasons(caplog, "claim") == ["nothing is due", "nothing is due", "the database cannot be used"]
     assert reasons(caplog, "call") == ["nothing is due"]
 
 
@@ -61,7 +61,7 @@ async def test_a_halt_and_an_unreachable_database_are_reasons_not_to_claim_or_ca
     await asyncio.sleep(0.3)
     rows.finish_errors += [UNREACHABLE, UNREACHABLE]
     await going
-    assert "the database cannot be reached" in reasons(caplog, "claim")
+    assert "the database cannot be used" in reasons(caplog, "claim")
 
 
 async def test_without_permits_a_dispatcher_logs_that_other_workers_hold_them(caplog, bench):

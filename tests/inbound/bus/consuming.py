@@ -78,7 +78,7 @@ class FakeInbox:
 
     def check_ready(self) -> None:
         if self.away:
-            raise NotReady("the database cannot be reached", "connection refused")
+            raise NotReady("the database cannot be used", "connection refused")
 
     def outdated(self) -> str | None:
         return self.newer or None

@@ -37,7 +37,7 @@ def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, 
         wait_until(lambda: inbox.seen == 13, "it goes on by itself")
         assert broker.dead() == []
     assert len(inbox.taken) == inbox.seen == 13
-    assert logged(caplog, "bus idle, events stay in the broker: the database cannot be reached") == 1
+    assert logged(caplog, "bus idle, events stay in the broker: the database cannot be used") == 1
     assert logged(caplog, "the database is back") == 1
 
 
@@ -55,7 +55,7 @@ def test_the_queues_of_a_process_log_an_outage_of_the_database_once(make_broker:
         stack.enter_context(consuming(late, inbox, database=outage))
         tries = inbox.tries
         wait_until(lambda: inbox.tries >= tries + 3, "another meets it at its start")
-        assert logged(caplog, "the database cannot be reached") == 1
+        assert logged(caplog, "the database cannot be used") == 1
         inbox.away = False
         wait_until(lambda: logged(caplog, "takes events from the queue") == len(buses) + 1, "both go on")
         wait_until(lambda: logged(caplog, "the database is back") == 1, "it says so")

@@ -123,7 +123,7 @@ async def test_a_database_that_is_away_refuses_events_until_it_is_back(site):
 
     taking, site.script.answer = site.script.answer, away
     answer = await site.post()
-    assert answer.problem(503) == "the database cannot be reached; send the same event again"
+    assert answer.problem(503) == "the database cannot be used; send the same event again"
     assert answer.headers["Retry-After"] == "2"
     site.script.answer = taking
     assert (await site.post()).status == 202
@@ -236,4 +236,4 @@ async def test_a_newer_schema_is_left_alone(start, url):
 
 async def test_strangers_do_not_learn_where_the_database_is(start):
     site = await start("postgresql+psycopg://somebody@127.0.0.1:1/secrets")
-    assert (await site.get("/readyz", key=None)).problem(503) == "the database cannot be reached"
+    assert (await site.get("/readyz", key=None)).problem(503) == "the database cannot be used"

@@ -38,7 +38,7 @@ def test_in_one_outage_it_says_so_once_whatever_else_succeeds(working, caplog):
         working.add(KYC)
         works(KYC)  # a wake-up for a dispatcher that waits for the database
         working.clear()
-    assert caplog.messages == ["worker idle: the database cannot be reached: connection refused"]
+    assert caplog.messages == ["worker idle: the database cannot be used: connection refused"]
     works(KYC)
     works(KYC)
     assert caplog.messages[1:] == [BACK]

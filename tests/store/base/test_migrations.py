@@ -293,5 +293,5 @@ def test_a_database_that_cannot_be_reached_is_reported_without_its_password():
     with pytest.raises(NotReady) as caught:
         check_ready(unreachable)
     unreachable.close()
-    assert str(caught.value).startswith("the database cannot be reached: ")
+    assert str(caught.value).startswith("the database cannot be used: ")
     assert "s3cret-word" not in str(caught.value)

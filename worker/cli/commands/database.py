@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from worker.cli.backup_files import key_file, new_folder, saying_what_failed, target
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.opening import does_not_answer, why_not_ready
+from worker.cli.opening import why_not_ready, why_unusable
 from worker.cli.option_types import Named
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import STORED, Need
@@ -28,7 +28,6 @@ from worker.store.backup.data_copy import copy_data
 from worker.store.backup.manifest import NoBackup, read
 from worker.store.base import grants, schema
 from worker.store.base.database import Database
-from worker.store.base.outages import reason
 
 KEYS_FILE = "onboard-customer-keys.jsonl"
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -106,9 +105,7 @@ def _database(invocation: Invocation) -> Iterator[Database]:
     try:
         yield database
     except sa.exc.OperationalError as error:
-        if getattr(error.orig, "sqlstate", None):  # the server has answered: it refuses
-            raise CannotStart(does_not_answer(error)) from None
-        raise CannotStart(f"the database cannot be reached: {reason(error)}") from None
+        raise CannotStart(why_unusable(error)) from None
     finally:
         database.close()
 

@@ -93,7 +93,7 @@ def _server(text: str) -> tuple[str, int]:
 def _findings(invocation: Invocation) -> Iterator[Finding]:
     """All findings, each as soon as it is known. A part that fails stops only the checks that need it."""
     from worker.cli import doctor_checks as checks  # imported here: takes half a second, which --help does not need
-    from worker.cli.opening import does_not_answer, with_what_is_there
+    from worker.cli.opening import why_unusable, with_what_is_there
     from worker.engine.container import Parts
 
     try:
@@ -118,7 +118,7 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
                 try:
                     yield from check(parts)
                 except sa.exc.DatabaseError as error:  # it answered a moment ago; or a right is missing
-                    yield failure("database", does_not_answer(error), "docs/how-to/deployment.md")
+                    yield failure("database", why_unusable(error), "docs/how-to/deployment.md")
         finally:
             parts.close()
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, log_info
-from worker.cli.opening import does_not_answer, wake_ups_of
+from worker.cli.opening import wake_ups_of, why_unusable
 from worker.domain.events.refused import PutBack
 from worker.domain.model.needs import SERVING
 from worker.domain.model.wakeups import Wake
@@ -79,7 +79,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
             event_loop.run(serve(application, host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # SQLite alone: its file is upgraded before the process listens. The process waits for other databases.
-        raise CannotStart(does_not_answer(error)) from None
+        raise CannotStart(why_unusable(error)) from None
     except OSError as error:
         raise CannotStart(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
     finally:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from worker.cli.commands.status import paused_in_words, waiting_in_words
 from worker.cli.counting import counting_rows
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
-from worker.cli.opening import does_not_answer
+from worker.cli.opening import why_unusable
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
 from worker.domain.model.reconciliation import lost_answers
@@ -46,7 +46,7 @@ def stopped_at(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     try:
         return _stopped(parts, batch, stand)
     except sa.exc.OperationalError as error:
-        click.echo(f"interrupted; {does_not_answer(error)}", err=True)
+        click.echo(f"interrupted; {why_unusable(error)}", err=True)
         if stand is Stand.INTERRUPTED:
             pauses = f"`onboard pause {batch.id}` keeps them from that"
             click.echo(f"batch {batch.id} could not be stopped: workers that run go on with it; {pauses}", err=True)

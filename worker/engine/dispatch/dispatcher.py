@@ -209,7 +209,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Write results, and claim rows, when one of them is due."""
         free, headroom = self._lanes.free_for_batches, self._headroom
         if self._flushes.unreachable:
-            self._decisions.not_done("claim", "the database cannot be reached")
+            self._decisions.not_done("claim", "the database cannot be used")
         if not free or (self._flushes.unreachable and not self._lanes.batches_idle):
             return
         if not self._lanes.batches_idle and (finishing or not headroom.for_another_flush):
@@ -245,7 +245,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         if self._halts.unwritten.is_set() or self._lanes.write_halt:
             reason = "a result that halts the account is not written yet"
         elif self._flushes.unreachable:
-            reason = "the database cannot be reached"
+            reason = "the database cannot be used"
         elif at is None:
             reason = "nothing more is known to be due"
         elif at > soon:

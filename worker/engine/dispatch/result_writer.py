@@ -103,6 +103,6 @@ class ResultWriter(Generic[OpenedT, ResultT]):
 
     async def wait(self, error: sa.exc.OperationalError) -> None:
         """Wait a second for the database, and log that it cannot be reached: once for each outage."""
-        what = f"{self._work.name}: the database cannot be reached; results of calls wait for it"
+        what = f"{self._work.name}: the database cannot be used; results of calls wait for it"
         self.outage.lasts(what, monotonic(), why=reason(error))
         await asyncio.sleep(DATABASE_RETRY.total_seconds())

@@ -49,7 +49,7 @@ class Taken:
 def take(inbox: Inbox, chunk: Sequence[Any], read: Callable[[Message], Event | Unreadable]) -> Taken:
     """Take a chunk of messages in. When this returns, their events are committed. `read` never raises.
 
-    Raises sqlalchemy.exc.OperationalError when the database cannot be reached: then no message may be acknowledged.
+    Raises sqlalchemy.exc.OperationalError when the database cannot be used: then no message may be acknowledged.
     """
     found = [read(message) for message in chunk]
     events = [event for event in found if isinstance(event, Event)]

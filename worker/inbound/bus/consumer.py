@@ -1,7 +1,7 @@
 """The consumer: collects messages in chunks, stores the chunks in the database, and acknowledges them only then.
 
 One thread, one connection. Messages that come together are committed together; a single message is committed at once.
-While the database cannot be reached, the consumer holds its messages, and keeps the connection alive.
+While the database cannot be used, the consumer holds its messages, and keeps the connection alive.
 """
 
 import logging
@@ -286,7 +286,7 @@ class BusConsumer(ConsumerMixin):
         self._database_is_back(LOOKING)
         return True
 
-    def _database_lasts(self, why: str, step: str, *, what: str = "the database cannot be reached") -> None:
+    def _database_lasts(self, why: str, step: str, *, what: str = "the database cannot be used") -> None:
         # The same words wherever it is met: the consumers share the outage, and other words would be a new line.
         what = f"bus idle, events stay in the broker: {what}"
         self._database.lasts(what, monotonic(), why=why, step=self._step(step))

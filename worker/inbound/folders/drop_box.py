@@ -75,7 +75,7 @@ class DropBox:
     def look(self) -> None:
         """Write down what is in the folder, take what is due, and write the reports that are due.
 
-        Raises sqlalchemy.exc.OperationalError while the database cannot be reached.
+        Raises sqlalchemy.exc.OperationalError while the database cannot be used.
         """
         files, now, name = self._files, self.intake.database_clock(), self.folder.known_as
         known = files.all([name])

@@ -52,7 +52,7 @@ class Watch:
                     self._publisher.publish(name, longest=LONGEST)
             self._outage.over("alerts are looked for again")
         except sa.exc.OperationalError as error:
-            what = "the database cannot be reached, no alerts are looked for"
+            what = "the database cannot be used, no alerts are looked for"
             self._outage.lasts(what, monotonic(), why=reason(error))
         except Exception as error:  # a bug must not end the watch
             self._outage.lasts(f"looking for alerts ended with {type(error).__name__}; it is tried again", monotonic())

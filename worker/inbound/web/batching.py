@@ -33,7 +33,7 @@ class Taken(Protocol[Became]):
 
 
 class Receive(Protocol[Given, Became]):
-    """Blocking; raises sqlalchemy's OperationalError while the database cannot be reached."""
+    """Blocking; raises sqlalchemy's OperationalError while the database cannot be used."""
 
     def __call__(self, chunk: Sequence[Given], /) -> Taken[Became]: ...
 

@@ -42,7 +42,7 @@ from worker.store.inbox.inbox import CONFLICT
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be reached
+RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be used
 ADDRESS = "event"  # the name of the route of one event
 REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_CUSTOMER: 403}  # the status by the reason; else 422
 
@@ -125,10 +125,10 @@ class Events:
         except TooMany:
             return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
         except sa.exc.OperationalError as error:
-            what = "the database cannot be reached, events are refused"
+            what = "the database cannot be used, events are refused"
             self._outage.lasts(what, monotonic(), why=reason(error))
             # The event may be taken where the commit's answer was lost; sending it again does no harm.
-            return problem(503, "the database cannot be reached; send the same event again", retry_after=RETRY_SECONDS)
+            return problem(503, "the database cannot be used; send the same event again", retry_after=RETRY_SECONDS)
 
     async def get(self, request: web.Request) -> web.Response:
         """Report the status of an event."""
@@ -151,7 +151,7 @@ class Events:
             async with answered_within(ANSWER_SECONDS):
                 status = await self._in_thread(self._statuses.of, event_id, sender.name)
         except sa.exc.OperationalError:
-            return problem(503, "the database cannot be reached", retry_after=RETRY_SECONDS)
+            return problem(503, "the database cannot be used", retry_after=RETRY_SECONDS)
         if status is None:
             return problem(404, "there is no such event", hint="a refused event is not stored")
         return web.json_response(_as_json(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})

@@ -72,7 +72,7 @@ class Waiting:
         try:
             link_statuses = await self._in_thread(self._look, list(waiters.values()))
         except sa.exc.OperationalError as error:
-            what = "the database cannot be reached, requests wait for their links"
+            what = "the database cannot be used, requests wait for their links"
             self._outage.lasts(what, monotonic(), why=reason(error))
             return
         except Exception:  # waiting requests are answered without a link, and later requests wait as usual

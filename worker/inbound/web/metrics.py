@@ -69,7 +69,7 @@ class MetricsRoute:
                     self._outage.over("the database is back: metrics are read")
                 except sa.exc.OperationalError as error:
                     page = self._unreachable
-                    what = "the database cannot be reached, metrics are not read"
+                    what = "the database cannot be used, metrics are not read"
                     self._outage.lasts(what, monotonic(), why=reason(error))
                 self._page = (monotonic(), page)
             return self._page[1]

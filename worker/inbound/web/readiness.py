@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 # What strangers may read: the driver's own message names the server and its user.
-UNREACHABLE = "the database cannot be reached"
+UNREACHABLE = "the database cannot be used"
 
 
 class Readiness:

@@ -34,7 +34,7 @@ from worker.store.webhooks.webhooks import Arrived
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 5  # the answer's Retry-After while the database cannot be reached; providers use times of their own
+RETRY_SECONDS = 5  # the answer's Retry-After while the database cannot be used; providers use times of their own
 AT_ONCE = 64 * 1024  # bytes that are checked and read on the loop; more would delay other requests
 LOOK_SECONDS = 5.0  # how often due webhooks are looked for while no new one arrives
 
@@ -130,10 +130,10 @@ class WebhookRoutes:
         except TooMany:
             raise Unacceptable(503, "too many webhooks at the same time") from None
         except sa.exc.OperationalError as error:
-            what = "the database cannot be reached, webhooks are refused"
+            what = "the database cannot be used, webhooks are refused"
             self._outage.lasts(what, monotonic(), why=reason(error))
             # The webhook may be stored where the commit's answer was lost; sending it again does no harm.
-            raise Unacceptable(503, "the database cannot be reached; send the same webhook again") from None
+            raise Unacceptable(503, "the database cannot be used; send the same webhook again") from None
         self._outage.over("the database is back: taking webhooks")
         for one, is_new in zip(arrived, new, strict=True):
             self._count(one.source, "taken" if is_new else "duplicate")
@@ -173,7 +173,7 @@ class Processing:
         try:
             due: Any = await self._in_thread(self._work)
         except sa.exc.OperationalError as error:
-            what = "the database cannot be reached, webhooks are processed later"
+            what = "the database cannot be used, webhooks are processed later"
             self._outage.lasts(what, monotonic(), why=reason(error))
         except Exception:
             log.exception("processing webhooks ended with a bug of ours; it is tried again")

@@ -149,7 +149,7 @@ def _migrate(
 def outdated(database: Database) -> str | None:
     """Why this release must stop because the database was upgraded; None if it may go on. Makes a few small queries.
 
-    Raises sqlalchemy.exc.OperationalError if the database cannot be reached.
+    Raises sqlalchemy.exc.OperationalError if the database cannot be used.
     """
     at = current(database)
     return _newer(at) if at is not None and at not in known() else None
@@ -158,7 +158,7 @@ def outdated(database: Database) -> str | None:
 def why_not_ready(database: Database) -> str | None:
     """What the operator must do before this release can use the database; None if the database is ready.
 
-    Raises sqlalchemy.exc.OperationalError if the database cannot be reached.
+    Raises sqlalchemy.exc.OperationalError if the database cannot be used.
     """
     at = current(database)
     if at == newest():

@@ -166,7 +166,7 @@ async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.Mon
 
 async def test_a_database_that_is_away_gets_a_page_that_says_so():
     async with Door() as door:
-        door.readiness.why_not = "the database cannot be reached"
+        door.readiness.why_not = "the database cannot be used"
         answer = await door.visitor().get()
 
     assert (answer.status, answer.heading) == (503, "We cannot answer at the moment")

@@ -115,7 +115,7 @@ class Site:
             except Unacceptable as error:
                 return _failed(error.status, "Not read", f"This request was not read: {error}.")
             except sa.exc.OperationalError:
-                return _failed(503, "The database cannot be reached", "Try again in a moment.")
+                return _failed(503, "The database cannot be used", "Try again in a moment.")
 
         return handle
 
