@@ -11,9 +11,9 @@ from tests.deploy.compose_file import ROOT
 from trials.simulation.plan import plan_of
 from trials.simulation.shrink import shrink
 
-# A history costs a third of a second of a core on average, most of it the engine's own statements. `--missed` plays a
+# A history costs a quarter of a second of a core on average, most of it the engine's own statements. `--missed` plays a
 # dozen others with everything in its place, and then each without something. `make simulate SEEDS=5000` plays more.
-HISTORIES = range(100, 140)
+HISTORIES = range(100, 220)
 SHORT = 2
 
 

@@ -2,7 +2,8 @@
 
 import json
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
@@ -173,73 +174,88 @@ def _watch(parts: Parts, batch: BatchFacts) -> None:
             time.sleep(WATCH_SECONDS)
 
 
+class _Line(NamedTuple):
+    name: str
+    words: str
+    style: str = ""
+
+
 def _lines(facts: dict[str, Any]) -> Text:
-    rows = facts["rows"]
     purged = f"; purged on {facts['purged_at'][:10]}, its rows are gone" if "purged_at" in facts else ""
     text = Text(f"batch {facts['batch']} ({facts['name']}): {facts['state']}{purged}", style="bold")
+    for line in _parts_of(facts):
+        text.append(f"\n  {line.name:<12} {line.words}", style=f"not bold {line.style}".strip())
+    return text
 
-    def line(name: str, words: str, style: str = "") -> None:
-        text.append(f"\n  {name:<12} {words}", style=f"not bold {style}".strip())
 
+def _parts_of(facts: dict[str, Any]) -> Iterator[_Line]:
+    rows = facts["rows"]
     unknown = [state for state in rows if state not in ROWS and state != "total"]
     states = [f"{rows[state]:,} {state}" for state in (*ROWS, *unknown) if rows.get(state)]
     messages = [f"{number:,} {state}" for state, number in facts["invitations"].items() if number]
-    line("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
-    line("invitations", ", ".join(messages) or "none")
+    yield _Line("rows", f"{rows['total']:,}: {', '.join(states) or 'none'}")
+    yield _Line("invitations", ", ".join(messages) or "none")
     if "lapsed_unsent" in facts:
-        line("unsent", f"{facts['lapsed_unsent']:,} lapsed without any message; `onboard report` says why", "red")
+        words = f"{facts['lapsed_unsent']:,} lapsed without any message; `onboard report` says why"
+        yield _Line("unsent", words, "red")
     if "plan" in facts:
-        plan = facts["plan"]
-        line("plan", plan["in_words"])
-        if "first" in plan:
-            verdict = {
-                "": "no verdict yet",
-                "met": "passed",
-                "not_met": "did not pass",
-                "asked": f"no condition was given: it waits for `onboard resume {facts['batch']}`",
-                "person": "resumed by a person",
-            }
-            by = f", by {plan['verdict_by']}" if plan["verdict_by"] else ""
-            line("pilot", f"{plan['numbers']}; {verdict[plan['verdict']]}{by}")
+        yield from _of_plan(facts["plan"], facts["batch"])
     if "pause_reason" in facts:
-        line("paused", paused_in_words(facts), "red")
+        yield _Line("paused", paused_in_words(facts), "red")
     for name, account in facts["accounts"].items():
-        line(name, _calls(account))
-        if account["in_doubt"]:
-            line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
-        if orphans := account.get("orphans"):
-            by = f", by {orphans['ends_by']} at the latest" if orphans["ends_by"] else ""
-            line("", f"{lost_sessions(orphans['rows'])}: the next is looked at {orphans['look_at']}")
-            line("", f"  a new one is asked for after the end of each{by}")
-        if account["late"]:
-            late = counted(account["late"], "session")
-            line("", f"{late} in answers that were lost or too late; the report names them", "red")
-        if account["stopped"]:
-            line("", f"stopped: {account['stopped']}", "red")
+        yield from _of_account(name, account)
     if facts["results"]:
-        line("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
+        yield _Line("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
     for reason, waits in facts.get("waits", {}).items():
-        line("waits", waiting_in_words(reason, waits))
-    ends = facts["forecast"]
-    if ends["finishes_at"]:
-        roughly = "roughly " if ends["assumed"] else ""
-        line("done by", f"{roughly}{ends['finishes_at']} ({ends['limited_by']})")
-        for words in ends.get("apart", ()):
-            line("apart", words)
-    elif ends["limited_by"]:
-        line("no end yet", ends["limited_by"], "red")
-    return text
+        yield _Line("waits", waiting_in_words(reason, waits))
+    yield from _of_end(facts["forecast"])
+
+
+def _of_plan(plan: dict[str, Any], batch_id: int) -> Iterator[_Line]:
+    yield _Line("plan", plan["in_words"])
+    if "first" not in plan:
+        return
+    verdict = {
+        "": "no verdict yet",
+        "met": "passed",
+        "not_met": "did not pass",
+        "asked": f"no condition was given: it waits for `onboard resume {batch_id}`",
+        "person": "resumed by a person",
+    }
+    by = f", by {plan['verdict_by']}" if plan["verdict_by"] else ""
+    yield _Line("pilot", f"{plan['numbers']}; {verdict[plan['verdict']]}{by}")
+
+
+def _of_account(name: str, account: dict[str, Any]) -> Iterator[_Line]:
+    made, failed = counted(account["requests"], "request"), counted(account["errors"], "error")
+    yield _Line(name, f"{made}, {account['issued']:,} issued, {account['rate_limited']:,} rate-limited, {failed}")
+    if account["in_doubt"]:
+        yield _Line("", f"{lost_answers(account['in_doubt'], 0)}, to be reconciled")
+    if orphans := account.get("orphans"):
+        by = f", by {orphans['ends_by']} at the latest" if orphans["ends_by"] else ""
+        yield _Line("", f"{lost_sessions(orphans['rows'])}: the next is looked at {orphans['look_at']}")
+        yield _Line("", f"  a new one is asked for after the end of each{by}")
+    if account["late"]:
+        late = counted(account["late"], "session")
+        yield _Line("", f"{late} in answers that were lost or too late; the report names them", "red")
+    if account["stopped"]:
+        yield _Line("", f"stopped: {account['stopped']}", "red")
+
+
+def _of_end(forecast: dict[str, Any]) -> Iterator[_Line]:
+    if forecast["finishes_at"]:
+        roughly = "roughly " if forecast["assumed"] else ""
+        yield _Line("done by", f"{roughly}{forecast['finishes_at']} ({forecast['limited_by']})")
+        for words in forecast.get("apart", ()):
+            yield _Line("apart", words)
+    elif forecast["limited_by"]:
+        yield _Line("no end yet", forecast["limited_by"], "red")
 
 
 def paused_in_words(facts: dict[str, Any]) -> str:
     """Who paused the batch and when, or why it paused itself."""
     itself = "the batch paused itself: " if facts["pause_cause"] == PauseCause.ITSELF else ""
     return f"{itself}{facts['pause_reason']}"
-
-
-def _calls(account: dict[str, Any]) -> str:
-    made, failed = counted(account["requests"], "request"), counted(account["errors"], "error")
-    return f"{made}, {account['issued']:,} issued, {account['rate_limited']:,} rate-limited, {failed}"
 
 
 def waiting_in_words(reason: str, waits: dict[str, Any]) -> str:

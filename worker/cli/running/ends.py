@@ -126,6 +126,26 @@ def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> GoesOn | None
     return GoesOn(at, f"until {written(at)}{because}; {step}")
 
 
+def _why_later(facts: dict[str, Any], left: int, later: GoesOn | None) -> list[str]:
+    """What the batch waits for, in lines for people."""
+    waiting = counted(left, "row waits", "rows wait")
+    if facts["state"] == BatchState.PAUSED:
+        resumes = f"`onboard resume {facts['batch']}` resumes it"
+        return [paused_in_words(facts), f"paused with {counted(left, 'row')} left; {resumes}"]
+    if later is not None:
+        waits = facts.get("waits", {}).items()
+        return [f"{waiting} {later.words}", *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
+    if left and facts.get("plan", {}).get("verdict") == "":
+        by = facts["plan"]["verdict_by"]
+        goes_on = "`onboard up`, workers, or the same command then, go on"
+        return [f"{waiting} for the verdict on the pilot{f', by {by}' if by else ''}; {goes_on}"]
+    if left:
+        names = f"`onboard report {facts['batch']}` names it"
+        return [f"{waiting} for another batch that has the same customers; {names}"]
+    unfinished = counted(facts["rows"]["invited"], "customer has", "customers have")
+    return [f"{unfinished} not finished; this command has nothing left to do"]
+
+
 def exit_code(
     stand: Stand,
     facts: dict[str, Any],
@@ -134,7 +154,10 @@ def exit_code(
     stopped: dict[str, str],
     outdated: str | None,
 ) -> int:
-    """`left`: the rows that wait for their session or for their first message. `later`: from `until_when`."""
+    """Say why the command ends, and return its exit code.
+
+    `left`: the rows that wait for their session or for their first message. `later`: from `until_when`.
+    """
     if stand in (Stand.INTERRUPTED, Stand.TERMINATED):
         return INTERRUPTED
     if stand is Stand.OUTDATED:
@@ -146,31 +169,8 @@ def exit_code(
         for names, reason in sorted(stopped.items()):
             click.echo(f"{names} stopped: {reason}", err=True)
     if stand is Stand.LATER:
-        if facts["state"] == BatchState.PAUSED:
-            why = f"{paused_in_words(facts)}\n"
-            resumes = f"`onboard resume {facts['batch']}` resumes it"
-            click.echo(f"{why}paused with {counted(left, 'row')} left; {resumes}", err=True)
-        elif later is not None:
-            click.echo(f"{counted(left, 'row waits', 'rows wait')} {later.words}", err=True)
-            for reason, waits in facts.get("waits", {}).items():
-                click.echo(f"  {waiting_in_words(reason, waits)}", err=True)
-        elif left and facts.get("plan", {}).get("verdict") == "":
-            by = facts["plan"]["verdict_by"]
-            rows = counted(left, "row waits", "rows wait")
-            goes_on = "`onboard up`, workers, or the same command then, go on"
-            click.echo(f"{rows} for the verdict on the pilot{f', by {by}' if by else ''}; {goes_on}", err=True)
-        elif left:
-            click.echo(
-                f"{counted(left, 'row waits', 'rows wait')} for another batch that has the same customers;"
-                f" `onboard report {facts['batch']}` names it",
-                err=True,
-            )
-        else:
-            click.echo(
-                f"{counted(facts['rows']['invited'], 'customer has', 'customers have')} not finished;"
-                " this command has nothing left to do",
-                err=True,
-            )
+        for line in _why_later(facts, left, later):
+            click.echo(line, err=True)
     if needs_a_person(facts):
         return NEEDS_A_PERSON
     return LATER if stand is Stand.LATER else NEEDS_A_PERSON if stand is Stand.STOPPED else 0
