@@ -3,9 +3,11 @@
 import heapq
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,6 +51,7 @@ from worker.engine.steps.policies import texted_countries
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.inbound.judging import Judged, count, judge_all, problems_of
+from worker.inbound.returned_lists import Returns
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 from worker.store.onboarding.plans import Plan, refuse_over
@@ -100,68 +103,129 @@ def check(
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
     with invocation.parts_to_read(needs) as parts, refusing_lists(listed.name):
         refuse_over(Plan(deadline=deadline), now=parts.clock())
-        template_problems = parts.templates.problems()
-        template_doubts = doubtful_templates(parts.settings, parts.templates)
-        asked = options(parts)
-        reading = _opened(parts, listed, asked)
-        digest = content_digest(listed.content)
-        calls = CallsNow(parts.database, digest=digest, rule=rule(parts))
-        returns = returns_of(parts, asked, listed.name).foreseeing()
-        found = _Found(parts, calls, deadline)
-        for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased, returns=returns):
-            found.add(line)
-        found.finish(reading)
-        judged, due = found.judged, found.cost.due
-        answers = event_loop.run(ask(parts, judged.routes, channels_of(parts, judged))) if online else {}
-        answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
-        facts = foreseen(parts, judged, due, answering, apart=found.cost.beyond_cap(), batch=calls.batch)
-        in_all = messages_in_all(parts, due)
-        batch = parts.batches.of_content(digest)
-        refused = refused_by_run(batch)
-        unsent = sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0
-        step = _next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering])
-    facts |= {"batch": batch.id if batch is not None else None, "unsent": unsent, "refused": refused or None}
-    facts |= found.in_time.facts()
+        checked = _checked(
+            parts, listed, options(parts), rule(parts), allow_erased=allow_erased, deadline=deadline, online=online
+        )
     if errors:
-        _write_errors(errors, found, reading.originals(), excel=excel)
-    if online:
-        facts["online"] = answers
-    if reading.own is OwnFile.REPORT:
-        facts["changes"] = [
-            {"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes
-        ]
+        _write_errors(errors, checked.found, checked.reading.originals(), excel=excel)
     if as_json:
-        lines = {"problems": Streamed(found.problems), "warnings": Streamed(*found.warnings)}
-        facts = {"rows": facts["rows"], **lines, **facts}
-        sys.stdout.writelines(json.JSONEncoder(ensure_ascii=False).iterencode(facts))
-        click.echo()
+        _print_json(checked)
     else:
-        show_needs(facts, in_all=in_all, reissues=parts.settings.reissue.most, step=step)
-        if batch is not None and unsent:  # of rows that are served: their sessions are there
-            messages = counted(unsent, "first message")
-            click.echo(f"not sent yet: {messages} of batch {batch.id}, which `onboard status {batch.id}` shows")
-        show_problems(found.problems, found.refusals, errors)
-        show_warnings(found.warnings, errors)
-        if deadline is not None:
-            click.echo(found.in_time.in_words())
-        if reading.own is OwnFile.REPORT:
-            show_changes(returns.changes, judged.known - returns.corrected, err=False)
-        for text in block_for(asked, parts.settings.import_):
-            click.echo(text)
-        for name, answer in answers.items():
-            click.echo(f"{name}: {answer}")
-    if refused:
-        click.echo(f"`onboard run` refuses this list now: {refused}", err=True)
-    for problem in template_problems:
+        _show(checked, errors)
+    if checked.refused:
+        click.echo(f"`onboard run` refuses this list now: {checked.refused}", err=True)
+    for problem in checked.template_problems:
         click.echo(f"template: {problem}", err=True)
-    for doubt in template_doubts:
+    for doubt in checked.template_doubts:
         click.echo(f"warning: template: {doubt}", err=True)
+    judged = checked.found.judged
     if strict and judged.rejected:
         click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
         raise SystemExit(COULD_NOT_START)
-    silent = any(answer not in (WORKS, USED_UP, NOT_ASKED) for answer in answers.values())
-    stuck = facts["forecast"]["limited_by"] is not None and facts["forecast"]["finishes_at"] is None
-    raise SystemExit(NEEDS_A_PERSON if judged.rejected or template_problems or silent or stuck or found.late else DONE)
+    raise SystemExit(NEEDS_A_PERSON if checked.needs_a_person else DONE)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What is known of a list."""
+
+    found: "_Found"
+    reading: CustomerList
+    returns: Returns
+    facts: dict[str, Any]  # as --json prints them, but for problems and warnings
+    answers: Mapping[str, str]  # of senders and accounts, with --online
+    refused: str  # why `run` refuses the list
+    template_problems: Sequence[str]
+    template_doubts: Sequence[str]
+    in_all: int  # messages, with those of all reissues
+    reissues: int
+    next_step: str
+    import_block: Sequence[str]  # the configuration that would read the list without options
+
+    @property
+    def needs_a_person(self) -> bool:
+        silent = any(answer not in (WORKS, USED_UP, NOT_ASKED) for answer in self.answers.values())
+        stuck = self.facts["forecast"]["limited_by"] is not None and self.facts["forecast"]["finishes_at"] is None
+        return bool(self.found.judged.rejected or self.template_problems or silent or stuck or self.found.late)
+
+
+def _checked(
+    parts: Parts,
+    listed: Listed,
+    asked: ListOptions,
+    rule: Known,
+    *,
+    allow_erased: bool,
+    deadline: datetime | None,
+    online: bool,
+) -> _Checked:
+    """Read and judge the list, and find out what it would cost and take."""
+    template_problems = parts.templates.problems()
+    reading = _opened(parts, listed, asked)
+    digest = content_digest(listed.content)
+    calls = CallsNow(parts.database, digest=digest, rule=rule)
+    returns = returns_of(parts, asked, listed.name).foreseeing()
+    found = _Found(parts, calls, deadline)
+    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased, returns=returns):
+        found.add(line)
+    found.finish(reading)
+    judged, due = found.judged, found.cost.due
+    answers = event_loop.run(ask(parts, judged.routes, channels_of(parts, judged))) if online else {}
+    answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
+    facts = foreseen(parts, judged, due, answering, apart=found.cost.beyond_cap(), batch=calls.batch)
+    batch = parts.batches.of_content(digest)
+    refused = refused_by_run(batch)
+    facts |= {
+        "batch": batch.id if batch is not None else None,
+        "unsent": sum(parts.facts.counts(batch.id).unsent.values()) if batch is not None else 0,
+        "refused": refused or None,
+        **found.in_time.facts(),
+    }
+    if online:
+        facts["online"] = answers
+    if reading.own is OwnFile.REPORT:
+        changes = returns.changes
+        facts["changes"] = [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in changes]
+    return _Checked(
+        found=found,
+        reading=reading,
+        returns=returns,
+        facts=facts,
+        answers=answers,
+        refused=refused,
+        template_problems=template_problems,
+        template_doubts=doubtful_templates(parts.settings, parts.templates),
+        in_all=messages_in_all(parts, due),
+        reissues=parts.settings.reissue.most,
+        next_step=_next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering]),
+        import_block=block_for(asked, parts.settings.import_),
+    )
+
+
+def _print_json(checked: _Checked) -> None:
+    found = {"problems": Streamed(checked.found.problems), "warnings": Streamed(*checked.found.warnings)}
+    facts = {"rows": checked.facts["rows"], **found, **checked.facts}
+    sys.stdout.writelines(json.JSONEncoder(ensure_ascii=False).iterencode(facts))
+    click.echo()
+
+
+def _show(checked: _Checked, errors: Path | None) -> None:
+    found, facts = checked.found, checked.facts
+    show_needs(facts, in_all=checked.in_all, reissues=checked.reissues, step=checked.next_step)
+    if facts["unsent"]:  # of rows that are served: their sessions are there
+        messages = counted(facts["unsent"], "first message")
+        batch = facts["batch"]
+        click.echo(f"not sent yet: {messages} of batch {batch}, which `onboard status {batch}` shows")
+    show_problems(found.problems, found.refusals, errors)
+    show_warnings(found.warnings, errors)
+    if in_time := found.in_time.in_words():
+        click.echo(in_time)
+    if checked.reading.own is OwnFile.REPORT:
+        show_changes(checked.returns.changes, found.judged.known - checked.returns.corrected, err=False)
+    for text in checked.import_block:
+        click.echo(text)
+    for name, answer in checked.answers.items():
+        click.echo(f"{name}: {answer}")
 
 
 class _Found:
