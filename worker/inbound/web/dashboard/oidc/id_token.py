@@ -26,6 +26,8 @@ LEAST_BITS = 2048  # of an RSA key
 LEEWAY = timedelta(minutes=1)  # for clocks that differ
 # A token is made when the browser comes back: an older one was made for another log-in.
 OLDEST = timedelta(minutes=10)
+# Some issuers write `email_verified` as a text, also "false". Others never write it: what they name is believed.
+VERIFIED = (True, "true")
 _SIGNATURES = PyJWS()
 
 
@@ -57,7 +59,7 @@ def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: 
     name = claims.get(oidc.name_claim)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise NotProven("its name_claim is missing, or is not up to 64 letters, digits and . _ @ + -")
-    if oidc.name_claim == "email" and claims.get("email_verified") is False:
+    if oidc.name_claim == "email" and claims.get("email_verified", True) not in VERIFIED:
         raise NotProven("its email is not verified")
     role = _role(_values(claims, oidc.role_claim), oidc.roles)
     if role is None:
