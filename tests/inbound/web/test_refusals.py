@@ -67,6 +67,19 @@ def test_a_machine_that_goes_on_is_slowed_and_others_are_not():
     assert len(refusals._peers) == MOST_PEERS
 
 
+def test_guesses_at_a_password_are_slowed_whatever_else_waits_and_wherever_they_come_from():
+    refusals = Refusals(logging.getLogger("refused"))
+    refusals.waiting = MOST_WAITING
+    delays = [refusals.refused("192.0.2.1", "dashboard: wrong", now=0.0, name="ona") for _ in range(FREE + 20)]
+    assert (delays[FREE - 1], delays[FREE], delays[-1]) == (0.0, 0.25, LONGEST_DELAY)
+    assert refusals.refused("192.0.2.2", "dashboard: wrong", now=0.0, name="ona") == LONGEST_DELAY
+    assert refusals.refused("192.0.2.2", "dashboard: wrong", now=0.0, name="desk") == 0.0
+    assert refusals.refused("192.0.2.3", "dashboard: wrong", now=FORGET_SECONDS + 1, name="ona") == 0.0
+    for number in range(MOST_PEERS + 10):
+        refusals.refused("192.0.2.1", "dashboard: wrong", now=0.0, name=f"name {number}")
+    assert len(refusals._names) == MOST_PEERS
+
+
 async def test_a_wrong_key_is_answered_later_each_time_and_a_right_one_at_once(start, sqlite_url, monkeypatch, caplog):
     slept = []
 

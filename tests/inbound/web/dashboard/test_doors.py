@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from aiohttp.helpers import parse_content_type
 
-from tests.inbound.web.dashboard.conftest import KEY
+from tests.inbound.web.dashboard.conftest import KEY, USERS
 from tests.inbound.web.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
+from tests.inbound.web.site import KEYS as SENDER
+from tests.inbound.web.site import until
 from worker.domain.model.people import Role
-from worker.inbound.web import middlewares
+from worker.inbound.web import middlewares, refusals
 from worker.inbound.web.dashboard import rendering, visits
 from worker.inbound.web.dashboard.forms import FORM
-from worker.inbound.web.dashboard.passwords import PasswordChecks, is_password
+from worker.inbound.web.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, is_password
 from worker.inbound.web.dashboard.rendering import ASSETS, asset, asset_url
+from worker.inbound.web.refusals import FREE, LONGEST_DELAY
 
 # htmx 4.0.1 (BSD-0-Clause), as its package on npm has it: dist/htmx.min.js. static/htmx.LICENSE is its licence.
 HTMX = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
@@ -71,6 +74,33 @@ async def test_a_wrong_name_and_a_wrong_password_are_refused_alike_and_slowed(vi
     assert "1 refused (1 from 127.0.0.1); the last for dashboard: name or password" in caplog.text
     assert "jonas" not in caplog.text
     assert (await stranger.log_in("ona")).status == 200
+
+
+async def test_refusals_at_another_door_let_no_guess_through(open_site, visit, monkeypatch):
+    waits, going_on, most = [], asyncio.Event(), 8
+
+    async def wait(seconds):
+        waits.append(seconds)
+        if len(waits) <= most:
+            await going_on.wait()
+
+    monkeypatch.setattr(middlewares, "wait", wait)
+    monkeypatch.setattr(refusals, "MOST_WAITING", most)
+    site = await open_site(keys=USERS + SENDER)
+    others = [asyncio.create_task(site.post(key="wrong")) for _ in range(FREE + most)]
+    try:
+        await until(lambda: len(waits) == most)
+        assert (await site.post(key="wrong")).status == 401  # at once: too many wait
+
+        for _ in range(2):
+            assert (await visit(site).log_in("ona", "guess")).status == 403
+        assert waits[most:] == [LONGEST_DELAY] * 2
+        assert (await visit(site).log_in("ona", "x" * (LONGEST_PASSWORD + 1))).status == 403
+        assert len(waits) == most + 2
+        assert (await visit(site).log_in("ona")).status == 200
+    finally:
+        going_on.set()
+        await asyncio.gather(*others)
 
 
 def test_the_check_of_a_password_needs_a_user():

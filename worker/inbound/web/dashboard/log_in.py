@@ -9,7 +9,7 @@ from aiohttp import web
 
 from worker.inbound.web.dashboard.forms import form_of
 from worker.inbound.web.dashboard.oidc.id_token import Proven
-from worker.inbound.web.dashboard.passwords import PasswordChecks, TooMany
+from worker.inbound.web.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, digest_of
 from worker.inbound.web.dashboard.rendering import page, see
 from worker.inbound.web.dashboard.same_origin import form_token, is_form_token, is_from_here
 from worker.inbound.web.dashboard.visits import Visits, cookie_name, set_cookie
@@ -24,12 +24,12 @@ WRONG = "The name or the password is wrong."
 BUSY = "Too many log-ins are being checked. Try again in a few seconds."
 # The form is open for so long; it has a cookie of its own, so that no other site can log a person in.
 FORM_SECONDS = 3600
-Delay = Callable[[web.Request, str], Awaitable[None]]
+Delay = Callable[..., Awaitable[None]]  # (request, why, name=)
 
 
 class LogIn:
-    """`delay(request, why)`: counts a refused log-in by its address, logs it, and waits. `issuer`: the label of the
-    button that leads to the identity provider; "": there is none."""
+    """`delay(request, why, name=)`: counts a refused log-in by its address, and by the name whose password was guessed,
+    logs it, and waits. `issuer`: the label of the button that leads to the identity provider; "": there is none."""
 
     def __init__(
         self, visits: Visits, checks: PasswordChecks, delay: Delay, form_seconds: float, issuer: str = ""
@@ -51,7 +51,9 @@ class LogIn:
         user = self._visits.user(name)
 
         async def delay() -> None:
-            await self._delay(request, "dashboard: name or password")
+            # A password that is too long is not hashed: nothing would bound how many of them wait.
+            guessed = digest_of(name) if len(password) <= LONGEST_PASSWORD else ""
+            await self._delay(request, "dashboard: name or password", name=guessed)
 
         try:
             if not await self._checks.fits(name, password, user, delay):

@@ -50,6 +50,11 @@ def is_password(password: str, user: User | None) -> bool:
     return user is not None
 
 
+def digest_of(name: str) -> str:
+    """What a name is remembered by: strangers type addresses and passwords there."""
+    return sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 class PasswordChecks:
     """Belongs to one loop."""
 
@@ -57,12 +62,12 @@ class PasswordChecks:
         self._in_thread, self._check = in_thread, check
         self._free = asyncio.Semaphore(AT_ONCE)
         self._checked = 0  # those who are refused and only wait keep no other person out
-        self._waiting: Counter[bytes] = Counter()
+        self._waiting: Counter[str] = Counter()
 
     async def fits(self, name: str, password: str, user: User | None, wait: Callable[[], Any]) -> bool:
         """Whether the user has this password. `wait()` delays a wrong one, as often as it is wrong; meanwhile the same
         name cannot be tried often. Raises TooMany."""
-        who = sha256(name.encode("utf-8", "surrogateescape")).digest()
+        who = digest_of(name)
         if self._waiting[who] >= MOST_FOR_ONE or self._checked >= MOST_CHECKED:
             raise TooMany
         self._waiting[who] += 1
