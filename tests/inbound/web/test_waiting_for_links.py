@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.inbound.web.site import EVENT, bytes_of, until
 from tests.store.shelf import Shelf
 from worker.domain.model.endings import Cancel, Hold, Kind
-from worker.domain.model.states import JobState
+from worker.domain.model.states import JobState, SessionState
 from worker.inbound.web.application import WAITING
 from worker.inbound.web.link_waiters import Waiting
 from worker.store.inbox.event_status import LinkStatus
@@ -147,6 +147,21 @@ async def test_a_link_with_less_life_than_its_route_asks_for_is_not_handed_out(s
     answer = await task
     assert (answer.status, answer.body["job"]["state"]) == (202, "issued")
     assert rows(site, sa.select(Audit.id).where(Audit.action == "link")) == []
+
+
+async def test_the_link_of_a_session_that_was_opened_during_a_cancellation_is_not_handed_out(site, shelf):
+    task = await asking(site)
+    (opened,) = shelf.open(shelf.claim())
+    cancelled = await site.post(EVENT | {"type": "onboarding.cancelled", "id": "8", "data": {"customer_id": "C-1"}})
+    assert cancelled.status == 202
+    shelf.finish(shelf.got(opened))
+    for answer in (await task, await site.post(Prefer="wait=10")):
+        assert (answer.status, answer.body["job"]["state"], "link" in answer.body) == (202, "cancelled", False)
+    assert rows(site, sa.select(SessionRow.state)) == [(SessionState.WAITING,)]
+    assert rows(site, sa.select(Audit.id).where(Audit.action == "link")) == []
+    requested_again = await asking(site, EVENT | {"id": "9"})
+    assert shelf.claim() == []  # the session that is open is taken
+    assert (await requested_again).body["link"] == "https://verify.test/token-0001"
 
 
 @pytest.mark.parametrize("encrypted", [b"", b"no key opens this"])

@@ -146,7 +146,9 @@ class EventStatuses:
 
 
 def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatus:
-    if row.session_id is not None and not is_stale(row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now):
+    # The session of a cancelled job may be live: it stays open at its provider. Nobody is to be led there.
+    leads_on = row.session_id is not None and row.state is not JobState.CANCELLED
+    if leads_on and not is_stale(row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now):
         try:
             link = decrypt_link(keyring, row.session_id, row.encrypted)
             return LinkStatus(row.state, row.reason, True, link, row.expires_at)
