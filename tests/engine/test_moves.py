@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tests.engine.test_stable_links import AHEAD, ON_CLICK, ask, later, see, sent, visited
 from tests.simulated.world import customer
-from worker.domain.links.door import Lead, Press
+from worker.domain.links.door import Finished, Lead, Press
 from worker.store.links.moves import Move, Moved
 from worker.store.tables import Audit, SessionRow
 
@@ -58,6 +58,17 @@ async def test_an_unopened_link_leads_to_the_new_accounts_session_which_is_bough
     assert len(ahead.senders["email"].messages) == 1
     first, _, third = ahead.rows(SessionRow)
     assert third.replaces == first.id  # one chain: a result for the first still ends the job
+
+
+async def test_who_was_in_the_session_that_a_move_gave_up_buys_no_other_during_its_review(ahead):
+    (secret,) = await sent(ahead)
+    move(ahead)
+    before, _ = ahead.rows(SessionRow)
+    assert see(ahead, secret).decision == Press()
+    ahead.set(SessionRow, SessionRow.id == before.id, result="review")
+    assert [look(ahead, secret).decision for look in (see, ask)] == [Finished()] * 2
+    await ahead.work()
+    assert (len(ahead.rows(SessionRow)), ahead.budget("au").credits_used) == (2, 0)
 
 
 async def test_an_unbought_link_is_moved_without_giving_up_anything(on_click):

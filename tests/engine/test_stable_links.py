@@ -148,6 +148,20 @@ async def test_a_result_may_still_come_for_a_session_that_was_visited(ahead):
     assert len(ahead.rows(SessionRow)) == 1
 
 
+async def test_a_customer_whose_session_before_is_in_review_is_told_so_and_led_to_no_other(ahead):
+    (secret,) = await sent(ahead)
+    await later(8 * DAY)
+    await ahead.work()
+    ask(ahead, secret)
+    await ahead.work()
+    assert see(ahead, secret).decision == Lead()
+    before, _ = ahead.rows(SessionRow)
+    ahead.set(SessionRow, SessionRow.id == before.id, result="review")
+    assert [look(ahead, secret).decision for look in (see, ask)] == [Finished()] * 2
+    ahead.set(SessionRow, SessionRow.id == before.id, result="")  # it ended without a verdict
+    assert see(ahead, secret).decision == Lead()
+
+
 async def test_the_caps_hold_at_the_door(ahead):
     (secret,) = await sent(ahead)
     for _ in range(2):

@@ -1,6 +1,7 @@
 """Over the real receiving and the real store; the worker is played by the store's own steps."""
 
 import asyncio
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -162,6 +163,21 @@ async def test_the_link_of_a_session_that_was_opened_during_a_cancellation_is_no
     requested_again = await asking(site, EVENT | {"id": "9"})
     assert shelf.claim() == []  # the session that is open is taken
     assert (await requested_again).body["link"] == "https://verify.test/token-0001"
+
+
+async def test_who_is_in_review_through_an_earlier_session_gets_no_newer_link(site, shelf):
+    task = await asking(site)
+    shelf.issue()
+    await task
+    present = shelf.row(SessionRow)
+    before = {"id": uuid.uuid4(), "state": SessionState.SUPERSEDED, "reference": "before", "result": "review"}
+    with site.parts.database.write() as connection:
+        connection.execute(sa.insert(SessionRow).values(present._asdict() | before))
+    shelf.set(SessionRow, SessionRow.id == present.id, replaces=before["id"])
+    answer = await site.post(Prefer="wait=10")
+    assert (answer.status, "link" in answer.body) == (202, False)
+    shelf.set(SessionRow, SessionRow.id == before["id"], result="")
+    assert (await site.post(Prefer="wait=10")).body["link"] == "https://verify.test/token-0001"
 
 
 @pytest.mark.parametrize("encrypted", [b"", b"no key opens this"])

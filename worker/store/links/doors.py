@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from worker.domain.links.door import (
     Buy,
@@ -198,7 +199,8 @@ class Doors:
                 state=job.session_state,
                 expires_at=job.expires_at,
                 allowed_from=allowed_from(job.expires_at) if allowed_from else job.expires_at,
-                in_review=job.session_result == Result.REVIEW,
+                # Of the session before too: its customer had submitted, and that review decides.
+                in_review=Result.REVIEW in (job.session_result, job.result_before),
                 visited=link.visited_session == job.session_id,
             )
         return Facts(
@@ -255,6 +257,7 @@ def _lock(connection: sa.Connection, job: Any) -> None:
 _LINK = sa.select(
     *StableLink.__table__.columns, CustomerRow.encrypted.label("person"), CustomerRow.locale, CustomerRow.kind
 ).join(CustomerRow, CustomerRow.customer_id == StableLink.customer_id)
+_Before = aliased(SessionRow)
 _JOBS = (
     sa.select(
         Job.id,
@@ -274,8 +277,10 @@ _JOBS = (
         SessionRow.result.label("session_result"),
         SessionRow.encrypted,
         SessionRow.replaces,
+        _Before.result.label("result_before"),
     )
     .join(Batch, Batch.id == Job.batch_id)
     .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
+    .join(_Before, _Before.id == SessionRow.replaces, isouter=True)
     .where(Job.joins.is_(None))
 )
