@@ -86,6 +86,11 @@ def test_a_customer_in_review_is_not_asked_to_start_again():
     assert decision(in_review=True, session=SessionState.STARTED) == Wait(None, Reason.IN_REVIEW)
 
 
+def test_a_customer_who_is_reviewed_for_the_session_before_is_looked_at_again():
+    for facts in ({}, {"session": SessionState.EXPIRED}, {"reissues": 100}):
+        assert decision(in_review_before=True, **facts) == Wait(NOW + HOUR, Reason.IN_REVIEW)
+
+
 def test_by_our_own_clock_a_result_may_come_for_a_while_after_the_end():
     end = NOW - HOUR
     assert decision(now=end) == decision(now=end + 14 * MINUTE) == Wait(end + 15 * MINUTE, Reason.ALIVE)
@@ -211,10 +216,12 @@ link_statuses = st.builds(
     reissued_today=st.integers(0, 200),
     outcome_unknown=st.booleans(),
     in_review=st.booleans(),
+    in_review_before=st.booleans(),
     erased=st.booleans(),
 )
+NEITHER = {"in_review": False, "in_review_before": False}
 open_standings = link_statuses.map(
-    lambda found: replace(found, job=JobState.INVITED, outcome_unknown=False, in_review=False, erased=False)
+    lambda found: replace(found, job=JobState.INVITED, outcome_unknown=False, erased=False, **NEITHER)
 )
 rules = st.builds(
     ReissueRule,
@@ -235,7 +242,7 @@ def test_a_new_session_keeps_every_promise_at_once(rule, facts, quiet, now):
         return
     assert facts.job is JobState.INVITED
     assert facts.session in (SessionState.WAITING, SessionState.STARTED, SessionState.EXPIRED)
-    assert (facts.outcome_unknown, facts.in_review, facts.erased) == (False, False, False)
+    assert (facts.outcome_unknown, facts.in_review, facts.in_review_before, facts.erased) == (False,) * 4
     assert facts.channels
     assert facts.reissues < rule.caps.reissues
     assert facts.messages < rule.caps.messages

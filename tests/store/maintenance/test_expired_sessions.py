@@ -218,6 +218,24 @@ def test_a_customer_who_is_being_reviewed_is_left_alone_though_the_link_has_ende
     assert shelf.job("Ona").state is JobState.INVITED
 
 
+def test_during_a_review_of_the_session_before_no_third_one_is_asked_for(shelf, scan):
+    invited(shelf)
+    let_expire(shelf)
+    scan()
+    shelf.clock.now += DAY
+    shelf.issue()
+    shelf.send()
+    before = session(shelf, SessionState.EXPIRED)
+    shelf.set(SessionRow, SessionRow.id == before.id, result="review")
+    let_expire(shelf)
+    assert scan() == ExpiryCounts(unchanged=1)
+    assert shelf.job("Ona").state is JobState.INVITED
+    shelf.set(SessionRow, SessionRow.id == before.id, result="")  # it ended without a verdict
+    assert scan() == ExpiryCounts()
+    shelf.clock.now += timedelta(hours=1)
+    assert scan() == ExpiryCounts(reissued=1)
+
+
 def test_a_session_that_was_replaced_meanwhile_decides_nothing(shelf, scan):
     invited(shelf)
     let_expire(shelf)

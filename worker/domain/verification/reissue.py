@@ -19,6 +19,9 @@ from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
 # then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
 SETTLES = timedelta(minutes=15)
+# How often a session that has ended is looked at while the one before it is in review. An update on that one alone does
+# not say that this one is to be looked at.
+REVIEWED_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class SessionFacts:
     the job's channels that reach the customer. `reissues` counts the sessions after the first, `messages` the
     customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
     outcome of one of the job's calls is unknown. `can_ask`: the provider lists its sessions, and was not asked about
-    this one. `in_review`: the customer has submitted, and the provider has not
-    decided. `link_until`: until when our own link, which the customer has, leads on; None: messages have the session's.
+    this one. `in_review`: the customer has submitted, and the provider has not decided; `in_review_before`: so it is
+    with the session that this one replaced. `link_until`: until when our own link, which the customer has, leads on;
+    None: messages have the session's.
     """
 
     job: JobState
@@ -58,6 +62,7 @@ class SessionFacts:
     reissued_today: int = 0
     outcome_unknown: bool = False
     in_review: bool = False
+    in_review_before: bool = False
     can_ask: bool = False
     erased: bool = False
     link_until: datetime | None = None
@@ -160,6 +165,8 @@ def decide(
     over = _over_at(facts)
     if over > now:
         return Wait(over, Reason.ALIVE)
+    if facts.in_review_before:
+        return Wait(now + REVIEWED_AGAIN, Reason.IN_REVIEW)
     # An end that the provider has reported itself needs no question.
     asks = facts.can_ask and facts.session in LIVE_SESSIONS
     if facts.link_until is not None:
