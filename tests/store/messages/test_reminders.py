@@ -161,6 +161,21 @@ def test_one_that_is_not_right_any_more_does_not_leave(shelf, reminding, change,
     assert shelf.job("Ona").state is job
 
 
+def test_who_is_in_review_through_an_earlier_link_is_not_reminded_of_the_new_one(shelf, reminding):
+    reminding()
+    invited(shelf)
+    first = shelf.row(SessionRow)
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    shelf.set(InvitationRow, InvitationRow.kind != "invitation", state=InvitationState.SUPERSEDED, due_at=None)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
+    shelf.issue()
+    shelf.send()
+    shelf.set(SessionRow, SessionRow.id == first.id, result="review")
+    assert after(shelf, 2 * DAY) == []
+    (reminder,) = shelf.rows(InvitationRow, kind="reminder-1", reason="not_open")
+    assert reminder.state is InvitationState.SUPERSEDED
+
+
 def test_of_two_that_are_due_after_an_outage_one_leaves(shelf, reminding):
     reminding()
     invited(shelf)

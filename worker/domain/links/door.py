@@ -41,8 +41,8 @@ class DoorRules:
 @dataclass(frozen=True)
 class SessionAtDoor:
     """The job's session. `visited`: a visitor was led to it through this link, so its result may still come.
-    `allowed_from`: when its provider opens another one. `in_review`: the customer has submitted, in it or in the
-    session that it replaces, and is being reviewed."""
+    `allowed_from`: when its provider opens another one. `in_review`: the customer has submitted, in it or in an
+    earlier one, and is being reviewed."""
 
     state: SessionState
     expires_at: datetime

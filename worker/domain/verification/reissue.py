@@ -19,7 +19,7 @@ from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
 # then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
 SETTLES = timedelta(minutes=15)
-# How often a session that has ended is looked at while the one before it is in review. An update on that one alone does
+# How often a session that has ended is looked at while an earlier one is in review. An update on that one alone does
 # not say that this one is to be looked at.
 REVIEWED_AGAIN = timedelta(hours=1)
 
@@ -47,7 +47,7 @@ class SessionFacts:
     customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
     outcome of one of the job's calls is unknown. `can_ask`: the provider lists its sessions, and was not asked about
     this one. `in_review`: the customer has submitted, and the provider has not decided; `in_review_before`: so it is
-    with the session that this one replaced. `link_until`: until when our own link, which the customer has, leads on;
+    with an earlier one. `link_until`: until when our own link, which the customer has, leads on;
     None: messages have the session's.
     """
 

@@ -7,18 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.audit import Entry
 from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
-from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note_all
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.base.keys_of_customers import readable
+from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.onboarding.joined import LEAD, RESULT, STATE
 from worker.store.tables import Inbox, Job, SessionRow
 
@@ -149,9 +148,8 @@ class EventStatuses:
 
 def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatus:
     # The session of a cancelled job may be live: it stays open at its provider. Nobody is to be led there, nor anybody
-    # who has submitted through the session before and is being reviewed.
-    leads_on = row.session_id is not None and row.state is not JobState.CANCELLED
-    leads_on = leads_on and row.result_before != Result.REVIEW
+    # who has submitted through an earlier session and is being reviewed.
+    leads_on = row.session_id is not None and row.state is not JobState.CANCELLED and not row.in_review_before
     if leads_on and not is_stale(row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now):
         try:
             link = decrypt_link(keyring, row.session_id, row.encrypted)
@@ -162,7 +160,6 @@ def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatu
     return LinkStatus(row.state, row.reason, row.state not in _ON_ITS_WAY)
 
 
-_Before = aliased(SessionRow)
 _STATUSES = (
     sa.select(
         Job.id,
@@ -173,7 +170,7 @@ _STATUSES = (
         SessionRow.id.label("session_id"),
         SessionRow.encrypted,
         SessionRow.expires_at,
-        _Before.result.label("result_before"),
+        OTHER_IN_REVIEW.label("in_review_before"),
     )
     .join(LEAD, LEAD.id == Job.joins, isouter=True)
     .join(
@@ -183,7 +180,6 @@ _STATUSES = (
         ),
         isouter=True,
     )
-    .join(_Before, _Before.id == SessionRow.replaces, isouter=True)
     .where(Job.id.in_(sa.bindparam("job_ids", expanding=True)))
 )
 

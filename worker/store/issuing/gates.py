@@ -25,6 +25,7 @@ from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import JobState
+from worker.domain.verification.reissue import REVIEWED_AGAIN
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base import bulk
@@ -107,8 +108,18 @@ def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
 
 
 def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
-    """Release the jobs whose previous session is in review at the provider."""
-    return in_review.release_reviewed(claim.connection, [row for row in rows if not row.asks], now=claim.now)
+    """Release the jobs whose previous session is in review at the provider, and keep those with an earlier one there.
+
+    The latter are asked for again each hour: what happens to that review does not reach them.
+    """
+    rows = [row for row in rows if not row.asks]
+    released = in_review.release_reviewed(claim.connection, rows, now=claim.now)
+    following = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
+    earlier = in_review.others_in_review(claim.connection, following)
+    again = Later(claim.now + REVIEWED_AGAIN, Reason.IN_REVIEW)
+    stay: dict[int, NotNow] = {row.id: again for row in rows if row.session_id in earlier and row.id not in released}
+    _keep_back(claim.connection, stay, now=claim.now)
+    return released | stay.keys()
 
 
 def before_the_start(claim: Claim, rows: Sequence[Any]) -> Collection[int]:

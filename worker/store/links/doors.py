@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from worker.domain.links.door import (
     Buy,
@@ -46,6 +45,7 @@ from worker.store.maintenance import reissue_counts
 from worker.store.onboarding import usage
 from worker.store.onboarding.admission import lock_customers
 from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
+from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.onboarding.stable_links import digests_of
 from worker.store.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 
@@ -199,8 +199,7 @@ class Doors:
                 state=job.session_state,
                 expires_at=job.expires_at,
                 allowed_from=allowed_from(job.expires_at) if allowed_from else job.expires_at,
-                # Of the session before too: its customer had submitted, and that review decides.
-                in_review=Result.REVIEW in (job.session_result, job.result_before),
+                in_review=job.session_result == Result.REVIEW or job.in_review_before,
                 visited=link.visited_session == job.session_id,
             )
         return Facts(
@@ -257,7 +256,6 @@ def _lock(connection: sa.Connection, job: Any) -> None:
 _LINK = sa.select(
     *StableLink.__table__.columns, CustomerRow.encrypted.label("person"), CustomerRow.locale, CustomerRow.kind
 ).join(CustomerRow, CustomerRow.customer_id == StableLink.customer_id)
-_Before = aliased(SessionRow)
 _JOBS = (
     sa.select(
         Job.id,
@@ -277,10 +275,9 @@ _JOBS = (
         SessionRow.result.label("session_result"),
         SessionRow.encrypted,
         SessionRow.replaces,
-        _Before.result.label("result_before"),
+        OTHER_IN_REVIEW.label("in_review_before"),
     )
     .join(Batch, Batch.id == Job.batch_id)
     .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
-    .join(_Before, _Before.id == SessionRow.replaces, isouter=True)
     .where(Job.joins.is_(None))
 )

@@ -49,7 +49,7 @@ from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
 from worker.store.onboarding.held_rows import hold_jobs
-from worker.store.onboarding.in_review import sessions_in_review
+from worker.store.onboarding.in_review import others_in_review
 from worker.store.onboarding.stable_links import ends_of
 from worker.store.outbox.outbox import add_session_events
 from worker.store.tables import CustomerRow, Job, SessionRow
@@ -180,7 +180,8 @@ class _Chunk:
         can_ask = set(self.policy.can_ask())
         keys = [(row.customer_id, row.purpose) for row, _ in current]
         links = ends_of(self.connection, keys) if self.policy.stable else {}
-        reviewed = sessions_in_review(self.connection, {row.replaces for row, _ in current if row.replaces is not None})
+        following = {row.id for row, _ in current if row.replaces is not None}
+        reviewed = others_in_review(self.connection, following)
         today = self.now.astimezone(UTC).date()
         accounts = {job.account for _, job in current if job.state is JobState.INVITED}
         so_far = Counter(reissue_counts.so_far(self.connection, accounts, today))
@@ -200,7 +201,7 @@ class _Chunk:
                 reissued_today=so_far[job.account],
                 outcome_unknown=job.unknown_attempt is not None,
                 in_review=row.result == Result.REVIEW,
-                in_review_before=row.replaces in reviewed,
+                in_review_before=row.id in reviewed,
                 # The session's own account lists it, even if another would open the next.
                 can_ask=row.asked_at is None and row.account == job.account and row.account in can_ask,
                 erased=customer.encrypted is None,

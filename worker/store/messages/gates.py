@@ -42,7 +42,7 @@ from worker.store.messages.message_context import (
 )
 from worker.store.onboarding import batch_pace
 from worker.store.onboarding.cancellation import cancel_jobs
-from worker.store.onboarding.in_review import sessions_in_review
+from worker.store.onboarding.in_review import others_in_review
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.stable_links import OwnLink, StableLinks
@@ -66,17 +66,16 @@ def in_review(
     """Hold first messages, and resends, to customers who have already submitted, through the app or an earlier link.
 
     The worker does not invite these customers again, and does not buy another session because this link is stale. A
-    customer who submitted through the previous link while this session was being created waits until that review is
+    customer who submitted through an earlier link while this session was being created waits until that review is
     decided, whatever this link's expiry.
     """
     firsts = [one for one in messages if one.item.kind == FIRST or is_resend(one.item.kind)]
-    before = {one.row.replaces for one in firsts if one.row.reissues and one.row.replaces is not None}
-    reviewed = sessions_in_review(connection, before)
+    following = {one.row.session_id for one in firsts if one.row.reissues and one.row.replaces is not None}
+    reviewed = others_in_review(connection, following)
     return {
         one.item.id: Later(now + ASK_AGAIN, Reason.IN_REVIEW)
         for one in firsts
-        if (one.row.result == Result.REVIEW and not one.item.ended)
-        or (one.row.reissues and one.row.replaces in reviewed)
+        if (one.row.result == Result.REVIEW and not one.item.ended) or one.row.session_id in reviewed
     }
 
 

@@ -28,7 +28,7 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
 from worker.store.messages.message_context import Candidate, InvitationPolicy
-from worker.store.onboarding.in_review import sessions_in_review
+from worker.store.onboarding.in_review import others_in_review, sessions_in_review
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.usage import sessions_of
@@ -128,14 +128,18 @@ def not_now(
         firsts.setdefault(row.session_id, {})[row.channel] = row
     # Our own link outlives its session: the customer may have submitted the one that followed.
     now_serving = {one.row.job_session_id for one in reminders if one.item.stable} - {None}
-    reviewed = sessions_in_review(connection, now_serving) if now_serving else set()
+    reviewed = sessions_in_review(connection, now_serving)
+    following = {one.row.session_id for one in reminders if one.row.replaces is not None}
+    in_review_before = others_in_review(connection, following)
     spent = _leading_nowhere(connection, policy, reminders, now=now)
     found = {
         one.item.id: _judged(
             one,
             firsts.get(one.row.session_id, {}),
             policy,
-            in_review=one.row.result == Result.REVIEW or one.row.job_session_id in reviewed,
+            in_review=one.row.result == Result.REVIEW
+            or one.row.job_session_id in reviewed
+            or one.row.session_id in in_review_before,
             now=now,
         )
         for one in reminders

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.session_updates import Result
@@ -13,9 +14,17 @@ from worker.store.base import bulk
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job, SessionRow
 
+_Other = aliased(SessionRow)
+# Whether the customer of a session is in review through another one: one of the same job, or the one that it replaced.
+OTHER_IN_REVIEW = sa.exists().where(
+    sa.or_(_Other.job_id == SessionRow.job_id, _Other.id == SessionRow.replaces),
+    _Other.id != SessionRow.id,
+    _Other.result == Result.REVIEW.value,
+)
 _REVIEWED = sa.select(SessionRow.id).where(
     bulk.among(SessionRow.id, "sessions"), SessionRow.result == Result.REVIEW.value
 )
+_OTHERS_REVIEWED = sa.select(SessionRow.id).where(bulk.among(SessionRow.id, "sessions"), OTHER_IN_REVIEW)
 _LINK_SENT = sa.select(InvitationRow.session_id).where(
     bulk.among(InvitationRow.session_id, "sessions"),
     InvitationRow.kind == FIRST,
@@ -40,6 +49,15 @@ _RELEASE = bulk.Change(
 def sessions_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those of these sessions that are in review. Makes no query if there are no sessions."""
     return set(connection.execute(_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars()) if sessions else set()
+
+
+def others_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these sessions whose customer is in review through another one, however many were opened since then.
+
+    Makes no query if there are no sessions.
+    """
+    found = connection.execute(_OTHERS_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars() if sessions else ()
+    return set(found)
 
 
 def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:

@@ -11,6 +11,7 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.session_updates import Result
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
+from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow, Job, SessionRow
 
@@ -67,7 +68,9 @@ def _jobs(by: datetime, batch_id: int | None, after: int) -> sa.Select[*tuple[An
     firsts = sa.select(sa.func.min(InvitationRow.sent_at)).where(
         InvitationRow.job_id == Job.id, InvitationRow.kind == FIRST, InvitationRow.sent_at.is_not(None)
     )
-    in_review = sa.exists().where(SessionRow.id == Job.session_id, SessionRow.result == Result.REVIEW)
+    in_review = sa.exists().where(
+        SessionRow.id == Job.session_id, sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
+    )
     invited_at = firsts.scalar_subquery().label("invited_at")
     query = (
         sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.state, Job.account, invited_at)

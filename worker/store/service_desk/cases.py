@@ -28,6 +28,7 @@ from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
 from worker.store.onboarding.admission import lock_customers
+from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.tables import Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow
 from worker.store.tables.types import known
 
@@ -200,6 +201,7 @@ def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any |
         SessionRow.expires_at,
         SessionRow.asked_at,
         SessionRow.encrypted,
+        OTHER_IN_REVIEW.label("in_review_before"),
     ).where(SessionRow.id == session_id)
     found = fetch(connection, query.with_for_update(key_share=True) if lock else query)
     return known(found[0]) if found else None
@@ -258,6 +260,6 @@ def _link(row: Any) -> Link:
         state=row.state,
         expires_at=row.expires_at,
         asked=row.asked_at is not None,
-        in_review=row.result == Result.REVIEW,
+        in_review=row.result == Result.REVIEW or row.in_review_before,
         readable=row.state is SessionState.UNBOUGHT or bytes(row.encrypted) != ERASED,
     )

@@ -1,0 +1,78 @@
+"""A customer is in review through an earlier link: no session is bought, no link leaves, however many followed it."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.store.service_desk.desks import desk_of
+from tests.store.shelf import WEEK, customer
+from worker.domain.contact.caps import Caps
+from worker.domain.model.states import InvitationState, JobState
+from worker.domain.verification.reissue import SETTLES
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.store.operators.nonresponders import nonresponders
+from worker.store.tables import InvitationRow, SessionRow
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def ona(shelf, keyring):
+    """A shelf with a customer whose second link has ended too: her third session is to be asked for."""
+    policy = ExpiryPolicy(Caps(9, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+    looking = Expiring(shelf.database, keyring)
+    shelf.scan = lambda: looking.check(policy, now=shelf.clock())
+    shelf.add(customer("Ona"))
+    for _ in range(2):
+        shelf.issue()
+        assert shelf.send()
+        shelf.clock.now += WEEK + SETTLES
+        assert shelf.scan() == ExpiryCounts(reissued=1)
+        shelf.clock.now += DAY
+    return shelf
+
+
+def reviewed(shelf, result="review"):
+    """What the provider says of the first link: the customer submitted late, and is reviewed."""
+    first = min(shelf.rows(SessionRow), key=lambda session: session.issued_at)
+    shelf.set(SessionRow, SessionRow.id == first.id, result=result)
+
+
+def test_the_third_session_waits_for_the_review(ona):
+    reviewed(ona)
+    assert ona.claim() == []
+    job = ona.job("Ona")
+    assert (job.state, job.reason, job.due_at) == (JobState.WAITING, "in_review", ona.clock() + HOUR)
+    reviewed(ona, "")  # it ended without a verdict
+    ona.clock.now += HOUR
+    assert len(ona.issue()) == 1
+    assert len(ona.send()) == 1
+
+
+def test_the_third_link_is_not_sent(ona):
+    ona.issue()
+    reviewed(ona)
+    assert ona.send() == []
+    assert ona.row(InvitationRow, state=InvitationState.WAITING).reason == "in_review"
+
+
+def test_a_third_link_that_ends_is_not_followed_by_a_fourth(ona):
+    ona.issue()
+    ona.send()
+    reviewed(ona)
+    ona.clock.now += WEEK + SETTLES
+    assert ona.scan() == ExpiryCounts(unchanged=1)
+    reviewed(ona, "")
+    ona.clock.now += HOUR
+    assert ona.scan() == ExpiryCounts(reissued=1)
+
+
+def test_a_person_is_told_of_the_review_and_it_is_no_nonresponse(ona):
+    ona.issue()
+    ona.send()
+    assert [one.customer_id for one in nonresponders(ona.database, by=ona.clock())] == ["Ona"]
+    reviewed(ona)
+    assert list(nonresponders(ona.database, by=ona.clock())) == []
+    refused = desk_of(ona).may_renew("Ona", now=ona.clock())
+    assert "has submitted" in refused.why
