@@ -10,7 +10,7 @@ from tests.cli.every_command import test_private_files
 from tests.domain.evidence import test_evidence
 from tests.domain.intake import test_csv_reading
 from tests.domain.invitations import test_names, test_own_templates, test_render
-from tests.foundation import test_keyring, test_spreadsheet_safety
+from tests.foundation import test_harmless_text, test_keyring
 from tests.hostile import (
     test_events,
     test_http,
@@ -65,8 +65,8 @@ CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {
     "lists and reports": [
         test_lists.CASES,
         test_csv_reading.test_a_file_that_is_no_list_is_refused_with_what_to_do,
-        test_spreadsheet_safety.test_a_text_that_begins_like_a_formula_gets_an_apostrophe,
-        test_spreadsheet_safety.test_the_part_behind_a_separator_gets_one_too,
+        test_harmless_text.test_a_text_that_begins_like_a_formula_gets_an_apostrophe,
+        test_harmless_text.test_the_part_behind_a_separator_gets_one_too,
     ],
     "evidence": [test_evidence.HOSTILE, test_evidence.LINES],
     "the bus": [test_poison.BODIES, test_tasks.NO_TASKS],

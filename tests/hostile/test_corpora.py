@@ -25,7 +25,7 @@ from tests.hostile.test_webhooks import BOUNCED, VERIFIED, hook, mail
 from tests.inbound.web.site import Site
 from worker.domain.invitations.render import Templates
 from worker.domain.model.customers import CustomerKind
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

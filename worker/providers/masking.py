@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from worker.domain.model.sessions import SessionRequest
-from worker.foundation.plain_text import plain
+from worker.foundation.harmless_text import plain
 
 MASK = "…"
 LONGEST_MESSAGE = 300

@@ -8,7 +8,7 @@ import dns.rdtypes.txtbase
 import dns.resolver
 
 from worker.domain.contact.mail_records import DnsFailed
-from worker.foundation.plain_text import plain
+from worker.foundation.harmless_text import plain
 
 SECONDS = 5.0  # for one question, over all servers
 LONGEST = 4096  # characters of a record: a key of 16 kbit has fewer

@@ -2,7 +2,7 @@
 
 import re
 
-from worker.foundation.plain_text import plain
+from worker.foundation.harmless_text import plain
 
 MASK = "[…]"
 DETAIL_LENGTH = 160

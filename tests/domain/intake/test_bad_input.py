@@ -18,7 +18,7 @@ from worker.domain.intake.formats.csv_records import records
 from worker.domain.intake.lines import Refusal
 from worker.domain.intake.rules import COLUMNS
 from worker.domain.model.customers import FieldProblem
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

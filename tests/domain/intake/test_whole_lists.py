@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from worker.domain.intake import Accepted, Duplicate, content_digest, problems_csv
 from worker.domain.intake.duplicates import Seen, SeenAddresses
 from worker.domain.model.customers import FieldProblem
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):

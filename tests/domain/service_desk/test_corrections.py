@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from worker.domain.intake.dates import DateForm
 from worker.domain.model.customers import Person
 from worker.domain.service_desk.corrections import CORRECTABLE, Details, correction_of
-from worker.foundation.spreadsheet_safety import spreadsheet_safe, unguarded
+from worker.foundation.harmless_text import spreadsheet_safe, unguarded
 
 TODAY = date(2026, 11, 20)
 STORED = Details(

@@ -19,7 +19,7 @@ from worker.domain.model.customers import Person
 from worker.domain.model.known_customers import Standing
 from worker.domain.service_desk.case import Refused
 from worker.domain.service_desk.corrections import CORRECTABLE, Correction, Details
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 from worker.inbound.returned_lists import AS_STORED, Returns
 from worker.store.onboarding.new_rows import RefusedLine
 from worker.store.service_desk.desk import Corrected, Sent

@@ -22,8 +22,8 @@ from worker.cli.whole_file import OUT, whole_file
 from worker.domain.model.needs import COUNTED, STORED
 from worker.engine.reporting.qr_pictures import MISSING, drawn, folder_of, is_possible, new_folder
 from worker.engine.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
+from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.plural import counted
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.audit.entries import note_alone
 from worker.store.operators.nonresponders import Nonresponder

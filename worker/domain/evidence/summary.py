@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 
 COLUMNS = (
     *("row", "customer_id", "purpose", "state", "result", "consent", "account", "sessions", "calls"),

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from worker.domain.intake.lines import RawLine
 from worker.domain.model.customers import FieldProblem
-from worker.foundation.spreadsheet_safety import unguarded
+from worker.foundation.harmless_text import unguarded
 
 STATE = "#state"  # a report's column `state`, as a cell of a raw line; no list can name it
 _UTC = "_(utc)"  # after the columns with times, in a workbook

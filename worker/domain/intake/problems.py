@@ -8,7 +8,7 @@ from typing import Literal, TextIO
 from worker.domain.intake.columns import normal
 from worker.domain.intake.own_files import ERRORS_COLUMNS as COLUMNS
 from worker.domain.model.customers import FieldProblem, is_duplicate
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 
 Severity = Literal["error", "warning"]
 _HALF = re.compile("[\ud800-\udfff]")

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from worker.foundation import plain_text
+from worker.foundation import harmless_text
 
 LENGTH = 60
 # Browsers read these as the dot of a host name (UTS 46), besides those that become a dot by NFKC.
@@ -12,8 +12,8 @@ _FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def plain(text: str, *, most: int = LENGTH) -> str:
-    """As `foundation.plain_text.plain`, for what a message shows."""
-    return plain_text.plain(text, most=most)
+    """As `foundation.harmless_text.plain`, for what a message shows."""
+    return harmless_text.plain(text, most=most)
 
 
 def folded(text: str) -> str:

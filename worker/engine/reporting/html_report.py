@@ -29,7 +29,7 @@ from worker.engine.reporting.report_lines import Columns, line_values
 from worker.engine.reporting.row_data import NUMBERS, TIMES, WORDS, Chunk
 from worker.engine.reporting.row_groups import Groups
 from worker.engine.reporting.timeline import timeline
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.timestamps import written
 from worker.foundation.version import __version__
 from worker.store.operators.report_rows import LineFacts

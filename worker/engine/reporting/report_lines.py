@@ -11,7 +11,7 @@ from worker.domain.model.reasons import step_for
 from worker.domain.model.states import JobState, LineState
 from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
 from worker.domain.service_desk.corrections import CORRECTABLE
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.timestamps import written
 from worker.store.onboarding.new_rows import WAS_ERASED
 from worker.store.operators.report_rows import LineFacts

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
+from worker.foundation.harmless_text import spreadsheet_safe
 
 CHUNK = 1000
 WORDS = frozenset({"state", "result", "account", "invitation", "error", "action", "route", "vendor"})

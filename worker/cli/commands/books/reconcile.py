@@ -28,8 +28,8 @@ from worker.domain.reconciliation.differences import WORDS, Difference, Found
 from worker.engine.container import Parts
 from worker.engine.prices import Prices
 from worker.engine.reporting.reconciliation import STAGES, Reconciliation, Rules, Table
+from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.plural import counted
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.store.books.our_records import OurBooks
 from worker.store.books.scratch import Scratch
 

@@ -14,8 +14,8 @@ import click
 from worker.cli.lists.cost import in_json
 from worker.cli.whole_file import whole_file
 from worker.engine.prices import Prices
+from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.plural import counted
-from worker.foundation.spreadsheet_safety import spreadsheet_safe
 from worker.foundation.timestamps import written
 from worker.runtime.rehearsal.calendar import WHAT, Day, Event, Peak, days_of, events_of, peaks_of
 from worker.runtime.rehearsal.page import page_of

@@ -1,6 +1,26 @@
-"""Text that a spreadsheet shows and never runs as a formula."""
+"""A stranger's text made harmless where people read it: on one line, and in a cell of a spreadsheet."""
 
 import re
+import unicodedata
+
+
+def plain(text: str, *, most: int) -> str:
+    """`text` on one line, without control, bidi, zero-width and other invisible characters, cut to `most`."""
+    if not text.isprintable():
+        text = "".join(map(_visible, text))
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _visible(char: str) -> str:
+    match unicodedata.category(char):
+        case "Cc" | "Zl" | "Zp" | "Zs":
+            return " "
+        case "Cf" | "Cs" | "Co" | "Cn":
+            return ""
+        case _:
+            return char
+
 
 # A cell that starts with one of these is a formula. Excel treats the wide ones, which an East Asian keyboard types,
 # like the narrow ones; the others become narrow where a program normalises text (NFKC).

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.foundation.spreadsheet_safety import STARTS, spreadsheet_safe
+from worker.foundation.harmless_text import STARTS, spreadsheet_safe
 
 SIGNS = "=+-@"
 
