@@ -9,7 +9,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from worker.brokers.faults import broker_fault
-from worker.foundation.tls import in_words, refusal
+from worker.foundation.connection_failures import in_words, refusal
 
 NETWORK = [
     (ConnectionRefusedError(errno.ECONNREFUSED, "127.0.0.1:5672"), "connection refused"),

@@ -34,8 +34,9 @@ from worker.cli.online import ask
 from worker.domain.events.alerts import AlertKind, Condition, as_data
 from worker.engine.container import Parts
 from worker.foundation import event_loop
+from worker.foundation.connection_failures import in_words
 from worker.foundation.keyring import new_key
-from worker.foundation.tls import Tls, in_words
+from worker.foundation.tls import Tls
 from worker.inbound.bus.connection import BusConnection, connection_for_looking, connection_to
 from worker.inbound.bus.sources import sources_of
 from worker.publishers.alert_targets import alert_targets

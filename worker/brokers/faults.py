@@ -4,7 +4,7 @@ import struct
 
 from amqp import AccessRefused, NotAllowed
 
-from worker.foundation.tls import in_words, refusal
+from worker.foundation.connection_failures import in_words, refusal
 
 # A delivery limit that is never reached. Reading a queue delivers its messages, and RabbitMQ 4 drops a message after 20
 # deliveries.

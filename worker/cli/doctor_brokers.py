@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.domain.model.findings import Finding, failure, ok, warning
+from worker.foundation.connection_failures import in_words, refusal
 from worker.foundation.plural import counted
-from worker.foundation.tls import Tls, in_words, refusal
+from worker.foundation.tls import Tls
 from worker.settings import Settings
 
 if TYPE_CHECKING:

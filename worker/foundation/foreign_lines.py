@@ -10,7 +10,7 @@ import re
 from types import TracebackType
 from typing import Any
 
-from worker.foundation.tls import in_words
+from worker.foundation.connection_failures import in_words
 
 OURS = "worker"
 # Logger and template of lines that hold names of queues, processes and brokers. An exception among the arguments

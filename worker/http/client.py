@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from worker.foundation.tls import tls_failure
+from worker.foundation.connection_failures import tls_failure
 from worker.foundation.version import __version__
 from worker.http.connections import (
     TOO_LARGE,

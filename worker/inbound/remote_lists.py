@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from worker.foundation import event_loop
-from worker.foundation.tls import Tls, tls_failure
+from worker.foundation.connection_failures import tls_failure
+from worker.foundation.tls import Tls
 
 LARGEST = 4 << 30  # bytes
 CHUNK = 1 << 20

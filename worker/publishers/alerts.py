@@ -16,7 +16,8 @@ from worker.domain.events.published import OutgoingEvent, moment
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation import event_loop
 from worker.foundation.clock import Clock
-from worker.foundation.tls import Tls, in_words
+from worker.foundation.connection_failures import in_words
+from worker.foundation.tls import Tls
 from worker.http.client import Http, open_http_session
 from worker.http.messages import HttpRequest
 from worker.http.trust import trust_of

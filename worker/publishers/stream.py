@@ -15,7 +15,8 @@ from worker.brokers.redis_tls import VerifiedRedis, redis_options
 from worker.domain.events.published import OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock
-from worker.foundation.tls import Tls, in_words
+from worker.foundation.connection_failures import in_words
+from worker.foundation.tls import Tls
 from worker.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 CONNECT_SECONDS = 5

@@ -32,8 +32,8 @@ from celery.worker.state import maybe_shutdown
 
 from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE, broker_fault
 from worker.foundation.clock import monotonic
+from worker.foundation.connection_failures import in_words
 from worker.foundation.outage_log import Outage
-from worker.foundation.tls import in_words
 from worker.runtime import process, remote_control
 from worker.runtime.celery_connection import log_dropped
 from worker.runtime.wake_up_messages import WakeUpMessage, wake_up_in

@@ -15,7 +15,7 @@ from typing import Literal
 from aiosmtplib import SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
 from worker.domain.model.endings import AddressIs, Kind, Problem
-from worker.foundation.tls import tls_failure
+from worker.foundation.connection_failures import tls_failure
 from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.return_path import UNSUBSCRIBE

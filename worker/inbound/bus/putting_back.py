@@ -10,7 +10,7 @@ from amqp.exceptions import MessageNacked
 
 from worker.domain.events.refused import NotPutBack, PutBack, dead_queue_of
 from worker.foundation.clock import monotonic
-from worker.foundation.tls import in_words
+from worker.foundation.connection_failures import in_words
 from worker.inbound.bus.connection import connection_for_looking
 from worker.inbound.bus.dead_lettering import message_in
 from worker.inbound.bus.dead_letters import DeadQueue, Place, dead_queue, place_of

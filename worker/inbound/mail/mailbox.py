@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from worker.foundation.clock import monotonic
+from worker.foundation.connection_failures import tls_failure
 from worker.foundation.deadline import Deadline
-from worker.foundation.tls import tls_failure
 from worker.senders.bounce_mails import LARGEST
 from worker.settings.addresses import ImapServer
 
