@@ -65,8 +65,7 @@ class Site:
         self._log_in = LogIn(self._visits, checks, delay, form_seconds, label)
         self._oidc: OidcDoor | None = None
         if oidc is not None:
-            doors = self._log_in
-            self._oidc = OidcDoor(Issuer(oidc, self._clock), delay, doors.form, doors.enter_with_issuer, local_path)
+            self._oidc = OidcDoor(Issuer(oidc, self._clock), delay, self._log_in)
 
     def add_to(self, application: web.Application) -> None:
         router = application.router

@@ -2,12 +2,12 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from worker.domain.model.people import OIDC
 from worker.foundation.clock import monotonic
+from worker.inbound.web.dashboard.log_in import BUSY, Delay, LogIn, local_path
 from worker.inbound.web.dashboard.oidc.flow import Flow, flow_of, new_flow
 from worker.inbound.web.dashboard.oidc.id_token import NotProven, Proven
 from worker.inbound.web.dashboard.oidc.issuer import Issuer, Unavailable
@@ -25,27 +25,19 @@ LONGEST_CODE = 4096
 NOT_PROVEN = "You were not logged in: the identity provider did not show who you are, or you have no role here."
 TOO_OLD = "The log-in was too old, or was begun in another window. Try again."
 NO_ANSWER = "The identity provider does not answer as it should. Try again in a moment; the log here says why."
-BUSY = "Too many log-ins are being checked. Try again in a few seconds."
-
-Delay = Callable[[web.Request, str], Awaitable[None]]
-ShowForm = Callable[..., web.StreamResponse]  # (request, to=, said=, status=)
-Enter = Callable[[web.Request, Proven, str], Awaitable[web.StreamResponse]]  # where the person wanted to go
 
 
 class OidcDoor:
-    """Belongs to one loop. `delay`: as for passwords. `form` shows the form again, and `enter` begins the visit."""
+    """Belongs to one loop. `delay`: as for passwords. `log_in` shows the form again, and begins the visit."""
 
-    def __init__(
-        self, issuer: Issuer, delay: Delay, form: ShowForm, enter: Enter, local_path: Callable[[str], str]
-    ) -> None:
-        self._issuer, self._delay, self._form, self._enter = issuer, delay, form, enter
-        self._local_path = local_path
+    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogIn) -> None:
+        self._issuer, self._delay, self._log_in = issuer, delay, log_in
         self._at_once = 0
         self._used: OrderedDict[str, float] = OrderedDict()
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
         """Send the browser to the issuer."""
-        to = self._local_path(request.query.get("to", ""))
+        to = local_path(request.query.get("to", ""))
         flow = new_flow(to)
         try:
             address = await self._issuer.address(flow)
@@ -65,19 +57,19 @@ class OidcDoor:
     async def _came_back(self, request: web.Request, flow: Flow | None) -> web.StreamResponse:
         if flow is None or not flow.is_state(request.query.get("state", "")) or not self._is_first(flow):
             request[REFUSED] = "dashboard: oidc: its state is not of this browser"
-            return self._form(request, to="/", said=TOO_OLD, status=403)
-        to = self._local_path(flow.to)
+            return self._log_in.form(request, to="/", said=TOO_OLD, status=403)
+        to = local_path(flow.to)
         if self._at_once >= MOST_AT_ONCE:
-            return self._form(request, to=to, said=BUSY, status=429)
+            return self._log_in.form(request, to=to, said=BUSY, status=429)
         try:
             person = await self._person(request, flow)
         except Unavailable as error:
             return self._unavailable(request, error, to)
         except NotProven as error:
             await self._delay(request, f"dashboard: oidc: {error}")
-            return self._form(request, to=to, said=NOT_PROVEN, status=403)
+            return self._log_in.form(request, to=to, said=NOT_PROVEN, status=403)
         log.info("%s logged in to the dashboard", OIDC + person.name)
-        return await self._enter(request, person, to)
+        return await self._log_in.enter_with_issuer(request, person, to)
 
     async def _person(self, request: web.Request, flow: Flow) -> Proven:
         self._at_once += 1
@@ -108,7 +100,7 @@ class OidcDoor:
 
     def _unavailable(self, request: web.Request, error: Unavailable, to: str) -> web.StreamResponse:
         log.warning("log-in at the issuer of [web.oidc] is not possible: %s", error)
-        return self._form(request, to=to, said=NO_ANSWER, status=502)
+        return self._log_in.form(request, to=to, said=NO_ANSWER, status=502)
 
     async def close(self) -> None:
         await self._issuer.close()
