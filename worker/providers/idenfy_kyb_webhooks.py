@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from worker.domain.model.states import SessionState
@@ -13,7 +12,6 @@ from worker.providers.webhooks import (
     LONGEST_REFERENCE,
     Delivery,
     Unreadable,
-    WebhookSettings,
     iso_time,
     json_content,
     matches,
@@ -24,17 +22,8 @@ from worker.providers.webhooks import (
 BY_FORM = (("externalRef", Key.EXTERNAL_REF), ("id", Key.COMPANY_ID), ("clientId", Key.CLIENT_ID))
 
 
-class IdenfyKybWebhooks:
+class IdenfyKybWebhooks(SignedByIdenfy):
     """One account's forms. Raises AccountUnusable without a key."""
-
-    def __init__(self, account: WebhookSettings) -> None:
-        self._signed = SignedByIdenfy(account)
-
-    def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
-        return self._signed.refuses_unread(delivery)
-
-    def refuses(self, delivery: Delivery, *, now: datetime) -> str:
-        return self._signed.refuses(delivery)
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:

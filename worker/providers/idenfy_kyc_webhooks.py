@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from worker.domain.model.states import SessionState
@@ -13,7 +12,6 @@ from worker.providers.idenfy_webhooks import SignedByIdenfy, event_name, nothing
 from worker.providers.webhooks import (
     Delivery,
     Unreadable,
-    WebhookSettings,
     json_content,
     matches,
     object_in,
@@ -29,17 +27,8 @@ CANCELLED = "IDENTIFICATION_CANCELLED"
 WEIGHTS = {EXPIRED: 0, LEGACY: 1, AUTO: 1, RESUBMITTED: 1, CANCELLED: 2, MANUAL: 3}
 
 
-class IdenfyKycWebhooks:
+class IdenfyKycWebhooks(SignedByIdenfy):
     """One account's verifications. Raises AccountUnusable without a key."""
-
-    def __init__(self, account: WebhookSettings) -> None:
-        self._signed = SignedByIdenfy(account)
-
-    def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
-        return self._signed.refuses_unread(delivery)
-
-    def refuses(self, delivery: Delivery, *, now: datetime) -> str:
-        return self._signed.refuses(delivery)
 
     def read(self, delivery: Delivery) -> SessionUpdate | Unreadable:
         try:

@@ -7,6 +7,7 @@ genuine for ever. So the same webhook is stored only once, and an older update d
 import hashlib
 import hmac
 import re
+from datetime import datetime
 
 from worker.domain.verification.session_updates import SessionUpdate
 from worker.providers.account import AccountUnusable
@@ -20,7 +21,7 @@ FORM = re.compile(r"[0-9a-f]{64}")
 
 
 class SignedByIdenfy:
-    """Checks that a webhook is iDenfy's. iDenfy's dashboard has one key for each notification: any of ours may match.
+    """Webhooks that iDenfy has signed. Its dashboard has one key for each notification: any of ours may match.
 
     Raises AccountUnusable without a key: then anyone could report a customer as approved.
     """
@@ -30,14 +31,14 @@ class SignedByIdenfy:
             raise AccountUnusable(account.name, "webhook_keys", "needed for webhooks: the key that is set at iDenfy")
         self._keys = account.webhook_keys
 
-    def refuses_unread(self, delivery: Delivery) -> str:
+    def refuses_unread(self, delivery: Delivery, *, now: datetime) -> str:
         given = delivery.headers.get(SIGNATURE, "")
         if not given:
             return "it is not signed"
         return "" if FORM.fullmatch(given) else "no key of the account verifies its signature"
 
-    def refuses(self, delivery: Delivery) -> str:
-        if reason := self.refuses_unread(delivery):
+    def refuses(self, delivery: Delivery, *, now: datetime) -> str:
+        if reason := self.refuses_unread(delivery, now=now):
             return reason
         given = delivery.headers[SIGNATURE]
         if len(delivery.body) > LARGEST:
