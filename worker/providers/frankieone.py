@@ -1,11 +1,11 @@
-"""The shared part of FrankieOne's two token endpoints: credentials, the session, errors.
+"""The shared part of FrankieOne's three endpoints: credentials, reading an answer, the session, errors.
 
 Facts: docs/providers/frankieone-v2.md and frankieone-v1.md.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,16 @@ from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
 from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, fields_in, optional_text, refusal, text, utc_time
+from worker.providers.answers import (
+    LONGEST_TOKEN,
+    BadAnswer,
+    fields_in,
+    json_object,
+    optional_text,
+    refusal,
+    text,
+    utc_time,
+)
 from worker.providers.bodies import merged
 from worker.providers.contract import HttpAnswer
 from worker.providers.links import Links, template_problem
@@ -130,7 +139,27 @@ class Frankie:
             sms_sent=found.get("smsSent") is True or found.get("sms_sent") is True,
         )
 
-    def problem(
+    def read(
+        self,
+        answer: HttpAnswer,
+        request: SessionRequest,
+        now: datetime,
+        session_in: Callable[[Mapping[str, Any]], Session],
+        *,
+        repeatable: bool = True,
+    ) -> Session | Problem:
+        """The session or the Problem in an answer. `session_in` reads the session, and may raise BadAnswer."""
+        found: Mapping[str, Any] = {}
+        reason = ""
+        try:
+            found = json_object(answer.body)
+            if 200 <= answer.status < 300:
+                return session_in(found)
+        except BadAnswer as error:  # its text names the field, never its value
+            reason = str(error)
+        return self._problem(answer, found, request, now, repeatable=repeatable, reason=reason)
+
+    def _problem(
         self,
         answer: HttpAnswer,
         found: Mapping[str, Any],
@@ -138,7 +167,7 @@ class Frankie:
         now: datetime,
         *,
         repeatable: bool,
-        reason: str = "",
+        reason: str,
     ) -> Problem:
         """The Problem for an answer without a usable session. `reason` is our own text, and names no value."""
         given = found.get("errorCode")

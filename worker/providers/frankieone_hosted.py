@@ -15,7 +15,7 @@ from worker.domain.model.sessions import Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
 from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, json_object, optional_text, text
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie, entity_id_of, expiry
@@ -88,16 +88,7 @@ class FrankieOneHosted(NoLookUp):
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
-        try:
-            found = json_object(answer.body)
-        except BadAnswer as error:
-            return self._frankie.problem(answer, {}, request, now, repeatable=True, reason=str(error))
-        if not 200 <= answer.status < 300:
-            return self._frankie.problem(answer, found, request, now, repeatable=True)
-        try:
-            return self._session(found, request, issued_at)
-        except BadAnswer as error:  # its text names the field, never its value
-            return self._frankie.problem(answer, found, request, now, repeatable=True, reason=str(error))
+        return self._frankie.read(answer, request, now, lambda found: self._session(found, request, issued_at))
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         url = text(found, "url", most=LONGEST_TOKEN)

@@ -14,7 +14,7 @@ from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings
-from worker.providers.answers import BadAnswer, json_object, optional_text
+from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie, entity_id_of
@@ -73,16 +73,9 @@ class FrankieOneV1(NoLookUp):
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
         repeatable = self.repeatable(request)
-        try:
-            found = json_object(answer.body)
-        except BadAnswer as error:
-            return self._frankie.problem(answer, {}, request, now, repeatable=repeatable, reason=str(error))
-        if not 200 <= answer.status < 300:
-            return self._frankie.problem(answer, found, request, now, repeatable=repeatable)
-        try:
-            return self._session(found, request, issued_at)
-        except BadAnswer as error:  # its text names the field, never its value
-            return self._frankie.problem(answer, found, request, now, repeatable=repeatable, reason=str(error))
+        return self._frankie.read(
+            answer, request, now, lambda found: self._session(found, request, issued_at), repeatable=repeatable
+        )
 
     def broken(self, failure: Broken, request: SessionRequest) -> Problem:
         unknown = failure.sent and not self.repeatable(request)

@@ -14,10 +14,9 @@ from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
-from worker.providers.answers import BadAnswer, json_object
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import FACTS, Frankie
+from worker.providers.frankieone import FACTS, Frankie, entity_id_of
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.frankieone_v2 import PARAMETERS, contradictions, warnings
 from worker.providers.parameters.tables import by_name
@@ -60,7 +59,7 @@ class FrankieOneV2(NoLookUp):
         return refused
 
     def build(self, request: SessionRequest) -> HttpRequest:
-        entity_id = request.entity_id or request.customer.entity_id
+        entity_id = entity_id_of(request)
         ours = {"relayState": request.external_ref} if request.external_ref else {}
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         url = f"{self._before}{quote(entity_id, safe='')}{self._after}"
@@ -69,19 +68,12 @@ class FrankieOneV2(NoLookUp):
     def read(
         self, answer: HttpAnswer, request: SessionRequest, *, issued_at: datetime, now: datetime
     ) -> Session | Problem:
-        try:
-            found = json_object(answer.body)
-        except BadAnswer as error:
-            return self._frankie.problem(answer, {}, request, now, repeatable=True, reason=str(error))
-        if not 200 <= answer.status < 300:
-            return self._frankie.problem(answer, found, request, now, repeatable=True)
-        entity_id = request.entity_id or request.customer.entity_id
-        try:
-            return self._frankie.session(
-                found, request, reference=entity_id, references={"entityId": entity_id}, issued_at=issued_at
-            )
-        except BadAnswer as error:  # its text names the field, never its value
-            return self._frankie.problem(answer, found, request, now, repeatable=True, reason=str(error))
+        return self._frankie.read(answer, request, now, lambda found: self._session(found, request, issued_at))
+
+    def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
+        entity_id = entity_id_of(request)
+        references = {"entityId": entity_id}
+        return self._frankie.session(found, request, reference=entity_id, references=references, issued_at=issued_at)
 
     def broken(self, failure: Broken, request: SessionRequest) -> Problem:
         # If the call was carried out, the next call returns the same token.

@@ -94,21 +94,20 @@ class Partner:
 
         `session_in` may raise InvalidSession and BadAnswer.
         """
+        found: Mapping[str, Any] = {}
+        reason = ""
         try:
             found = json_object(answer.body)
-        except BadAnswer as error:
-            return self.problem(answer, {}, request, now, reason=str(error))
-        if not 200 <= answer.status < 300:
-            return self.problem(answer, found, request, now)
-        try:
-            return session_in(found)
+            if 200 <= answer.status < 300:
+                return session_in(found)
         except InvalidSession:
             return self.invalid(answer.status)
         except BadAnswer as error:  # its text names the field, never its value
-            return self.problem(answer, found, request, now, reason=str(error))
+            reason = str(error)
+        return self.problem(answer, found, request, now, reason)
 
     def problem(
-        self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, reason: str = ""
+        self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, reason: str
     ) -> Problem:
         """The Problem for an answer without a usable session. `reason` is our own text, and names no value."""
         given = found.get("identifier")

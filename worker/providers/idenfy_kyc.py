@@ -177,16 +177,15 @@ class IdenfyKyc:
         return HttpRequest("GET", f"{self._listing}?{query}", headers)
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
+        found: Mapping[str, Any] = {}
+        reason = ""
         try:
             found = json_object(answer.body)
+            if answer.status == 200:
+                return _listing(found)
         except BadAnswer as error:
-            return _look_up_problem(self._partner.problem(answer, {}, request, now, reason=str(error)))
-        if answer.status != 200:
-            return _look_up_problem(self._partner.problem(answer, found, request, now))
-        try:
-            return _listing(found)
-        except BadAnswer as error:
-            return _look_up_problem(self._partner.problem(answer, found, request, now, reason=str(error)))
+            reason = str(error)
+        return _look_up_problem(self._partner.problem(answer, found, request, now, reason))
 
     def _refuse_the_other_form(self) -> None:
         """Raise AccountUnusable for parameters of the other form: iDenfy would ignore or refuse them in every row."""
