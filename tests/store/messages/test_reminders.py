@@ -18,7 +18,7 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.onboarding import admission as leading
 from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.operators.unsent import of_other_channels
+from worker.store.operators.needs_a_person import of_other_channels
 from worker.store.tables import Batch, InvitationRow, Job, SessionRow
 
 DAY = timedelta(days=1)

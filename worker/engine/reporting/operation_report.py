@@ -40,18 +40,18 @@ from worker.store.maintenance.look import Looks
 from worker.store.messages.country_cap_check import at_their_cap
 from worker.store.onboarding.batches import STDIN, BatchFacts
 from worker.store.onboarding.dropped_files import DroppedFiles
-from worker.store.operators.missing_keys import missing_keys
-from worker.store.operators.processes import BEAT, WAKE, Processes
-from worker.store.operators.refused_counts import refused_events
-from worker.store.operators.unsent import (
+from worker.store.operators.needs_a_person import (
     cut_off,
     held,
+    missing_keys,
     of_other_accounts,
     of_other_channels,
     paused_themselves,
-    unsent,
-    waiting,
+    refused_events,
 )
+from worker.store.operators.processes import BEAT, WAKE, Processes
+from worker.store.operators.unsent import unsent
+from worker.store.operators.waiting import waiting
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
 from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
 from worker.store.base.upserts import insert
 from worker.store.onboarding.tombstones import buried_among
-from worker.store.operators.refused_counts import refused_events
+from worker.store.operators.needs_a_person import refused_events
 from worker.store.tables import RefusedEvent
 
 CHUNK = 500

@@ -22,9 +22,9 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.upserts import insert
 from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
+from worker.store.operators.needs_a_person import refused_by_queue
 from worker.store.operators.processes import BEAT, GONE_AFTER
-from worker.store.operators.refused_counts import refused_by_queue
-from worker.store.operators.unsent import waiting_now
+from worker.store.operators.waiting import waiting_now
 from worker.store.tables import AlertRow, Batch, Budget, Outbox, ProcessRow, Timer
 
 LOOK_EVERY = timedelta(seconds=10)

@@ -1,0 +1,107 @@
+"""What needs a person, as the rows say it: batches, keys, accounts and channels, and refused messages of the bus."""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from worker.domain.model.channels import CHANNELS
+from worker.domain.model.pauses import PauseCause
+from worker.domain.model.reasons import Reason
+from worker.domain.model.states import InvitationState, JobState
+from worker.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
+from worker.store.base import bulk
+from worker.store.base.database import Database, fetch
+from worker.store.base.tally import Kind
+from worker.store.onboarding.batches import BATCH_FACTS, BatchFacts
+from worker.store.operators.counting import COUNTED, ROWS
+from worker.store.operators.unsent import jobs_in
+from worker.store.tables import Batch, InvitationRow, Job, RefusedEvent
+
+_REFUSED = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.queue).order_by(RefusedEvent.queue)
+
+
+def cut_off(database: Database) -> list[BatchFacts]:
+    """The batches whose import is not complete, and that no person stopped, the oldest first."""
+    query = sa.select(*BATCH_FACTS).where(
+        Batch.imported_at.is_(None), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None), Batch.pause_cause == ""
+    )
+    with database.read() as connection:
+        return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
+
+
+def paused_themselves(database: Database) -> list[BatchFacts]:
+    """The batches that paused themselves and were not resumed, the oldest first: also those with nothing left to send,
+    whose failed rows would wait for the resume."""
+    query = sa.select(*BATCH_FACTS).where(
+        Batch.pause_cause == PauseCause.ITSELF.value, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None)
+    )
+    with database.read() as connection:
+        return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
+
+
+def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
+    waits = (COUNTED.kind == Kind.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
+    return _by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
+
+
+def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The channels of waiting messages, reminders among them, that are not among these, as `of_other_accounts`."""
+    others = [channel for channel in CHANNELS if channel not in channels]
+    if not others:
+        return {}
+    waits = (InvitationRow.channel.in_(others), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
+    return _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
+
+
+def _by_name(
+    database: Database,
+    name: sa.ColumnElement[str] | InstrumentedAttribute[str],
+    batch_id: sa.ColumnElement[int] | InstrumentedAttribute[int],
+    number: sa.ColumnElement[int],
+    *conditions: sa.ColumnElement[bool],
+) -> dict[str, tuple[int, int]]:
+    query = sa.select(name.label("name"), batch_id.label("batch_id"), number.label("rows")).where(*conditions)
+    found: dict[str, tuple[int, int]] = {}
+    with database.read() as connection:
+        for row in fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id)):
+            rows, first = found.get(row.name, (0, row.batch_id))
+            found[row.name] = (rows + row.rows, first)
+    return found
+
+
+def held(database: Database) -> list[tuple[BatchFacts, int]]:
+    """The batches with held rows, the oldest first, and how many."""
+    held_rows = jobs_in(JobState.HELD).subquery()
+    query = sa.select(*BATCH_FACTS, held_rows.c.rows).join(held_rows, held_rows.c.batch_id == Batch.id)
+    with database.read() as connection:
+        found = [row._asdict() for row in connection.execute(query.order_by(Batch.id))]
+    return [(BatchFacts(**{name: row[name] for name in row if name != "rows"}), row["rows"]) for row in found]
+
+
+def missing_keys(database: Database, known: Collection[str]) -> dict[str, int]:
+    """How many held rows wait for each key that is not among these.
+
+    From the reason of the held rows, which names the key: `onboard keys status` reads every row.
+    """
+    place = sa.func.instr if database.is_sqlite else sa.func.strpos
+    begins = place(Job.detail, NEEDS_THE_KEY)
+    key_id = sa.func.substr(Job.detail, begins + len(NEEDS_THE_KEY), KEY_ID_DIGITS)
+    waiting = sa.select(key_id, sa.func.count()).where(
+        Job.state == JobState.HELD, Job.joins.is_(None), Job.reason == Reason.CANNOT_DECRYPT, begins > 0
+    )
+    with database.read() as connection:
+        found = connection.execute(waiting.group_by(sa.text("1")).order_by(sa.text("1")))
+        return {id_: number for id_, number in found if id_ not in known}
+
+
+def refused_events(database: Database) -> dict[str, int]:
+    """How many refused messages each queue has; queues without one are not named."""
+    with database.read() as connection:
+        return refused_by_queue(connection)
+
+
+def refused_by_queue(connection: sa.Connection) -> dict[str, int]:
+    """As `refused_events`, in a transaction."""
+    return {queue: number for queue, number in connection.execute(_REFUSED)}
