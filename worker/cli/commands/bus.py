@@ -125,7 +125,7 @@ def dead() -> None:
 )
 @JSON
 @click.pass_obj
-def listdead_queue_of(invocation: Invocation, limit: int, as_json: bool) -> None:
+def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
     """List refused events with their reasons, the oldest of each queue first. They stay."""
     with invocation.parts(STORED, migrate=True) as parts:
         totals = parts.refused_events.totals()
@@ -145,7 +145,7 @@ def listdead_queue_of(invocation: Invocation, limit: int, as_json: bool) -> None
 @click.argument("id_", metavar="ID", type=click.UUID)
 @JSON
 @click.pass_obj
-def showdead_queue_of(invocation: Invocation, id_: UUID, as_json: bool) -> None:
+def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
     """Show why the event ID was refused, and the event's keys.
 
     Personal data is not shown: of each value you see only its kind and its length.
@@ -171,7 +171,7 @@ def showdead_queue_of(invocation: Invocation, id_: UUID, as_json: bool) -> None:
 @YES
 @JSON
 @click.pass_obj
-def requeuedead_queue_of(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
+def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
     """Put refused events back into the queue that they came from.
 
     Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
@@ -217,7 +217,7 @@ def requeuedead_queue_of(invocation: Invocation, id_: UUID | None, everything: b
 @YES
 @JSON
 @click.pass_obj
-def dropdead_queue_of(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
+def drop_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
     """Remove refused events for good, before [retention] refused is over. What they asked for is not done.
 
     Give the ID of an event (`onboard bus dead list` shows it), or --all. Only the database is needed: the notice of a
