@@ -11,10 +11,11 @@ from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 # The name is part of columns (`NAME.PARAMETER`), and stands in tables and messages.
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+F = TypeVar("F")
 
 
 class AdapterBroken(Exception):
@@ -83,10 +84,14 @@ class Catalogue:
             self._loaded[name] = _built_in(own) if own else _foreign(self._by_name[name])
         return self._loaded.get(name)
 
-    def misfit(self, name: str, wanted: str) -> str:
-        """What to say of a loaded adapter that is not of the wanted type."""
+    def facts(self, name: str, kind: type[F], wanted: str) -> F | None:
+        """The adapter's `facts`; None if there is none of this name. Raises AdapterBroken, also for no `wanted`."""
+        adapter = self.load(name)
+        facts = getattr(adapter, "facts", None)
+        if adapter is None or isinstance(facts, kind):
+            return facts
         package = self._by_name[name].package
-        return f"the adapter {name} of {package} cannot be used: its entry point is no {wanted}"
+        raise AdapterBroken(f"the adapter {name} of {package} cannot be used: its entry point is no {wanted}")
 
     def forget(self) -> None:
         """Look at the installed packages again."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from worker.domain.providers.entry_points import AdapterBroken, Catalogue
+from worker.domain.providers.entry_points import Catalogue
 
 # The keys of an account that only some providers use.
 SPECIAL_KEYS = (
@@ -79,10 +79,4 @@ PROVIDERS = Catalogue(
 
 def facts_of(provider: str) -> ProviderFacts | None:
     """The facts of the provider; None if there is none of this name. Raises AdapterBroken."""
-    endpoint = PROVIDERS.load(provider)
-    if endpoint is None:
-        return None
-    facts = getattr(endpoint, "facts", None)
-    if not isinstance(facts, ProviderFacts):
-        raise AdapterBroken(PROVIDERS.misfit(provider, "worker.providers.contract.Endpoint"))
-    return facts
+    return PROVIDERS.facts(provider, ProviderFacts, "worker.providers.contract.Endpoint")

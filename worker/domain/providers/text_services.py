@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.domain.providers.entry_points import AdapterBroken, Catalogue
+from worker.domain.providers.entry_points import Catalogue
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,4 @@ TEXT_SERVICES = Catalogue("onboarding_worker.senders", {"twilio": "worker.sender
 
 def text_facts_of(service: str) -> TextFacts | None:
     """The facts of the service; None if there is none of this name. Raises AdapterBroken."""
-    found = TEXT_SERVICES.load(service)
-    if found is None:
-        return None
-    facts = getattr(found, "facts", None)
-    if not isinstance(facts, TextFacts):
-        raise AdapterBroken(TEXT_SERVICES.misfit(service, "worker.senders.contract.TextService"))
-    return facts
+    return TEXT_SERVICES.facts(service, TextFacts, "worker.senders.contract.TextService")
