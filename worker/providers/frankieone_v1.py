@@ -19,7 +19,7 @@ from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie, entity_id_of
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
-from worker.providers.parameters.frankieone_v1 import PARAMETERS, contradictions, warnings
+from worker.providers.parameters.frankieone_v1 import PARAMETERS
 from worker.providers.parameters.tables import by_name
 
 PROVIDER = "frankieone-v1"
@@ -135,6 +135,6 @@ ENDPOINT = Endpoint(
     # The call creates the entity that is verified: without the person's data there would be nothing to verify.
     facts=replace(FACTS, prefill="all"),
     adapter=FrankieOneV1,
-    parameters=(Table(by_name(*PARAMETERS), contradictions, warnings),),
+    parameters=(Table(by_name(*PARAMETERS)),),
     webhooks=FrankieOneWebhooks,
 )

@@ -18,7 +18,7 @@ from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie, entity_id_of
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
-from worker.providers.parameters.frankieone_v2 import PARAMETERS, contradictions, warnings
+from worker.providers.parameters.frankieone_v2 import PARAMETERS
 from worker.providers.parameters.tables import by_name
 
 PROVIDER = "frankieone-v2"
@@ -93,6 +93,6 @@ class FrankieOneV2(NoLookUp):
 ENDPOINT = Endpoint(
     facts=FACTS,
     adapter=FrankieOneV2,
-    parameters=(Table(by_name(*PARAMETERS), contradictions, warnings),),
+    parameters=(Table(by_name(*PARAMETERS)),),
     webhooks=FrankieOneWebhooks,
 )

@@ -30,7 +30,7 @@ from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Pa
 from worker.providers.idenfy_kyb_webhooks import IdenfyKybWebhooks
 from worker.providers.links import Links, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem
-from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, contradictions, warnings
+from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, warnings
 from worker.providers.parameters.tables import by_name
 
 PROVIDER = "idenfy-kyb"
@@ -180,6 +180,6 @@ ENDPOINT = Endpoint(
         lifetimes={"": LifetimeAsked("lifetime", unasked=timedelta(days=7))},
     ),
     adapter=IdenfyKyb,
-    parameters=(Table(by_name(*PARAMETERS), contradictions, warnings),),
+    parameters=(Table(by_name(*PARAMETERS), warnings=warnings),),
     webhooks=IdenfyKybWebhooks,
 )

@@ -4,9 +4,6 @@ The page marks no field as required and gives no bounds; the types are from its 
 a parameter: it is sent only if the customer's own line has true.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from worker.providers.parameters.frankieone import APPLICANT, APPLICATION, COUNTRY, DOCUMENT_TYPE, REFERRER, RELAY
 from worker.providers.parameters.frankieone_v1_organisation import ORGANISATION, shaped
 from worker.providers.parameters.spec import Parameter, Type
@@ -117,13 +114,3 @@ PARAMETERS = (
     REFERRER,
     RELAY,
 )
-
-
-def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nothing: the fields of this request do not depend on each other."""
-    yield from ()
-
-
-def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nothing: only single values have warnings."""
-    yield from ()

@@ -1,8 +1,5 @@
 """FrankieOne KYC v2: the fields of IDV-Token-Request, from the OpenAPI document on FrankieOne's page."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from worker.providers.parameters.frankieone import APPLICANT, APPLICATION, COUNTRY, DOCUMENT_TYPE, REFERRER, RELAY
 from worker.providers.parameters.spec import Parameter, Type
 
@@ -28,13 +25,3 @@ PARAMETERS = (
         ),
     ),
 )
-
-
-def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nothing: the fields of this request do not depend on each other."""
-    yield from ()
-
-
-def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nothing: only single values have warnings."""
-    yield from ()

@@ -52,11 +52,6 @@ PARAMETERS = (
 )
 
 
-def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nothing: the page excludes no combination."""
-    yield from ()
-
-
 def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Parameter and warning for each value that iDenfy ignores, according to the page."""
     if values.get("questionnaire") is not None and values.get("flow") is not None:

@@ -149,8 +149,3 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     lifetime = values.get("lifetime")
     if values.get("generateDigitString") is True and isinstance(lifetime, int) and lifetime > DEFAULT_LIFETIME:
         yield "lifetime", f"must be at most {DEFAULT_LIFETIME} with generateDigitString"
-
-
-def warnings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Nothing: only single values have warnings."""
-    yield from ()

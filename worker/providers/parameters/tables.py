@@ -18,7 +18,7 @@ Findings = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]
 
 
 def nothing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """No finding: the fields of the request do not depend on each other."""
+    """No finding: no field of the request depends on another one."""
     yield from ()
 
 
