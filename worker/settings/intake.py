@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from worker.domain.model.channels import ChannelName
 from worker.foundation.private_files import PRIVATE, SHARED
-from worker.settings.addresses import base_url, is_host, split
+from worker.settings.addresses import is_host, split
 from worker.settings.problems import Findings
 from worker.settings.secrets import Secret
 from worker.settings.tls import Client
@@ -24,6 +24,7 @@ from worker.settings.values import (
     Flag,
     Lazy,
     Locale,
+    ServerUrl,
     Shown,
     Text,
     Whole,
@@ -98,10 +99,6 @@ def _known_hosts(given: Any) -> str:
     if not lines or not all(re.fullmatch(key, line) for line in lines):
         raise ValueError('expected lines as of the file known_hosts, such as "HOST ssh-ed25519 AAAA…"')
     return "\n".join(lines) + "\n"
-
-
-def _endpoint(given: Any) -> str:
-    return base_url(given, http=True)
 
 
 def _region(given: str) -> str:
@@ -192,7 +189,7 @@ class Intake(Client):
         description="sftp: the server's key, as a line of the file known_hosts. It is always checked.",
         json_schema_extra={"default": "`~/.ssh/known_hosts`"},
     )
-    endpoint: Annotated[str, BeforeValidator(_endpoint), Shown("URL"), Lazy()] | None = Field(
+    endpoint: Annotated[ServerUrl, Lazy()] | None = Field(
         None, description="s3: the server, if it is not AWS.", json_schema_extra={"default": "AWS"}
     )
     region: Annotated[str, AfterValidator(_region), Shown("region")] | None = Field(
