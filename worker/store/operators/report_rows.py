@@ -228,10 +228,7 @@ class Facts:
 
     def _with_details(self, connection: sa.Connection, lines: list[LineFacts]) -> list[LineFacts]:
         """The lines with what is stored about their customers."""
-        given = {"customers": bulk.keys({line.customer_id for line in lines})}
-        rows = fetch(connection, _CUSTOMERS, given)
-        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
-        found = {row.customer_id: _details(keyring, row) for row in rows}
+        found = details_of_customers(connection, self._keyring, {line.customer_id for line in lines})
         return [replace(line, details=found.get(line.customer_id)) for line in lines]
 
     def is_resending(self, batch_id: int, *, now: datetime) -> bool:
@@ -256,6 +253,18 @@ class Facts:
 
 
 _CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
+
+
+def details_of_customers(
+    connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]
+) -> dict[str, Details | None]:
+    """What is stored about the known ones of these customers, apart from rows, by id; None: erased.
+
+    Raises keyring.CannotDecrypt.
+    """
+    rows = fetch(connection, _CUSTOMERS, {"customers": bulk.keys(set(customer_ids))})
+    keyring = readable(connection, keyring, [row.encrypted for row in rows])
+    return {row.customer_id: _details(keyring, row) for row in rows}
 
 
 def _details(keyring: Keyring, row: Any) -> Details | None:

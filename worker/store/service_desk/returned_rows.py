@@ -11,11 +11,9 @@ from worker.domain.service_desk.corrections import Details
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.job_ids import AS_THEY_CAME
-from worker.store.base.keys_of_customers import readable
-from worker.store.service_desk.cases import Known, details_of
-from worker.store.tables import CustomerRow, Finished, Job
+from worker.store.operators.report_rows import details_of_customers
+from worker.store.tables import Finished, Job
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,6 @@ class StoredCustomer:
     places: dict[str, Place]
 
 
-_CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
 _JOBS = (
     sa.select(Job.customer_id, Job.purpose, Job.state, Job.batch_id, Job.row)
     .where(bulk.among(Job.customer_id, "customers"), Job.joins.is_(None))
@@ -54,22 +51,11 @@ class ReturnedRows:
             return {}
         given = {"customers": bulk.keys(set(customer_ids))}
         with self._database.read() as connection:
-            customers = fetch(connection, _CUSTOMERS, given)
+            details = details_of_customers(connection, self._keyring, customer_ids)
             jobs = fetch(connection, _JOBS, given)
             finished = {(row.customer_id, row.purpose): row for row in fetch(connection, _FINISHED, given)}
-            keyring = readable(connection, self._keyring, [row.encrypted for row in customers])
         places = _places(jobs, finished)
-        return {
-            row.customer_id: StoredCustomer(_details(keyring, row), places.get(row.customer_id, {}))
-            for row in customers
-        }
-
-
-def _details(keyring: Keyring, row: Any) -> Details | None:
-    try:
-        return details_of(Known(row, decrypt_person(keyring, row.customer_id, row.encrypted)))
-    except Erased:
-        return None
+        return {customer_id: StoredCustomer(one, places.get(customer_id, {})) for customer_id, one in details.items()}
 
 
 def _places(jobs: Collection[Any], finished: dict[tuple[str, str], Any]) -> dict[str, dict[str, Place]]:
