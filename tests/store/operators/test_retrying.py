@@ -70,7 +70,9 @@ def test_those_who_had_joined_a_row_that_now_joins_another_follow_it(shelf, deci
     leader = shelf.add(customer("Ona"))
     retry(shelf, decide, batch)
     leads = shelf.job("Ona", batch_id=leader).id
-    assert {shelf.job("Ona", batch_id=one).joins for one in (batch, joined)} == {leads}
+    followers = [shelf.job("Ona", batch_id=one) for one in (batch, joined)]
+    assert {row.joins for row in followers} == {leads}
+    assert {row.detail for row in followers} == {f"the customer is served by batch {leader}, row 2"}
     shelf.issue()
     assert shelf.facts.counts(joined).jobs == {JobState.ISSUED: 1}
 

@@ -19,6 +19,7 @@ from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
+from worker.store.onboarding.joined import served_by
 from worker.store.tables import Attempt, CustomerRow, Finished, Job, SessionRow
 
 # A session whose token was lost may stay open for the longest lifetime that a provider offers.
@@ -79,8 +80,8 @@ def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: Known) -
 
 
 def _joins(row: sa.Row[Any]) -> dict[str, Any]:
-    why = f"the customer is served by {_where(row)}"
-    return {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB, "detail": why}
+    detail = served_by(row.batch_id, row.row)
+    return {"joins": row.id, "due_at": None, "reason": Reason.JOINED_JOB, "detail": detail}
 
 
 def _finished(row: sa.Row[Any], purged: str = "") -> dict[str, Any]:

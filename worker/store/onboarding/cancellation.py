@@ -17,6 +17,7 @@ from worker.domain.verification.session_updates import Result
 from worker.store.attempts import ended_calls
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import as_they_came
+from worker.store.onboarding.joined import served_by
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
@@ -83,15 +84,18 @@ def promote(
     decided. The heir of a job whose session is in review has that session: its review decides.
     """
     query = (
-        sa.select(Job.id, Job.joins, Job.created_at)
+        sa.select(Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
         .where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS))
         .order_by(Job.id)
     )
     heirs: dict[int, int] = {}
+    whys: dict[int, str] = {}
     rejoined = []
     for row in as_they_came(fetch(connection, query.with_for_update(key_share=True))):
         if heirs.setdefault(row.joins, row.id) != row.id:
-            rejoined.append({"job_id": row.id, "heir": heirs[row.joins]})
+            rejoined.append({"job_id": row.id, "heir": heirs[row.joins], "why": whys[row.joins]})
+        else:
+            whys[row.joins] = served_by(row.batch_id, row.row)
     leads = waiting_again(now) | {"joins": None}
     not_theirs = {before for before in not_theirs - unknown if before in heirs}
     free = {before: heir for before, heir in heirs.items() if before not in unknown | not_theirs}
@@ -105,7 +109,7 @@ def promote(
     add_job_events(connection, [*held, *not_me], now=now)
     if rejoined:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
-        connection.execute(by_id.values(joins=sa.bindparam("heir")), rejoined)
+        connection.execute(by_id.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), rejoined)
 
 
 def _in_review(connection: sa.Connection, ended: Collection[int]) -> dict[int, uuid.UUID]:

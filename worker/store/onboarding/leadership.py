@@ -20,6 +20,7 @@ from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.cancellation import with_unknown_calls
+from worker.store.onboarding.joined import served_by
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 500
@@ -111,7 +112,7 @@ def _change(
         {
             "job_id": row.leader,
             "heir": row.id,
-            "why": f"the customer is served by batch {row.batch_id}, row {row.row}",
+            "why": served_by(row.batch_id, row.row),
         }
         for row in taken
     ]

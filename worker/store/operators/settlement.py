@@ -77,11 +77,13 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
         add_job_events(connection, [row["job_id"] for row in follows], now=now)
         # A job that had joined one of these joins the new leader too: no job joins a job that has itself joined one.
         joined = [
-            {"before": row["job_id"], "leader": row["new_joins"]} for row in follows if row["new_joins"] is not None
+            {"before": row["job_id"], "leader": row["new_joins"], "why": row["new_detail"]}
+            for row in follows
+            if row["new_joins"] is not None
         ]
         if joined:
             by_leader = sa.update(Job).where(Job.joins == sa.bindparam("before"))
-            connection.execute(by_leader.values(joins=sa.bindparam("leader")), joined)
+            connection.execute(by_leader.values(joins=sa.bindparam("leader"), detail=sa.bindparam("why")), joined)
     return Decided(len(rows), frozenset(row.account for row in alone))
 
 

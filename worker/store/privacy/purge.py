@@ -20,7 +20,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.store.base.upserts import insert
 from worker.store.onboarding.admission import UNKNOWN_FOR
-from worker.store.onboarding.joined import LEAD
+from worker.store.onboarding.joined import LEAD, served_by
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
@@ -170,12 +170,16 @@ _INHERITED = ("state", "account", "result", "reason", "detail", "session_id", "a
 
 def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
     """Let the first job that joined one of these jobs replace it, and the rest join that first job."""
-    query = sa.select(Job.id, Job.joins, Job.created_at).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
+    columns = (Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
+    query = sa.select(*columns).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
     heirs: dict[int, int] = {}
+    whys: dict[int, str] = {}
     followers: dict[int, int] = {}
     for row in as_they_came(fetch(connection, query.with_for_update())):
         if heirs.setdefault(row.joins, row.id) != row.id:
             followers[row.id] = heirs[row.joins]
+        else:
+            whys[row.id] = served_by(row.batch_id, row.row)
     if heirs:
         leaders = sa.select(Job.id, *(getattr(Job, name) for name in _INHERITED)).where(Job.id.in_(heirs))
         values = {row.id: {name: getattr(row, name) for name in _INHERITED} for row in fetch(connection, leaders)}
@@ -185,7 +189,7 @@ def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
             inherited = values[before] | {"joins": None, "due_at": None}
             connection.execute(sa.update(Job).where(Job.id == heir).values(inherited))
         for job_id, heir in followers.items():
-            connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=heir))
+            connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=heir, detail=whys[heir]))
     _pass_sessions_on(connection, ids)
 
 
