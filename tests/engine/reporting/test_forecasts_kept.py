@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -124,3 +125,29 @@ async def test_rows_that_another_list_serves_are_named_apart(make_on_both):
     assert at - world.clock() < timedelta(minutes=1)
     (words,) = apart(world.parts, batch)
     assert words.startswith("1 row waits for the row of another list, until ")
+
+
+async def test_rows_that_a_paused_list_serves_have_no_end_and_the_resume_is_named(make_on_both):
+    world = make_on_both(limits=["20/second"])
+    paused = world.add(customer("Ona"), customer("Ada"))
+    world.parts.decisions.pause(paused, by="tester", now=world.clock())
+    batch = world.add(customer("Ona"), customer("Ada"))
+
+    def ends() -> dict[str, Any]:
+        return world.parts.reporting.status(world.parts.batches.find(str(batch)))["forecast"]
+
+    words = f"batch {paused}, which is paused: `onboard resume {paused}` goes on with it"
+    assert ends() == {
+        "finishes_at": None,
+        "limited_by": f"2 rows wait for the rows of {words}",
+        "assumed": False,
+    }
+
+    both = world.add(customer("Ona"), customer("Jonas"))
+    at, why = finishes_at(world.parts, both)
+    assert at - world.clock() < timedelta(minutes=1)
+    assert why == "kyc: the limit of 20/second"
+    assert apart(world.parts, both) == [f"1 row waits for the row of {words}"]
+
+    world.parts.decisions.resume(paused, now=world.clock())
+    assert ends()["finishes_at"] is not None

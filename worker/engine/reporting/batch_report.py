@@ -21,7 +21,7 @@ from worker.domain.model.waits import Blocked
 from worker.domain.service_desk.next_steps import Circumstances
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.reporting.report_lines import Columns
-from worker.engine.reporting.rows_apart import part_of, part_of_lost, with_rows_apart
+from worker.engine.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart
 from worker.engine.reporting.text_hours import by_country, with_country_cap
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
@@ -203,7 +203,7 @@ class Reporting:
             return Forecast(None, f"it waits for the verdict on its pilot{f', by {written(by)}' if by else ''}")
         begins_at = max(plan.start_at or now, now)
         if plan.per_hour is not None:
-            rows = sum(counts.waiting.values()) + sum(counts.unsent.values())
+            rows = sum(counts.waiting.values()) + sum(counts.unsent.values()) - counts.rows_kept
             paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), rows)
             if paced > ends.finishes_at:
                 why = f"its pace of {plan.per_hour:,} first invitations an hour"
@@ -224,7 +224,11 @@ class Reporting:
         for name, rows in sorted(counts.waiting.items()):
             if name not in self.rules.accounts:
                 return Forecast(None, no_account(name, rows))
+        if counts.kept and counts.rows_kept == sum(counts.waiting.values()) + sum(counts.unsent.values()):
+            return Forecast(None, part_of_kept(counts.kept).in_words)
         messages = Counter(counts.unsent) + Counter(counts.to_come)
+        for kept in counts.kept.values():
+            messages -= Counter(kept.messages)
         ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
         ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
@@ -249,6 +253,8 @@ class Reporting:
         spent = counts.waits.get(Reason.ADDRESS_SPENT)
         if spent is not None and spent.last is not None:
             parts.append(part_of(Apart(Reason.ADDRESS_SPENT, spent.rows, spent.last)))
+        if counts.kept:
+            parts.append(part_of_kept(counts.kept))
         left = sum(counts.waiting.values()) + sum(counts.unsent.values())
         return with_rows_apart(ends, parts, left=left)
 
@@ -277,6 +283,8 @@ class Reporting:
         """The calls that are left, by the account that will make them with the present takeovers. Bought on click, a
         row with a message waits for no call."""
         calls = dict(counts.silent if self.on_click else counts.waiting)
+        for kept in counts.kept.values():
+            calls = {name: max(left - kept.calls.get(name, 0), 0) for name, left in calls.items()}
         for what in self.takeovers.possible():
             if calls.get(what.source):
                 rows = min(self.takeovers.failover.count(what, batch.id, now=self.clock()), calls[what.source])

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from worker.domain.limits.forecast import Forecast
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import lost_sessions
-from worker.foundation.plural import counted
+from worker.foundation.plural import counted, listed_in_words
 from worker.foundation.timestamps import written
 from worker.store.attempts.unknown_outcomes import Orphans
 from worker.store.operators.apart import Apart
+from worker.store.operators.counts import Waits
 
 # What one row waits for, and what several wait for; all other rows wait for the end of a session.
 _WAIT_FOR: Mapping[str, tuple[str, str]] = {
@@ -48,6 +49,17 @@ def part_of_lost(orphans: Orphans, ends_by: datetime | None) -> Part:
         return Part(orphans.number, None, f"{lost}: the next is looked at {written(orphans.first)}")
     last = "it" if orphans.number == 1 else "the last"
     return Part(orphans.number, ends_by, f"{lost}: {last} has ended by {written(ends_by)} at the latest")
+
+
+def part_of_kept(kept: Mapping[int, Waits]) -> Part:
+    """The rows that joined rows of paused batches, by batch: they go on when a person resumes these."""
+    rows = sum(one.rows for one in kept.values())
+    names = listed_in_words([str(batch_id) for batch_id in sorted(kept)])
+    steps = listed_in_words([f"`onboard resume {batch_id}`" for batch_id in sorted(kept)])
+    paused = f"batch {names}, which is paused" if len(kept) == 1 else f"batches {names}, which are paused"
+    goes_on = "goes on with it" if len(kept) == 1 else "go on with them"
+    what = counted(rows, "row waits for the row", "rows wait for the rows")
+    return Part(rows, None, f"{what} of {paused}: {steps} {goes_on}")
 
 
 def with_rows_apart(ends: Forecast, parts: Iterable[Part], *, left: int) -> Forecast:

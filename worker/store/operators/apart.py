@@ -15,7 +15,7 @@ from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.onboarding.joined import DUE_AT, LEAD
 from worker.store.operators.counting import WAITS_FOR, WAITS_FOR_END
-from worker.store.tables import Job
+from worker.store.tables import Batch, Job
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _AFTER = sa.bindparam("after", type_=Job.due_at.type)
@@ -30,9 +30,11 @@ _JOINED = (
     sa.select(sa.func.count().label("rows"), sa.func.max(DUE_AT).label("last"))
     .select_from(Job)
     .join(LEAD, LEAD.id == Job.joins)
+    .join(Batch, Batch.id == LEAD.batch_id)
     .where(
         of_batch(_BATCH),
         Job.joins.is_not(None),
+        Batch.pause_cause == "",  # else they wait for a person (`BatchCounts.kept`)
         LEAD.state.in_([JobState.WAITING, JobState.WORKING]),
         WAITS_FOR == "",
         DUE_AT > _AFTER,

@@ -73,6 +73,9 @@ _END_WAITS = (Reason.QUIET_HOURS, Reason.IN_REVIEW)
 # The reason for which a waiting job waits until a later hour; empty: it waits for a call, or is due.
 WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(_JOBS_WAIT)), REASON), else_="")
 
+# The batch of the job that a row joined, where that batch is paused and the job waits; null: it can go on.
+_PAUSED_AT = sa.case((sa.and_(Batch.pause_cause != "", STATE == JobState.WAITING), Batch.id), else_=sa.null())
+_JOINED_WAITS_FOR = sa.case((_PAUSED_AT.is_(None), WAITS_FOR), else_="")
 # Rows that joined a job of another list are counted with the state of that job.
 _JOINED = (
     sa.select(
@@ -80,7 +83,8 @@ _JOINED = (
         Job.channel,
         ACCOUNT.label("account"),
         RESULT.label("result"),
-        WAITS_FOR.label("reason"),
+        _JOINED_WAITS_FOR.label("reason"),
+        _PAUSED_AT.label("paused_at"),
         sa.func.count().label("rows"),
         sa.func.count(LEAD.session_id).label("sessions"),
         sa.func.max(Job.invite_at).label("last_due"),
@@ -89,8 +93,9 @@ _JOINED = (
     )
     .select_from(Job)
     .join(LEAD, LEAD.id == Job.joins)
+    .join(Batch, Batch.id == LEAD.batch_id)
     .where(of_batch(_BATCH), Job.joins.is_not(None))
-    .group_by(STATE, Job.channel, ACCOUNT, RESULT, WAITS_FOR)
+    .group_by(STATE, Job.channel, ACCOUNT, RESULT, _JOINED_WAITS_FOR, _PAUSED_AT)
 )
 # The last of the links that are to be used in the app first: their messages are not due before then.
 _LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
@@ -192,7 +197,10 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         _add_jobs(counts, row, row.state, row.channel)
         if row.reason:
             counts.waits[row.reason].between(row.first, row.last)
-        if row.state in (JobState.WAITING, JobState.WORKING):
+        if row.paused_at is not None:
+            kept = counts.kept.setdefault(row.paused_at, Waits())
+            kept.add(row.rows, account=row.account, channels=invitation_channels(row.channel))
+        elif row.state in (JobState.WAITING, JobState.WORKING):
             counts.last_due = later(counts.last_due, row.last_due)
             if not row.reason:
                 counts.last_end = later(counts.last_end, row.last)

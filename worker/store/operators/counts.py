@@ -68,6 +68,7 @@ class BatchCounts:
     last_due: datetime | None = None  # when the last message is due
     last_end: datetime | None = None  # when the last job is due that waits for the end of a session, or for a look-up
     waits: dict[str, Waits] = field(default_factory=dict)  # by reason
+    kept: dict[int, Waits] = field(default_factory=dict)  # rows that joined jobs of paused batches, by that batch
     lapsed_unsent: int = 0  # lapsed jobs of which no message ever left
     cancelled_out: int = 0  # cancelled jobs that were out before
 
@@ -75,6 +76,11 @@ class BatchCounts:
     def bought(self) -> int:
         """The sessions that calls of the batch have opened, reissues among them."""
         return sum(facts.issued for facts in self.accounts.values())
+
+    @property
+    def rows_kept(self) -> int:
+        """The rows that wait until a person resumes the batches whose rows serve their customers."""
+        return sum(waits.rows for waits in self.kept.values())
 
     @property
     def out(self) -> int:
