@@ -59,6 +59,16 @@ def test_a_process_that_is_silent_is_shown_with_its_silence(desk: Desk):
     assert re.search(r"Z; last seen 1\d s ago$", shown)
 
 
+def test_a_list_that_the_run_of_another_list_leaves_alone_is_said_to_be_worked_by_no_process(desk: Desk):
+    desk.onboard("import", desk.list_of(customers(3)))
+    running(desk, "run")
+    desk.sql("UPDATE process SET batch_id = 7")
+    assert desk.onboard("status").out.startswith("working: run of batch 7, ")
+    shown = desk.onboard("status", "1").out
+    assert "no end yet   no process works this batch: `onboard up`\n" in shown
+    assert "no process is working" not in shown
+
+
 def test_a_killed_process_no_longer_counts(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     running(desk, "up")

@@ -32,6 +32,11 @@ def no_process(starts: str) -> str:
     return f"no process is working: `{starts}`"
 
 
+def no_process_of_batch(starts: str) -> str:
+    """That the processes that work leave a batch alone, and the command that changes it."""
+    return f"no process works this batch: `{starts}`"
+
+
 @dataclass(frozen=True)
 class Wakening:
     """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler."""

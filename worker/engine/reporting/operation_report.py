@@ -20,6 +20,7 @@ from worker.domain.model.operation import (
     is_worked,
     is_worked_by_workers,
     no_process,
+    no_process_of_batch,
     no_wake_up,
     starts_work,
 )
@@ -66,6 +67,7 @@ class OperationReport:
     stopped: Stopped | None = None  # a person has stopped everything
     folders: Sequence[FolderReport] = ()
     idle: str = ""  # why no process works what is due, and the command that helps
+    left_alone: str = ""  # the same, of a batch that no process works
     unwritable: str = ""  # why nothing can be written, whichever process works
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
     blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped or paused
@@ -116,7 +118,7 @@ class OperationReport:
 
     def _why_not_worked(self, batch_id: int) -> str:
         if self.unwritable or not is_worked(self.running, batch_id):
-            return self.idle
+            return self.left_alone
         return self.unheard if is_worked_by_workers(self.running, batch_id) else ""
 
 
@@ -156,6 +158,7 @@ class Operation:
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
         idle = f"{unwritable}: `onboard doctor`" if unwritable else no_process(starts)
+        left_alone = no_process_of_batch(starts) if working and not unwritable else idle
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
         timers = self.processes.last()
@@ -193,6 +196,7 @@ class Operation:
             stopped,
             folders,
             idle,
+            left_alone,
             unwritable,
             given_up,
             blocked=[shut[name] for name in sorted((asked | left.names) & shut.keys())],
