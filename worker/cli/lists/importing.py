@@ -95,7 +95,7 @@ def import_listed(
     except CutOff as error:
         without = " (without --again)" if again else ""
         raise Stopped(
-            f"the database could not be reached for too long, the import is cut off: {with_hint(str(error))}\n"
+            f"the database could not be used for too long, the import is cut off: {with_hint(str(error))}\n"
             f"the imported rows stay; the same command{without} imports the rest"
         ) from None
     for warning in imported.warnings:
@@ -111,14 +111,18 @@ def import_listed(
         click.echo(f"batch {batch.id}: a resume that was cut off is finished", err=True)
     elif lift and (paused := is_paused(batch)):
         raise CannotStart(paused)
+    seconds, age = time.monotonic() - began, list_age(batch, now=parts.clock())
     if imported.new:
-        click.echo(f"batch {batch.id}: {listed.name} imported in {time.monotonic() - began:.1f} s", err=True)
+        click.echo(f"batch {batch.id}: {listed.name} imported in {seconds:.1f} s", err=True)
         show_refusals(imported.refusals, batch)
         if imported.is_report:
             unchanged = parts.facts.counts(batch.id).known - returns.corrected
             show_changes(returns.changes, unchanged, err=True)
+    elif batch.imported_at is None:
+        before = f"the import of {listed.name}, begun {age} ago, was not complete"
+        click.echo(f"batch {batch.id}: {before}; the rest was imported in {seconds:.1f} s", err=True)
+        show_refusals(imported.refusals, batch, of=" of the rest")
     else:
-        age = list_age(batch, now=parts.clock())
         continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
         click.echo(f"batch {batch.id}: {continues}", err=True)
     if not lift and (paused := is_paused(batch)):

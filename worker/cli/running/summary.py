@@ -17,13 +17,13 @@ MOST_REASONS = 3
 SHOWN_CHANGES = 20
 
 
-def show_refusals(refusals: Refusals, batch: BatchFacts) -> None:
-    """The commonest reasons for which rows were rejected; the report has those of each row."""
+def show_refusals(refusals: Refusals, batch: BatchFacts, *, of: str = "") -> None:
+    """The commonest reasons for which rows were rejected; the report has those of each row. `of`: of which rows, if not
+    of the whole list."""
     if not refusals.rows:
         return
-    click.echo(
-        f"{counted(refusals.rows, 'row')} rejected (`onboard report {batch.id}` has each), mostly for:", err=True
-    )
+    rows = f"{counted(refusals.rows, 'row')}{of}"
+    click.echo(f"{rows} rejected (`onboard report {batch.id}` has each), mostly for:", err=True)
     for number, problem in refusals.top(MOST_REASONS):
         hint = f" ({problem.hint})" if problem.hint else ""
         click.echo(f"  {counted(number, 'row')}: {problem.named}{hint}", err=True)
