@@ -273,18 +273,28 @@ def check_ladder(parts: Parts) -> Iterator[Finding]:
         yield ok("ladder", f"{counted(len(steps), 'step')}; the start warns of those later than a link lives")
 
 
+def check_writes(parts: Parts) -> Iterator[Finding]:
+    """Whether the database server takes writes. SQLite's disk has a check of its own."""
+    if not parts.database.is_sqlite and (why := parts.database.why_nothing_is_written()):
+        action = "let it take writes, or name the server that takes them in [database] url"
+        yield failure("database", f"{_where(parts, 'database')}: {why}", action)
+
+
 def check_processes(parts: Parts) -> Iterator[Finding]:
     whole = parts.operation.report()
     working = sum(one.kind in WORK for one in whole.running)
     if not working and whole.due:
         start = "`onboard worker` and `onboard beat`" if parts.settings.broker.wakes_workers else "`onboard up`"
-        yield warning("processes", "no process is working", f"start {start}")
+        action = "none can work until the database takes writes" if whole.unwritable else f"start {start}"
+        yield warning("processes", "no process is working", action)
     else:
         yield ok(
             "processes",
             f"{counted(working, 'process', 'processes')} at work" if working else f"none; {whole.nothing_to_do}",
         )
     for one in whole.attention:
+        if one.what == "database":  # `check_writes` or `check_disk` says it, and what helps
+            continue
         yield warning("attention", f"{one.name}: {one.reason}" if one.name else one.reason, f"`{one.command}`")
 
 
@@ -306,6 +316,7 @@ WITH_DATABASE: tuple[Check, ...] = (
     check_audit_log,
     check_clock,
     check_languages,
+    check_writes,
     check_processes,
 )
 

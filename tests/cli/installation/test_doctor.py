@@ -47,6 +47,23 @@ def test_work_that_is_due_and_that_no_process_does_is_a_warning(desk: Desk):
     assert (found[0], found[2]) == ("warning", "start `onboard up`")
 
 
+def test_a_server_that_takes_no_writes_is_a_failure_and_what_is_read_is_checked_all_the_same(
+    desk: Desk, empty_postgresql_url: str
+):
+    desk.environ["ONBOARDING__DATABASE__URL"] = empty_postgresql_url
+    desk.onboard("import", desk.list_of(customers(1)))
+    desk.environ["ONBOARDING__DATABASE__URL"] += "?options=-c%20default_transaction_read_only%3Don"
+    ended = desk.onboard("doctor", "--json")
+    found = findings(ended)
+    assert ended.code == 1
+    grade, why, action = found["database"][-1]
+    assert (grade, why.endswith(": the database server is read-only, or a standby")) == ("failure", True)
+    assert action == "let it take writes, or name the server that takes them in [database] url"
+    assert found["processes"][0][2] == "none can work until the database takes writes"
+    assert "`onboard doctor`" not in [action for every in found.values() for _, _, action in every]
+    assert found["keys"][0][0] == "ok"
+
+
 def test_a_wrong_password_is_a_failure_that_says_what_to_correct_and_does_not_show_it(desk_at, play):
     played = play(smtp_user="me", smtp_password="right")
     desk = desk_at(played)
