@@ -150,8 +150,8 @@ class OneBatch:
         found = next_move(self._rules, self._takeovers, outlook, self._batch_id, now=self._clock()) if left else None
         if found is None or self._resting(seconds) or found[0] > self._clock() + self._patience:
             return Stand.DONE, ""
-        calls = lost_answers(sum(calls for calls, _ in left.values()), 0)
-        return None, f"waits until {written(found[0])}: {calls}, to be reconciled then"
+        calls = sum(calls for calls, _ in left.values())
+        return None, f"waits until {written(found[0])}: {lost_answers(calls, 0)}, {_then(calls, 'reconciled')}"
 
     def _resting(self, seconds: float) -> bool:
         """Whether the batch has made no progress for the patience. In an outage one pause follows another."""
@@ -198,9 +198,16 @@ def why_later(state: BudgetState, soonest: datetime, facts: Facts, batch_id: int
     outcomes = facts.unknown_outcomes(batch_id)
     if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
         return state.pause_reason
-    lost = lost_answers(sum(outcomes.calls.values()), outcomes.messages)
-    orphans = lost_sessions(sum(one.number for one in outcomes.orphans.values()))
-    return f"{lost}, to be reconciled then" if lost else f"{orphans}, to be looked at then"
+    calls = sum(outcomes.calls.values())
+    if lost := lost_answers(calls, outcomes.messages):
+        return f"{lost}, {_then(calls + outcomes.messages, 'reconciled')}"
+    orphans = sum(one.number for one in outcomes.orphans.values())
+    return f"{lost_sessions(orphans)}, {_then(orphans, 'looked at')}"
+
+
+def _then(number: int, done: str) -> str:
+    """Each has a time of its own: of several, only the first is known to be due then."""
+    return f"{'to be' if number == 1 else 'the first to be'} {done} then"
 
 
 def next_move(
