@@ -4,6 +4,7 @@ The peer of a connection may be a proxy that speaks for others: its `X-Forwarded
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -13,6 +14,8 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 UNKNOWN = "an unknown address"
 # A host has a whole network of IPv6 addresses, so the network is what counts.
 IPV6_PREFIX = 64
+# Some proxies write the port too: 192.0.2.1:50000, [2001:db8::1]:50000.
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5}", re.ASCII)
 
 
 def peer_of(remote: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
@@ -35,8 +38,11 @@ def peer_of(remote: str | None, forwarded: Sequence[str], trusted: Sequence[Netw
 
 
 def _address(text: str) -> Address | None:
+    text = text.strip()
+    if named := _WITH_PORT.fullmatch(text):
+        text = named[1] or named[2]
     try:
-        found = ipaddress.ip_address(text.strip().partition("%")[0].strip("[]"))
+        found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return (found.ipv4_mapped or found) if found.version == 6 else found
