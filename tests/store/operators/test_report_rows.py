@@ -185,6 +185,9 @@ def test_a_link_is_shown_only_when_asked_for_and_is_the_one_that_was_sent(shelf)
     (line,) = shelf.facts.lines(batch, with_links=True)
     assert line.link == message.link
     assert "verify.test" not in repr(line)
+    shelf.set(Job, state=JobState.CANCELLED)
+    (line,) = shelf.facts.lines(batch, with_links=True)
+    assert (line.reference != "", line.link) == (True, "")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_history_tells_of_a_joined_row_and_of_what_comes_next(ona):
     batch = ona.row(Job).batch_id
     ona.add(customer("Ona"), batch=None)
     told_of_her = sentences(ona)
-    assert any(f"row 2 of batch {batch} serves the customer already" in text for text in told_of_her)
+    assert any(f"row 2 of batch {batch} serves the customer now" in text for text in told_of_her)
     assert told_of_her[-1].startswith("Next: the link ends")
     assert ona.row(SessionRow).expires_at == ona.clock() + WEEK - timedelta(minutes=1)
 

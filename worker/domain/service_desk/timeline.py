@@ -171,7 +171,7 @@ def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]
     how = {"both": "by email and text message", "none": "without a message"}.get(row.channel, f"by {row.channel}")
     purpose = "" if row.purpose == "onboarding" else f" for {row.purpose}"
     brings = f"{whence} asks for the customer{purpose}, {how} ({row.place}, account {row.account})"
-    served = f"; {row.joined} serves the customer already" if row.joined else ""
+    served = f"; {row.joined} serves the customer now" if row.joined else ""
     yield Moment(row.created_at, About.ROW, f"{brings}{served}.")
     if row.joined:
         return

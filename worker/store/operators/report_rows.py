@@ -193,8 +193,10 @@ class Facts:
         late = opened_late(connection, [row.id for row in rows])
         keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         for row in rows:
-            # An erased session has no link; the line still shows the session.
+            # An erased session has no link; the line still shows the session. A cancelled row's may be open at its
+            # provider, and nobody is to be led there.
             has_link = with_links and row.session_id is not None and row.encrypted != ERASED
+            has_link = has_link and row.state is not JobState.CANCELLED
             opening, unreadable = Opening(""), ""
             if has_link:
                 try:
