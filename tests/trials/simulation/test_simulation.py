@@ -13,7 +13,7 @@ from trials.simulation.shrink import shrink
 
 # A history costs a quarter of a second of a core on average, most of it the engine's own statements. `--missed` plays a
 # dozen others with everything in its place, and then each without something. `make simulate SEEDS=5000` plays more.
-HISTORIES = range(100, 220)
+HISTORIES = range(100, 200)
 SHORT = 2
 
 
