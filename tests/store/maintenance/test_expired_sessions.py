@@ -410,4 +410,5 @@ def test_the_cost_of_a_check_depends_on_the_due_sessions_not_on_all_sessions(she
     plan = explained[0]["Plan"]
     assert "ix_session_check" in str(plan)
     assert plan["Actual Rows"] == 10
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
+    # All sessions fill several hundred pages. The ten may be in a page each, where earlier tests left room.
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
