@@ -4,9 +4,10 @@ A field that cannot be read raises BadAnswer, which names the field and never sh
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from worker.domain.model.endings import Kind, Problem
 from worker.http.messages import BadAnswer, HttpAnswer, asked_wait, json_object, retry_after
@@ -15,10 +16,12 @@ __all__ = [
     "LONGEST_REFERENCE",
     "LONGEST_TOKEN",
     "BadAnswer",
+    "Unread",
     "check_echo",
     "fields_in",
     "json_object",
     "optional_text",
+    "read_from",
     "refusal",
     "retry_after",
     "text",
@@ -28,10 +31,35 @@ __all__ = [
 # iDenfy documents at most 40 characters; vendors behind FrankieOne may use signed tokens (JWT) of some thousand.
 LONGEST_TOKEN = 4096
 LONGEST_REFERENCE = 256
+SUCCESS = range(200, 300)  # statuses
 MOST_FIELDS = 10  # documented fields that a detail names
 LONGEST_READ = 4000  # characters of a message that are searched for them
+T = TypeVar("T")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An answer without what was asked for: its JSON object, empty if it has none, and why, without a value of it."""
+
+    found: Mapping[str, Any]
+    reason: str
+
+
+def read_from(
+    answer: HttpAnswer, read: Callable[[Mapping[str, Any]], T], good: Collection[int] = SUCCESS
+) -> T | Unread:
+    """What `read` makes of the answer's JSON object, if its status is good. `read` may raise BadAnswer."""
+    found: Mapping[str, Any] = {}
+    reason = ""
+    try:
+        found = json_object(answer.body)
+        if answer.status in good:
+            return read(found)
+    except BadAnswer as error:  # its text names the field, never its value
+        reason = str(error)
+    return Unread(found, reason)
 
 
 def text(answer: Mapping[str, Any], field: str, *, most: int = LONGEST_REFERENCE) -> str:

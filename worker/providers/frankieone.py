@@ -18,9 +18,10 @@ from worker.providers.account import AccountSettings, AccountUnusable, Credentia
 from worker.providers.answers import (
     LONGEST_TOKEN,
     BadAnswer,
+    Unread,
     fields_in,
-    json_object,
     optional_text,
+    read_from,
     refusal,
     text,
     utc_time,
@@ -149,15 +150,10 @@ class Frankie:
         repeatable: bool = True,
     ) -> Session | Problem:
         """The session or the Problem in an answer. `session_in` reads the session, and may raise BadAnswer."""
-        found: Mapping[str, Any] = {}
-        reason = ""
-        try:
-            found = json_object(answer.body)
-            if 200 <= answer.status < 300:
-                return session_in(found)
-        except BadAnswer as error:  # its text names the field, never its value
-            reason = str(error)
-        return self._problem(answer, found, request, now, repeatable=repeatable, reason=reason)
+        read = read_from(answer, session_in)
+        if isinstance(read, Unread):
+            return self._problem(answer, read.found, request, now, repeatable=repeatable, reason=read.reason)
+        return read
 
     def _problem(
         self,

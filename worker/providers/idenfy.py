@@ -13,7 +13,7 @@ from typing import Any
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, Credentials, required_secret
-from worker.providers.answers import BadAnswer, fields_in, json_object, refusal
+from worker.providers.answers import Unread, fields_in, read_from, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.masking import masked
 from worker.providers.parameters.tables import documented
@@ -94,22 +94,15 @@ class Partner:
 
         `session_in` may raise InvalidSession and BadAnswer.
         """
-        found: Mapping[str, Any] = {}
-        reason = ""
         try:
-            found = json_object(answer.body)
-            if 200 <= answer.status < 300:
-                return session_in(found)
+            read = read_from(answer, session_in)
         except InvalidSession:
             return self.invalid(answer.status)
-        except BadAnswer as error:  # its text names the field, never its value
-            reason = str(error)
-        return self.problem(answer, found, request, now, reason)
+        return self.problem(answer, read, request, now) if isinstance(read, Unread) else read
 
-    def problem(
-        self, answer: HttpAnswer, found: Mapping[str, Any], request: SessionRequest, now: datetime, reason: str
-    ) -> Problem:
-        """The Problem for an answer without a usable session. `reason` is our own text, and names no value."""
+    def problem(self, answer: HttpAnswer, unread: Unread, request: SessionRequest, now: datetime) -> Problem:
+        """The Problem for an answer without what was asked for."""
+        found = unread.found
         given = found.get("identifier")
         identifier = given if isinstance(given, str) else ""
         message = _message(found)
@@ -121,7 +114,7 @@ class Partner:
             answer,
             kind,
             code=known,
-            details=(reason, fields_in(message, self._names)),
+            details=(unread.reason, fields_in(message, self._names)),
             words=masked(said, request, secrets=secrets),
             longest_wait=LONGEST_WAIT,
             now=now,

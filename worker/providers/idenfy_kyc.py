@@ -19,9 +19,10 @@ from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import (
     LONGEST_TOKEN,
     BadAnswer,
+    Unread,
     check_echo,
-    json_object,
     optional_text,
+    read_from,
     text,
     utc_time,
 )
@@ -177,15 +178,10 @@ class IdenfyKyc:
         return HttpRequest("GET", f"{self._listing}?{query}", headers)
 
     def read_look_up(self, answer: HttpAnswer, request: SessionRequest, *, now: datetime) -> Listing | Problem:
-        found: Mapping[str, Any] = {}
-        reason = ""
-        try:
-            found = json_object(answer.body)
-            if answer.status == 200:
-                return _listing(found)
-        except BadAnswer as error:
-            reason = str(error)
-        return _look_up_problem(self._partner.problem(answer, found, request, now, reason))
+        read = read_from(answer, _listing, good=(200,))
+        if isinstance(read, Unread):
+            return _look_up_problem(self._partner.problem(answer, read, request, now))
+        return read
 
     def _refuse_the_other_form(self) -> None:
         """Raise AccountUnusable for parameters of the other form: iDenfy would ignore or refuse them in every row."""
