@@ -383,6 +383,9 @@ def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, 
 
 @on_postgresql
 def test_the_cost_of_a_check_depends_on_the_due_sessions_not_on_all_sessions(shelf):
+    with shelf.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Else the due sessions go where earlier tests left room: into a page each.
+        connection.exec_driver_sql("VACUUM FULL session")
     invited(shelf, *(customer(f"C{number}") for number in range(10)))
     let_expire(shelf)
     columns = [column.name for column in SessionRow.__table__.columns]
@@ -410,5 +413,4 @@ def test_the_cost_of_a_check_depends_on_the_due_sessions_not_on_all_sessions(she
     plan = explained[0]["Plan"]
     assert "ix_session_check" in str(plan)
     assert plan["Actual Rows"] == 10
-    # All sessions fill several hundred pages. The ten may be in a page each, where earlier tests left room.
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20
