@@ -112,10 +112,10 @@ def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
 
     The latter are asked for again each hour: what happens to that review does not reach them.
     """
-    rows = [row for row in rows if not row.asks]
+    # An unknown outcome is reconciled first.
+    rows = [row for row in rows if row.session_id is not None and row.unknown_attempt is None and not row.asks]
     released = in_review.release_reviewed(claim.connection, rows, now=claim.now)
-    following = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
-    earlier = in_review.others_in_review(claim.connection, following)
+    earlier = in_review.others_in_review(claim.connection, {row.session_id for row in rows})
     again = Later(claim.now + REVIEWED_AGAIN, Reason.IN_REVIEW)
     stay: dict[int, NotNow] = {row.id: again for row in rows if row.session_id in earlier and row.id not in released}
     _keep_back(claim.connection, stay, now=claim.now)

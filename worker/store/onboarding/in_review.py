@@ -64,12 +64,10 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     """Release claimed jobs whose previous session is in review: that review decides. Returns their ids.
 
     If the job waits when the review begins, the provider's update releases it (`session_chain`). If a dispatcher works
-    the job at that time, the job waits again later, and its next claim calls this. A job with an unknown outcome is
-    reconciled first.
+    the job at that time, the job waits again later, and its next claim calls this.
     """
-    previous = {row.session_id for row in rows if row.session_id is not None and row.unknown_attempt is None}
-    reviewed = sessions_in_review(connection, previous)
-    released = [row for row in rows if row.session_id in reviewed and row.unknown_attempt is None]
+    reviewed = sessions_in_review(connection, {row.session_id for row in rows})
+    released = [row for row in rows if row.session_id in reviewed]
     if not released:
         return set()
     sent = set(connection.execute(_LINK_SENT, {"sessions": bulk.keys(reviewed)}).scalars())
