@@ -16,6 +16,8 @@ from worker.domain.limits.budgets import BudgetRule, BudgetState, Grant
 from worker.domain.limits.concurrency import Share
 from worker.domain.links import press
 from worker.domain.links.door import Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
+from worker.domain.verification import session_chain, session_updates
+from worker.domain.verification.session_updates import KnownSession, Result
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.halts import Halts
 from worker.engine.dispatch.slot_gate import SlotGate
@@ -31,7 +33,7 @@ from worker.store.links import doors
 from worker.store.links.not_me import NotMe
 from worker.store.maintenance import expired_sessions
 from worker.store.messages import gates as message_gates
-from worker.store.onboarding import added_lines
+from worker.store.onboarding import added_lines, in_review
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead
 
@@ -97,6 +99,11 @@ def _granted(
     return asks(replace(state, **nothing), rule, **how)
 
 
+def _known_without_review(*given: Any, **how: Any) -> KnownSession | None:
+    known = session_updates.known_after(*given, **how)
+    return known and replace(known, result=None if known.result is Result.REVIEW else known.result)
+
+
 def _gates(module: Any, *names: str) -> Replaced:
     """The gates of a claim but these."""
     return module, "GATES", tuple(gate for gate in module.GATES if gate.__name__ not in names)
@@ -151,6 +158,12 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "pause": ((claims, "grant", partial(_granted, without="blocked_until")),),
     "stop": ((claims, "grant", partial(_granted, without="stopped_at")),),
     "credits": ((budgets, "spend_credits", _spends), (claims, "grant", partial(_granted, without="credits"))),
+    # A review of the last session, and one of an earlier session, keep another from being bought.
+    "review": ((session_chain, "known_after", _known_without_review),),
+    "earlier-review": tuple(
+        (where, "others_in_review", lambda _connection, _sessions: set())
+        for where in (in_review, expired_sessions, message_gates)
+    ),
     # The gates of a claim.
     "quiet-hours": (_gates(issuing_gates, "quiet_hours"), _gates(message_gates, "quiet")),
     "places-of-addresses": (_gates(issuing_gates, "spent_addresses"), _gates(message_gates, "without_place")),
@@ -179,6 +192,8 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "pause": (7002,),
     "stop": (11064,),
     "credits": (10220,),
+    "review": (14778,),
+    "earlier-review": (14778,),
     "quiet-hours": (7075,),
     "places-of-addresses": (12986,),
 }

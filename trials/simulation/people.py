@@ -1,8 +1,13 @@
-"""The customers: they open links and finish, and the providers report it, at once, late, twice or never."""
+"""The customers: they open links and finish, and the providers report it, at once, late, twice or never.
 
+Of some a provider reports first that it reviews them, and later what it has decided.
+"""
+
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from trials.simulation.plan import Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import WEBHOOK_KEY
 from trials.simulation.visitors import Visitors
@@ -13,7 +18,10 @@ if TYPE_CHECKING:
     from trials.simulation.play import Simulation
 
 FINISHES = (5.0, 120.0)  # seconds after the message arrived
-LATE = (60.0, 3000.0)
+LATE, REVIEW_LATE = (60.0, 3000.0), (60.0, 4500.0)
+# What a webhook says; but for these, one before the last says that the provider reviews what the customer has given.
+REVIEW, QUESTION, VERDICT = "review", "question", "verdict"
+SAYS = {"COMPANY_INFO_REQUEST": QUESTION}
 AGAIN = 5.0  # after how long a webhook comes again that could not be stored
 TRIES = 40
 
@@ -24,6 +32,7 @@ class People:
         self._world = simulation.world
         self._people = {person.id: person for person in simulation.plan.people}
         self._visitors = Visitors(simulation, self)
+        self._submitted: set[str] = set()
         self.unfinished = 0  # acts that are still to come
 
     def got(self, message: Call) -> None:
@@ -44,39 +53,77 @@ class People:
         now = self._world.elapsed
         if session is None or session.ended_at is not None or now >= session.expires_at:
             return
-        session.ended_at = now
         person = self._people[session.customer]
+        if person.review and person.id in self._submitted:
+            return  # it was told that its documents are looked at
+        session.ended_at = now
         opened = self._simulation.wire.opened[token]
-        self._simulation.note("finished", session.customer)
+        self._submitted.add(person.id)
+        self._simulation.note("finished", person.id)
         if session.account == "au":
             return  # this account has no key for webhooks
-        self._simulation.wire.partners[session.account].decide(opened.client, opened.reference, "APPROVED")
+        after, delay = 0.0, 0.0
+        steps = plans.steps(opened.endpoint, person.ends, review=timedelta(seconds=person.review), edition="current")
+        for number, step in enumerate(steps):
+            after += step.after.total_seconds()
+            if number == 0 or step.after:
+                delay = self._delay(person)
+            says = VERDICT if number == len(steps) - 1 else SAYS.get(step.event, REVIEW)
+            happens = partial(self._happens, person, session, step, says, self._world.clock(), delay)
+            if after:
+                self.later(after, happens)
+            else:
+                happens()
+
+    def _delay(self, person: Person) -> float:
+        """Seconds until a webhook comes."""
+        if person.hears != "late":
+            return 0.1
+        return self._world.chance.uniform(*(REVIEW_LATE if person.review else LATE))
+
+    def _happens(
+        self, person: Person, session: Call, step: plans.Step, says: str, acted_at: datetime, delay: float
+    ) -> None:
+        """The provider has got that far: its list shows it, and its webhook is on the way."""
+        opened = self._simulation.wire.opened[session.token]
+        self._simulation.note(f"the provider has a {says}", person.id)
+        if step.status:
+            self._simulation.wire.partners[session.account].decide(opened.client, opened.reference, step.status)
         if person.hears == "lost":
             return
-        delay = self._world.chance.uniform(*LATE) if person.hears == "late" else 0.1
-        for step in plans.steps(opened.endpoint, "finish", review=plans.AT_ONCE, edition="current"):
-            at = self._world.clock()
-            body = webhooks_idenfy.encoded(step.body(opened, at, at))
-            headers = {
-                name.lower(): value for name, value in webhooks_idenfy.headers(step.event, body, WEBHOOK_KEY).items()
-            }
-            send = partial(self._send, session.account, Delivery(body, headers, ()), TRIES)
-            self.later(delay, send)
-            if person.hears == "twice":
-                self.later(delay + 1, send)
+        body = webhooks_idenfy.encoded(step.body(opened, acted_at, self._world.clock()))
+        headers = {
+            name.lower(): value for name, value in webhooks_idenfy.headers(step.event, body, WEBHOOK_KEY).items()
+        }
+        known = partial(self._known, person, says)
+        send = partial(self._send, session.account, Delivery(body, headers, ()), known, TRIES)
+        self.later(delay, send)
+        if person.hears == "twice":
+            self.later(delay + 1, send)
 
-    def _send(self, account: str, delivery: Delivery, tries: int) -> None:
+    def _send(self, account: str, delivery: Delivery, known: partial[None], tries: int) -> None:
         """Post a webhook; it comes again where nobody could store it, as long as the provider is willing."""
 
-        def again() -> None:
-            if tries:
-                self.later(AGAIN, partial(self._send, account, delivery, tries - 1))
+        def kept() -> None:
+            self.unfinished -= 1
+            known()
 
+        def again() -> None:
+            self.unfinished -= 1
+            if tries:
+                self.later(AGAIN, partial(self._send, account, delivery, known, tries - 1))
+
+        self.unfinished += 1
         process = self._simulation.some_process()
         if process is None:
             again()
         else:
-            process.webhook(account, delivery, again)
+            process.webhook(account, delivery, kept, again)
+
+    def _known(self, person: Person, says: str) -> None:
+        """A webhook is stored; the next sweep applies it."""
+        self._simulation.note(f"is known: {says}", person.id)
+        self._simulation.broker.nothing_due = False
 
     def later(self, seconds: float, act: partial[None]) -> None:
         """The history does not end before."""

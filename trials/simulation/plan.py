@@ -15,7 +15,6 @@ STORM = 40.0  # seconds with faults; then all works
 ACCOUNTS = (("kyc",), ("kyc",), ("kyc", "kyb"), ("kyb",), ("au",), ("kyc", "au"), ("both",), ("both", "kyc"))
 LIFETIME = 1800.0  # seconds that a link lives
 FLOOR = 600.0
-REISSUES = 1
 MESSAGES = 4
 TIMEOUT = 5.0
 LEASE = 15.0
@@ -23,6 +22,8 @@ CREDITS = 3
 # What the customers of a history with stable links do with them. A robot posts the page's form at once.
 VISITS = ("once", "once", "twice", "late", "returns", "robot", "not-me")
 LINK_VALID = 3600.0  # seconds that our own link leads somewhere
+REVIEWS = ("review", "review", "review-deny", "ask")
+REVIEW_SECONDS = (20.0, 600.0, 4000.0, 9000.0)
 TURNS = (0.0,) * 12 + (0.01, 0.05, 0.2)
 # Quiet hours of customers in Vilnius and Riga, where a history begins at 14:00: by the clock there, and in its seconds.
 QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
@@ -41,6 +42,8 @@ class Person:
     event: str = ""  # cancelled, updated or erased, at `event_at`
     event_at: float = 0.0
     hears: str = "webhook"  # how the worker hears of the end: webhook, late, twice, lost
+    ends: str = "finish"  # what the provider makes of it, as the sandbox's customers do: finish, or one of REVIEWS
+    review: float = 0.0  # seconds until the provider has decided
     visits: str = ""  # what it does with our own link: one of VISITS; "": it has the provider's, or never comes
     mailbox: str = ""  # that it shares with others; "": its own
 
@@ -72,6 +75,7 @@ class Plan:
     moved_at: float = 0.0  # when an operator moves unopened links from kyc to lt; 0: never
     concurrency: int = 4  # calls of each account in flight
     stalls: float = 0.0  # the longest that opening a connection takes, where each call opens one; 0: few do
+    reissues: int = 1
     quiet: str = ""  # quiet hours, one of QUIET
     shared: bool = False  # whether the customers share a mailbox
     turn: float = 0.0  # seconds that each turn of a process's loop takes: other work keeps its processor busy
@@ -111,6 +115,7 @@ def plan_of(seed: int) -> Plan:
     planned = replace(planned, stopped_at=stopped_at, pilot=chance.choice((1, 2)) if has_pilot else 0)
     planned = _with_stable_links(chance, planned) if chance.random() < 0.3 else planned
     planned = _with_environment(random.Random(f"{seed}/environment"), planned)
+    planned = _with_reviews(random.Random(f"{seed}/reviews"), planned)
     return replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
 
 
@@ -155,6 +160,24 @@ def _with_stable_links(chance: random.Random, plan: Plan) -> Plan:
         stable=chance.choice(("ahead", "on-click", "on-click")),
         moved_at=chance.uniform(1, STORM * 3) if moves else 0.0,
     )
+
+
+def _with_reviews(chance: random.Random, plan: Plan) -> Plan:
+    """In a quarter of the histories, the provider looks at half of those who finish before it decides."""
+    if chance.random() >= 0.25:
+        return plan
+    people = [
+        replace(
+            person,
+            hears=chance.choice(("webhook", "late", "late", "twice", "lost")),
+            ends=chance.choice(REVIEWS),
+            review=chance.choice(REVIEW_SECONDS),
+        )
+        if person.finishes and chance.random() < 0.5
+        else person
+        for person in plan.people
+    ]
+    return replace(plan, people=tuple(people), reissues=2)
 
 
 def _person(chance: random.Random, number: int, accounts: tuple[str, ...], finish: float) -> Person:

@@ -204,10 +204,10 @@ class WorkerProcess:
         """An event of the bus; `done` acknowledges it."""
         self._post(lambda: self._receive(event, done))
 
-    def webhook(self, account: str, delivery: Any, again: Callable[[], None]) -> None:
-        """`again` is called if it could not be stored, or if the process died before it was."""
+    def webhook(self, account: str, delivery: Any, kept: Callable[[], None], again: Callable[[], None]) -> None:
+        """`kept` is called once it is stored; `again` if it could not be, or if the process died before it was."""
         self._unanswered.append(again)
-        self._post(lambda: self._take(account, delivery, again))
+        self._post(lambda: self._take(account, delivery, kept, again))
 
     def visit(self, method: str, path: str, cookie: str, body: bytes, done: Callable[[Answered], None]) -> None:
         """A request at our own link."""
@@ -308,13 +308,15 @@ class WorkerProcess:
             self.simulation.broker.wake(wake_up, True)
         done(taken.outcomes[0])
 
-    async def _take(self, account: str, delivery: Any, again: Callable[[], None]) -> None:
+    async def _take(self, account: str, delivery: Any, kept: Callable[[], None], again: Callable[[], None]) -> None:
         source = self._sources[account]
         arrived = source.refuses(delivery, "") or source.read(delivery)
         try:
             await self._in_thread(lambda: self.parts.webhooks.keep([arrived], now=self.database_clock()))
         except sa.exc.OperationalError:
             again()
+        else:
+            kept()
         self._unanswered.remove(again)
 
     async def _visit(self, method: str, path: str, cookie: str, body: bytes, done: Callable[[Answered], None]) -> None:

@@ -16,7 +16,6 @@ from trials.simulation.plan import (
     MESSAGES,
     PER_ADDRESS,
     PER_ADDRESS_SECONDS,
-    REISSUES,
     TIMEOUT,
     Person,
     Plan,
@@ -106,22 +105,22 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     hours = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
     if plan.shared:
         hours += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
-    return _settings(folder, url, tuple(sorted(used)), plan.rate, plan.capped, plan.stable, plan.concurrency, hours)
+    read = {name: getattr(plan, name) for name in ("rate", "capped", "stable", "concurrency", "reissues")}
+    return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), hours)
 
 
 @cache
-def _settings(
-    folder: Path, url: str, names: tuple[str, ...], rate: int, capped: bool, stable: str, concurrency: int, hours: str
-) -> Settings:
-    limits = json.dumps([f"{rate}/second"] if rate else [])
+def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, hours: str) -> Settings:
+    """`plan` has nothing but what is read here, so that histories share their settings."""
+    limits = json.dumps([f"{plan.rate}/second"] if plan.rate else [])
     accounts = "".join(
         _ACCOUNT.format(
             name=name,
             provider=PROVIDERS[name],
             limits=limits,
-            concurrency=concurrency,
+            concurrency=plan.concurrency,
             timeout=TIMEOUT,
-            more=_more(name, capped),
+            more=_more(name, plan.capped),
         )
         for name in names
     )
@@ -137,12 +136,12 @@ def _settings(
             routes=routes,
             timeout=TIMEOUT,
             limits=limits,
-            sms_limits=json.dumps([f"{rate or 20}/second"]),
+            sms_limits=json.dumps([f"{plan.rate or 20}/second"]),
             sms_account=json.dumps(PLAYED.twilio_account),
             messages=MESSAGES,
             hours=hours,
-            reissues=REISSUES,
-            links=_LINKS.format(issue=stable, valid=LINK_VALID) if stable else "",
+            reissues=plan.reissues,
+            links=_LINKS.format(issue=plan.stable, valid=LINK_VALID) if plan.stable else "",
         )
     )
     return load(

@@ -31,6 +31,7 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     calls.nothing_leaves_while_stopped,
     calls.nothing_is_bought_without_a_visit,
     customers.nothing_leaves_after_not_me,
+    customers.nothing_leaves_once_it_is_known,
 )
 
 

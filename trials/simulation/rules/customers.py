@@ -2,16 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from math import inf
 
 from trials.promises import most_within
-from trials.simulation.plan import FLOOR, LEASE, MESSAGES, PER_ADDRESS, PER_ADDRESS_SECONDS, REISSUES, TIMEOUT
-from trials.simulation.play import History
+from trials.simulation.people import QUESTION, REVIEW, VERDICT
+from trials.simulation.plan import FLOOR, LEASE, MESSAGES, PER_ADDRESS, PER_ADDRESS_SECONDS, TIMEOUT
+from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
 from trials.simulation.rules.reading import ENDED, behind, by_customer, left_late, may_be_unknown, opened, times
 
 # A call that was opened before a decision may leave until its lease is over.
 IN_FLIGHT = LEASE + TIMEOUT
 CLOCKS = 0.1  # between a process's clock and the database's, once that was asked
+APPLIED = 90.0  # after how many seconds a stored webhook was applied: the beat looks each minute at least
 SLACK = 1.0  # seconds between the check of a link's life and the message's departure
 
 
@@ -42,7 +45,7 @@ def caps_are_kept(history: History) -> Iterator[str]:
         sessions = len({call.token for call in calls})
         # The session after a move does not count when it is asked for.
         moves = min(len(times(history, "moves links")), 1)
-        if sessions > 1 + REISSUES + lost + moves:
+        if sessions > 1 + history.plan.reissues + lost + moves:
             yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers, or too late"
     for customer, sent in by_customer(history, Kind.MAIL, Kind.TEXT).items():
         messages = {(call.kind, call.link or call.token) for call in sent if call.processed}
@@ -137,3 +140,24 @@ def nothing_leaves_after_the_end(history: History) -> Iterator[str]:
             ]
             if not any(when > at for when in requested):
                 yield f"{call.customer} was {word} at {at:.1f} s: a {call.kind} leaves at {call.sent_at:.1f} s"
+
+
+def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
+    """Who is known to have submitted, in whatever session, gets nothing more: not while the provider reviews it, and
+    not after its verdict. If the provider asks the customer for more, the review is over."""
+    for person in history.plan.people:
+        gone = [at for word in ("cancelled", "erased") for at in times(history, word, person.id)]
+        ends = (f"the provider has a {QUESTION}", f"is known: {QUESTION}")
+        questions = [at for end in ends for at in times(history, end, person.id)]
+        known = [
+            (at, min((question for question in questions if question > at), default=inf))
+            for at in times(history, f"is known: {REVIEW}", person.id)
+        ]
+        known += [(at, inf) for at in times(history, f"is known: {VERDICT}", person.id)]
+        for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
+            if call.customer != person.id or left_late(history, call) or gone:
+                continue
+            for at, until in known:
+                applied = max(at, history.calm_at, CALM if at < CALM else 0.0) + APPLIED + IN_FLIGHT
+                if applied < call.sent_at < until:
+                    yield f"{person.id} has submitted, known at {at:.0f} s: a {call.kind} leaves {call.sent_at:.0f} s"

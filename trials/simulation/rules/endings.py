@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from trials.simulation.plan import LIFETIME, MESSAGES, REISSUES
+from trials.simulation.people import VERDICT
+from trials.simulation.plan import LIFETIME, MESSAGES
 from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
 from trials.simulation.rules.reading import ENDED, LISTED, SAFE, may_be_unknown, sessions_of, times
@@ -24,12 +25,14 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
         elif job.state in ENDED:
             if job.state == "failed":
                 yield from _failed(history, person.id, job, calls)
-            another = len({call.token for call in calls if call.processed}) <= REISSUES
+            another = len({call.token for call in calls if call.processed}) <= history.plan.reissues
             another = another and job.reason != "link_ended"
             if job.state == "lapsed" and another and not _has_spent_its_messages(history, person.id, job):
                 yield f"{person.id} lapsed after {len(calls)} calls, though another session is allowed"
         elif job.state == "held":
             yield from _held(history, person.id, job, calls)
+        elif job.result == "review" and not times(history, f"is known: {VERDICT}", person.id):
+            continue  # its verdict was lost on the way: a review may last for any time
         elif not (history.plan.capped and job.state == "waiting" and job.account == "kyc"):
             yield f"{person.id} is {job.state} at the end: {job.reason}"
 
