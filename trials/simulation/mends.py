@@ -166,6 +166,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     ),
     # The gates of a claim.
     "quiet-hours": (_gates(issuing_gates, "quiet_hours"), _gates(message_gates, "quiet")),
+    "reminders": (_gates(message_gates, "not_now"),),
     "places-of-addresses": (_gates(issuing_gates, "spent_addresses"), _gates(message_gates, "without_place")),
     "messages-per-customer": (_gates(message_gates, "spent"),),
 }
@@ -192,8 +193,9 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "pause": (7002,),
     "stop": (11064,),
     "credits": (10220,),
-    "review": (14778,),
-    "earlier-review": (14778,),
+    "review": (14515,),
+    "earlier-review": (14515,),
+    "reminders": (15200,),
     "quiet-hours": (7075,),
     "places-of-addresses": (12986,),
 }

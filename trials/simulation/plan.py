@@ -24,6 +24,7 @@ VISITS = ("once", "once", "twice", "late", "returns", "robot", "not-me")
 LINK_VALID = 3600.0  # seconds that our own link leads somewhere
 REVIEWS = ("review", "review", "review-deny", "ask")
 REVIEW_SECONDS = (20.0, 600.0, 4000.0, 9000.0)
+REMINDERS = ((60.0,), (60.0, 400.0), (200.0, 1000.0))
 TURNS = (0.0,) * 12 + (0.01, 0.05, 0.2)
 # Quiet hours of customers in Vilnius and Riga, where a history begins at 14:00: by the clock there, and in its seconds.
 QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
@@ -76,6 +77,7 @@ class Plan:
     concurrency: int = 4  # calls of each account in flight
     stalls: float = 0.0  # the longest that opening a connection takes, where each call opens one; 0: few do
     reissues: int = 1
+    reminders: tuple[float, ...] = ()  # seconds after the first message
     quiet: str = ""  # quiet hours, one of QUIET
     shared: bool = False  # whether the customers share a mailbox
     turn: float = 0.0  # seconds that each turn of a process's loop takes: other work keeps its processor busy
@@ -116,6 +118,8 @@ def plan_of(seed: int) -> Plan:
     planned = _with_stable_links(chance, planned) if chance.random() < 0.3 else planned
     planned = _with_environment(random.Random(f"{seed}/environment"), planned)
     planned = _with_reviews(random.Random(f"{seed}/reviews"), planned)
+    reminders = random.Random(f"{seed}/reminders")
+    planned = replace(planned, reminders=reminders.choice(REMINDERS) if reminders.random() < 0.25 else ())
     return replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
 
 

@@ -105,6 +105,8 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     hours = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
     if plan.shared:
         hours += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
+    if plan.reminders:
+        hours += f"\nreminders = {json.dumps([f'{after:g} s' for after in plan.reminders])}"
     read = {name: getattr(plan, name) for name in ("rate", "capped", "stable", "concurrency", "reissues")}
     return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), hours)
 

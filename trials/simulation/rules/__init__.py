@@ -32,6 +32,7 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     calls.nothing_is_bought_without_a_visit,
     customers.nothing_leaves_after_not_me,
     customers.nothing_leaves_once_it_is_known,
+    customers.reminders_leave_in_time,
 )
 
 

@@ -19,23 +19,31 @@ SLACK = 1.0  # seconds between the check of a link's life and the message's depa
 
 
 def nothing_is_sent_twice(history: History) -> Iterator[str]:
-    """One text for a session; one Message-ID for a session, and a second copy only after an unknown outcome.
+    """One text for a session, and one for each reminder; as many Message-IDs, each with a second copy only after an
+    unknown outcome.
 
-    With stable links one for the link: whatever becomes of its session, no message follows.
+    With stable links one for the link: whatever becomes of its session, nothing but reminders of each session follows.
     """
+    sessions = opened(history)
+
+    def most(customer: str) -> int:
+        begun = len(sessions.get(customer, ())) if history.plan.stable else 1
+        return 1 + len(history.plan.reminders) * max(begun, 1)
+
     texts: dict[tuple[str, str], list[Call]] = defaultdict(list)
     mails: dict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in history.record.calls:
         if call.processed and call.kind in (Kind.TEXT, Kind.MAIL):
             (texts if call.kind is Kind.TEXT else mails)[call.customer, call.link or call.token].append(call)
     for (customer, token), sent in texts.items():
-        if sum(not left_late(history, call) for call in sent) > 1:
+        if sum(not left_late(history, call) for call in sent) > most(customer):
             yield f"{customer} is texted {len(sent)} times about session …{token[-6:]}"
     for (customer, token), sent in mails.items():
-        if len({call.key for call in sent}) > 1:
-            yield f"{customer} gets {len({call.key for call in sent})} Message-IDs for session …{token[-6:]}"
+        keys = len({call.key for call in sent})
+        if keys > most(customer):
+            yield f"{customer} gets {keys} Message-IDs for session …{token[-6:]}"
         unknown = sum(may_be_unknown(history, call) for call in sent)
-        if sum(not left_late(history, call) for call in sent) - 1 > unknown:
+        if sum(not left_late(history, call) for call in sent) - keys > unknown:
             yield f"{customer} gets {len(sent)} mails about session …{token[-6:]}, with {unknown} unknown outcomes"
 
 
@@ -48,9 +56,10 @@ def caps_are_kept(history: History) -> Iterator[str]:
         if sessions > 1 + history.plan.reissues + lost + moves:
             yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers, or too late"
     for customer, sent in by_customer(history, Kind.MAIL, Kind.TEXT).items():
-        messages = {(call.kind, call.link or call.token) for call in sent if call.processed}
-        if len(messages) > MESSAGES:
-            yield f"{customer} gets {len(messages)} messages"
+        mails = len({call.key for call in sent if call.processed and call.kind is Kind.MAIL})
+        texts = sum(call.processed and call.kind is Kind.TEXT and not left_late(history, call) for call in sent)
+        if mails + texts > MESSAGES:
+            yield f"{customer} gets {mails + texts} messages"
 
 
 def quiet_hours_are_kept(history: History) -> Iterator[str]:
@@ -161,3 +170,18 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
                 applied = max(at, history.calm_at, CALM if at < CALM else 0.0) + APPLIED + IN_FLIGHT
                 if applied < call.sent_at < until:
                     yield f"{person.id} has submitted, known at {at:.0f} s: a {call.kind} leaves {call.sent_at:.0f} s"
+
+
+def reminders_leave_in_time(history: History) -> Iterator[str]:
+    """The second message with a link leaves no sooner after the first than the first reminder may, and so on."""
+    if not history.plan.reminders:
+        return
+    sent: dict[tuple[str, Kind, str], dict[object, float]] = defaultdict(dict)  # by link: when each message left
+    for call in history.record.of(Kind.MAIL, Kind.TEXT):
+        if call.processed and not left_late(history, call):
+            sent[call.customer, call.kind, call.link or call.token].setdefault(call.key or call, call.sent_at)
+    for (customer, kind, _), at in sent.items():
+        first, *others = sorted(at.values())
+        for after, later in zip(history.plan.reminders, others, strict=False):
+            if later < first + after - SLACK:
+                yield f"{customer} gets a {kind} at {first:.0f} s, and is reminded at {later:.0f} s"
