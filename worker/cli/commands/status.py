@@ -16,13 +16,14 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import COUNTED
-from worker.domain.model.operation import WORK, Attention, Level, level_of
+from worker.domain.model.operation import WORK
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers, lost_sessions
 from worker.domain.model.states import JobState, LineState
 from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
+from worker.engine.reporting.attention import Attention, Level, level_of
 from worker.engine.reporting.operation_report import OperationReport
 from worker.engine.reporting.outbox_report import up_to
 from worker.foundation.plural import are, counted, listed_in_words

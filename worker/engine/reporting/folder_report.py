@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from worker.domain.intake.dropped_files import DroppedFile, FileState, waits_for
-from worker.domain.model.operation import Attention
+from worker.engine.reporting.attention import Attention
 from worker.foundation.plural import counted
 from worker.settings.intake import Intake
 from worker.store.onboarding.dropped_files import DroppedFiles

@@ -9,14 +9,10 @@ from typing import Any
 from worker.domain.limits.budgets import BudgetState, outage_of, silence_of
 from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.operation import (
-    FAILING_AFTER,
     IMPORT,
     WORK,
-    Attention,
     Running,
-    WaitingBatch,
     Wakening,
-    attention,
     is_worked,
     is_worked_by_workers,
     no_process,
@@ -26,12 +22,14 @@ from worker.domain.model.operation import (
 )
 from worker.domain.model.waits import Blocked
 from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.reporting import attention
+from worker.engine.reporting.attention import Attention
 from worker.engine.reporting.decision_words import rows_left
 from worker.engine.reporting.folder_report import FolderReport, folder_reports
 from worker.engine.reporting.outbox_report import OutboxReport
 from worker.engine.steps.policies import BudgetRules
 from worker.foundation.clock import Clock
-from worker.foundation.plural import listed_in_words
+from worker.foundation.plural import counted, listed_in_words
 from worker.foundation.timestamps import written, written_if_any
 from worker.settings.intake import Intake
 from worker.store.base.database import Database
@@ -148,10 +146,6 @@ class Operation:
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         left, shut, asked = waiting(self.database), self._shut(states, now), found.accounts | found.channels
         due = asked - shut.keys() - left.kept_by(shut)
-        sharing: dict[str, list[str]] = {}
-        for name, rule in self.rules.all().items():
-            if states.get(rule.name, BudgetState()).stopped_at is not None:
-                sharing.setdefault(rule.name, []).append(name)
         folders = folder_reports(self.folders, self.dropped_files)
         starts, given_up = starts_work(by_workers=self.by_workers), self.outbox.given_up_by_target()
         working = any(one.kind in WORK for one in running)
@@ -164,26 +158,18 @@ class Operation:
         timers = self.processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE))
         unheard = f"{no_wake_up(wakening)}: `onboard doctor`" if wakening.none_come(now) else ""
-        needs = attention(
-            running,
-            due=due,
-            wakening=wakening,
-            stopped={", ".join(names): states[budget].stop_reason for budget, names in sharing.items()},
-            senders=self.rules.channels,
-            missing_keys=missing_keys(self.database, self.key_ids) if self.key_ids is not None else {},
-            missing_accounts=of_other_accounts(self.database, self.rules.accounts),
-            missing_channels=of_other_channels(self.database, self.rules.channels),
-            failing=self._failing(states, found.accounts | found.channels, now),
-            countries=at_their_cap(self.database, now=now),
-            targets=self.outbox.failing(states, given_up, now=now),
-            refused_events=refused_events(self.database),
-            starts=starts,
-            unwritable=unwritable,
-            everything=stopped.in_words if stopped is not None else "",
-            batches=self._batches(now, importing=importing),
-            now=now,
-        )
-        needs += [need for folder in folders for need in folder.attention()]
+        needs = [
+            *([Attention("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
+            *attention.of_work(running, due, unwritable=unwritable, starts=starts),
+            *attention.of_scheduler(running, wakening, now=now),
+            *self._of_what_is_missing(),
+            *self._of_budgets(states, due=asked, now=now),
+            *(attention.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
+            *self.outbox.attention(states, given_up, now=now),
+            *(attention.of_refused_events(*one) for one in sorted(refused_events(self.database).items())),
+            *self._of_batches(now, importing=importing),
+            *(need for folder in folders for need in folder.attention()),
+        ]
         accounts = {
             name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
         }
@@ -203,18 +189,33 @@ class Operation:
             unheard=unheard,
         )
 
-    def _failing(self, states: Mapping[str, BudgetState], due: Collection[str], now: datetime) -> dict[str, str]:
-        """By the accounts or the sender of a budget whose calls have failed for minutes: since when, and why."""
+    def _of_what_is_missing(self) -> list[Attention]:
+        """The keys, accounts and channels that rows need and the configuration does not have."""
+        keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
+        accounts = of_other_accounts(self.database, self.rules.accounts)
+        channels = of_other_channels(self.database, self.rules.channels)
+        return [
+            *(attention.of_missing_key(*one) for one in keys.items()),
+            *(attention.of_missing_account(name, *rows) for name, rows in sorted(accounts.items())),
+            *(attention.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
+        ]
+
+    def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Attention]:
+        """The stopped accounts and senders, and those whose calls have failed for minutes. Accounts that share a budget
+        are named together."""
         sharing: dict[str, list[str]] = {}
         for name, rule in self.rules.all().items():
-            opened_at = states.get(rule.name, BudgetState()).opened_at
-            if opened_at is not None and now - opened_at >= FAILING_AFTER:
-                sharing.setdefault(rule.name, []).append(name)
-        found = {
-            ", ".join(names): outage_of(states[budget], now=now, due=any(name in due for name in names))
-            for budget, names in sharing.items()
-        }
-        return {names: why for names, why in found.items() if why}
+            sharing.setdefault(rule.name, []).append(name)
+        stops, failing = [], []
+        for budget, names in sorted(sharing.items(), key=lambda one: one[1]):
+            what, called = "sender" if names[0] in self.rules.channels else "account", ", ".join(names)
+            state = states.get(budget, BudgetState())
+            fails = state.opened_at is not None and now - state.opened_at >= attention.FAILING_AFTER
+            if state.stopped_at is not None:
+                stops.append(attention.of_stop(what, called, state.stop_reason))
+            elif fails and (why := outage_of(state, now=now, due=any(name in due for name in names))):
+                failing.append(Attention(what, called, why, "onboard account list"))
+        return [*stops, *failing]
 
     def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Blocked]:
         """The stopped and paused accounts and senders whose work no process can do, since no account takes it over."""
@@ -228,32 +229,23 @@ class Operation:
                 found[name] = one
         return found
 
-    def _batches(self, now: datetime, *, importing: bool) -> list[WaitingBatch]:
+    def _of_batches(self, now: datetime, *, importing: bool) -> list[Attention]:
+        found = []
+        for batch in [] if importing else cut_off(self.database):
+            again = f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}"
+            found.append(_of_batch(batch, "its import was cut off: not all of its rows are here", again))
         waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
         by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
-        paused = [
-            WaitingBatch(batch.id, batch.name, 0, _paused(batch, rows), f"onboard resume {batch.id}")
-            for _, (batch, rows) in sorted((by_themselves | waiting).items())
-        ]
-        decide, unfinished = "held until a person decides", [] if importing else cut_off(self.database)
-        imports = [
-            WaitingBatch(
-                batch.id,
-                batch.name,
-                0,
-                "its import was cut off: not all of its rows are here",
-                f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}",
-            )
-            for batch in unfinished
-        ]
-        return (
-            imports
-            + paused
-            + [
-                WaitingBatch(batch.id, batch.name, rows, decide, f"onboard report {batch.id}")
-                for batch, rows in held(self.database)
-            ]
-        )
+        for _, (batch, rows) in sorted((by_themselves | waiting).items()):
+            found.append(_of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}"))
+        for batch, rows in held(self.database):
+            why = f"{counted(rows, 'row waits', 'rows wait')}: held until a person decides"
+            found.append(_of_batch(batch, why, f"onboard report {batch.id}"))
+        return found
+
+
+def _of_batch(batch: BatchFacts, why: str, command: str) -> Attention:
+    return Attention("batch", f"{batch.id} ({batch.name})", why, command)
 
 
 def _until(blocked: Blocked) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.domain.limits.budgets import BudgetState
-from worker.domain.model.operation import FailingTarget
+from worker.engine.reporting.attention import Attention
 from worker.foundation.timestamps import written, written_if_any
 from worker.store.base.database import Database
 from worker.store.limits.budgets import Budgets
@@ -47,10 +47,10 @@ class OutboxReport:
             )
         return facts
 
-    def failing(
+    def attention(
         self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime
-    ) -> list[FailingTarget]:
-        """The configured targets that have accepted no event for a while.
+    ) -> list[Attention]:
+        """What needs a person: the configured targets that have accepted no event for a while.
 
         `states`: the budgets, which keep how publishing goes: events are counted of these targets only. `given_up`: as
         `given_up_by_target`.
@@ -62,8 +62,9 @@ class OutboxReport:
                 continue
             waiting = relay.count_up_to(self.database, name, given_up=False, most=MOST_COUNTED + 1)
             if waiting or name in given_up:
-                numbers = up_to(waiting), up_to(given_up.get(name, 0))
-                found.append(FailingTarget(name, state.opened_at, state.pause_reason, *numbers))
+                events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
+                why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
+                found.append(Attention("target", name, why, "onboard outbox list"))
         return found
 
     def given_up_by_target(self) -> dict[str, int]:

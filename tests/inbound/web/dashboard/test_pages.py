@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from tests.store.shelf import Shelf, customer
 from worker.domain.model.audit import Act
-from worker.domain.model.operation import Attention, Running
+from worker.domain.model.operation import Running
+from worker.engine.reporting.attention import Attention
 from worker.inbound.web.dashboard.pages import audit
 from worker.inbound.web.dashboard.pages.now import need_of
 from worker.inbound.web.dashboard.pages.pace import Pace

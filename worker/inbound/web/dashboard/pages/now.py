@@ -5,9 +5,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from worker.domain.model.operation import WORK, Attention, Level
+from worker.domain.model.operation import WORK
 from worker.domain.model.people import Role
 from worker.domain.model.states import JobState, LineState
+from worker.engine.reporting.attention import Attention, Level
 from worker.engine.reporting.batch_report import state_of
 from worker.engine.reporting.operation_report import OperationReport
 from worker.foundation.clock import monotonic

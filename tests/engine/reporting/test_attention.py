@@ -1,0 +1,71 @@
+"""What needs a person, and how urgent it is."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
+from worker.engine.reporting.attention import (
+    Attention,
+    Level,
+    level_of,
+    of_missing_key,
+    of_refused_events,
+    of_scheduler,
+    of_stop,
+    of_work,
+)
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LONG_AGO = NOW - 2 * BEAT_IS_MISSING_AFTER
+UP = Running("up", "host", 7, "0.1.0", None, NOW, NOW)
+WORKER, WEB = replace(UP, kind="worker"), replace(UP, kind="web")
+ALONE = replace(UP, kind="run", batch_id=3)
+UP_COMMAND, WORKER_COMMAND = starts_work(by_workers=False), starts_work(by_workers=True)
+
+
+def test_due_work_that_no_process_can_do_is_critical(subtests):
+    cases = [
+        ([], (), "", UP_COMMAND, None),
+        ([UP], ["kyc"], "", UP_COMMAND, None),
+        ([ALONE], ["kyc"], "", UP_COMMAND, None),
+        ([], ["kyc"], "", UP_COMMAND, "onboard up"),
+        ([WEB], ["kyc"], "", UP_COMMAND, "onboard up"),  # it only receives
+        ([], ["kyc"], "", WORKER_COMMAND, "onboard worker"),
+        ([UP], ["kyc"], "the disk is full", UP_COMMAND, "onboard doctor"),
+        ([], ["kyc"], "the disk is full", UP_COMMAND, "onboard doctor"),
+    ]
+    for running, due, unwritable, starts, command in cases:
+        with subtests.test(running=running, due=due, unwritable=unwritable, command=command):
+            found = of_work(running, due, unwritable=unwritable, starts=starts)
+            assert [(one.command, one.level) for one in found] == ([(command, Level.CRITICAL)] if command else [])
+
+
+def test_workers_need_the_scheduler(subtests):
+    cases = [
+        ([WORKER], Wakening(NOW), None),
+        ([WORKER], Wakening(LONG_AGO), "onboard doctor"),
+        ([WORKER], Wakening(LONG_AGO, NOW), "onboard beat"),
+        ([WORKER], Wakening(None, NOW), "onboard beat"),
+        ([WORKER], Wakening(None), "onboard doctor"),
+        ([UP], Wakening(None), None),  # it needs no scheduler
+        ([], Wakening(None), None),
+    ]
+    for running, wakening, command in cases:
+        with subtests.test(running=running, wakening=wakening):
+            found = of_scheduler(running, wakening, now=NOW)
+            assert [(one.command, one.level) for one in found] == ([(command, Level.NEEDS_A_PERSON)] if command else [])
+
+
+def test_what_needs_a_person_has_a_command():
+    assert of_stop("account", "kyc, kyc-lt", "HTTP 401").command == "onboard account resume kyc"
+    assert of_stop("sender", "email", "535").command == "onboard account resume email"
+    assert of_stop("account", "kyc", "the cap of 5 credits is reached").command == "onboard account list"
+    assert of_missing_key("1a2b3c4d", 3).command == "onboard keys status"
+    assert of_refused_events("requests", 2).command == "onboard bus dead list"
+
+
+def test_the_most_urgent_decides_the_level():
+    dead, stopped = of_work([], ["kyc"], unwritable="", starts=UP_COMMAND), of_stop("sender", "email", "535")
+    assert level_of([]) is Level.WELL
+    assert level_of([stopped]) is Level.NEEDS_A_PERSON
+    assert level_of([stopped, *dead, Attention("batch", "1 (a.csv)", "paused", "onboard resume 1")]) is Level.CRITICAL
