@@ -1,12 +1,12 @@
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.accounts import NOW
-from worker.providers.answers import BadAnswer, json_object, optional_text, retry_after, text, utc_time
+from worker.providers.answers import BadAnswer, json_object, optional_text, retry_after, text
 
 SECRET = "tk-5d0e8b31"
 
@@ -57,37 +57,6 @@ def test_an_optional_field_that_is_not_usable_is_empty():
     assert optional_text({"requestId": "01JZX0"}, "requestId") == "01JZX0"
 
 
-def test_a_time_is_read_as_utc_and_one_without_an_offset_is_utc(subtests):
-    cases = [
-        ("2027-02-03T04:35:00Z", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
-        ("2027-02-03T04:35:00.000Z", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
-        ("2027-02-03T04:35:00.123456789Z", datetime(2027, 2, 3, 4, 35, 0, 123456, tzinfo=UTC)),
-        ("2027-02-03T14:35:00+10:00", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
-        ("2027-02-03T04:35:00", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
-        ("2027-02-03 04:35", datetime(2027, 2, 3, 4, 35, tzinfo=UTC)),
-    ]
-    for value, time in cases:
-        with subtests.test(value=value):
-            assert utc_time(value) == time
-            assert utc_time(value).tzinfo is UTC
-
-
-def test_what_is_no_time_is_none():
-    cases = [
-        None,
-        True,
-        1_764_000_000,
-        "1764000000",
-        "2027-02-03",
-        "soon",
-        "",
-        "2027-02-30T00:00:00Z",
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-14:00",
-    ]
-    assert [(value, got) for value in cases if (got := utc_time(value)) is not None] == []
-
-
 LONGEST = timedelta(hours=1)
 
 
@@ -129,13 +98,6 @@ def test_for_every_retry_after_the_wait_is_none_or_at_most_the_longest(header):
     wait = retry_after({"retry-after": header}, NOW, longest=LONGEST)
 
     assert wait is None or timedelta(0) < wait <= LONGEST
-
-
-@given(st.one_of(st.text(), st.integers(), st.none(), st.datetimes().map(str), st.datetimes().map(datetime.isoformat)))
-def test_whatever_a_time_is_it_is_none_or_utc(value):
-    time = utc_time(value)
-
-    assert time is None or time.utcoffset() == timedelta(0)
 
 
 @given(st.binary())

@@ -6,10 +6,11 @@ A field that cannot be read raises BadAnswer, which names the field and never sh
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from worker.domain.model.endings import Kind, Problem
+from worker.foundation.timestamps import utc_time
 from worker.http.messages import BadAnswer, HttpAnswer, asked_wait, json_object, retry_after
 
 __all__ = [
@@ -36,7 +37,6 @@ MOST_FIELDS = 10  # documented fields that a detail names
 LONGEST_READ = 4000  # characters of a message that are searched for them
 T = TypeVar("T")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
 @dataclass(frozen=True)
@@ -133,17 +133,3 @@ def refusal(
         retry_after=retry_after(answer.headers, now, longest=longest_wait) if waits else None,
         words=words,
     )
-
-
-def utc_time(value: object) -> datetime | None:
-    """An ISO 8601 time as aware UTC; a time without an offset is read as UTC. None if it is not readable.
-
-    A date alone is not a time, and a number is never read as a time.
-    """
-    if not isinstance(value, str) or not _TIME.match(value := value.strip()):
-        return None
-    try:
-        time = datetime.fromisoformat(value)  # a fraction's digits after the sixth are dropped
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

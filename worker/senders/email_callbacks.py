@@ -5,14 +5,14 @@ docs/reference/webhooks.md, and the operator translates the mail service's callb
 Standard Webhooks specifies.
 """
 
-import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation import standard_webhooks
 from worker.foundation.strict_json import NoObject, read_object
+from worker.foundation.timestamps import utc_time
 
 LARGEST = 64 * 1024
 LONGEST_ADDRESS = 254
@@ -53,7 +53,7 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
         # It may be about a mail of another program: the mail system must not repeat it for ever.
         return NotUnderstood("neither its message_id nor its email can be one of ours")
     status, stop = _meaning(kind, permanent)
-    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=iso_time(fields.get("at")))
+    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=utc_time(fields.get("at")))
 
 
 def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | None]:
@@ -74,14 +74,3 @@ def usable_address(given: object) -> str:
     """The value, if it may be a mail address; else ""."""
     usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
     return str(given).strip() if usable else ""
-
-
-def iso_time(value: object) -> datetime | None:
-    """An ISO 8601 time as aware UTC; None for anything else."""
-    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value):
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

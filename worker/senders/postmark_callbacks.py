@@ -13,7 +13,8 @@ from typing import Any
 
 from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.strict_json import NoObject, read_object
-from worker.senders.email_callbacks import iso_time, usable_address
+from worker.foundation.timestamps import utc_time
+from worker.senders.email_callbacks import usable_address
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
 LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
@@ -124,4 +125,4 @@ def _is_wanted_again(kind: str, fields: Mapping[str, Any]) -> bool:
 
 def _time(fields: Mapping[str, Any]) -> datetime | None:
     names = ("DeliveredAt", "BouncedAt", "ChangedAt")
-    return next((found for name in names if (found := iso_time(fields.get(name))) is not None), None)
+    return next((found for name in names if (found := utc_time(fields.get(name))) is not None), None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.strict_json import NoObject, read_object
-from worker.senders.email_callbacks import iso_time
+from worker.foundation.timestamps import utc_time
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
 MOST_HEADERS = 500
@@ -46,7 +46,7 @@ def read(message: str) -> DeliveryUpdate | NotUnderstood:
     status, stop, code = _meaning(kind, facts)
     name = kind[:32] if kind.isascii() else "event"
     return DeliveryUpdate(
-        name, reference, status=status, stop=stop, code=code, happened_at=iso_time(facts.get("timestamp"))
+        name, reference, status=status, stop=stop, code=code, happened_at=utc_time(facts.get("timestamp"))
     )
 
 

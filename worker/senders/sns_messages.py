@@ -21,7 +21,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from worker.domain.contact.sns_topics import host_of
 from worker.foundation.strict_json import NoObject, read_object
-from worker.senders.email_callbacks import iso_time
+from worker.foundation.timestamps import utc_time
 
 LARGEST = 64 * 1024
 OLDEST = timedelta(hours=25)  # SNS repeats for an hour at most, unless the topic says otherwise
@@ -99,7 +99,7 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
         signature=signature,
         hashed=hashed,
         content=content.encode("utf-8", "surrogatepass"),
-        sent_at=iso_time(values.get("Timestamp")),
+        sent_at=utc_time(values.get("Timestamp")),
     )
 
 
