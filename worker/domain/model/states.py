@@ -38,8 +38,10 @@ OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
 
 # The first invitation of a job in one of these states is out.
 REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
+# A job in one of these states waits for its session.
+UNISSUED_JOBS = (JobState.WAITING, JobState.WORKING)
 # The first invitation of a job in one of these states has yet to leave.
-UNSENT_JOBS = (JobState.WAITING, JobState.WORKING, JobState.ISSUED)
+UNSENT_JOBS = (*UNISSUED_JOBS, JobState.ISSUED)
 
 
 class InvitationState(StrEnum):

@@ -9,7 +9,7 @@ from worker.domain.contact.caps import Caps
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason, meaning_of
-from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.domain.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
 
 
 def place_in_words(row: int, batch_id: int) -> str:
@@ -195,7 +195,7 @@ def under_way(case: Case, channels: Collection[str]) -> Refused | None:
 
 def no_link(row: Row) -> Refused | None:
     """Why the row has no link now that could be sent; None: it has one, or ended without one."""
-    if row.state in (JobState.WAITING, JobState.WORKING):
+    if row.state in UNISSUED_JOBS:
         when = f" (due {in_utc(row.due_at)})" if row.due_at is not None else ""
         # The words of `what_follows` say more than this reason.
         why = f": {meaning_of(row.reason)}" if row.reason and row.reason != Reason.PRESSED else ""

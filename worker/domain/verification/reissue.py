@@ -14,7 +14,7 @@ from worker.domain.contact.caps import Caps, spent
 from worker.domain.contact.contact_times import issue_at
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
 # then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
@@ -155,8 +155,7 @@ def decide(
     if facts.job is JobState.ISSUED and facts.link_until is not None and facts.link_until > now:
         return Wait(facts.link_until, Reason.NOT_INVITED)  # its message has our own link, which leads on
     if facts.job is not JobState.INVITED:
-        ended = facts.job in (JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
-        return Leave(Reason.JOB_ENDED if ended else Reason.NOT_INVITED)
+        return Leave(Reason.JOB_ENDED if facts.job in ENDED_JOBS else Reason.NOT_INVITED)
     waits_for_press = facts.session is SessionState.UNBOUGHT and facts.link_until is not None
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED} and not waits_for_press:
         return Leave(Reason.SESSION_DECIDED)

@@ -11,17 +11,16 @@ import sqlalchemy as sa
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.audit import Entry
 from worker.domain.model.sessions import is_stale
-from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.domain.model.states import LIVE_SESSIONS, UNISSUED_JOBS, JobState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note_all
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
-from worker.store.onboarding.joined import LEAD, RESULT, STATE
+from worker.store.onboarding.joined import DUE_AT, LEAD, RESULT, STATE
 from worker.store.tables import Inbox, Job, SessionRow
 
-_ON_ITS_WAY = (JobState.WAITING, JobState.WORKING)
 # A joined job has no call of its own that could have a reason.
 _REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)
 
@@ -90,7 +89,7 @@ class EventStatuses:
                 RESULT.label("result"),
                 Job.created_at,
                 sa.func.coalesce(LEAD.changed_at, Job.changed_at, type_=Job.changed_at.type).label("changed_at"),
-                sa.case((LEAD.id.is_(None), Job.due_at), else_=LEAD.due_at).label("due_at"),
+                DUE_AT.label("due_at"),
                 SessionRow.state.label("session"),
                 SessionRow.issued_at,
                 SessionRow.expires_at,
@@ -157,7 +156,7 @@ def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatu
         except (CannotDecrypt, Erased):
             # The caller gets the status without a link: `report` and the dispatcher of the message say why.
             return LinkStatus(row.state, row.reason, True)
-    return LinkStatus(row.state, row.reason, row.state not in _ON_ITS_WAY)
+    return LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS)
 
 
 _STATUSES = (

@@ -28,7 +28,7 @@ from worker.domain.links.door import (
 from worker.domain.model.audit import Act
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import OrphanRule
-from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, JobState, SessionState
 from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
@@ -129,8 +129,7 @@ class Doors:
         query = sa.select(Job.id, Job.state, Job.reason).where(Job.id.in_(ids))
         with self._database.read() as connection:
             rows = fetch(connection, query)
-        on_their_way = (JobState.WAITING, JobState.WORKING)
-        return {row.id: LinkStatus(row.state, row.reason, row.state not in on_their_way) for row in rows}
+        return {row.id: LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS) for row in rows}
 
     def _ask(self, digests: tuple[str, ...], *, now: datetime) -> Seen:
         with self._database.write() as connection:

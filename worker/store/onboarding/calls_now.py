@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.domain.model.known_customers import Known
-from worker.domain.model.states import JobState
+from worker.domain.model.states import UNISSUED_JOBS
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import Database
 from worker.store.onboarding.admission import following, left_out
@@ -48,7 +48,7 @@ class CallsNow:
             others = set(keys) - own.keys()
             followers = set(following(connection, others, now=now, lock=False, rule=self._rule)) if others else set()
             followers |= set(left_out(connection, others - followers, rule=self._rule))
-            waiting = {key for key, state in own.items() if state in (JobState.WAITING, JobState.WORKING)}
+            waiting = {key for key, state in own.items() if state in UNISSUED_JOBS}
             asked = waiting | (others - followers)
             linked = {(row.customer_id, row.purpose) for row in rows_of(connection, _WITH_LINK, asked, now=now)}
         return asked - linked

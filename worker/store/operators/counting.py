@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import UNSENT_JOBS, InvitationState, JobState
+from worker.domain.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState
 from worker.store.attempts.attempt_log import DONE, LATE
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk, tally
@@ -200,7 +200,7 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         if row.paused_at is not None:
             kept = counts.kept.setdefault(row.paused_at, Waits())
             kept.add(row.rows, account=row.account, channels=invitation_channels(row.channel))
-        elif row.state in (JobState.WAITING, JobState.WORKING):
+        elif row.state in UNISSUED_JOBS:
             counts.last_due = later(counts.last_due, row.last_due)
             if not row.reason:
                 counts.last_end = later(counts.last_end, row.last)
@@ -246,7 +246,7 @@ def _add_jobs(counts: BatchCounts, row: Any, state: JobState, channel: Channel) 
         counts.issued_only += row.rows
     if row.result:
         counts.results[row.result] = counts.results.get(row.result, 0) + row.rows
-    if state not in (JobState.WAITING, JobState.WORKING):
+    if state not in UNISSUED_JOBS:
         return
     channels = invitation_channels(channel)
     counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.rows

@@ -19,7 +19,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_words
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import NOT_SENT
-from worker.store.onboarding.joined import ACCOUNT, DETAIL, LEAD, REASON, RESULT, STATE
+from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
@@ -159,7 +159,7 @@ def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
             STATE.label("state"),
             RESULT.label("result"),
             ACCOUNT.label("account"),
-            sa.case((LEAD.id.is_(None), Job.due_at), else_=LEAD.due_at).label("due_at"),
+            DUE_AT.label("due_at"),
             REASON.label("reason"),
             DETAIL.label("detail"),
             Job.joins,

@@ -20,7 +20,7 @@ from worker.domain.model.audit import Act
 from worker.domain.model.customers import Channel
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import ENDED_JOBS, REACHED_JOBS, InvitationState, JobState
+from worker.domain.model.states import ENDED_JOBS, REACHED_JOBS, UNISSUED_JOBS, InvitationState, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
@@ -254,7 +254,7 @@ def _numbers(connection: sa.Connection, planned: Planned) -> PilotNumbers:
     for row in fetch(connection, jobs.group_by(Job.state, Job.channel, Job.result)):
         size += row.rows
         over += row.rows if row.state in _OVER else 0
-        waits = row.state in (JobState.WAITING, JobState.WORKING)
+        waits = row.state in UNISSUED_JOBS
         unsent += row.rows if waits or (row.state is JobState.ISSUED and row.channel is not Channel.NONE) else 0
         for name, is_one in (
             ("sent", row.state in REACHED_JOBS or (row.state is JobState.ISSUED and row.channel is Channel.NONE)),
