@@ -40,6 +40,7 @@ from worker.engine.maintenance.sweep import Sweep
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.engine.reporting.account_report import AccountReport
+from worker.engine.reporting.batch_forecast import Forecasts
 from worker.engine.reporting.batch_report import Reporting
 from worker.engine.reporting.message_texts import MessageText, message_text
 from worker.engine.reporting.operation_report import Operation
@@ -375,9 +376,22 @@ class Parts(Stores):
             facts=self.facts,
             budgets=self.budgets,
             rules=self.budget_rules,
-            takeovers=self.takeovers,
+            forecasts=self.forecasts,
             plan=self.batches.plan,
             pilots=self.pilots,
+            standstills=self.standstills,
+            orphans=orphan_rules(self.providers),
+        )
+
+    @property
+    def forecasts(self) -> Forecasts:
+        """When batches end."""
+        return Forecasts(
+            clock=self.clock,
+            facts=self.facts,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
             standstills=self.standstills,
             orphans=orphan_rules(self.providers),
             on_click=buys_on_click(self.settings),

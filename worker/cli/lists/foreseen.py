@@ -13,7 +13,7 @@ from worker.domain.limits.forecast import Forecast, forecast, through_nights
 from worker.domain.model.customers import Channel, invitation_channels
 from worker.engine.container import Parts
 from worker.engine.prices import Prices
-from worker.engine.reporting.batch_report import loads_of
+from worker.engine.reporting.batch_forecast import loads_of
 from worker.engine.reporting.text_hours import with_country_cap
 from worker.engine.steps.policies import buys_on_click, ladder_of, reminders_of
 from worker.foundation.timestamps import written_if_any
@@ -41,7 +41,7 @@ def foreseen(
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     ends = _by_day(parts, due, ends)
-    ends = parts.reporting.with_rows_apart(batch, ends) if batch is not None else ends
+    ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
     at_most = {account: rows * sessions for account, rows in calls.items()}
     # A reader of the document finds email and sms always, and another channel where it has a sender.

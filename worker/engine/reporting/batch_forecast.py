@@ -1,0 +1,190 @@
+"""When a batch ends: the forecast of its rows and messages, with what delays them and what is left out.
+
+The arithmetic is `domain.limits.forecast`. Here is what it is asked about: the calls and messages that are left, and
+the accounts and senders that make them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worker.domain.limits.batch_pace import ends_at
+from worker.domain.limits.budgets import BudgetRule, BudgetState, resumed
+from worker.domain.limits.forecast import Forecast, Load, forecast
+from worker.domain.model.customers import Channel
+from worker.domain.model.operation import no_account
+from worker.domain.model.reasons import Reason
+from worker.domain.model.reconciliation import OrphanRule
+from worker.engine.maintenance.takeover import Takeovers
+from worker.engine.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart
+from worker.engine.reporting.text_hours import by_country, with_country_cap
+from worker.engine.steps.policies import BudgetRules
+from worker.foundation.clock import Clock
+from worker.foundation.plural import listed_in_words
+from worker.foundation.timestamps import written
+from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
+from worker.store.limits.budgets import Budgets
+from worker.store.limits.standstill import Standstills
+from worker.store.onboarding.batches import BatchFacts
+from worker.store.onboarding.plans import Planned
+from worker.store.operators.apart import Apart
+from worker.store.operators.counts import BatchCounts
+from worker.store.operators.pilots import latest_verdict
+from worker.store.operators.report_rows import Facts
+
+# Why rows wait until a time, in the words of a forecast.
+_UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecasts:
+    """Forecasts batches from their counts and the state of the budgets."""
+
+    clock: Clock
+    facts: Facts
+    budgets: Budgets
+    rules: BudgetRules
+    takeovers: Takeovers
+    standstills: Standstills
+    orphans: Mapping[str, OrphanRule]  # by account
+    on_click: bool  # a session is bought when its customer comes
+    texts_per_country: int | None
+    texts: Callable[[datetime], tuple[dict[str, int], dict[str, int]]]  # `texts_by_country`
+
+    def of(
+        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
+    ) -> Forecast:
+        ends = self._forecast_of_rows(batch, counts, outcomes)
+        if planned is None or ends.finishes_at is None:
+            return ends
+        now, plan = self.clock(), planned.plan
+        if planned.holds_back:
+            by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
+            return Forecast(None, f"it waits for the verdict on its pilot{f', by {written(by)}' if by else ''}")
+        begins_at = max(plan.start_at or now, now)
+        if plan.per_hour is not None:
+            rows = sum(counts.waiting.values()) + sum(counts.unsent.values()) - counts.rows_kept
+            paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), rows)
+            if paced > ends.finishes_at:
+                why = f"its pace of {plan.per_hour:,} first invitations an hour"
+                return Forecast(paced, why, apart=ends.apart)
+        elif begins_at > now:
+            return replace(
+                ends, finishes_at=begins_at + (ends.finishes_at - now), limited_by=f"its start; {ends.limited_by}"
+            )
+        return ends
+
+    def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes) -> Forecast:
+        if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
+            return Forecast(None, None)
+        if (stopped := self.standstills.find()) is not None:
+            return Forecast(None, f"{stopped.in_words}: `onboard resume --all` goes on")
+        if batch.is_paused:
+            return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
+        for name, rows in sorted(counts.waiting.items()):
+            if name not in self.rules.accounts:
+                return Forecast(None, no_account(name, rows))
+        if counts.kept and counts.rows_kept == sum(counts.waiting.values()) + sum(counts.unsent.values()):
+            return Forecast(None, part_of_kept(counts.kept).in_words)
+        messages = Counter(counts.unsent) + Counter(counts.to_come)
+        for kept in counts.kept.values():
+            messages -= Counter(kept.messages)
+        ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
+        ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
+        if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
+            # For example, the link was to be used in the app first.
+            ends = Forecast(counts.last_due, "messages that are not due before then")
+        return self._with_rows_apart(batch.id, counts, outcomes, ends)
+
+    def with_rows_apart(self, batch_id: int, ends: Forecast) -> Forecast:
+        """A forecast of the batch's list, with its rows that wait for longer than the rest. Not those whose address is
+        used up: the list itself shows them."""
+        counts = replace(self.facts.counts(batch_id), waits={})
+        if not (counts.waiting or counts.unsent):
+            return ends
+        return self._with_rows_apart(batch_id, counts, self.facts.unknown_outcomes(batch_id), ends)
+
+    def _with_rows_apart(
+        self, batch_id: int, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast
+    ) -> Forecast:
+        parts = [part_of_lost(lost, self.ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
+        if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
+            parts += [part_of(one) for one in self.facts.apart(batch_id, after=ends.finishes_at)]
+        spent = counts.waits.get(Reason.ADDRESS_SPENT)
+        if spent is not None and spent.last is not None:
+            parts.append(part_of(Apart(Reason.ADDRESS_SPENT, spent.rows, spent.last)))
+        if counts.kept:
+            parts.append(part_of_kept(counts.kept))
+        left = sum(counts.waiting.values()) + sum(counts.unsent.values())
+        return with_rows_apart(ends, parts, left=left)
+
+    def _with_later_rows(self, counts: BatchCounts, ends: Forecast) -> Forecast:
+        """The forecast with the rows that wait until a time: their work begins then."""
+        for reason, words in _UNTIL_A_TIME.items():
+            rest = counts.waits.get(reason)
+            if ends.finishes_at is None or rest is None or rest.first is None or rest.last is None:
+                continue
+            after = forecast(self._loads(rest.calls, rest.messages), now=max(rest.first, self.clock()))
+            finishes_at = max(rest.last, after.finishes_at or rest.last)
+            if finishes_at > ends.finishes_at:
+                ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {written(rest.last)}")
+        return ends
+
+    def _with_country_cap(self, texts: int, ends: Forecast) -> Forecast:
+        """The forecast with the hours that a country's texts take. Where the texts that are left go is not stored in
+        clear, so they are counted as those of the last days."""
+        if not texts or self.texts_per_country is None:
+            return ends
+        now = self.clock()
+        lately, this_hour = self.texts(now)
+        return with_country_cap(ends, self.texts_per_country, by_country(texts, lately), sent=this_hour, now=now)
+
+    def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
+        """The calls that are left, by the account that will make them with the present takeovers. Bought on click, a
+        row with a message waits for no call."""
+        calls = dict(counts.silent if self.on_click else counts.waiting)
+        for kept in counts.kept.values():
+            calls = {name: max(left - kept.calls.get(name, 0), 0) for name, left in calls.items()}
+        for what in self.takeovers.possible():
+            if calls.get(what.source):
+                rows = min(self.takeovers.failover.count(what, batch.id, now=self.clock()), calls[what.source])
+                calls[what.source] -= rows
+                calls[what.target] = calls.get(what.target, 0) + rows
+        return calls
+
+    def _loads(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
+        return loads_of(self.budgets, self.rules, calls, messages)
+
+    def ends_by(self, account: str, orphans: Orphans) -> datetime | None:
+        rule = self.orphans.get(account, OrphanRule())
+        return rule.known_by(orphans.last_opened, self.clock()) if orphans.last_opened is not None else None
+
+
+def loads_of(
+    budgets: Budgets,
+    rules: BudgetRules,
+    calls: Mapping[str, int],
+    messages: Mapping[str, int],
+    *,
+    answering: Collection[str] = (),
+) -> list[Load]:
+    """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added.
+
+    `answering` names accounts and senders that have accepted our credentials just now: the next call ends such a stop.
+    """
+    states = dict(budgets.all())
+    for name in answering:
+        budget = rules.all()[name].name
+        if (state := states.get(budget)) is not None and state.asks_again_at is not None:
+            states[budget] = resumed(state)
+    asked: dict[str, tuple[list[str], int, BudgetRule]] = {}
+    given = [(name, left, rules.accounts[name]) for name, left in calls.items() if name in rules.accounts]
+    given += [(name, left, rules.channels[name]) for name, left in messages.items() if name in rules.channels]
+    for name, left, rule in given:
+        names, before, _ = asked.get(rule.name, ([], 0, rule))
+        asked[rule.name] = ([*names, name], before + left, rule)
+    return [
+        Load(listed_in_words(names), left, rule, states.get(rule.name, BudgetState()), several=len(names) > 1)
+        for names, left, rule in asked.values()
+    ]
