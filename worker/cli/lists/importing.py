@@ -64,7 +64,6 @@ def import_listed(
     """
     began = time.monotonic()
     returns = returns_of(parts, options, listed.name)
-
     try:
         with ExitStack() as exits:
             note_batch = exits.enter_context(ended_by_sigterm(parts, again=again))
@@ -103,31 +102,41 @@ def import_listed(
     batch = imported.batch
     if over := is_over(batch):
         raise CannotStart(over)
+    if lift:
+        _lift(parts, batch)
+    _say_what_it_became(parts, listed.name, imported, returns, seconds=time.monotonic() - began)
+    if not lift and (paused := is_paused(batch)):
+        click.echo(paused, err=True)
+    return imported, returns
+
+
+def _lift(parts: Parts, batch: BatchFacts) -> None:
+    """Let the batch go on that a person stopped with Ctrl-C. Raises CannotStart if it is paused in another way."""
     decisions = parts.decisions.with_progress(counting_rows("resuming", batch.id))
-    if lift and batch.is_stopped:
+    if batch.is_stopped:
         decisions.lift(batch.id, now=parts.clock())
         click.echo(f"batch {batch.id} was {batch.pause_reason}; it goes on", err=True)
-    elif lift and batch.changing_since is not None and decisions.lift(batch.id, now=parts.clock()).rows:
+    elif batch.changing_since is not None and decisions.lift(batch.id, now=parts.clock()).rows:
         click.echo(f"batch {batch.id}: a resume that was cut off is finished", err=True)
-    elif lift and (paused := is_paused(batch)):
+    elif paused := is_paused(batch):
         raise CannotStart(paused)
-    seconds, age = time.monotonic() - began, list_age(batch, now=parts.clock())
+
+
+def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Returns, *, seconds: float) -> None:
+    batch, age = imported.batch, list_age(imported.batch, now=parts.clock())
     if imported.new:
-        click.echo(f"batch {batch.id}: {listed.name} imported in {seconds:.1f} s", err=True)
+        click.echo(f"batch {batch.id}: {name} imported in {seconds:.1f} s", err=True)
         show_refusals(imported.refusals, batch)
         if imported.is_report:
             unchanged = parts.facts.counts(batch.id).known - returns.corrected
             show_changes(returns.changes, unchanged, err=True)
     elif batch.imported_at is None:
-        before = f"the import of {listed.name}, begun {age} ago, was not complete"
+        before = f"the import of {name}, begun {age} ago, was not complete"
         click.echo(f"batch {batch.id}: {before}; the rest was imported in {seconds:.1f} s", err=True)
         show_refusals(imported.refusals, batch, of=" of the rest")
     else:
         continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
         click.echo(f"batch {batch.id}: {continues}", err=True)
-    if not lift and (paused := is_paused(batch)):
-        click.echo(paused, err=True)
-    return imported, returns
 
 
 def is_over(batch: BatchFacts) -> str:

@@ -36,6 +36,41 @@ _REFUSED = (
     sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
 )
 CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
+# Without the session's secrets: who may report need not be allowed to read them.
+_LINES = (
+    sa.select(
+        Job.id,
+        Job.row,
+        Job.customer_id,
+        Job.purpose,
+        STATE.label("state"),
+        RESULT.label("result"),
+        Job.account,
+        Job.route,
+        Job.attempts,
+        Job.waits,
+        DUE_AT.label("due_at"),
+        Job.reason,
+        Job.detail,
+        REASON.label("ended_for"),
+        ACCOUNT.label("served_at"),
+        LEAD_CHANNEL.label("channel"),
+        sa.func.coalesce(LEAD.id, Job.id).label("lead_id"),
+        Batch.id.label("served_by"),
+        Batch.pause_reason,
+        SessionRow.id.label("session_id"),
+        SessionRow.state.label("session_state"),
+        SessionRow.reference,
+        SessionRow.issued_at,
+        SessionRow.expires_at,
+        SessionRow.vendor,
+    )
+    .join(LEAD, LEAD.id == Job.joins, isouter=True)
+    .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
+    .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
+    .order_by(Job.id)
+    .limit(CHUNK)
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,44 +176,8 @@ class Facts:
     def _job_lines(
         self, connection: sa.Connection, batch_id: int, after: int, *, with_links: bool
     ) -> Iterable[LineFacts]:
-        query = (
-            sa.select(
-                Job.id,
-                Job.row,
-                Job.customer_id,
-                Job.purpose,
-                STATE.label("state"),
-                RESULT.label("result"),
-                Job.account,
-                Job.route,
-                Job.attempts,
-                Job.waits,
-                DUE_AT.label("due_at"),
-                Job.reason,
-                Job.detail,
-                REASON.label("ended_for"),
-                ACCOUNT.label("served_at"),
-                LEAD_CHANNEL.label("channel"),
-                sa.func.coalesce(LEAD.id, Job.id).label("lead_id"),
-                Batch.id.label("served_by"),
-                Batch.pause_reason,
-                SessionRow.id.label("session_id"),
-                SessionRow.state.label("session_state"),
-                SessionRow.reference,
-                SessionRow.issued_at,
-                SessionRow.expires_at,
-                SessionRow.vendor,
-                # Not read in vain: who may report need not be allowed to read it.
-                SessionRow.encrypted if with_links else sa.null().label("encrypted"),
-            )
-            .join(LEAD, LEAD.id == Job.joins, isouter=True)
-            .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
-            .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
-            .where(of_batch(batch_id, after=after))
-            .order_by(Job.id)
-            .limit(CHUNK)
-        )
-        rows = fetch(connection, query)
+        query = _LINES.add_columns(SessionRow.encrypted if with_links else sa.null().label("encrypted"))
+        rows = fetch(connection, query.where(of_batch(batch_id, after=after)))
         sessions = {row.session_id for row in rows if row.session_id}
         invitations = _invitation_states(connection, InvitationRow.session_id, sessions)
         # A session that its customer asked for at the stable link has no message: an earlier one led there.
@@ -193,18 +192,8 @@ class Facts:
         late = opened_late(connection, [row.id for row in rows])
         keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         for row in rows:
-            # An erased session has no link; the line still shows the session. A cancelled row's may be open at its
-            # provider, and nobody is to be led there.
-            has_link = with_links and row.session_id is not None and row.encrypted != ERASED
-            has_link = has_link and row.state is not JobState.CANCELLED
-            opening, unreadable = Opening(""), ""
-            if has_link:
-                try:
-                    opening = decrypt_opening(keyring, row.session_id, row.encrypted, vendor=row.vendor)
-                except (CannotDecrypt, Erased) as error:
-                    unreadable = f"its link is not shown: {error}"
+            opening, unreadable = _opening(keyring, row) if with_links else (Opening(""), "")
             bought = row.session_state is not SessionState.UNBOUGHT
-            waits = _what_waits(row, messages.get(row.session_id, ()))
             invitation = invitations.get(row.session_id) or earlier.get(row.lead_id, InvitationState.SUPERSEDED)
             yield LineFacts(
                 row=row.row,
@@ -219,7 +208,7 @@ class Facts:
                 invitation=_without_message(row) if invitation == InvitationState.SUPERSEDED else invitation,
                 attempts=row.attempts,
                 waits=row.waits,
-                **waits,
+                **_what_waits(row, messages.get(row.session_id, ())),
                 paused=row.pause_reason,
                 served_by=row.served_by,
                 late=", ".join(late.get(row.id, ())),
@@ -326,6 +315,17 @@ def _waiting_messages(connection: sa.Connection, sessions: set[uuid.UUID]) -> di
     for row in fetch(connection, query.order_by(InvitationRow.due_at)):
         found.setdefault(row.session_id, []).append(row)
     return dict(found)
+
+
+def _opening(keyring: Keyring, row: sa.Row[Any]) -> tuple[Opening, str]:
+    """What the customer needs for the row's session, or why it is not shown; neither, where there is none to show: an
+    erased session has no link, and a cancelled row's may be open at its provider, and nobody is to be led there."""
+    if row.session_id is None or row.encrypted == ERASED or row.state is JobState.CANCELLED:
+        return Opening(""), ""
+    try:
+        return decrypt_opening(keyring, row.session_id, row.encrypted, vendor=row.vendor), ""
+    except (CannotDecrypt, Erased) as error:
+        return Opening(""), f"its link is not shown: {error}"
 
 
 def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, Any]:
