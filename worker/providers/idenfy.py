@@ -12,9 +12,10 @@ from typing import Any
 
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, SessionRequest
-from worker.providers.account import AccountSettings, Credentials, required_secret
+from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import Unread, fields_in, read_from, refusal
 from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.links import Links, template_problem
 from worker.providers.masking import masked
 from worker.providers.parameters.tables import documented
 
@@ -65,6 +66,14 @@ INVALID_TRIES = 2
 
 class InvalidSession(Exception):
     """The answer opened a session and marks it as not valid."""
+
+
+def links_of(account: AccountSettings, documented_link: str) -> Links:
+    """The account's links, made from its own template or else from the documented one. Raises AccountUnusable."""
+    link = account.link or documented_link
+    if problem := template_problem(link, account.link_hosts):
+        raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
+    return Links(link, account.link_hosts)
 
 
 class Partner:

@@ -13,7 +13,7 @@ from worker.domain.model.endings import Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.providers.lifetimes import lifetime_of
 from worker.foundation.ids import EPOCH
-from worker.providers.account import AccountSettings, AccountUnusable
+from worker.providers.account import AccountSettings
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import (
@@ -26,9 +26,8 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of
+from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of, links_of
 from worker.providers.idenfy_kyb_webhooks import IdenfyKybWebhooks
-from worker.providers.links import Links, template_problem
 from worker.providers.parameters import check_parameters, parameter_problem
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, warnings
 from worker.providers.parameters.tables import by_name
@@ -52,10 +51,7 @@ class IdenfyKyb(NoLookUp):
         self._account = account
         self._partner = Partner(account)
         self._url = account.base_url.rstrip("/") + PATH
-        link = account.link or WELCOME
-        if problem := template_problem(link, account.link_hosts):
-            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
-        self._links = Links(link, account.link_hosts)
+        self._links = links_of(account, WELCOME)
         self._asked = lifetime_of(account)
 
     @property

@@ -38,10 +38,9 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of
+from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of, links_of
 from worker.providers.idenfy_kyc_webhooks import IdenfyKycWebhooks
 from worker.providers.idenfy_statuses import meaning
-from worker.providers.links import Links, template_problem
 from worker.providers.parameters import (
     check_parameters,
     idenfy_kyc,
@@ -108,10 +107,7 @@ class IdenfyKyc:
         self._form = FORMS[account.dialect]
         self._url = account.base_url.rstrip("/") + PATH
         self._listing = account.base_url.rstrip("/") + LISTING
-        link = account.link or REDIRECT
-        if problem := template_problem(link, account.link_hosts):
-            raise AccountUnusable(account.name, "link" if account.link else "link_hosts", f"{link} {problem}")
-        self._links = Links(link, account.link_hosts)
+        self._links = links_of(account, REDIRECT)
         self._lives = lifetime_of(account)
         self._asked = self._asked_with({})
         self._refuse_the_other_form()

@@ -207,7 +207,8 @@ class Account(Client):
     @classmethod
     def fill(cls, given: Any) -> Any:
         """Fill in the defaults that depend on the provider, before anything is checked."""
-        facts = facts_of(given["provider"]) if _has_text(given, "provider") else None
+        provider = given.get("provider") if isinstance(given, dict) else None
+        facts = facts_of(provider) if isinstance(provider, str) else None
         if facts is None:
             return given
         filled = {"base_url": facts.host, "limits": [facts.limit], "prefill": facts.prefill, **given}
@@ -227,10 +228,6 @@ class Account(Client):
         if not filled.get("budget") and filled.get("name"):
             filled["budget"] = filled["name"]
         return filled
-
-
-def _has_text(given: Any, key: str) -> bool:
-    return isinstance(given, dict) and isinstance(given.get(key), str)
 
 
 def _host_of(url: Any) -> str:

@@ -104,7 +104,7 @@ class CustomerList:
             yield line
 
     def _note_date(self, raw: RawLine, line: Accepted | Rejected) -> None:
-        if not isinstance(raw.cells, FieldProblem) and _has_problem(line, "date_of_birth"):
+        if not isinstance(raw.cells, FieldProblem) and _has_bad_date(line):
             self._dates.add(raw.cells.get("date_of_birth"))
 
 
@@ -125,9 +125,9 @@ def _as_cell(raw: RawLine, column: str) -> str:
     return "" if cell is None else cell if isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False)
 
 
-def _has_problem(line: Accepted | Rejected, column: str) -> bool:
+def _has_bad_date(line: Accepted | Rejected) -> bool:
     problems = line.if_used if isinstance(line, Accepted) else (*line.problems, *line.if_used)
-    return any(problem.column == column for problem in problems)
+    return any(problem.column == "date_of_birth" for problem in problems)
 
 
 def check_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:

@@ -63,12 +63,12 @@ class Topology:
 
     @property
     def queue_arguments(self) -> dict[str, Any]:
-        return _moving(DELIVERY_LIMIT, to=self.undelivered)
+        return _moving(self.undelivered)
 
     @property
     def undelivered_arguments(self) -> dict[str, Any]:
         # What kills consumers here too, which do not read it, ends in the dead queue as it is.
-        return _moving(DELIVERY_LIMIT, to=self.dead)
+        return _moving(self.dead)
 
     @property
     def dead_arguments(self) -> dict[str, Any]:
@@ -80,10 +80,10 @@ class Topology:
         }
 
 
-def _moving(limit: int, *, to: str) -> dict[str, Any]:
+def _moving(to: str) -> dict[str, Any]:
     return {
         "x-queue-type": "quorum",
-        "x-delivery-limit": limit,
+        "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": to,
         # Without this a message is lost when the other queue cannot take it at that moment.
