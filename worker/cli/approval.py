@@ -2,7 +2,7 @@
 
 import click
 
-from worker.cli.lists.cost import ListCost
+from worker.cli.lists.cost import ListCost, costs_in_words
 from worker.cli.lists.foreseen import foreseen
 from worker.cli.lists.options import Listed, returns_of
 from worker.cli.running.summary import show_changes
@@ -86,9 +86,7 @@ def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan:
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
     worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
     lines.append(f"  sessions now: {calls or 'none'}; at most, with every reissue: {worst or 'none'}")
-    for words, amounts in facts.get("cost", {}).items():
-        prices = ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
-        lines.append(f"  cost {words.replace('_', ' ')}: {prices}")
+    lines += [f"  {line}" for line in costs_in_words(facts.get("cost", {}))]
     if plan is not None:
         lines.append(f"  {plan.in_words}")
     ends = facts["forecast"]

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from worker.cli.lists.cost import costs_in_words
 from worker.cli.lists.found_rows import SHOWN, FoundRows
 from worker.cli.lists.warned import kinds_of
 from worker.domain.intake.refusals import Refusals
@@ -36,9 +37,8 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str) 
             table.add_row(account, f"{count_:,}", *(f"{number:,}" for number in calls))
         console.print(table)
         console.print(_calls_in_words(facts, reissues))
-    for words, amounts in facts.get("cost", {}).items():
-        prices = ", ".join(f"{amount} {currency}" for currency, amount in amounts.items())
-        console.print(f"cost {words.replace('_', ' ')}: {prices}")
+    for line in costs_in_words(facts.get("cost", {})):
+        console.print(line)
     if facts.get("without_price"):
         console.print(f"  without a price, and so not in it: {', '.join(facts['without_price'])}")
     messages = ", ".join(f"{number:,} {channel}" for channel, number in facts["messages"].items() if number)
@@ -82,7 +82,7 @@ def show_problems(problems: FoundRows, refusals: Refusals, errors: Path | None) 
     click.echo(f"the first {SHOWN}:" if len(problems) > SHOWN else "problems:")
     first = [[f"{row:,}" if row else "", one.column or "the row", one.problem] for row, one in islice(problems, SHOWN)]
     _as_table(["row", "column", "problem"], first)
-    _show_rest(len(problems), "problems", errors)
+    _show_rest(len(problems), errors)
 
 
 def _as_table(titles: list[str], rows: list[list[str]]) -> None:
@@ -104,7 +104,7 @@ def show_warnings(warnings: Collection[FoundRows], errors: Path | None) -> None:
         click.echo(f"each warning with its row: {f'see {errors}' if errors else '--errors FILE writes them all'}")
 
 
-def _show_rest(number: int, plural: str, errors: Path | None) -> None:
+def _show_rest(number: int, errors: Path | None) -> None:
     if number > SHOWN:
         where = f"see {errors}" if errors else "--errors FILE writes them all, with their rows"
-        click.echo(f"… and {number - SHOWN:,} more {plural}; {where}")
+        click.echo(f"… and {number - SHOWN:,} more problems; {where}")

@@ -84,6 +84,14 @@ class ListCost:
         return [f"{wait} for messages_per_address ({shown}), the last until {until} or later"]
 
 
+def costs_in_words(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each of the costs of `foreseen`, with its amounts by currency."""
+    return [
+        f"cost {words.replace('_', ' ')}: {', '.join(f'{amount} {currency}' for currency, amount in amounts.items())}"
+        for words, amounts in costs.items()
+    ]
+
+
 def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:
     """Amounts as text: a number of JSON is read as a binary fraction."""
     return {currency: str(amount) for currency, amount in amounts.items()}
