@@ -23,19 +23,17 @@ _REFUSED = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.
 
 def cut_off(database: Database) -> list[BatchFacts]:
     """The batches whose import is not complete, and that no person stopped, the oldest first."""
-    query = sa.select(*BATCH_FACTS).where(
-        Batch.imported_at.is_(None), Batch.cancelled_at.is_(None), Batch.purged_at.is_(None), Batch.pause_cause == ""
-    )
-    with database.read() as connection:
-        return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
+    return _batches(database, Batch.imported_at.is_(None), Batch.pause_cause == "")
 
 
 def paused_themselves(database: Database) -> list[BatchFacts]:
     """The batches that paused themselves and were not resumed, the oldest first: also those with nothing left to send,
     whose failed rows would wait for the resume."""
-    query = sa.select(*BATCH_FACTS).where(
-        Batch.pause_cause == PauseCause.ITSELF.value, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None)
-    )
+    return _batches(database, Batch.pause_cause == PauseCause.ITSELF.value)
+
+
+def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[BatchFacts]:
+    query = sa.select(*BATCH_FACTS).where(*conditions, Batch.cancelled_at.is_(None), Batch.purged_at.is_(None))
     with database.read() as connection:
         return [BatchFacts(**row._asdict()) for row in connection.execute(query.order_by(Batch.id))]
 
