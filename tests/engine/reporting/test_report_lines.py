@@ -44,6 +44,13 @@ ANY = [
 ]
 
 
+def test_a_held_row_is_resolved_in_the_batch_of_the_row_that_serves_its_customer():
+    held = LineFacts(row=2, customer_id="A-1", state="held", reason="conflict", served_by=1)
+    assert "`onboard resolve 1`" in line_values(held, Columns(NOON, batch="2"))["action"]
+    failed = replace(held, state="failed", reason="attempts_spent")
+    assert "`onboard retry 2`" in line_values(failed, Columns(NOON, batch="2"))["action"]
+
+
 @pytest.mark.parametrize("columns", ANY, ids=lambda columns: "-".join(columns.names[13:-1]) or "none")
 def test_each_cell_of_a_table_stands_below_its_own_column(columns):
     values = line_values(LINE, columns)

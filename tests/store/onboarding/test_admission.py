@@ -33,12 +33,31 @@ def test_a_second_job_for_a_customer_joins_the_first_without_a_call_or_a_message
     assert joined.detail == f"the customer is served by batch {first}, row 2"
 
 
+@pytest.mark.parametrize("state", [JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED])
+def test_the_line_of_a_joined_job_that_ended_badly_says_why_and_who_served_it(shelf, state):
+    first = shelf.add(customer("Ona"))
+    second = shelf.add(customer("Ona"))
+    shelf.set(Job, Job.joins.is_(None), state=state, reason="unknown", detail="no answer came")
+    (reported,) = shelf.facts.lines(second)
+    assert (reported.reason, reported.served_by) == ("unknown", first)
+    assert reported.detail == f"no answer came; the customer is served by batch {first}, row 2"
+
+
+def test_the_line_of_a_joined_job_names_the_account_that_its_session_is_of(shelf):
+    shelf.add(customer("Ona"), account="kyc")
+    second = shelf.add(customer("Ona"), account="au")
+    shelf.issue()
+    (reported,) = shelf.facts.lines(second)
+    assert (reported.account, reported.state) == ("kyc", "issued")
+    assert list(shelf.facts.counts(second).accounts) == ["kyc"]
+
+
 @pytest.mark.parametrize("state", JobState)
 def test_a_joined_job_has_the_state_of_the_job_that_it_joins(shelf, state):
     shelf.add(customer("Ona"))
     second = shelf.add(customer("Ona"))
     shelf.set(Job, Job.joins.is_(None), state=state, result="approved" if state is JobState.COMPLETED else "")
-    assert states(shelf, second) == [("Ona", state.value, "joined_job")]
+    assert states(shelf, second)[0][:2] == ("Ona", state.value)
     counts = shelf.facts.counts(second)
     assert counts.jobs == {state: 1}
     assert counts.results == ({"approved": 1} if state is JobState.COMPLETED else {})

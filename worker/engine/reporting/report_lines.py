@@ -75,7 +75,9 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     """One line of the report, by column. Times are ISO 8601 UTC; `error` explains the state."""
     healthy = is_healthy(line.state, line.reason)
     error = "" if healthy else explained(line.reason, line.detail)
-    action = step_for(line.state, line.reason).replace("BATCH", columns.batch)
+    # A held row is resolved in the batch of the row that it joined.
+    batch = str(line.served_by) if line.state == JobState.HELD and line.served_by else columns.batch
+    action = step_for(line.state, line.reason).replace("BATCH", batch)
     if line.detail == WAS_ERASED.named:  # nothing in the row is to be corrected
         action = WAS_ERASED.hint
     if healthy and line.detail:  # which other row has the customer is no error

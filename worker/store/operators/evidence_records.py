@@ -69,7 +69,7 @@ _JOBS = (
         Job.consent,
         CustomerRow.encrypted.is_(None).label("erased"),
         ACCOUNT.label("account"),
-        Job.route,
+        sa.func.coalesce(LEAD.route, Job.route).label("route"),
         STATE.label("state"),
         RESULT.label("result"),
         REASON.label("reason"),

@@ -23,7 +23,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
 from worker.store.base.job_ids import of_batch
 from worker.store.base.keys_of_customers import readable
-from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
+from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.apart import Apart, due_after
 from worker.store.operators.counting import count
@@ -45,15 +45,15 @@ _LINES = (
         Job.purpose,
         STATE.label("state"),
         RESULT.label("result"),
-        Job.account,
-        Job.route,
+        sa.func.coalesce(LEAD.route, Job.route).label("route"),
         Job.attempts,
         Job.waits,
         DUE_AT.label("due_at"),
         Job.reason,
         Job.detail,
         REASON.label("ended_for"),
-        ACCOUNT.label("served_at"),
+        DETAIL.label("ended_with"),
+        ACCOUNT.label("account"),
         LEAD_CHANNEL.label("channel"),
         sa.func.coalesce(LEAD.id, Job.id).label("lead_id"),
         Batch.id.label("served_by"),
@@ -328,12 +328,18 @@ def _opening(keyring: Keyring, row: sa.Row[Any]) -> tuple[Opening, str]:
         return Opening(""), f"its link is not shown: {error}"
 
 
+# A row in one of these states has a reason of its own: who serves its customer says nothing of it.
+_EXPLAINED = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
+
+
 def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, Any]:
     """When the row goes on, why not now, and the account and channels that it needs for that."""
     facts: dict[str, Any] = {"due_at": row.due_at, "reason": row.reason, "detail": row.detail}
+    if row.state in _EXPLAINED and row.lead_id != row.id:
+        return facts | {"reason": row.ended_for, "detail": "; ".join(filter(None, [row.ended_with, row.detail]))}
     if row.state is JobState.WAITING:
         senders = invitation_channels(row.channel) if row.ended_for == Reason.WAITS_FOR_SENDER else ()
-        return facts | {"waits_for": (row.served_at, *senders)}
+        return facts | {"waits_for": (row.account, *senders)}
     if row.state is JobState.ISSUED and messages:
         first = messages[0]
         facts |= {"due_at": first.due_at, "waits_for": tuple(message.channel for message in messages)}
