@@ -74,11 +74,19 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Wait:
-    """Why a row waits, in the words of the column `error`; until when, if that is known; what a person does, if any."""
+    """Why a row waits; until when, if that is known; what a person does, if any."""
 
-    why: str
+    reason: str
+    detail: str
     until: datetime | None
     action: str = ""
+
+    @property
+    def why(self) -> str:
+        """In the words of the column `error`."""
+        if self.until is not None and self.reason in _UNTIL_A_TIME:
+            return "; ".join(filter(None, [f"{self.reason}: not before {written(self.until)}", self.detail]))
+        return explained(self.reason, self.detail)
 
 
 def explained(reason: str, detail: str) -> str:
@@ -103,22 +111,20 @@ def wait_of(
 ) -> Wait:
     """Why a row waits. `paused` is why its batch is paused, or the batch `batch_id` whose row serves its customer."""
     if paused:
-        return Wait(explained(Reason.BATCH_PAUSED, f"batch {batch_id}: {paused}"), None, f"`onboard resume {batch_id}`")
+        return Wait(Reason.BATCH_PAUSED, f"batch {batch_id}: {paused}", None, f"`onboard resume {batch_id}`")
     blocked = list(blocked)
     for one in blocked:
         if one.is_missing:
-            return Wait(
-                explained(Reason.ACCOUNT_MISSING, one.in_words), None, "put the account back into the configuration"
-            )
+            return Wait(Reason.ACCOUNT_MISSING, one.in_words, None, "put the account back into the configuration")
         if one.stopped:
-            why = explained(Reason.ACCOUNT_STOPPED, f"{one.name}: {one.stopped}")
-            return Wait(why, None, way_out(one.name, one.stopped))
+            stop = f"{one.name}: {one.stopped}"
+            return Wait(Reason.ACCOUNT_STOPPED, stop, None, way_out(one.name, one.stopped))
     until = due_at if due_at is not None and due_at > now else None
     pauses = [one for one in blocked if one.paused_until is not None and one.paused_until > (until or now)]
     if pauses:
         last = max(pauses, key=lambda one: one.paused_until or now)
-        return Wait(explained(Reason.ACCOUNT_PAUSED, f"{last.name}: {last.paused_for}"), last.paused_until)
+        return Wait(Reason.ACCOUNT_PAUSED, f"{last.name}: {last.paused_for}", last.paused_until)
     if until is not None and reason in _UNTIL_A_TIME:
         causes = [one.in_words for one in blocked if one.name in CHANNELS] if reason == Reason.WAITS_FOR_SENDER else []
-        return Wait("; ".join([f"{reason}: not before {written(until)}", *causes]), until)
-    return Wait(explained(reason, detail), until)
+        return Wait(reason, "; ".join(causes), until)
+    return Wait(reason, detail, until)

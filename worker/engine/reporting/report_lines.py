@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from worker.domain.model.reasons import step_for
 from worker.domain.model.states import JobState, LineState
-from worker.domain.model.waits import Blocked, explained, is_healthy, wait_of
+from worker.domain.model.waits import Blocked, Wait, explained, is_healthy, wait_of
 from worker.domain.service_desk.corrections import CORRECTABLE
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.timestamps import written
@@ -71,6 +71,21 @@ class Columns:
         return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if self.as_dates else written(at)
 
 
+def wait_for(line: LineFacts, columns: Columns) -> Wait | None:
+    """What the line waits for; None: it does not wait."""
+    if not line.waits_for:
+        return None
+    return wait_of(
+        "" if is_healthy(line.state, line.reason) else line.reason,
+        line.detail,
+        line.due_at,
+        paused=line.paused,
+        batch_id=line.served_by,
+        blocked=[columns.blocked[name] for name in line.waits_for if name in columns.blocked],
+        now=columns.now,
+    )
+
+
 def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     """One line of the report, by column. Times are ISO 8601 UTC; `error` explains the state."""
     healthy = is_healthy(line.state, line.reason)
@@ -85,17 +100,8 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     next_at: datetime | None = None
     if line.state not in {*JobState, *LineState}:
         error, action = "this release does not know the row's state; a newer release wrote it, or a person", "upgrade"
-    if line.waits_for:
-        blocked = [columns.blocked[name] for name in line.waits_for if name in columns.blocked]
-        wait = wait_of(
-            "" if healthy else line.reason,
-            line.detail,
-            line.due_at,
-            paused=line.paused,
-            batch_id=line.served_by,
-            blocked=blocked,
-            now=columns.now,
-        )
+    wait = wait_for(line, columns)
+    if wait is not None:
         error, next_at, action = wait.why, wait.until, wait.action or action
     if line.late:
         late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"

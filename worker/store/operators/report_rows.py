@@ -21,7 +21,7 @@ from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late,
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
-from worker.store.base.job_ids import of_batch
+from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
@@ -159,6 +159,12 @@ class Facts:
             yield from chunk
             after = chunk[-1].row
 
+    def lines_of(self, batch_id: int, rows: Collection[int]) -> dict[int, LineFacts]:
+        """The lines of these rows that became jobs, by row; not more than a page of them."""
+        with self._database.read() as connection:
+            those = Job.id.in_([job_id(batch_id, row) for row in rows])
+            return {line.row: line for line in self._job_lines(connection, batch_id, 0, those, with_links=False)}
+
     def refused(self, batch_id: int) -> Iterator[tuple[int, FieldProblem]]:
         """The problems of the batch's refused lines, by row; of a duplicate, which row has the customer too."""
         after = 0
@@ -174,10 +180,10 @@ class Facts:
             after = chunk[-1].row
 
     def _job_lines(
-        self, connection: sa.Connection, batch_id: int, after: int, *, with_links: bool
+        self, connection: sa.Connection, batch_id: int, after: int, *which: sa.ColumnElement[bool], with_links: bool
     ) -> Iterable[LineFacts]:
         query = _LINES.add_columns(SessionRow.encrypted if with_links else sa.null().label("encrypted"))
-        rows = fetch(connection, query.where(of_batch(batch_id, after=after)))
+        rows = fetch(connection, query.where(of_batch(batch_id, after=after), *which))
         sessions = {row.session_id for row in rows if row.session_id}
         invitations = _invitation_states(connection, InvitationRow.session_id, sessions)
         # A session that its customer asked for at the stable link has no message: an earlier one led there.

@@ -14,6 +14,7 @@ from worker.inbound.web.dashboard.pages.now import need_of
 from worker.inbound.web.dashboard.pages.pace import Pace
 from worker.inbound.web.dashboard.rendering import ago, in_words, segments
 from worker.store.audit.entries import note
+from worker.store.operators.decisions import Decisions
 from worker.store.tables import Audit, Budget, Job, Outbox
 
 GIVEN_UP = (
@@ -86,6 +87,22 @@ async def test_held_rows_lead_to_the_page_of_their_batch(site, ona, shelf):
 
     assert f"batch {number} (list.csv): 1 row waits: held until a person decides" in first.words
     assert f"/dashboard/batches/{number}" in first.links
+
+
+async def test_a_row_of_a_batch_waits_for_what_the_report_says(site, ona, shelf, clock):
+    number = shelf.add(customer("C-1"))
+    shelf.set(Job, Job.batch_id == number, reason="quiet_hours", due_at=clock() + timedelta(hours=9))
+    assert "in 9 hours" in (await ona.get(f"/dashboard/batches/{number}")).words
+
+    shelf.set(Budget, Budget.name == "kyc", stopped_at=clock(), stop_reason="HTTP 401")
+    stopped = await ona.get(f"/dashboard/batches/{number}")
+    assert "the account or the sender is stopped kyc: HTTP 401" in stopped.words
+    assert "in 9 hours" not in stopped.words
+
+    Decisions(site.parts.database).pause(number, by="ann", now=clock())
+    paused = await ona.get(f"/dashboard/batches/{number}")
+    assert f"batch {number}: paused by ann" in paused.words
+    assert "in 9 hours" not in paused.words
 
 
 async def test_a_live_part_is_the_part_alone_and_the_same_as_in_the_page(ona):

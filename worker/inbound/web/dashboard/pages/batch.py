@@ -1,13 +1,15 @@
 """One batch: its states, what happened in each hour, what needs a person and why, and its rows."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 from worker.domain.model.reasons import meaning_of, step_for
 from worker.domain.model.rows import MOST_PARTS
-from worker.domain.model.states import JobState, LineState
+from worker.domain.model.states import UNSENT_JOBS, JobState, LineState
+from worker.engine.reporting.report_lines import wait_for
 from worker.engine.reporting.row_groups import Group, Groups, without_ids
 from worker.foundation.clock import monotonic
 from worker.inbound.web.dashboard.contract import Asked, Page
@@ -15,7 +17,8 @@ from worker.inbound.web.dashboard.pages.batch_actions import batch_of, page_of
 from worker.inbound.web.dashboard.pages.hour_chart import HEIGHT, WIDTH, chart
 from worker.inbound.web.dashboard.pages.now import batch_facts
 from worker.inbound.web.dashboard.sources import Sources
-from worker.store.operators.batch_rows import MOST_GROUPED
+from worker.store.onboarding.batches import BatchFacts
+from worker.store.operators.batch_rows import MOST_GROUPED, RowShown
 
 PATH = "/dashboard/batches/{batch}"
 SHOWN = 50
@@ -77,7 +80,9 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "made_at": batch.created_at,
         "paused_at": batch.paused_at if batch.is_paused else None,
         "acts": f"/dashboard/audit?{urlencode({'subject': f'batch {batch.id}'})}",
-        "rows": [(one, _words(one.reason), without_ids(one.detail)) for one in rows[:SHOWN]],
+        "rows": [
+            (one, _words(one.reason), without_ids(one.detail)) for one in _waiting_as_now(sources, batch, rows[:SHOWN])
+        ],
         "states": STATES,
         "state": state,
         "text": text,
@@ -86,6 +91,17 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         "filtered": bool(state or text),
         "chart_size": (WIDTH, HEIGHT),
     }
+
+
+def _waiting_as_now(sources: Sources, batch: BatchFacts, rows: Sequence[RowShown]) -> Iterator[RowShown]:
+    """The rows; those that wait with what they wait for now, as the report says it: pauses and stops change."""
+    waiting = [one.row for one in rows if one.state in UNSENT_JOBS]
+    lines = sources.stores.facts.lines_of(batch.id, waiting) if waiting else {}
+    columns = sources.reporting.columns(batch) if waiting else None
+    for one in rows:
+        line = lines.get(one.row)
+        wait = wait_for(line, columns) if line is not None and columns is not None else None
+        yield one if wait is None else replace(one, reason=wait.reason, detail=wait.detail, due_at=wait.until)
 
 
 def _chosen(group: Group) -> str:
