@@ -123,3 +123,13 @@ def test_a_history_says_when_a_session_was_replaced_and_not_when_it_was_read(ona
     later = ona.clock.advance(hours=5)
     moments = timeline(Finder(ona.database, ona.keyring).history("Ona"), Circumstances(), now=later)
     assert [one.at for one in moments if "superseded" in one.text] == [replaced_at]
+
+
+def test_a_history_says_when_an_unsent_message_was_dropped_and_not_when_it_was_made_or_read(shelf, decide: Decisions):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    cancelled_at = shelf.clock.advance(hours=2)
+    decide.cancel(batch, now=cancelled_at)
+    later = shelf.clock.advance(hours=5)
+    moments = timeline(Finder(shelf.database, shelf.keyring).history("Ona"), Circumstances(), now=later)
+    assert [one.at for one in moments if "was dropped" in one.text] == [cancelled_at]

@@ -110,6 +110,8 @@ class LinkFact:
 
 @dataclass(frozen=True)
 class MessageFact:
+    """A message. `over_at`: when the row that has its session ended; None: it has not, or has another session now."""
+
     channel: str
     kind: str
     state: str
@@ -120,6 +122,7 @@ class MessageFact:
     delivery_at: datetime | None = None
     unknown_handovers: int = 0
     waits_in: Place = AT_ITS_BATCH
+    over_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,9 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         yield Moment(link.expires_at, About.NEXT, f"Next: the link ends, if the customer does not finish.{then}")
 
 
+_DROPPED_AT_THE_END = (Reason.SESSION_ENDED, Reason.CANCELLED, Reason.ABANDONED)
+
+
 def _message(message: MessageFact, around: Circumstances, now: datetime) -> Iterable[Moment]:
     name = CALLED.get(message.channel, message.channel)
     if message.kind.startswith("reminder"):
@@ -285,7 +291,8 @@ def _message(message: MessageFact, around: Circumstances, now: datetime) -> Iter
             fate = {"held": "may have left", "failed": "could not be sent", "suppressed": "was not sent"}[state]
             yield Moment(message.created_at, About.TROUBLE, f"{what} {fate}{f': {why}' if why else ''}.")
         case "superseded":
-            moment = min(message.due_at or message.created_at, now)
+            ended = message.over_at if message.reason in _DROPPED_AT_THE_END else None
+            moment = ended or min(message.due_at or message.created_at, now)
             yield Moment(moment, About.MESSAGE, f"{what} was dropped{f': {why}' if why else ''}.")
         case "waiting":
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""

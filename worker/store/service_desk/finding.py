@@ -12,7 +12,7 @@ from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.model.customers import Person, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.rows import is_among
-from worker.domain.model.states import OPEN_JOBS
+from worker.domain.model.states import ENDED_JOBS, OPEN_JOBS
 from worker.domain.service_desk.case import place_in_words
 from worker.domain.service_desk.lookup import Wanted
 from worker.domain.service_desk.next_steps import Place
@@ -300,8 +300,13 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
 
 def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
     sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
-    query = sa.select(InvitationRow.__table__, Batch.pause_reason).join(Batch, Batch.id == InvitationRow.batch_id)
-    query = query.where(InvitationRow.session_id.in_(sessions))
+    its_row = sa.and_(Job.id == InvitationRow.job_id, Job.session_id == InvitationRow.session_id)
+    query = (
+        sa.select(InvitationRow.__table__, Batch.pause_reason, Job.changed_at.label("over_at"))
+        .join(Batch, Batch.id == InvitationRow.batch_id)
+        .join(Job, sa.and_(its_row, Job.state.in_(ENDED_JOBS)), isouter=True)
+        .where(InvitationRow.session_id.in_(sessions))
+    )
     rows = fetch(connection, query.order_by(InvitationRow.created_at.desc(), InvitationRow.id.desc()).limit(MOST_FACTS))
     return [
         MessageFact(
@@ -315,6 +320,7 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
             row.delivery_at,
             row.unknown_handovers,
             _place(row),
+            row.over_at,
         )
         for row in rows
     ]
