@@ -353,3 +353,13 @@ def test_opening_a_hand_over_does_not_wait_for_a_transaction_that_ends_its_job(s
             other.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
             opened = shelf.invitations.open(other, shelf.on("email"), messages, now=shelf.clock())
     assert len(opened) == 1
+
+
+def test_the_line_of_a_cancelled_row_has_no_message_of_the_list_that_goes_on(shelf, cancel):
+    first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    shelf.issue()
+    cancel(first)
+    shelf.issue()
+    shelf.send()
+    lines = [line for batch in (first, second) for line in shelf.facts.lines(batch)]
+    assert [(line.state, line.invitation) for line in lines] == [("cancelled", "none"), ("invited", "sent")]

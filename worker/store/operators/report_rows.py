@@ -187,20 +187,24 @@ class Facts:
         sessions = {row.session_id for row in rows if row.session_id}
         invitations = _invitation_states(connection, InvitationRow.session_id, sessions)
         # A session that its customer asked for at the stable link has no message: an earlier one led there.
-        # A row without a channel never had one.
-        silent = {
+        # A row without a channel never had one. The session of a cancelled row may serve another list, whose message
+        # is not this row's.
+        on_their_own = {
             row.lead_id
             for row in rows
-            if row.session_id and row.session_id not in invitations and row.channel != Channel.NONE
+            if row.session_id
+            and (row.state is JobState.CANCELLED or row.session_id not in invitations)
+            and row.channel != Channel.NONE
         }
-        earlier = _invitation_states(connection, InvitationRow.job_id, silent)
+        of_row = _invitation_states(connection, InvitationRow.job_id, on_their_own)
         messages = _waiting_messages(connection, sessions)
         late = opened_late(connection, [row.id for row in rows])
         keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         for row in rows:
             opening, unreadable = _opening(keyring, row) if with_links else (Opening(""), "")
             bought = row.session_state is not SessionState.UNBOUGHT
-            invitation = invitations.get(row.session_id) or earlier.get(row.lead_id, InvitationState.SUPERSEDED)
+            of_session = None if row.state is JobState.CANCELLED else invitations.get(row.session_id)
+            invitation = of_session or of_row.get(row.lead_id, InvitationState.SUPERSEDED)
             yield LineFacts(
                 row=row.row,
                 customer_id=row.customer_id,
