@@ -46,14 +46,11 @@ def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
 
 
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
-    from worker.brokers.connection import BrokerConnection  # imported here: kombu takes a tenth of a second
     from worker.brokers.queue_depths import prove_it_takes_messages, states_of
+    from worker.inbound.bus.connection import connection_for_looking  # imported here: kombu takes a tenth of a second
     from worker.runtime.celery_settings import EXCHANGE
 
-    connect: Any = BrokerConnection  # kombu has no types
-    # RabbitMQ reads nothing more from a publisher that it holds back: without these a close waits for its answer.
-    bounds = {"read_timeout": CONNECT_SECONDS, "write_timeout": CONNECT_SECONDS} if url.startswith("amqp") else {}
-    connection = connect(url, ssl=tls, connect_timeout=CONNECT_SECONDS, transport_options=bounds)
+    connection: Any = connection_for_looking(url, tls=tls)  # kombu has no types
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_SECONDS)
         needed, on_amqp = _needed(settings, name), url.startswith("amqp")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Mapping
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from kombu import Connection, Producer, Queue
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.publishers.listener import Listener
+from worker.inbound.bus import connection
 from worker.sandbox import Fault
 
 
@@ -104,6 +106,17 @@ def test_a_virtual_host_that_is_not_there_is_named_as_that(desk: Desk, amqp_url:
     desk.add('[broker]\nurl = { file = "secrets/broker" }\n')
     (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
     assert found[1].partition(": ")[2] == "it has no such virtual host, or this user may not use it"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_broker_that_hangs_is_a_failure_in_bounded_time(desk: Desk, monkeypatch: pytest.MonkeyPatch, scheme: str):
+    """The log of a worker sends people to doctor when a broker hangs: doctor must not hang with it."""
+    monkeypatch.setattr(connection, "SOCKET_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        desk.add(f'[broker]\nurl = "{scheme}://127.0.0.1:{port}/"\n')
+        (found,) = findings(desk.onboard("doctor", "--json"))["broker"]
+    assert found[:2] == ("failure", f"127.0.0.1:{port}: no answer in time")
 
 
 def test_a_broker_that_answers_and_takes_no_messages_is_a_failure(desk: Desk, own_redis):
