@@ -234,6 +234,19 @@ async def test_a_newer_schema_is_left_alone(start, url):
             connection.execute(sa.text("UPDATE alembic_version SET version_num = :at"), {"at": schema.newest()})
 
 
+async def test_a_process_whose_database_takes_no_writes_is_not_ready(start, empty_postgresql_url):
+    """A load balancer would send it events, which it cannot store."""
+    site = await start(empty_postgresql_url, scripted=False)
+    with site.parts.database.write() as connection:
+        name = connection.execute(sa.text("SELECT current_database()")).scalar_one()
+        connection.execute(sa.text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    site.parts.database.engine.dispose()
+    site.look_at_the_database()
+    assert (await site.post()).problem(503) == "the database cannot be used; send the same event again"
+    assert (await site.get("/readyz", key=None)).problem(503) == "the database server is read-only, or a standby"
+    assert (await site.get("/events/1")).status == 404  # it still answers what only reads
+
+
 async def test_strangers_do_not_learn_where_the_database_is(start):
     site = await start("postgresql+psycopg://somebody@127.0.0.1:1/secrets")
     assert (await site.get("/readyz", key=None)).problem(503) == "the database cannot be used"

@@ -221,8 +221,8 @@ def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thr
     described = DESCRIPTION.read_bytes()
 
     async def ready(_request: web.Request) -> web.Response:
-        if readiness.why_not is not None:
-            return problem(503, readiness.why_not)
+        if readiness.why_not_taken is not None:
+            return problem(503, readiness.why_not_taken)
         return web.json_response({"ready": True}, headers={"Cache-Control": "no-store"})
 
     async def alive(_request: web.Request) -> web.Response:

@@ -22,7 +22,8 @@ UNREACHABLE = "the database cannot be used"
 
 
 class Readiness:
-    """`why_not` names what is missing, without secrets; None when events can be taken."""
+    """`why_not` names what is missing, without secrets; None when the database can be used. `why_not_taken` is the
+    same, or why the database takes no writes; None when events can be taken."""
 
     def __init__(self, database: Database, *, prepare: Callable[[], None]) -> None:
         """`prepare` is called once, when the schema is first up to date."""
@@ -31,12 +32,19 @@ class Readiness:
         self._prepared = False
         self._outage = Outage(log)
         self.why_not: str | None = "the database has not been checked yet"
+        self._unwritable = ""
+
+    @property
+    def why_not_taken(self) -> str | None:
+        return self.why_not or self._unwritable or None
 
     def look(self) -> None:
         """Check now. Blocks for as long as a connection may take; raises no error that passes by itself."""
         why = ""
         try:
-            self.why_not = logged = self._find_out()
+            self.why_not = self._find_out()
+            self._unwritable = self._database.why_nothing_is_written()
+            logged = self.why_not_taken
         except sa.exc.OperationalError as error:
             self.why_not = logged = UNREACHABLE
             why = reason(error)
