@@ -196,13 +196,13 @@ def why_later(state: BudgetState, soonest: datetime, facts: Facts, batch_id: int
     if state.next_at is not None and state.next_at >= soonest:
         return "a limit allows no more before then"
     outcomes = facts.unknown_outcomes(batch_id)
-    if outcomes.reconcile_at is None or outcomes.reconcile_at > soonest:
-        return state.pause_reason
-    calls = sum(outcomes.calls.values())
-    if lost := lost_answers(calls, outcomes.messages):
-        return f"{lost}, {_then(calls + outcomes.messages, 'reconciled')}"
-    orphans = sum(one.number for one in outcomes.orphans.values())
-    return f"{lost_sessions(orphans)}, {_then(orphans, 'looked at')}"
+    if outcomes.reconcile_at is not None and outcomes.reconcile_at <= soonest:
+        calls = sum(outcomes.calls.values())
+        return f"{lost_answers(calls, outcomes.messages)}, {_then(calls + outcomes.messages, 'reconciled')}"
+    if any(one.first <= soonest for one in outcomes.orphans.values()):
+        orphans = sum(one.number for one in outcomes.orphans.values())
+        return f"{lost_sessions(orphans)}, {_then(orphans, 'looked at')}"
+    return state.pause_reason
 
 
 def _then(number: int, done: str) -> str:

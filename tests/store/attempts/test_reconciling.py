@@ -217,3 +217,9 @@ def test_the_sessions_whose_tokens_are_lost_are_counted_apart_with_the_time_of_t
     found = shelf.facts.unknown_outcomes(batch)
     due, opened = shelf.job("Ona").due_at, max(row.opened_at for row in shelf.rows(Attempt))
     assert (found.calls, found.orphans) == ({"kyc": 1}, {"kyc": Orphans(2, opened, due)})
+
+
+def test_the_look_at_a_session_whose_token_is_lost_is_not_the_time_of_a_lost_answer(shelf, policy):
+    batch = drop(shelf, policy, customer("Ona"), customer("Jonas"))
+    shelf.set(Job, Job.customer_id == "Ona", reason="orphan", due_at=shelf.clock())
+    assert shelf.facts.unknown_outcomes(batch).reconcile_at == shelf.job("Jonas").due_at

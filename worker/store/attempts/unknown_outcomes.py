@@ -40,7 +40,7 @@ class UnknownOutcomes:
     """The calls (by account) and messages of a batch that wait to be reconciled, and the earliest due time.
 
     `orphans` are the calls that were looked up and have opened a session that nothing can use: they are not among
-    `calls`. `reconcile_at` counts their look-ups too.
+    `calls`, and `reconcile_at` is not theirs.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -202,7 +202,8 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
     )
     calls = fetch(connection, jobs)
     texts = connection.execute(messages).one()
-    first = min(filter(None, [*(row.first for row in calls), texts.first]), default=None)
+    lost = [row for row in calls if not row.is_orphan]
+    first = min(filter(None, [*(row.first for row in lost), texts.first]), default=None)
     orphans = {}
     for row in calls:
         if row.is_orphan:
@@ -211,7 +212,7 @@ def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOut
             newest = last.order_by(Job.unknown_attempt.desc()).limit(1).scalar_subquery()
             opened_at = connection.execute(sa.select(Attempt.opened_at).where(Attempt.id == newest)).scalar()
             orphans[row.account] = Orphans(row.calls, opened_at, row.first)
-    return UnknownOutcomes({row.account: row.calls for row in calls if not row.is_orphan}, texts.number, first, orphans)
+    return UnknownOutcomes({row.account: row.calls for row in lost}, texts.number, first, orphans)
 
 
 def settled_by(connection: sa.Connection, job: Any, orphans: OrphanRule, *, now: datetime) -> datetime | None:
