@@ -28,6 +28,9 @@ PLACES = 10  # calls in flight
 # Of calls that are done and not written yet there are those of 100 ms and of a transaction: 8 to 18 in all on an idle
 # machine. Three times that is allowed, for one that is busy with other tests; test_dispatcher counts exactly.
 OUTCOME_UNKNOWN = 6 * PLACES
+# The tests may themselves run under `nohup`.
+needs_terminal = pytest.mark.skipif(signal.getsignal(signal.SIGHUP) != signal.SIG_DFL, reason="SIGHUP is ignored here")
+HANGS_UP = pytest.param(signal.SIGHUP, marks=needs_terminal)
 
 
 @pytest.fixture
@@ -86,11 +89,28 @@ def other_list_leaves_it_alone(desk: Desk, played: Played, out: int) -> None:
     assert len(played.message_ids) == mails + 3
 
 
+@needs_terminal
+def test_a_terminal_that_goes_away_leaves_no_call_in_doubt(busy: Desk, slow: Played):
+    terminal, shown = os.openpty()
+    environ = {**os.environ, **busy.environ}
+    process = subprocess.Popen(
+        [ONBOARD, "run", "customers.csv", "--yes"], cwd=busy.path, env=environ, stdin=shown, stdout=shown, stderr=shown
+    )
+    os.close(shown)
+    wait_until(lambda: in_the_middle(slow), "in the middle of the batch")
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)  # as the terminal would, were it this process's own
+    assert process.wait(ENDS_WITHIN) == 130
+    rows = busy.onboard("status", "1", "--json").facts["rows"]
+    assert (rows["working"], rows["held"]) == (0, 0)
+    assert rows["invited"] < NUMBER
+
+
 def new(customer_id: str) -> dict[str, str]:
     return {"customer_id": customer_id, "email": f"{customer_id.lower()}@example.com", "country": "DE"}
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, HANGS_UP])
 def test_interrupted_in_the_middle_it_ends_with_130_and_running_again_finishes(busy: Desk, slow: Played, by):
     process = busy.start("run", "customers.csv", "--json")
     wait_until(lambda: in_the_middle(slow), "in the middle of the batch")

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from errno import EDQUOT, EFBIG, ENOSPC, EROFS
 
 try:
@@ -25,6 +27,7 @@ def main() -> None:
     """The console script. Ends with the codes of `exits`, and never with a traceback."""
     invocation = Invocation()
     start_logging(invocation)
+    _end_with_terminal()
     try:
         # Not standalone: Click would exit with 1 on Ctrl-C, and 1 means that a person is needed.
         code = main_group(obj=invocation, prog_name="onboard", standalone_mode=False)
@@ -50,3 +53,20 @@ def main() -> None:
             f"onboard: a bug: {type(error).__name__}; --log-level debug --log-file FILE writes the details", err=True
         )
         sys.exit(NEEDS_A_PERSON)
+
+
+def _end_with_terminal() -> None:
+    """Let the end of the terminal end a command as SIGTERM does: its calls in flight are finished and written down.
+
+    `nohup` stays what it is, and so do the workers, which Celery starts over.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+        return
+    shown = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def end(*_signal: object) -> None:
+        for number in shown:  # each line would fail there
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGHUP, end)
