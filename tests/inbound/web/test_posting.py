@@ -1,6 +1,7 @@
 import asyncio
 import json
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -237,9 +238,12 @@ async def test_a_newer_schema_is_left_alone(start, url):
 async def test_a_process_whose_database_takes_no_writes_is_not_ready(start, empty_postgresql_url):
     """A load balancer would send it events, which it cannot store."""
     site = await start(empty_postgresql_url, scripted=False)
-    with site.parts.database.write() as connection:
-        name = connection.execute(sa.text("SELECT current_database()")).scalar_one()
-        connection.execute(sa.text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+
+    def read_only(connection: Any, _record: object) -> None:
+        connection.execute("SET default_transaction_read_only = on")
+        connection.commit()
+
+    sa.event.listen(site.parts.database.engine, "connect", read_only)
     site.parts.database.engine.dispose()
     site.look_at_the_database()
     assert (await site.post()).problem(503) == "the database cannot be used; send the same event again"
