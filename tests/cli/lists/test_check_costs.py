@@ -16,7 +16,10 @@ def test_customers_who_are_served_already_cost_no_call(desk: Desk):
     assert desk.onboard("run", desk.list_of(customers(3))).code == 0
     more = desk.list_of(customers(5), "more.csv")
     shown = desk.onboard("check", more)
-    assert "\nnow: 2 calls (3 of 5 rows already served); at most, with 3 reissues each: 8\n" in shown.out
+    assert (
+        "\nnow: 2 calls (3 of 5 rows need none: served, finished or held); at most, with 3 reissues each: 8\n"
+        in shown.out
+    )
     facts = desk.onboard("check", more, "--json").facts
     assert (facts["now"], facts["served"], facts["credits"], facts["messages"]["email"]) == (
         {"kyc": 2},
@@ -25,7 +28,7 @@ def test_customers_who_are_served_already_cost_no_call(desk: Desk):
         8,
     )
     again = desk.onboard("check", "customers.csv")
-    assert (again.code, "\nnow: no calls (3 of 3 rows already served)\n" in again.out) == (0, True)
+    assert (again.code, "\nnow: no calls (3 of 3 rows need none: served, finished or held)\n" in again.out) == (0, True)
     assert "would be sent" not in again.out
 
 

@@ -61,7 +61,8 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str) 
 
 def _calls_in_words(facts: dict[str, Any], reissues: int) -> str:
     calls, rows = sum(facts["now"].values()), facts["rows"]["accepted"]
-    served = f" ({facts['served']:,} of {counted(rows, 'row')} already served)" if facts["served"] else ""
+    none = f"{facts['served']:,} of {counted(rows, 'row')} need none: served, finished or held"
+    served = f" ({none})" if facts["served"] else ""
     if not calls:
         return f"now: no calls{served}"
     again = f", with {counted(reissues, 'reissue')} each" if reissues else ""
