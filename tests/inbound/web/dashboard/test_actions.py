@@ -116,6 +116,19 @@ async def test_some_rows_are_chosen_as_the_page_copies_them(site, ona, shelf, ba
     assert (refused.status, "expected row numbers, as in 3,7,12-20" in refused.words) == (409, True)
 
 
+@pytest.mark.parametrize("typed", ["2,\u00a06", "2,\t6", "2,\u20096", "\ufeff2, 6\u200b"])
+async def test_rows_that_are_copied_with_other_spaces_are_these_rows_and_not_all(site, ona, shelf, batch, typed):
+    shelf.add(*map(customer, ("C-3", "C-4", "C-5")), batch=batch, first_row=4)
+    put(site, Job, state="held", reason="unknown", due_at=None)
+    asked = await ona.get(f"/dashboard/do/resolve?batch={batch}&verdict=abandon")
+    assert "5 held rows are cancelled" in asked.words
+
+    again = await ona.post("/dashboard/do/resolve", asked.form | {"row": typed, "reason": "no answer"})
+
+    assert (again.status, again.title) == (422, f"Give up 2 held rows of batch {batch}, list.csv?")
+    assert rows(site, Job.state) == [("held",)] * 5
+
+
 @pytest.mark.parametrize(
     ("came_from", "back"),
     [("now", "/"), ("", ""), ("https://evil.example", ""), ("//evil.example", ""), ("/dashboard/audit", "")],

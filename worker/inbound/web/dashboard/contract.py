@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.domain.model.people import Person, Role
 from worker.domain.model.wakeups import WakeUp
+from worker.foundation.harmless_text import plain
 from worker.inbound.web.dashboard.sources import Sources
 
 
@@ -32,9 +33,12 @@ class Asked:
     now: datetime
 
     def text(self, name: str, *, most: int = 200) -> str:
-        """The value without blanks around it, in one line; "" if it is missing."""
-        given = self.values.get(name, "").strip()[:most]
-        return given if given.isprintable() else ""
+        """The value on one line, without invisible characters, cut to `most`; "" if it is missing.
+
+        What is copied from a page or a spreadsheet may have other spaces in it. It must not read like an empty field:
+        that may stand for all rows.
+        """
+        return plain(self.values.get(name, ""), most=most)
 
     def number(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
         """The value as a whole number within the bounds; None if it is none."""
