@@ -1,11 +1,11 @@
-"""Files that another user of the machine can change: the configuration, and SQLite's."""
+"""Files that another user of the machine can change: the configuration and what it names, and SQLite's."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.settings.samples import ENVIRON, loaded, problems, tree, write
+from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
 from worker.settings import load
 
 NOBODY = 65534
@@ -68,6 +68,22 @@ def test_the_file_behind_a_link_is_looked_at(tmp_path: Path):
     (tmp_path / "onboarding.db").symlink_to(tmp_path / "real.db")
 
     assert len(problems(tmp_path, tree())) == 1
+
+
+PUBLIC = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize("path", [("accounts", "kyc", "jwt_key"), ("email", "from"), ("email", "ca")])
+@pytest.mark.parametrize("text", [PUBLIC, "verify@example.com"])
+def test_a_file_that_others_can_change_is_refused_though_its_text_is_no_secret(tmp_path: Path, path, text: str):
+    file = tmp_path / "named"
+    file.write_text(text)
+    file.chmod(0o646)
+
+    found = problems(tmp_path, with_value(path, {"file": "named"}))
+
+    (line,) = [line for line in found if "changed by other users of this machine" in line]
+    assert line.startswith(f"{'.'.join(path)}: the file ")
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777])

@@ -148,8 +148,8 @@ class Reader:
             return f"the file {shown} cannot be read: {error.strerror or 'unknown reason'}"
         except ValueError as error:
             return f"the file {shown} {error}" if "\0" not in name else f"no file {shown}"
-        if private and value.exposed:
-            return f"the file {shown} {value.exposed}"
+        if why := value.exposed if private else value.changed:
+            return f"the file {shown} {why}"
         return value or f"the file {shown} is empty"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from worker.foundation.private_files import is_open_to_others
+from worker.foundation.private_files import is_open_to_others, is_writable_by_others
 from worker.settings.problems import SettingsError
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,10 @@ class Referenced(str):
     """A string that came from the environment or from a file, not from the configuration itself."""
 
     file: Path | None = None
-    exposed: str = ""  # why the file's text is no secret any more, and what to do; "": it is one, or need not be
+    # Why others may have written the file's text, and what to do; "": they have not.
+    changed: str = ""
+    # As `changed`, or why the text is no secret any more; "": it is one, or need not be.
+    exposed: str = ""
 
     @classmethod
     def from_file(cls, path: Path) -> "Referenced":
@@ -39,6 +42,9 @@ class Referenced(str):
             raise ValueError("is not UTF-8 text") from None
         value = cls(text.removesuffix("\n").removesuffix("\r"))
         value.file = path
+        if is_writable_by_others(found):
+            value.changed = f"can be changed by other users of this machine: `chmod o-w {shlex.quote(str(path))}`"
+        value.exposed = value.changed
         if is_open_to_others(found) and not _is_public(text):
             value.exposed = f"can be read or changed by other users of this machine: `{_closing(path, found)}`"
         return value
