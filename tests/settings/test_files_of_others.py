@@ -86,6 +86,25 @@ def test_a_file_that_others_can_change_is_refused_though_its_text_is_no_secret(t
     assert line.startswith(f"{'.'.join(path)}: the file ")
 
 
+def test_a_text_of_the_messages_that_others_can_change_is_refused(tmp_path: Path):
+    texts = tmp_path / "templates" / "default" / "en"
+    texts.mkdir(parents=True)
+    (texts / "body.txt").touch(mode=0o644)
+    (texts / "sms.txt").write_text("{{ link }}")
+    configuration = with_value(("invitations", "templates"), "templates")
+
+    (texts / "sms.txt").chmod(0o666)
+    (line,) = problems(tmp_path, configuration)
+    assert line.startswith(f"invitations.templates: the file {texts / 'sms.txt'} can be changed by other users")
+    assert f"`chmod -R o-w {tmp_path / 'templates'}`" in line
+
+    (texts / "sms.txt").chmod(0o664)
+    texts.chmod(0o777)
+    assert f"invitations.templates: {CHANGED}" in loaded(tmp_path, configuration).warnings
+    texts.chmod(0o775)
+    assert not loaded(tmp_path, configuration).warnings
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_a_directory_in_which_others_can_put_files_beside_the_database_is_warned_of(tmp_path: Path, mode: int):
     there = tmp_path / "there"

@@ -139,6 +139,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_retry(parts["retry"], findings)
     if parts["invitations"]:
         rules.check_quiet_hours(parts["invitations"], accounts, findings)
+        rules.check_templates(parts["invitations"], findings)
         rules.check_ladder(ladder, parts["invitations"].reminders, accounts, tree, findings)
         fallback = parts["invitations"].fallback
         if fallback and fallback not in tree:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -30,6 +31,7 @@ SHORT_KEY = 16
 LONGEST_QUIET = timedelta(hours=20)
 BOTH = invitation_channels(Channel.BOTH)
 SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite reads changes from each of these
+MOST_TEXTS = 1000  # files of templates; more than are read
 NO_CREDENTIALS = (
     "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
     " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] or [whatsapp] with"
@@ -272,6 +274,19 @@ def check_database(database: Database, findings: Findings) -> None:
     with suppress(OSError):  # the directory is reported where it is used
         if doubt := directory_doubt(file, has_siblings=True):
             findings.warn(("database", "url"), doubt)
+
+
+def check_templates(invitations: Invitations, findings: Findings) -> None:
+    """Other users may not change the texts, which leave in the company's name."""
+    directory, doubt = invitations.templates, ""
+    for file in islice(directory.rglob("*.*"), MOST_TEXTS) if directory else ():
+        with suppress(OSError):  # what cannot be read is reported where it is used
+            if is_writable_by_others(file.stat()):
+                why = f"can be changed by other users of this machine: `chmod -R o-w {quote(str(directory))}`"
+                return findings.consequence(("invitations", "templates"), f"the file {file} {why}")
+            doubt = doubt or directory_doubt(file)
+    if doubt:
+        findings.warn(("invitations", "templates"), doubt)
 
 
 def check_encryption(encryption: Encryption, findings: Findings) -> None:
