@@ -9,7 +9,7 @@ from typing import TextIO
 import click
 
 from worker.cli.exits import CannotStart, Stopped
-from worker.foundation.private_files import PRIVATE, replacing
+from worker.foundation.private_files import PRIVATE, is_of_another_user, replacing
 
 
 def _none_for_a_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
@@ -36,6 +36,9 @@ def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE)
         yield sys.stdout
         return
     if path.exists() and not path.is_file():  # a pipe or a device: written to, not replaced
+        # A link is looked at itself: /dev/stdout is root's, and may lead to the terminal of who called sudo.
+        if is_of_another_user(path.lstat()):
+            raise CannotStart(f"{option}: {path} is another user's, who would read what is written: give another name")
         with path.open("w", encoding="utf-8", newline="") as stream:
             yield stream
         return

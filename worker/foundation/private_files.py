@@ -73,7 +73,7 @@ def to_append(path: Path | str) -> int:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-    if os.lstat(path).st_uid not in (0, os.geteuid()):
+    if is_of_another_user(os.lstat(path)):
         raise OSError(errno.ELOOP, "is another user's link", str(path))
     return os.open(path, os.O_WRONLY | flags, PRIVATE)
 
@@ -91,7 +91,7 @@ def is_writable_by_others(found: os.stat_result) -> bool:
 
 
 def is_of_another_user(found: os.stat_result) -> bool:
-    """True for a file that another user of the machine, besides root, owns: its owner can change it."""
+    """True for a file or a link that another user of the machine, besides root, owns: its owner can change it."""
     return found.st_uid != 0 and found.st_uid != os.geteuid()
 
 

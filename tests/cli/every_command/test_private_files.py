@@ -44,6 +44,29 @@ def test_each_file_that_a_command_writes_is_its_users_alone(desk: Desk):
     assert set(made.values()) == {0o600}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_report_is_not_written_into_another_users_pipe(desk: Desk, through_a_link: bool):
+    desk.onboard("import", desk.list_of([{"customer_id": "A", "email": "a@example.com"}]))
+    pipe, out = desk.path / "pipe", desk.path / "report.csv"
+    os.mkfifo(pipe)
+    if through_a_link:
+        out.symlink_to(pipe)
+    else:
+        pipe.rename(out)
+    os.chown(out, 65534, -1, follow_symlinks=False)
+    reader = os.open(out, os.O_RDONLY | os.O_NONBLOCK)
+
+    ended = desk.onboard("report", "1", "--with-links", "--out", str(out))
+
+    assert (ended.code, os.read(reader, 1000)) == (2, b"")
+    assert "report.csv is another user's, who would read what is written: give another name" in ended.err
+    os.chown(out, 0, -1, follow_symlinks=False)
+    assert desk.onboard("report", "1", "--out", str(out)).code == 0
+    assert os.read(reader, 1000).startswith(b"row,customer_id")
+    os.close(reader)
+
+
 def test_a_database_behind_a_link_is_private_too(desk: Desk):
     """SQLite follows the link, and made the file readable for all."""
     there = desk.path / "there"
