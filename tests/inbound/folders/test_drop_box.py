@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from tests.inbound.folders.box import BAD, GOOD, HEADER, Box
-from worker.domain.intake.dropped_files import FileState
+from worker.domain.intake.dropped_files import UNSEEN, FileState
 from worker.engine.reporting.folder_report import folder_reports
 from worker.inbound.folders.place import MOST_FILES
 from worker.store.tables import Audit, Job
@@ -105,6 +105,23 @@ async def test_what_is_no_list_is_left_alone_or_refused_by_name_and_nothing_else
     here.put("odd.csv", HEADER + "C-9,rasa@example.org\n")
     here.take()
     assert [here.files[name][0] for name in ("link.csv", "odd.csv")] == ["imported", "imported"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a\u00a0list.csv", "a\nlist.csv", "a\x1b[31m list.csv", "\u202ea list.csv", "a list\udcff.csv"]
+)
+async def test_a_list_whose_name_cannot_be_seen_is_refused_by_a_name_that_can(box, name):
+    here = box()
+    here.put("a list.csv", HEADER + GOOD)
+    here.put(name, HEADER + "C-8,rasa@example.org\n")
+    here.take()
+    (refused,) = here.files.keys() - {"a list.csv"}
+    assert refused.isprintable()
+    assert here.files[refused] == ("refused", UNSEEN)
+    assert here.files["a list.csv"][0] == "imported"
+    assert UNSEEN in here.beside(f"{refused}.errors.csv")[1]
+    (report,) = folder_reports([here.settings], here.world.parts.dropped_files)
+    assert [need.name for need in report.attention()] == [f"in/{refused}"]
 
 
 async def test_a_folder_that_vanishes_is_named_and_goes_on_when_it_is_back(box):

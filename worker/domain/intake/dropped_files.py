@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.domain.model.states import BatchState
+from worker.foundation.harmless_text import plain
 
 ERRORS, REPORT = ".errors.csv", ".report.csv"
 # Names of files that another program is still writing, or keeps for itself.
@@ -18,6 +19,7 @@ _LEFT = re.compile(r"^\.onboard-[0-9a-f]{32}\.part$")
 MOST_TRIES = 3
 LONGEST_NAME = 244  # bytes, of a list: NAME.report.csv has to be a name, too
 TOO_LONG = f"its name has more than {LONGEST_NAME} bytes: no report could be named after it"
+UNSEEN = "its name has a character that cannot be seen, such as a space of another width: rename it"
 _SHOWN_NAME = 200
 REPORTED = (BatchState.SENT, BatchState.FINISHED)
 
@@ -65,10 +67,12 @@ def is_left_over(name: str) -> bool:
 
 
 def shortened(name: str) -> str:
-    """The name of a file that is not taken, as it is kept: a folder of S3 may have longer ones than a file system."""
-    if len(name) <= _SHOWN_NAME:
+    """The name of a file that is not taken, as it is kept and shown: a folder of S3 may have longer ones than a file
+    system, and a name may have control characters. No other file has the same."""
+    if len(name) <= _SHOWN_NAME and name.isprintable():
         return name
-    return f"{name[:_SHOWN_NAME]}…{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{plain(name[:_SHOWN_NAME], most=_SHOWN_NAME)}…{digest}"
 
 
 def next_report(state: BatchState, reported: str) -> str:

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from tempfile import TemporaryFile
 from typing import BinaryIO, Protocol, TextIO
 
-from worker.domain.intake.dropped_files import LONGEST_NAME, TOO_LONG, is_left_over, is_list, shortened
+from worker.domain.intake.dropped_files import LONGEST_NAME, TOO_LONG, UNSEEN, is_left_over, is_list, shortened
 
 MOST_FILES = 10_000  # of a folder: with more lists it is not worked
 MOST_ENTRIES = 100_000  # of a folder, of any kind: no more are looked at
@@ -61,9 +61,9 @@ class Found:
     entries: int = 0
 
     def wants(self, name: str) -> bool:
-        """Count the name; whether it is a list by its name. Names that a terminal would not show are none."""
+        """Count the name; whether it is a list by its name."""
         self.entries += 1
-        return is_list(name) and "/" not in name and name.isprintable()
+        return is_list(name) and "/" not in name
 
     def add(self, name: str, kind: Kind, stamp: str) -> None:
         """A name that `wants` accepted. `stamp` tells whether the file has changed."""
@@ -71,6 +71,8 @@ class Found:
             return
         if kind is not Kind.FILE:
             self.odd[shortened(name)] = _ODD[kind]
+        elif not name.isprintable():  # a terminal would not show it, and a name that is not UTF-8 cannot be stored
+            self.odd[shortened(name)] = UNSEEN
         elif len(os.fsencode(name)) > LONGEST_NAME:
             self.odd[shortened(name)] = TOO_LONG
         else:
