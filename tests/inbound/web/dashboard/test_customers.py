@@ -100,6 +100,15 @@ async def test_the_desk_sends_the_link_again_with_a_reason_and_within_the_rules(
     assert '<a class="button" href="/dashboard/customers/Ona">Back</a>' in refused.text
 
 
+async def test_a_link_of_a_stranger_fills_in_neither_an_address_nor_a_reason(shelf, desk):
+    given = "email=eve@evil.example&phone=%2B37060000666&reason=called"
+    asked = await desk.get(f"/dashboard/do/address?customer=Ona&{given}")
+
+    assert asked.status == 200
+    assert "evil" not in asked.text
+    assert (asked.form["email"], asked.form["phone"], asked.form["reason"]) == ("", "", "")
+
+
 async def test_an_address_is_typed_into_the_form_and_stands_in_no_url_and_no_entry(shelf, desk):
     asked = await desk.get("/dashboard/do/address?customer=Ona")
     form = asked.form | {"reason": "call 4712", "email": "nonsense"}

@@ -70,12 +70,13 @@ class Page:
 @dataclass(frozen=True)
 class Field:
     """A value that the person types into the confirmation. `kind`: of the input, such as email or tel. `most`: how many
-    characters it may have."""
+    characters it may have. `linked`: a link may fill it in, which anyone can send to the person."""
 
     name: str
     label: str
     kind: str = "text"
     most: int = 320
+    linked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

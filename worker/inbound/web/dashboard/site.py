@@ -215,6 +215,8 @@ class Site:
     def _ask(
         self, request: web.Request, visit: Visit, action: Action, plan: Plan, asked: Asked, *, wrong: str = ""
     ) -> web.StreamResponse:
+        # A link of a stranger must not fill in the stranger's own address, nor a reason: one press would send it there.
+        posted = request.method == "POST"
         typed = {"token", "seen", "reason", *(one.name for one in plan.fields)}
         hidden = {name: value for name, value in asked.values.items() if name not in typed}
         return self._shown(
@@ -227,8 +229,10 @@ class Site:
             plan=plan,
             back=local_path(action.back(asked)),
             hidden=hidden,
-            given={one.name: asked.text(one.name, most=one.most) for one in plan.fields},
-            reason=asked.text("reason"),
+            given={
+                one.name: asked.text(one.name, most=one.most) if posted or one.linked else "" for one in plan.fields
+            },
+            reason=asked.text("reason") if posted else "",
             wrong=wrong,
         )
 

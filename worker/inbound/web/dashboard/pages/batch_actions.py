@@ -12,7 +12,7 @@ from worker.store.operators.decisions import Verdict, Which
 
 ON_ITS_WAY = "Calls in flight are finished first."
 FROM_NOW = "now"  # `from` in links of the first page; without it, the batch's page is meant
-ROWS = Field("row", "Only these rows, as 3, 7, 12-20. Empty: all of them.", most=LONGEST)
+ROWS = Field("row", "Only these rows, as 3, 7, 12-20. Empty: all of them.", most=LONGEST, linked=True)
 
 
 def batch_of(sources: Sources, asked: Asked) -> BatchFacts:
