@@ -104,6 +104,14 @@ def test_a_batch_that_paused_itself_is_told_and_one_that_a_person_paused_is_not(
     assert [one for one in watch() if "paused" in one[1]] == [("raised", "batch_paused", str(second))]
 
 
+def test_a_batch_that_its_pilot_paused_is_not_said_to_have_bad_addresses(shelf, watch):
+    batch = shelf.add(customer("Ona"))
+    shelf.set(Batch, Batch.id == batch, pause_cause=PauseCause.ITSELF)
+    watch()
+    (told,) = shelf.rows(Outbox)[-1].data["raised"]
+    assert told["text"] == f"Batch {batch} has paused itself. Its status says why."
+
+
 def test_due_work_without_a_process_is_told_after_a_minute_and_over_when_one_works(shelf, watch):
     shelf.add(customer("Ona"))
     assert watch(MINUTE) == []

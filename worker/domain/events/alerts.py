@@ -113,7 +113,7 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     AlertKind.ACCOUNT: ("The account {name} is stopped.", "The account {name} works again.", "onboard account list"),
     AlertKind.SENDER: ("The sender {name} is stopped.", "The sender {name} works again.", "onboard account list"),
     AlertKind.PAUSED: (
-        "Batch {name} has paused itself: too many of its messages came back.",
+        "Batch {name} has paused itself. Its status says why.",
         "Batch {name} is not paused any more.",
         "onboard status {name}",
     ),

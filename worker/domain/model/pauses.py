@@ -15,7 +15,7 @@ class PauseCause(StrEnum):
 
     PERSON = "person"  # `onboard pause`
     INTERRUPT = "interrupt"  # Ctrl-C on `onboard run`
-    ITSELF = "itself"  # too many of its messages came back
+    ITSELF = "itself"  # too many of its messages came back, or its pilot asks for a person
 
 
 def paused_by(cause: PauseCause, who: str, at: datetime, why: str = "") -> str:
