@@ -100,6 +100,18 @@ def test_a_pilot_that_does_not_pass_pauses_its_batch_with_the_numbers_until_a_pe
     assert shelf.row(BatchPlan).verdict == "person"
 
 
+def test_a_customer_whose_invitation_left_counts_as_sent_whatever_becomes_of_the_row(shelf, pilots, listed, clock):
+    batch = listed(10, first="2", condition="sent >= 100% and failed <= 50% within 4 hours")
+    pilots.step(now=clock())
+    called(shelf)
+    shelf.send()
+    clock.advance(hours=1)
+    pilots.step(now=clock())
+    end(shelf, "C02", state=JobState.FAILED)
+    clock.advance(hours=4)
+    assert pilots.step(now=clock())[batch].why == "the pilot of 2 customers passed: sent 2 (100.0 %), failed 1 (50.0 %)"
+
+
 def test_a_broken_upper_bound_stops_the_pilot_itself_at_once(shelf, pilots, listed, clock, decide):
     batch = listed(10, first="5", condition="failed <= 1 within 4 hours")
     pilots.step(now=clock())

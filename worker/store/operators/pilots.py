@@ -257,16 +257,22 @@ def _numbers(connection: sa.Connection, planned: Planned) -> PilotNumbers:
         waits = row.state in UNISSUED_JOBS
         unsent += row.rows if waits or (row.state is JobState.ISSUED and row.channel is not Channel.NONE) else 0
         for name, is_one in (
-            ("sent", row.state in REACHED_JOBS or (row.state is JobState.ISSUED and row.channel is Channel.NONE)),
+            # The link of a customer without a channel is only issued.
+            ("sent", row.channel is Channel.NONE and row.state in (JobState.ISSUED, *REACHED_JOBS)),
             ("finished", row.state is JobState.COMPLETED),
             ("held", row.state is JobState.HELD),
             ("failed", row.state is JobState.FAILED),
             (row.result, row.state is JobState.COMPLETED),
         ):
             numbers[name] = numbers.get(name, 0) + (row.rows if is_one else 0)
-    states = {"delivered": InvitationState.DELIVERED, "bounced": InvitationState.BOUNCED}
-    for name, state in states.items():
-        messages = sa.select(sa.func.count(Job.id.distinct())).join(InvitationRow, InvitationRow.job_id == Job.id)
-        had = messages.where(*pilot, InvitationRow.kind == FIRST, InvitationRow.state == state)
-        numbers[name] = connection.execute(had).scalar_one()
+    # A message that left stays so, whatever becomes of its row.
+    messages = {
+        "sent": InvitationRow.sent_at.is_not(None),
+        "delivered": InvitationRow.state == InvitationState.DELIVERED,
+        "bounced": InvitationRow.state == InvitationState.BOUNCED,
+    }
+    for name, counts in messages.items():
+        had = sa.select(sa.func.count(Job.id.distinct())).join(InvitationRow, InvitationRow.job_id == Job.id)
+        had = had.where(*pilot, InvitationRow.kind == FIRST, counts)
+        numbers[name] = numbers.get(name, 0) + connection.execute(had).scalar_one()
     return PilotNumbers(size, unsent, size - over, numbers)
