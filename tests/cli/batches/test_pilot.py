@@ -34,6 +34,11 @@ def test_a_pilot_leaves_and_a_person_lets_the_rest_follow(desk: Desk, played: Pl
     assert len(played.sandbox.mailbox) == 10
 
 
+def test_a_pilot_that_no_process_has_chosen_yet_is_not_laid_on_the_import(desk: Desk, played: Played):
+    assert desk.onboard("import", desk.list_of(customers(2)), "--first", "1").code == 0
+    assert "pilot        not chosen yet; no verdict yet\n" in desk.onboard("status", "1").out
+
+
 def test_a_pilot_without_a_row_that_waits_says_so(desk: Desk, played: Played):
     desk.onboard("run", desk.list_of(customers(2)))
     ended = desk.onboard("run", desk.list_of(customers(2)), "--again", "--first", "1")

@@ -174,7 +174,7 @@ class Reporting:
 
 
 def _pilot_in_words(pilot: PilotNumbers) -> str:
-    return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet: the import is not complete"
+    return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet"
 
 
 def needs_a_person(facts: dict[str, Any]) -> bool:
