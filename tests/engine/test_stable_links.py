@@ -353,6 +353,18 @@ async def test_a_resend_to_an_unbought_customer_repeats_the_link(on_click):
     assert secrets_of(on_click) == [secret] * 2
 
 
+async def test_a_resend_after_the_press_does_not_call_the_same_link_a_new_one(on_click):
+    (secret,) = await sent(on_click)
+    ask(on_click, secret)
+    await on_click.work()
+    on_click.parts.service_desk().resend("A", now=on_click.clock())
+    await on_click.work()
+    assert secrets_of(on_click) == [secret] * 2
+    first, second = on_click.senders["email"].messages
+    assert first.subject == second.subject
+    assert not any(row.new_link for row in on_click.rows(InvitationRow))
+
+
 async def test_a_resend_after_the_session_has_ended_repeats_the_link_and_a_fresh_session_waits_behind_it(ahead):
     (secret,) = await sent(ahead)
     await later(8 * DAY)

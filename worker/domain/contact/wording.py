@@ -22,7 +22,8 @@ def wording_of(*, first: bool, reached_before: bool) -> Wording:
     `first`: it is the first message of its session on its channel, or repeats that on request; not a reminder.
     `reached_before`: a message with the link of an earlier session of the customer, for the same purpose, is in one of
     the states of REACHED. Without the words of a new link the customer would get the first message twice, and take the
-    second for a mistake or for fraud.
+    second for a mistake or for fraud. Our own link survives its session: sent again, it has the words of an invitation
+    (`message_context.use_own_link`).
     """
     if not first:
         return Wording.REMINDER

@@ -85,10 +85,12 @@ class ClaimedInvitation:
     def is_event(self) -> bool:
         return self.priority == EVENT
 
-    def use_own_link(self, address: str, ends_at: datetime) -> None:
-        """Carry our own link, which leads to a session until `ends_at`."""
+    def use_own_link(self, address: str, ends_at: datetime, *, is_new: bool) -> None:
+        """Carry our own link, which leads to a session until `ends_at`. `is_new`: it was made for this message."""
         self.link, self.expires_at, self.stable, self.ended = address, ends_at, True, False
         self.opening = replace(self.opening, link=address)
+        if not is_new and self.wording is Wording.NEW_LINK:
+            self.wording = Wording.INVITATION  # another session, and the link that the customer has
 
 
 @dataclass(frozen=True, repr=False)
