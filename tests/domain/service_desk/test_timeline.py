@@ -76,12 +76,10 @@ def test_of_a_superseded_session_it_is_not_said_that_another_follows():
     assert "The session is superseded: no link leads to it any more." in texts(links=[link])
 
 
-@pytest.mark.parametrize(
-    ("may_follow", "then"), [(True, " The worker then decides whether another follows."), (False, "")]
-)
-def test_another_link_is_spoken_of_only_where_one_may_follow(may_follow, then):
+@pytest.mark.parametrize(("may_follow", "then"), [(True, " Another may follow."), (False, "")])
+def test_another_session_is_spoken_of_only_where_one_may_follow(may_follow, then):
     link = LinkFact("kyc", "scan-1", "waiting", "", "first_session", NOON, SOON, may_follow=may_follow)
-    assert texts(links=[link])[-1] == f"Next: the link ends, if the customer does not finish.{then}"
+    assert texts(links=[link])[-1] == f"Next: the session ends, if the customer does not finish.{then}"
 
 
 def test_a_session_that_is_not_bought_yet_was_not_opened():

@@ -16,7 +16,7 @@ from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.service_desk.finding import Finder
 from worker.store.tables import Attempt, CustomerRow, Job, SessionRow, Webhook
 
-ANOTHER = "The worker then decides whether another follows."
+ANOTHER = "Another may follow."
 
 
 def test_a_customer_is_found_by_id_email_and_phone_with_masked_addresses(ona):
@@ -85,14 +85,14 @@ def test_a_history_tells_of_a_joined_row_and_of_what_comes_next(ona):
     ona.add(customer("Ona"), batch=None)
     told_of_her = sentences(ona)
     assert any(f"row 2 of batch {batch} serves the customer now" in text for text in told_of_her)
-    assert told_of_her[-1].startswith("Next: the link ends")
+    assert told_of_her[-1].startswith("Next: the session ends")
     assert ona.row(SessionRow).expires_at == ona.clock() + WEEK - timedelta(minutes=1)
 
 
 def test_of_an_open_row_another_link_may_follow_and_of_a_cancelled_row_none(ona, decide: Decisions):
-    assert sentences(ona)[-1] == f"Next: the link ends, if the customer does not finish. {ANOTHER}"
+    assert sentences(ona)[-1] == f"Next: the session ends, if the customer does not finish. {ANOTHER}"
     decide.cancel(ona.row(Job).batch_id, now=ona.clock())
-    assert sentences(ona)[-1] == "Next: the link ends, if the customer does not finish."
+    assert sentences(ona)[-1] == "Next: the session ends, if the customer does not finish."
 
 
 def test_of_an_erased_customer_no_other_link_follows(ona):

@@ -93,7 +93,7 @@ class CallFact:
 @dataclass(frozen=True)
 class LinkFact:
     """A session. `because`: why it was opened. `told_at`: when the provider's last update was made. `may_follow`:
-    whether the worker decides at its end about another, because a row that has not ended has it. `replaced_at`: when
+    whether another may follow at its end, because a row that has not ended has it. `replaced_at`: when
     the session that replaces it was opened."""
 
     account: str
@@ -255,14 +255,15 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         text = f"{link.account} says: {said or f'the session is {link.state}'}{result}."
         yield Moment(link.told_at, About.RESULT, text)
     elif link.state == "expired":
-        yield Moment(min(link.expires_at, now), About.LINK, "The link ended unused.")
+        yield Moment(min(link.expires_at, now), About.LINK, "The session ended unused.")
     elif link.state == "superseded":
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
         at = link.replaced_at or min(link.expires_at, now)
         yield Moment(at, About.LINK, "The session is superseded: no link leads to it any more.")
     if link.state in ("waiting", "started") and link.expires_at > now:
-        then = " The worker then decides whether another follows." if link.may_follow else ""
-        yield Moment(link.expires_at, About.NEXT, f"Next: the link ends, if the customer does not finish.{then}")
+        # By schedule, or when the customer comes by our own link, which does not end with its session.
+        then = " Another may follow." if link.may_follow else ""
+        yield Moment(link.expires_at, About.NEXT, f"Next: the session ends, if the customer does not finish.{then}")
 
 
 _DROPPED_AT_THE_END = (Reason.SESSION_ENDED, Reason.CANCELLED, Reason.ABANDONED)
