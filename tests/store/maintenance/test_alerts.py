@@ -88,6 +88,15 @@ def test_a_list_is_done_once_its_last_message_is_out_and_a_list_from_before_is_n
     assert watch(MINUTE) == []
 
 
+def test_a_list_whose_rows_are_held_is_not_said_to_have_nothing_left_to_send(shelf, watch):
+    batch = shelf.add(customer("Ona"))
+    shelf.set(Batch, Batch.id == batch, imported_at=shelf.clock())
+    shelf.set(Job, Job.batch_id == batch, state=JobState.HELD)
+    assert watch() == [("raised", "batch_done", str(batch))]
+    (told,) = shelf.rows(Outbox)[-1].data["raised"]
+    assert told["text"].endswith("is sent: the first message of each row is out, or the row has ended or is held.")
+
+
 def test_held_rows_are_one_alert_for_each_batch_after_a_minute(shelf, watch):
     batch = shelf.add(*(customer(f"C{number}") for number in range(3)))
     shelf.set(Job, Job.batch_id == batch, state=JobState.HELD)

@@ -133,7 +133,11 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "The scheduler wakes the workers again.",
         "onboard beat",
     ),
-    AlertKind.DONE: ("Batch {name} is done: nothing of it is left to send.", "", "onboard report {name}"),
+    AlertKind.DONE: (
+        "Batch {name} is sent: the first message of each row is out, or the row has ended or is held.",
+        "",
+        "onboard report {name}",
+    ),
 }
 
 
