@@ -87,6 +87,20 @@ def test_a_run_ends_while_the_verdict_is_far_and_the_next_one_goes_on_after_it(d
     assert "the pilot of 2 customers passed: finished 2 (100.0 %), bounced 0 (0.0 %)" in said
 
 
+def test_no_verdict_is_promised_for_a_batch_that_is_paused_or_cancelled(desk: Desk, played: Played):
+    name = desk.list_of(customers(10))
+    by = desk.onboard("run", name, "--first", "2", "--go-on-if", "finished >= 50% within 4 hours", "--json").facts
+    assert by["plan"]["verdict_by"] is not None
+    desk.onboard("pause", "1")
+    assert "of 2: 2 sent; no verdict yet\n" in desk.onboard("status", "1").out
+    desk.onboard("cancel", "1", "--yes")
+    assert "of 2: 2 sent; no verdict\n" in desk.onboard("status", "1").out
+
+    desk.onboard("run", name, "--again", "--first", "2")
+    desk.onboard("cancel", "2", "--yes")
+    assert "no condition was given\n" in desk.onboard("status", "2").out
+
+
 def test_a_pilot_that_does_not_pass_says_which_condition_failed_with_the_numbers(desk: Desk, played: Played):
     name = desk.list_of(customers(10))
     desk.onboard("run", name, "--first", "2", "--go-on-if", "finished >= 50% within 4 hours")

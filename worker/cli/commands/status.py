@@ -20,7 +20,7 @@ from worker.domain.model.operation import WORK
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers, lost_sessions
-from worker.domain.model.states import JobState, LineState
+from worker.domain.model.states import BatchState, JobState, LineState
 from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
 from worker.engine.reporting.attention import Attention, Level, level_of
@@ -200,7 +200,7 @@ def _parts_of(facts: dict[str, Any]) -> Iterator[_Line]:
         words = f"{facts['lapsed_unsent']:,} lapsed without any message; `onboard report` says why"
         yield _Line("unsent", words, "red")
     if "plan" in facts:
-        yield from _of_plan(facts["plan"], facts["batch"])
+        yield from _of_plan(facts["plan"], facts["batch"], cancelled=facts["state"] == BatchState.CANCELLED)
     if "pause_reason" in facts:
         yield _Line("paused", paused_in_words(facts), "red")
     for name, account in facts["accounts"].items():
@@ -212,15 +212,15 @@ def _parts_of(facts: dict[str, Any]) -> Iterator[_Line]:
     yield from _of_end(facts["forecast"])
 
 
-def _of_plan(plan: dict[str, Any], batch_id: int) -> Iterator[_Line]:
+def _of_plan(plan: dict[str, Any], batch_id: int, *, cancelled: bool) -> Iterator[_Line]:
     yield _Line("plan", plan["in_words"])
     if "first" not in plan:
         return
     verdict = {
-        "": "no verdict yet",
+        "": "no verdict" if cancelled else "no verdict yet",
         "met": "passed",
         "not_met": "did not pass",
-        "asked": f"no condition was given: it waits for `onboard resume {batch_id}`",
+        "asked": "no condition was given" + ("" if cancelled else f": it waits for `onboard resume {batch_id}`"),
         "person": "resumed by a person",
     }
     by = f", by {plan['verdict_by']}" if plan["verdict_by"] else ""

@@ -123,7 +123,7 @@ class Reporting:
                 "assumed": ends.assumed,
                 **({"apart": list(ends.apart)} if ends.apart else {}),
             },
-            **({"plan": self._plan(planned)} if planned is not None else {}),
+            **({"plan": self._plan(batch, planned)} if planned is not None else {}),
             **({"waits": waits} if (waits := self._waits(counts)) else {}),
             **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
             **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
@@ -153,9 +153,11 @@ class Reporting:
                     theirs["from"], theirs["until"] = max(theirs["from"], ends[0]), max(theirs["until"], ends[-1])
         return waits
 
-    def _plan(self, planned: Planned) -> dict[str, Any]:
+    def _plan(self, batch: BatchFacts, planned: Planned) -> dict[str, Any]:
         now, plan = self.clock(), planned.plan
-        verdict_by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
+        # Of a batch that is paused or cancelled, no verdict is taken.
+        takes = planned.sent_at is not None and not batch.is_paused and batch.cancelled_at is None
+        verdict_by = latest_verdict(planned, now=now) if takes else None
         pilot = {
             "first": plan.first,
             "go_on_if": plan.condition,
