@@ -238,6 +238,15 @@ def test_what_waits_for_its_senders_limit_ends_a_run_after_its_patience_too(desk
     assert any("a limit allows no more before then" in line for line in ended.lines)
 
 
+def test_no_process_is_missed_while_the_limit_of_a_sender_is_used_up(desk: Desk):
+    desk.change("[email]\n", '[email]\nlimits = ["7/day"]\n')
+    desk.onboard("run", desk.list_of(customers(3)), "--patience", "1 s")
+    checked = desk.onboard("status", "--check")
+    assert checked.code == 0
+    assert "rows wait: the sender email has used up its limit of 7/day, until 20" in checked.out
+    assert "rows wait for the sender email (its limit is used up until 20" in desk.onboard("status").out
+
+
 def test_being_rate_limited_costs_no_attempt_and_loses_no_customer(desk_at, play):
     played = play(faults=(Fault.parse("429:0.2"), Fault.parse("400-too-many:0.1,endpoint=idenfy-kyc")), seed=3)
     desk = desk_at(played)

@@ -68,7 +68,7 @@ class OperationReport:
     left_alone: str = ""  # the same, of a batch that no process works
     unwritable: str = ""  # why nothing can be written, whichever process works
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
-    blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped or paused
+    blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
     unheard: str = ""  # that no wake-up reaches a worker; empty: wake-ups come, as far as the database knows
 
     @property
@@ -218,14 +218,13 @@ class Operation:
         return [*stops, *failing]
 
     def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Blocked]:
-        """The stopped and paused accounts and senders whose work no process can do, since no account takes it over."""
+        """The stopped and paused accounts and senders, and those whose limit is used up, whose work no process can do,
+        since no account takes it over."""
         sources = {takeover.source for takeover in self.takeovers.possible(states)}
         found: dict[str, Blocked] = {}
         for name, rule in self.rules.all().items():
-            state = states.get(rule.name, BudgetState())
-            if name in sources or (state.stopped_at is None and state.paused_until(now) is None):
-                continue
-            if (one := obstacle_of(name, rule, state, now=now)) is not None:
+            one = obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
+            if one is not None and name not in sources and (one.stopped or one.paused_until or one.full_until):
                 found[name] = one
         return found
 
@@ -249,7 +248,10 @@ def _of_batch(batch: BatchFacts, why: str, command: str) -> Attention:
 
 
 def _until(blocked: Blocked) -> str:
-    return "stopped" if blocked.stopped else f"paused until {written_if_any(blocked.paused_until)}"
+    if blocked.stopped:
+        return "stopped"
+    until = blocked.paused_until or blocked.full_until
+    return f"{'paused' if blocked.paused_until else 'its limit is used up'} until {written_if_any(until)}"
 
 
 def _paused(batch: BatchFacts, rows: int) -> str:
