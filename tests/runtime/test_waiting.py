@@ -11,7 +11,7 @@ def test_what_the_provider_puts_off_for_an_hour_ends_with_3_and_says_when(desk_a
     desk = desk_at(play(faults=(Fault.parse("429:1.0,retry-after=3600"),)))
     ended = desk.onboard("run", desk.list_of(customers(5)), "--patience", "1 s")
     assert ended.code == 3, ended.err
-    assert "5 rows wait until" in ended.err
+    assert "5 rows wait, the first until" in ended.err
     assert "(HTTP 429 TOO_MANY_REQUESTS); run again then" in ended.err
     # The reason is a sentence here, and "limited by kyc is paused" none.
     assert "Z (kyc is paused: HTTP 429 TOO_MANY_REQUESTS)\n" in desk.onboard("check", "customers.csv").out
@@ -31,7 +31,7 @@ def test_a_mail_server_that_refuses_twice_is_named_with_one_time_and_what_helps(
     said = f"{ended.out}{ended.err}"
     assert "email does not work: 127.0.0.1:1: SMTP connection refused at connect" in said
     at = "2036-11-20T12:00:03Z"
-    assert f"2 rows wait until {at}; see what is wrong with `onboard doctor`, and run again then" in said
+    assert f"2 rows wait, the first until {at}; see what is wrong with `onboard doctor`, and run again then" in said
     assert f"2 until {at}: the sender email is paused: 127.0.0.1:1: SMTP connection refused at connect" in said
     assert "2036-11-20T12:00:00Z" not in said
 
@@ -59,7 +59,7 @@ def test_what_waits_for_the_end_of_quiet_hours_is_named_with_when_and_forecast(d
     assert desk.onboard("check", file, "--json").facts["forecast"]["finishes_at"] >= at
     ended = desk.onboard("run", file, "--json")
     assert ended.code == 3, ended.err
-    assert f"2 rows wait until {at}" in ended.err
+    assert f"2 rows wait, the first until {at}" in ended.err
     assert f"2 until {at}: the message may not leave during quiet hours" in ended.err
     facts = ended.facts
     assert facts["waits"] == {"quiet_hours": {"rows": 2, "from": at, "until": at}}

@@ -225,7 +225,7 @@ def test_what_waits_longer_than_the_patience_is_named_with_when_and_ends_with_3(
     assert ended.code == 3
     holds_together(ended.facts)
     assert (ended.facts["rows"]["waiting"], ended.facts["rows"]["issued"]) == (4, 1)
-    assert f"4 rows wait until {ended.facts['waits_until']} (" in ended.err
+    assert f"4 rows wait, the first until {ended.facts['waits_until']} (" in ended.err
 
 
 def test_what_waits_for_its_senders_limit_ends_a_run_after_its_patience_too(desk: Desk):
@@ -234,7 +234,7 @@ def test_what_waits_for_its_senders_limit_ends_a_run_after_its_patience_too(desk
     assert ended.code == 3
     holds_together(ended.facts)
     assert ended.facts["invitations"]["sent"] == 1
-    assert f"2 rows wait until {ended.facts['waits_until']} (" in ended.err
+    assert f"2 rows wait, the first until {ended.facts['waits_until']} (" in ended.err
     assert any("a limit allows no more before then" in line for line in ended.lines)
 
 
@@ -333,7 +333,7 @@ def test_greylisted_messages_wait_for_their_hour_and_keep_their_session(desk_at,
     ended = desk.onboard("run", desk.list_of(customers(3)), "--json", "--patience", "1 s")
     assert ended.code == 3
     assert (ended.facts["rows"]["issued"], ended.facts["invitations"]["waiting"]) == (3, 3)
-    assert "3 rows wait until 20" in ended.err
+    assert "3 rows wait, the first until 20" in ended.err
     assert "not sent yet: 3 first messages of batch 1" in desk.onboard("check", "customers.csv").out
     checked = desk.onboard("check", "customers.csv", "--json").facts
     assert (checked["batch"], checked["unsent"], checked["refused"]) == (1, 3, None)

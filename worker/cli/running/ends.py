@@ -134,7 +134,8 @@ def _why_later(facts: dict[str, Any], left: int, later: GoesOn | None) -> list[s
         return [paused_in_words(facts), f"paused with {counted(left, 'row')} left; {resumes}"]
     if later is not None:
         waits = facts.get("waits", {}).items()
-        return [f"{waiting} {later.words}", *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
+        first = ", the first" if left > 1 else ""  # the others may wait longer
+        return [f"{waiting}{first} {later.words}", *(f"  {waiting_in_words(reason, rows)}" for reason, rows in waits)]
     if left and facts.get("plan", {}).get("verdict") == "":
         by = facts["plan"]["verdict_by"]
         goes_on = "`onboard up`, workers, or the same command then, go on"
