@@ -182,7 +182,7 @@ def _with_own_links(
     for one in found:
         match by_key.get(keys[one.item.id]):
             case OwnLink() as link:
-                one.item.use_own_link(link.address, link.ends_at, is_new=link.is_new)
+                one.item.use_own_link(link.address, link.ends_at, made_at=link.made_at)
                 own[one.item.id] = link
             case CannotDecrypt() as error:
                 stay[one.item.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error))

@@ -85,12 +85,13 @@ class ClaimedInvitation:
     def is_event(self) -> bool:
         return self.priority == EVENT
 
-    def use_own_link(self, address: str, ends_at: datetime, *, is_new: bool) -> None:
-        """Carry our own link, which leads to a session until `ends_at`. `is_new`: it was made for this message."""
+    def use_own_link(self, address: str, ends_at: datetime, *, made_at: datetime) -> None:
+        """Carry our own link, which leads to a session until `ends_at`. One that is older than the message's session is
+        the link that the customer has."""
         self.link, self.expires_at, self.stable, self.ended = address, ends_at, True, False
         self.opening = replace(self.opening, link=address)
-        if not is_new and self.wording is Wording.NEW_LINK:
-            self.wording = Wording.INVITATION  # another session, and the link that the customer has
+        if made_at < self.issued_at and self.wording is Wording.NEW_LINK:
+            self.wording = Wording.INVITATION
 
 
 @dataclass(frozen=True, repr=False)

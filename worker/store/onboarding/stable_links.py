@@ -31,13 +31,13 @@ A_DAY = timedelta(days=1)
 @dataclass(frozen=True, repr=False)
 class OwnLink:
     """A link: its address is secret, so no repr. `ends_at`: when it ends if a message with it leaves now; `is_put_off`:
-    that is later than what is stored; `is_new`: it was made now."""
+    that is later than what is stored."""
 
     link_id: uuid.UUID
     address: str
     ends_at: datetime
     is_put_off: bool
-    is_new: bool
+    made_at: datetime
 
 
 Found = OwnLink | CannotDecrypt | Erased
@@ -84,7 +84,7 @@ class StableLinks:
         ends_at = now + self.valid if is_put_off else row.ends_at
         try:
             address = self.address(decrypt_secret_part(keyring, row.id, row.encrypted))
-            return OwnLink(row.id, address, ends_at, is_put_off, is_new=row.created_at == now)
+            return OwnLink(row.id, address, ends_at, is_put_off, row.created_at)
         except (CannotDecrypt, Erased) as error:
             return error
 
