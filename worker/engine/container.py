@@ -324,12 +324,11 @@ class Parts(Stores):
         configured = self.settings.alerts
         if not configured:
             return None
-        rules = self.budget_rules
         return Alerts(
             self.database,
             self.keyring,
-            accounts={name: rule.name for name, rule in rules.accounts.items()},
-            channels={name: rule.name for name, rule in rules.channels.items()},
+            accounts=self.budget_rules.accounts,
+            channels=self.budget_rules.channels,
             targets=list(self.subscriptions.targets),
             wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
             every=max(alert.every for alert in configured.values()),

@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.shelf import Shelf, customer
+from tests.store.shelf import POLICY, Shelf, customer
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.refused import RefusedMessage
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.operation import Running
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
@@ -34,8 +36,11 @@ KINDS = frozenset(
 )
 
 
+HOURLY = BudgetRule("sender/email", (Limit(5, timedelta(hours=1)),), 4, None, POLICY)
+
+
 def alerts(shelf: Shelf, keyring, **changed) -> Alerts:
-    how = {"accounts": {"kyc": "kyc"}, "channels": {"email": "sender/email"}, "every": MINUTE} | changed
+    how = {"accounts": {"kyc": shelf.policy.rule}, "channels": {"email": HOURLY}, "every": MINUTE} | changed
     return Alerts(shelf.database, keyring, **{"wanted": {"alert/ops": KINDS}} | how)
 
 
@@ -144,6 +149,15 @@ def test_due_rows_that_wait_for_a_shut_sender_are_told_only_after_its_pause(shel
     shelf.set(Budget, Budget.name == "sender/email", blocked_until=shelf.clock() + timedelta(hours=1))
     assert watch(MINUTE) == watch(MINUTE) == watch(MINUTE) == []
     assert watch(timedelta(hours=1)) == []
+    assert watch(MINUTE) == [("raised", "nobody_working", "")]
+
+
+def test_due_rows_of_a_sender_whose_limit_is_used_up_are_told_only_once_it_allows_more(shelf, watch):
+    shelf.add(customer("Ona"))
+    shelf.set(Job, sa.true(), reason=Reason.WAITS_FOR_SENDER)
+    shelf.set(Budget, Budget.name == "sender/email", next_at=shelf.clock() + timedelta(minutes=10))
+    assert watch(MINUTE) == watch(MINUTE) == watch(MINUTE) == []
+    assert watch(timedelta(minutes=10)) == []
     assert watch(MINUTE) == [("raised", "nobody_working", "")]
 
 

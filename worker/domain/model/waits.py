@@ -47,6 +47,11 @@ class Blocked:
     silent: str = ""
 
     @property
+    def is_shut(self) -> bool:
+        """Whether no process can do its work now, however many there are."""
+        return bool(self.stopped or self.paused_until or self.full_until)
+
+    @property
     def called(self) -> str:
         """What it is called in a sentence."""
         return f"the sender {self.name}" if self.name in CHANNELS else self.name

@@ -224,7 +224,7 @@ class Operation:
         found: dict[str, Blocked] = {}
         for name, rule in self.rules.all().items():
             one = obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
-            if one is not None and name not in sources and (one.stopped or one.paused_until or one.full_until):
+            if one is not None and name not in sources and one.is_shut:
                 found[name] = one
         return found
 

@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Known, as_data, decide, only
+from worker.domain.limits.budgets import BudgetRule, BudgetState
+from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, WORK
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.states import InvitationState, JobState
@@ -20,6 +22,7 @@ from worker.store.audit.sealing import HEAD, head_of
 from worker.store.base import tally
 from worker.store.base.database import Database, fetch
 from worker.store.base.upserts import insert
+from worker.store.limits.budgets import all_states
 from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.operators.needs_a_person import refused_by_queue
@@ -43,13 +46,13 @@ class Alerts:
         database: Database,
         keyring: Keyring,
         *,
-        accounts: Mapping[str, str],
-        channels: Mapping[str, str],
+        accounts: Mapping[str, BudgetRule],
+        channels: Mapping[str, BudgetRule],
         targets: Collection[str] = (),
         wanted: Mapping[str, Collection[str]],
         every: timedelta,
     ) -> None:
-        """`accounts` and `channels`: the budget by name. `targets`: those of outgoing events. `wanted`: the kinds
+        """`accounts` and `channels`: the rule by name. `targets`: those of outgoing events. `wanted`: the kinds
         by target of alerts. `every`: the shortest time between two messages."""
         self._database, self._keyring = database, keyring
         self._accounts, self._channels = accounts, channels
@@ -145,15 +148,19 @@ class Alerts:
             found.append(Condition(AlertKind.AUDIT))
         return found
 
-    def _stopped(self, connection: sa.Connection, budgets: Mapping[str, str]) -> list[str]:
+    def _stopped(self, connection: sa.Connection, rules: Mapping[str, BudgetRule]) -> list[str]:
         stopped = set(connection.execute(sa.select(Budget.name).where(Budget.stopped_at.is_not(None))).scalars())
-        return [name for name, budget in budgets.items() if budget in stopped]
+        return [name for name, rule in rules.items() if rule.name in stopped]
 
     def _is_late(self, connection: sa.Connection, *, now: datetime) -> bool:
-        """Whether work that could be done has waited for a while: not that of a stopped or paused account or sender."""
-        cannot = sa.or_(Budget.stopped_at.is_not(None), Budget.blocked_until > now)
-        budgets = set(connection.execute(sa.select(Budget.name).where(cannot)).scalars())
-        shut = {name for name, budget in {**self._accounts, **self._channels}.items() if budget in budgets}
+        """Whether work that could be done has waited for a while: not that of an account or sender that is stopped or
+        paused, or whose limit is used up."""
+        states = all_states(connection)
+        obstacles = (
+            obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
+            for name, rule in {**self._accounts, **self._channels}.items()
+        )
+        shut = {one.name for one in obstacles if one is not None and one.is_shut}
         kept = waiting_now(connection).kept_by(shut) | shut
         due = [gauges.first_due_job(connection, name, now) for name in self._accounts.keys() - kept]
         due += [gauges.first_due_message(connection, name, now) for name in self._channels.keys() - kept]
