@@ -251,6 +251,11 @@ async def test_a_process_whose_database_takes_no_writes_is_not_ready(start, empt
     assert (await site.get("/events/1")).status == 404  # it still answers what only reads
 
 
+async def test_a_process_that_starts_beside_a_database_without_writes_says_so(start, empty_postgresql_url):
+    site = await start(f"{empty_postgresql_url}?options=-c%20default_transaction_read_only%3Don", scripted=False)
+    assert (await site.get("/readyz", key=None)).problem(503) == "the database server is read-only, or a standby"
+
+
 async def test_strangers_do_not_learn_where_the_database_is(start):
     site = await start("postgresql+psycopg://somebody@127.0.0.1:1/secrets")
     assert (await site.get("/readyz", key=None)).problem(503) == "the database cannot be used"

@@ -42,8 +42,8 @@ class Readiness:
         """Check now. Blocks for as long as a connection may take; raises no error that passes by itself."""
         why = ""
         try:
-            self.why_not = self._find_out()
             self._unwritable = self._database.why_nothing_is_written()
+            self.why_not = self._find_out()
             logged = self.why_not_taken
         except sa.exc.OperationalError as error:
             self.why_not = logged = UNREACHABLE
@@ -64,6 +64,8 @@ class Readiness:
         """What the operator must do; None if the database is ready, and prepared."""
         not_ready = schema.why_not_ready(self._database)
         if not_ready is None and not self._prepared:
+            if self._unwritable:  # to prepare is to write
+                return self._unwritable
             self._prepare_once()
             self._prepared = True
         return not_ready
