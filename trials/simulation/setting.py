@@ -63,7 +63,7 @@ limits = {sms_limits}
 [invitations]
 messages_per_customer = {messages}
 pause_over = 100
-{hours}
+{invitations}
 [reissue]
 most = {reissues}
 spacing = "60 s"
@@ -102,17 +102,17 @@ timeout = "{timeout:g} s"
 
 def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     used = {name for person in plan.people for name in ROUTES[person.account]} | ({"lt"} if plan.moved_at else set())
-    hours = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
+    invitations = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
     if plan.shared:
-        hours += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
+        invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
     if plan.reminders:
-        hours += f"\nreminders = {json.dumps([f'{after:g} s' for after in plan.reminders])}"
+        invitations += f"\nreminders = {json.dumps([f'{after:g} s' for after in plan.reminders])}"
     read = {name: getattr(plan, name) for name in ("rate", "capped", "stable", "concurrency", "reissues")}
-    return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), hours)
+    return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), invitations)
 
 
 @cache
-def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, hours: str) -> Settings:
+def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, invitations: str) -> Settings:
     """`plan` has nothing but what is read here, so that histories share their settings."""
     limits = json.dumps([f"{plan.rate}/second"] if plan.rate else [])
     accounts = "".join(
@@ -141,7 +141,7 @@ def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, hours:
             sms_limits=json.dumps([f"{plan.rate or 20}/second"]),
             sms_account=json.dumps(PLAYED.twilio_account),
             messages=MESSAGES,
-            hours=hours,
+            invitations=invitations,
             reissues=plan.reissues,
             links=_LINKS.format(issue=plan.stable, valid=LINK_VALID) if plan.stable else "",
         )

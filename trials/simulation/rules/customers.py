@@ -155,16 +155,18 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
     """Who is known to have submitted, in whatever session, gets nothing more: not while the provider reviews it, and
     not after its verdict. If the provider asks the customer for more, the review is over."""
     for person in history.plan.people:
-        gone = [at for word in ("cancelled", "erased") for at in times(history, word, person.id)]
-        ends = (f"the provider has a {QUESTION}", f"is known: {QUESTION}")
-        questions = [at for end in ends for at in times(history, end, person.id)]
+        if times(history, "cancelled", person.id) or times(history, "erased", person.id):
+            continue  # `nothing_leaves_after_the_end` looks at these
+        asked = (f"the provider has a {QUESTION}", f"is known: {QUESTION}")
+        questions = [at for what in asked for at in times(history, what, person.id)]
         known = [
             (at, min((question for question in questions if question > at), default=inf))
             for at in times(history, f"is known: {REVIEW}", person.id)
         ]
         known += [(at, inf) for at in times(history, f"is known: {VERDICT}", person.id)]
-        for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT):
-            if call.customer != person.id or left_late(history, call) or gone:
+        calls = [call for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT) if call.customer == person.id]
+        for call in calls if known else ():
+            if left_late(history, call):
                 continue
             for at, until in known:
                 applied = max(at, history.calm_at, CALM if at < CALM else 0.0) + APPLIED + IN_FLIGHT
