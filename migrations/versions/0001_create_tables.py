@@ -428,6 +428,7 @@ def _create_sessions() -> None:
     _index("ix_session_reference", "session", "account", "reference")
     _index("ix_session_company", "session", "company_id", where="company_id <> ''")
     _index("ix_session_token", "session", "token_digest", where="token_digest IS NOT NULL")
+    _index("ix_session_review", "session", "job_id", "update_at", where="result = 'review'")
 
 
 def _create_invitations() -> None:

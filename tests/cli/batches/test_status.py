@@ -329,3 +329,13 @@ def test_check_is_about_everything(desk: Desk):
     facts = desk.onboard("status", "--check", "--json").facts
     assert list(facts) == ["level", "accounts", "processes", "needs_a_person"]
     assert (facts["level"], facts["processes"], facts["needs_a_person"]) == ("OK", [], [])
+
+
+def test_the_longest_review_is_named_beside_the_results(desk: Desk, played: Played):
+    assert desk.onboard("run", desk.list_of(customers(2))).code == 0
+    assert "longest review" not in desk.onboard("status", "1").out
+    desk.sql("UPDATE session SET result = 'review', update_at = ?", "2026-11-01 09:00:00.000000")
+    desk.sql("UPDATE job SET result = 'review'")
+    shown = desk.onboard("status", "1").out
+    assert "  results      2 review\n               the longest review: since 2026-11-01T09:00:00Z\n" in shown
+    assert desk.onboard("status", "1", "--json").facts["in_review_since"] == "2026-11-01T09:00:00Z"

@@ -57,6 +57,12 @@ def test_the_headline_of_a_batch_that_is_done_says_so():
     assert found.good
 
 
+def test_a_customer_in_review_has_not_finished():
+    found = headline(facts(invited=3, completed=1, results={"approved": 1, "review": 2}))
+    assert found.rest == ("1 customer has finished (1 approved).", "2 customers are in review at the provider.")
+    assert headline(facts(invited=1, results={"review": 1})).rest == ("1 customer is in review at the provider.",)
+
+
 def test_the_headline_names_the_rows_that_need_a_person_and_stopped_accounts():
     found = headline(facts(stopped="HTTP 401", invited=17, held=3, failed=1, rejected=9, waiting=5))
     assert found.sentence == "17 of 35 customers are invited; 13 rows need a person; 1 account is stopped."

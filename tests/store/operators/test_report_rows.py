@@ -2,6 +2,7 @@
 
 import itertools
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from tests.store.shelf import customer, line
 from tests.store.statements import statements
+from tests.store.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
 from worker.cli.progress import line_of
 from worker.domain.model.customers import Channel, FieldProblem
 from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.domain.model.states import InvitationState, JobState, LineState
+from worker.domain.verification.session_updates import Key
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.batch_rows import BatchRows
@@ -22,7 +25,7 @@ from worker.store.operators.counts import AccountFacts
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.outlook import Outlook
 from worker.store.operators.report_rows import CHUNK
-from worker.store.tables import InvitationRow, Job
+from worker.store.tables import InvitationRow, Job, SessionRow
 
 names = (f"C{number}" for number in itertools.count())
 jobs = st.tuples(
@@ -140,6 +143,26 @@ def test_an_account_that_has_not_been_called_is_shown_with_nothing(shelf):
     batch = shelf.add(customer("Ona"), account="au")
     assert shelf.facts.counts(batch).accounts == {"au": AccountFacts()}
     assert shelf.facts.counts(batch).waiting == {"au": 1}
+
+
+def test_the_longest_review_of_a_batch_is_known_until_its_verdict(shelf):
+    others, batch = (shelf.add(customer(name)) for name in ("Rūta", "Ona"))
+    shelf.add(customer("Jonas"), batch=batch, first_row=3)
+    shelf.issue()
+    feed, since = WebhookFeed(shelf), {}
+    for row in sorted(shelf.rows(SessionRow), key=lambda row: row.customer_id, reverse=True):  # Rūta, Ona, Jonas
+        feed.receive(replace(REVIEW, match=((Key.SCAN_REF, row.reference),)))
+        since[row.customer_id] = (shelf.clock(), row.reference)
+        shelf.clock.advance(days=3)
+
+    def in_review_since():
+        return [shelf.facts.counts(each).in_review_since for each in (others, batch)]
+
+    assert in_review_since() == [since["Rūta"][0], since["Ona"][0]]
+    feed.receive(replace(APPROVED, match=((Key.SCAN_REF, since["Ona"][1]),)))
+    assert in_review_since() == [since["Rūta"][0], since["Jonas"][0]]
+    feed.receive(replace(DENIED, match=((Key.SCAN_REF, since["Jonas"][1]),)))
+    assert in_review_since() == [since["Rūta"][0], None]
 
 
 def test_what_has_not_left_is_counted_by_channel(shelf):

@@ -207,6 +207,8 @@ def _parts_of(facts: dict[str, Any]) -> Iterator[_Line]:
         yield from _of_account(name, account)
     if facts["results"]:
         yield _Line("results", ", ".join(f"{number:,} {result}" for result, number in facts["results"].items()))
+    if "in_review_since" in facts:
+        yield _Line("", f"the longest review: since {facts['in_review_since']}")
     for reason, waits in facts.get("waits", {}).items():
         yield _Line("waits", waiting_in_words(reason, waits))
     yield from _of_end(facts["forecast"])

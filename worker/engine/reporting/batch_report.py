@@ -115,6 +115,7 @@ class Reporting:
             "state": state_of(batch, counts).value,
             "rows": {"total": sum(rows.values()) + sum(refused.values()), **refused, **rows},
             "results": dict(sorted(counts.results.items())),
+            **({"in_review_since": written(since)} if (since := counts.in_review_since) is not None else {}),
             "accounts": accounts,
             "invitations": invitations,
             "forecast": {

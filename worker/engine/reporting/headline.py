@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.model.states import REACHED_JOBS, UNSENT_JOBS, JobState, LineState
+from worker.domain.verification.session_updates import Result
 from worker.engine.reporting.row_groups import needing
 from worker.foundation.plural import are, counted
 
@@ -43,8 +44,12 @@ def _rest(facts: Mapping[str, Any], rows: Mapping[str, int]) -> list[str]:
     said = []
     done = rows.get(JobState.COMPLETED, 0)
     if done:
-        results = ", ".join(f"{number:,} {result}" for result, number in facts["results"].items())
+        results = ", ".join(
+            f"{number:,} {result}" for result, number in facts["results"].items() if result != Result.REVIEW
+        )
         said.append(f"{counted(done, 'customer')} {_have(done)} finished" + (f" ({results})." if results else "."))
+    if reviewed := facts["results"].get(Result.REVIEW):
+        said.append(f"{counted(reviewed, 'customer')} {are(reviewed)} in review at the provider.")
     left = sum(rows.get(state, 0) for state in UNSENT_JOBS)
     if left:
         said.append(f"{counted(left, 'row')} {'waits' if left == 1 else 'wait'} for a session or a message.")

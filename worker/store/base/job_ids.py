@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.rows import LARGEST
 from worker.store.tables import Job
@@ -37,8 +38,11 @@ def as_they_came(rows: Iterable[Any]) -> list[Any]:
 
 
 def of_batch(
-    batch: int | sa.SQLColumnExpression[int], *, after: int | sa.SQLColumnExpression[int] = 0
+    batch: int | sa.SQLColumnExpression[int],
+    *,
+    after: int | sa.SQLColumnExpression[int] = 0,
+    id_: InstrumentedAttribute[int] = Job.id,
 ) -> sa.ColumnElement[bool]:
-    """True for the jobs of a batch, behind the row `after`. Order them by `Job.id`."""
+    """True for the jobs of a batch, behind the row `after`. Order them by `Job.id`. `id_`: the column with the job."""
     first: Any = batch * ROWS
-    return sa.and_(Job.id > first + after, Job.id < first + ROWS)
+    return sa.and_(id_ > first + after, id_ < first + ROWS)

@@ -11,6 +11,7 @@ from worker.domain.model.customers import Channel, invitation_channels
 from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState
+from worker.domain.verification.session_updates import Result
 from worker.store.attempts.attempt_log import DONE, LATE
 from worker.store.attempts.unknown_outcomes import MORE
 from worker.store.base import bulk, tally
@@ -20,7 +21,7 @@ from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST, OF_ITS_SESSION
 from worker.store.operators.counts import AccountFacts, BatchCounts, Waits, from_totals, later
-from worker.store.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SkippedLine
+from worker.store.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
 from worker.store.tables.types import word_of
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
@@ -158,6 +159,17 @@ _LAPSED_UNSENT = sa.select(
     )
     .scalar_subquery()
 )
+# Of a session that was replaced the review may go on: its job says whether it still waits for it.
+_IN_REVIEW_SINCE = (
+    sa.select(sa.func.min(SessionRow.update_at))
+    .select_from(SessionRow)
+    .join(Job, Job.id == SessionRow.job_id)
+    .where(
+        of_batch(_BATCH, id_=SessionRow.job_id),
+        SessionRow.result == bulk.fixed(Result.REVIEW),
+        Job.result == Result.REVIEW,
+    )
+)
 # Its rows are looked at one by one, 4 µs each, so not of a larger batch that was cancelled: a status takes no second.
 _MOST_CANCELLED = 100_000
 # Out before its cancel: one of its messages left, or it wanted none and had its session.
@@ -217,6 +229,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
         counts.cancelled_out = connection.execute(_CANCELLED_OUT, given).scalar_one()
     if counts.jobs.get(JobState.FAILED):
         _add_unwritten(counts, connection, batch_id)
+    if counts.results.get(Result.REVIEW):
+        counts.in_review_since = connection.execute(_IN_REVIEW_SINCE, given).scalar()
     refused, counts.duplicate, counts.known = connection.execute(_REFUSED, given).one()
     counts.rejected = refused - counts.duplicate - counts.known
     return counts

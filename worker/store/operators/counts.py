@@ -59,6 +59,7 @@ class BatchCounts:
     duplicate: int = 0
     known: int = 0
     results: dict[str, int] = field(default_factory=dict)
+    in_review_since: datetime | None = None  # of the customer who is in review the longest: the last report
     invitations: dict[InvitationState, int] = field(default_factory=dict)
     accounts: dict[str, AccountFacts] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)  # jobs that still need a call, by account

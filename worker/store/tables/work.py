@@ -264,6 +264,8 @@ class SessionRow(Base):
         sa.Index("ix_session_reference", "account", "reference"),
         partial("ix_session_company", "company_id", where="company_id <> ''"),
         partial("ix_session_token", "token_digest", where="token_digest IS NOT NULL"),
+        # Only customers in review: since when the first of a batch waits for the provider's decision.
+        partial("ix_session_review", "job_id", "update_at", where="result = 'review'"),
     )
 
 

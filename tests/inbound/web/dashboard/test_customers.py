@@ -13,7 +13,7 @@ from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW
 from worker.domain.model.customers import Channel, Customer, Person
 from worker.foundation.keyring import new_key
 from worker.inbound.web.dashboard.pages.hour_chart import chart
-from worker.store.tables import Audit, CustomerRow, InvitationRow, Job
+from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
 
 
 @pytest.fixture
@@ -142,6 +142,14 @@ async def test_a_batch_shows_its_states_its_reasons_and_its_rows(shelf, ona):
     assert (await ona.get("/dashboard/batches/99")).status == 404
     hostile = await ona.get("/dashboard/batches/1?q=%3Cscript%3E%27%20OR%201=1&state=x&after=-1")
     assert (hostile.status, "<script>'" in hostile.text) == (200, False)
+
+
+async def test_a_batch_says_since_when_its_longest_review_lasts(shelf, ona):
+    assert "longest review" not in (await ona.get("/dashboard/batches/1")).words
+    shelf.set(SessionRow, SessionRow.customer_id == "Ona", result="review", update_at=shelf.clock())
+    shelf.set(Job, Job.customer_id == "Ona", result="review")
+    seen = await ona.get("/dashboard/batches/1")
+    assert "review 1 the longest review: since 12:30:00 now" in seen.words
 
 
 async def test_a_held_row_is_decided_from_the_batch(shelf, ona):
