@@ -245,6 +245,11 @@ def test_no_process_is_missed_while_the_limit_of_a_sender_is_used_up(desk: Desk)
     assert checked.code == 0
     assert "rows wait: the sender email has used up its limit of 7/day, until 20" in checked.out
     assert "rows wait for the sender email (its limit is used up until 20" in desk.onboard("status").out
+    waits = [row for row in desk.onboard("report", "latest").table if row["invitation"] == "waiting"]
+    assert waits
+    for row in waits:
+        assert row["error"] == "limit_used_up: email: its limit of 7/day"
+        assert row["next_at"] > f"{datetime.now(UTC):%Y-%m-%dT%H:%M}"  # noqa: TID251 -- the command's own clock
 
 
 def test_being_rate_limited_costs_no_attempt_and_loses_no_customer(desk_at, play):

@@ -33,6 +33,8 @@ def test_the_strongest_reason_is_named_with_the_time_at_which_the_row_goes_on(su
         ({"due_at": LATER, "blocked": [FULL], "reason": "quiet_hours"}, "quiet_hours: not before 2026-11-21T13:00:00Z"),
         ({"blocked": [PAUSED]}, Wait("account_paused", "email: 421 later", LATER)),
         ({"blocked": [PAUSED], "due_at": LATER + (LATER - NOW), "reason": "quiet_hours"}, "quiet_hours"),
+        ({"blocked": [FULL]}, Wait("limit_used_up", "email: its limit of 2/hour", SOON)),
+        ({"blocked": [FULL, PAUSED]}, Wait("account_paused", "email: 421 later", LATER)),
         ({"blocked": [PAUSED, STOPPED], "due_at": SOON}, "account_stopped: kyc: HTTP 401"),
         ({"blocked": [STOPPED], "paused": "by ann"}, Wait("batch_paused", "batch 7: by ann", None, RESUME)),
     ]

@@ -162,6 +162,12 @@ class Reason(StrEnum):
         {JobState.WAITING: "", JobState.ISSUED: ""},
     )
 
+    LIMIT_USED_UP = (
+        "limit_used_up",
+        "the account or the sender has used up its limit or its ramp's; the first of the rows goes on at that time",
+        {JobState.WAITING: "", JobState.ISSUED: ""},
+    )
+
     # How the last call ended. Each `endings.Kind` is one of these.
     RATE_LIMITED = (
         "rate_limited",

@@ -132,4 +132,8 @@ def wait_of(
     if until is not None and reason in _UNTIL_A_TIME:
         causes = [one.in_words for one in blocked if one.name in CHANNELS] if reason == Reason.WAITS_FOR_SENDER else []
         return Wait(reason, "; ".join(causes), until)
+    full = [one for one in blocked if one.full_until is not None and one.full_until > (until or now)]
+    if full:
+        last = max(full, key=lambda one: one.full_until or now)
+        return Wait(Reason.LIMIT_USED_UP, f"{last.name}: {last.full_for}", last.full_until)
     return Wait(reason, detail, until)
