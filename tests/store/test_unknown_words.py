@@ -12,7 +12,7 @@ from tests.store.test_poison_rows import EXPIRY, NAMES, held
 from tests.store.webhook_feed import APPROVED, update
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate
 from worker.domain.model.customers import Channel, CustomerKind
-from worker.domain.model.states import BatchState, InvitationState, JobState
+from worker.domain.model.states import BatchState, InvitationState, JobState, WebhookState
 from worker.domain.verification.reissue import SETTLES
 from worker.domain.verification.session_updates import Key
 from worker.engine.reporting.batch_report import state_of
@@ -23,7 +23,6 @@ from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.operators.counts import totals_of
 from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
 from worker.store.tables.types import NotKnown, UnknownWord, enum_column, known
-from worker.store.webhooks.results import WebhookState
 
 WORD = "queued"
 

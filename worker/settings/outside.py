@@ -48,6 +48,7 @@ Alerted = Literal[
     "rows_held",
     "events_not_accepted",
     "events_refused",
+    "webhooks_to_check",
     "beat_missing",
     "batch_done",
 ]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -339,3 +340,28 @@ def test_the_longest_review_is_named_beside_the_results(desk: Desk, played: Play
     shown = desk.onboard("status", "1").out
     assert "  results      2 review\n               the longest review: since 2026-11-01T09:00:00Z\n" in shown
     assert desk.onboard("status", "1", "--json").facts["in_review_since"] == "2026-11-01T09:00:00Z"
+
+
+def test_webhooks_to_check_need_a_person_until_they_are_done(desk: Desk):
+    desk.onboard("status")
+    kept, stray = (uuid.UUID(int=number) for number in (7, 8))
+    for id_, state in ((kept, "alert"), (stray, "unknown")):
+        desk.sql(
+            "INSERT INTO webhook (id, source, digest, event, received_at, state, attempts, detail)"
+            " VALUES (?, 'account/kyc', ?, 'EVENT', '2026-11-20 12:00:00.000000', ?, 1, 'unclear')",
+            id_.hex,
+            str(id_),
+            state,
+        )
+    assert checked(desk) == (1, "WARNING: 1 webhook is to be checked by a person; `onboard webhook list`\n")
+    assert needs(desk) == [("webhook", "onboard webhook list")]
+    refused = desk.onboard("webhook", "done", str(kept), str(uuid.UUID(int=9)))
+    assert refused.code == 2
+    assert "1 webhook done; 1 id is of no webhook in `onboard webhook list`" in refused.err
+    assert checked(desk)[0] == 0
+    assert [one["id"] for one in desk.onboard("webhook", "list", "--json").facts["webhooks"]] == [str(stray)]
+    assert desk.onboard("webhook", "done", str(stray)).out == "1 webhook done\n"
+    assert desk.sql("SELECT subject FROM audit WHERE action = 'webhook done'") == [
+        (f"webhook {kept}",),
+        (f"webhook {stray}",),
+    ]

@@ -66,6 +66,7 @@ CHANGES = {
     "stop --reason wrong": ("standstill", ""),
     "suppress --forget-unknown --yes": ("suppression", SUPPRESSED),
     "suppress vita@example.com": ("suppression", ""),
+    "webhook done 0192f000-0000-7000-8000-000000000000": ("webhook", UNKNOWN),
     "webhook retry": ("webhook", UNKNOWN),
 }
 # Commands that show what is protected, or do what takes many transactions: an entry comes before that.

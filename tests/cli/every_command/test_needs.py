@@ -73,6 +73,7 @@ NEEDS = {
     # Strangers reach it: it holds no credentials of the providers and of the mail server. SMS callbacks are signed.
     "web": WAKING | {"WEBHOOK", "EVENTS", "TWILIO", "ALERT"},
     "webhook list": STORED,
+    "webhook done 0192f000-0000-7000-8000-000000000000": STORED,
     "webhook retry": STORED,
     "worker": EVERYTHING,
 }

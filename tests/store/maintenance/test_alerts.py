@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import POLICY, Shelf, customer
+from tests.store.webhook_feed import COMPLETED, WebhookFeed, update
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.refused import RefusedMessage
 from worker.domain.limits.budgets import BudgetRule
@@ -20,7 +21,8 @@ from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.maintenance.alerts import LOOK_EVERY, Alerts
 from worker.store.operators.processes import Processes
 from worker.store.outbox import relay
-from worker.store.tables import AlertRow, AuditHead, Batch, Budget, Job, Outbox
+from worker.store.tables import AlertRow, AuditHead, Batch, Budget, Job, Outbox, Webhook
+from worker.store.webhooks.webhook_list import WebhookList
 
 MINUTE = timedelta(minutes=1)
 KINDS = frozenset(
@@ -32,6 +34,7 @@ KINDS = frozenset(
         "nobody_working",
         "audit_broken",
         "events_refused",
+        "webhooks_to_check",
     }
 )
 
@@ -191,6 +194,15 @@ def test_refused_events_of_a_queue_are_told_after_a_minute_and_over_once_they_ar
     assert watch(MINUTE) == [("raised", "events_refused", "requests")]
     refused.drop(None, now=shelf.clock())
     assert watch(MINUTE) == [("over", "events_refused", "requests")]
+
+
+def test_webhooks_to_check_are_told_after_a_minute_and_over_once_a_person_has_looked_at_them(shelf, keyring, watch):
+    WebhookFeed(shelf).receive(update(COMPLETED, alert=True))
+    shelf.set(Webhook, sa.true(), state="broken", due_at=None)
+    assert watch() == []
+    assert watch(MINUTE) == [("raised", "webhooks_to_check", "")]
+    WebhookList(shelf.database, keyring).done([shelf.row(Webhook).id], now=shelf.clock())
+    assert watch(MINUTE) == [("over", "webhooks_to_check", "")]
 
 
 def test_a_storm_is_one_message_in_a_minute(shelf, watch):

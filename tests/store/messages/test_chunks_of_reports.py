@@ -14,7 +14,7 @@ from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdat
 from worker.domain.contact.fallback_channel import fallbacks
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Person
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import InvitationState, JobState, WebhookState
 from worker.foundation.ids import new_id
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.messages.delivery_reports import Applied, DeliveryPolicy, Reported, deliver_all
@@ -26,7 +26,6 @@ from worker.store.tables import (
     Suppression,
 )
 from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
-from worker.store.webhooks.results import WebhookState
 from worker.store.webhooks.webhooks import KeptWebhook as Kept
 
 

@@ -1,12 +1,16 @@
 """A verdict without a time that contradicts another, after the digests of old webhooks are gone."""
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
+import sqlalchemy as sa
+
 from tests.store.webhook_feed import APPROVED, DENIED, FAILED
-from worker.domain.verification.session_updates import DIGESTS_KEPT
-from worker.store.tables import SessionRow, Webhook
-from worker.store.webhooks.results import WebhookState
+from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
+from worker.domain.verification.session_updates import DIGESTS_KEPT, Key
+from worker.store.operators.needs_a_person import webhooks_to_check
+from worker.store.tables import Audit, SessionRow, Webhook
 from worker.store.webhooks.webhook_list import WebhookList
 
 
@@ -46,6 +50,27 @@ def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, 
     assert (ona.row(SessionRow).state, ona.job("Ona").result) == (FAILED, "denied")
     assert (ona.row(Webhook).state, ona.row(Webhook).encrypted) == ("applied", None)
     assert listed.retry(id_=one.id, now=ona.clock()) == 0
+
+
+def test_a_contradicted_verdict_that_a_person_has_looked_at_is_listed_no_more_and_is_not_applied(ona, feed):
+    listed = WebhookList(ona.database, ona.keyring)
+    feed.receive(APPROVED)
+    forgotten(feed)
+    feed.receive(DENIED)
+    assert webhooks_to_check(ona.database) == 1
+    (one,) = listed.newest([WebhookState.ALERT], most=10)
+    assert listed.done([one.id, uuid.uuid4()], now=ona.clock()) == 1
+    assert (webhooks_to_check(ona.database), listed.newest(LISTED_WEBHOOKS, most=10)) == (0, [])
+    assert ona.rows(Audit)[-1].subject == f"webhook {one.id}"
+    assert listed.done([one.id], now=ona.clock()) == listed.retry(id_=one.id, now=ona.clock()) == 0
+    feed.work()
+    assert (ona.row(Webhook).state, ona.job("Ona").result) == ("seen", "approved")
+
+
+def test_a_webhook_for_a_session_of_others_needs_no_person(ona, feed):
+    feed.receive(replace(APPROVED, match=((Key.SCAN_REF, "of-another-system"),)))
+    ona.set(Webhook, sa.true(), state="unknown", due_at=None)
+    assert webhooks_to_check(ona.database) == 0
 
 
 def test_a_verdict_with_a_later_time_is_applied_however_late_it_comes(ona, feed):

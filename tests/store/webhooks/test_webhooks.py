@@ -6,9 +6,10 @@ from datetime import timedelta
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.webhook_feed import APPROVED, REVIEW, STARTED, update
+from worker.domain.model.states import WebhookState
 from worker.domain.verification.session_updates import Key, Result
 from worker.store.tables import SessionRow, Webhook
-from worker.store.webhooks.results import UNMATCHED_BACKOFF, WebhookState
+from worker.store.webhooks.results import UNMATCHED_BACKOFF
 from worker.store.webhooks.webhook_list import WebhookList
 from worker.store.webhooks.webhooks import Arrived, Webhooks
 

@@ -10,12 +10,12 @@ from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import STORED, Need
+from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.engine.maintenance.sweep import process_webhooks
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written, written_if_any
 from worker.inbound.mail.bounces import BounceReader
 from worker.inbound.mail.mailbox import CannotRead
-from worker.store.webhooks.results import LISTED, WebhookState
 from worker.store.webhooks.webhook_list import Listed
 
 MOST_LISTED = 10_000
@@ -45,12 +45,12 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
 
     States: waiting (not processed yet, or its session is not known here: it is tried again for a day), applied,
     ignored (it changes nothing), unknown (no session matches), alert (a person should check it), broken (it cannot be
-    processed). Webhooks are deleted after 30 days.
+    processed), seen (`onboard webhook done`). Webhooks are deleted after 30 days.
 
     The customer is the customer_id of the matching session (`onboard customer show ID`). Without a matching session
     the list shows the ids in the webhook, shortened.
     """
-    wanted = [WebhookState(state) for state in states] or list(LISTED)
+    wanted = [WebhookState(state) for state in states] or list(LISTED_WEBHOOKS)
     with invocation.parts(STORED, migrate=True) as parts:
         counts = parts.webhook_list.count()
         waiting, unmatched = parts.webhook_list.waiting(), parts.webhook_list.unmatched()
@@ -96,6 +96,23 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
         raise CannotStart(f"there is no webhook {chosen} to process again, or its content was deleted")
     words = f"{counted(rows, 'webhook')} put back, to be processed again"
     click.echo(json.dumps({"webhooks": rows}) if as_json else words)
+
+
+@webhook.command("done")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
+@JSON
+@click.pass_obj
+def webhooks_done(invocation: Invocation, ids: tuple[uuid.UUID, ...], as_json: bool) -> None:
+    """Say that you have looked at listed webhooks: `onboard webhook list` and `status` name them no more.
+
+    Nothing else changes. A webhook that is to be applied needs `onboard webhook retry`, before that.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        rows = parts.webhook_list.done(ids, now=parts.clock())
+    if rows < len(set(ids)):
+        missing = counted(len(set(ids)) - rows, "id is", "ids are")
+        raise CannotStart(f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard webhook list`")
+    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{counted(rows, 'webhook')} done")
 
 
 def _facts(one: Listed) -> dict[str, Any]:

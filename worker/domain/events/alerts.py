@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     HELD = "rows_held"
     TARGET = "events_not_accepted"
     REFUSED = "events_refused"
+    WEBHOOKS = "webhooks_to_check"
     BEAT = "beat_missing"
     DONE = "batch_done"
 
@@ -39,6 +40,7 @@ LASTS: Mapping[AlertKind, timedelta] = {
     AlertKind.HELD: timedelta(minutes=1),
     AlertKind.TARGET: timedelta(minutes=1),
     AlertKind.REFUSED: timedelta(minutes=1),
+    AlertKind.WEBHOOKS: timedelta(minutes=1),
 }
 
 
@@ -127,6 +129,11 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "Events of the queue {name} were refused, and wait to be put back or dropped.",
         "No refused event of the queue {name} waits any more.",
         "onboard bus dead list",
+    ),
+    AlertKind.WEBHOOKS: (
+        "Webhooks wait for a person to check them.",
+        "No webhook waits to be checked any more.",
+        "onboard webhook list",
     ),
     AlertKind.BEAT: (
         "No scheduler has woken the workers for a minute: due rows, expired links and reminders may wait for it.",

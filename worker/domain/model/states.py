@@ -131,3 +131,21 @@ def job_state_from_invitations(states: list[InvitationState]) -> JobState | None
     if out:
         return JobState.INVITED
     return None if trying or not left else JobState.FAILED
+
+
+class WebhookState(StrEnum):
+    """What became of a webhook that was stored."""
+
+    WAITING = "waiting"
+    APPLIED = "applied"
+    IGNORED = "ignored"  # it changes nothing
+    UNKNOWN = "unknown"  # unmatched
+    ALERT = "alert"  # applied, and a person should look at it
+    BROKEN = "broken"
+    SEEN = "seen"  # one of the last three, and a person has looked at it
+
+
+# The states that an operator sees.
+LISTED_WEBHOOKS = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
+# Those that a person is told of. Many accounts get webhooks for sessions that were opened elsewhere.
+WEBHOOKS_TO_CHECK = (WebhookState.ALERT, WebhookState.BROKEN)

@@ -17,6 +17,7 @@ from worker.domain.limits.budgets import is_stopped
 from worker.domain.model.endings import RetryPolicy
 from worker.domain.model.meters import Meters
 from worker.domain.model.metrics import PROCESSED
+from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.maintenance.sealing import Sealing
 from worker.engine.maintenance.takeover import Takeovers
@@ -33,7 +34,7 @@ from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, Ex
 from worker.store.maintenance.look import Looked, Looks, Step
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.pilots import Pilots
-from worker.store.webhooks.results import ACCOUNT, LISTED, Processed, WebhookState
+from worker.store.webhooks.results import ACCOUNT, Processed
 from worker.store.webhooks.webhooks import CHUNK, Webhooks
 
 log = logging.getLogger(__name__)
@@ -229,7 +230,7 @@ _failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log))
 
 def _trace(traces: Traces, webhooks: Webhooks, processed: Processed, began_at: datetime, ended_at: datetime) -> None:
     for one, traceparent in webhooks.traced(processed.about):
-        failed = one.state in LISTED
+        failed = one.state in LISTED_WEBHOOKS
         facts = {"source": one.source}
         traces.step(traceparent, "apply webhook", began_at, ended_at, one.state.value, facts, failed=failed)
 

@@ -28,7 +28,7 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    what: str  # stop, database, process, beat, key, account, sender, texts, target, queue, batch, folder or list
+    what: str  # stop, database, process, beat, key, account, sender, texts, target, queue, webhook, batch, folder, list
     name: str
     reason: str
     command: str
@@ -99,3 +99,11 @@ def of_country(country: str, sent: int, refused: int) -> Attention:
 def of_refused_events(queue: str, number: int) -> Attention:
     why = f"{counted(number, 'refused event waits', 'refused events wait')} to be put back or dropped"
     return Attention("queue", queue, why, "onboard bus dead list")
+
+
+def of_webhooks(number: int) -> list[Attention]:
+    """`number`: the webhooks to check."""
+    if not number:
+        return []
+    why = f"{counted(number, 'webhook is', 'webhooks are')} to be checked by a person"
+    return [Attention("webhook", "", why, "onboard webhook list")]

@@ -47,6 +47,7 @@ from worker.store.operators.needs_a_person import (
     of_other_channels,
     paused_themselves,
     refused_events,
+    webhooks_to_check,
 )
 from worker.store.operators.processes import BEAT, WAKE, Processes
 from worker.store.operators.unsent import unsent
@@ -167,6 +168,7 @@ class Operation:
             *(attention.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
             *self.outbox.attention(states, given_up, now=now),
             *(attention.of_refused_events(*one) for one in sorted(refused_events(self.database).items())),
+            *attention.of_webhooks(webhooks_to_check(self.database)),
             *self._of_batches(now, importing=importing),
             *(need for folder in folders for need in folder.attention()),
         ]

@@ -25,7 +25,7 @@ from worker.store.base.upserts import insert
 from worker.store.limits.budgets import all_states
 from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
-from worker.store.operators.needs_a_person import refused_by_queue
+from worker.store.operators.needs_a_person import refused_by_queue, to_check
 from worker.store.operators.processes import BEAT, GONE_AFTER
 from worker.store.operators.waiting import waiting_now
 from worker.store.tables import AlertRow, Batch, Budget, Outbox, ProcessRow, Timer
@@ -135,6 +135,7 @@ class Alerts:
         opened = sa.select(Budget.name).where(Budget.name.in_(list(self._targets)), Budget.opened_at.is_not(None))
         found += [Condition(AlertKind.TARGET, name) for name in connection.execute(opened).scalars()]
         found += [Condition(AlertKind.REFUSED, queue) for queue in refused_by_queue(connection)]
+        found += [Condition(AlertKind.WEBHOOKS)] if to_check(connection) else []
         found += self._done(connection, told, since=since)
         running = sa.select(ProcessRow.kind).where(ProcessRow.seen_at > now - GONE_AFTER)
         kinds = set(connection.execute(running).scalars())

@@ -1,4 +1,4 @@
-"""What needs a person, as the rows say it: batches, keys, accounts and channels, and refused messages of the bus."""
+"""What needs a person, as the rows say it: batches, keys, accounts and channels, webhooks, refused messages."""
 
 from collections.abc import Collection
 
@@ -8,7 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import LISTED_WEBHOOKS, WEBHOOKS_TO_CHECK, InvitationState, JobState
 from worker.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
@@ -16,9 +16,14 @@ from worker.store.base.tally import Kind
 from worker.store.onboarding.batches import BATCH_FACTS, BatchFacts
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.operators.unsent import jobs_in
-from worker.store.tables import Batch, InvitationRow, Job, RefusedEvent
+from worker.store.tables import Batch, InvitationRow, Job, RefusedEvent, Webhook
 
 _REFUSED = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.queue).order_by(RefusedEvent.queue)
+# The whole condition of the partial index is in the statement, so that both databases use it.
+_TO_CHECK = sa.select(sa.func.count(Webhook.id)).where(
+    Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS]),
+    Webhook.state.in_([bulk.fixed(state) for state in WEBHOOKS_TO_CHECK]),
+)
 
 
 def cut_off(database: Database) -> list[BatchFacts]:
@@ -103,3 +108,14 @@ def refused_events(database: Database) -> dict[str, int]:
 def refused_by_queue(connection: sa.Connection) -> dict[str, int]:
     """As `refused_events`, in a transaction."""
     return {queue: number for queue, number in connection.execute(_REFUSED)}
+
+
+def webhooks_to_check(database: Database) -> int:
+    """How many webhooks a person is to check."""
+    with database.read() as connection:
+        return to_check(connection)
+
+
+def to_check(connection: sa.Connection) -> int:
+    """As `webhooks_to_check`, in a transaction."""
+    return connection.execute(_TO_CHECK).scalar_one()

@@ -130,8 +130,8 @@ class Webhook(Base):
     received_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(
         sa.String(16),
-        doc="waiting, applied, ignored (nothing new), unknown (unmatched), alert (a person should look), or broken (a"
-        " bug of ours).",
+        doc="waiting, applied, ignored (nothing new), unknown (unmatched), alert (a person should look), broken (a bug"
+        " of ours), or seen (a person has looked).",
     )
     due_at: Mapped[datetime | None] = mapped_column(doc="When to process it; NULL: it is processed.")
     attempts: Mapped[int]

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.domain.model.backoff import Backoff
 from worker.domain.model.channels import is_mail
+from worker.domain.model.states import WebhookState
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring
 from worker.store.messages.delivery_reports import Applied, Delivered, Reported, deliver_all
 from worker.store.messages.fallback import DeliveryPolicy
-from worker.store.webhooks.results import SENDER, WebhookResult, WebhookState
+from worker.store.webhooks.results import SENDER, WebhookResult
 from worker.store.webhooks.webhooks import KeptWebhook
 
 # The reference of a text message is known moments after the hand-over, or minutes after it where the answer was lost

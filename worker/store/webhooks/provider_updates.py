@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.domain.events.published import Happened
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.model.states import InvitationState, JobState, SessionState, WebhookState
 from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_chain import Again, Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
@@ -26,7 +26,7 @@ from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 from worker.store.tables.types import DETAIL_LENGTH, known, member_of
-from worker.store.webhooks.results import ACCOUNT, UNMATCHED, WebhookResult, WebhookState
+from worker.store.webhooks.results import ACCOUNT, UNMATCHED, WebhookResult
 from worker.store.webhooks.session_lookup import Lookup, find
 from worker.store.webhooks.webhooks import KeptWebhook
 

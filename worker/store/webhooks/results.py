@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.domain.model.audit import Entry
 from worker.domain.model.backoff import Backoff
+from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.domain.model.wakeups import WakeUp
 from worker.store.audit.entries import note_all
 from worker.store.base import bulk
@@ -26,20 +26,6 @@ UNMATCHED_BACKOFF = Backoff.steps(5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3
 BROKEN_BACKOFF = Backoff.steps(5, 60, 10 * 60, 3600)
 ACCOUNT, SENDER = "account/", "sender/"
 UNMATCHED = "no session here matches it"  # the detail of a provider's webhook
-
-
-class WebhookState(StrEnum):
-    WAITING = "waiting"
-    APPLIED = "applied"
-    IGNORED = "ignored"  # it changes nothing
-    UNKNOWN = "unknown"  # unmatched
-    ALERT = "alert"  # applied, and a person should look at it
-    BROKEN = "broken"
-
-
-# The states that an operator sees.
-LISTED = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
-RETRIED = (WebhookState.UNKNOWN, WebhookState.BROKEN)
 
 
 @dataclass(frozen=True)
@@ -111,7 +97,7 @@ def note_results(
             done.append(values | {"new_state": one.state.value, "new_encrypted": row.encrypted if keeps else None})
             processed.states[row.source, one.state.value] += 1
             processed.about.append(About(row.source, one.state, one.session_id, one.invitation_id))
-            if one.state in LISTED:
+            if one.state in LISTED_WEBHOOKS:
                 processed.listed.append((row.source, row.event, one.state, one.detail))
     _DONE.run(connection, done)
     _LATER.run(connection, later)

@@ -1,25 +1,28 @@
 """Webhooks for operators: lists them, has them processed again, and removes old ones."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.domain.verification.session_updates import Key, session_update
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note
+from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import context_of_webhook
 from worker.store.tables import SessionRow, Webhook
 from worker.store.tables.types import word_of
-from worker.store.webhooks.results import ACCOUNT, LISTED, RETRIED, UNMATCHED, WebhookState
+from worker.store.webhooks.results import ACCOUNT, UNMATCHED
 
 CHUNK = 1000
 # How much of an id is shown: enough to find it in the provider's dashboard.
 SHOWN = 4
+RETRIED = (WebhookState.UNKNOWN, WebhookState.BROKEN)
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,10 @@ class WebhookList:
 
     def count(self) -> dict[WebhookState, int]:
         """How many webhooks are in each listed state."""
-        # Spelled exactly as in the partial index.
         query = sa.select(Webhook.state, sa.func.count().label("rows")).where(_IS_LISTED).group_by(Webhook.state)
         with self._database.read() as connection:
             found = {row.state: row.rows for row in fetch(connection, query)}
-        return {state: found.get(state.value, 0) for state in LISTED}
+        return {state: found.get(state.value, 0) for state in LISTED_WEBHOOKS}
 
     def waiting(self) -> int:
         """How many webhooks are not processed yet; among them those whose session is not known yet."""
@@ -71,7 +73,7 @@ class WebhookList:
             .join(SessionRow, SessionRow.id == Webhook.session_id, isouter=True)
             .where(Webhook.state.in_([state.value for state in states]))
         )
-        if set(states) <= set(LISTED):
+        if set(states) <= set(LISTED_WEBHOOKS):
             query = query.where(_IS_LISTED)
         with self._database.read() as connection:
             rows = fetch(connection, query.order_by(Webhook.received_at.desc(), Webhook.id.desc()).limit(most))
@@ -130,6 +132,15 @@ class WebhookList:
         kept = again | {"encrypted": self._keyring.encrypt(update, context=context_of_webhook(id_))}
         return connection.execute(sa.update(Webhook).where(Webhook.id == id_).values(kept)).rowcount
 
+    def done(self, ids: Collection[uuid.UUID], *, now: datetime) -> int:
+        """A person has looked at these listed webhooks: they are listed no more. Returns how many were listed."""
+        seen = sa.update(Webhook).where(_IS_LISTED, Webhook.id.in_(ids)).values(state=WebhookState.SEEN.value)
+        with self._database.write() as connection:
+            found = list(connection.execute(seen.returning(Webhook.id)).scalars())
+            for id_ in found:
+                note(connection, f"webhook {id_}", now=now)
+            return len(found)
+
     def remove(self, *, since: datetime) -> int:
         """Remove the next webhooks that were received until `since`; returns how many."""
         ids = sa.select(Webhook.id).where(Webhook.received_at <= since).order_by(Webhook.received_at).limit(CHUNK)
@@ -137,7 +148,8 @@ class WebhookList:
             return connection.execute(sa.delete(Webhook).where(Webhook.id.in_(ids))).rowcount
 
 
-_IS_LISTED = sa.text("webhook.state IN ('unknown', 'alert', 'broken')")
+# In the words of the partial index.
+_IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
 
 
 def masked(value: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.states import WebhookState
 from worker.domain.model.wakeups import WakeUp
 from worker.domain.verification.session_updates import SessionUpdate
 from worker.foundation.ids import new_id
@@ -31,7 +32,6 @@ from worker.store.webhooks.results import (
     About,
     Processed,
     WebhookResult,
-    WebhookState,
     note_broken,
     note_results,
 )
