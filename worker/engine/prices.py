@@ -1,6 +1,7 @@
 """The prices in the configuration: of an account's calls, and of a channel's messages."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -21,6 +22,24 @@ class Prices:
             {name: account.price for name, account in settings.accounts.items()},
             {name: section.price for name, section in settings.sending.items()},
         )
+
+    def at_most(
+        self, calls: Mapping[str, int], customers: Iterable[tuple[Collection[str], int]], *, each: int, together: int
+    ) -> Mapping[str, Decimal]:
+        """The most that these calls cost, by account, with the messages of their customers: by currency.
+
+        `customers`: the channels that they may be reached on, and how many they are. Each gets at most `each` messages
+        on a channel and `together` on all; in each currency those are taken as the dearest ones.
+        """
+        counted = [(self.accounts.get(name), number) for name, number in calls.items()]
+        for channels, number in customers:
+            priced = [price for name in channels if (price := self.channels.get(name)) is not None]
+            left: dict[str, int] = defaultdict(lambda: together)
+            for price in sorted(priced, key=lambda one: one.amount, reverse=True):
+                messages = min(each, left[price.currency])
+                left[price.currency] -= messages
+                counted.append((price, messages * number))
+        return total(counted)
 
     def total(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> Mapping[str, Decimal]:
         """The price of these calls, by account, and messages, by channel: by currency. Empty without any price."""

@@ -87,6 +87,14 @@ def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(d
     assert facts["messages"] == {"email": 16, "sms": 16}
     assert "16 email, 16 sms, but 20 in total" in desk.onboard("check", desk.list_of(rows)).out
     assert "in all" not in desk.onboard("check", desk.list_of(customers(4))).out
+    desk.change("[email]", '[email]\nprice = "0.01 EUR"')
+    desk.change("[sms]", '[sms]\nprice = "0.10 EUR"')  # of 5 messages 4 are texts
+    assert desk.onboard("check", desk.list_of(rows), "--json").facts["cost"]["at_most"] == {"EUR": "1.64"}
+    desk.change('"0.01 EUR"', '"0.01 USD"')  # none is dearer than the other
+    assert desk.onboard("check", desk.list_of(rows), "--json").facts["cost"]["at_most"] == {
+        "EUR": "1.60",
+        "USD": "0.16",
+    }
 
 
 def test_the_messages_that_the_cap_of_an_address_delays_are_named_apart(desk: Desk):

@@ -49,7 +49,12 @@ def foreseen(
     most_messages = {channel: reached_on(channel, parts, due) * messages for channel in shown}
     prices = Prices.of(settings)
     cost_now = prices.total(now, due.messages)
-    cost_at_most = prices.total(at_most, most_messages)
+    cost_at_most = prices.at_most(
+        at_most,
+        [(_reached(parts, *of), rows) for of, rows in due.reach.items()],
+        each=messages,
+        together=settings.invitations.messages_per_customer,
+    )
     unpriced = prices.missing(at_most, {channel: number for channel, number in most_messages.items() if number})
     return {
         "rows": {
