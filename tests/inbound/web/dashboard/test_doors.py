@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+from http.cookies import SimpleCookie
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from worker.inbound.web.dashboard import rendering, visits
 from worker.inbound.web.dashboard.forms import FORM
 from worker.inbound.web.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, is_password
 from worker.inbound.web.dashboard.rendering import ASSETS, asset, asset_url
+from worker.inbound.web.dashboard.same_origin import form_token
 from worker.inbound.web.refusals import FREE, LONGEST_DELAY
 
 # htmx 4.0.1 (BSD-0-Clause), as its package on npm has it: dist/htmx.min.js. static/htmx.LICENSE is its licence.
@@ -176,6 +178,26 @@ async def test_the_cookie_is_for_no_script_and_no_other_site_and_only_on_this_ma
     for behind in ({"Host": "onboard.example.com"}, {"X-Forwarded-Proto": "https"}):
         door = await ona.client.get("/dashboard/log-in", headers=behind)
         assert "secure" in door.headers["Set-Cookie"].lower()
+
+
+async def test_by_tls_no_other_host_of_the_domain_can_set_the_cookies(visit):
+    ona = visit()
+    tls = {"X-Forwarded-Proto": "https"}
+
+    def given(answer):
+        lines = answer.headers.getall("Set-Cookie")
+        assert all("; Secure" in line and "; Path=/" in line and "Domain" not in line for line in lines)
+        return SimpleCookie("; ".join(line.partition(";")[0] for line in lines))
+
+    door = await ona.client.get("/dashboard/log-in", headers=tls)
+    ((name, of_form),) = given(door).items()
+    assert name.startswith("__Host-onboard_")
+    form = {"to": "/dashboard", "name": "ona", "password": PASSWORDS["ona"], "token": form_token(of_form.value)}
+    kept = {**tls, "Cookie": f"{name}={of_form.coded_value}", **FROM_HERE}
+    entered = await ona.client.post("/dashboard/log-in", data=form, headers=kept, allow_redirects=False)
+    assert entered.status == 303
+    visit_, ended = sorted(given(entered).items())
+    assert (visit_[0].removesuffix("_form"), ended[0], ended[1].value) == (visit_[0], name, "")
 
 
 async def test_one_who_is_away_for_an_hour_and_one_who_is_here_for_twelve_logs_in_again(visit, clock, monkeypatch):

@@ -12,6 +12,6 @@ from worker.inbound.web.dashboard.visits import Visit, cookie_name
 
 @pytest.mark.parametrize("cookie", [".", "a.b", "\udcff.b", "a.\udcff", "\udcff.\udcff", "YQ==."])
 def test_a_cookie_that_is_not_ours_says_nothing(cookie):
-    request: Any = SimpleNamespace(host="site.example", cookies={})
+    request: Any = SimpleNamespace(host="site.example", headers={}, cookies={})
     request.cookies[f"{cookie_name(request)}_said"] = cookie
     assert flashes.said(request, Visit(Person("ona", Role.OPERATOR), "secret")) == ""

@@ -5,7 +5,7 @@ from hmac import compare_digest, digest
 
 from aiohttp import web
 
-from worker.inbound.web.dashboard.visits import Visit, cookie_name, set_cookie
+from worker.inbound.web.dashboard.visits import Visit, cookie_name, drop_cookie, set_cookie
 
 SECONDS = 60
 LONGEST = 1500  # characters
@@ -25,7 +25,7 @@ def said(request: web.Request, visit: Visit) -> str:
 
 
 def forget(answer: web.StreamResponse, request: web.Request) -> None:
-    answer.del_cookie(_name(request), path="/")
+    drop_cookie(answer, request, _name(request))
 
 
 def _name(request: web.Request) -> str:

@@ -12,7 +12,7 @@ from worker.inbound.web.dashboard.oidc.id_token import Proven
 from worker.inbound.web.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, digest_of
 from worker.inbound.web.dashboard.rendering import page, see
 from worker.inbound.web.dashboard.same_origin import form_token, is_form_token, is_from_here
-from worker.inbound.web.dashboard.visits import Visits, cookie_name, set_cookie
+from worker.inbound.web.dashboard.visits import Visits, cookie_name, drop_cookie, set_cookie
 from worker.inbound.web.problems import REFUSED
 from worker.store.operators.log_ins import LONGEST
 
@@ -80,7 +80,7 @@ class LogIn:
         if visit is not None and is_from_here(request.headers) and visit.has_sent(form):
             await self._visits.end(visit)
         answer = see(PATH)
-        answer.del_cookie(cookie_name(request), path="/")
+        drop_cookie(answer, request, cookie_name(request))
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer
 
@@ -90,7 +90,7 @@ class LogIn:
             await self._visits.end(before)
         answer = see(to)
         set_cookie(answer, request, cookie_name(request), secret, max_age=int(LONGEST.total_seconds()))
-        answer.del_cookie(_form_cookie(request), path="/")
+        drop_cookie(answer, request, _form_cookie(request))
         return answer
 
     def form(self, request: web.Request, *, to: str, said: str = "", status: int = 200) -> web.StreamResponse:

@@ -143,8 +143,9 @@ class Visits:
 
 
 def cookie_name(request: web.Request) -> str:
-    """With the port: browsers send the cookies of one port of a machine to the others too."""
-    return f"onboard_{host_and_port(request.host)[1]}"
+    """With the port: browsers send the cookies of one port of a machine to the others too. By TLS with the prefix that
+    lets no other host of the domain set it."""
+    return f"{'__Host-' if _by_tls(request) else ''}onboard_{host_and_port(request.host)[1]}"
 
 
 def set_cookie(answer: web.StreamResponse, request: web.Request, name: str, value: str, **more: int) -> None:
@@ -155,6 +156,15 @@ def set_cookie(answer: web.StreamResponse, request: web.Request, name: str, valu
         path="/",
         httponly=True,
         samesite="Lax",
-        secure=needs_tls(request.host, request.headers.get("X-Forwarded-Proto", "")),
+        secure=_by_tls(request),
         **more,  # type: ignore[arg-type]
     )
+
+
+def drop_cookie(answer: web.StreamResponse, request: web.Request, name: str) -> None:
+    """With the attributes that it was set with: else a browser keeps one with the prefix."""
+    answer.del_cookie(name, path="/", httponly=True, samesite="Lax", secure=_by_tls(request))
+
+
+def _by_tls(request: web.Request) -> bool:
+    return needs_tls(request.host, request.headers.get("X-Forwarded-Proto", ""))

@@ -12,7 +12,7 @@ from worker.inbound.web.dashboard.oidc.flow import Flow, flow_of, new_flow
 from worker.inbound.web.dashboard.oidc.id_token import NotProven, Proven
 from worker.inbound.web.dashboard.oidc.issuer import Issuer, Unavailable
 from worker.inbound.web.dashboard.rendering import see
-from worker.inbound.web.dashboard.visits import cookie_name, set_cookie
+from worker.inbound.web.dashboard.visits import cookie_name, drop_cookie, set_cookie
 from worker.inbound.web.problems import REFUSED
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class OidcDoor:
         """Let the person in whom the issuer names. The log-in's cookie is gone afterwards, whatever happened."""
         flow = flow_of(request.cookies.get(_cookie(request), ""))
         answer = await self._came_back(request, flow)
-        answer.del_cookie(_cookie(request), path="/")
+        drop_cookie(answer, request, _cookie(request))
         return answer
 
     async def _came_back(self, request: web.Request, flow: Flow | None) -> web.StreamResponse:
