@@ -1,4 +1,4 @@
-"""Cancelling a batch: a row without a lease ends at once, a leased row ends at its next claim."""
+"""Cancelling a batch: a row without a lease ends at once, a leased row with its call, or at its next claim."""
 
 import threading
 
@@ -70,7 +70,7 @@ def test_a_message_that_has_not_left_is_not_sent_and_its_session_stays_open(shel
 
 
 @pytest.mark.parametrize("ending", [None, Retry], ids=["not made", "failed"])
-def test_a_row_whose_call_is_in_flight_ends_at_its_next_claim(shelf, cancel, ending):
+def test_a_row_whose_call_brings_no_session_ends_at_its_next_claim(shelf, cancel, ending):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     assert cancel(batch) == Decided(0)
@@ -97,10 +97,8 @@ def test_a_session_that_comes_after_the_cancellation_is_kept_and_its_message_is_
     (opened,) = shelf.open(shelf.claim())
     cancel(batch)
     shelf.finish(shelf.got(opened))
-    assert (states(shelf, batch), len(shelf.rows(SessionRow))) == ({"issued": 1}, 1)
-    assert shelf.claim_messages() == []
-    assert states(shelf, batch) == {"cancelled": 1}
-    assert shelf.row(InvitationRow).state is InvitationState.SUPERSEDED
+    assert (states(shelf, batch), len(shelf.rows(SessionRow))) == ({"cancelled": 1}, 1)
+    assert (shelf.rows(InvitationRow), shelf.claim_messages()) == ([], [])
 
 
 def test_a_message_that_is_being_sent_is_finished_and_one_that_comes_back_is_not_sent_again(shelf, cancel):
@@ -135,7 +133,7 @@ def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(
     assert cancel(batch) == Decided(1)
     assert (shelf.row(Batch).paused_at, shelf.row(Batch).cancelled_at) == (None, shelf.clock())
     shelf.finish(shelf.failed(ona, Why.TRANSIENT, None), shelf.got(jonas))
-    assert states(shelf, batch) == {"waiting": 1, "issued": 1, "cancelled": 1}
+    assert states(shelf, batch) == {"waiting": 1, "cancelled": 2}
     assert (shelf.claim(), shelf.claim_messages()) == ([], [])
     assert states(shelf, batch) == {"cancelled": 3}
 
@@ -243,8 +241,8 @@ def test_a_row_that_joined_a_row_in_flight_is_served_once_that_row_has_ended(she
     other = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
     cancel(batch)
-    shelf.finish(shelf.got(opened))
-    assert shelf.claim_messages() == []  # here the cancelled row ends
+    shelf.finish(shelf.got(opened))  # here the cancelled row ends
+    assert shelf.claim_messages() == []
     assert shelf.claim() == []  # and here the joined row takes over the session
     (message,) = shelf.send()
     assert message.batch_id == other
@@ -315,6 +313,19 @@ def test_rows_without_a_message_are_cancelled_too(shelf, cancel):
     shelf.issue()
     assert cancel(batch) == Decided(1)
     assert states(shelf, batch) == {"cancelled": 1}
+
+
+def test_a_row_without_a_message_that_is_in_flight_ends_with_its_call_and_the_next_list_is_served(shelf, cancel):
+    batch = shelf.add(customer("Ona", channel=Channel.NONE))
+    other = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim())
+    cancel(batch)
+    shelf.finish(shelf.got(opened))
+    assert states(shelf, batch) == {"cancelled": 1}
+    assert shelf.claim() == []  # here the other list takes over the session
+    (message,) = shelf.send()
+    assert (message.batch_id, states(shelf, other)) == (other, {"invited": 1})
+    assert len(shelf.rows(SessionRow)) == 1
 
 
 @on_postgresql

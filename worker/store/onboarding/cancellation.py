@@ -1,4 +1,5 @@
-"""Cancellation of jobs. A job that no dispatcher works ends at once; any other job ends at its next claim.
+"""Cancellation of jobs. A job that no dispatcher works ends at once. Any other job is marked, and ends with its call,
+or at its next claim if the call brings no session.
 
 Here is also what other changes of jobs share: the values of a row that starts again, and the session that it leaves.
 """

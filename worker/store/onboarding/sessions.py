@@ -61,7 +61,7 @@ HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD
 class NewSession:
     """A session to store, and the job that it was opened for.
 
-    `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: an event cancelled the job during its
+    `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: the job was cancelled during its
     call; `live`: its customer has a live session.
     """
 
@@ -88,7 +88,7 @@ class NewSession:
 class Added:
     """The stored sessions by job; the jobs that the provider has invited by itself; the channels with due messages.
 
-    `cancelled` are jobs that an event cancelled during their call. Their sessions are stored but not sent.
+    `cancelled` are jobs that were cancelled during their call. Their sessions are stored but not sent.
     """
 
     sessions: dict[int, uuid.UUID]

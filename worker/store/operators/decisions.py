@@ -22,7 +22,7 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.outages import outlive_deadlocks
-from worker.store.onboarding.cancellation import cancel_jobs, lock_unsent
+from worker.store.onboarding.cancellation import cancel_jobs, change_jobs, lock_unsent
 from worker.store.onboarding.joined import LEAD
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
@@ -35,7 +35,7 @@ CHUNK = 2000
 # An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
 TRIES = 5
 ROWS_IN_REASON = 64  # characters: an entry has room for the verdict and a person's reason too
-# A job with a call in flight is ended at its next claim, once the result of the call is known.
+# Open jobs without a call in flight.
 FREE = [state for state in OPEN_JOBS if state is not JobState.WORKING]
 # A resume or a cancel that is not through after this time was cut off. It may change a million rows.
 CUT_OFF_AFTER = timedelta(minutes=5)
@@ -186,7 +186,8 @@ class Decisions:
             after = chunk[0]
             rows += chunk[1]
             changed(chunk[1])
-        # Jobs and messages in flight are ended at their next claim, and rows of a paused batch are never claimed.
+        # Messages in flight, and jobs whose call brings no session, end at their next claim, and rows of a paused batch
+        # are never claimed.
         resume_rows(self._database, batch_id, changed=changed)
         self._mark(batch_id, Batch.id == batch_id, changing_since=None)
         return Decided(rows)
@@ -337,17 +338,21 @@ class Decisions:
 
     def _cancel_chunk(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
         """Cancel the next chunk. Returns the last row number and how many were cancelled; None: no rows are left."""
-        query = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after), Job.state.in_(FREE))
+        query = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after), Job.state.in_(OPEN_JOBS))
         with self._database.write() as connection:
             chunk = fetch(connection, query.order_by(Job.id).limit(CHUNK))
             if not chunk:
                 return None
             ids = [row.id for row in chunk]
             lock_unsent(connection, ids)
-            free = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(FREE)).order_by(Job.id)
-            ids = [row.id for row in fetch(connection, free.with_for_update())]
-            cancel_jobs(connection, ids, now=now)
-        return chunk[-1].row, len(ids)
+            still_open = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
+            rows = fetch(connection, still_open.with_for_update())
+            # A job that is being worked ends with its call. Without a message nothing would claim it for days.
+            working = [row.id for row in rows if row.state is JobState.WORKING]
+            change_jobs(connection, working, {"cancelled_at": now})
+            free = [row.id for row in rows if row.state is not JobState.WORKING]
+            cancel_jobs(connection, free, now=now)
+        return chunk[-1].row, len(free)
 
     def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
         jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()
