@@ -30,6 +30,7 @@ from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.messages.suppressions import suppress
+from worker.store.onboarding.batches import RefusedLine
 from worker.store.onboarding.new_rows import WAS_ERASED
 from worker.store.onboarding.tombstones import BY_EVENT
 from worker.store.tables import (
@@ -37,12 +38,14 @@ from worker.store.tables import (
     Audit,
     Base,
     CustomerRow,
+    Finished,
     Inbox,
     InvitationRow,
     Job,
     RefusedEvent,
     SessionRow,
     SkippedLine,
+    StableLink,
     Suppression,
     Tombstone,
     Webhook,
@@ -319,6 +322,26 @@ def test_an_export_has_all_that_is_stored_but_no_link_and_no_token(ona, requests
     assert [row["state"] for row in facts["rows"]] == ["invited", "failed"]
     (entry,) = ona.rows(Audit, reason="all that is stored was shown")
     assert entry.subject == "customer Ona"
+
+
+def test_an_export_has_what_was_finished_before_a_purge_rows_left_out_and_visits_of_our_own_link(acting, requests):
+    batch = acting.add(customer("Ona"), customer("Jonas"), refused=[RefusedLine(9, "Ona", duplicate_of=2)])
+    at = acting.clock()
+    with acting.database.write() as connection:
+        done = {"purpose": "earlier", "result": "approved", "batch_id": 7, "row": 3}
+        connection.execute(sa.insert(Finished), [done | {"customer_id": one} for one in ("Ona", "Jonas")])
+        link = {"id": new_id(at), "purpose": "onboarding", "digest": "d", "encrypted": b"secret", "created_at": at}
+        link |= {"ends_at": at, "opened_at": at}
+        connection.execute(sa.insert(StableLink), link | {"customer_id": "Ona"})
+    facts = requests.export("Ona", now=at)
+    assert facts["finished_in_purged_batches"] == [
+        {"batch": 7, "row": 3, "purpose": "earlier", "result": "approved"},
+    ]
+    (left_out,) = facts["rows_left_out"]
+    assert (left_out["batch"], left_out["row"], left_out["duplicate_of"]) == (batch, 9, 2)
+    (visited,) = facts["own_links"]
+    assert (visited["opened_at"], visited["visited_at"]) == (written(at), None)
+    assert "secret" not in json.dumps(facts)
 
 
 def test_an_export_of_an_erased_customer_says_so(ona, requests):

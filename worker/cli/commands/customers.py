@@ -233,6 +233,7 @@ def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
                 "detail": job.detail,
                 "due_at": written_if_any(job.due_at),
                 "joined": job.joined,
+                "purged": job.purged,
             }
             for job in found.jobs
         ],
@@ -272,6 +273,10 @@ def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> No
     erased = ", erased" if facts["erased"] else ""
     counted, most = facts["messages"]["counted"], facts["messages"]["most"]
     console.print(f"customer {facts['customer']}{erased}: {counted} of at most {most} messages")
+    for job in facts["jobs"]:
+        if job["purged"]:
+            done = f"finished for {job['purpose']}: {job['result'] or 'no result is known'}"
+            console.print(f"  {done} (row {job['row']} of batch {job['batch']}, which was purged)", soft_wrap=True)
     ahead = False
     for one in moments:
         if one.at > now and not ahead:

@@ -41,6 +41,7 @@ from worker.store.inbox.event_customers import EventCustomers, remove_empty
 from worker.store.inbox.incoming_events import Arrival, NewEvent
 from worker.store.inbox.withdrawal import erase_customer
 from worker.store.messages.suppressions import release, suppressed
+from worker.store.onboarding.admission import finished_in_purged
 from worker.store.onboarding.tombstones import erased_among
 from worker.store.tables import (
     Attempt,
@@ -51,6 +52,8 @@ from worker.store.tables import (
     Job,
     RefusedEvent,
     SessionRow,
+    SkippedLine,
+    StableLink,
     Webhook,
 )
 
@@ -145,7 +148,10 @@ class SubjectRequests:
                 "erased": written_if_any(self._erased_at(connection, customer_id)),
                 "person": None if customer is None else _person(keyring, customer),
                 "rows": [_job(keyring, job) for job in jobs],
+                "finished_in_purged_batches": _finished(connection, customer_id),
+                "rows_left_out": _left_out(connection, customer_id),
                 "sessions": _sessions(connection, customer_id),
+                "own_links": _own_links(connection, customer_id),
                 "messages": _messages(connection, job_ids),
                 "said_by_providers_and_senders": self._words(connection, job_ids),
                 "events": self._events(connection, customer_id),
@@ -285,6 +291,34 @@ def _written_person(person: Person) -> dict[str, Any]:
     if person.date_of_birth:
         known["date_of_birth"] = person.date_of_birth.isoformat()
     return known
+
+
+def _finished(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    rows = fetch(connection, finished_in_purged([customer_id]))
+    return [{"batch": row.batch_id, "row": row.row, "purpose": row.purpose, "result": row.result} for row in rows]
+
+
+def _left_out(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    """The rows of lists that became no job: refused, a duplicate, or of a customer who was known."""
+    query = sa.select(SkippedLine.__table__).where(SkippedLine.customer_id == customer_id)
+    return [
+        {
+            "batch": row.batch_id,
+            "row": row.row,
+            "duplicate_of": row.duplicate_of,
+            "known": row.known,
+            "problems": row.problems,
+        }
+        for row in fetch(connection, query.order_by(SkippedLine.batch_id, SkippedLine.row))
+    ]
+
+
+def _own_links(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    """When our own links were made, opened and visited; never their secret part."""
+    times = ("created_at", "ends_at", "opened_at", "visited_at", "revoked_at")
+    query = sa.select(StableLink.purpose, *(getattr(StableLink, name) for name in times))
+    rows = fetch(connection, query.where(StableLink.customer_id == customer_id).order_by(StableLink.purpose))
+    return [{"purpose": row.purpose} | {name: written_if_any(getattr(row, name)) for name in times} for row in rows]
 
 
 def _sessions(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:

@@ -60,7 +60,11 @@ def following(
     leaders = _jobs(keys, OPEN_JOBS).order_by(Job.id)
     add(Standing.OPEN, fetch(connection, leaders.with_for_update(read=True) if lock else leaders), _joins)
     add(Standing.FINISHED, fetch(connection, _jobs(keys, [JobState.COMPLETED])), _finished)
-    add(Standing.FINISHED, fetch(connection, _purged(keys)), lambda row: _finished(row, ", which was purged"))
+    add(
+        Standing.FINISHED,
+        fetch(connection, finished_in_purged({one for one, _ in keys})),
+        lambda row: _finished(row, ", which was purged"),
+    )
     add(Standing.IN_DOUBT, _unknown_outcomes(connection, keys, now=now), _held)
     return {key: found[key] for key in keys if key in found}
 
@@ -100,9 +104,10 @@ def _jobs(keys: Collection[Key], states: Collection[JobState]) -> sa.Select[*tup
     )
 
 
-def _purged(keys: Collection[Key]) -> sa.Select[*tuple[Any, ...]]:
-    """The customers who finished in batches that were purged since."""
-    return sa.select(Finished.__table__).where(Finished.customer_id.in_({customer_id for customer_id, _ in keys}))
+def finished_in_purged(customer_ids: Collection[str]) -> sa.Select[*tuple[Any, ...]]:
+    """What these customers finished in batches that were purged since."""
+    found = sa.select(Finished.__table__).where(Finished.customer_id.in_(customer_ids))
+    return found.order_by(Finished.customer_id, Finished.purpose)
 
 
 def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> list[sa.Row[Any]]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from worker.domain.limits.budgets import FREE
 from worker.domain.model.endings import Kind
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import SessionState
+from worker.domain.model.states import JobState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.attempt_log import DONE, UNREACHABLE
 from worker.store.audit.entries import note
@@ -19,6 +19,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_words
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import NOT_SENT
+from worker.store.onboarding.admission import finished_in_purged
 from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
@@ -59,7 +60,10 @@ class SessionFacts:
 
 @dataclass(frozen=True)
 class JobFacts:
-    """A job of the customer, from a list or an event. A joined job has the `state` of the job that it joined."""
+    """A job of the customer, from a list or an event. A joined job has the `state` of the job that it joined.
+
+    `purged`: it went with its batch, and this is all that is left of it.
+    """
 
     batch_id: int
     row: int
@@ -71,6 +75,7 @@ class JobFacts:
     account: str
     due_at: datetime | None
     joined: bool
+    purged: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ class Ledger:
             return CustomerFacts(
                 customer_id=customer_id,
                 erased=customer.erased,
-                jobs=_jobs(connection, customer_id),
+                jobs=[*_purged(connection, customer_id), *_jobs(connection, customer_id)],
                 sessions=sessions_of(connection, customer_id),
                 lost_calls=_lost_calls(connection, customer_id),
                 messages=messages_of(connection, [customer_id])[customer_id].all,
@@ -148,6 +153,14 @@ def _words(keyring: Keyring, row: Any) -> str | None:
         return decrypt_words(keyring, row.id, row.encrypted)
     except (CannotDecrypt, Erased):
         return None
+
+
+def _purged(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
+    done = JobState.COMPLETED.value
+    return [
+        JobFacts(row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True)
+        for row in fetch(connection, finished_in_purged([customer_id]))
+    ]
 
 
 def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:

@@ -27,9 +27,9 @@ from worker.store.base.priorities import PRIORITIES
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
-from worker.store.onboarding.admission import lock_customers
+from worker.store.onboarding.admission import finished_in_purged, lock_customers
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
-from worker.store.tables import Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow
+from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.store.tables.types import known
 
 
@@ -104,9 +104,10 @@ def case_of(
     """
     customer_id = customer.row.customer_id
     rows = _rows(connection, customer_id)
-    purpose = _purpose(rows, purpose)
+    purged = {row.purpose: row.result for row in fetch(connection, finished_in_purged([customer_id]))}
+    purpose = _purpose(rows, purged, purpose)
     rows = [row for row in rows if row.purpose == purpose]
-    finished = _finished(connection, customer_id, purpose, rows)
+    finished = _finished(rows, purged.get(purpose))
     serving = _serving(rows)
     if serving is None:
         return Case(customer_id=customer_id, erased=customer.person is None, finished=finished)
@@ -162,14 +163,15 @@ def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
     return fetch(connection, query.order_by(*AS_THEY_CAME))
 
 
-def _purpose(rows: list[Any], purpose: str | None) -> str | None:
+def _purpose(rows: list[Any], purged: Collection[str], purpose: str | None) -> str:
+    """The purpose that is asked about. `purged`: those for which the customer finished in batches that are gone."""
     if purpose is not None:
         return purpose
-    purposes = sorted({row.purpose for row in rows})
+    purposes = sorted({row.purpose for row in rows} or purged)
     still = sorted({row.purpose for row in rows if row.state in OPEN_JOBS})
     if len(purposes) > 1 and len(still) != 1:
         raise SeveralPurposes(", ".join(purposes))
-    return next(iter(still or purposes), None)
+    return next(iter(still or purposes), "")
 
 
 def _serving(rows: list[Any]) -> Any | None:
@@ -179,15 +181,12 @@ def _serving(rows: list[Any]) -> Any | None:
     return next(iter(leading), None) or (led[-1] if led else None)
 
 
-def _finished(connection: sa.Connection, customer_id: str, purpose: str | None, rows: list[Any]) -> str | None:
+def _finished(rows: list[Any], purged: str | None) -> str | None:
     """The result, if the customer has finished for this purpose; a row of a new list would be skipped, too."""
     if any(row.state in OPEN_JOBS for row in rows):
         return None
     done: list[str] = [row.result for row in rows if row.state is JobState.COMPLETED]
-    if not done:
-        purged = sa.select(Finished.result).where(Finished.customer_id == customer_id, Finished.purpose == purpose)
-        done += connection.execute(purged).scalars()
-    return done[-1] if done else None
+    return done[-1] if done else purged
 
 
 def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any | None:

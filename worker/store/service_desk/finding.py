@@ -12,7 +12,7 @@ from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.model.customers import Person, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.rows import is_among
-from worker.domain.model.states import ENDED_JOBS, OPEN_JOBS
+from worker.domain.model.states import ENDED_JOBS, OPEN_JOBS, JobState
 from worker.domain.service_desk.case import place_in_words
 from worker.domain.service_desk.lookup import Wanted
 from worker.domain.service_desk.next_steps import Place
@@ -34,6 +34,7 @@ from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import NOT_SENT
 from worker.store.base.priorities import HELD_BACK
+from worker.store.onboarding.admission import finished_in_purged
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.onboarding.joined import LEAD, RESULT, STATE
 from worker.store.operators.ledger import sessions_of
@@ -154,6 +155,9 @@ def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, l
         .order_by(*AS_THEY_CAME)
     )
     found: dict[str, list[FoundRow]] = {}
+    for row in fetch(connection, finished_in_purged(customer_ids)):  # all that is left of these rows
+        one = FoundRow(row.batch_id, row.row, row.purpose, JobState.COMPLETED.value, row.result)
+        found.setdefault(row.customer_id, []).append(one)
     for row in fetch(connection, query):
         one = FoundRow(row.batch_id, row.row, row.purpose, str(row.state), row.result)
         found.setdefault(row.customer_id, []).append(one)
