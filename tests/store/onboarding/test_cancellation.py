@@ -14,8 +14,9 @@ from worker.domain.model.states import ENDED_JOBS, InvitationState, JobState, Se
 from worker.store.inbox.withdrawal import withdraw
 from worker.store.limits.budgets import Budgets
 from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.operators import decisions
 from worker.store.operators.decisions import Decided, Verdict, Which
-from worker.store.tables import Attempt, Batch, InvitationRow, Job, SessionRow
+from worker.store.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
 
 UNKNOWN = Hold(Why.UNKNOWN.value, "it may have been carried out")
 
@@ -73,7 +74,7 @@ def test_a_message_that_has_not_left_is_not_sent_and_its_session_stays_open(shel
 def test_a_row_whose_call_brings_no_session_ends_at_its_next_claim(shelf, cancel, ending):
     batch = shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())
-    assert cancel(batch) == Decided(0)
+    assert cancel(batch) == Decided(1)
     assert states(shelf, batch) == {"working": 1}
     shelf.finish(shelf.failed(opened, Why.TRANSIENT, ending and ending(shelf.clock(), "transient", "")))
     assert states(shelf, batch) == {"waiting": 1}
@@ -130,7 +131,7 @@ def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(
     batch = shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa"))
     (ona, jonas) = shelf.open(shelf.claim(most=2))
     decide.pause(batch, by="ann", now=shelf.clock())
-    assert cancel(batch) == Decided(1)
+    assert cancel(batch) == Decided(3)
     assert (shelf.row(Batch).paused_at, shelf.row(Batch).cancelled_at) == (None, shelf.clock())
     shelf.finish(shelf.failed(ona, Why.TRANSIENT, None), shelf.got(jonas))
     assert states(shelf, batch) == {"waiting": 1, "cancelled": 2}
@@ -148,6 +149,15 @@ def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shel
     shelf.jobs.release(shelf.policy, claimed, now=shelf.clock())
     assert shelf.claim() == []
     assert states(shelf, batch) == {"cancelled": 2}
+
+
+def test_rows_that_a_worker_ends_while_the_batch_is_cancelled_are_counted_too(shelf, decide, monkeypatch):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    monkeypatch.setattr(decisions, "CHUNK", 1)
+    at_its_claim = decide.with_progress(lambda _rows: shelf.claim())
+    assert at_its_claim.cancel(batch, now=shelf.clock()) == Decided(2)
+    assert states(shelf, batch) == {"cancelled": 2}
+    assert shelf.row(Audit, reason="cancelled").count == 2
 
 
 def test_cancelling_twice_is_cancelling_once(shelf, cancel):

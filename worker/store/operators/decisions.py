@@ -113,7 +113,7 @@ class Decisions:
         stopped = sa.or_(
             Batch.pause_cause == PauseCause.INTERRUPT.value, sa.and_(IS_CHANGING, Batch.cancelled_at.is_(None))
         )
-        if not self._mark(batch_id, stopped, noted=(now, "resumed"), **_NOT_PAUSED, changing_since=now):
+        if self._mark(batch_id, stopped, noted=(now, "resumed"), **_NOT_PAUSED, changing_since=now) is None:
             return Decided(0)
         return self._go_on(batch_id, now=now)
 
@@ -171,26 +171,27 @@ class Decisions:
         return taken
 
     def cancel(self, batch_id: int, *, now: datetime) -> Decided:
-        """End every job of the batch that has not ended. A call in flight is finished, then its job ends.
+        """End every job of the batch that has not ended, and say how many they are. A call in flight is finished, then
+        its job ends.
 
         Open sessions stay open at their providers until they expire. If another list waits for a customer of this
         batch, the customer is served for that list from now on.
         """
         values = _NOT_PAUSED | {"cancelled_at": now, "changing_since": now}
-        self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), **values)
-        return self._cancel_rows(batch_id, now=now)
+        # Counted as the batch is marked: from then on workers end rows of it too, at their claims.
+        rows = self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), **values)
+        self._cancel_rows(batch_id, now=now)
+        return Decided(rows or 0)
 
-    def _cancel_rows(self, batch_id: int, *, now: datetime) -> Decided:
-        changed, rows, after = self._adding(), 0, 0
+    def _cancel_rows(self, batch_id: int, *, now: datetime) -> None:
+        changed, after = self._adding(), 0
         while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
-            rows += chunk[1]
             changed(chunk[1])
         # Messages in flight, and jobs whose call brings no session, end at their next claim, and rows of a paused batch
         # are never claimed.
         resume_rows(self._database, batch_id, changed=changed)
         self._mark(batch_id, Batch.id == batch_id, changing_since=None)
-        return Decided(rows)
 
     def count_reminders(self, batch_id: int) -> int:
         """The reminders of the batch that wait for their time."""
@@ -290,7 +291,8 @@ class Decisions:
     ) -> Decided:
         values = {"pause_cause": cause.value, "pause_reason": paused_by(cause, by, now, why)[:400]}
         done = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else f"paused; {why}".removesuffix("; ")
-        if not self._mark(batch_id, sa.and_(Batch.cancelled_at.is_(None), condition), noted=(now, done), **values):
+        marks = sa.and_(Batch.cancelled_at.is_(None), condition)
+        if self._mark(batch_id, marks, noted=(now, done), **values) is None:
             return Decided(0)
         return Decided(self._finish_pause(batch_id, now=now))
 
@@ -320,8 +322,9 @@ class Decisions:
         *,
         noted: tuple[datetime, str] | None = None,
         **values: datetime | str | None,
-    ) -> bool:
-        """Change the batch if the condition holds; returns whether it held.
+    ) -> int | None:
+        """Change the batch if the condition holds. Returns how many rows have not ended, if that is noted; None: the
+        condition did not hold.
 
         `noted`: when and what, for the audit log, with the number of rows that have not ended. This is the decision;
         that the rows follow it, in transactions of their own, has no entries.
@@ -334,7 +337,7 @@ class Decisions:
             held = connection.execute(mark).first() is not None
             if held and noted is not None:
                 note(connection, f"batch {batch_id}", now=noted[0], count=rows, reason=noted[1])
-            return held
+            return rows if held else None
 
     def _cancel_chunk(self, batch_id: int, after: int, *, now: datetime) -> tuple[int, int] | None:
         """Cancel the next chunk. Returns the last row number and how many were cancelled; None: no rows are left."""
