@@ -10,6 +10,7 @@ from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.encrypted_columns import ENCRYPTED
 from worker.store.inbox import refused_events
 from worker.store.inbox.refused_events import RefusedEvents, erase_refused
+from worker.store.onboarding.tombstones import bury
 from worker.store.privacy.key_rotation import KeyRotation
 from worker.store.tables import RefusedEvent
 
@@ -35,6 +36,17 @@ def test_a_refused_message_is_found_by_its_id_with_its_content(shelf, refused):
     (row,) = shelf.rows(RefusedEvent)
     assert b"Quirin" not in row.encrypted
     assert "C-1" not in str(row)
+
+
+@pytest.mark.parametrize("final", [True, False], ids=["by a person", "by an event"])
+def test_of_a_message_about_an_erased_customer_nothing_is_kept_unless_a_request_may_follow(shelf, refused, final):
+    with shelf.database.write() as connection:
+        bury(connection, shelf.keyring, "C-1", shelf.clock(), final=final)
+    erased, other = refused.keep([message(), message(2, customer_id="C-2")], now=shelf.clock())
+    found = refused.find(erased)
+    assert (found.content is None, found.reason) == (final, "it is no event")
+    assert bool(found.why_not) is final
+    assert refused.find(other).content is not None
 
 
 def test_a_message_that_is_refused_again_is_one_message_with_the_newer_reason(shelf, refused):

@@ -175,8 +175,8 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     """Put refused events back into the queue that they came from.
 
     Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
-    queue; an event that came as a Celery task goes back into the queue `requests`. An event that was too large was not
-    kept: its sender must send it again.
+    queue; an event that came as a Celery task goes back into the queue `requests`. An event that was too large, or that
+    names an erased customer, was not kept: its sender must send it again.
 
     No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once. The audit
     log has an entry before the first event goes back.

@@ -4,7 +4,7 @@ erased."""
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
 from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
 from worker.store.base.upserts import insert
-from worker.store.onboarding.tombstones import buried_among
+from worker.store.onboarding.tombstones import buried_among, erased_among
 from worker.store.operators.needs_a_person import refused_events
 from worker.store.tables import RefusedEvent
 
@@ -48,14 +48,20 @@ class RefusedEvents:
         self._database, self._keyring, self._kept = database, keyring, kept
 
     def keep(self, messages: Sequence[RefusedMessage], *, now: datetime) -> list[uuid.UUID]:
-        """Store refused messages in one transaction. Returns their ids, in their order."""
+        """Store refused messages in one transaction. Returns their ids, in their order.
+
+        What names a customer whom a person has erased is counted, and its content is not kept.
+        """
         ids = [self._id_of(message) for message in messages]
         new = insert(RefusedEvent, self._database.engine.dialect.name)
         anew = {name: new.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
         # Always in the same order, so that two consumers of the same messages cannot deadlock.
         with self._database.write() as connection:
             keyring = of_events(connection, self._keyring, set(ids))
-            rows = {id_: self._row(keyring, id_, message, now) for id_, message in zip(ids, messages, strict=True)}
+            named = {message.customer_id for message in messages if message.customer_id}
+            erased = {one for one, was in erased_among(connection, keyring, named).items() if was.final}
+            kept = [replace(one, content=None) if one.customer_id in erased else one for one in messages]
+            rows = {id_: self._row(keyring, id_, message, now) for id_, message in zip(ids, kept, strict=True)}
             for id_, number in Counter(ids).items():
                 rows[id_]["refusals"] = number
             connection.execute(
@@ -119,7 +125,7 @@ class RefusedEvents:
     def _read(self, keyring: Keyring, row: Any) -> KeptMessage:
         content, why_not = None, ""
         if row.encrypted is None:
-            why_not = "it is too large, and was not kept"
+            why_not = "it was not kept: it is too large, or its customer was erased"
         else:
             try:
                 content = keyring.decrypt(row.encrypted, context=context_of_refused(row.id))

@@ -76,7 +76,7 @@ class RefusedEvent(Base):
     refused_at: Mapped[datetime]
     due_at: Mapped[datetime] = mapped_column(doc="When it is removed.")
     encrypted: Mapped[bytes | None] = mapped_column(
-        doc="The message and what is wrong with it, encrypted; NULL: it is too large, and not kept."
+        doc="The message and what is wrong with it, encrypted; NULL: it is too large, or its customer was erased."
     )
 
     __table_args__ = (
