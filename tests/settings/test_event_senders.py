@@ -7,7 +7,7 @@ import pytest
 
 from tests.settings.samples import loaded, problems, tree
 from worker.domain.events.incoming import EventKind, EventSender
-from worker.settings.event_senders import hash_of
+from worker.settings.event_senders import hash_of, queues_published_to
 
 KEY, OTHER = {"env": "EVENTS_KEY"}, {"env": "OTHER_KEY"}
 KEYS = {"EVENTS_KEY": "k" * 31 + "1", "OTHER_KEY": "k" * 31 + "2"}
@@ -98,6 +98,19 @@ def test_a_queue_must_be_one_that_events_come_from(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, without)
     assert line.startswith("web.senders.signup.queues[1]: events come from no such queue")
     assert found(tmp_path, signup={"queues": ["requests"]}) == []
+
+
+def test_the_queues_that_need_a_process_are_those_that_senders_publish_to(tmp_path: Path) -> None:
+    both = ["onboarding.requests", "requests"]
+    of_keys = loaded(tmp_path, with_senders(signup={"keys": [KEY]})).web.senders
+    of_queues = loaded(tmp_path, with_senders(signup={"queues": ["requests"]})).web.senders
+    of_users = loaded(tmp_path, with_senders(signup={"users": ["signup"]})).web.senders
+
+    assert queues_published_to({}, both) == queues_published_to(of_keys, both) == set()
+    assert queues_published_to(of_queues, both) == {"requests"}
+    assert queues_published_to(of_queues, []) == set()  # no broker is configured
+    assert queues_published_to(of_users, both) == {"onboarding.requests"}
+    assert queues_published_to(of_users, ["requests"]) == {"requests"}
 
 
 def test_only_rabbitmq_names_users(tmp_path: Path) -> None:

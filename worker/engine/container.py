@@ -73,6 +73,7 @@ from worker.http.trust import Trust, trust_of
 from worker.publishers.traces import build_traces, check_traces_are_installed
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings
+from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.store.base.database import Database
 from worker.store.links.doors import Doors
 from worker.store.links.report_links import ReportLinks
@@ -332,6 +333,7 @@ class Parts(Stores):
             targets=list(self.subscriptions.targets),
             wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
             every=max(alert.every for alert in configured.values()),
+            event_queues=self._event_queues,
         )
 
     @cached_property
@@ -433,7 +435,15 @@ class Parts(Stores):
             dropped_files=self.dropped_files,
             outbox=self.outbox_report,
             by_workers=self.settings.broker.wakes_workers,
+            event_queues=self._event_queues,
         )
+
+    @property
+    def _event_queues(self) -> frozenset[str]:
+        """The queues that senders publish events to. Only a sender shows it: [bus] may be there to publish alone."""
+        bus, by_workers = self.settings.bus, self.settings.broker.wakes_workers
+        there = [*([bus.queue] if bus is not None else []), *([REQUESTS] if by_workers else [])]
+        return queues_published_to(self.settings.web.senders, there)
 
     # One customer
 

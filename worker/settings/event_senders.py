@@ -90,6 +90,14 @@ class Sender(Section):
         return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all")
 
 
+def queues_published_to(senders: Mapping[str, Sender], there: Sequence[str]) -> frozenset[str]:
+    """The queues that events of these senders come from: a process must take them. `there`: those of the configuration,
+    first the one that `users` publish to."""
+    named = {queue for sender in senders.values() for queue in sender.queues}
+    named.update(there[:1] if any(sender.users for sender in senders.values()) else ())
+    return frozenset(named & set(there))
+
+
 def check_senders(
     senders: Mapping[str, Sender],
     event_keys: Sequence[Secret],

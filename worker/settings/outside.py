@@ -50,6 +50,7 @@ Alerted = Literal[
     "events_refused",
     "webhooks_to_check",
     "beat_missing",
+    "bus_missing",
     "batch_done",
 ]
 MAIL = "email"

@@ -8,6 +8,7 @@ from worker.engine.reporting.attention import (
     Attention,
     Level,
     level_of,
+    of_bus,
     of_missing_key,
     of_refused_events,
     of_scheduler,
@@ -18,7 +19,7 @@ from worker.engine.reporting.attention import (
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LONG_AGO = NOW - 2 * BEAT_IS_MISSING_AFTER
 UP = Running("up", "host", 7, "0.1.0", None, NOW, NOW)
-WORKER, WEB = replace(UP, kind="worker"), replace(UP, kind="web")
+WORKER, WEB, BUS = (replace(UP, kind=kind) for kind in ("worker", "web", "bus"))
 ALONE = replace(UP, kind="run", batch_id=3)
 UP_COMMAND, WORKER_COMMAND = starts_work(by_workers=False), starts_work(by_workers=True)
 
@@ -53,6 +54,21 @@ def test_workers_need_the_scheduler(subtests):
     for running, wakening, command in cases:
         with subtests.test(running=running, wakening=wakening):
             found = of_scheduler(running, wakening, now=NOW)
+            assert [(one.command, one.level) for one in found] == ([(command, Level.NEEDS_A_PERSON)] if command else [])
+
+
+def test_events_that_no_process_takes_need_a_person(subtests):
+    cases = [
+        ([BUS, WORKER], ["requests"], "", None),
+        ([UP], ["requests"], "", None),  # it is a bus process too
+        ([WORKER, WEB], [], "", None),  # no sender publishes to a queue
+        ([WORKER, WEB], ["requests"], "", "onboard bus"),
+        ([], ["requests"], "", "onboard bus"),
+        ([], ["requests"], "the server is read-only", None),  # a bus process that runs cannot say it
+    ]
+    for running, queues, unwritable, command in cases:
+        with subtests.test(running=running, queues=queues, unwritable=unwritable):
+            found = of_bus(running, queues, unwritable=unwritable)
             assert [(one.command, one.level) for one in found] == ([(command, Level.NEEDS_A_PERSON)] if command else [])
 
 

@@ -138,6 +138,28 @@ def test_due_work_without_a_process_is_told_after_a_minute_and_over_when_one_wor
     assert ("over", "nobody_working", "") in watch(MINUTE)
 
 
+def test_a_bus_process_that_is_missing_is_told_after_a_minute_where_senders_publish(shelf, keyring):
+    wanted = {"alert/ops": {"bus_missing"}}
+    looks = alerts(shelf, keyring, wanted=wanted, event_queues=["requests"])
+
+    def look(after: timedelta) -> list[str]:
+        shelf.clock.now += after
+        if not looks.look(now=shelf.clock()):
+            return []
+        return [part for part in ("raised", "over") if shelf.rows(Outbox)[-1].data[part]]
+
+    assert look(MINUTE) == []
+    assert look(MINUTE) == ["raised"]
+    now = shelf.clock() + MINUTE
+    Processes(shelf.database).started("b", Running("bus", "host", 1, "0", None, now, now))
+    assert look(MINUTE) == ["over"]
+    without = alerts(shelf, keyring, wanted=wanted)  # no sender publishes to a queue
+    Processes(shelf.database).ended("b")
+    for _ in range(3):
+        shelf.clock.now += MINUTE
+        assert not without.look(now=shelf.clock())
+
+
 def test_due_work_of_a_paused_account_is_told_only_after_the_pause(shelf, watch):
     shelf.add(customer("Ona"))
     shelf.set(Budget, Budget.name == "kyc", blocked_until=shelf.clock() + timedelta(hours=1))

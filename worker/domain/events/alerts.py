@@ -27,6 +27,7 @@ class AlertKind(StrEnum):
     REFUSED = "events_refused"
     WEBHOOKS = "webhooks_to_check"
     BEAT = "beat_missing"
+    BUS = "bus_missing"
     DONE = "batch_done"
 
 
@@ -37,6 +38,7 @@ WITHOUT_END = frozenset({AlertKind.DONE})
 LASTS: Mapping[AlertKind, timedelta] = {
     AlertKind.NOBODY: timedelta(minutes=1),
     AlertKind.BEAT: timedelta(minutes=1),
+    AlertKind.BUS: timedelta(minutes=1),
     AlertKind.HELD: timedelta(minutes=1),
     AlertKind.TARGET: timedelta(minutes=1),
     AlertKind.REFUSED: timedelta(minutes=1),
@@ -139,6 +141,11 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "No scheduler has woken the workers for a minute: due rows, expired links and reminders may wait for it.",
         "The scheduler wakes the workers again.",
         "onboard beat",
+    ),
+    AlertKind.BUS: (
+        "No process takes events from the bus: they wait in the broker.",
+        "A process takes events from the bus again.",
+        "onboard bus",
     ),
     AlertKind.DONE: (
         "Batch {name} is sent: the first message of each row is out, or the row has ended or is held.",

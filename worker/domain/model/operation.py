@@ -9,6 +9,8 @@ from worker.foundation.timestamps import written
 
 # These kinds of processes claim rows; the others only receive.
 WORK = frozenset({"run", "up", "worker"})
+# These take events from the queues of a broker.
+TAKES_EVENTS = frozenset({"bus", "up"})
 IMPORT = "import"
 # A process says every five seconds that it runs: one that is late by as much may be busy, or was killed.
 SILENT_AFTER = timedelta(seconds=10)

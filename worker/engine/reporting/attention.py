@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from worker.domain.model.operation import WORK, Running, Wakening, no_account, no_wake_up
+from worker.domain.model.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 from worker.domain.model.stops import is_at_cap, way_out
 from worker.foundation.plural import counted
 
@@ -28,7 +28,8 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    what: str  # stop, database, process, beat, key, account, sender, texts, target, queue, webhook, batch, folder, list
+    # stop, database, process, beat, bus, key, account, sender, texts, target, queue, webhook, batch, folder or list
+    what: str
     name: str
     reason: str
     command: str
@@ -62,6 +63,14 @@ def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datet
         return [Attention("beat", "", f"{no_wake_up(wakening)}, but others come: {slow}", "onboard beat")]
     away = "the broker cannot be reached, and new work waits until it is back"
     return [Attention("beat", "", f"{no_wake_up(wakening)}: {away}, or {slow}", "onboard doctor")]
+
+
+def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable: str) -> list[Attention]:
+    """`queues`: those that a sender of the configuration publishes to. How many events wait in them, only their broker
+    knows. `unwritable`: as in `of_work`."""
+    if unwritable or not queues or any(one.kind in TAKES_EVENTS for one in running):
+        return []
+    return [Attention("bus", "", f"no process takes events from {', '.join(sorted(queues))}: they wait", "onboard bus")]
 
 
 def of_missing_key(key_id: str, held: int) -> Attention:

@@ -139,6 +139,7 @@ class Operation:
     dropped_files: DroppedFiles
     outbox: OutboxReport
     by_workers: bool  # a broker is configured
+    event_queues: Collection[str]  # those that senders of the configuration publish events to
 
     def report(self) -> OperationReport:
         now = self.clock()
@@ -163,6 +164,7 @@ class Operation:
             *([Attention("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
             *attention.of_work(running, due, unwritable=unwritable, starts=starts),
             *attention.of_scheduler(running, wakening, now=now),
+            *attention.of_bus(running, self.event_queues, unwritable=unwritable),
             *self._of_what_is_missing(),
             *self._of_budgets(states, due=asked, now=now),
             *(attention.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),

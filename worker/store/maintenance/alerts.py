@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Known, as_data, decide, only
 from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.limits.obstacles import obstacle_of
-from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, WORK
+from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, TAKES_EVENTS, WORK
 from worker.domain.model.pauses import PauseCause
 from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.ids import new_id
@@ -51,12 +51,15 @@ class Alerts:
         targets: Collection[str] = (),
         wanted: Mapping[str, Collection[str]],
         every: timedelta,
+        event_queues: Collection[str] = (),
     ) -> None:
         """`accounts` and `channels`: the rule by name. `targets`: those of outgoing events. `wanted`: the kinds
-        by target of alerts. `every`: the shortest time between two messages."""
+        by target of alerts. `every`: the shortest time between two messages. `event_queues`: those that senders publish
+        events to."""
         self._database, self._keyring = database, keyring
         self._accounts, self._channels = accounts, channels
         self._targets, self._wanted, self._every = targets, wanted, every
+        self._event_queues = event_queues
 
     def look(self, *, now: datetime) -> bool:
         """Look what is so, and write a message for people if something has begun or is over. Whether one was written.
@@ -142,6 +145,8 @@ class Alerts:
         beat = connection.execute(sa.select(Timer.at).where(Timer.name == BEAT)).scalar()
         if "worker" in kinds and (beat is None or now - beat > BEAT_IS_MISSING_AFTER):
             found.append(Condition(AlertKind.BEAT))
+        if self._event_queues and not kinds & TAKES_EVENTS:
+            found.append(Condition(AlertKind.BUS))
         if not kinds & WORK and self._is_late(connection, now=now):
             found.append(Condition(AlertKind.NOBODY))
         head = fetch(connection, HEAD)
