@@ -59,6 +59,13 @@ def test_a_broker_that_cannot_be_reached_is_not_said_to_refuse():
     assert broker_fault(TimeoutError("secret-host")) == "the broker cannot be reached (no answer in time)"
 
 
+def test_a_connection_that_redis_closed_is_lost():
+    closed = redis.ConnectionError("Connection closed by secret-host")
+    wrapped = OperationalError("at secret-host")
+    wrapped.__cause__ = closed
+    assert in_words(closed) == in_words(wrapped) == "connection lost"
+
+
 def test_any_other_failure_is_named_by_its_type():
     odd = redis.ResponseError("an odd answer of secret-host")
     assert in_words(odd) == "ResponseError"

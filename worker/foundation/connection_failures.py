@@ -74,7 +74,9 @@ def _network_failure(error: BaseException) -> str:
                 return "connection lost"
             case OSError():  # py-amqp gives the end of a connection no number
                 return os.strerror(cause.errno) if cause.errno else "connection lost"
-    return ""
+    # redis-py has a ConnectionError of its own. It has no cause where the server closed the connection.
+    lost = any(type(cause).__name__ == "ConnectionError" for cause in _causes(error))
+    return "connection lost" if lost else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
