@@ -7,4 +7,6 @@ extra `testing`.
 import pytest
 
 # Else a failed assertion of the suite would not show its values.
-pytest.register_assert_rewrite("worker.testing.provider_contract", "worker.testing.sender_contract")
+pytest.register_assert_rewrite(
+    "worker.testing.provider_contract", "worker.testing.configured_adapters", "worker.testing.sender_contract"
+)

@@ -7,8 +7,7 @@ A test module of the adapter's own imports all of it, and names its cases:
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, timedelta
 from functools import lru_cache
 from typing import Any
@@ -19,39 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
+from worker.domain.model.sessions import ExpirySource, Session
 from worker.domain.providers.facts import ProviderFacts, facts_of
 from worker.foundation.ids import EPOCH
-from worker.providers.contract import Broken, HttpAnswer, Provider
+from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import endpoint_of
-from worker.testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, request, shown_of
+from worker.testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
 from worker.testing.answers import Bad, answer
-
-
-@dataclass(frozen=True)
-class ProviderCase:
-    """One endpoint, with answers of its provider and what they mean. `make` builds the adapter of an account with the
-    credentials of `worker.testing.accounts`; its arguments replace the account's settings.
-
-    `bad` has an answer for each documented error. `of_provider`: the answers are a provider's, not those of a fake.
-    """
-
-    make: Callable[..., Provider]
-    opened: HttpAnswer
-    token: str
-    reference: str
-    lives: timedelta  # from `accounts.NOW`, with `opened`
-    bad: Mapping[str, Bad]
-    broken_after_sending: Kind
-    repeatable: bool
-    asked: SessionRequest = field(default_factory=request)
-    reissued_early: bool = False  # a new session makes sense before the old one has ended
-    provider: str = ""  # the name of its entry point; "" for a fake
-
-    @property
-    def of_provider(self) -> bool:
-        return bool(self.provider)
+from worker.testing.configured_adapters import *  # noqa: F403
+from worker.testing.provider_case import ProviderCase, opened, problem_in, read
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -80,22 +56,6 @@ FORMS = (
     "5 June 1987",
     "GARCIA",
 )
-
-
-def read(endpoint: ProviderCase, got: HttpAnswer, **settings: Any) -> Session | Problem:
-    return endpoint.make(**settings).read(got, endpoint.asked, issued_at=NOW, now=NOW + timedelta(seconds=1))
-
-
-def opened(endpoint: ProviderCase) -> Session:
-    session = read(endpoint, endpoint.opened)
-    assert isinstance(session, Session)
-    return session
-
-
-def problem_in(endpoint: ProviderCase, got: HttpAnswer) -> Problem:
-    problem = read(endpoint, got)
-    assert isinstance(problem, Problem)
-    return problem
 
 
 def test_the_endpoint_says_what_its_accounts_may_have(real: ProviderCase) -> None:
@@ -330,19 +290,20 @@ def test_a_provider_that_quotes_the_customer_is_not_quoted(
     assert API_KEY not in shown
 
 
-STRANGE = "https://phishing.example/verify?t=1"
-
-
-def test_a_link_to_a_strange_host_is_never_what_a_customer_gets(real: ProviderCase) -> None:
-    """Each text of the answer in turn, and all of them, are the address of a page that is not the provider's."""
+def test_a_link_to_a_strange_host_or_without_tls_is_never_what_a_customer_gets(real: ProviderCase) -> None:
+    """Each text of the answer in turn, and all of them, are such an address: with the session's own token, so that
+    nothing but its host or its scheme tells."""
     whole = json.loads(real.opened.body)
     texts = [name for name, value in whole.items() if isinstance(value, str)]
-    for changed in (*([name] for name in texts), texts):
-        body = {**whole, **dict.fromkeys(changed, STRANGE)}
-        result = read(real, answer(real.opened.status, body))
+    host = urlsplit(opened(real).link).netloc
+    for strange in (f"https://phishing.example/verify?t={real.token}", f"http://{host}/verify?t={real.token}"):
+        for changed in (*([name] for name in texts), texts):
+            body = {**whole, **dict.fromkeys(changed, strange)}
+            result = read(real, answer(real.opened.status, body))
 
-        if isinstance(result, Session):
-            assert urlsplit(result.link).hostname != urlsplit(STRANGE).hostname
+            if isinstance(result, Session):
+                assert urlsplit(result.link).hostname != "phishing.example"
+                assert urlsplit(result.link).scheme == "https"
 
 
 @pytest.mark.parametrize("token", [12345, {"value": "t"}, ["t"], True, "", None, " ", "a\nb", "x" * 5000])

@@ -12,7 +12,7 @@ from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
 from worker.domain.providers.lifetimes import lifetime_of
-from worker.providers.account import AccountSettings, Credentials, required_secret
+from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, refusal, text, utc_time
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import (
@@ -25,7 +25,7 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
-from worker.providers.links import https_link
+from worker.providers.links import Links, https_link, template_problem
 from worker.providers.masking import masked
 from worker.providers.parameters import check_parameters
 from worker.providers.parameters.spec import Parameter, Type
@@ -52,7 +52,7 @@ PARAMETERS = (
 
 
 class AcmeIdv(NoLookUp):
-    """One account's sessions. Raises AccountUnusable if a secret is missing."""
+    """One account's sessions. Raises AccountUnusable if a secret is missing, or no link can be made from `link`."""
 
     no_look_up = "Acme documents no list of its sessions"
 
@@ -60,6 +60,9 @@ class AcmeIdv(NoLookUp):
         self._account = account
         self._credentials = Credentials(_headers, required_secret(account, "api_key"))
         self._url = account.base_url.rstrip("/") + PATH
+        if account.link and (problem := template_problem(account.link, account.link_hosts)):
+            raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
+        self._own_links = Links(account.link, account.link_hosts) if account.link else None
 
     @property
     def lifetime(self) -> timedelta | None:
@@ -95,11 +98,11 @@ class AcmeIdv(NoLookUp):
         if not 200 <= answer.status < 300:
             return self._problem(answer, found, request, now)
         try:
-            return self._session(found)
+            return self._session(found, request)
         except BadAnswer as error:  # its text names the field, never its value
             return self._problem(answer, found, request, now, str(error))
 
-    def _session(self, found: Mapping[str, Any]) -> Session:
+    def _session(self, found: Mapping[str, Any], request: SessionRequest) -> Session:
         token = text(found, "session", most=LONGEST_TOKEN)
         link, expires_at = https_link(found.get("link"), self._account.link_hosts), utc_time(found.get("expires_at"))
         if link is None or token not in link:
@@ -107,6 +110,11 @@ class AcmeIdv(NoLookUp):
         if expires_at is None:
             raise BadAnswer("expires_at in the answer is not a time")
         reference = text(found, "id", most=100)
+        if self._own_links is not None:  # a page of the company's own: it wins over Acme's
+            values = {"token": token, "customer_id": request.customer.customer_id, "reference": reference}
+            link = self._own_links.made(values)
+            if link is None:
+                raise BadAnswer("the token in the answer does not fit into a link")
         return Session(
             token=token, link=link, reference=reference, expires_at=expires_at, expiry_source=ExpirySource.ANSWER
         )
