@@ -273,3 +273,31 @@ def test_init_keeps_a_gitignore_that_is_there(bare: Desk):
 
     assert bare.onboard("init").code == 0
     assert (bare.path / ".gitignore").read_text() == "*.log\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--sandbox"]])
+def test_init_names_the_lines_that_a_gitignore_lacks_and_promises_nothing(bare: Desk, options):
+    bare.write(".gitignore", "*.log\n/onboarding.key\n/secrets\n!*.db\n")
+
+    made = bare.onboard("init", *options)
+
+    assert "  add to .gitignore, before you commit: onboarding-digest.key, onboarding.db*\n" in made.out
+    assert "keeps them out" not in made.out
+
+
+def test_init_says_that_its_own_gitignore_has_the_keys(bare: Desk):
+    made = bare.onboard("init")
+    (bare.path / "other").mkdir()
+    bare.write("other/.gitignore", "*.key\n*.db\nsecrets/\n")
+    also = bare.onboard("init", "other")
+
+    assert "; .gitignore keeps them out of version control\n" in made.out
+    assert "before you commit" not in made.out + also.out
+
+
+@pytest.mark.parametrize("option", ["--sandbox", "--force"])
+def test_init_writes_a_list_or_a_configuration_and_says_if_both_are_asked_for(bare: Desk, option):
+    asked = bare.onboard("init", "--list", option)
+
+    assert (asked.code, list(bare.path.iterdir())) == (2, [])
+    assert f"--list writes a list alone: leave out {option}" in asked.err

@@ -2,6 +2,7 @@
 
 import json
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -54,10 +55,14 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
     An existing onboarding.toml is replaced only with --force. An existing key is never replaced: everything that it has
     encrypted would be lost.
 
+    A .gitignore that is there stays as it is: the last lines say what to add to it.
+
     With --list, neither is written: DIRECTORY gets customers.csv and customers.xlsx, which replace nothing. All cells
     of the workbook are text, so that a spreadsheet keeps phone numbers and ids as they are.
     """
     if template:
+        if sandbox or force:
+            raise click.UsageError(f"--list writes a list alone: leave out {'--sandbox' if sandbox else '--force'}")
         _write_list(directory, as_json=as_json)
         return
     if sandbox:
@@ -80,7 +85,7 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
         _replace(config, text, mode=0o644)
     except OSError as error:
         raise CannotStart(f"{error.filename or directory}: {error.strerror or 'cannot be written'}") from None
-    steps = _next_steps(directory, sandbox=sandbox, port=port, smtp_port=smtp_port)
+    steps = _next_steps(directory, _not_ignored(ignored), sandbox=sandbox, port=port, smtp_port=smtp_port)
     if as_json:
         click.echo(
             json.dumps({"config": str(config), "key": str(key), "written": written, "kept": kept, "next": steps})
@@ -140,14 +145,30 @@ def _write_sandbox_secrets(directory: Path) -> list[str]:
     return [str(directory / name) for name in SANDBOX_SECRETS]
 
 
-def _next_steps(directory: Path, *, sandbox: bool, port: int, smtp_port: int) -> list[str]:
+def _not_ignored(file: Path) -> list[str]:
+    """The lines for our files that the .gitignore lacks. It may be one that was there, which stays as it is."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    patterns = [line.strip().strip("/") for line in text.splitlines()]
+    return [
+        line for line in GITIGNORED.split() if not any(fnmatchcase(line.strip("/*"), pattern) for pattern in patterns)
+    ]
+
+
+def _next_steps(directory: Path, not_ignored: list[str], *, sandbox: bool, port: int, smtp_port: int) -> list[str]:
     option = "" if directory == Path() else f" --config {directory / CONFIG}"
     run = [f"onboard check LIST.csv{option}", f"onboard run LIST.csv{option}"]
+    # A key in version control opens every token and address that it encrypts, for all who may read there.
+    ignore = f"add to {directory / GITIGNORE}, before you commit: {', '.join(not_ignored)}"
     if sandbox:
         ports = "" if (port, smtp_port) == (9200, 9225) else f" --port {port} --smtp-port {smtp_port}"
-        return [f"onboard sandbox{ports}        (in another terminal; it ends with Ctrl-C)", *run]
+        start = f"onboard sandbox{ports}        (in another terminal; it ends with Ctrl-C)"
+        return [*([ignore] if not_ignored else []), start, *run]
+    back_up = f"back up {directory / KEY} and {DIGEST_KEY}"
     return [
         f"set IDENFY_KEY, IDENFY_SECRET and SMTP_URL, and adapt {directory / CONFIG} to your accounts",
-        f"back up {directory / KEY} and {DIGEST_KEY}; {GITIGNORE} keeps them out of version control",
+        *([back_up, ignore] if not_ignored else [f"{back_up}; {GITIGNORE} keeps them out of version control"]),
         *run,
     ]
