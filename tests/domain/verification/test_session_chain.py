@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
-from worker.domain.verification.session_chain import Again, Chain, JobNow, Link
+from worker.domain.verification.session_chain import FOR_THE_END, Again, Chain, JobNow, Link
 from worker.domain.verification.session_updates import KnownSession, Rank, Result, SessionUpdate
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -237,3 +238,21 @@ def test_the_time_of_the_next_check_follows_from_the_update(subtests):
                 None: None,
             }
             assert apply(chain(INVITED, before), update).links[FIRST].check_at == wanted[check_at]
+
+
+def test_a_job_that_waits_for_a_sessions_end_is_due_when_that_comes_early_and_no_other_job_is(subtests):
+    in_a_week = NOON + timedelta(days=7)
+    back_off = JobNow(7, JobState.WAITING, FIRST, reason=Reason.TRANSIENT, due_at=in_a_week)
+    moved = {}
+    for reason in (*FOR_THE_END, Reason.TRANSIENT, Reason.RATE_LIMITED):
+        (job,) = apply(chain(replace(back_off, reason=reason)), update_of(EXPIRED)).jobs.values()
+        moved[reason] = job.due_at < in_a_week
+    assert moved == {**dict.fromkeys(FOR_THE_END, True), Reason.TRANSIENT: False, Reason.RATE_LIMITED: False}
+
+    with subtests.test("the session has not ended"):
+        (job,) = apply(chain(replace(back_off, reason=FOR_THE_END[0])), update_of(STARTED)).jobs.values()
+        assert job.due_at == in_a_week
+    with subtests.test("what a person decides stays held"):
+        held = replace(back_off, state=JobState.HELD, reason=FOR_THE_END[0])
+        (job,) = apply(chain(held), update_of(EXPIRED)).jobs.values()
+        assert (job.state, job.due_at) == (JobState.HELD, in_a_week)
