@@ -7,8 +7,7 @@ sessions at the production host for an account of a test environment, and send c
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from worker.domain.model.endings import Problem
 from worker.domain.model.sessions import Session
@@ -18,11 +17,13 @@ from worker.providers.contract import HttpRequest
 from worker.testing.provider_case import ProviderCase, opened, read
 
 
-def sent(request: HttpRequest) -> dict[str, Any]:
-    """The fields of a request's body."""
+def sent(request: HttpRequest) -> dict[str, str]:
+    """The fields of a request's body, JSON or a form's, as texts."""
+    if request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(request.body.decode()))
     fields = json.loads(request.body)
     assert isinstance(fields, dict)
-    return fields
+    return {name: str(value) for name, value in fields.items()}
 
 
 def test_every_request_goes_to_the_address_that_the_configuration_names(real: ProviderCase) -> None:
@@ -65,7 +66,7 @@ def test_the_lifetime_of_the_account_or_of_the_row_is_what_the_request_asks_for(
 
     assert len(asked) == bool(facts.lifetimes)
     for name in asked:
-        assert sent(provider.build(real.asked))[name] == 172_800
+        assert sent(provider.build(real.asked))[name] == "172800"
         assert provider.lifetime == provider.lifetime_with({}) == timedelta(days=2)
         assert provider.lifetime_with({name: 3600}) == timedelta(hours=1)
 
