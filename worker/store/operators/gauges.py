@@ -19,6 +19,7 @@ from worker.store.base.outages import CANCELLED
 from worker.store.base.priorities import PRIORITIES
 from worker.store.operators import metric_counts
 from worker.store.operators.counting import COUNTED, ROWS
+from worker.store.operators.needs_a_person import to_check
 from worker.store.operators.processes import GONE_AFTER
 from worker.store.tables import AlertRow, InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
 
@@ -42,6 +43,7 @@ class Gauges:
     outbox: Mapping[str, datetime | None]  # by target
     given_up: Mapping[str, int]  # by target
     webhooks: datetime | None
+    webhooks_to_check: int
     alerts: Mapping[str, int]  # by kind
 
 
@@ -73,6 +75,7 @@ def read(
             outbox={target: connection.execute(_OUTBOX, {"target": target}).scalar() for target in targets},
             given_up=_by_name(connection, _GIVEN_UP),
             webhooks=connection.execute(_WEBHOOKS, {"now": now}).scalar(),
+            webhooks_to_check=to_check(connection),
             alerts=_by_name(connection, _ALERTS),
         )
 
