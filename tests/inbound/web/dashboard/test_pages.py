@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tests.store.shelf import Shelf, customer
 from worker.domain.model.audit import Act
 from worker.domain.model.operation import Running
-from worker.engine.reporting.attention import Attention
+from worker.engine.reporting.attention import Attention, of_bus, of_webhooks
 from worker.inbound.web.dashboard.pages import audit
 from worker.inbound.web.dashboard.pages.now import need_of
 from worker.inbound.web.dashboard.pages.pace import Pace
@@ -206,6 +206,11 @@ def test_what_needs_a_person_has_the_button_of_its_command(command, action, page
     need = need_of(Attention("batch", "7", "why", command))
 
     assert (need["action"], need["page"], need["command"]) == (action, page, command)
+
+
+def test_what_has_no_name_is_named_by_its_kind():
+    assert [need_of(one)["about"] for one in of_webhooks(2)] == ["Webhooks"]
+    assert [need_of(one)["about"] for one in of_bus([], ["requests"], unwritable="")] == ["No bus"]
 
 
 def test_two_targets_with_the_same_command_have_an_id_each():

@@ -23,7 +23,14 @@ from worker.store.onboarding.batches import BatchFacts
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
 STATES = (*JobState, *LineState)
-NAMELESS = {"stop": "Stopped", "database": "Database", "process": "No worker", "beat": "No scheduler", "bus": "No bus"}
+NAMELESS = {
+    "stop": "Stopped",
+    "database": "Database",
+    "process": "No worker",
+    "beat": "No scheduler",
+    "bus": "No bus",
+    "webhook": "Webhooks",
+}
 AT_REST = ("sent", "finished", "cancelled", "purged")
 
 
