@@ -1,10 +1,15 @@
 """`onboard demo`: what it refuses. That it plays is shown by tests/deploy/test_wheel.py."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from tests.conftest import AMQP, POSTGRESQL
 from worker.cli.registry import main_group
+from worker.sandbox.demo.play import _summary
 
 
 def demo(*arguments: str):
@@ -31,6 +36,17 @@ def test_a_database_is_only_for_a_broker(tmp_path):
 
     assert refused.exit_code == 2
     assert "--database is for --broker" in refused.output
+
+
+@pytest.mark.parametrize("on_server", [False, True])
+def test_it_leads_to_a_database_only_if_that_is_still_there_after_it(tmp_path, capsys, on_server):
+    facts = {"rows": {"total": 4, "invited": 0, "rejected": 3, "duplicate": 1}, "invitations": {"sent": 0}}
+    stage = SimpleNamespace(folder=tmp_path, onboard=lambda *_, **__: SimpleNamespace(stdout=json.dumps(facts)))
+    sandbox = SimpleNamespace(mailbox=(), texts=())
+
+    assert _summary(stage, sandbox, Console(), 1.0, on_server=on_server)
+
+    assert ("look around" in capsys.readouterr().out) is not on_server
 
 
 @pytest.mark.long

@@ -32,7 +32,7 @@ def play(folder: Path, *, broker: str = "", server: str = "", stay: float = 0.0)
         began = time.monotonic()
         code = send(stage, console) if broker else _run(stage, console)
         seconds = time.monotonic() - began
-        is_well = _summary(stage, sandbox, console, seconds)
+        is_well = _summary(stage, sandbox, console, seconds, on_server=bool(where))
         if stay:
             _stay(stage, sandbox, console, stay)
     # `run` and `import` end with 1 for the rows that are invalid on purpose.
@@ -44,8 +44,9 @@ def _run(stage: Stage, console: Console) -> int:
     return stage.onboard("run", LIST.name).returncode
 
 
-def _summary(stage: Stage, sandbox: Sandbox, console: Console, seconds: float) -> bool:
-    """Show what became of the list. Returns whether all that can be sent was sent."""
+def _summary(stage: Stage, sandbox: Sandbox, console: Console, seconds: float, *, on_server: bool) -> bool:
+    """Show what became of the list. Returns whether all that can be sent was sent. `on_server`: a server has the
+    database, and it is dropped at the end of the demo."""
     facts = status(stage)
     for report in ("report.csv", "report.html"):
         stage.onboard("report", "latest", "--out", report)
@@ -57,7 +58,9 @@ def _summary(stage: Stage, sandbox: Sandbox, console: Console, seconds: float) -
     refused = f"{rows['rejected']:,} rejected, {rows['duplicate']:,} duplicate"
     console.print(f"{rows['total']:,} rows in {seconds:.1f} s: {sent}, {refused}")
     console.print(f"each row: {folder / 'report.html'} and {folder / 'report.csv'}")
-    console.print(f"look around: cd {folder} && {Path(sys.executable).with_name('onboard')} status", soft_wrap=True)
+    if not on_server:
+        command = Path(sys.executable).with_name("onboard")
+        console.print(f"look around: cd {folder} && {command} status", soft_wrap=True)
     return bool(rows["invited"] == rows["total"] - ON_PURPOSE and messages["sent"] == len(mails) + len(texts))
 
 
