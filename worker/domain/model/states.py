@@ -147,5 +147,5 @@ class WebhookState(StrEnum):
 
 # The states that an operator sees.
 LISTED_WEBHOOKS = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
-# Those that a person is told of. Many accounts get webhooks for sessions that were opened elsewhere.
+# The states that status and alerts name: not the unknown, since accounts may serve other systems' sessions too.
 WEBHOOKS_TO_CHECK = (WebhookState.ALERT, WebhookState.BROKEN)

@@ -12,9 +12,9 @@ from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.domain.verification.session_updates import Key, session_update
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note
-from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import context_of_webhook
+from worker.store.operators.needs_a_person import IS_LISTED
 from worker.store.tables import SessionRow, Webhook
 from worker.store.tables.types import word_of
 from worker.store.webhooks.results import ACCOUNT, UNMATCHED
@@ -49,7 +49,7 @@ class WebhookList:
 
     def count(self) -> dict[WebhookState, int]:
         """How many webhooks are in each listed state."""
-        query = sa.select(Webhook.state, sa.func.count().label("rows")).where(_IS_LISTED).group_by(Webhook.state)
+        query = sa.select(Webhook.state, sa.func.count().label("rows")).where(IS_LISTED).group_by(Webhook.state)
         with self._database.read() as connection:
             found = {row.state: row.rows for row in fetch(connection, query)}
         return {state: found.get(state.value, 0) for state in LISTED_WEBHOOKS}
@@ -74,7 +74,7 @@ class WebhookList:
             .where(Webhook.state.in_([state.value for state in states]))
         )
         if set(states) <= set(LISTED_WEBHOOKS):
-            query = query.where(_IS_LISTED)
+            query = query.where(IS_LISTED)
         with self._database.read() as connection:
             rows = fetch(connection, query.order_by(Webhook.received_at.desc(), Webhook.id.desc()).limit(most))
         return [
@@ -108,7 +108,7 @@ class WebhookList:
         A contradicted webhook is retried only by its id: the operator has looked at the provider and vouches for it.
         """
         kept = sa.update(Webhook).where(
-            _IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.encrypted.is_not(None)
+            IS_LISTED, Webhook.state.in_([state.value for state in RETRIED]), Webhook.encrypted.is_not(None)
         )
         if id_ is not None:
             kept = kept.where(Webhook.id == id_)
@@ -134,7 +134,7 @@ class WebhookList:
 
     def done(self, ids: Collection[uuid.UUID], *, now: datetime) -> int:
         """A person has looked at these listed webhooks: they are listed no more. Returns how many were listed."""
-        seen = sa.update(Webhook).where(_IS_LISTED, Webhook.id.in_(ids)).values(state=WebhookState.SEEN.value)
+        seen = sa.update(Webhook).where(IS_LISTED, Webhook.id.in_(ids)).values(state=WebhookState.SEEN.value)
         with self._database.write() as connection:
             found = list(connection.execute(seen.returning(Webhook.id)).scalars())
             for id_ in found:
@@ -146,10 +146,6 @@ class WebhookList:
         ids = sa.select(Webhook.id).where(Webhook.received_at <= since).order_by(Webhook.received_at).limit(CHUNK)
         with self._database.write() as connection:
             return connection.execute(sa.delete(Webhook).where(Webhook.id.in_(ids))).rowcount
-
-
-# In the words of the partial index.
-_IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
 
 
 def masked(value: str) -> str:
