@@ -82,6 +82,11 @@ def test_another_session_is_spoken_of_only_where_one_may_follow(may_follow, then
     assert texts(links=[link])[-1] == f"Next: the session ends, if the customer does not finish.{then}"
 
 
+def test_of_a_customer_in_review_it_is_not_said_that_they_still_have_to_finish():
+    link = LinkFact("kyc", "scan-1", "started", "review", "first_session", NOON, SOON, told_at=NOON, may_follow=True)
+    assert texts(links=[link])[-1] == "kyc says: the customer has submitted, and is in review."
+
+
 def test_a_session_that_is_not_bought_yet_was_not_opened():
     link = LinkFact("kyc", "", "unbought", "", "first", NOON, SOON)
     assert texts(links=[link]) == [

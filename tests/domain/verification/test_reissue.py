@@ -13,6 +13,7 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.reissue import (
     SETTLES,
+    Ask,
     Decision,
     Lapsed,
     Leave,
@@ -84,6 +85,21 @@ def test_an_unknown_outcome_waits_for_its_reconciliation():
 
 def test_a_customer_in_review_is_not_asked_to_start_again():
     assert decision(in_review=True, session=SessionState.STARTED) == Wait(None, Reason.IN_REVIEW)
+
+
+def test_a_provider_that_lists_its_sessions_is_asked_about_a_review_each_day():
+    reviewed = replace(FACTS, in_review=True, session=SessionState.STARTED, lists=True, can_ask=True)
+    assert decision(reviewed) == decision(reviewed, expires_at=NOW + DAY) == Ask()
+    assert decision(reviewed, asked_at=NOW) == Wait(NOW + DAY, Reason.IN_REVIEW)
+    assert decision(reviewed, asked_at=NOW - 23 * HOUR) == Wait(NOW + HOUR, Reason.IN_REVIEW)
+    assert decision(reviewed, asked_at=NOW - DAY) == Ask()
+    assert decision(reviewed, can_ask=False) == Wait(NOW + HOUR, Reason.IN_REVIEW)
+
+
+def test_what_was_asked_during_a_review_is_asked_again_after_the_links_end_and_then_no_more():
+    listed = replace(FACTS, lists=True, can_ask=True)
+    assert decision(listed, asked_at=FACTS.expires_at - MINUTE) == Ask()
+    assert decision(listed, asked_at=FACTS.expires_at) == Reissue(NOW)
 
 
 def test_a_customer_who_is_reviewed_for_the_session_before_is_looked_at_again():
@@ -217,6 +233,7 @@ link_statuses = st.builds(
     outcome_unknown=st.booleans(),
     in_review=st.booleans(),
     in_review_before=st.booleans(),
+    lists=st.booleans(),
     erased=st.booleans(),
 )
 NEITHER = {"in_review": False, "in_review_before": False}

@@ -222,7 +222,7 @@ def test_what_failed_does_not_come_back_to_life_while_another_list_serves_the_cu
 def test_the_time_of_the_next_check_follows_from_the_update(subtests):
     cases = [
         (link(), update_of(STARTED), "unchanged"),
-        (link(), update_of(STARTED, Result.REVIEW), None),
+        (link(), update_of(STARTED, Result.REVIEW), "in a day"),
         (link(), update_of(EXPIRED), "now"),
         (link(), update_of(COMPLETED, Result.APPROVED), None),
         (link(state=STARTED, result=Result.REVIEW), update_of(STARTED), "its end"),
@@ -234,6 +234,7 @@ def test_the_time_of_the_next_check_follows_from_the_update(subtests):
             wanted = {
                 "unchanged": before.check_at,
                 "now": now,
+                "in a day": now + timedelta(days=1),
                 "its end": before.expires_at + timedelta(minutes=15),
                 None: None,
             }

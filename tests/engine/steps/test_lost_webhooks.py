@@ -1,4 +1,4 @@
-"""Before a session is replaced, or its job lapses, the provider is asked once what became of it."""
+"""The provider is asked what became of a session: before it is replaced or its job lapses, and in a review each day."""
 
 from datetime import timedelta
 
@@ -26,10 +26,10 @@ async def invited(make_on_both):
                 return world.session()
             name = request.url.partition("customer_id=")[2].partition("&")[0]
             references = [row.reference for row in world.rows(SessionRow, customer_id=name)]
-            return next(found, None) or FakeHttp.listing(*((reference, status) for reference in references))
+            return next(found, None) or FakeHttp.listing(*((reference, world.status) for reference in references))
 
         world = make_on_both(answer, **settings)
-        world.provider.lists = True
+        world.provider.lists, world.status = True, status
         world.add_many(10)
         await world.work()
         assert world.states() == {"invited": 10}
@@ -40,6 +40,10 @@ async def invited(make_on_both):
 
 async def let_end(world):
     world.clock.advance(seconds=OVER.total_seconds())
+    await let_settle(world)
+
+
+async def let_settle(world):
     for _ in range(4):
         await world.work()
         world.clock.advance(seconds=2)
@@ -61,8 +65,36 @@ async def test_a_customer_in_review_is_waited_for(invited):
     world = await invited("REVIEWING")
     await let_end(world)
     assert world.states() == {"invited": 10}
-    await let_end(world)
+    await let_settle(world)
     assert (len(world.asked), len(world.reconciled)) == (10, 10)
+
+
+async def test_during_a_review_the_provider_is_asked_each_day_until_it_has_decided(invited):
+    world = await invited("REVIEWING")
+    await let_end(world)
+    assert {row.check_at - row.asked_at for row in world.rows(SessionRow)} == {timedelta(days=1)}
+    for questions in (20, 30):
+        world.clock.advance(days=1)
+        await let_settle(world)
+        assert (world.states(), len(world.reconciled)) == ({"invited": 10}, questions)
+    world.status = "APPROVED"
+    world.clock.advance(days=1)
+    await let_settle(world)
+    assert (world.states(), len(world.asked), len(world.reconciled)) == ({"completed": 10}, 10, 40)
+    assert world.budget().credits_used == 10
+
+
+async def test_a_stopped_account_is_asked_about_its_reviews_when_it_works_again(invited):
+    world = await invited("REVIEWING")
+    await let_end(world)
+    world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
+    world.clock.advance(days=2)
+    await let_settle(world)
+    assert (world.states(), len(world.reconciled)) == ({"invited": 10}, 10)
+    world.set(Budget, Budget.name == "kyc", stopped_at=None, stop_reason="")
+    world.clock.advance(hours=1)
+    await let_settle(world)
+    assert len(world.reconciled) == 20
 
 
 async def test_customers_who_did_not_finish_get_a_new_session_after_one_question_each(invited):

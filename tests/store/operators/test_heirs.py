@@ -43,7 +43,7 @@ def test_an_heir_waits_for_the_review_of_the_session_before(shelf, decide, keyri
 
 
 def test_an_heir_asks_about_the_session_before_instead_of_buying_one(shelf, decide, keyring):
-    policy = replace(TERMS, caps=Caps(0, 100), can_ask=lambda: {"kyc"})
+    policy = replace(TERMS, caps=Caps(0, 100), lists=["kyc"], can_ask=lambda: {"kyc"})
     batch = waits_after_an_unused_end(shelf, keyring, policy)
     own = shelf.add(customer("Ona"), account="au")
     decide.stop(batch, by="ann", now=shelf.clock())

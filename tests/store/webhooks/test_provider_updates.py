@@ -24,6 +24,7 @@ from tests.store.webhook_feed import (
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Reconcile, Retry
 from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.domain.verification.reissue import REVIEW_ASKED
 from worker.domain.verification.session_updates import Key, Result
 from worker.foundation.ids import new_id
 from worker.store.maintenance.expired_leases import EndedLeases
@@ -50,7 +51,7 @@ def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, feed):
     for name, (_, state, job, result) in ENDS.items():
         row, of = shelf.row(SessionRow, customer_id=name), shelf.job(name)
         assert (row.state, of.state, of.result) == (state, job, result)
-        assert row.check_at == (shelf.clock() if name == "Over" else None)
+        assert row.check_at == {"Over": shelf.clock(), "Review": shelf.clock() + REVIEW_ASKED}.get(name)
         failed = ("session_failed", "deleted at the provider") if name == "Gone" else ("", "")
         assert (of.reason, of.detail) == failed
         kept = shelf.row(Webhook, session_id=row.id)

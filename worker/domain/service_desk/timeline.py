@@ -249,9 +249,11 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
     why = "" if first else f" ({meaning_of(link.because)})"
     opened = f"{link.account} opened {'a' if first else 'another'} session{why}. Its link works until"
     yield Moment(link.issued_at, About.LINK, f"{opened} {in_utc(link.expires_at)}. Reference {link.reference}.")
+    in_review = link.result == "review"
     if link.told_at is not None:
-        result = f": {link.result}" if link.result else ""
+        result = f": {link.result}" if link.result and not in_review else ""
         said = {"started": "the customer has begun", "completed": "the customer has finished"}.get(link.state)
+        said = "the customer has submitted, and is in review" if in_review else said
         text = f"{link.account} says: {said or f'the session is {link.state}'}{result}."
         yield Moment(link.told_at, About.RESULT, text)
     elif link.state == "expired":
@@ -260,7 +262,7 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
         at = link.replaced_at or min(link.expires_at, now)
         yield Moment(at, About.LINK, "The session is superseded: no link leads to it any more.")
-    if link.state in ("waiting", "started") and link.expires_at > now:
+    if link.state in ("waiting", "started") and not in_review and link.expires_at > now:
         # By schedule, or when the customer comes by our own link, which does not end with its session.
         then = " Another may follow." if link.may_follow else ""
         yield Moment(link.expires_at, About.NEXT, f"Next: the session ends, if the customer does not finish.{then}")

@@ -22,6 +22,8 @@ SETTLES = timedelta(minutes=15)
 # How often a session that has ended is looked at while an earlier one is in review. An update on that one alone does
 # not say that this one is to be looked at.
 REVIEWED_AGAIN = timedelta(hours=1)
+# How often the provider is asked about a customer in review: the webhook with its decision may be lost.
+REVIEW_ASKED = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,10 @@ class SessionFacts:
     `session` EXPIRED: the provider has reported it. `allowed_from` is `Provider.reissue_at(expires_at)`. `channels` are
     the job's channels that reach the customer. `reissues` counts the sessions after the first, `messages` the
     customer's messages that count, `reissued_today` the account's reissues since 0:00 UTC. `outcome_unknown`: the
-    outcome of one of the job's calls is unknown. `can_ask`: the provider lists its sessions, and was not asked about
-    this one. `in_review`: the customer has submitted, and the provider has not decided; `in_review_before`: so it is
-    with an earlier one. `link_until`: until when our own link, which the customer has, leads on;
-    None: messages have the session's.
+    outcome of one of the job's calls is unknown. `lists`: the provider lists its sessions; `can_ask`: and it may be
+    called now; `asked_at`: when it was last asked about this one. `in_review`: the customer has submitted, and the
+    provider has not decided; `in_review_before`: so it is with an earlier one. `link_until`: until when our own link,
+    which the customer has, leads on; None: messages have the session's.
     """
 
     job: JobState
@@ -63,7 +65,9 @@ class SessionFacts:
     outcome_unknown: bool = False
     in_review: bool = False
     in_review_before: bool = False
+    lists: bool = False
     can_ask: bool = False
+    asked_at: datetime | None = None
     erased: bool = False
     link_until: datetime | None = None
 
@@ -100,7 +104,8 @@ class Reissue:
 
 @dataclass(frozen=True)
 class Ask:
-    """The session is over by our clock: first the provider is asked what became of it. A webhook may be lost."""
+    """The session is over by our clock, or its review lasts: the provider is asked what became of it. A webhook may be
+    lost."""
 
 
 @dataclass(frozen=True)
@@ -160,14 +165,14 @@ def decide(
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED} and not waits_for_press:
         return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
-        return Wait(None, Reason.IN_REVIEW)
+        return _about_review(facts, now)
     over = _over_at(facts)
     if over > now:
         return Wait(over, Reason.ALIVE)
     if facts.in_review_before:
         return Wait(now + REVIEWED_AGAIN, Reason.IN_REVIEW)
     # An end that the provider has reported itself needs no question.
-    asks = facts.can_ask and facts.session in LIVE_SESSIONS
+    asks = facts.can_ask and facts.session in LIVE_SESSIONS and not asked_since_end(facts.asked_at, facts.expires_at)
     if facts.link_until is not None:
         if asks:
             return Ask()
@@ -192,6 +197,21 @@ def decide(
         now=now,
     )
     return Reissue(issue_at(facts.channels, zones, quiet, max_age=rule.max_age, now=earliest))
+
+
+def asked_since_end(asked_at: datetime | None, expires_at: datetime) -> bool:
+    """True if the provider was asked what became of the session after its link's end: one answer is enough."""
+    return asked_at is not None and asked_at >= expires_at
+
+
+def _about_review(facts: SessionFacts, now: datetime) -> Ask | Wait:
+    """A review may take any time. Where the provider lists its sessions, it is asked about it each day."""
+    if not facts.lists:
+        return Wait(None, Reason.IN_REVIEW)
+    again = now if facts.asked_at is None else facts.asked_at + REVIEW_ASKED
+    if facts.can_ask and again <= now:
+        return Ask()
+    return Wait(max(again, now + REVIEWED_AGAIN), Reason.IN_REVIEW)
 
 
 def _over_at(facts: SessionFacts) -> datetime:

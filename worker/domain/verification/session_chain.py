@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
-from worker.domain.verification.reissue import SETTLES, replace_at
+from worker.domain.verification.reissue import REVIEW_ASKED, SETTLES, replace_at
 from worker.domain.verification.session_updates import (
     REPLACED,
     KnownSession,
@@ -188,10 +188,10 @@ def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetim
 
 
 def check_at_after(before: Link, known: KnownSession, *, now: datetime) -> datetime | None:
-    """When to check whether the session ended unused, after this update."""
+    """When to check whether the session ended unused, or whether its review has ended, after this update."""
     if known.state in LIVE_SESSIONS:
         if known.result is Result.REVIEW:
-            return None
+            return now + REVIEW_ASKED
         was_still = before.known.state in LIVE_SESSIONS and before.known.result is not Result.REVIEW
         # A review that ended without a verdict, or a link that our clock had called expired: checked as usual.
         return before.check_at if was_still else max(now, before.expires_at + SETTLES)

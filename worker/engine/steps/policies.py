@@ -222,13 +222,15 @@ def expiry_policy(
 ) -> ExpiryPolicy:
     """What happens to sessions that ended unused; `providers` by account. `can_ask`: those of these accounts that may
     be called now."""
+    lists = listing_accounts(settings, providers)
     return ExpiryPolicy(
         caps=caps_of(settings),
         spacing=settings.reissue.spacing,
         per_day=settings.reissue.per_day,
         lifetimes={name: provider.lifetime for name, provider in providers.items()},
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
-        can_ask=lambda: can_ask(listing_accounts(settings, providers)),
+        lists=lists,
+        can_ask=lambda: can_ask(lists),
         hours=hours_of(settings),
         fallbacks=fallbacks(settings.invitations.fallback, channels),
         stable=settings.links.mode == "stable",

@@ -95,7 +95,7 @@ def write_special(
     add_job_events(connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now)
     asked = [item.opened.job.session_id for item in found.results if isinstance(item.ending, Asked)]
     if asked:
-        answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked), SessionRow.asked_at.is_(None))
+        answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked))
         connection.execute(answered_now.values(asked_at=now, check_at=now))
     if added.cancelled:
         cancel_jobs(connection, sorted(added.cancelled), now=now)

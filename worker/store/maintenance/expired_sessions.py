@@ -70,7 +70,8 @@ class ExpiryPolicy:
     per_day: int | None
     lifetimes: Mapping[str, timedelta | None] = field(default_factory=dict)
     reissue_at: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
-    # The accounts that can be asked now what became of a session.
+    # The accounts whose provider lists its sessions, and those of them that can be asked now.
+    lists: Collection[str] = ()
     can_ask: Callable[[], Collection[str]] = tuple
     hours: Hours = field(default_factory=Hours)
     # The channel to try where one of the job's channels does not reach the customer, by channel.
@@ -203,7 +204,9 @@ class _Chunk:
                 in_review=row.result == Result.REVIEW,
                 in_review_before=row.id in reviewed,
                 # The session's own account lists it, even if another would open the next.
-                can_ask=row.asked_at is None and row.account == job.account and row.account in can_ask,
+                lists=row.account == job.account and row.account in self.policy.lists,
+                can_ask=row.account == job.account and row.account in can_ask,
+                asked_at=row.asked_at,
                 erased=customer.encrypted is None,
                 link_until=links.get((row.customer_id, row.purpose)),
             )

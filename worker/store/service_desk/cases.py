@@ -16,6 +16,7 @@ from worker.domain.model.reconciliation import OrphanRule
 from worker.domain.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, SessionState
 from worker.domain.service_desk.case import Case, DeskRules, Link, Message, Row
 from worker.domain.service_desk.corrections import Details
+from worker.domain.verification.reissue import asked_since_end
 from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import settled_by
@@ -258,7 +259,7 @@ def _link(row: Any) -> Link:
         account=row.account,
         state=row.state,
         expires_at=row.expires_at,
-        asked=row.asked_at is not None,
+        asked=asked_since_end(row.asked_at, row.expires_at),
         in_review=row.result == Result.REVIEW or row.in_review_before,
         readable=row.state is SessionState.UNBOUGHT or bytes(row.encrypted) != ERASED,
     )

@@ -239,7 +239,7 @@ class SessionRow(Base):
         " for a result or for a person."
     )
     asked_at: Mapped[datetime | None] = mapped_column(
-        doc="When the provider's list was last asked about it, before it was replaced or its job lapsed."
+        doc="When the provider's list was last asked about it: in review, or before it was replaced or its job lapsed."
     )
     # The last update of the provider and its weight (`session_updates.KnownSession`).
     result: Mapped[str] = mapped_column(sa.String(16), server_default="", doc="What the provider decided.")
