@@ -111,7 +111,8 @@ def webhooks_done(invocation: Invocation, ids: tuple[uuid.UUID, ...], as_json: b
         rows = parts.webhook_list.done(ids, now=parts.clock())
     if rows < len(set(ids)):
         missing = counted(len(set(ids)) - rows, "id is", "ids are")
-        raise CannotStart(f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard webhook list`")
+        why = f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard webhook list`"
+        raise Stopped(why) if rows else CannotStart(why)
     click.echo(json.dumps({"webhooks": rows}) if as_json else f"{counted(rows, 'webhook')} done")
 
 
