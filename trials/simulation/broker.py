@@ -52,8 +52,10 @@ class Broker:
         ahead = (due - START).total_seconds() - self._world.elapsed if due is not None else LONGEST
         # What is due and cannot be worked now (a pause, a stop) is looked at more and more rarely.
         self._idle_beats = 0 if worked or ahead > 0 else self._idle_beats + 1
-        wait = max(ahead, min(2.0**self._idle_beats - 1, LONGEST))
+        wait = max(ahead, min(2.0 ** min(self._idle_beats, 10) - 1, LONGEST))
         # A request may still come to a machine whose clock is behind, which has nothing to do by that clock.
         if self._simulation.is_stormy or self._simulation.requests.left:
             wait = min(wait, LONGEST_IN_STORM)
+        elif self._simulation.people.unfinished:  # a webhook may come: the next sweep applies it
+            wait = min(wait, LONGEST)
         self._world.later(wait + self._world.chance.uniform(*LAG), self.beat)

@@ -16,7 +16,8 @@ from worker.domain.limits.budgets import BudgetRule, BudgetState, Grant
 from worker.domain.limits.concurrency import Share
 from worker.domain.links import press
 from worker.domain.links.door import Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
-from worker.domain.verification import session_chain, session_updates
+from worker.domain.model.reasons import Reason
+from worker.domain.verification import reissue, session_chain, session_updates
 from worker.domain.verification.session_updates import KnownSession, Result
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.halts import Halts
@@ -158,12 +159,14 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "pause": ((claims, "grant", partial(_granted, without="blocked_until")),),
     "stop": ((claims, "grant", partial(_granted, without="stopped_at")),),
     "credits": ((budgets, "spend_credits", _spends), (claims, "grant", partial(_granted, without="credits"))),
-    # A review of the last session, and one of an earlier session, keep another from being bought.
+    # A review of the last session, and one of an earlier session, keep another from being bought. The provider's list
+    # says how a review ended whose webhook was lost.
     "review": ((session_chain, "known_after", _known_without_review),),
     "earlier-review": tuple(
         (where, "others_in_review", lambda _connection, _sessions: set())
         for where in (in_review, expired_sessions, message_gates)
     ),
+    "asked-in-review": ((reissue, "_about_review", lambda _facts, _now: reissue.Wait(None, Reason.IN_REVIEW)),),
     # The gates of a claim.
     "quiet-hours": (_gates(issuing_gates, "quiet_hours"), _gates(message_gates, "quiet")),
     "reminders": (_gates(message_gates, "not_now"),),
@@ -195,6 +198,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "credits": (10220,),
     "review": (14515,),
     "earlier-review": (14515,),
+    "asked-in-review": (7051,),
     "reminders": (15200,),
     "quiet-hours": (7075,),
     "places-of-addresses": (12986,),

@@ -18,7 +18,7 @@ from trials.simulation.setting import settings_of, templates
 from trials.simulation.wire import Wire
 from trials.simulation.world import TooLong, World
 
-UNTIL = 6 * 3600.0  # the latest end of a history
+UNTIL = 30 * 3600.0  # the latest end of a history: a provider is asked about a review after a day
 CALM = STORM + 80.0  # no fault lasts longer, but for refused credentials
 RESTARTS = (0.5, 5.0)  # seconds until another process starts in place of a killed one
 WRONG = (0.0, 0.0, 30.0, -30.0, 3600.0, -3600.0)  # how wrong a machine's clock may be at its start
