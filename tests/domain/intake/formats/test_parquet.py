@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from tests.domain.intake.formats import parquet_files as made
+from tests.domain.intake.formats.parquet_files import whole
 from worker.domain.intake import Accepted, Rejected
-from worker.domain.intake.formats import parquet, parquet_pages
+from worker.domain.intake.formats import parquet, parquet_lists, parquet_pages
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -150,14 +152,6 @@ def test_statistics_that_do_not_fit_do_not_end_the_process(read):
     assert [problem.problem for problem in line.problems] == ["the file is damaged here"]
 
 
-def whole(number: int) -> bytes:
-    """A number as Thrift's compact protocol writes it."""
-    left, written = (number << 1) ^ (number >> 63), b""
-    while left > 127:
-        written, left = written + bytes([left & 127 | 128]), left >> 7
-    return written + bytes([left])
-
-
 def footer_of(column: bytes) -> bytes:
     """A footer with one group of 5 rows and one column, of these fields."""
     chunk = b"\x3c" + column + b"\x00" + b"\x00"
@@ -198,4 +192,93 @@ def test_a_page_that_only_says_that_it_is_large_is_refused(sizes: tuple[int, int
     header = b"\x15" + whole(0) + b"".join(b"\x15" + whole(size) for size in sizes) + b"\x00"
     group = parquet_pages.Group(10, [parquet_pages.Chunk(0, 100, 5)])
     with pytest.raises(parquet_pages.BadPage):
-        parquet_pages.rows_at_once(io.BytesIO(header), [group])
+        parquet_pages.rows_at_once(io.BytesIO(header), [group], [0])
+
+
+def test_columns_and_groups_that_a_footer_only_names_are_refused_before_room_is_made_for_them(refusal):
+    # pyarrow makes a thousand bytes of each at once.
+    too_many = "the Parquet file is refused: it has too many columns, or groups of rows, for a list"
+    group = made.fields({1: made.listed([], says=999_999)})[:-1]
+    assert refusal(made.a_file(b"", [made.IDS], b"\x1c" + group, rows=1)) == too_many
+    chunks = made.listed([{2: (0,)}], says=150_000) + made.fields({2: (0,)}) * 149_999
+    assert refusal(made.a_file(b"", [made.IDS], [{1: chunks, 2: (0,), 3: (0,)}] * 2, rows=1)) == too_many
+    assert refusal(made.a_file(b"", [made.IDS] * 250_000, [], rows=0)) == too_many
+
+
+def test_a_group_with_another_number_of_columns_than_the_file_is_refused(refusal):
+    group = {1: [], 2: (0,), 3: (1,)}
+    assert "damaged" in refusal(made.a_file(b"", [made.IDS], [group], rows=1))
+
+
+def test_the_rows_are_counted_in_the_groups_which_are_read(refusal):
+    ids = made.page(1, made.levels((1, 0)))
+    group = {1: [made.chunk(["customer_id"], at=4, size=len(ids), values=1)], 2: (len(ids),), 3: (1 << 40,)}
+    reason = "the Parquet file is refused: it says it has more rows than a file of its size can have"
+    assert refusal(made.a_file(ids, [made.IDS], [group], rows=1)) == reason
+
+
+def test_bytes_that_are_several_groups_are_refused(refusal):
+    ids = made.page(1_000, made.levels((1_000, 0)))
+    group = {1: [made.chunk(["customer_id"], at=4, size=len(ids), values=1_000)], 2: (len(ids),), 3: (1_000,)}
+    reason = "the Parquet file is refused: the same bytes are several of its columns, or groups of rows"
+    assert refusal(made.a_file(ids, [made.IDS], [group] * 100, rows=100_000)) == reason
+
+
+def test_one_row_of_millions_is_refused_whatever_the_footer_says_of_the_rows(refusal):
+    # A run of levels is three bytes, however long it is.
+    ids, values = made.page(1, made.levels((1, 1)) + b"\x01\0\0\0A"), 40_000_000
+    tags = made.page(values, made.levels((1, 0), (values - 1, 1)) + made.levels((values, 2)))
+    chunks = [
+        made.chunk(["customer_id"], at=4, size=len(ids), values=1),
+        made.chunk(["tags", "list", "element"], at=4 + len(ids), size=len(tags), values=values),
+    ]
+    group = {1: chunks, 2: (len(ids + tags),), 3: (900_000,)}
+    reason = "the Parquet file is refused: its pages are too large; write smaller pages"
+    assert refusal(made.a_file(ids + tags, [made.IDS, *made.TAGS], [group], rows=900_000)) == reason
+
+
+HOW = [{"data_page_version": version, "compression": codec} for version in ("1.0", "2.0") for codec in ("zstd", "lz4")]
+
+
+SHARED = {"use_dictionary": False, "column_encoding": {"tags.list.element": "DELTA_BYTE_ARRAY"}}
+
+
+@pytest.mark.parametrize("how", [*HOW, SHARED])
+def test_a_long_text_that_a_list_repeats_is_refused_before_it_is_made(refusal, how, monkeypatch):
+    bomb = written({"customer_id": ["A1"], "tags": [["x" * 30_000] * 2_000]}, **{"compression": "zstd"} | how)
+    assert len(bomb) < 100_000
+    monkeypatch.setattr(parquet_pages, "MOST_TEXTS", 8 << 20)
+    assert peak_of(lambda: refusal(bomb)) < 2 << 20  # all of it is 60 MB
+    assert refusal(bomb) == "the Parquet file is refused: its pages are too large; write smaller pages"
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_short_lists_of_many_rows_are_read(read, how, monkeypatch):
+    tags = [[f"tag-{number}-{part}" for part in range(number % 4)] for number in range(5_000)]
+    content = written({"customer_id": [f"A{number}" for number in range(5_000)], "tags": tags}, **how)
+    monkeypatch.setattr(parquet_pages, "MOST_TEXTS", 1 << 20)
+    assert len(list(read(content))) == 5_000
+
+
+@pytest.mark.parametrize("deepest", [1, 2, 3])
+def test_the_longest_list_is_found_over_pages_runs_and_packed_levels(deepest):
+    lists = parquet_lists.Lists(deepest)
+    bits = deepest.bit_length()
+
+    def packed(*values: int) -> bytes:
+        number = sum(value << (place * bits) for place, value in enumerate(values))
+        return made.length((len(values) // 8) << 1 | 1) + number.to_bytes(len(values) // 8 * bits, "little")
+
+    last = deepest
+    lists.add(packed(0, last, 0, 0, last, last, 0, 0), 8)
+    assert lists.longest == 3
+    lists.add(made.length(4 << 1) + bytes([last]) + packed(last, last, 0, 0, 0, 0, 0, 0), 12)  # goes on with the row
+    assert lists.longest == 7
+    lists.add(made.length(3 << 1) + b"\0", 3)
+    assert lists.longest == 7
+
+
+@pytest.mark.parametrize("levels", [b"", b"\x10", b"\x03", b"\xff" * 6, bytes(2 << 20)])
+def test_levels_that_are_none_are_refused(levels):
+    with pytest.raises(parquet_lists.BadLevels):
+        parquet_lists.Lists(1).add(levels, 1)

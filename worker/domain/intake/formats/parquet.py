@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from worker.domain.intake.formats import sheet_values
-from worker.domain.intake.formats.parquet_pages import BadFooter, BadPage, groups_in, rows_at_once
+from worker.domain.intake.formats.parquet_pages import (
+    MOST_LISTED,
+    BadFooter,
+    BadPage,
+    HugeFooter,
+    groups_in,
+    rows_at_once,
+)
 from worker.domain.intake.formats.table import Cell, Row, is_filled
 from worker.domain.intake.lines import ListRefused, Refusal
 from worker.domain.model.customers import FieldProblem
@@ -19,6 +26,8 @@ _ROWS_OF_A_BYTE = 100  # of the file; ids differ from row to row
 _LARGEST_FOOTER = 16 << 20  # bytes: pyarrow keeps all of it in memory
 _LARGEST_CHUNK = 2 << 30  # bytes of one column in one group of rows, decompressed
 _EXACT = 1 << 53  # beyond it, a float has no digits for ones
+# By the numbers that the format gives them. The others are read with the worst that they may hold.
+_CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 _FRACTION = Refusal("a number with a fraction", "write text or whole numbers")
 _ROUNDED = Refusal("a number with a fraction's type and too many digits to be exact", "write text or whole numbers")
 _BYTES = Refusal("bytes, not text", "write the column as text")
@@ -40,24 +49,49 @@ class ParquetRows:
             ) from None
         self._errors: tuple[type[Exception], ...] = (pyarrow.ArrowException, OSError, OverflowError, ValueError)
         _refuse_huge_footer(raw)
+        size = raw.seek(0, 2)
         try:
+            footer = _footer(raw)
+            groups = groups_in(footer)
             # Read as a stream, a column's pages one after the other, without a second thread.
             self._file: Any = pyarrow.parquet.ParquetFile(
-                raw, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True
+                raw,
+                buffer_size=1 << 16,
+                pre_buffer=False,
+                page_checksum_verification=True,
+                thrift_container_size_limit=MOST_LISTED,
             )
-            facts: Any = self._file.metadata
+            schema: Any = self._file.metadata.schema
+            depths = [schema.column(place).max_repetition_level for place in range(len(schema))]
             self.titles: list[str] = list(self._file.schema_arrow.names)
-            groups = groups_in(_footer(raw))
+            if any(len(group.chunks) != len(depths) for group in groups):
+                raise BadFooter
+        except HugeFooter:
+            raise ListRefused([f"{WHAT} is refused: it has too many columns, or groups of rows, for a list"]) from None
         except (*self._errors, BadFooter):
             raise ListRefused([f"{WHAT} cannot be opened: {_DAMAGED}"]) from None
         if any(group.size > _LARGEST_CHUNK for group in groups):
             raise ListRefused([f"{WHAT} is refused: a group of its rows is more than 2 GB; write smaller groups"])
-        if facts.num_rows > 1_000_000 + _ROWS_OF_A_BYTE * raw.seek(0, 2):
+        # By its groups: those are read, whatever the file says of all its rows.
+        if sum(group.chunks[0].rows for group in groups if group.chunks) > 1_000_000 + _ROWS_OF_A_BYTE * size:
             raise ListRefused([f"{WHAT} is refused: it says it has more rows than a file of its size can have"])
+        if sum(chunk.size for group in groups for chunk in group.chunks) > size - len(footer):
+            raise ListRefused([f"{WHAT} is refused: the same bytes are several of its columns, or groups of rows"])
         try:
-            self._at_once = rows_at_once(raw, groups)
+            self._at_once = rows_at_once(raw, groups, depths, self._decompressed)
         except BadPage:
             raise ListRefused([f"{WHAT} is refused: its pages are too large; write smaller pages"]) from None
+
+    def _decompressed(self, codec: int, content: bytes, *, size: int) -> bytes | None:
+        import pyarrow
+
+        if codec == 0:
+            return content
+        name = _CODECS.get(codec)
+        try:
+            return None if name is None else pyarrow.decompress(content, size, name, asbytes=True)
+        except self._errors:
+            return None
 
     def __iter__(self) -> Iterator[Row]:
         """The rows that have a value. Where the file is damaged, the last row is a problem that says so."""

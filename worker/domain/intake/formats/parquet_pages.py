@@ -5,17 +5,24 @@ once, in a dictionary, or that shares the beginning of the text before it, is ma
 may be in memory at a time depends on these pages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from functools import partial
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+from worker.domain.intake.formats.parquet_lists import BadLevels, Lists
 
 MOST_PAGES = 512 << 20  # bytes, decompressed: the largest page of each column in one group of rows
 MOST_TEXTS = 1 << 30  # bytes that the rows in memory may grow to
 MOST_ROWS = 1_000  # that are in memory at a time
+# Columns and groups in the footer, of a few bytes each: pyarrow makes a thousand bytes of each.
+MOST_LISTED = 200_000
+_LONGEST_LIST = 1_000_000  # values
 _HEADER, _LONGEST_HEADER = 8 << 10, 1 << 20
 _MOST_PAGES = 1_000_000
 _DEEPEST = 16
-_DICTIONARY, _SHARING = 2, 7  # a type of pages; an encoding
+_DICTIONARY, _SHARING, _PACKED_LEVELS = 2, 7, 4  # a type of pages; two encodings
+_PLAIN = 0  # a codec: none
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _BITS = {_I16: 16, _I32: 32, _I64: 64}
 # By a field's number and kind. pyarrow passes over a field of another kind, so two of one number are two fields.
@@ -23,7 +30,17 @@ _Fields: TypeAlias = dict[tuple[int, int], Any]
 # By number: the fields, structures or lists of them, whose own fields are wanted.
 _Wanted: TypeAlias = Mapping[int, "_Wanted"]
 # By their numbers, the fields of the footer that hold what is needed: groups of rows, their columns, the facts of each.
-_IN_FOOTER: _Wanted = {4: {1: {3: {}}}}
+_IN_FOOTER: _Wanted = {2: {}, 4: {1: {3: {}}}}
+
+
+class Decompress(Protocol):
+    """Gives the content of a page, which is of this size; None where the codec with this number is not known."""
+
+    def __call__(self, codec: int, content: bytes, *, size: int) -> bytes | None: ...
+
+
+def unknown(codec: int, content: bytes, *, size: int) -> bytes | None:
+    """What knows no codec: what such a page holds is taken for the worst that it may hold."""
 
 
 class BadPage(Exception):
@@ -32,6 +49,10 @@ class BadPage(Exception):
 
 class BadFooter(Exception):
     """The footer is none, or it says what no file can have."""
+
+
+class HugeFooter(Exception):
+    """The footer has far more columns, or groups of rows, than a list."""
 
 
 class _Damaged(Exception):
@@ -45,6 +66,7 @@ class Chunk:
     start: int
     size: int
     rows: int
+    codec: int = _PLAIN
 
 
 @dataclass(frozen=True)
@@ -56,9 +78,10 @@ class Group:
 
 
 def groups_in(footer: bytes) -> list[Group]:
-    """The groups of rows that the file's footer names. Raises BadFooter.
+    """The groups of rows that the file's footer names. Raises BadFooter and HugeFooter.
 
-    pyarrow ends the process where it is asked for a column whose statistics do not fit. It reads such a file well, or
+    Asked before pyarrow, which makes room for as many columns and groups as the footer says, be they there or not. It
+    also ends the process where it is asked for a column whose statistics do not fit. It reads such a file well, or
     refuses it.
     """
     try:
@@ -79,16 +102,21 @@ def _chunk(column: "_Fields", rows: int) -> Chunk:
     start, size = min(starts, default=0), _number(column, 7, _I64)
     if start < 0 or size < 0 or rows < 0:
         raise BadFooter
-    return Chunk(start, size, rows)
+    return Chunk(start, size, rows, _number(column, 4, _I32))
 
 
-def rows_at_once(raw: BinaryIO, groups: Iterable[Group]) -> int:
-    """How many rows may be in memory at a time. Raises BadPage."""
+def rows_at_once(
+    raw: BinaryIO, groups: Iterable[Group], depths: Sequence[int], decompress: Decompress = unknown
+) -> int:
+    """How many rows may be in memory at a time. Raises BadPage.
+
+    `depths`: of each column, the highest level of its lists; 0 for one without lists.
+    """
     most = 0
     for group in groups:
         largest = repeated = 0
-        for chunk in group.chunks:
-            page, again = _of_chunk(raw, chunk)
+        for chunk, depth in zip(group.chunks, depths, strict=True):
+            page, again = _of_chunk(raw, chunk, depth, decompress)
             largest, repeated = largest + page, repeated + again
         if largest > MOST_PAGES:
             raise BadPage
@@ -96,9 +124,10 @@ def rows_at_once(raw: BinaryIO, groups: Iterable[Group]) -> int:
     return max(1, min(MOST_ROWS, MOST_TEXTS // max(1, most)))
 
 
-def _of_chunk(raw: BinaryIO, chunk: Chunk) -> tuple[int, int]:
-    """The bytes of its largest pages, and those of them whose texts may be repeated."""
+def _of_chunk(raw: BinaryIO, chunk: Chunk, depth: int = 0, decompress: Decompress = unknown) -> tuple[int, int]:
+    """The bytes of its largest pages, and what one row may grow to by texts that are repeated."""
     at, end, pages = chunk.start, chunk.start + chunk.size, 0
+    lists = Lists(depth) if depth else None
     values = data = dictionary = sharing = 0
     while at < end and pages < _MOST_PAGES:
         try:
@@ -108,8 +137,8 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk) -> tuple[int, int]:
         kind, size, packed = (_number(page, number, _I32) for number in (1, 2, 3))
         if size < 0 or packed < 0:
             break
-        at, pages = at + length + packed, pages + 1
-        size = max(size, packed)  # pyarrow makes room for both, whatever the file has
+        content, at, pages = at + length, at + length + packed, pages + 1
+        stated, size = size, max(size, packed)  # pyarrow makes room for both, whatever the file has
         data_header = _fields(page, 5) or _fields(page, 8)
         encoding = _number(data_header, 2 if _fields(page, 5) else 4, _I32)
         values += _number(data_header, 1, _I32)
@@ -118,10 +147,34 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk) -> tuple[int, int]:
         else:
             data = max(data, size)
             sharing = max(sharing, size if encoding == _SHARING else 0)
+        if lists and kind != _DICTIONARY:
+            if size > MOST_PAGES:
+                raise BadPage
+            raw.seek(content)
+            try:
+                lists.add(*_levels(page, raw.read(packed), partial(decompress, chunk.codec, size=stated)))
+            except BadLevels:
+                lists = None  # all values may be those of one row
     # One row may hold a list of any length.
-    if pages == _MOST_PAGES or values > max(64 * chunk.rows, 1_000_000):
+    longest = 1 if not depth else lists.longest if lists else values
+    if pages == _MOST_PAGES or values > max(64 * chunk.rows, _LONGEST_LIST) or longest > _LONGEST_LIST:
         raise BadPage
-    return data + dictionary, dictionary + sharing
+    again = (dictionary + sharing) * longest
+    if depth and again > MOST_TEXTS:
+        raise BadPage
+    return data + dictionary, again
+
+
+def _levels(page: "_Fields", packed: bytes, unpack: Callable[..., bytes | None]) -> tuple[bytes, int]:
+    """The levels of a page that say where rows begin, and how many there are. Raises BadLevels."""
+    if second := _fields(page, 8):
+        return packed[: max(0, _number(second, 6, _I32))], _number(second, 1, _I32)
+    first = _fields(page, 5)
+    content = unpack(content=packed)
+    if content is None or _number(first, 4, _I32) == _PACKED_LEVELS:
+        raise BadLevels
+    length = int.from_bytes(content[:4], "little")
+    return content[4 : 4 + length], _number(first, 1, _I32)
 
 
 def _header(raw: BinaryIO, at: int) -> tuple["_Fields", int]:
@@ -155,6 +208,7 @@ class _Compact:
 
     def __init__(self, content: bytes) -> None:
         self._content, self.at = content, 0
+        self._listed = 0
 
     def __len__(self) -> int:
         return len(self._content)
@@ -172,7 +226,11 @@ class _Compact:
             inner = wanted.get(number)
             if kind == _LIST and inner is not None:
                 # Whatever kind of members it says: pyarrow reads these.
-                fields[number, kind] = [self.struct(depth + 1, inner) for _ in range(self._members()[1])]
+                count = self._members()[1]
+                self._listed += count
+                if self._listed > MOST_LISTED:
+                    raise HugeFooter
+                fields[number, kind] = [self.struct(depth + 1, inner) for _ in range(count)]
             elif kind == _STRUCT:
                 # One that comes twice is read into the same place.
                 fields[number, kind] = _fields(fields, number) | self.struct(depth + 1, inner or {})
