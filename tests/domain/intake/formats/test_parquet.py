@@ -4,6 +4,7 @@ import datetime
 import decimal
 import io
 import sys
+import time
 
 import pytest
 
@@ -282,3 +283,10 @@ def test_the_longest_list_is_found_over_pages_runs_and_packed_levels(deepest):
 def test_levels_that_are_none_are_refused(levels):
     with pytest.raises(parquet_lists.BadLevels):
         parquet_lists.Lists(1).add(levels, 1)
+
+
+def test_a_structure_that_comes_again_and_again_does_not_cost_its_size_each_time():
+    again = b"".join(b"\x0c" + whole(15) + b"\x05" + whole(number) + b"\x00\x00" for number in range(-30_000, 30_000))
+    began = time.process_time()
+    assert parquet_pages.groups_in(again + b"\0") == []
+    assert time.process_time() - began < 5, "a stranger's footer of 480 kB must not cost a minute"

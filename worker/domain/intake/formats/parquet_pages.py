@@ -232,8 +232,8 @@ class _Compact:
                     raise HugeFooter
                 fields[number, kind] = [self.struct(depth + 1, inner) for _ in range(count)]
             elif kind == _STRUCT:
-                # One that comes twice is read into the same place.
-                fields[number, kind] = _fields(fields, number) | self.struct(depth + 1, inner or {})
+                # One that comes twice is read into the same place, which is not copied: it may come a million times.
+                fields.setdefault((number, kind), {}).update(self.struct(depth + 1, inner or {}))
             else:
                 fields[number, kind] = self._value(kind, depth)
         return fields
