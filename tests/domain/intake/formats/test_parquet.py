@@ -290,3 +290,36 @@ def test_a_structure_that_comes_again_and_again_does_not_cost_its_size_each_time
     began = time.process_time()
     assert parquet_pages.groups_in(again + b"\0") == []
     assert time.process_time() - began < 5, "a stranger's footer of 480 kB must not cost a minute"
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+def test_a_page_is_measured_by_the_header_of_its_type(is_second):
+    count = 2_000
+    run, lie = made.levels((1, 0), (count - 1, 1)), made.levels((1, 0))
+    body = run[4:] if is_second else run
+    first = {1: 1 if is_second else count, 2: 0 if is_second else 7, 3: 3, 4: 3}
+    second = {
+        1: count if is_second else 1,
+        2: 0,
+        3: 1,
+        4: 7 if is_second else 0,
+        5: 0,
+        6: len(run if is_second else lie) - 4,
+    }
+    page = made.fields({1: 3 if is_second else 0, 2: len(body), 3: len(body), 5: first, 8: second}) + body
+    found = parquet_pages._of_chunk(
+        io.BytesIO(page), parquet_pages.Chunk(0, len(page), 1), 1, lambda codec, content, *, size: content
+    )
+    assert found == (len(body), len(body) * count)  # a list of so many texts, each of which shares the one before it
+
+
+def test_a_page_that_is_passed_over_does_not_end_a_row():
+    def of_kind(kind: int, levels: bytes, values: int) -> bytes:
+        return made.fields({1: kind, 2: len(levels), 3: len(levels), 5: {1: values, 2: 7, 3: 3, 4: 3}}) + levels
+
+    goes_on = of_kind(0, made.levels((900, 1)), 900)
+    pages = of_kind(0, made.levels((1, 0)), 1) + goes_on + of_kind(1, made.levels((1, 0)), 1) + goes_on
+    found = parquet_pages._of_chunk(
+        io.BytesIO(pages), parquet_pages.Chunk(0, len(pages), 1), 1, lambda codec, content, *, size: content
+    )
+    assert found[1] == len(made.levels((900, 1))) * 1801

@@ -21,7 +21,8 @@ _LONGEST_LIST = 1_000_000  # values
 _HEADER, _LONGEST_HEADER = 8 << 10, 1 << 20
 _MOST_PAGES = 1_000_000
 _DEEPEST = 16
-_DICTIONARY, _SHARING, _PACKED_LEVELS = 2, 7, 4  # a type of pages; two encodings
+_FIRST, _DICTIONARY, _SECOND = 0, 2, 3  # types of pages
+_SHARING, _PACKED_LEVELS = 7, 4  # encodings
 _PLAIN = 0  # a codec: none
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _BITS = {_I16: 16, _I32: 32, _I64: 64}
@@ -139,15 +140,17 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk, depth: int = 0, decompress: Decompres
             break
         content, at, pages = at + length, at + length + packed, pages + 1
         stated, size = size, max(size, packed)  # pyarrow makes room for both, whatever the file has
-        data_header = _fields(page, 5) or _fields(page, 8)
-        encoding = _number(data_header, 2 if _fields(page, 5) else 4, _I32)
+        # By the page's type, as pyarrow does: a header may have the fields of both.
+        is_second = kind == _SECOND
+        data_header = _fields(page, 8 if is_second else 5)
+        encoding = _number(data_header, 4 if is_second else 2, _I32)
         values += _number(data_header, 1, _I32)
         if kind == _DICTIONARY:
             dictionary = max(dictionary, size)
         else:
             data = max(data, size)
             sharing = max(sharing, size if encoding == _SHARING else 0)
-        if lists and kind != _DICTIONARY:
+        if lists and kind in (_FIRST, _SECOND):  # pyarrow passes over a page of another type
             if size > MOST_PAGES:
                 raise BadPage
             raw.seek(content)
@@ -167,7 +170,8 @@ def _of_chunk(raw: BinaryIO, chunk: Chunk, depth: int = 0, decompress: Decompres
 
 def _levels(page: "_Fields", packed: bytes, unpack: Callable[..., bytes | None]) -> tuple[bytes, int]:
     """The levels of a page that say where rows begin, and how many there are. Raises BadLevels."""
-    if second := _fields(page, 8):
+    if _number(page, 1, _I32) == _SECOND:
+        second = _fields(page, 8)
         return packed[: max(0, _number(second, 6, _I32))], _number(second, 1, _I32)
     first = _fields(page, 5)
     content = unpack(content=packed)
