@@ -75,6 +75,8 @@ CASES = {
         broken_after_sending=Kind.UNKNOWN,
         repeatable=False,
         provider="idenfy-kyc",
+        call="POST /api/v2/token",
+        listing="GET /kyc/identifications/",
     ),
     "idenfy-kyc-openapi": ProviderCase(
         make=lambda **settings: IdenfyKyc(openapi_account(**settings)),
@@ -86,6 +88,8 @@ CASES = {
         broken_after_sending=Kind.UNKNOWN,
         repeatable=False,
         provider="idenfy-kyc",
+        call="POST /api/v2/token",
+        listing="GET /kyc/identifications/",
     ),
     "idenfy-kyb": ProviderCase(
         make=lambda **settings: IdenfyKyb(kyb_account(**settings)),
@@ -99,6 +103,7 @@ CASES = {
         asked=company_request(),
         reissued_early=True,
         provider="idenfy-kyb",
+        call="POST /kyb/tokens/",
     ),
     "frankieone-v1": ProviderCase(
         make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
@@ -112,6 +117,7 @@ CASES = {
         asked=request(entity_id=ENTITY),
         reissued_early=True,
         provider="frankieone-v1",
+        call="POST /idv/v2/idvalidate/token",
     ),
     "frankieone-v1, new entity": ProviderCase(
         make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
@@ -125,6 +131,7 @@ CASES = {
         asked=request(entity_id=""),
         reissued_early=True,
         provider="frankieone-v1",
+        call="POST /idv/v2/idvalidate/token",
     ),
     "frankieone-v2": ProviderCase(
         make=lambda **settings: FrankieOneV2(frankie_account(**settings)),
@@ -136,6 +143,7 @@ CASES = {
         broken_after_sending=Kind.TRANSIENT,  # the same call returns the same token
         repeatable=True,
         provider="frankieone-v2",
+        call="POST /v2/individuals/7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77/actions/idv/token",
     ),
     "frankieone-hosted": ProviderCase(
         make=lambda **settings: FrankieOneHosted(frankie_hosted_account(**settings)),
@@ -148,6 +156,7 @@ CASES = {
         repeatable=True,
         reissued_early=True,
         provider="frankieone-hosted",
+        call="POST /v2/individuals/hostedurl",
     ),
     "fake": ProviderCase(
         make=_fake,

@@ -1,4 +1,4 @@
-"""The part of the contract of adapters that says: what the account's settings say is what the adapter does.
+"""The part of the contract of adapters that says: the adapter makes the documented call, as the account's settings say.
 
 `worker.testing.provider_contract` has these tests among its own. An adapter that reads no settings would open paid
 sessions at the production host for an account of a test environment, and send customers to another page.
@@ -33,6 +33,26 @@ def test_every_request_goes_to_the_address_that_the_configuration_names(real: Pr
 
     assert built.url.startswith("https://test.example.org/idv/")
     assert listed is None or listed.url.startswith("https://test.example.org/idv/")
+
+
+def test_the_call_is_the_one_of_the_providers_page(real: ProviderCase) -> None:
+    """Another method or path is refused in every row, or does something else at the provider."""
+    built = real.make(base_url="https://test.example.org").build(real.asked)
+
+    assert real.call, 'write the method and the path of the page into the case: call="POST /v1/sessions"'
+    assert f"{built.method} {urlsplit(built.url).path}" == real.call
+
+
+def test_the_look_up_is_the_one_of_the_providers_page(real: ProviderCase) -> None:
+    built = real.make(base_url="https://test.example.org").look_up(real.asked, page=1)
+
+    assert ("" if built is None else f"{built.method} {urlsplit(built.url).path}") == real.listing
+
+
+def test_a_body_comes_with_its_type(real: ProviderCase) -> None:
+    built = real.make().build(real.asked)
+
+    assert built.headers.get("Content-Type", "").startswith(("application/json", "application/x-www-form-urlencoded"))
 
 
 def test_two_customers_are_two_requests(real: ProviderCase) -> None:

@@ -18,6 +18,9 @@ class ProviderCase:
     credentials of `worker.testing.accounts`; its arguments replace the account's settings.
 
     `bad` has an answer for each documented error. `of_provider`: the answers are a provider's, not those of a fake.
+
+    `call` is the method and the path of the call that opens a session, and `listing` those of the look-up, "" if there
+    is none: "POST /v1/sessions". Copy both from the provider's page, not from the adapter.
     """
 
     make: Callable[..., Provider]
@@ -31,6 +34,8 @@ class ProviderCase:
     asked: SessionRequest = field(default_factory=request)
     reissued_early: bool = False  # a new session makes sense before the old one has ended
     provider: str = ""  # the name of its entry point; "" for a fake
+    call: str = ""
+    listing: str = ""
 
     @property
     def of_provider(self) -> bool:

@@ -55,6 +55,7 @@ CASES = {
         broken_after_sending=Kind.UNKNOWN,
         repeatable=False,
         provider="acme-idv",
+        call="POST /v1/sessions",
     )
 }
 
