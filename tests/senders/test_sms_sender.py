@@ -1,6 +1,7 @@
 """The SMS sender: its requests to Twilio, and one test for each row of providers.md 8.2."""
 
 import base64
+import json
 from datetime import timedelta
 from itertools import product
 
@@ -106,8 +107,8 @@ async def test_the_text_goes_out_whole_with_its_link(text, subtests):
 
 
 LIMITED = [20429, 21611, 14107, 63017, 63038]
-SET_UP = [20003, 20005, 21606, 21659, 21660, 21608]
-NUMBER = [21408, 21211, 21614, 21612, 21217, 21610, 30005, 30006, 30004, 30007]
+SET_UP = [20003, 20005, 10001, 21212, 21603, 21606, 21659, 21660, 21608, 21701, 21702, 21704, 21705]
+NUMBER = [21408, 21703, 21211, 21614, 21612, 21217, 21610, 30005, 30006, 30004, 30007]
 LATER = [30003, 30001, 30036]
 
 
@@ -194,6 +195,17 @@ async def test_a_number_that_has_opted_out_ends_with_that_reason_and_its_code(te
     assert isinstance(ending, Cancel)
     assert "opted out" in ending.detail
     assert problem.code == "21610"
+
+
+async def test_an_account_that_twilio_has_suspended_stops_texts_before_any_session_is_bought(subtests):
+    for status, stops in [("active", False), ("suspended", True), ("closed", True), (None, False), ({}, False)]:
+        with subtests.test(status=status):
+            shown = HttpAnswer(200, {}, json.dumps({"sid": ACCOUNT, "status": status}).encode())
+
+            problem = await sms_sender(FakeCaller([shown])).preflight()
+
+            found = problem and (problem.kind, problem.concerns_account, problem.detail)
+            assert found == ((Kind.AUTH, True, f"Twilio: the account is {status}") if stops else None)
 
 
 async def test_a_token_replaced_in_its_file_is_tried_once_before_the_channel_stops(text):

@@ -113,7 +113,7 @@ class TwilioSender:
         return self._repeat_unknown
 
     async def preflight(self) -> Problem | None:
-        """Fetch the account: it needs the same log-in as a text, and is free."""
+        """Fetch the account: it needs the same log-in as a text, says whether it may send, and is free."""
         url = f"{self._account_url}.json"
 
         def read_it(answer: HttpAnswer) -> Problem | None:

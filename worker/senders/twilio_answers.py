@@ -26,12 +26,20 @@ KINDS = {
     # Our account or set-up: every message would be refused.
     20003: Kind.AUTH,
     20005: Kind.AUTH,
+    10001: Kind.AUTH,  # the account is suspended
+    21212: Kind.AUTH,  # From is no number or name
+    21603: Kind.AUTH,
     21606: Kind.AUTH,  # From is not ours, or can't send
     21659: Kind.AUTH,
     21660: Kind.AUTH,
     21608: Kind.AUTH,  # a trial account texts verified numbers alone
+    21701: Kind.AUTH,  # the messaging service is not ours, may not send, has no senders, or is no sid
+    21702: Kind.AUTH,
+    21704: Kind.AUTH,
+    21705: Kind.AUTH,
     # About this number: it would be refused again.
     21408: Kind.BAD_INPUT,  # its country is not switched on
+    21703: Kind.BAD_INPUT,  # none of the messaging service's senders reaches it
     21211: Kind.BAD_INPUT,
     21614: Kind.BAD_INPUT,
     21612: Kind.BAD_INPUT,
@@ -119,16 +127,20 @@ def read(answer: HttpAnswer, *, to: str, now: datetime, meaning: Meaning = OF_TE
 
 
 def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
-    """The Problem if Twilio refuses the log-in (401, 403) or has no such account (404). Never raises on its bytes.
+    """The Problem if Twilio refuses the log-in (401, 403), has no such account (404), or shows that it is suspended or
+    closed. Never raises on its bytes.
 
     Any other answer says nothing about texts: the page of the account may be overloaded while texts go out.
     """
-    if answer.status not in (401, 403, 404):
+    if answer.status not in (200, 401, 403, 404):
         return None
     try:
         body = json_object(answer.body)
     except BadAnswer:
         body = {}
+    if answer.status == 200:
+        state = body.get("status")
+        return Problem(Kind.AUTH, f"Twilio: the account is {state}") if state in ("suspended", "closed") else None
     text = body.get("message")
     return replace(_problem(answer, body, text if isinstance(text, str) else "", to="", now=now), kind=Kind.AUTH)
 

@@ -83,7 +83,7 @@ async def test_a_messaging_service_accepts_and_chooses_the_number_later(caller):
         ({"From": "+15005550007"}, 21606),
         ({"From": "+15005550008"}, 21611),
         ({"From": "+37069999999"}, 21606),
-        ({"From": None, "MessagingServiceSid": "MG" + "9" * 32}, 21606),
+        ({"From": None, "MessagingServiceSid": "MG" + "9" * 32}, 21701),
         ({"Body": None}, 21602),
         ({"Body": ""}, 21602),
         ({"Body": "x" * 1601}, 21617),

@@ -86,6 +86,7 @@ MESSAGES = {
     63003: "Channel could not find To address",
     63007: "Twilio could not find a Channel with the specified From address",
     63016: "Failed to send freeform message because you are outside the allowed window. Please use a Template",
+    21701: "The Messaging Service does not exist",
     21614: "'To' number {to} is not a valid mobile number",
     21617: "The concatenated message body exceeds the 1600 character limit.",
     21624: "ValidityPeriod must be between 1 and 36000",
@@ -173,7 +174,7 @@ class SendText(_Messages):
             (not sender, 21603),
             (not fields.get("Body"), 21602),
             (not E164.fullmatch(to), 21211),
-            (sender not in self._options.twilio_senders, MAGIC_FROM.get(sender, 21606)),
+            (sender not in self._options.twilio_senders, _unknown(fields, MAGIC_FROM.get(sender, 21606))),
             (len(fields.get("Body", "")) > LONGEST_BODY, 21617),
             (not validity.isascii() or not validity.isdigit() or not 1 <= int(validity) <= VALIDITY_MOST, 21624),
             (to in MAGIC_TO, MAGIC_TO.get(to, 0)),
@@ -189,7 +190,7 @@ class SendText(_Messages):
         checks = (
             (not to.startswith(WHATSAPP) or not (is_service or sender.startswith(WHATSAPP)), 30016),
             (not E164.fullmatch(number), 21211),
-            (not known, 63007),
+            (not known, _unknown(fields, 63007)),
             ("ContentSid" not in fields or "Body" in fields, 63016),
             (CONTENT.fullmatch(fields.get("ContentSid", "")) is None, 21655),
             (not all(map(_is_value, _values(fields).values())), 21656),
@@ -254,6 +255,11 @@ class ListTexts(_Messages):
             "next_page_uri": f"{path}?{urlencode({**query, 'Page': page + 1})}" if more else None,
         }
         return Answer(200, body, client=self.client(call))
+
+
+def _unknown(fields: Mapping[str, str], code: int) -> int:
+    """The code for a sender that the account does not have: `code`, or that of a messaging service."""
+    return 21701 if "MessagingServiceSid" in fields else code
 
 
 def _values(fields: Mapping[str, str]) -> dict[str, str]:
