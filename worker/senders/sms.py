@@ -3,7 +3,6 @@
 Facts: docs/providers/twilio.md.
 """
 
-import asyncio
 import json
 import math
 from base64 import b64encode
@@ -23,6 +22,7 @@ from worker.senders.contract import (
     Receipt,
     Token,
 )
+from worker.senders.token_calls import ask
 from worker.senders.twilio_answers import (
     OF_TEXTS,
     OF_WHATSAPP,
@@ -156,36 +156,15 @@ class TwilioSender:
         read: Callable[[HttpAnswer], Read | Problem],
         may_write: MayWrite | None = None,
     ) -> Read | Problem:
-        time = asyncio.get_running_loop().time
-        deadline = time() + self._timeout.total_seconds()
-        token = self._token.reveal()
-        answer = await self._call(build(token), read, self._timeout, may_write)
-        if not isinstance(answer, Problem) or answer.kind is not Kind.AUTH or answer.status != 401:
-            return answer
-        # The credential was refused, so nothing was sent. If the token has been replaced since, one more call is made,
-        # also if another call read the new token. Both calls share one time-out: the lease has no room for more.
-        self._token.reload()
-        if self._token.reveal() == token:
-            return answer
-        left = timedelta(seconds=deadline - time())
-        if left < self._timeout / 2:  # a second call that is cut off early would have an unknown outcome
-            return replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its token was replaced")
-        return await self._call(build(self._token.reveal()), read, left, may_write)
+        def read_it(answer: HttpAnswer | Broken) -> Read | Problem:
+            result = broken(answer) if isinstance(answer, Broken) else read(answer)
+            return self._placed(result) if isinstance(result, Problem) else result
+
+        return await ask(self._http, self._token, build, read_it, timeout=self._timeout, may_write=may_write)
 
     async def close(self) -> None:
         """Close the kept connections."""
         await self._http.close()
-
-    async def _call(
-        self,
-        request: HttpRequest,
-        read: Callable[[HttpAnswer], Read | Problem],
-        within: timedelta,
-        may_write: MayWrite | None,
-    ) -> Read | Problem:
-        answer = await self._http.call(request, timeout=within, may_write=may_write)
-        result = broken(answer) if isinstance(answer, Broken) else read(answer)
-        return self._placed(result) if isinstance(result, Problem) else result
 
     def _placed(self, problem: Problem) -> Problem:
         """The Problem with the server, and with what to correct, if it is not about one message."""

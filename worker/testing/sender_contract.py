@@ -14,6 +14,7 @@ A test module of the sender's own imports all of it, and has a fixture `side`, a
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
@@ -22,8 +23,18 @@ from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.domain.model.channels import channels_of
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.providers.text_services import text_facts_of
-from worker.senders.contract import Message, Receipt, Sender
+from worker.senders.contract import (
+    Broken,
+    HttpAnswer,
+    HttpRequest,
+    MayWrite,
+    Message,
+    Receipt,
+    Sender,
+    TextTools,
+)
 from worker.senders.registry import text_service
+from worker.testing.accounts import PlainSecret
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 Messages = Callable[..., Message]
@@ -45,10 +56,13 @@ class SenderSide(Protocol):
     """The far side of a sender in tests: a server, or a caller with given answers. Inherit it.
 
     `service` is the name of the sender's entry point; "" for a sender that is no service of its own. `to` is an
-    invented address of its channel.
+    invented address of its `channel`. `account` and `from_` are invented values of these keys of the channel's section.
     """
 
     service: str = ""
+    channel: str = "sms"
+    account: str = "me"
+    from_: str = "+15005550006"
     to: str = "maria.lopez@customer.example"
 
     def words(self, key: str) -> str:
@@ -239,6 +253,94 @@ def test_the_service_says_where_it_is_and_what_it_serves(side: SenderSide) -> No
         assert facts.host.startswith("https://")
         assert facts.channels
         assert set(facts.channels) <= set(channels_of("phone"))
+
+
+class Recorder:
+    """Keeps the calls of a service's sender. Answers with `answers` in order, then as a service that is busy."""
+
+    def __init__(self, *answers: HttpAnswer) -> None:
+        self.answers = list(answers)
+        self.requests: list[HttpRequest] = []
+        self.timeouts: list[timedelta] = []
+
+    async def call(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109
+        may_write: MayWrite | None = None,
+    ) -> HttpAnswer | Broken:
+        if may_write is not None and not may_write(False):
+            return Broken(sent=False, detail="too late to be written")
+        self.requests.append(request)
+        self.timeouts.append(timeout)
+        return self.answers.pop(0) if self.answers else HttpAnswer(503, {}, b"")
+
+    async def close(self) -> None:
+        pass
+
+    def sender(self, side: SenderSide, **settings: Any) -> Sender:
+        """The service's sender for a section of the configuration with these values."""
+        section = {
+            "base_url": "https://test.example.org/texts",
+            "account": side.account,
+            "token": PlainSecret("hemlig"),
+            "from_": side.from_,
+            "timeout": timedelta(seconds=5),
+        }
+        tools = TextTools(self, lambda: NOW, channel=side.channel)
+        return text_service(side.service).sender(SimpleNamespace(**{**section, **settings}), tools)
+
+
+@pytest.mark.asyncio
+async def test_every_call_goes_to_the_address_of_the_configuration_within_its_time_out(
+    side: SenderSide, message: Messages
+) -> None:
+    """A test environment's messages must not leave at the production host, and none after its lease has ended."""
+    if not side.service:
+        return
+    calls = Recorder()
+    sender = calls.sender(side)
+    await sender.preflight()
+    await sender.send(message())
+    await sender.look_up(side.to, "https://a.example/t0k3n", since=NOW - timedelta(hours=1), known=frozenset())
+
+    assert calls.requests
+    for request in calls.requests:
+        assert request.url.startswith("https://test.example.org/texts/")
+        assert "hemlig" not in request.url
+    assert all(timedelta(0) < one <= timedelta(seconds=5) for one in calls.timeouts)
+
+
+@pytest.mark.asyncio
+async def test_another_sender_number_or_text_is_another_request(side: SenderSide, message: Messages) -> None:
+    if not side.service:
+        return
+    calls = Recorder()
+    for settings, fields in (
+        ({}, {}),
+        ({"from_": "+15005550099"}, {}),
+        ({}, {"to": "+37060000002"}),
+        ({}, {"text": side.words("another")}),
+    ):
+        await calls.sender(side, **settings).send(message(**fields))
+
+    assert len({(request.url, request.body) for request in calls.requests}) == 4
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("replaced", [True, False])
+async def test_a_token_that_was_replaced_in_its_file_is_used_after_a_401(
+    side: SenderSide, message: Messages, replaced: bool
+) -> None:
+    """Otherwise a rotated token stops the sender until somebody acts. The same token is not tried twice."""
+    if not side.service:
+        return
+    calls = Recorder(HttpAnswer(401, {}, b"{}"))
+    await calls.sender(side, token=PlainSecret("old", ["new"] if replaced else [])).send(message())
+
+    assert len(calls.requests) == 1 + replaced
+    assert not replaced or calls.requests[0] != calls.requests[1]
 
 
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))

@@ -7,9 +7,9 @@ documents.
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.domain.invitations.content import content_of
@@ -30,7 +30,9 @@ from worker.senders.contract import (
     TextTools,
 )
 from worker.senders.masking import mask
+from worker.senders.token_calls import ask
 
+Read = TypeVar("Read")
 LONGEST_WAIT = timedelta(minutes=5)  # the longest that Acme documents
 KINDS = {400: Kind.BAD_INPUT, 402: Kind.OUT_OF_CREDIT, 422: Kind.BAD_INPUT, 429: Kind.RATE_LIMITED, 503: Kind.TRANSIENT}
 # What a refusal says about the number; any other says that this message is refused.
@@ -62,11 +64,9 @@ class AcmeTexts(NoLookUp):
         return self._tools.repeat_unknown  # Acme accepts the same message twice
 
     async def preflight(self) -> Problem | None:
-        answer = await self._call("GET", "/account")
-        if isinstance(answer, Problem):
-            return answer if answer.unreachable else None
+        found = await self._ask("GET", "/account", lambda answer: self._problem(answer, ""))
         # Another answer says nothing about messages: only a refused log-in keeps them back.
-        return self._problem(answer, "") if answer.status in (401, 403, 404) else None
+        return found if found.unreachable or found.kind is Kind.AUTH else None
 
     async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         fields = {
@@ -77,19 +77,20 @@ class AcmeTexts(NoLookUp):
         }
         if self._tools.callback:
             fields["report_to"] = self._tools.callback
-        answer = await self._call("POST", "/messages", json.dumps(fields).encode(), may_write)
-        if isinstance(answer, Problem):
-            return answer
+        body = json.dumps(fields).encode()
+        return await self._ask("POST", "/messages", lambda answer: self._receipt(answer, message.to), body, may_write)
+
+    async def close(self) -> None:
+        await self._tools.http.close()
+
+    def _receipt(self, answer: HttpAnswer, to: str) -> Receipt | Problem:
         try:
             found = json_object(answer.body)
         except BadAnswer:
             found = {}
         if 200 <= answer.status < 300 and isinstance(found.get("id"), str) and found["id"].isalnum():
             return Receipt(found["id"])
-        return self._problem(answer, message.to, found)
-
-    async def close(self) -> None:
-        await self._tools.http.close()
+        return self._problem(answer, to, found)
 
     def _words(self, message: Message) -> dict[str, Any]:
         if self._tools.channel == "sms":
@@ -97,16 +98,28 @@ class AcmeTexts(NoLookUp):
         content = content_of(message.text)  # `whatsapp.txt` names an approved template
         return {"template": content.sid, "values": dict(content.values)}
 
-    async def _call(
-        self, method: str, path: str, body: bytes = b"", may_write: MayWrite | None = None
-    ) -> HttpAnswer | Problem:
-        headers = {"Authorization": f"Bearer {self._settings.token.reveal()}", "Content-Type": "application/json"}
-        request = HttpRequest(method, f"{self._url}{path}", headers, body)
-        answer = await self._tools.http.call(request, timeout=self._settings.timeout, may_write=may_write)
-        if isinstance(answer, Broken):  # `sent`: the message may have gone out
-            kind = Kind.UNKNOWN if answer.sent else Kind.TRANSIENT
-            return Problem(kind, f"Acme: {answer.detail}", unreachable=not answer.sent)
-        return answer
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[HttpAnswer], Read | Problem],
+        body: bytes = b"",
+        may_write: MayWrite | None = None,
+    ) -> Read | Problem:
+        """What `read` makes of the answer. After a 401 the token is read again, and the call made once more."""
+
+        def build(token: str) -> HttpRequest:
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            return HttpRequest(method, f"{self._url}{path}", headers, body)
+
+        def read_it(answer: HttpAnswer | Broken) -> Read | Problem:
+            if isinstance(answer, Broken):  # `sent`: the message may have gone out
+                kind = Kind.UNKNOWN if answer.sent else Kind.TRANSIENT
+                return Problem(kind, f"Acme: {answer.detail}", unreachable=not answer.sent)
+            return read(answer)
+
+        timeout = self._settings.timeout
+        return await ask(self._tools.http, self._settings.token, build, read_it, timeout=timeout, may_write=may_write)
 
     def _problem(self, answer: HttpAnswer, to: str, found: Mapping[str, Any] | None = None) -> Problem:
         """`detail` holds our own words and the documented code; Acme's words are kept apart, masked."""

@@ -45,7 +45,7 @@ class Acme:
 
 
 class AcmeSide(SenderSide):
-    service, to = "acme-texts", "+37060000001"
+    service, to, from_ = "acme-texts", "+37060000001", "Bank"
 
     def __init__(self, channel: str) -> None:
         self.http, self.channel = Acme(), channel
@@ -53,9 +53,9 @@ class AcmeSide(SenderSide):
     def sender(self, *, hold_unknown: bool = True) -> Sender:
         settings = SimpleNamespace(
             base_url="https://api.acme-texts.example",
-            account="me",
+            account=self.account,
             token=PlainSecret("hemlig"),
-            from_="Bank",
+            from_=self.from_,
             timeout=timedelta(seconds=5),
         )
         tools = TextTools(self.http, lambda: NOW, repeat_unknown=not hold_unknown, channel=self.channel)
