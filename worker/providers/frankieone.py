@@ -202,8 +202,10 @@ def _kind(status: int, prefix: str, number: int | None, *, repeatable: bool) -> 
     if status == 401 or prefix == "AUTH":
         return Kind.AUTH
     match status:
-        case 403:
+        case 403 | 404:  # without a code a 404 is not about an entity: the configured address is wrong, for every row
             return Kind.BAD_INPUT if prefix else Kind.AUTH
+        case 405:
+            return Kind.AUTH
         case 409:
             return Kind.CONFLICT
         case 429:
