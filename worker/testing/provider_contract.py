@@ -129,6 +129,19 @@ def test_no_form_of_a_customers_data_gets_from_a_message_into_the_detail(real: P
             assert form.lower() not in f"{problem} {problem.detail} {problem.code}".lower()
 
 
+def test_a_providers_words_are_kept_without_the_customers_values_and_the_secrets(real: ProviderCase) -> None:
+    """They are stored, and shown to the operator."""
+    said = f"Invalid value {AOIFE.first_name} {AOIFE.email} for the key {API_KEY}"
+    for body in (
+        {"identifier": "BAD_VALUE", "message": said},
+        {"code": "x", "title": said, "detail": said, "error": said},
+        {"errorCode": "API-0400", "errorMsg": said, "issues": [{"issue": said, "issueLocation": said}]},
+    ):
+        words = problem_in(real, answer(400, body)).words
+
+        assert not [value for value in (*shown_of(AOIFE), API_KEY) if value in words]
+
+
 def test_a_call_that_was_not_sent_has_surely_not_been_made(endpoint: ProviderCase) -> None:
     problem = endpoint.make().broken(Broken(sent=False, detail="connection refused"), endpoint.asked)
 
@@ -315,6 +328,34 @@ def test_a_token_of_the_wrong_type_opens_no_session(real: ProviderCase, token: A
 
     assert problem.kind is real.broken_after_sending
     assert len(problem.detail) < 500
+
+
+@pytest.mark.parametrize("reference", [{"value": "r"}, ["r"], None, "", " ", "a\nb", "x" * 5000])
+def test_a_reference_of_the_wrong_type_is_no_reference(real: ProviderCase, reference: Any) -> None:
+    """Webhooks and look-ups find the session by it, and people see it."""
+    whole = _replaced(json.loads(real.opened.body), real.reference, reference)
+    result = read(real, answer(real.opened.status, whole))
+
+    assert isinstance(result, Problem) or (result.reference.strip() and result.reference != str(reference))
+
+
+def test_an_end_that_the_answer_does_not_name_is_said_to_be_a_guess(real: ProviderCase) -> None:
+    """Each field of the answer is left out in turn."""
+    whole = json.loads(real.opened.body)
+    for name in whole:
+        result = read(real, answer(real.opened.status, {key: value for key, value in whole.items() if key != name}))
+
+        if isinstance(result, Session) and result.expires_at != opened(real).expires_at:
+            assert result.expiry_source is ExpirySource.FALLBACK
+
+
+def _replaced(value: Any, old: str, new: Any) -> Any:
+    """`value` from JSON with `new` in each place of the text `old`."""
+    if isinstance(value, dict):
+        return {name: _replaced(inner, old, new) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, old, new) for inner in value]
+    return new if value == old else value
 
 
 # Everything that a module of tests needs with one import.
