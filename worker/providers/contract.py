@@ -94,7 +94,7 @@ class Provider(Protocol):
         """The page in the answer, or the Problem. Never raises on a provider's bytes.
 
         The Problem stops or pauses the account only if every other call would fail too. A listing that this account
-        may not read is BAD_INPUT.
+        may not read is BAD_INPUT. No Problem is UNKNOWN: a look-up changes nothing, so it is made again.
         """
 
 

@@ -8,5 +8,8 @@ import pytest
 
 # Else a failed assertion of the suite would not show its values.
 pytest.register_assert_rewrite(
-    "worker.testing.provider_contract", "worker.testing.configured_adapters", "worker.testing.sender_contract"
+    "worker.testing.provider_contract",
+    "worker.testing.configured_adapters",
+    "worker.testing.listed_sessions",
+    "worker.testing.sender_contract",
 )

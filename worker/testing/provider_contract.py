@@ -27,6 +27,7 @@ from worker.providers.registry import endpoint_of
 from worker.testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
 from worker.testing.answers import Bad, answer
 from worker.testing.configured_adapters import *  # noqa: F403
+from worker.testing.listed_sessions import *  # noqa: F403
 from worker.testing.provider_case import ProviderCase, opened, problem_in, read
 
 
