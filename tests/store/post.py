@@ -22,16 +22,17 @@ class Post:
     def __init__(self, shelf: Shelf, keyring) -> None:
         self.shelf, self.keyring, self.policy = shelf, keyring, DeliveryPolicy()
 
-    def send(self, *who, channel="email"):
+    def send(self, *who, channel="email", sid="SM"):
         self.shelf.add(*who or [customer("Ona", channel=Channel(channel))])
         self.shelf.issue()
         messages = self.shelf.claim_messages(channel=channel)
         opened = self.shelf.open_messages(messages, policy=self.shelf.on(channel))
         results = [
-            InviteResult(item, self.shelf.clock(), Done(), reference=f"SM{index}") for index, item in enumerate(opened)
+            InviteResult(item, self.shelf.clock(), Done(), reference=f"{sid}{index}")
+            for index, item in enumerate(opened)
         ]
         self.shelf.finish_messages(*results, policy=self.shelf.on(channel))
-        return messages[0].id.hex if channel == "email" else "SM0"
+        return messages[0].id.hex if channel == "email" else f"{sid}0"
 
     def report(self, reference, status=None, *, channel="email", **values):
         update = DeliveryUpdate("reported", reference, status=status, **values)

@@ -53,7 +53,8 @@ class Message:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The server accepted the message. `reference`: the server's id of the message (Twilio's sid), if it gave one."""
+    """The server accepted the message. `reference`: the server's id of the message (Twilio's sid), if it gave one, as
+    its delivery reports have it. Of a longer one the first 100 characters are kept and compared."""
 
     reference: str = ""
 

@@ -159,7 +159,7 @@ def _report(body: bytes) -> DeliveryUpdate | NotUnderstood:
         return NotUnderstood("id or status is no text")
     known = status if status in STATUSES or status in STOPS else "other"
     address = number if isinstance(number, str) else ""
-    return DeliveryUpdate(known, reference[:64], address, status=STATUSES.get(status), stop=STOPS.get(status))
+    return DeliveryUpdate(known, reference, address, status=STATUSES.get(status), stop=STOPS.get(status))
 
 
 TEXT_SERVICE = TextService(

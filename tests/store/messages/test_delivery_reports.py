@@ -48,6 +48,13 @@ def test_a_message_is_marked_as_delivered_once(post, channel):
     assert post.report(reference, DeliveryStatus.DELIVERED, channel=channel).applied is Applied.NOTHING_NEW
 
 
+def test_a_text_is_found_by_an_id_that_is_longer_than_what_is_stored_of_it(post):
+    """A service of another package may have such ids."""
+    reference = post.send(channel="sms", sid="a" * 150)
+    assert post.report(reference, DeliveryStatus.DELIVERED, channel="sms").applied is Applied.APPLIED
+    assert post.message("sms").state is InvitationState.DELIVERED
+
+
 @pytest.mark.parametrize("first", [DeliveryStatus.DELIVERED, DeliveryStatus.BOUNCED])
 def test_a_bounce_outweighs_a_delivery_and_ends_a_job_without_a_reached_customer(post, first):
     reference = post.send()

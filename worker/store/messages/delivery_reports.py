@@ -40,7 +40,7 @@ from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.store.tables.types import known
+from worker.store.tables.types import REFERENCE_LENGTH, known
 
 SENDER = "sender/"
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -129,7 +129,7 @@ def deliver_all(
 def _named(one: Reported) -> tuple[bool, str]:
     """What an update names its message by: its id, of a mail; else the sender's reference."""
     if not is_mail(one.channel):
-        return False, one.update.reference
+        return False, _as_stored(one.update.reference)
     key = _key(one.update.reference)
     return True, key.hex if key is not None else ""
 
@@ -229,11 +229,16 @@ _LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id)
 def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
     """The message that the update is about, locked. Raises NotKnown."""
     if not is_mail(channel):
-        rows = fetch(connection, _BY_REFERENCE, {"reference": reference}) if reference else []
+        rows = fetch(connection, _BY_REFERENCE, {"reference": _as_stored(reference)}) if reference else []
     else:
         key = _key(reference)
         rows = fetch(connection, _BY_KEY, {"key": key}) if key is not None else []
     return known(rows[0]) if rows else None
+
+
+def _as_stored(reference: str) -> str:
+    """A service's id of a message as its invitation has it: services of other packages may have longer ones."""
+    return reference[:REFERENCE_LENGTH]
 
 
 def _key(reference: str) -> uuid.UUID | None:

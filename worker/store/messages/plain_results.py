@@ -17,6 +17,7 @@ from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import InvitationRow
+from worker.store.tables.types import REFERENCE_LENGTH
 
 # The database checks in the same statement whether the lease is still ours.
 _SENT = bulk.ChangeIf(
@@ -61,7 +62,7 @@ def write_plain(
     moves: Columns = {
         "invitation_id": [message.id for message in messages],
         "fence": [message.fence for message in messages],
-        "new_reference": [item.reference[:100] for item in items],
+        "new_reference": [item.reference[:REFERENCE_LENGTH] for item in items],
         "has_new_link": [message.wording is Wording.NEW_LINK for message in messages],
         "new_template": [item.template for item in items],
     }

@@ -28,6 +28,7 @@ from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.store.outbox.outbox import add_invitation_events
 from worker.store.tables import InvitationRow, Job
+from worker.store.tables.types import REFERENCE_LENGTH
 
 
 def record_results(
@@ -163,7 +164,7 @@ def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str,
     if late and isinstance(result.ending, Done):
         # The message left, and may leave again: only this says so. Mail servers give no reference.
         values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
-        values |= {"new_found": result.reference[:100]}
+        values |= {"new_found": result.reference[:REFERENCE_LENGTH]}
     return values
 
 
@@ -203,7 +204,7 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
     move = after_call(ending, result.opened, result.opened.invitation, counted=counted) | {
         "invitation_id": result.opened.invitation.id,
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
-        "new_reference": result.reference[:100],
+        "new_reference": result.reference[:REFERENCE_LENGTH],
         "new_sent_at": now if isinstance(ending, Done) else None,
         "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
         "new_template": result.template,

@@ -20,6 +20,7 @@ NAMING = {
 # What a `detail` holds, of a job, a message, a call, an event. A longer text is cut: it is for people, and whatever
 # another side answers, its row is written.
 DETAIL_LENGTH = 400
+REFERENCE_LENGTH = 100  # of a service's id of a message
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):

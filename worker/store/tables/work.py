@@ -18,7 +18,7 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.sessions import ExpirySource
 from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store.tables.base import Base
-from worker.store.tables.types import DETAIL_LENGTH, BigId, one_where, partial
+from worker.store.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, BigId, one_where, partial
 
 _CLAIMABLE = "state = 'waiting' AND joins IS NULL"
 # The rows that wait for a later hour: a status says from when until when (`store.operators.counting`).
@@ -290,7 +290,7 @@ class InvitationRow(Base):
     waits: Mapped[int]
     reason: Mapped[str] = mapped_column(sa.String(40))
     detail: Mapped[str] = mapped_column(sa.String(DETAIL_LENGTH))
-    reference: Mapped[str] = mapped_column(sa.String(100), doc="The sender's id of the message.")
+    reference: Mapped[str] = mapped_column(sa.String(REFERENCE_LENGTH), doc="The sender's id of the message.")
     unknown_attempt: Mapped[uuid.UUID | None] = mapped_column(doc="As in `job`: the hand-over to reconcile.")
     unknown_handovers: Mapped[int] = mapped_column(
         sa.SmallInteger,
