@@ -65,9 +65,10 @@ def key_file(path: Path | None, manifest: Manifest, keyring: Keyring) -> Iterato
     try:
         with path.open(encoding="utf-8") as stream:
             header = read_header(stream)
+            if header["at"] < manifest.at:
+                lacks = "it lacks newer customers' keys, erasures and suppressed addresses"
+                raise CannotStart(f"--keys: {path} is older than the data: {lacks}")
             if manifest.customer_keys:
-                if header["at"] < manifest.at:
-                    raise CannotStart(f"--keys: {path} is older than the data: it lacks the keys of newer customers")
                 needed = header["encrypted_by"][0]
             _must_have(keyring, needed)
             yield stream

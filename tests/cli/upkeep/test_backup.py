@@ -67,6 +67,21 @@ def test_a_lost_database_comes_back_without_who_was_erased_and_sends_nothing_bef
     assert invited.onboard("audit", "verify").code == 0
 
 
+def test_without_keys_of_customers_an_older_file_is_refused_too_and_none_is_said(desk: Desk):
+    desk.list_of(customers(2))
+    assert desk.onboard("run", "customers.csv").code == 0
+    assert desk.onboard("backup", "--out", "monday", "--keys", "older.jsonl").code == 0
+    assert desk.onboard("customer", "erase", "C-0001", "--yes").code == 0
+    assert desk.onboard("backup", "--out", "tuesday", "--keys", "keys.jsonl").code == 0
+    lose_database(desk)
+    older = desk.onboard("backup", "restore", "tuesday", "--keys", "older.jsonl")
+    assert (older.code, "is older than the data" in older.err) == (2, True)
+    without = desk.onboard("backup", "restore", "monday")
+    assert (without.code, "it is not known who was erased since" in without.err) == (0, True)
+    assert "erased again" not in without.out
+    assert "@" in desk.onboard("customer", "export", "C-0001").out
+
+
 @pytest.mark.parametrize("left", ["-wal", "-shm", "-journal"])
 def test_what_a_killed_process_left_of_a_database_is_not_read_into_the_restored_one(invited: Desk, left):
     assert invited.onboard("backup", "--out", "monday", "--keys", "keys.jsonl").code == 0

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from tests.conftest import database as database  # without a witness, whose triggers would be in the copy
 from tests.store.shelf import Shelf, customer
+from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.events.incoming import OPERATOR, EventKind
 from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.audit import Act
@@ -23,7 +24,8 @@ from worker.store.inbox.inbox import Inboxes
 from worker.store.inbox.incoming_events import Arrival
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.tables import Base, CustomerKey, CustomerRow, Job, Standstill, Tombstone
+from worker.store.messages.suppressions import release, suppress
+from worker.store.tables import Base, CustomerKey, CustomerRow, Job, Standstill, Suppression, Tombstone
 
 RING = Keyring([new_key()], [new_key()], customer_keys=True)
 
@@ -159,6 +161,52 @@ def test_an_update_from_after_an_erasure_by_an_event_is_restored(acting, request
     with restored(acting, request, tmp_path / "monday", tmp_path / "monday", tmp_path) as again:
         events = SubjectRequests(again.database, RING).export("Ona", now=clock())["events"]
         assert [event["columns"] for event in events if "columns" in event] == [{"email": "ona@example.org"}]
+
+
+def test_an_erasure_by_a_person_since_the_backup_outranks_one_by_an_event_in_it(acting, request, tmp_path):
+    clock, database, ring = acting.clock, acting.database, Keyring([new_key()], [new_key()])
+    erased = Arrival(OPERATOR, "crm", "0", EventKind.ERASED, "Ona", "", clock() - timedelta(hours=2), ("0",))
+    acting.add(customer("Ona"))
+    Inboxes(database, ring).take([erased], now=clock())
+    known_by_events(database, ring, clock, "Ona")
+    back_up(acting, tmp_path / "monday")
+    SubjectRequests(database, ring).erase("Ona", reason="", forget_suppressed=False, now=clock())
+    back_up(acting, tmp_path / "tuesday")
+    with restored(acting, request, tmp_path / "monday", tmp_path / "tuesday", tmp_path, ring=ring) as again:
+        assert [row.final for row in again.rows(Tombstone)] == [True]
+        assert "ona@example.org" not in str(SubjectRequests(again.database, ring).export("Ona", now=clock()))
+
+
+def test_a_request_from_after_an_erasure_by_an_event_counts_after_a_restore(full, request, tmp_path):
+    at = full.clock()
+    back_up(full, tmp_path / "monday")
+    full.clock.advance(hours=1)
+    Inboxes(full.database, RING).take([Arrival(OPERATOR, "crm", "0", EventKind.ERASED, "Ona", "", at, ("0",))], now=at)
+    full.clock.advance(hours=1)
+    back_up(full, tmp_path / "tuesday")
+    full.clock.advance(hours=1)
+    with restored(full, request, tmp_path / "monday", tmp_path / "tuesday", tmp_path) as again:
+        assert again.row(CustomerRow, customer_id="Ona").encrypted is None
+        assert [row.erased_at for row in again.rows(Tombstone)] == [at]
+
+
+def test_who_wants_no_messages_is_as_in_the_newer_file(acting, request, tmp_path):
+    def stops(name):
+        with acting.database.write() as connection:
+            manual = SuppressionReason.MANUAL
+            suppress(connection, RING, "email", f"{name}@example.org", manual, "ops", now=acting.clock())
+
+    stops("ona")
+    stops("jonas")
+    back_up(acting, tmp_path / "monday")
+    with acting.database.write() as connection:
+        release(connection, RING, "email", "ona@example.org")
+    stops("rasa")
+    back_up(acting, tmp_path / "tuesday")
+    kept = {row.digest for row in acting.rows(Suppression)}
+    with restored(acting, request, tmp_path / "monday", tmp_path / "tuesday", tmp_path) as again:
+        assert {row.digest for row in again.rows(Suppression)} == kept
+        assert len(kept) == 2
 
 
 def test_the_data_has_no_key_of_a_customer(full, tmp_path):

@@ -31,6 +31,10 @@ from worker.store.base.database import Database
 
 KEYS_FILE = "onboard-customer-keys.jsonl"
 FILE = click.Path(dir_okay=False, path_type=Path)
+NOT_KNOWN = (
+    "without --keys it is not known who was erased since the backup, and who wants no more messages: see to it before"
+    " you go on (`onboard customer erase`, `onboard suppress`)"
+)
 
 
 @click.group()
@@ -196,11 +200,14 @@ def restore(invocation: Invocation, folder: Path, keys: Path | None, as_json: bo
             raise Stopped(str(error)) from None
         erased = restoring.erase_again(database, keyring, now=now)
     rows = sum(table.rows for table in manifest.tables.values())
+    if keys is None:
+        click.echo(NOT_KNOWN, err=True)
     if as_json:
         facts = {"rows": rows, "customer_keys": number, "erased_again": erased, "stopped": reason}
         click.echo(json.dumps(facts | {"at": manifest.written_at}))
         return
     click.echo(f"{counted(rows, 'row')} as of {manifest.written_at}, {counted(number, 'key')} of customers")
-    click.echo(f"{counted(erased, 'customer')} erased since then: erased again")
+    if keys is not None:
+        click.echo(f"{counted(erased, 'customer')} erased since then: erased again")
     click.echo("everything is stopped: workers would send again what was sent since the backup")
     click.echo("look at `onboard status`, your providers and senders; then `onboard resume --all`")

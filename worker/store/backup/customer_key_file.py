@@ -59,7 +59,12 @@ def read_header(stream: TextIO) -> dict[str, Any]:
 
 
 def load_keys(stream: TextIO, connection: sa.Connection) -> int:
-    """Add the rows of a file that `read_header` found complete; returns how many keys. What is there stays."""
+    """Replace the tables by those of a file that `read_header` found complete; returns how many keys.
+
+    The file is never older than the data: it knows of an erasure or a suppression that came, changed or ended since.
+    """
+    for model in TABLES:
+        connection.execute(sa.delete(model))
     models = {bulk.table_of(model).name: model for model in TABLES}
     chunk: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
     keys = 0
@@ -70,10 +75,10 @@ def load_keys(stream: TextIO, connection: sa.Connection) -> int:
         rows.append(_as_row(models[facts["table"]], facts["row"]))
         keys += facts["table"] == CustomerKey.__tablename__
         if len(rows) == CHUNK:
-            bulk.add_new(connection, models[facts["table"]], rows)
+            bulk.add(connection, models[facts["table"]], rows)
             rows.clear()
     for name, rows in chunk.items():
-        bulk.add_new(connection, models[name], rows)
+        bulk.add(connection, models[name], rows)
     return keys
 
 

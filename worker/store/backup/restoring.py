@@ -124,7 +124,7 @@ def _erase_known(database: Database, keyring: Keyring, *, now: datetime) -> int:
                 key_id, tombstone = customer_key_of(row.encrypted), buried.get(row.customer_id)
                 if tombstone is None and (key_id is None or key_id in there):
                     continue
-                _erase(connection, keyring, row.customer_id, tombstone, now, now=now)
+                _erase(connection, keyring, row.customer_id, tombstone, now=now)
                 number += 1
             after = rows[-1].customer_id
 
@@ -145,10 +145,8 @@ def _erase_of_events(database: Database, keyring: Keyring, *, now: datetime) -> 
                 tombstone = buried.get(row.customer_id)
                 if tombstone is None:
                     continue
-                # An update from after an erasure by an event was stored rightly.
-                until = now if tombstone.final else tombstone.at
-                if row.first <= until:
-                    _erase(connection, keyring, row.customer_id, tombstone, until, now=now)
+                if row.first <= _until(tombstone, now=now):
+                    _erase(connection, keyring, row.customer_id, tombstone, now=now)
                     number += 1
             after = rows[-1].customer_id
 
@@ -169,10 +167,15 @@ def _erase(
     keyring: Keyring,
     customer_id: str,
     tombstone: Erased | None,
-    at: datetime,
     *,
     now: datetime,
 ) -> None:
+    at = _until(tombstone, now=now)
     final, remembered = tombstone is not None and tombstone.final, tombstone is not None
     erase_customer(connection, keyring, customer_id, at, Known(), final=final, remembered=remembered, now=now)
     note(connection, f"customer {customer_id}", now=now, reason=SINCE)
+
+
+def _until(tombstone: Erased | None, *, now: datetime) -> datetime:
+    """As of when to erase: what came from after an erasure by an event was stored rightly, and a request counts."""
+    return now if tombstone is None or tombstone.final else tombstone.at
