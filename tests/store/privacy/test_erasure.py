@@ -58,6 +58,17 @@ def test_a_customer_is_erased_once_the_job_has_ended_for_long_enough(shelf, eras
     assert erase() == 0
 
 
+def test_country_language_and_time_zone_go_with_the_person(shelf, erase):
+    shelf.add(customer("Ona", locale="lt", timezone="Europe/Vilnius"))
+    before = shelf.row(CustomerRow)
+    assert all((before.country, before.locale, before.timezone))
+    end(shelf, "Ona")
+    shelf.clock.advance(days=91)
+    erase()
+    after = shelf.row(CustomerRow)
+    assert (after.country, after.locale, after.timezone, after.email_digest) == ("", "", "", None)
+
+
 def test_data_that_identifies_no_person_stays(shelf, erase):
     batch = shelf.add(customer("Ona"))
     shelf.issue(reference="scan-7")

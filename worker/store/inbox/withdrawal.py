@@ -92,7 +92,7 @@ def erase_customer(
         if remembered:
             bury(connection, keyring, customer_id, at, final=final)
     if known.details_at is None or known.details_at <= at:
-        gone = PERSON_GONE | {"country": "", "locale": "", "timezone": "", "details_at": at, "changed_at": now}
+        gone = PERSON_GONE | {"details_at": at, "changed_at": now}
         has_details = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
         person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, has_details)
         connection.execute(person.values(gone))

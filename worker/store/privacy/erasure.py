@@ -26,7 +26,9 @@ from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
 ERASES = Act(RETENTION, "customer.erased")
-PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None}
+PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None} | dict.fromkeys(
+    ("country", "locale", "timezone"), ""
+)
 Place = tuple[datetime, str]  # a customer's place in the order of the search
 
 
