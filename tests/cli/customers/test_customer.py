@@ -90,6 +90,18 @@ def test_an_id_under_which_nothing_is_stored_is_not_erased_by_mistake(desk: Desk
     assert desk.onboard("import", listed).code == 1
 
 
+def test_who_is_only_in_rows_that_were_left_out_is_exported_and_erased_again_without_more(desk: Desk):
+    listed = desk.list_of([{"customer_id": "C-9", "email": "no address", "country": "DE"}])
+    assert desk.onboard("import", listed).code == 1
+    exported = desk.onboard("customer", "export", "C-9", "--json")
+    assert (exported.code, [row["row"] for row in exported.facts["rows_left_out"]]) == (0, [2])
+    for _ in range(2):
+        assert desk.onboard("customer", "erase", "C-9", "--yes").code == 0
+    assert desk.onboard("customer", "erase", "nobody", "--unknown", "--yes").code == 0
+    assert desk.onboard("customer", "export", "nobody", "--json").facts["erased"]
+    assert desk.onboard("customer", "erase", "nobody", "--yes").code == 0
+
+
 @pytest.mark.parametrize("who", ["ona@example.com", "+370 600 12345"])
 def test_what_can_be_no_id_of_a_list_is_not_erased_and_not_kept_in_the_audit_log(desk: Desk, who: str):
     desk.onboard("import", desk.list_of(customers(1)))

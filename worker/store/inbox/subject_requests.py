@@ -54,6 +54,7 @@ from worker.store.tables import (
     SessionRow,
     SkippedLine,
     StableLink,
+    Tombstone,
     Webhook,
 )
 
@@ -81,6 +82,9 @@ class SubjectRequests:
             sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id == customer_id),
             sa.select(RefusedEvent.id).where(RefusedEvent.customer_digest.in_(digests)),
             sa.select(Inbox.id).where(Inbox.customer_id == customer_id),
+            # Who never became a customer: each row was left out, or the customer was erased before the first one.
+            sa.select(Tombstone.digest).where(Tombstone.digest.in_(digests)),
+            sa.select(SkippedLine.row).where(SkippedLine.customer_id == customer_id),
         )
         with self._database.read() as connection:
             return any(connection.execute(query.limit(1)).first() is not None for query in queries)
