@@ -11,7 +11,8 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.base.encrypted_values import ERASED
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.privacy.erasure import CHUNK, Erasing
-from worker.store.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.privacy.erasure import erase as erase_now
+from worker.store.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
 
 QUARTER = timedelta(days=90)
 
@@ -92,6 +93,19 @@ def test_an_external_ref_that_names_a_session_is_erased(shelf, erase):
     assert erase() == 1
     (session,) = shelf.rows(SessionRow)
     assert (session.reference, session.references) == (str(session.job_id), {"clientId": "Ona"})
+
+
+def test_an_external_ref_that_names_a_session_is_erased_from_events_that_wait(shelf):
+    for name in ("Ona", "Jonas"):
+        shelf.add(customer(name, external_ref=f"{name}-Ltd"))
+        references = {"externalRef": f"{name}-Ltd", "clientId": name}
+        shelf.issue(reference=f"{name}-Ltd", references=references)
+    shelf.send()
+    with shelf.database.write() as connection:
+        erase_now(connection, ["Ona"], now=shelf.clock())
+    job = str(shelf.job("Ona").id)
+    events = [(row.customer_id, row.data["session"]) for row in shelf.rows(Outbox)]
+    assert sorted(events) == sorted([("Ona", job), ("Jonas", "Jonas-Ltd")] * 2)  # issued, and sent
 
 
 @pytest.mark.parametrize("state", [JobState.WAITING, JobState.WORKING, JobState.HELD, JobState.ISSUED])

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.keys_of_customers import destroy_unused
-from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, Outbox, SessionRow, Webhook
 
 EXTERNAL_REF = "externalRef"  # iDenfy KYB's name of a list's external_ref, among a session's references
 
@@ -40,8 +40,8 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
 
 def _forget_external_refs(connection: sa.Connection, ids: Collection[int]) -> None:
     """Where a provider names a session by the list's external_ref, put the number of the job in its place, by which
-    webhooks find the session too."""
-    columns = (SessionRow.id, SessionRow.job_id, SessionRow.reference, SessionRow.references)
+    webhooks find the session too. So do events that are not published yet."""
+    columns = (SessionRow.id, SessionRow.job_id, SessionRow.customer_id, SessionRow.reference, SessionRow.references)
     for row in connection.execute(sa.select(*columns).where(SessionRow.job_id.in_(ids))).all():
         if EXTERNAL_REF not in row.references:
             continue
@@ -49,6 +49,16 @@ def _forget_external_refs(connection: sa.Connection, ids: Collection[int]) -> No
         named = row.reference == row.references[EXTERNAL_REF]
         values = {"references": kept, "reference": str(row.job_id) if named else row.reference}
         connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(values))
+        if named:
+            _rename_in_outbox(connection, row.customer_id, row.reference, str(row.job_id))
+
+
+def _rename_in_outbox(connection: sa.Connection, customer_id: str, before: str, now: str) -> None:
+    waiting = sa.select(Outbox.id, Outbox.data).where(Outbox.customer_id == customer_id).order_by(Outbox.id)
+    for row in connection.execute(waiting).all():
+        if row.data.get("session") == before:
+            renamed = sa.update(Outbox).where(Outbox.id == row.id)
+            connection.execute(renamed.values(data=row.data | {"session": now}))
 
 
 def erase_again(connection: sa.Connection, job_ids: Collection[int]) -> None:
