@@ -93,6 +93,7 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("counted", sa.SmallInteger(), nullable=False, server_default="0"))
     for table, (counted, values, session, columns) in COUNTED.items():
         _count(table, counted, values, session, columns)
+        _count_what_is_there(table, counted, values, session)
 
 
 def downgrade() -> None:
@@ -143,6 +144,17 @@ def _count(table: str, counted: str, values: Sequence[str], session: str, column
     either = f"({counted.format(row='OLD')} OR {counted.format(row='NEW')})"
     changes = f"NEW.counted = OLD.counted AND {either} AND ({differ})"
     _trigger(table, f"UPDATE OF {columns}", changes, add("OLD", -1) + add("NEW", 1))
+
+
+def _count_what_is_there(table: str, counted: str, values: Sequence[str], session: str) -> None:
+    """The rows from before the triggers. The table has been locked since its column was added."""
+    alike = ", ".join(str(number) for number, _ in enumerate(COLUMNS, start=1))
+    chosen = ", ".join(value.format(row=table) for value in values)
+    op.execute(
+        f"INSERT INTO batch_count ({', '.join(COLUMNS)}, rows, sessions)"  # noqa: S608 -- words of this file
+        f" SELECT {chosen}, count(*), sum({session.format(row=table)}) FROM {table}"
+        f" WHERE {counted.format(row=table)} GROUP BY {alike}"
+    )
 
 
 def _trigger(table: str, event: str, condition: str, does: str) -> None:

@@ -10,11 +10,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from tests.store.recount import expect_true_counts
+from tests.store.shelf import Shelf, customer
+from worker.domain.model.endings import Hold, Kind
+from worker.domain.model.reasons import Reason
 from worker.engine.opening import NotReady, check_ready
 from worker.store.attempts.attempt_log import CLOSE
 from worker.store.base import schema
 from worker.store.base.database import Database
-from worker.store.tables import Attempt, Base
+from worker.store.tables import Attempt, Base, Batch
 
 # An index with an expression is not read from SQLite. The texts of all indexes are compared.
 pytestmark = [
@@ -77,6 +81,22 @@ def test_each_single_step_goes_down_and_up(empty, next_release):
     for revision in reversed(revisions):
         schema.upgrade(empty, revision, migrations=next_release)
         assert schema.current(empty) == revision
+
+
+def test_rows_from_before_the_kept_counts_are_counted(empty, keyring, clock):
+    schema.upgrade(empty)
+    shelf = Shelf(empty, keyring, clock)
+    shelf.add(*(customer(name) for name in ("Ona", "Jonas", "Rasa")))
+    opened = shelf.open(shelf.claim())
+    shelf.finish(*map(shelf.got, opened[:2]), shelf.failed(opened[2], Kind.TRANSIENT, Hold(Reason.UNKNOWN, "HTTP 500")))
+    shelf.send()
+    shelf.add(customer("Ona"))  # joins the first one
+    batches = [row.id for row in shelf.rows(Batch)]
+    before = [shelf.facts.counts(batch) for batch in batches]
+    schema.downgrade(empty, "0001")
+    schema.upgrade(empty)
+    assert [shelf.facts.counts(batch) for batch in batches] == before
+    expect_true_counts(empty)
 
 
 def test_a_file_of_migrations_is_named_by_its_revision(next_release):
