@@ -15,7 +15,7 @@ from worker.runtime.embedded import Embedded
 from worker.store.base.encrypted_values import ERASED
 from worker.store.privacy.erasure import ErasedChunk
 from worker.store.privacy.purge import CHUNK
-from worker.store.tables import Batch, CustomerRow, Job, SessionRow
+from worker.store.tables import AuditHead, Batch, CustomerRow, Job, SessionRow
 
 
 @pytest.fixture
@@ -172,6 +172,21 @@ async def test_a_database_failure_does_not_end_the_sweep(ended, clock, caplog):
     clock.advance(seconds=LOOK_EVERY.total_seconds())
     retention.step()
     assert kept(world) == 0
+
+
+async def test_it_rests_where_the_head_of_the_audit_log_was_removed(ended, clock):
+    world, _ = ended(more='[retention]\naudit = "90 days"')
+    with world.parts.database.write() as connection:
+        connection.execute(sa.delete(AuditHead))
+    clock.advance(days=91)
+    retention = world.parts.retention()
+    for _ in range(8):
+        retention.step()
+    assert kept(world) == 0
+    world.set(CustomerRow, encrypted=b"\x01", changed_at=clock() - timedelta(days=91))
+    for _ in range(8):
+        retention.step()
+    assert kept(world) == 3
 
 
 async def test_a_run_erases_customers_that_are_over(ended, clock):

@@ -16,7 +16,7 @@ from worker.domain.model.audit import RETENTION, Act
 from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.engine.outbox_targets import OutboxTargets
 from worker.foundation.clock import Clock
-from worker.store.audit.sealing import Seals
+from worker.store.audit.sealing import NotSigned, Seals
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.messages.address_places import AddressPlaces
 from worker.store.operators.report_rows import Facts
@@ -158,7 +158,10 @@ class Retention:
         """Whether there may be more entries of the audit log that are old enough."""
         if self._audit is None:
             return False
-        gone = self._seals.remove(until=now - self._audit, now=now)
+        try:
+            gone = self._seals.remove(until=now - self._audit, now=now)
+        except NotSigned:
+            return False  # as of a head that is there and is not well signed; the step that seals says so
         if gone:
             log.info("retention: %d old entries of the audit log were removed", gone)
         return gone > 0
