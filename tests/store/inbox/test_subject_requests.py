@@ -320,6 +320,12 @@ def test_an_export_has_all_that_is_stored_but_no_link_and_no_token(ona, requests
     assert facts["person"]["email"] == "ona@example.org"
     assert facts["suppressed"][0]["address"] == "ona@example.org"
     assert [row["state"] for row in facts["rows"]] == ["invited", "failed"]
+    calls = {(call["account"], call["outcome"], call["status"]) for call in facts["calls"]}
+    assert calls == {("kyc", "done", None), ("email", "done", None), ("kyc", "bad_input", 400)}
+    assert len(facts["calls"]) == 3
+    told = ["session.issued", "invitation.sent", "job.failed"]
+    assert [event["type"] for event in facts["outgoing_events"]] == told
+    assert {event["data"]["customer_id"] for event in facts["outgoing_events"]} == {"Ona"}
     (entry,) = ona.rows(Audit, reason="all that is stored was shown")
     assert entry.subject == "customer Ona"
 

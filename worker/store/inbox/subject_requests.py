@@ -50,6 +50,7 @@ from worker.store.tables import (
     Inbox,
     InvitationRow,
     Job,
+    Outbox,
     RefusedEvent,
     SessionRow,
     SkippedLine,
@@ -157,10 +158,12 @@ class SubjectRequests:
                 "sessions": _sessions(connection, customer_id),
                 "own_links": _own_links(connection, customer_id),
                 "messages": _messages(connection, job_ids),
+                "calls": _calls(connection, job_ids),
                 "said_by_providers_and_senders": self._words(connection, job_ids),
                 "events": self._events(connection, customer_id),
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": _webhooks(connection, customer_id, job_ids),
+                "outgoing_events": _outgoing(connection, customer_id),
                 "suppressed": self._suppressed(connection, _addresses(keyring, customer_id, encrypted)),
                 "audit_log": _audit(connection, customer_id),
             }
@@ -355,6 +358,33 @@ def _messages(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[st
             "sent_at": written_if_any(row.sent_at),
         }
         for row in fetch(connection, query.order_by(InvitationRow.created_at, InvitationRow.id))
+    ]
+
+
+def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The calls to providers and senders; what was said is shown apart."""
+    query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids))
+    return [
+        {
+            "at": written(row.opened_at),
+            "ended_at": written_if_any(row.closed_at),
+            "account": row.account,
+            "outcome": row.outcome,
+            "status": row.status,
+            "code": row.code,
+            "detail": row.detail,
+        }
+        for row in fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
+    ]
+
+
+def _outgoing(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    """The events that their targets have not accepted yet."""
+    query = sa.select(Outbox.kind, Outbox.target, Outbox.occurred_at, Outbox.data)
+    rows = fetch(connection, query.where(Outbox.customer_id == customer_id).order_by(Outbox.id))
+    return [
+        {"type": row.kind, "target": row.target, "occurred_at": written(row.occurred_at), "data": row.data}
+        for row in rows
     ]
 
 
