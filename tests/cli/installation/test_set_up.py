@@ -31,6 +31,17 @@ def test_init_replaces_nothing_and_says_so(desk: Desk):
     assert desk.config.read_text() == before
 
 
+@pytest.mark.parametrize("option", [(), ("--sandbox",)])
+def test_init_names_a_database_that_is_there_because_its_customers_count_as_invited(desk: Desk, option):
+    steps = desk.onboard("init", "--force", *option).out.split("Next:")[1]
+    (desk.path / "onboarding.db").unlink()
+    without = desk.onboard("init", "--force", *option).out.split("Next:")[1]
+
+    assert "move onboarding.db away, unless you go on with what it has: its customers count as invited" in steps
+    assert steps.index("move onboarding.db") < steps.index("onboard check")
+    assert "onboarding.db" not in without
+
+
 def test_a_new_key_is_printed_alone_and_needs_no_configuration(bare: Desk):
     first, second = (bare.onboard("keys", "new") for _ in range(2))
     assert (first.code, first.err) == (0, "")

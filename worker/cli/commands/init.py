@@ -20,9 +20,10 @@ KEY = "onboarding.key"
 DIGEST_KEY = "onboarding-digest.key"
 SECRETS = "secrets"
 GITIGNORE = ".gitignore"
+DATABASE = "onboarding.db"  # as both configurations name it
 LIST_CSV, LIST_XLSX = "customers.csv", "customers.xlsx"
 # The database too: who is verified is personal, although contacts and tokens in it are encrypted.
-GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\nonboarding.db*\n"
+GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\n{DATABASE}*\n"
 PORT = click.IntRange(1, 65_535)
 
 
@@ -53,7 +54,7 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
     """Write a first onboarding.toml, and keys for encryption and digests, into DIRECTORY (default: the current one).
 
     An existing onboarding.toml is replaced only with --force. An existing key is never replaced: everything that it has
-    encrypted would be lost.
+    encrypted would be lost. A database stays too, with its customers: the last lines name it.
 
     A .gitignore that is there stays as it is: the last lines say what to add to it.
 
@@ -160,6 +161,10 @@ def _not_ignored(file: Path) -> list[str]:
 def _next_steps(directory: Path, not_ignored: list[str], *, sandbox: bool, port: int, smtp_port: int) -> list[str]:
     option = "" if directory == Path() else f" --config {directory / CONFIG}"
     run = [f"onboard check LIST.csv{option}", f"onboard run LIST.csv{option}"]
+    if os.path.lexists(directory / DATABASE):
+        # After a trial in the sandbox, a run of the same list with real accounts would send nothing, and look done.
+        kept = "its customers count as invited"
+        run = [f"move {directory / DATABASE} away, unless you go on with what it has: {kept}", *run]
     # A key in version control opens every token and address that it encrypts, for all who may read there.
     ignore = f"add to {directory / GITIGNORE}, before you commit: {', '.join(not_ignored)}"
     if sandbox:
