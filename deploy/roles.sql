@@ -1,9 +1,19 @@
 -- The three roles of the worker's database (docs/how-to/deployment.md). Run once by a superuser in that database, with psql; the
 -- `postgres` service of docker-compose.yml does so at its first start. `onboard db grant` gives them their rights.
 \set ON_ERROR_STOP on
-\set migrate `cat /run/secrets/migrate_password`
-\set run `cat /run/secrets/run_password`
-\set report `cat /run/secrets/report_password`
+-- The passwords are read from files: /run/secrets/{migrate,run,report}_password, or psql -v secrets=DIRECTORY.
+\if :{?secrets}
+\else
+\set secrets /run/secrets
+\endif
+\set migrate `cat :'secrets'/migrate_password`
+\set run `cat :'secrets'/run_password`
+\set report `cat :'secrets'/report_password`
+-- An empty one would make a role that cannot log in. The cast ends the script before anything is made.
+SELECT '' IN (:'migrate', :'run', :'report') AS missing \gset
+\if :missing
+SELECT 'a file with a password is missing or empty'::boolean;
+\endif
 SELECT current_database() AS its_name \gset
 
 -- Owns the tables and changes the schema: `onboard db upgrade` and `onboard db grant`.

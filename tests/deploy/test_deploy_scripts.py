@@ -136,13 +136,17 @@ def made(tmp_path: Path) -> Iterator[tuple[sa.URL, Path]]:
     name = f"roles_{uuid.uuid4().hex[:12]}"
     run("make_secrets", tmp_path / "secrets", cwd=tmp_path)
     script = (ROOT / "deploy/roles.sql").read_text(encoding="utf-8")
-    script = script.replace("/run/secrets/", f"{tmp_path}/secrets/").replace("onboarding_", f"{name}_")
-    (tmp_path / "roles.sql").write_text(script)
+    (tmp_path / "roles.sql").write_text(script.replace("onboarding_", f"{name}_"))
     execute(f'CREATE DATABASE "{name}"')
     url = server.url.set(database=name, drivername="postgresql")
     try:
-        command = ["psql", "--no-psqlrc", "--quiet", "--dbname", url.render_as_string(hide_password=False), "--file"]
-        subprocess.run([*command, tmp_path / "roles.sql"], check=True, capture_output=True, text=True)
+        command = ["psql", "--no-psqlrc", "--quiet", "--dbname", url.render_as_string(hide_password=False)]
+        command += ["--file", str(tmp_path / "roles.sql")]
+        secrets = f"secrets={tmp_path}/secrets"
+        without = subprocess.run([*command, "-v", f"{secrets}-none"], check=False, capture_output=True, text=True)
+        assert (without.returncode, "a file with a password is missing or empty" in without.stderr) == (3, True)
+        # It has made none of the roles, so that a second run finds nothing in its way.
+        subprocess.run([*command, "-v", secrets], check=True, capture_output=True, text=True)
         yield server.url.set(database=name), tmp_path / "secrets"
     finally:
         execute(f'DROP DATABASE "{name}" WITH (FORCE)')
