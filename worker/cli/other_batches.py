@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import click
@@ -20,9 +20,10 @@ def can_ask() -> bool:
     return bool(sys.stdin and sys.stdin.isatty())
 
 
-def left_alone(parts: Parts, batch_id: int | None = None) -> list[Unsent]:
-    """The batches with rows that were not sent, without this batch."""
-    return [one for one in unsent(parts.database, now=parts.clock()) if one.batch.id != batch_id]
+def left_alone(parts: Parts, batch_id: int | None = None, *, worked: Collection[int] = ()) -> list[Unsent]:
+    """The batches with rows that were not sent, without this batch. Those that are `worked` too, if they are paused."""
+    others = [one for one in unsent(parts.database, now=parts.clock()) if one.batch.id != batch_id]
+    return [one for one in others if one.batch.is_paused or one.batch.id not in worked]
 
 
 def as_facts(others: Sequence[Unsent]) -> list[dict[str, Any]]:

@@ -80,6 +80,23 @@ def test_a_message_that_has_not_left_goes_to_the_mended_address_alone(desk: Desk
     assert len(played.calls()) == 3
 
 
+def test_a_batch_is_not_called_left_alone_whose_rest_leaves_with_a_changed_row(desk: Desk, played: Played):
+    assert desk.onboard("import", desk.list_of(customers(3))).code == 0
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+    first = edit(desk, "todo.csv", lambda lines: lines[1].update(email="first@example.com"))
+
+    assert desk.onboard("pause", "1").code == 0
+    paused = desk.onboard("run", first, "--json")
+    assert desk.onboard("resume", "1").code == 0
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+    second = edit(desk, "todo.csv", lambda lines: lines[1].update(email="second@example.com"))
+    sent = desk.onboard("run", second, "--json")
+
+    assert [one["batch"] for one in paused.facts["left_alone"]] == [1]
+    assert (sent.code, sent.facts["left_alone"], sent.err.count("left alone")) == (0, [], 0)
+    assert letters(played) == Counter({"box0@example.com": 1, "second@example.com": 1, "box2@example.com": 1})
+
+
 def test_what_a_spreadsheet_has_damaged_is_refused_with_the_reason_and_harms_no_other_row(desk: Desk, played: Played):
     rows = [row | {"phone": f"+4479110000{n:02}"} for n, row in enumerate(customers(6))]
     rows[4]["customer_id"] = "0004"

@@ -139,7 +139,7 @@ def run(
                     lift=True,
                     opened=opened.append,
                 )
-                others = [] if every else left_alone(parts, imported.batch.id)
+                others = [] if every else left_alone(parts, imported.batch.id, worked=returns.batches)
                 for one in others:
                     click.echo(f"left alone: {in_words(one)}", err=True)
                 parts.resume(None if every else channels_of(parts, imported.batch))
