@@ -29,6 +29,17 @@ def test_accounts_with_the_same_host_and_credential_share_the_first_ones_budget(
     assert {name: account.budget for name, account in accounts.items()} == {"kyc": "kyc", "au": "au", "kyb": "kyc"}
 
 
+@pytest.mark.parametrize("given", ["", 0, [], {}])
+def test_an_empty_budget_is_a_problem_and_does_not_part_accounts(tmp_path: Path, given: Any) -> None:
+    (line,) = problems(tmp_path, with_kyb(kyb={"budget": given}))
+    assert line.startswith("accounts.kyb.budget: expected")
+
+
+def test_templates_that_are_no_path_are_a_problem(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, tree(invitations={"templates": "<p>Hello</p>" * 500}))
+    assert line.startswith("invitations.templates: expected the path of a file or a directory")
+
+
 def test_a_value_set_for_one_account_of_a_budget_holds_for_all(tmp_path: Path) -> None:
     shared = {"limits": ["7/second"], "credits": 10}
     for configuration in (with_kyb(kyc=shared), with_kyb(kyb=shared)):

@@ -79,6 +79,7 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, subtests: pytest.Sub
         (BROKER, {"url": "rediss://h?ssl_cert_reqs=none"}, "broker.url: expected no `ssl…` in the URL"),
         (BROKER, {"url": "amqp://127.0.0.1", "ca": "ca.pem"}, "broker.ca: used with TLS only"),
         (BROKER, {"url": "amqps://h", "ca": "nothing.pem"}, "broker.ca: no such file"),
+        (BROKER, {"url": "amqps://h", "ca": "A" * 5000}, "broker.ca: expected the path of a file"),  # the PEM itself
         (BROKER, {"url": "amqps://h", "ca": {"file": "nothing.pem"}}, "broker.ca: no file"),
         (BROKER, {"url": "amqps://h", "ca": "onboarding.toml"}, "broker.ca: expected a file with certificates in PEM"),
         (BROKER, {"url": "amqps://h", "client_key": "key.pem"}, "broker.client_key: needs `client_certificate`"),

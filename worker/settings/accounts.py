@@ -225,8 +225,8 @@ class Account(Client):
         if "link_hosts" not in filled:
             own = [_host_of(filled.get(key)) for key in ("link", "base_url")]
             filled["link_hosts"] = tuple(dict.fromkeys([*facts.link_hosts, *filter(None, own)]))
-        if not filled.get("budget") and filled.get("name"):
-            filled["budget"] = filled["name"]
+        if filled.get("name"):
+            filled.setdefault("budget", filled["name"])
         return filled
 
 

@@ -17,7 +17,7 @@ from worker.settings.addresses import POSTGRESQL, is_loopback
 from worker.settings.problems import Findings, show_path
 from worker.settings.problems import Path as KeyPath
 from worker.settings.secrets import Referenced
-from worker.settings.values import Lazy, Section, Shown, directory_of
+from worker.settings.values import Lazy, Section, Shown, directory_of, is_there
 
 # The schemes without TLS, and those with it.
 WITH_TLS = {"amqp": "amqps", "redis": "rediss", "http": "https", "smtp": "smtp+starttls or smtps"}
@@ -33,7 +33,7 @@ def _pem(given: Any, info: ValidationInfo) -> Path:
     if not isinstance(path, str | Path) or not str(path) or "\0" in str(path):
         raise ValueError('expected { file = "PATH" }')
     path = (directory_of(info) or Path()) / path
-    if not path.is_file():
+    if not is_there(path.is_file):
         raise ValueError("no such file (a relative path starts from the configuration's directory)")
     with suppress(OSError):  # what cannot be read is reported where it is used
         if exposed := Referenced.from_file(path).exposed:

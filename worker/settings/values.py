@@ -216,11 +216,19 @@ def _dates(given: Any) -> DateForm:
     return given if isinstance(given, DateForm) else DateForm.parse(given if isinstance(given, str) else "")
 
 
+def is_there(check: Callable[[], bool]) -> bool:
+    """What the check of a path says. Raises ValueError if the system cannot say: no right, or no path."""
+    try:
+        return check()
+    except OSError as error:
+        raise ValueError(f"expected the path of a file or a directory: {error.strerror}") from None
+
+
 def _directory(given: Any, info: ValidationInfo) -> Path:
     if not isinstance(given, str | Path) or not str(given):
         raise ValueError("expected the path of a directory")
     path = (directory_of(info) or Path()) / given
-    if not path.is_dir():
+    if not is_there(path.is_dir):
         raise ValueError("no such directory (a relative path starts from the configuration's directory)")
     return path
 
