@@ -117,12 +117,13 @@ def test_a_pod_without_a_secret_of_its_command_does_not_start(tmp_path: Path):
         load(given(tmp_path, pods()["web"]), needs=EVERYTHING, environ={})
 
 
-def test_what_strangers_reach_has_no_credentials_of_providers_and_senders_and_beat_only_the_broker():
+def test_what_strangers_reach_has_no_credentials_of_providers_and_senders_and_others_only_what_they_reach():
     def secrets(name: str) -> set[str]:
         return {volume["name"] for volume in pods()[name]["volumes"] if "secret" in volume}
 
     assert secrets("web") == {"database", "broker", "keys", "receiving"}
     assert secrets("beat") == {"broker"}
+    assert secrets("migrate") == {"database"}
 
 
 def test_the_policy_lets_through_the_ports_of_the_configuration_and_no_others(tmp_path: Path):
