@@ -11,6 +11,7 @@ import pytest
 from celery.bin.celery import celery
 
 from tests.deploy.compose_file import ROOT, compose, ours, secrets_of, services
+from tests.desk.desk import Desk
 from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
 from worker.domain.model.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
@@ -178,20 +179,33 @@ def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_lo
     assert {url.port for url in urls} == {ports["port"]}
     assert all(is_loopback(url.hostname) for url in urls)
     assert {url.path for url in urls} == {"/idenfy", "/frankieone"}
+    assert settings.sms.base_url == f"http://127.0.0.1:{ports['port']}/twilio"
     assert settings.email.port == ports["smtp_port"]
     assert is_loopback(settings.email.host)
+
+
+def test_each_row_of_the_list_that_the_page_imports_has_an_account_and_a_sender(tmp_path, written):
+    settings_of("worker", tmp_path, written)
+    desk = Desk(tmp_path, {"ONBOARDING__DATABASE__URL": f"sqlite:///{tmp_path}/compose.db"})
+    desk.config.write_text(desk.config.read_text().replace('tls = "off"', "", 1))
+
+    checked = desk.onboard("check", str(ROOT / "examples/customers.csv"), "--json")
+
+    assert (checked.facts["rows"]["rejected"], set(checked.facts["routes"])) == (0, {"kyc", "kyb", "au"})
 
 
 def test_the_credentials_are_those_that_the_sandbox_expects(tmp_path, written):
     from worker.sandbox import SandboxOptions
 
-    accounts = settings_of("worker", tmp_path, written).accounts
+    settings = settings_of("worker", tmp_path, written)
+    accounts, sms = settings.accounts, settings.sms
     played = SandboxOptions()
 
     assert accounts["kyc"].api_key.reveal() == played.idenfy_key
     assert accounts["kyc"].api_secret.reveal() == played.idenfy_secret
     assert accounts["au"].api_key.reveal() == played.frankieone_key
     assert accounts["au"].customer_id.reveal() == played.frankieone_customer
+    assert (sms.account, sms.token.reveal()) == (played.twilio_account, played.twilio_token)
 
 
 def test_worker_and_beat_read_the_same_configuration():

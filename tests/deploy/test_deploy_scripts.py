@@ -95,7 +95,7 @@ def test_the_secrets_are_new_each_time_and_only_their_owner_reaches_them(tmp_pat
     assert {tuple(service["group_add"]) for service in services({"SECRETS_GROUP": group}).values()} == {(group,)}
     same = {file.name for file in first.iterdir() if file.read_text() == (second / file.name).read_text()}
     # The sandbox's, valid nowhere else.
-    assert same == {name for name in os.listdir(first) if name.startswith(("idenfy_", "frankie_"))}
+    assert same == {name for name in os.listdir(first) if name.startswith(("idenfy_", "frankie_", "twilio_"))}
     Keyring([(first / "onboarding.key").read_text().strip()], [(first / "onboarding-digest.key").read_text().strip()])
 
 
