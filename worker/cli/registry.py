@@ -62,7 +62,7 @@ COMMANDS = {
     "account": ("accounts", "Show accounts, resume stopped ones."),
     "alerts": ("outbox", "Show what people are alerted of, send a test."),
     "outbox": ("outbox", "Show outgoing events not yet published."),
-    "webhook": ("webhook", "Show webhooks that match no session."),
+    "webhook": ("webhook", "Show webhooks to check, process them again."),
     "template": ("template", "Preview messages, and export their built-in texts."),
     "worker": ("workers", "Run a worker (needs a broker)."),
     "beat": ("workers", "Run the scheduler of the workers."),
