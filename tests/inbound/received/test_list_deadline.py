@@ -7,6 +7,7 @@ import pytest
 from tests.inbound.received.test_list_import import GOOD, HEADER, OPTIONS
 from worker.cli.lists.deadline import InTime
 from worker.domain.intake import content_digest, open_list
+from worker.foundation.timestamps import written
 from worker.inbound.judging import judge_all
 from worker.inbound.list_import import import_list
 from worker.store.onboarding.plans import Plan, PlanRefused
@@ -42,6 +43,25 @@ async def test_rows_go_first_whose_hours_end_first_and_all_are_sent_in_time(make
         world.clock.advance(seconds=300)
     assert sorted(world.asked[:4]) == ["D-0", "D-1", "D-2", "D-3"]
     assert len(world.senders["email"].messages) == 8
+
+
+async def test_the_forecast_knows_when_the_last_row_of_the_plan_goes(make_on_both, tmp_path):
+    world = make_on_both(templates=QUIET, limits=["2/hour"])
+    world.clock.advance(hours=5)  # the night has begun in Dhaka
+    begins = world.clock()
+    bring_in(world, listed(tmp_path, LONDON[:2] + DHAKA), begins + timedelta(hours=30))
+    (batch,) = world.parts.batches.all()
+    last = max(row.due_at for row in world.rows(Job))
+    assert last > begins + timedelta(hours=10)
+    forecast = world.parts.reporting.status(batch)["forecast"]
+    assert forecast == {"finishes_at": written(last), "limited_by": "its plan for the deadline", "assumed": False}
+
+    while world.clock() < last:
+        await world.work()
+        assert len(world.asked) < 6
+        world.clock.advance(seconds=900)
+    await world.work()
+    assert len(world.asked) == 6
 
 
 async def test_a_list_whose_import_was_cut_off_keeps_its_plan_and_the_plan_is_named(make, tmp_path):

@@ -35,6 +35,7 @@ from worker.store.operators.report_rows import Facts
 
 # Why rows wait until a time, in the words of a forecast.
 _UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
+AWAITS_VERDICT = "it waits for the verdict on its pilot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +57,20 @@ class Forecasts:
         self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
     ) -> Forecast:
         ends = self._forecast_of_rows(batch, counts, outcomes)
-        if planned is None or ends.finishes_at is None:
+        return ends if planned is None else self.by_plan(planned, counts, ends)
+
+    def by_plan(self, planned: Planned, counts: BatchCounts, ends: Forecast) -> Forecast:
+        """The forecast of what is left of the batch with this plan: its pilot, its start, its pace, its rows' times."""
+        if ends.finishes_at is None:
             return ends
         now, plan = self.clock(), planned.plan
         if planned.holds_back:
             by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
-            return Forecast(None, f"it waits for the verdict on its pilot{f', by {written(by)}' if by else ''}")
+            return Forecast(None, f"{AWAITS_VERDICT}{f', by {written(by)}' if by else ''}")
         begins_at = max(plan.start_at or now, now)
+        last = self.facts.last_planned(planned.batch_id, counts.waiting) if plan.deadline is not None else None
+        if last is not None and last > ends.finishes_at:
+            return Forecast(last, "its plan for the deadline", apart=ends.apart)
         if plan.per_hour is not None:
             rows = sum(counts.waiting.values()) + sum(counts.unsent.values()) - counts.rows_kept
             paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), rows)

@@ -116,6 +116,20 @@ def _of_account(account: str) -> list[sa.Select[Any]]:
     ]
 
 
+def last_planned(connection: sa.Connection, batch_id: int, accounts: Iterable[str]) -> datetime | None:
+    """When the last of the batch's jobs that wait for their time in its plan is due: looks into `ix_job_due`."""
+    planned = (*_WAITING_JOB, Job.reason == bulk.fixed(Reason.PLANNED))
+    queries = [
+        sa.select(Job.due_at)
+        .where(*planned, Job.account == account, Job.priority == priority)
+        .order_by(Job.due_at.desc())
+        .limit(1)
+        for account in accounts
+        for priority in PRIORITIES
+    ]
+    return max(filter(None, (connection.execute(one, {"batch": batch_id}).scalar() for one in queries)), default=None)
+
+
 def _for_sender(account: str, channel: str) -> list[sa.Select[Any]]:
     waits = (
         *_WAITING_JOB,

@@ -28,7 +28,7 @@ from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.apart import Apart, due_after
 from worker.store.operators.counting import count
 from worker.store.operators.counts import BatchCounts
-from worker.store.operators.outlook import Outlook, outlook
+from worker.store.operators.outlook import Outlook, last_planned, outlook
 from worker.store.operators.unsent import left_of
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
@@ -130,6 +130,11 @@ class Facts:
         """The rows that wait for a session's end, a look-up or another list's row, and are due after this time."""
         with self._database.read() as connection:
             return due_after(connection, batch_id, after)
+
+    def last_planned(self, batch_id: int, accounts: Iterable[str]) -> datetime | None:
+        """When the last row is due that waits for its time in the batch's plan; None: no row does."""
+        with self._database.read() as connection:
+            return last_planned(connection, batch_id, accounts)
 
     def ended_calls(self, batch_id: int) -> dict[str, tuple[int, datetime]]:
         """The calls to be looked up of the batch's jobs that have ended: how many, and when the first, by account."""
