@@ -163,3 +163,33 @@ def test_a_pace_is_kept_and_known_to_the_forecast(desk: Desk, played: Played):
     assert timedelta(minutes=172) < left < timedelta(minutes=175)  # 29 rows, six minutes apart
     report = desk.onboard("report", "1").table
     assert {row["error"].partition(":")[0] for row in report if row["state"] == "waiting"} == {"planned"}
+
+
+def test_check_forecasts_an_imported_list_by_the_plan_that_it_has(desk: Desk, played: Played):
+    name = desk.list_of(customers(30))
+    assert desk.onboard("check", name, "--json").facts.keys().isdisjoint({"plan"})
+    desk.onboard("import", name, "--per-hour", "10")
+    checked = desk.onboard("check", name, "--json")
+    assert checked.code == 0
+    assert checked.facts["plan"] == "at most 10 first invitations an hour"
+    assert checked.facts["forecast"]["limited_by"] == "its pace of 10 first invitations an hour"
+    left = datetime.fromisoformat(checked.facts["forecast"]["finishes_at"]) - ProcessClock()()
+    assert timedelta(minutes=173) < left < timedelta(minutes=176)  # 30 rows, six minutes apart
+    assert "\nplan: at most 10 first invitations an hour\n" in desk.onboard("check", name).out
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "said"),
+    [((), 1, "cannot finish: "), (("--go-on-if", "sent >= 50% within 1 h"), 0, "no end yet: ")],
+)
+def test_check_of_a_pilot_names_the_verdict_and_ends_with_1_only_where_a_person_gives_it(
+    desk: Desk, played: Played, condition: tuple[str, ...], code: int, said: str
+):
+    name = desk.list_of(customers(4))
+    desk.onboard("import", name, "--first", "2", *condition)
+    checked = desk.onboard("check", name)
+    assert checked.code == code
+    assert f"\n{said}it waits for the verdict on its pilot\n" in checked.out
+    desk.change("[accounts.kyc]\n", "[accounts.kyc]\ncredits = 1\n")
+    stuck = desk.onboard("check", name)
+    assert (stuck.code, "\ncannot finish: kyc has 1 credit left for 4 calls\n" in stuck.out) == (1, True)

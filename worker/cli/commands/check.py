@@ -46,6 +46,7 @@ from worker.domain.model.known_customers import Known
 from worker.domain.model.needs import NOTHING, Need
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
+from worker.engine.reporting.batch_forecast import AWAITS_VERDICT
 from worker.engine.reporting.report_lines import BYTE_ORDER_MARK
 from worker.engine.steps.policies import texted_countries
 from worker.foundation import event_loop
@@ -141,11 +142,13 @@ class _Checked:
     reissues: int
     next_step: str
     import_block: Sequence[str]  # the configuration that would read the list without options
+    judges_itself: bool  # whether the list's end waits for a verdict that needs no person
 
     @property
     def needs_a_person(self) -> bool:
         silent = any(answer not in (WORKS, USED_UP, NOT_ASKED) for answer in self.answers.values())
         stuck = self.facts["forecast"]["limited_by"] is not None and self.facts["forecast"]["finishes_at"] is None
+        stuck = stuck and not self.judges_itself
         return bool(self.found.judged.rejected or self.template_problems or silent or stuck or self.found.late)
 
 
@@ -172,8 +175,10 @@ def _checked(
     judged, due = found.judged, found.cost.due
     answers = event_loop.run(ask(parts, judged.routes, channels_of(parts, judged))) if online else {}
     answering = [name for name, answer in answers.items() if answer in (WORKS, USED_UP)]
-    facts = foreseen(parts, judged, due, answering, apart=found.cost.beyond_cap(), batch=calls.batch)
     batch = parts.batches.of_content(digest)
+    planned = parts.batches.plan(batch) if batch is not None and batch.id == calls.batch else None
+    apart = found.cost.beyond_cap()
+    facts = foreseen(parts, judged, due, answering, apart=apart, batch=calls.batch, planned=planned)
     refused = refused_by_run(batch)
     facts |= {
         "batch": batch.id if batch is not None else None,
@@ -199,6 +204,9 @@ def _checked(
         reissues=parts.settings.reissue.most,
         next_step=_next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering]),
         import_block=block_for(asked, parts.settings.import_),
+        judges_itself=planned is not None
+        and bool(planned.plan.condition and not planned.verdict)
+        and (facts["forecast"]["limited_by"] or "").startswith(AWAITS_VERDICT),
     )
 
 
@@ -211,7 +219,8 @@ def _print_json(checked: _Checked) -> None:
 
 def _show(checked: _Checked, errors: Path | None) -> None:
     found, facts = checked.found, checked.facts
-    show_needs(facts, in_all=checked.in_all, reissues=checked.reissues, step=checked.next_step)
+    without_end = "no end yet" if checked.judges_itself else "cannot finish"
+    show_needs(facts, in_all=checked.in_all, reissues=checked.reissues, step=checked.next_step, without_end=without_end)
     if facts["unsent"]:  # of rows that are served: their sessions are there
         messages = counted(facts["unsent"], "first message")
         batch = facts["batch"]

@@ -22,8 +22,9 @@ def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str) -> None:
-    """`in_all`: the most messages, all channels together. `step`: what a person does about what is stopped."""
+def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, without_end: str) -> None:
+    """`in_all`: the most messages, all channels together. `step`: what a person does about what is stopped.
+    `without_end`: what is said before the reason for which no end is known."""
     console = _console()
     rows = facts["rows"]
     console.print(
@@ -49,12 +50,14 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str) 
         else ""
     )
     console.print(f"messages at worst: {messages or 'none'}{capped}")
+    if "plan" in facts:
+        console.print(f"plan: {facts['plan']}", markup=False)
     ends = facts["forecast"]
     if ends["finishes_at"]:
         roughly = "roughly " if ends["assumed"] else ""
         console.print(f"would be sent by {roughly}{ends['finishes_at']} ({ends['limited_by']})", markup=False)
     elif ends["limited_by"]:
-        console.print(f"cannot finish: {ends['limited_by']}{step}", markup=False)
+        console.print(f"{without_end}: {ends['limited_by']}{step}", markup=False)
     for words in ends.get("apart", ()):
         console.print(f"apart from that: {words}", markup=False)
 

@@ -18,6 +18,7 @@ from worker.engine.reporting.text_hours import with_country_cap
 from worker.engine.steps.policies import buys_on_click, ladder_of, reminders_of
 from worker.foundation.timestamps import written_if_any
 from worker.inbound.judging import Judged
+from worker.store.onboarding.plans import Planned
 
 
 def foreseen(
@@ -28,9 +29,11 @@ def foreseen(
     *,
     apart: Sequence[str],
     batch: int | None,
+    planned: Planned | None = None,
 ) -> dict[str, Any]:
     """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
-    `apart`: what the forecast leaves out, in words. `batch`: the list's own, whose rows may wait for lost answers."""
+    `apart`: what the forecast leaves out, in words. `batch`: the list's own, whose rows may wait for lost answers.
+    `planned`: how it goes out, if the forecast is to follow that."""
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
@@ -42,6 +45,8 @@ def foreseen(
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     ends = _by_day(parts, due, ends)
     ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
+    if planned is not None:
+        ends = parts.forecasts.by_plan(planned, parts.facts.counts(planned.batch_id), ends)
     apart = [*ends.apart, *apart]
     at_most = {account: rows * sessions for account, rows in calls.items()}
     # A reader of the document finds email and sms always, and another channel where it has a sender.
@@ -77,6 +82,7 @@ def foreseen(
             "assumed": ends.assumed,
             **({"apart": apart} if apart else {}),
         },
+        **({"plan": planned.plan.in_words} if planned is not None else {}),
     }
 
 
