@@ -32,6 +32,11 @@ def row_of(id_: int) -> int:
     return id_ % ROWS
 
 
+def batch_of(id_: int) -> int:
+    """The batch of a job's id."""
+    return id_ // ROWS
+
+
 def as_they_came(rows: Iterable[Any]) -> list[Any]:
     """The rows in this order, for those that had to be locked in another one."""
     return sorted(rows, key=attrgetter("created_at", "id"))

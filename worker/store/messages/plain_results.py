@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from worker.domain.model.states import InvitationState
 from worker.store.attempts.attempt_log import CLOSE_DONE
 from worker.store.base import bulk, tally
 from worker.store.base.columns import Columns
+from worker.store.base.job_ids import batch_of
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
 from worker.store.onboarding.sessions import FIRST
@@ -68,19 +69,23 @@ def write_plain(
     }
     moved = {(row.id, row.fence): row.job_id for row in _SENT.changed(connection, moves, at=now, counts=counts)}
     plain = [item for item, message in zip(items, messages, strict=True) if (message.id, message.fence) in moved]
+    jobs = {id_: job_id for (id_, _), job_id in moved.items()}
     if plain:
         if counts:
-            _count(connection, policy.channel, plain)
+            _count(connection, policy.channel, [jobs[item.opened.invitation.id] for item in plain if _is_first(item)])
         # Calls to senders are not counted (`tally.call`).
         closed = {"attempt_id": [item.opened.attempt_id for item in plain]}
         CLOSE_DONE.run_columns(connection, closed, at=now, counts=0)
-    return plain, {id_: job_id for (id_, _), job_id in moved.items()}
+    return plain, jobs
 
 
-def _count(connection: sa.Connection, channel: str, results: Sequence[InviteResult]) -> None:
-    """Count first messages that have left."""
+def _is_first(item: InviteResult) -> bool:
+    return item.opened.invitation.kind == FIRST
+
+
+def _count(connection: sa.Connection, channel: str, job_ids: Iterable[int]) -> None:
+    """Count first messages that have left, by their jobs: a job of another batch may have adopted one in flight."""
     counts = tally.of(connection)
-    first = (item.opened.invitation for item in results if item.opened.invitation.kind == FIRST)
-    for batch_id, number in Counter(item.batch_id for item in first).items():
+    for batch_id, number in Counter(map(batch_of, job_ids)).items():
         counts.add(tally.message(batch_id, InvitationState.WORKING, channel), -number)
         counts.add(tally.message(batch_id, InvitationState.SENT, channel), number)

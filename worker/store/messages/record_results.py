@@ -17,6 +17,7 @@ from worker.store.attempts.attempt_log import CLOSE, LATE, after_call, closing, 
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.attempts.standing import is_leased, outcomes_of, standing, standing_of
 from worker.store.base import bulk
+from worker.store.base.job_ids import batch_of
 from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, country_cap_check, message_cap_check, refusals, reminders
@@ -118,12 +119,12 @@ def _write_special(
 def _first_messages(
     results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
 ) -> list[reminders.Sent]:
-    """The first messages that have left: reminders follow them."""
+    """The first messages that have left: reminders follow them, in the batch of the job that has them by now."""
     items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
+    owned = [(item, jobs[item.id]) for item in items if item.kind == FIRST]
     return [
-        reminders.Sent(item.session_id, jobs[item.id], item.batch_id, policy.channel, item.customer, item.expires_at)
-        for item in items
-        if item.kind == FIRST
+        reminders.Sent(item.session_id, job, batch_of(job), policy.channel, item.customer, item.expires_at)
+        for item, job in owned
     ]
 
 
