@@ -43,7 +43,7 @@ from worker.store.base.priorities import EVENT, PRIORITIES
 from worker.store.inbox.event_status import LinkStatus
 from worker.store.maintenance import reissue_counts
 from worker.store.onboarding import usage
-from worker.store.onboarding.admission import lock_customers
+from worker.store.onboarding.admission import lock_customers, lock_serving
 from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.onboarding.stable_links import digests_of
@@ -140,9 +140,7 @@ class Doors:
             link = _link(connection, digests)  # read again under the lock: it may have been revoked, or erased
             if link is None:
                 return GONE
-            job = _job(connection, link.customer_id, link.purpose)
-            if job is not None:
-                _lock(connection, job)
+            _lock(connection, link)
             seen, row = self._seen(connection, link, asks=True, now=now)
             if not isinstance(seen.decision, Buy) or row is None:
                 return seen
@@ -244,10 +242,10 @@ def _job(connection: sa.Connection, customer_id: str, purpose: str) -> Any:
     return (open_ or rows or [None])[-1]
 
 
-def _lock(connection: sa.Connection, job: Any) -> None:
-    """Lock the job and its session, in this order, as the check of ended sessions does."""
-    fetch(connection, sa.select(Job.id).where(Job.id == job.id).with_for_update(key_share=True))
-    if job.session_id is not None:
+def _lock(connection: sa.Connection, link: Any) -> None:
+    """Lock the customer's job and its session, in this order, as the check of ended sessions does."""
+    job = lock_serving(connection, lambda: _job(connection, link.customer_id, link.purpose))
+    if job is not None and job.session_id is not None:
         locked = sa.select(SessionRow.id).where(SessionRow.id == job.session_id)
         fetch(connection, locked.with_for_update(key_share=True))
 

@@ -17,7 +17,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.outages import outlive_deadlocks
-from worker.store.onboarding.admission import lock_customers
+from worker.store.onboarding.admission import lock_customers, lock_serving
 from worker.store.onboarding.cancellation import change_jobs, lock_unsent
 from worker.store.onboarding.stable_links import digests_of
 from worker.store.outbox.outbox import add_job_events
@@ -52,10 +52,10 @@ class NotMe:
             if not fetch(connection, query.where(StableLink.revoked_at.is_(None))):
                 return Outcome.GONE
             of_customer = (Job.customer_id == link.customer_id, Job.purpose == link.purpose)
-            ids = sa.select(Job.id).where(*of_customer, Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
-            lock_unsent(connection, ids)
-            jobs = sa.select(Job.id, Job.state, Job.session_id).where(Job.id.in_(ids))
-            job = next(iter(fetch(connection, jobs.with_for_update(key_share=True))), None)
+            leads = (*of_customer, Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
+            lock_unsent(connection, sa.select(Job.id).where(*leads))
+            jobs = sa.select(Job.id, Job.state, Job.session_id).where(*leads)
+            job = lock_serving(connection, lambda: connection.execute(jobs).first())
             if job is not None and job.state is JobState.WORKING:
                 return Outcome.MOMENT
             if job is not None:

@@ -28,12 +28,28 @@ _LaterJob = aliased(Job)
 
 
 def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> None:
-    """Lock these customers: transactions that make their jobs lead wait until this transaction ends.
+    """Lock these customers: imports, events and retries of theirs wait until this transaction ends.
 
-    The locks are taken in the same order as an import writes its customers, which prevents deadlocks.
+    The end of a leading job does not wait, nor does its heir: see `lock_serving`. The locks are taken in the same order
+    as an import writes its customers, which prevents deadlocks.
     """
     query = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id.in_(customer_ids))
     fetch(connection, query.order_by(CustomerRow.customer_id).with_for_update(key_share=True))
+
+
+def lock_serving(connection: sa.Connection, find: Callable[[], Any | None]) -> Any | None:
+    """Lock the job that serves a customer. `find` finds it; returns what it finds under the lock.
+
+    While this transaction waited for the lock, the job may have ended, and its heir may lead: the heir is locked then.
+    """
+    found = find()
+    while found is not None:
+        fetch(connection, sa.select(Job.id).where(Job.id == found.id).with_for_update(key_share=True))
+        now_serves = find()
+        if now_serves is None or now_serves.id == found.id:
+            return now_serves
+        found = now_serves
+    return None
 
 
 def following(

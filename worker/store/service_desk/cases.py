@@ -28,7 +28,7 @@ from worker.store.base.priorities import PRIORITIES
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
-from worker.store.onboarding.admission import finished_in_purged, lock_customers
+from worker.store.onboarding.admission import finished_in_purged, lock_customers, lock_serving
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.store.tables.types import known
@@ -107,17 +107,14 @@ def case_of(
     rows = _rows(connection, customer_id)
     purged = {row.purpose: row.result for row in fetch(connection, finished_in_purged([customer_id]))}
     purpose = _purpose(rows, purged, purpose)
-    rows = [row for row in rows if row.purpose == purpose]
+    if lock:
+        lock_serving(connection, lambda: _serving(_of(purpose, _rows(connection, customer_id))))
+        rows = _rows(connection, customer_id)  # as they are under the lock
+    rows = _of(purpose, rows)
     finished = _finished(rows, purged.get(purpose))
     serving = _serving(rows)
     if serving is None:
         return Case(customer_id=customer_id, erased=customer.person is None, finished=finished)
-    if lock:
-        # Locked and read again: a worker may have moved it since.
-        fetch(connection, sa.select(Job.id).where(Job.id == serving.id).with_for_update(key_share=True))
-        (serving,) = (row for row in _rows(connection, customer_id) if row.id == serving.id)
-        if serving.state is JobState.COMPLETED:
-            finished = serving.result
     known(serving)
     link = _session(connection, serving.session_id, lock=lock)
     person = customer.person or Person()
@@ -173,6 +170,10 @@ def _purpose(rows: list[Any], purged: Collection[str], purpose: str | None) -> s
     if len(purposes) > 1 and len(still) != 1:
         raise SeveralPurposes(", ".join(purposes))
     return next(iter(still or purposes), "")
+
+
+def _of(purpose: str, rows: list[Any]) -> list[Any]:
+    return [row for row in rows if row.purpose == purpose]
 
 
 def _serving(rows: list[Any]) -> Any | None:

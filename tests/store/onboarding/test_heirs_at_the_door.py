@@ -1,0 +1,98 @@
+"""Who has waited for the lock of a customer's row works with the row that leads by then: it may be another one."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.store.row_locks import on_postgresql, wait_until_blocked, waiting
+from tests.store.service_desk.desks import desk_of
+from tests.store.shelf import customer
+from worker.domain.links.door import DoorRules, Wait
+from worker.domain.model.states import JobState
+from worker.store.links.doors import DoorPolicy, Doors
+from worker.store.links.not_me import NotMe, Outcome
+from worker.store.maintenance import reissue_counts
+from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.leadership import take_leads
+from worker.store.onboarding.stable_links import StableLinks
+from worker.store.tables import Job, StableLink
+
+pytestmark = on_postgresql
+
+
+def link_of(shelf, keyring):
+    """The secret part of Ona's link."""
+    with shelf.database.write() as connection:
+        links = StableLinks("https://verify.test", timedelta(days=30))
+        made = links.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock())
+    return next(iter(made.values())).address.rpartition("/")[2]
+
+
+@pytest.fixture
+def secret(ona, keyring):
+    """The secret part of Ona's link. Ona was invited, and her row of another list has joined that row."""
+    ona.add(customer("Ona"))
+    return link_of(ona, keyring)
+
+
+def leader_and_heir(shelf):
+    return sorted(shelf.rows(Job), key=lambda job: job.id)
+
+
+def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_heir_is_held(ona, secret, keyring):
+    leader, heir = leader_and_heir(ona)
+    found = []
+    stop = NotMe(ona.database, keyring).stop
+    with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
+        cancel_jobs(connection, [leader.id], now=ona.clock())
+    leader, heir = leader_and_heir(ona)
+    assert found == [Outcome.STOPPED]
+    assert (leader.state, leader.reason) == (JobState.CANCELLED, "cancelled")
+    assert (heir.state, heir.reason, heir.joins) == (JobState.HELD, "not_me", None)
+
+
+def test_a_row_that_was_cancelled_meanwhile_is_not_held_for_a_visitor(ona, keyring):
+    secret = link_of(ona, keyring)
+    (leader,) = ona.rows(Job)
+    found = []
+    stop = NotMe(ona.database, keyring).stop
+    with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
+        cancel_jobs(connection, [leader.id], now=ona.clock())
+    assert found == [Outcome.STOPPED]
+    assert [(job.state, job.reason) for job in ona.rows(Job)] == [(JobState.CANCELLED, "cancelled")]
+    assert not ona.rows(StableLink)
+
+
+def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_asks_for_its_session(ona, secret, keyring):
+    leader, heir = leader_and_heir(ona)
+    ona.clock.advance(days=8)
+    seen, now = [], ona.clock()
+    ona.set(Job, Job.id == leader.id, state=JobState.WAITING, reason="new_link", due_at=now)
+    doors = Doors(ona.database, keyring, DoorPolicy(DoorRules(most=3, per_day=5)))
+    visitor = threading.Thread(target=lambda: seen.append(doors.ask(secret, now=now)))
+    with ona.database.write() as counts:
+        reissue_counts.so_far(counts, ["kyc"], now.date())  # a sweep counts, and the visitor waits for it
+        with ona.database.write() as connection:
+            assert take_leads(connection, heir.batch_id, stopped_only=False, now=now) == (heir.row, 1)
+            visitor.start()
+            wait_until_blocked(ona.database, visitor)
+        wait_until_blocked(ona.database, visitor)
+        with ona.database.write() as claim:
+            free = sa.select(Job.id).where(Job.id == heir.id).with_for_update(skip_locked=True)
+            claimed = claim.execute(free).all()
+    visitor.join()
+    _, heir = leader_and_heir(ona)
+    assert isinstance(seen[0].decision, Wait)
+    assert not claimed
+    assert (heir.state, heir.pressed_at) == (JobState.WAITING, now)
+
+
+def test_the_desk_sees_the_row_that_leads_once_it_has_waited(ona, secret):
+    leader, _ = leader_and_heir(ona)
+    desk, found = desk_of(ona), []
+    with waiting(ona.database, lambda: found.append(desk.new_link("Ona", now=ona.clock()))) as connection:
+        cancel_jobs(connection, [leader.id], now=ona.clock())
+    (refused,) = found
+    assert refused.why == "a session is being asked for already, due 2026-11-20 12:01 UTC"  # for the heir
