@@ -342,24 +342,7 @@ class Parts(Stores):
 
     def retention(self) -> Retention:
         """Make the process's retention, which remembers how far it has looked."""
-        return Retention(
-            self.clock,
-            database_clock=self.database_clock,
-            personal=self.settings.retention.personal,
-            batches=self.settings.retention.batches,
-            audit=self.settings.retention.audit,
-            erasing=self.erasing,
-            purging=self.purging,
-            seals=self.seals,
-            facts=self.facts,
-            inbox=self.inbox_retention,
-            links=self.expired_links,
-            webhooks=self.webhook_list,
-            outbox=self.outbox_targets,
-            refused=self.refused_events,
-            places=self.address_places,
-            address_cap=self.settings.invitations.messages_per_address,
-        )
+        return Retention(self.settings, self, self.outbox_targets, clock=self.clock, database_clock=self.database_clock)
 
     @property
     def outbox_targets(self) -> OutboxTargets:

@@ -11,20 +11,14 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.domain.contact.address_cap import AddressCap
 from worker.domain.model.audit import RETENTION, Act
 from worker.domain.verification.session_updates import DIGESTS_KEPT
 from worker.engine.outbox_targets import OutboxTargets
+from worker.engine.stores import Stores
 from worker.foundation.clock import Clock
-from worker.store.audit.sealing import NotSigned, Seals
-from worker.store.inbox.refused_events import RefusedEvents
-from worker.store.messages.address_places import AddressPlaces
-from worker.store.operators.report_rows import Facts
-from worker.store.privacy.erasure import Erasing, Place
-from worker.store.privacy.expired_links import ExpiredLinks
-from worker.store.privacy.inbox_retention import InboxRetention
-from worker.store.privacy.purge import Purging
-from worker.store.webhooks.webhook_list import WebhookList
+from worker.settings import Settings
+from worker.store.audit.sealing import NotSigned
+from worker.store.privacy.erasure import Place
 
 log = logging.getLogger(__name__)
 # How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
@@ -50,35 +44,12 @@ class Retention:
     """Applies `[retention]`, one step at each sweep. One for each process: it remembers how far it has looked."""
 
     def __init__(
-        self,
-        clock: Clock,
-        *,
-        database_clock: Clock,
-        personal: timedelta,
-        batches: timedelta | None,
-        audit: timedelta | None,
-        erasing: Erasing,
-        purging: Purging,
-        seals: Seals,
-        facts: Facts,
-        inbox: InboxRetention,
-        webhooks: WebhookList,
-        outbox: OutboxTargets,
-        refused: RefusedEvents,
-        links: ExpiredLinks,
-        places: AddressPlaces,
-        address_cap: AddressCap | None,
+        self, settings: Settings, stores: Stores, outbox: OutboxTargets, *, clock: Clock, database_clock: Clock
     ) -> None:
-        """`personal`, `batches`, `audit`: how long personal data, batches and the audit log are kept; None: for ever.
-
-        What is old enough is decided by `database_clock`, the database's own time: nothing brings it back.
-        """
+        """What is old enough is decided by `database_clock`, the database's own time: nothing brings it back."""
+        self._kept, self._stores, self._outbox = settings.retention, stores, outbox
         self._clock, self._database_clock = clock, database_clock
-        self._personal, self._batches, self._audit = personal, batches, audit
-        self._erasing, self._purging, self._facts = erasing, purging, facts
-        self._seals = seals
-        self._inbox, self._webhooks, self._outbox = inbox, webhooks, outbox
-        self._refused, self._links, self._places = refused, links, places
+        address_cap = settings.invitations.messages_per_address
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
         self._one_at_a_time = threading.Lock()
         self._next: datetime | None = None
@@ -105,7 +76,7 @@ class Retention:
             if self._next is not None and now < self._next:
                 return
             if not self._take_turns():
-                self._erasing.forget()
+                self._stores.erasing.forget()
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
@@ -126,8 +97,8 @@ class Retention:
 
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""
-        since = now - self._personal
-        chunk = self._erasing.chunk(after=self._erased_to, since=since, now=now)
+        since = now - self._kept.personal
+        chunk = self._stores.erasing.chunk(after=self._erased_to, since=since, now=now)
         self._erased_to = chunk.after
         if chunk.customers:
             log.info("retention: the personal data of %d customers was erased", chunk.customers)
@@ -135,16 +106,17 @@ class Retention:
 
     def _drop_links(self, now: datetime) -> bool:
         """Whether there may be more sessions whose links have expired."""
-        return self._links.drop(since=now - LINKS_KEPT) > 0
+        return self._stores.expired_links.drop(since=now - LINKS_KEPT) > 0
 
     def _remove_what_is_old(self, now: datetime) -> bool:
         """Whether any were removed, so that there may be more."""
-        kept_for = max(INBOX_KEPT, self._batches or INBOX_KEPT)
-        erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
-        removed = self._inbox.remove(since=now - kept_for)
-        webhooks = self._webhooks.remove(since=now - WEBHOOKS_KEPT)
-        refused = self._refused.remove_due(now=now)
-        places = self._places.remove(since=now - self._places_kept)
+        stores = self._stores
+        kept_for = max(INBOX_KEPT, self._kept.batches or INBOX_KEPT)
+        erased = stores.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
+        removed = stores.inbox_retention.remove(since=now - kept_for)
+        webhooks = stores.webhook_list.remove(since=now - WEBHOOKS_KEPT)
+        refused = stores.refused_events.remove_due(now=now)
+        places = stores.address_places.remove(since=now - self._places_kept)
         return bool(erased or removed or webhooks or refused or places)
 
     def _remove_unpublished(self, now: datetime) -> bool:
@@ -156,10 +128,10 @@ class Retention:
 
     def _remove_audited(self, now: datetime) -> bool:
         """Whether there may be more entries of the audit log that are old enough."""
-        if self._audit is None:
+        if self._kept.audit is None:
             return False
         try:
-            gone = self._seals.remove(until=now - self._audit, now=now)
+            gone = self._stores.seals.remove(until=now - self._kept.audit, now=now)
         except NotSigned:
             return False  # as of a head that is there and is not well signed; the step that seals says so
         if gone:
@@ -168,18 +140,18 @@ class Retention:
 
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
-        purging = self._purging
+        purging = self._stores.purging
         # A batch that waits for a row which was put back must not delay the other batches.
         if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
             return True
-        if self._batches is None:
+        if self._kept.batches is None:
             return False
-        since = now - self._batches
+        since = now - self._kept.batches
         batch_id = purging.candidate(after=self._asked_to, since=since)
         self._asked_to = batch_id or 0
         if batch_id is None:
             return False
         if purging.why_not(batch_id, since=since, now=now) is None:
-            purging.begin(batch_id, self._facts.counts(batch_id), now=now, act=PURGES)
+            purging.begin(batch_id, self._stores.facts.counts(batch_id), now=now, act=PURGES)
             log.info("retention: batch %d is being purged", batch_id)
         return True
