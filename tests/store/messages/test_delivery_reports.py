@@ -315,6 +315,25 @@ def test_a_text_waits_for_the_quiet_hours_of_texts(post):
     assert post.message("sms").due_at > post.shelf.clock()
 
 
+def test_a_text_that_waits_for_quiet_hours_says_so_and_is_counted_with_those_that_wait_for_them(post):
+    post.policy = replace(WHATSAPP, hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
+    reference = post.send(channel="whatsapp")
+    post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp")
+    text = post.message("sms")
+    counts = post.shelf.facts.counts(text.batch_id)
+    assert text.reason == "quiet_hours"
+    assert (counts.waits["quiet_hours"].messages, counts.last_due) == ({"sms": 1}, text.due_at)
+
+
+def test_a_text_for_a_customer_in_the_app_waits_for_no_quiet_hours(post):
+    post.policy = replace(WHATSAPP, hours=Hours({"sms": QuietHours.parse("02:00-03:00")}))
+    reference = post.send(channel="whatsapp")
+    later = post.shelf.clock() + timedelta(hours=1)
+    post.shelf.set(Job, invite_at=later)
+    post.report(reference, DeliveryStatus.ELSEWHERE, channel="whatsapp")
+    assert (post.message("sms").due_at, post.message("sms").reason) == (later, "")
+
+
 def test_a_start_is_not_undone_when_an_older_report_of_an_unknown_text_is_tried_again(post):
     hooks = Webhooks(post.shelf.database, post.keyring, {SENDER: DeliveryUpdates(post.keyring, DeliveryPolicy)})
 

@@ -152,6 +152,16 @@ def test_a_resend_waits_for_quiet_hours(ona):
     assert (sent.due_at.hour, ona.send()) == (16, [])  # 18:00 in Vilnius
 
 
+def test_a_message_that_reached_nobody_says_that_it_waits_for_quiet_hours(ona):
+    hours = Hours({"email": QuietHours.parse("10:00-18:00")}, "UTC")
+    ona.clock.advance(minutes=30)
+    ona.set(InvitationRow, state=InvitationState.FAILED, sent_at=None, reason="bad_input")
+    ona.set(Job, state=JobState.FAILED, reason="bad_input")
+    assert isinstance(desk_of(ona, hours, quiet=hours.quiet).resend("Ona", now=ona.clock()), Sent)
+    message = ona.row(InvitationRow)
+    assert (message.state, message.due_at.hour, message.reason) == (InvitationState.WAITING, 16, "quiet_hours")
+
+
 def test_a_resend_to_a_customer_who_has_submitted_meanwhile_does_not_leave(ona, desk):
     desk.resend("Ona", now=ona.clock())
     WebhookFeed(ona).receive(APPROVED)

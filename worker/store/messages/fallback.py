@@ -21,8 +21,8 @@ from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.upserts import insert
 from worker.store.messages.suppressions import suppressed
-from worker.store.onboarding.message_rows import waiting_message
-from worker.store.onboarding.sessions import FIRST, IS_LIVE
+from worker.store.onboarding.message_rows import waiting_message, why_later
+from worker.store.onboarding.sessions import FIRST, IS_LIVE, invited_from
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 
@@ -51,10 +51,9 @@ def fall_back(
 ) -> set[str]:
     """Add a first message on the other channel for sessions whose message did not reach the customer.
 
-    Adds no message for a customer without an address on that channel, with a suppressed address, with a number
-    that gets no texts, or with a message on
-    that channel for this session already; and none once the session or the job has ended. Returns the channel, where a
-    message is due on it at once.
+    Adds no message for a customer without an address on that channel, with a suppressed address, with a number that
+    gets no texts, or with a message on that channel for this session already; and none once the session or the job has
+    ended. Returns the channels on which a message is due at once.
     """
     if not policy.fallbacks or not invitations:
         return set()
@@ -117,13 +116,15 @@ def _message(
     row: sa.Row[Any], channel: str, person: Person, policy: DeliveryPolicy, *, now: datetime
 ) -> dict[str, Any]:
     zones = policy.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
-    return waiting_message(
+    due_at = message_at(channel, zones, policy.hours.quiet, invite_at=row.invite_at, now=now)
+    values = waiting_message(
         session_id=row.session_id,
         job_id=row.job_id,
         batch_id=row.batch_id,
         channel=channel,
         kind=FIRST,
-        due_at=message_at(channel, zones, policy.hours.quiet, invite_at=row.invite_at, now=now),
+        due_at=due_at,
         priority=row.priority,
         now=now,
     )
+    return values | {"reason": why_later(due_at, wanted_at=invited_from(row.invite_at, now=now))}

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.ids import new_id
 from worker.store.base.database import fetch
@@ -47,6 +48,11 @@ def waiting_message(
         "created_at": now,
         "sent_at": None,
     }
+
+
+def why_later(due_at: datetime, *, wanted_at: datetime) -> str:
+    """The reason of a new message that is due later than it is wanted: only quiet hours put one off."""
+    return Reason.QUIET_HOURS if due_at > wanted_at else ""
 
 
 def move_messages(

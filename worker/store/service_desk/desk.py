@@ -31,7 +31,7 @@ from worker.store.base.outages import outlive_deadlocks
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
-from worker.store.onboarding.message_rows import waiting_message
+from worker.store.onboarding.message_rows import waiting_message, why_later
 from worker.store.onboarding.sessions import check_at
 from worker.store.service_desk.cases import DeskPolicy, Known, case_of, customer_of, details_of
 from worker.store.tables import CustomerRow, InvitationRow, SessionRow
@@ -214,8 +214,9 @@ class ServiceDesk:
         row, link, person = case.row, case.link, customer.person
         assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
         again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
+        reason = why_later(decided.due_at, wanted_at=now)
         if again is not None:
-            _send_again(connection, again.id, decided.due_at)
+            _send_again(connection, again.id, decided.due_at, reason)
         else:
             values = waiting_message(
                 session_id=link.id,
@@ -227,8 +228,7 @@ class ServiceDesk:
                 priority=row.priority,
                 now=now,
             )
-            quiet = {"reason": Reason.QUIET_HOURS} if decided.due_at > now else {}
-            connection.execute(sa.insert(InvitationRow), [values | quiet])
+            connection.execute(sa.insert(InvitationRow), [values | {"reason": reason}])
         if decided.reopens:
             open_again = {"state": JobState.ISSUED, "due_at": None, "reason": "", "detail": "", "changed_at": now}
             change_jobs(connection, [row.id], open_again)
@@ -273,13 +273,13 @@ class ServiceDesk:
         note(connection, f"customer {customer_id}", now=now, reason="; ".join(filter(None, (what, reason))))
 
 
-def _send_again(connection: sa.Connection, message_id: uuid.UUID, due_at: datetime) -> None:
+def _send_again(connection: sa.Connection, message_id: uuid.UUID, due_at: datetime, reason: str) -> None:
     """Let a message that reached nobody wait again: never handed over, or returned."""
     again = {
         "state": InvitationState.WAITING,
         "due_at": due_at,
         "attempts": 0,
-        "reason": "",
+        "reason": reason,
         "detail": "",
         "delivery_at": None,
     }
