@@ -13,9 +13,11 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.contact.reminders import Ladder, Step
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Hold, Kind, Reconcile
+from worker.domain.model.endings import Done, Hold, Kind, Reconcile
 from worker.domain.model.states import InvitationState, JobState, SessionState
+from worker.store.base import tally
 from worker.store.base.priorities import BATCH, EVENT
+from worker.store.messages.handovers import InviteResult
 from worker.store.onboarding import admission as leading
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.operators.needs_a_person import of_other_channels
@@ -401,3 +403,20 @@ def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding)
     for thread in threads:
         thread.join()
     assert len(claimed) == len(set(claimed))
+
+
+@pytest.mark.parametrize("customers", [1, tally.MANY])
+def test_reminders_are_of_the_list_whose_row_got_the_message_while_it_was_sent(reminding, decide, customers):
+    shelf = reminding()
+    people = [customer(f"Ona {number}") for number in range(customers)]
+    before = shelf.add(*people)
+    shelf.issue()
+    opened = shelf.open_messages(shelf.claim_messages())
+    own = shelf.add(*people)
+    decide.cancel(before, now=shelf.clock())
+    assert shelf.claim() == []  # the rows of the other list lead, and adopt the sessions
+    shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened))
+    assert {row.batch_id for row in shelf.rows(InvitationRow)} == {own}
+    shelf.clock.advance(days=2)
+    assert len(shelf.send()) == customers
+    assert {job.state for job in shelf.rows(Job, batch_id=own)} == {JobState.INVITED}

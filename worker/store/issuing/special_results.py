@@ -126,7 +126,6 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
         reminders.Sent(
             added.sessions[item.opened.job.id],
             item.opened.job.id,
-            item.opened.job.batch_id,
             to_phone,
             item.opened.job.request.customer,
             item.session.expires_at,

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -72,20 +72,19 @@ def write_plain(
     jobs = {id_: job_id for (id_, _), job_id in moved.items()}
     if plain:
         if counts:
-            _count(connection, policy.channel, [jobs[item.opened.invitation.id] for item in plain if _is_first(item)])
+            _count(connection, policy.channel, plain, jobs)
         # Calls to senders are not counted (`tally.call`).
         closed = {"attempt_id": [item.opened.attempt_id for item in plain]}
         CLOSE_DONE.run_columns(connection, closed, at=now, counts=0)
     return plain, jobs
 
 
-def _is_first(item: InviteResult) -> bool:
-    return item.opened.invitation.kind == FIRST
-
-
-def _count(connection: sa.Connection, channel: str, job_ids: Iterable[int]) -> None:
-    """Count first messages that have left, by their jobs: a job of another batch may have adopted one in flight."""
+def _count(
+    connection: sa.Connection, channel: str, results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]
+) -> None:
+    """Count first messages that have left, with their jobs by now."""
     counts = tally.of(connection)
-    for batch_id, number in Counter(map(batch_of, job_ids)).items():
+    first = (item.opened.invitation for item in results if item.opened.invitation.kind == FIRST)
+    for batch_id, number in Counter(batch_of(jobs[item.id]) for item in first).items():
         counts.add(tally.message(batch_id, InvitationState.WORKING, channel), -number)
         counts.add(tally.message(batch_id, InvitationState.SENT, channel), number)

@@ -17,7 +17,6 @@ from worker.store.attempts.attempt_log import CLOSE, LATE, after_call, closing, 
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.attempts.standing import is_leased, outcomes_of, standing, standing_of
 from worker.store.base import bulk
-from worker.store.base.job_ids import batch_of
 from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, country_cap_check, message_cap_check, refusals, reminders
@@ -67,7 +66,7 @@ def record_results(
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
     country_cap_check.take_back(connection, policy, not_made)
-    bounce_counts.count(connection, refusals.counts_of(kept), policy.delivery.pause, now=now)
+    bounce_counts.count(connection, refusals.counts_of(kept, ours), policy.delivery.pause, now=now)
 
 
 def _write_special(
@@ -119,12 +118,12 @@ def _write_special(
 def _first_messages(
     results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
 ) -> list[reminders.Sent]:
-    """The first messages that have left: reminders follow them, in the batch of the job that has them by now."""
+    """The first messages that have left: reminders follow them."""
     items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
-    owned = [(item, jobs[item.id]) for item in items if item.kind == FIRST]
     return [
-        reminders.Sent(item.session_id, job, batch_of(job), policy.channel, item.customer, item.expires_at)
-        for item, job in owned
+        reminders.Sent(item.session_id, jobs[item.id], policy.channel, item.customer, item.expires_at)
+        for item in items
+        if item.kind == FIRST
     ]
 
 

@@ -1,7 +1,8 @@
 """Messages that a sender refused; those refused because of their address are handled like bounces, but at once."""
 
+import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from worker.domain.model.endings import AddressIs, Cancel, Done
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState
 from worker.foundation.keyring import Keyring
+from worker.store.base.job_ids import batch_of
 from worker.store.messages.fallback import fall_back
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.message_context import InvitationPolicy
@@ -66,13 +68,14 @@ def _address(result: InviteResult, policy: InvitationPolicy) -> str:
     return address_of(result.opened.invitation.customer.person, policy.channel)
 
 
-def counts_of(results: Sequence[InviteResult]) -> dict[int, BounceCounts]:
-    """What these hand-overs add to the counts of each batch."""
+def counts_of(results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]) -> dict[int, BounceCounts]:
+    """What these hand-overs add to the counts of each batch. `jobs`: by message, its job by now."""
     tried, refused = Counter[int](), Counter[int]()
     for result in results:
         if result.problem is not None and result.problem.address is AddressIs.ELSEWHERE:
             continue  # it says nothing about the list: the number may be a good one, and gets a text
         is_refused = isinstance(result.ending, Cancel) and result.ending.reason == Reason.BAD_INPUT
-        tried[result.opened.invitation.batch_id] += isinstance(result.ending, Done) or is_refused
-        refused[result.opened.invitation.batch_id] += is_refused
+        batch_id = batch_of(jobs[result.opened.invitation.id])
+        tried[batch_id] += isinstance(result.ending, Done) or is_refused
+        refused[batch_id] += is_refused
     return {batch_id: BounceCounts(number, refused[batch_id], 0) for batch_id, number in tried.items()}

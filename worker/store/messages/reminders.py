@@ -26,6 +26,7 @@ from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
+from worker.store.base.job_ids import batch_of
 from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
 from worker.store.messages.message_context import Candidate, InvitationPolicy
 from worker.store.onboarding.in_review import others_in_review, sessions_in_review
@@ -40,8 +41,7 @@ class Sent:
     """A first message that has left, and its customer."""
 
     session_id: uuid.UUID
-    job_id: int
-    batch_id: int
+    job_id: int  # its job by now: another list's job may have got the message while it was sent
     channel: str
     customer: Customer
     expires_at: datetime
@@ -222,7 +222,7 @@ def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, channel: str, now:
     return waiting_message(
         session_id=item.session_id,
         job_id=item.job_id,
-        batch_id=item.batch_id,
+        batch_id=batch_of(item.job_id),
         channel=channel,
         kind=reminder.kind,
         due_at=reminder.due_at,
