@@ -9,12 +9,10 @@ from tests.store.shelf import WEEK, customer
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Done
+from worker.domain.model.endings import Cancel
 from worker.domain.model.states import InvitationState, JobState
-from worker.store.base import tally
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.suppressions import release, suppress
-from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 
@@ -192,20 +190,14 @@ def test_a_message_in_flight_stays_in_doubt_when_its_worker_dies_after_the_adopt
     assert message.unknown_attempt == hand_over.id
 
 
-def test_messages_in_flight_count_for_the_batch_that_has_adopted_them_meanwhile(shelf):
-    """So do their reminders. Each test ends with a look whether the kept counts are true."""
-    names = [f"C{number}" for number in range(tally.MANY)]
-    policy = replace(shelf.message_policy, reminders=(timedelta(days=1),))
-    shelf.add(*map(customer, names))
+def test_a_message_that_was_under_way_when_its_list_was_paused_and_cancelled_is_not_held_back(shelf, decide):
+    before = shelf.add(customer("Ona"))
     shelf.issue()
-    opened = shelf.open_messages(shelf.claim_messages())
-    shelf.set(Job, state=JobState.CANCELLED)
-    batch = shelf.add(*map(customer, names))
-    claimed(shelf)
-
-    shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened), policy=policy)
-
-    sent = shelf.rows(InvitationRow, kind=FIRST)
-    assert {(row.batch_id, row.state) for row in sent} == {(batch, InvitationState.SENT)}
-    reminders = shelf.rows(InvitationRow, state=InvitationState.WAITING)
-    assert [row.batch_id for row in reminders] == [batch] * len(names)
+    (opened,) = shelf.open_messages(shelf.claim_messages())
+    own = shelf.add(customer("Ona"))
+    decide.pause(before, by="ann", now=shelf.clock())
+    adopting = []  # by a worker, between two transactions of the cancel
+    Decisions(shelf.database, lambda _rows: adopting.append(claimed(shelf))).cancel(before, now=shelf.clock())
+    assert adopting[0].jobs == []
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), None))
+    assert [message.batch_id for message in shelf.send()] == [own]

@@ -98,7 +98,7 @@ def _take_over(
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
             # It waits to be reconciled and keeps its due time. The result belongs to this job.
-            _pass_on(connection, row.id, job, priority=job.priority)
+            _pass_on(connection, row.id, job)
             states.append(InvitationState.WAITING)
         elif (
             row.state is InvitationState.HELD
@@ -106,11 +106,11 @@ def _take_over(
             or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
         ):
             # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
-            _pass_on(connection, row.id, job, priority=job.priority, state=InvitationState.HELD)
+            _pass_on(connection, row.id, job, state=InvitationState.HELD)
             states.append(InvitationState.HELD)
         elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
             again = {"state": InvitationState.WAITING, "due_at": invited_from(job.invite_at, now=now), "attempts": 0}
-            _pass_on(connection, row.id, job, priority=job.priority, **again)
+            _pass_on(connection, row.id, job, **again)
             states.append(InvitationState.WAITING)
         elif row.state is InvitationState.WORKING:
             # It is being sent for a job that has ended meanwhile. The result belongs to this job.
@@ -123,8 +123,13 @@ def _take_over(
 
 
 def _pass_on(connection: sa.Connection, message_id: uuid.UUID, job: sa.Row[Any], **values: Any) -> None:
-    """Let this job own a message, with these values."""
-    move_messages(connection, InvitationRow.id == message_id, job.id, batch_id=job.batch_id, **values)
+    """Let this job own a message, with these values.
+
+    With its priority too, also while the message is being sent: if it does not leave, the pause of the list that had it
+    must not keep it.
+    """
+    which = InvitationRow.id == message_id
+    move_messages(connection, which, job.id, batch_id=job.batch_id, priority=job.priority, **values)
 
 
 def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
