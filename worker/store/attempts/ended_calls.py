@@ -21,7 +21,7 @@ from sqlalchemy.orm import aliased
 from worker.domain.model.endings import Kind
 from worker.domain.model.reconciliation import Found, More, Nothing, Unmatched
 from worker.domain.model.states import ENDED_JOBS
-from worker.store.attempts.attempt_log import LATE, references
+from worker.store.attempts.attempt_log import DONE, LATE, references
 from worker.store.attempts.unknown_outcomes import MORE, UNCOUNTED
 from worker.store.base.database import THERE_IS, fetch
 from worker.store.tables import Attempt, Job
@@ -37,7 +37,7 @@ _LookUp = aliased(Attempt)
 _LOOKED_UP = sa.exists().where(
     _LookUp.reconciles == Attempt.id,
     _LookUp.closed_at.is_not(None),
-    sa.or_(_LookUp.outcome == "done", _LookUp.outcome.not_in((*UNCOUNTED, MORE))),
+    sa.or_(_LookUp.outcome == DONE, _LookUp.outcome.not_in((*UNCOUNTED, MORE))),
 )
 
 

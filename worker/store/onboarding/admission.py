@@ -16,6 +16,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.known_customers import Becomes, Known, Standing, decide, standing_of
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, JobState
+from worker.store.attempts.attempt_log import LATE
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
@@ -142,7 +143,7 @@ def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: 
         .join(Attempt, Attempt.job_id == Job.id)
         .where(
             Attempt.invitation_id.is_(None),
-            Attempt.outcome.in_((Kind.UNKNOWN.value, "late")),
+            Attempt.outcome.in_((Kind.UNKNOWN.value, LATE)),
             Attempt.repeatable.is_(False),
             # The job's last call, or the call that later look-ups tried to reconcile.
             sa.or_(Attempt.fence == Job.fence, Attempt.id == Job.unknown_attempt),

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from worker.domain.model.reasons import Reason
+from worker.domain.verification.session_updates import Result
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.operators.ledger import COST_NOTHING
 from worker.store.operators.series import PROGRESS, Points, points_of
 from worker.store.tables import Attempt, InvitationRow, Job
-
-APPROVED = "approved"
 
 
 @dataclass
@@ -49,7 +48,7 @@ class SpendingFacts:
             for row in fetch(connection, _CUSTOMERS, given):
                 facts = spending.routes.setdefault(row.route, RouteFacts())
                 facts.customers += row.number
-                facts.verified += row.number if row.result == APPROVED else 0
+                facts.verified += row.number if row.result == Result.APPROVED else 0
             for row in fetch(connection, _CALLS, given):
                 spending.routes.setdefault(row.route, RouteFacts()).calls[row.account] = row.number
             for row in fetch(connection, _MESSAGES, given):
