@@ -420,3 +420,13 @@ def test_reminders_are_of_the_list_whose_row_got_the_message_while_it_was_sent(r
     shelf.clock.advance(days=2)
     assert len(shelf.send()) == customers
     assert {job.state for job in shelf.rows(Job, batch_id=own)} == {JobState.INVITED}
+
+
+def test_reminders_that_an_events_row_takes_over_go_before_no_list(reminding, decide):
+    shelf = reminding()
+    before = invited(shelf)
+    own = shelf.add(customer("Ona"), priority=EVENT)
+    decide.cancel(before, now=shelf.clock())
+    assert shelf.claim() == []
+    reminders = [row for row in shelf.rows(InvitationRow, batch_id=own) if row.state is InvitationState.WAITING]
+    assert [row.priority for row in reminders] == [BATCH, BATCH]

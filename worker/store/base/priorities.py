@@ -7,3 +7,8 @@ PRIORITIES = (EVENT, BATCH)
 PAUSED = 100
 # Added to the priority of a list's rows behind its pilot, until the verdict. A pause leaves them as they are.
 HELD_BACK = 200
+
+
+def of_reminders(job: int) -> int:
+    """The priority of the reminders of a job with this one: a list's, also for an event's, since no caller waits."""
+    return BATCH if job in PRIORITIES else BATCH + PAUSED

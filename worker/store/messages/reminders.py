@@ -27,7 +27,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import batch_of
-from worker.store.base.priorities import BATCH, PAUSED, PRIORITIES
+from worker.store.base.priorities import of_reminders
 from worker.store.messages.message_context import Candidate, InvitationPolicy
 from worker.store.onboarding.in_review import others_in_review, sessions_in_review
 from worker.store.onboarding.message_rows import waiting_message
@@ -226,9 +226,8 @@ def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, channel: str, now:
         channel=channel,
         kind=reminder.kind,
         due_at=reminder.due_at,
-        # A batch's priority also for an event's reminder: no caller waits for it. The job's present priority counts,
-        # since the batch may have been paused while the message left.
-        priority=BATCH if job.priority in PRIORITIES else BATCH + PAUSED,
+        # The job's present priority counts: the batch may have been paused while the message left.
+        priority=of_reminders(job.priority),
         now=now,
     )
 

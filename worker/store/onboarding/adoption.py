@@ -14,6 +14,7 @@ from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import UNDELIVERED_INVITATIONS, InvitationState, JobState, job_state_from_invitations
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import ERASED
+from worker.store.base.priorities import of_reminders
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.onboarding.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
 from worker.store.outbox.outbox import add_job_events
@@ -143,7 +144,7 @@ def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id
         InvitationRow.reason == Reason.CANCELLED,
         InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
     )
-    again = {"priority": job.priority, "state": InvitationState.WAITING, "reason": ""}
+    again = {"priority": of_reminders(job.priority), "state": InvitationState.WAITING, "reason": ""}
     move_messages(connection, ended, job.id, batch_id=job.batch_id, **again)
 
 
