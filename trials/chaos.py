@@ -30,6 +30,7 @@ from trials.blows import BLOWS, Strike, Target, draw
 from trials.case import ISSUING, Cap, Case
 from trials.customers import ACCOUNTS, listed, write_list
 from trials.evidence import gather
+from trials.kept_counts import untrue_counts_at
 from trials.leaks import leaks
 from trials.promises import broken, late_calls, refused_by_limit, second_copies
 from trials.servers import Postgres, RabbitMq, Redis, Server, missing
@@ -171,7 +172,7 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
     wrong += stage.end_warmly([*target.workers, *target.beats]) + stage.left_behind()
     evidence = gather(lambda query: _rows(postgres, query), stage.url, stage.report())
     case = Case(customers, evidence, plan.caps(), plan.lease, plan.timeout + LOOK_UP_MARGIN, target.stops)
-    wrong += broken(case) + list(leaks(stage.logs, evidence))
+    wrong += broken(case) + list(leaks(stage.logs, evidence)) + untrue_counts_at(postgres.url)
     if wrong:
         (stage.folder / "blows.txt").write_text("\n".join(target.notes) + "\n")
         (stage.folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(evidence), indent=0))

@@ -1,71 +1,17 @@
-"""Counts the rows of all batches one by one: the kept counts must say the same, whatever happened before."""
-
-from collections import Counter
+"""What is expected of the kept counts after each test with a database."""
 
 import sqlalchemy as sa
 
+from trials.kept_counts import untrue_counts
 from worker.store.base import tally
 from worker.store.base.database import Database
-from worker.store.base.tally import Alike
-from worker.store.onboarding.sessions import FIRST
-from worker.store.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
-
-# Made once: thousands of tests end with these statements.
-_KEPT = [column.name for column in BatchCount.__table__.columns]
-_COUNTS = [sa.select(*(getattr(model, name) for name in _KEPT)) for model in (BatchCount, BatchCountChange)]
-_PURGED = sa.select(Batch.id).where(Batch.purged_at.is_not(None))
-_JOBS = sa.select(Job.batch_id, Job.state, Job.channel, Job.account, Job.result, Job.reason, Job.session_id).where(
-    Job.joins.is_(None)
-)
-_MESSAGES = sa.select(InvitationRow.batch_id, InvitationRow.state, InvitationRow.channel, InvitationRow.reason).where(
-    InvitationRow.kind == FIRST
-)
-_CALLS = sa.select(Attempt.batch_id, Attempt.outcome, Attempt.account, Attempt.reconciles).where(
-    Attempt.invitation_id.is_(None)
-)
-
-
-def recounted(connection: sa.Connection) -> dict[Alike, tuple[int, int]]:
-    """How many rows are alike, and how many of them have a session, by looking at each row."""
-    rows: Counter[Alike] = Counter()
-    sessions: Counter[Alike] = Counter()
-    for *values, session_id in connection.execute(_JOBS):
-        alike = tally.job(*map(_plain, values))
-        rows[alike] += 1
-        sessions[alike] += session_id is not None
-    for values in connection.execute(_MESSAGES):
-        rows[tally.message(*map(_plain, values))] += 1
-    for batch_id, outcome, account, reconciles in connection.execute(_CALLS):
-        rows[tally.call(batch_id, outcome or "", account, look_up=reconciles is not None)] += 1
-    return {alike: (number, sessions[alike]) for alike, number in rows.items()}
-
-
-def kept(connection: sa.Connection) -> dict[Alike, tuple[int, int]]:
-    """The same from the kept counts."""
-    sums: dict[Alike, tuple[int, int]] = {}
-    for counts in _COUNTS:
-        for *values, rows, sessions in connection.execute(counts):
-            alike = Alike(*values)
-            before = sums.get(alike, (0, 0))
-            sums[alike] = (before[0] + rows, before[1] + sessions)
-    return {alike: numbers for alike, numbers in sums.items() if numbers != (0, 0)}
+from worker.store.tables import BatchCountChange
 
 
 def expect_true_counts(database: Database) -> None:
-    """Fail if the kept counts of a batch differ from its rows. A purged batch keeps its totals instead."""
+    """Fail if the kept counts of a batch differ from its rows."""
     with database.read() as connection:
-        purged = set(connection.execute(_PURGED).scalars())
-        looked, said = recounted(connection), kept(connection)
-    differ = {
-        alike: (said.get(alike), looked.get(alike))
-        for alike in {*said, *looked}
-        if said.get(alike) != looked.get(alike) and alike.batch_id not in purged
-    }
-    assert not differ, f"kept, and counted row by row: {differ}"
-
-
-def _plain(value: object) -> object:
-    return value.value if hasattr(value, "value") else value
+        assert [*untrue_counts(connection)] == []
 
 
 def forget_calls(connection: sa.Connection) -> None:

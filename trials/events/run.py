@@ -22,6 +22,7 @@ from trials.events.programme import drawn
 from trials.events.promises import broken
 from trials.events.wires import UNREACHABLE, Wire, posted, wire
 from trials.evidence import gather
+from trials.kept_counts import untrue_counts_at
 from trials.leaks import leaks
 from trials.processes import Process, kill_group
 from trials.servers import Postgres, RabbitMq, Redis, Server, answers, free_port, until
@@ -230,7 +231,7 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
         unconfirmed=scene.unconfirmed,
         **kept(scene.ask),
     )
-    wrong = [*scene.wrong, *broken(case), *leaks(stage.logs, case.evidence)]
+    wrong = [*scene.wrong, *broken(case), *leaks(stage.logs, case.evidence), *untrue_counts_at(postgres.url)]
     if wrong:
         (stage.folder / "evidence.json").write_text(json.dumps(dataclasses.asdict(case.evidence), indent=0))
     return summary(case, plan, before=stored - began, during=ended - stored), wrong

@@ -26,6 +26,7 @@ from sqlalchemy.orm import aliased
 
 from tests.simulated.virtual_time import START
 from tests.trials.month.model import DAY, ENDPOINTS, MINUTE, Customer, Rules
+from trials.kept_counts import untrue_counts
 from trials.month.agenda import Agenda
 from trials.month.people import Mailman, People
 from trials.month.post import Post
@@ -243,6 +244,7 @@ class _Playing:
     def _collect(self) -> None:
         """Collect every customer's month, and compare the database with the world outside."""
         with self._parts.database.read() as connection:
+            self.month.complaints += untrue_counts(connection)
             jobs = {row.customer_id: row for row in connection.execute(_JOBS)}
             sessions = Counter({row.customer_id: row.number for row in connection.execute(_SESSIONS)})
             messages = Counter({row.customer_id: row.number for row in connection.execute(_MESSAGES)})

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from tests.simulated.statements import STATEMENTS
+from trials.kept_counts import untrue_counts
 from trials.simulation.setting import KEY
 from worker.foundation.clock import ProcessClock
 from worker.foundation.keyring import Keyring
@@ -192,6 +193,10 @@ class Observer:
                 )
                 row = CustomerRow.customer_id == customer
                 connection.execute(sa.update(CustomerRow).where(row).values(encrypted=spoilt))
+
+    def untrue_counts(self) -> list[str]:
+        with self._engine.connect() as connection:
+            return list(untrue_counts(connection))
 
     def close(self) -> None:
         self._engine.dispose()

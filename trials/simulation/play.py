@@ -85,6 +85,7 @@ class Simulation:
                 self.world.run(UNTIL, is_over=lambda: self._is_over)
             except TooLong as error:
                 self.record.complaints.append(str(error))
+            self.record.complaints += self.observer.untrue_counts()
             return self._history()
         finally:
             for process in self.world.processes:
