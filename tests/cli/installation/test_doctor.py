@@ -239,6 +239,15 @@ def test_a_configuration_that_cannot_be_read_is_one_failure_a_problem(desk: Desk
     assert {grade for grade, _, _ in findings(ended)["configuration"]} == {"failure"}
 
 
+def test_a_value_that_only_fails_beside_another_is_a_failure_of_the_configuration(desk: Desk):
+    desk.add('[worker]\nlease = "30 s"\n')
+    ended = desk.onboard("doctor", "--json")
+    assert ended.code == 2
+    assert [found for _, found, _ in findings(ended)["configuration"]] == [
+        "worker.lease: 30 s is too short for email.timeout = 30 s; write at least 40 s"
+    ]
+
+
 def test_a_missing_secret_is_named(desk: Desk):
     (desk.path / "secrets" / "twilio_token").unlink()
     ended = desk.onboard("doctor", "--json")

@@ -13,6 +13,7 @@ from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, act_of_command
 from worker.domain.model.findings import Finding, Grade, failed, failure, ok, warning
 from worker.foundation.plural import counted
+from worker.settings import SettingsError
 
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAILURE: "red"}
 
@@ -104,7 +105,7 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
     with with_what_is_there(settings) as usable:
         try:
             parts = Parts(usable, act=act_of_command())
-        except ValueError as error:  # a SettingsError too
+        except (SettingsError, ValueError) as error:
             yield from _refused(str(error))
             return
         yield ok("configuration", str(settings.path))
