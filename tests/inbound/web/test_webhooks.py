@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import HOOKS, Answer, renamed, status_of, until
 from tests.suite.waiting import ENDS_WITHIN
+from worker.inbound.web import webhooks
+from worker.inbound.web.application import no_wake_up
 from worker.inbound.web.request_body import Room, Unacceptable
 from worker.providers.webhooks import LARGEST
 from worker.store.tables import Webhook
@@ -183,6 +185,38 @@ async def test_while_the_database_is_away_the_provider_is_to_send_it_again(site,
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     monkeypatch.undo()
     assert (await send(site, "kyc", raw(VERIFIED), key=HOOKS["HOOK"])).body == {"state": "taken"}
+
+
+async def test_the_end_of_an_outage_is_logged_after_a_look_that_was_made(monkeypatch, caplog):
+    monkeypatch.setattr(webhooks, "LOOK_SECONDS", 0.01)
+    is_away, is_ready, made, asked = True, True, [], []
+
+    def work():
+        made.append(1)
+        if is_away:
+            raise sa.exc.OperationalError(None, None, OSError("gone"), hide_parameters=True)
+        return set()
+
+    def readiness():
+        asked.append(1)
+        return is_ready
+
+    def logged():
+        return [record.getMessage() for record in caplog.records if record.name == webhooks.__name__]
+
+    processing = webhooks.Processing(work, no_wake_up, asyncio.to_thread, readiness)
+    working = asyncio.create_task(processing.keep_working())
+    await until(lambda: made)
+    is_ready = False  # as readiness finds a little later: no look is made
+    known = len(asked)
+    await until(lambda: len(asked) > known + 3)
+    assert [line.partition(":")[0] for line in logged()] == [
+        "the database cannot be used, webhooks are processed later"
+    ]
+    is_away, is_ready = False, True
+    await until(lambda: len(logged()) == 2)
+    assert logged()[1] == "the database is back: processing webhooks"
+    working.cancel()
 
 
 async def test_it_works_mounted_in_another_application(tmp_path, clock, sqlite_url):

@@ -188,15 +188,13 @@ class _Receiving:
     def add_webhooks(self, ask_sns: Get) -> None:
         """Add the routes for providers' webhooks and senders' callbacks."""
         processing = (self.parts.webhooks, self.parts.clock, self.parts.meters, self.parts.traces)
-
-        def process_kept() -> set[WakeUp]:
-            return process_webhooks(*processing) if self.readiness.why_not is None else set()
+        process_kept = partial(process_webhooks, *processing)
 
         def keep(chunk: Sequence[Arrived]) -> Kept:
             # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
             return self.parts.webhooks.keep(chunk, now=self.parts.database_clock())
 
-        processed = Processing(process_kept, self.wake, self.in_thread)
+        processed = Processing(process_kept, self.wake, self.in_thread, lambda: self.readiness.why_not is None)
         webhooks = WebhookRoutes(
             account_sources(self.parts.accounts, self.parts.keyring, self.parts.clock),
             sender_sources(self.parts.settings, self.parts.keyring, self.parts.clock, ask_sns),

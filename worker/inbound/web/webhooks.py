@@ -151,9 +151,11 @@ def _read(source: Source, delivery: Delivery, query: str) -> Arrived | Sequence[
 class Processing:
     """Processes stored webhooks, one look after another, in a thread. Belongs to one loop."""
 
-    def __init__(self, work: Callable[[], set[WakeUp]], wake: Wake, in_thread: InThread) -> None:
+    def __init__(
+        self, work: Callable[[], set[WakeUp]], wake: Wake, in_thread: InThread, is_ready: Callable[[], bool]
+    ) -> None:
         """`work` processes due webhooks and returns the wake-ups for what became due; blocking."""
-        self._work, self._wake, self._in_thread = work, wake, in_thread
+        self._work, self._wake, self._in_thread, self._is_ready = work, wake, in_thread, is_ready
         self._woken = asyncio.Event()
         self._outage = Outage(log)
 
@@ -170,6 +172,8 @@ class Processing:
             await self._look()
 
     async def _look(self) -> None:
+        if not self._is_ready():
+            return  # not asked: so neither an outage nor its end
         try:
             due: Any = await self._in_thread(self._work)
         except sa.exc.OperationalError as error:
