@@ -40,6 +40,7 @@ class FakeInbox:
     tries: int = 0
     breaks_at: str = ""
     newer: str = ""
+    read_only: str = ""
     secret: str = "known to the worker alone"
     refused: dict[uuid.UUID, RefusedMessage] = field(default_factory=dict)
     full: bool = False  # events are taken, refused messages are not
@@ -82,6 +83,9 @@ class FakeInbox:
 
     def outdated(self) -> str | None:
         return self.newer or None
+
+    def unwritable(self) -> str:
+        return self.read_only
 
     @property
     def customers(self) -> list[str]:

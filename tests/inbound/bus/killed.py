@@ -40,6 +40,9 @@ class FileInbox:
     def outdated(self) -> str | None:
         return None
 
+    def unwritable(self) -> str:
+        return ""
+
 
 def consume(url: str, queue: str, file: Path, once: bool) -> None:
     bus = Bus.model_construct(url=url, queue=queue, source_exchange=queue, prefetch=20)

@@ -222,6 +222,19 @@ def test_a_newer_schema_stops_the_taking(broker: Any, inbox: FakeInbox):
     assert broker.waiting() == 1
 
 
+def test_a_database_that_takes_no_writes_is_named_before_an_event_comes(broker: Any, inbox: FakeInbox, caplog: Any):
+    idle = "bus idle, events stay in the broker: the database cannot be used: the server is read-only"
+    with consuming(broker.bus, inbox) as running:
+        inbox.read_only = "the server is read-only"
+        running.consumer._look_at = 0.0
+        wait_until(lambda: idle in caplog.messages, "it is logged")
+        assert "the database is back: taking events" not in caplog.messages
+        inbox.read_only = ""
+        running.consumer._look_at = 0.0
+        wait_until(lambda: "the database is back: taking events" in caplog.messages, "its end is logged")
+    assert caplog.messages.count(idle) == 1
+
+
 def test_the_same_event_twice_counts_as_known(broker: Any, inbox: FakeInbox, caplog: Any):
     broker.publish(requested(), requested())
     with consuming(broker.bus, inbox):

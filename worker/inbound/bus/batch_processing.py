@@ -36,6 +36,9 @@ class Inbox(Protocol):
     def outdated(self) -> str | None:
         """Why this release must stop; None when it may go on. Raises sqlalchemy.exc.OperationalError."""
 
+    def unwritable(self) -> str:
+        """Why no event can be stored, though the database answers; "": it can. Raises as `outdated`."""
+
 
 @dataclass(frozen=True)
 class Taken:

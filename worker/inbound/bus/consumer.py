@@ -37,7 +37,7 @@ AGAIN_SECONDS = 1.0  # between two tries to reach the broker or the database
 IDLE_SECONDS = 1.0  # between two checks whether to stop, while no message comes
 # How long a consumer that ends talks to its broker: what is not acknowledged by then comes again.
 LEAVE_SECONDS = 10.0
-LOOK_SECONDS = 5.0  # how often the schema's revision is checked, as workers do
+LOOK_SECONDS = 5.0  # how often it is checked that the database has this release's schema and takes writes
 # A message that was delivered so often may be what ends the connection, or the process. Then the consumer takes one
 # message at a time, so that the broker counts only the deliveries of this one.
 SUSPICIOUS = 3
@@ -201,7 +201,7 @@ class BusConsumer(ConsumerMixin):
             self.channel.keep()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._look_at_the_schema()
+            self._look_at_the_database()
         self._settle()
         self._outcomes.write_if_due(monotonic())
 
@@ -298,11 +298,14 @@ class BusConsumer(ConsumerMixin):
         """The kind of step with its queue: another queue's success says nothing of this one."""
         return f"{kind} {self._source.consumed}"
 
-    def _look_at_the_schema(self) -> None:
+    def _look_at_the_database(self) -> None:
         try:
             self.outdated = self._inbox.outdated() or ""
             self.should_stop = self.should_stop or bool(self.outdated)
+            why = "" if self.outdated else self._inbox.unwritable()
         except sa.exc.OperationalError as error:
-            self._database_lasts(reason(error), LOOKING)
+            why = reason(error)
+        if why:
+            self._database_lasts(why, LOOKING)
         else:
             self._database_is_back(LOOKING)

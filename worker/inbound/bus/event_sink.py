@@ -66,6 +66,9 @@ class DatabaseInbox:
     def outdated(self) -> str | None:
         return None if self._opened is None else schema.outdated(self._opened.database)
 
+    def unwritable(self) -> str:
+        return "" if self._opened is None else self._opened.database.why_nothing_is_written()
+
     def close(self) -> None:
         self._exits.close()
 
