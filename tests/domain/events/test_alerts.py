@@ -86,3 +86,10 @@ def test_a_target_gets_only_the_kinds_that_it_wants():
     assert kept is not None
     assert [one["kind"] for one in kept["raised"]] == ["account_stopped"]
     assert only(data, {"batch_done"}) is None
+
+
+def test_of_a_missing_scheduler_both_causes_are_named_and_the_command_that_tells_them_apart():
+    (fact,) = as_data([Condition(AlertKind.BEAT)], [], now=NOON)["raised"]
+    assert "the broker cannot be reached" in fact["text"]
+    assert fact["command"] == "onboard doctor"
+    assert subject({"raised": [fact], "over": []}).endswith("the broker cannot be reached")  # whole

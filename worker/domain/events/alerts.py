@@ -138,9 +138,9 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "onboard webhook list",
     ),
     AlertKind.BEAT: (
-        "No scheduler has woken the workers for a minute: due rows, expired links and reminders may wait for it.",
+        "No scheduler has woken the workers for a minute: none runs, or the broker cannot be reached.",
         "The scheduler wakes the workers again.",
-        "onboard beat",
+        "onboard doctor",
     ),
     AlertKind.BUS: (
         "No process takes events from the bus: they wait in the broker.",
