@@ -44,6 +44,7 @@ Alerted = Literal[
     "nobody_working",
     "account_stopped",
     "sender_stopped",
+    "calls_failing",
     "batch_paused",
     "rows_held",
     "events_not_accepted",

@@ -29,6 +29,7 @@ KINDS = frozenset(
     {
         "account_stopped",
         "batch_done",
+        "calls_failing",
         "batch_paused",
         "rows_held",
         "nobody_working",
@@ -166,6 +167,23 @@ def test_due_work_of_a_paused_account_is_told_only_after_the_pause(shelf, watch)
     assert watch(MINUTE) == watch(MINUTE) == watch(MINUTE) == []
     assert watch(timedelta(hours=1)) == []
     assert watch(MINUTE) == [("raised", "nobody_working", "")]
+
+
+def test_calls_that_fail_for_minutes_are_told_once_and_their_end_when_one_succeeds(shelf, watch):
+    minutes = timedelta(minutes=5)
+    began_at = shelf.clock()
+    pause = {"blocked_until": began_at + 2 * minutes, "pause_reason": "6 calls in a row failed"}
+    shelf.set(Budget, Budget.name == "kyc", opened_at=began_at, **pause)
+    assert watch(minutes - LOOK_EVERY) == []
+    assert watch() == [("raised", "calls_failing", "kyc")]
+    assert watch(minutes + MINUTE) == []  # the pause is over, and no call was made yet: nothing has succeeded
+    shelf.set(Budget, Budget.name == "kyc", opened_at=None, blocked_until=None, pause_reason="")
+    assert watch() == [("over", "calls_failing", "kyc")]
+
+
+def test_a_row_of_failures_after_which_nothing_is_tried_is_not_told(shelf, watch):
+    shelf.set(Budget, Budget.name == "kyc", opened_at=shelf.clock())
+    assert watch(timedelta(hours=1)) == watch() == []
 
 
 def test_due_rows_that_wait_for_a_shut_sender_are_told_only_after_its_pause(shelf, watch):

@@ -21,6 +21,7 @@ class AlertKind(StrEnum):
     NOBODY = "nobody_working"
     ACCOUNT = "account_stopped"
     SENDER = "sender_stopped"
+    FAILING = "calls_failing"
     PAUSED = "batch_paused"
     HELD = "rows_held"
     TARGET = "events_not_accepted"
@@ -116,6 +117,11 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     AlertKind.NOBODY: ("Work is due, and no process is working.", "A process is working again.", "onboard status"),
     AlertKind.ACCOUNT: ("The account {name} is stopped.", "The account {name} works again.", "onboard account list"),
     AlertKind.SENDER: ("The sender {name} is stopped.", "The sender {name} works again.", "onboard account list"),
+    AlertKind.FAILING: (
+        "{name}: no call has succeeded for minutes.",
+        "{name}: the row of failed calls is over.",
+        "onboard account list",
+    ),
     AlertKind.PAUSED: (
         "Batch {name} has paused itself. Its status says why.",
         "Batch {name} is not paused any more.",

@@ -30,6 +30,8 @@ from worker.foundation.timestamps import written
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
 OPENS_AFTER = 5
+# A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
+FAILING_AFTER = timedelta(minutes=5)
 # How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
 PROBE_PATIENCE = timedelta(milliseconds=200)
 # How old the time of a claim may be: it was read before the claim waited for a lock (`database.LOCK_SECONDS`).
@@ -267,6 +269,12 @@ def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
     if state.opened_at is None or state.stopped_at is not None or not is_tried:
         return ""
     return f"no call has succeeded since {written(state.opened_at)}: {state.pause_reason}"
+
+
+def lasting_outage_of(state: BudgetState, *, now: datetime, due: bool) -> str:
+    """As `outage_of`, once it has lasted so long that a person is to know."""
+    fails = state.opened_at is not None and now - state.opened_at >= FAILING_AFTER
+    return outage_of(state, now=now, due=due) if fails else ""
 
 
 def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:

@@ -5,15 +5,12 @@ A folder and the targets of outgoing events say it themselves: `folder_report`, 
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 
 from worker.domain.model.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 from worker.domain.model.stops import is_at_cap, way_out
 from worker.foundation.plural import counted
-
-# A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
-FAILING_AFTER = timedelta(minutes=5)
 
 
 class Level(IntEnum):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from worker.domain.limits.budgets import BudgetState, outage_of, silence_of
+from worker.domain.limits.budgets import BudgetState, lasting_outage_of, silence_of
 from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.operation import (
     IMPORT,
@@ -214,10 +214,9 @@ class Operation:
         for budget, names in sorted(sharing.items(), key=lambda one: one[1]):
             what, called = "sender" if names[0] in self.rules.channels else "account", ", ".join(names)
             state = states.get(budget, BudgetState())
-            fails = state.opened_at is not None and now - state.opened_at >= attention.FAILING_AFTER
             if state.stopped_at is not None:
                 stops.append(attention.of_stop(what, called, state.stop_reason))
-            elif fails and (why := outage_of(state, now=now, due=any(name in due for name in names))):
+            elif why := lasting_outage_of(state, now=now, due=any(name in due for name in names)):
                 failing.append(Attention(what, called, why, "onboard account list"))
         return [*stops, *failing]
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Known, as_data, decide, only
-from worker.domain.limits.budgets import BudgetRule, BudgetState
+from worker.domain.limits.budgets import BudgetRule, BudgetState, lasting_outage_of
 from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, TAKES_EVENTS, WORK
 from worker.domain.model.pauses import PauseCause
@@ -77,7 +77,8 @@ class Alerts:
             known, is_on_since = self._known(connection, now=now)
             # What has no end stays known once it was sent, so that it is never new again.
             told = {one.condition.key for one in known if one.condition.kind in WITHOUT_END and one.fired_at}
-            current = self._conditions(connection, told, since=is_on_since, now=now)
+            keys = {one.condition.key for one in known}
+            current = self._conditions(connection, told, keys, since=is_on_since, now=now)
             last_told = connection.execute(sa.select(Timer.at).where(Timer.name == TOLD)).scalar()
             may_tell = last_told is None or last_told <= now - self._every
             open_ = [one for one in known if one.condition.key not in told]
@@ -124,6 +125,7 @@ class Alerts:
         self,
         connection: sa.Connection,
         told: Collection[str],
+        known: Collection[str],
         *,
         since: datetime,
         now: datetime,
@@ -131,6 +133,7 @@ class Alerts:
         found = [Condition(AlertKind.ACCOUNT, name) for name in self._stopped(connection, self._accounts)] + [
             Condition(AlertKind.SENDER, name) for name in self._stopped(connection, self._channels)
         ]
+        found += [Condition(AlertKind.FAILING, name) for name in self._failing(connection, known, now=now)]
         paused = sa.select(Batch.id).where(Batch.pause_cause == PauseCause.ITSELF.value, Batch.cancelled_at.is_(None))
         found += [Condition(AlertKind.PAUSED, str(id_)) for id_ in connection.execute(paused).scalars()]
         found += [Condition(AlertKind.HELD, str(row.batch_id), row.rows) for row in fetch(connection, _HELD)]
@@ -157,6 +160,21 @@ class Alerts:
     def _stopped(self, connection: sa.Connection, rules: Mapping[str, BudgetRule]) -> list[str]:
         stopped = set(connection.execute(sa.select(Budget.name).where(Budget.stopped_at.is_not(None))).scalars())
         return [name for name, rule in rules.items() if rule.name in stopped]
+
+    def _failing(self, connection: sa.Connection, known: Collection[str], *, now: datetime) -> list[str]:
+        """The accounts and senders whose calls have failed for minutes, as `onboard status` names them; those that
+        people know of, until a call succeeds."""
+        opened = {name: state for name, state in all_states(connection).items() if state.opened_at is not None}
+        found = []
+        for name, rule in {**self._accounts, **self._channels}.items():
+            if rule.name not in opened:
+                continue
+            first_due = gauges.first_due_job if name in self._accounts else gauges.first_due_message
+            due = first_due(connection, name, now) is not None
+            is_known = Condition(AlertKind.FAILING, name).key in known
+            if is_known or lasting_outage_of(opened[rule.name], now=now, due=due):
+                found.append(name)
+        return found
 
     def _is_late(self, connection: sa.Connection, *, now: datetime) -> bool:
         """Whether work that could be done has waited for a while: not that of an account or sender that is stopped or
