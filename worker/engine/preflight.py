@@ -12,7 +12,8 @@ from typing import Any
 
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.lessons import Lesson
-from worker.foundation.clock import Clock
+from worker.foundation.clock import Clock, monotonic
+from worker.foundation.outage_log import Outage
 from worker.senders.contract import Sender
 from worker.store.attempts.attempt_log import lesson_of
 from worker.store.issuing.claim_jobs import Jobs
@@ -38,6 +39,7 @@ class Preflight:
         self._senders, self._rules = senders, rules
         self._budgets, self._jobs, self._clock = budgets, jobs, clock
         self._in_thread = in_thread
+        self._outages: dict[str, Outage] = {}
 
     async def prove(self, channel: str) -> None:
         """Log in to the channel's sender, if it has not answered and is neither paused nor stopped."""
@@ -47,7 +49,10 @@ class Preflight:
         began_at = self._clock()
         problem = await self._senders()[channel].preflight()
         if problem is not None:
-            log.warning("%s does not work: %s", channel, problem.detail)
+            outage = self._outages.setdefault(channel, Outage(log, logging.WARNING))
+            outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
+        else:
+            self._outages.pop(channel, None)  # the budget's line says that it answers again
         await self._in_thread(self._tried, rule, lesson_of(began_at, problem))
 
     def _is_unproven(self, rule: BudgetRule) -> bool:

@@ -400,7 +400,8 @@ class Budgets:
             if lesson.kind is not None:
                 learn(connection, rule, [lesson], now=now, refund=False)
             else:
-                save(connection, rule.name, proved(read(connection, rule.name, lock=True)))
+                before = read(connection, rule.name, lock=True)
+                _save_turn(connection, rule, before, proved(before))
 
     def resume(self, name: str, *, by_person_at: datetime | None = None) -> list[str]:
         """Resume a stopped budget, with one call that goes first. Returns what was ended: "stop", "pause", or nothing.
