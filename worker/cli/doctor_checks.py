@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,6 +43,9 @@ CLOCK_MAY_DIFFER = timedelta(seconds=2)
 AUDIT_ENTRIES = 1000
 CONNECT_SECONDS = 5
 
+# PostgreSQL's words when it, a database or a role has as many connections as it may have.
+FULL = re.compile(r"too many (clients|connections)|connection slots are reserved")
+
 SHOWS = "`onboard template preview` shows the messages"
 
 Check = Callable[[Parts], Iterator[Finding]]
@@ -54,10 +58,19 @@ def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
         return
     why = why_not_ready(parts.database)
     if why:
-        action = "" if "run `" in why else "check [database] url, and whether the server runs"
-        yield failure("database", f"{where}: {why}", action)
+        yield failure("database", f"{where}: {why}", _what_helps(why, is_sqlite=parts.database.is_sqlite))
     else:
         yield ok("database", f"{where}, revision {schema.newest()}")
+
+
+def _what_helps(why: str, *, is_sqlite: bool) -> str:
+    if "run `" in why or "upgrade the worker" in why:
+        return ""  # it says so itself
+    if is_sqlite:
+        return "check [database] url, the file, its directory and its disk"
+    if FULL.search(why):
+        return "end connections that nobody needs (`pg_stat_activity` has them), or raise max_connections"
+    return "check [database] url, and whether the server runs"
 
 
 def check_adapters(parts: Parts) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+import sqlalchemy as sa
 from aiohttp import web
 from kombu import Connection, Producer, Queue
 
@@ -267,6 +268,24 @@ def test_a_database_of_another_release_is_a_failure(desk: Desk):
     (found,) = findings(desk.onboard("doctor", "--json"))["database"]
     assert found[0] == "failure"
     assert "upgrade the worker" in found[1]
+
+
+def test_a_server_without_a_free_connection_is_not_said_to_be_away(desk: Desk, empty_postgresql_url: str):
+    role = f"doctor_{uuid4().hex}"
+    url = sa.make_url(empty_postgresql_url)
+    server = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    others = sa.create_engine(url.set(username=role), poolclass=sa.NullPool)
+    desk.environ["ONBOARDING__DATABASE__URL"] = url.set(username=role).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
+        try:
+            with others.connect():
+                ended = desk.onboard("doctor", "--json")
+        finally:
+            connection.exec_driver_sql(f"DROP ROLE {role}")
+    server.dispose()
+    (found,) = findings(ended)["database"]
+    assert (found[0], found[2].endswith("or raise max_connections")) == ("failure", True)
 
 
 @pytest.mark.parametrize(("free", "grade"), [(50 << 20, "failure"), (500 << 20, "warning"), (5 << 30, "ok")])
