@@ -235,3 +235,33 @@ def test_a_pause_during_a_resume_keeps_its_rows(shelf, decide, stop, monkeypatch
     assert shelf.claim() == []
     decide.resume(batch, now=shelf.clock())
     assert names(shelf.claim()) == ["Ona"]
+
+
+@pytest.mark.parametrize("how", ["resume", "lift"])
+def test_the_end_of_a_resume_leaves_a_cancel_that_began_meanwhile_to_the_sweep(shelf, decide, stop, monkeypatch, how):
+    batch = shelf.add(customer("Ona"), customer("Jonas"))
+    stop(batch)
+    began = shelf.clock()
+
+    def take_leads(*_given, **_named):
+        with monkeypatch.context() as patched:
+            patched.setattr(decide, "_cancel_chunk", dies)
+            with pytest.raises(Killed):
+                decide.cancel(batch, now=shelf.clock.advance(seconds=1))
+        return 0
+
+    def dies(*_given, **_named):
+        raise Killed
+
+    monkeypatch.setattr(decide, "take_leads", take_leads)
+    getattr(decide, how)(batch, now=began)
+    assert decide.finish_changes(now=shelf.clock.advance(minutes=5)) == [batch]
+    assert {row.state for row in shelf.rows(Job)} == {JobState.CANCELLED}
+
+
+def test_a_resume_that_comes_after_a_cancel_leaves_it_to_the_sweep(shelf, decide, stop, monkeypatch):
+    batch = shelf.add(customer("Ona"))
+    cut_off(monkeypatch, decide, lambda: decide.cancel(batch, now=shelf.clock()))
+    decide.resume(batch, now=shelf.clock.advance(seconds=1))
+    assert decide.finish_changes(now=shelf.clock.advance(minutes=5)) == [batch]
+    assert {row.state for row in shelf.rows(Job)} == {JobState.CANCELLED}

@@ -115,7 +115,7 @@ class Decisions:
         )
         if self._mark(batch_id, stopped, noted=(now, "resumed"), **_NOT_PAUSED, changing_since=now) is None:
             return Decided(0)
-        return self._go_on(batch_id, now=now)
+        return self._go_on(batch_id, began=now, now=now)
 
     def resume(self, batch_id: int, *, now: datetime) -> Decided:
         """Continue a paused batch. Messages that come back are counted from zero again.
@@ -123,12 +123,12 @@ class Decisions:
         After the verdict on a list's pilot, the rest of the list goes out too. Of a batch that is not paused, only what
         an interrupted resume left is done.
         """
-        is_due = sa.or_(Batch.pause_cause != "", IS_CHANGING)
+        is_due = sa.and_(sa.or_(Batch.pause_cause != "", IS_CHANGING), Batch.cancelled_at.is_(None))
         values = _NOT_PAUSED | {"resumed_at": now, "changing_since": now}
         self._mark(batch_id, is_due, noted=(now, "resumed"), **values)
         pilots = Pilots(self._database)
         rest = pilots.go_on(batch_id, now=now)
-        return self._go_on(batch_id, now=now) + Decided(rest + pilots.held_back(batch_id))
+        return self._go_on(batch_id, began=now, now=now) + Decided(rest + pilots.held_back(batch_id))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.
@@ -145,16 +145,16 @@ class Decisions:
 
     def finish_changes(self, *, now: datetime) -> list[int]:
         """Finish resumes and cancels whose command died between two of its transactions; returns their batches."""
-        cut_off = sa.select(Batch.id, Batch.cancelled_at).where(
+        cut_off = sa.select(Batch.id, Batch.cancelled_at, Batch.changing_since).where(
             IS_CHANGING, Batch.changing_since <= now - CUT_OFF_AFTER
         )
         with self._database.read() as connection:
             batches = fetch(connection, cut_off.order_by(Batch.id))
         for batch in batches:
             if batch.cancelled_at is not None:
-                self._cancel_rows(batch.id, now=now)
+                self._cancel_rows(batch.id, began=batch.changing_since, now=now)
             else:
-                self._go_on(batch.id, now=now)
+                self._go_on(batch.id, began=batch.changing_since, now=now)
         return [batch.id for batch in batches]
 
     def take_leads(self, batch_id: int, *, stopped_only: bool, now: datetime) -> int:
@@ -180,10 +180,10 @@ class Decisions:
         values = _NOT_PAUSED | {"cancelled_at": now, "changing_since": now}
         # Counted as the batch is marked: from then on workers end rows of it too, at their claims.
         rows = self._mark(batch_id, Batch.id == batch_id, noted=(now, "cancelled"), **values)
-        self._cancel_rows(batch_id, now=now)
+        self._cancel_rows(batch_id, began=now, now=now)
         return Decided(rows or 0)
 
-    def _cancel_rows(self, batch_id: int, *, now: datetime) -> None:
+    def _cancel_rows(self, batch_id: int, *, began: datetime, now: datetime) -> None:
         changed, after = self._adding(), 0
         while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
@@ -191,7 +191,7 @@ class Decisions:
         # Messages in flight, and jobs whose call brings no session, end at their next claim, and rows of a paused batch
         # are never claimed.
         resume_rows(self._database, batch_id, changed=changed)
-        self._mark(batch_id, Batch.id == batch_id, changing_since=None)
+        self._mark_through(batch_id, began)
 
     def count_reminders(self, batch_id: int) -> int:
         """The reminders of the batch that wait for their time."""
@@ -302,11 +302,15 @@ class Decisions:
         self._mark(batch_id, IS_MARKED, paused_at=now)
         return moved
 
-    def _go_on(self, batch_id: int, *, now: datetime) -> Decided:
+    def _go_on(self, batch_id: int, *, began: datetime, now: datetime) -> Decided:
         rows = resume_rows(self._database, batch_id, changed=self._adding())
         self.take_leads(batch_id, stopped_only=True, now=now)
-        self._mark(batch_id, Batch.id == batch_id, changing_since=None)
+        self._mark_through(batch_id, began)
         return Decided(rows, *self._due_names(batch_id))
+
+    def _mark_through(self, batch_id: int, began: datetime) -> None:
+        """The resume or cancel that began then is through; one that began since keeps its mark, for the sweep."""
+        self._mark(batch_id, Batch.changing_since == began, changing_since=None)
 
     def _followers(self, batch_id: int) -> list[int]:
         """The batches that are not paused and have rows that joined rows of this batch."""
