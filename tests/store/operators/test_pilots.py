@@ -2,6 +2,7 @@
 person."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -315,3 +316,51 @@ def test_a_pilot_that_cannot_be_judged_waits_for_a_person_and_holds_up_no_other(
     assert called(shelf) == ["C03", "C04", "C05"]
     decide.resume(broken, now=clock())
     assert sorted(called(shelf)) == ["B02", "B03", "B04", "B05"]
+
+
+def test_a_pilot_that_cannot_be_judged_leaves_a_batch_that_a_person_paused_to_that_person(
+    shelf, pilots, listed, clock, decide
+):
+    batch = listed(4, name="broken.csv", prefix="B")
+    shelf.set(BatchPlan, condition="what a newer release understands")
+    decide.pause(batch, by="ona", why="wrong list", now=clock())
+
+    assert pilots.step(now=clock()) == {}
+    (paused,) = shelf.rows(Batch)
+    assert paused.pause_cause == "person"
+    assert "ona" in paused.pause_reason
+    assert "wrong list" in paused.pause_reason
+
+    decide.resume(batch, now=clock())
+    assert called(shelf) == ["B02", "B03"]  # the pilot alone: the person did not know that it cannot be judged
+    clock.advance(minutes=1)
+    assert [verdict.met for verdict in pilots.step(now=clock()).values()] == [False]
+    assert shelf.row(Batch).pause_cause == "itself"
+
+
+def test_a_pilot_that_cannot_be_judged_does_not_pause_a_batch_that_was_cancelled(shelf, pilots, listed, clock, decide):
+    batch = listed(4, name="broken.csv", prefix="B")
+    shelf.set(BatchPlan, condition="what a newer release understands")
+    decide.cancel(batch, now=clock())
+
+    assert pilots.step(now=clock()) == {}
+    assert (shelf.row(Batch).pause_cause, shelf.row(BatchPlan).check_at) == ("", None)
+
+
+@on_postgresql
+def test_the_plan_is_locked_before_the_batch_so_that_import_and_verdict_do_not_wait_for_each_other(
+    shelf, pilots, listed, clock
+):
+    batch = listed(4)
+    pilots.step(now=clock())
+    for step in (pilots.step, partial(shelf.batches.imported, batch)):
+        clock.advance(minutes=1)
+        with statements(shelf.database) as made:
+            step(now=clock())
+        tables = [table for one in made for table in ("batch_plan", "batch") if _locks(one, table)]
+        assert tables.index("batch_plan") < tables.index("batch")
+
+
+def _locks(statement: str, table: str) -> bool:
+    words = statement.split()
+    return words[:2] == ["UPDATE", table] or ("FOR" in words and f"FROM {table} " in " ".join(words))

@@ -177,8 +177,8 @@ class Batches:
     def imported(self, batch_id: int, *, now: datetime) -> None:
         """Record that the last line is imported."""
         with self._database.write() as connection:
+            plans.begin(connection, batch_id, now=now)  # before the batch: a verdict on its pilot locks them so too
             connection.execute(sa.update(Batch).where(Batch.id == batch_id).values(imported_at=now))
-            plans.begin(connection, batch_id, now=now)
             rows = sa.select(sa.func.count()).select_from(Job).where(of_batch(batch_id))
             count = connection.execute(rows).scalar_one()
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")

@@ -90,10 +90,16 @@ class Pilots:
             log.error("batch %d: its pilot fails with %s", batch_id, kind, extra={"batch": batch_id})
         with self._database.write() as connection:
             # The plan is not read: it may be what is broken.
+            connection.execute(_of(batch_id).values(check_at=now + RETRY_AFTER))
+            paused, cancelled_at = _locked(connection, batch_id)
+            if cancelled_at is not None:
+                connection.execute(_of(batch_id).values(check_at=None))
+                return None
+            if paused:  # as in `_judge`: a person who resumes it does not know this verdict
+                return None
             not_met = {"verdict": NOT_MET, "verdict_at": now, "check_at": None}
             no_verdict = _of(batch_id).where(BatchPlan.verdict == "").values(not_met)
             if connection.execute(no_verdict.returning(BatchPlan.batch_id)).first() is None:
-                connection.execute(_of(batch_id).values(check_at=now + RETRY_AFTER))
                 return None
             verdict = Verdict(False, f"the pilot cannot be judged ({kind})")
             _pause(connection, batch_id, verdict, now=now)
@@ -144,8 +150,7 @@ class Pilots:
         """Look at the numbers, and take the verdict if it is time: once, since the plan is locked."""
         with self._database.write() as connection:
             planned = plans.find(connection, batch_id, lock=True)
-            batch = sa.select(Batch.pause_cause, Batch.cancelled_at).where(Batch.id == batch_id)
-            paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
+            paused, cancelled_at = _locked(connection, batch_id)
             if planned is None or planned.verdict:
                 return None
             if cancelled_at is not None:
@@ -233,6 +238,13 @@ def _verdict(planned: Planned, pilot: PilotNumbers, sent_at: datetime | None, no
         return Verdict(True, "no row waits for a session, so nothing is held back")
     condition = parse_condition(planned.plan.condition) if planned.plan.condition else None
     return judge(condition, pilot, sent_at=sent_at, now=now)
+
+
+def _locked(connection: sa.Connection, batch_id: int) -> tuple[str, datetime | None]:
+    """Lock the batch, after its plan; returns the cause of its pause, and when it was cancelled."""
+    batch = sa.select(Batch.pause_cause, Batch.cancelled_at).where(Batch.id == batch_id)
+    paused, cancelled_at = connection.execute(batch.with_for_update(key_share=True)).one()
+    return paused, cancelled_at
 
 
 def _of(batch_id: int) -> sa.Update:
