@@ -55,6 +55,22 @@ async def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let
         await beside.close()
 
 
+async def test_the_database_is_not_asked_again_and_again_while_one_target_is_waited_for(world, monkeypatch):
+    asked, due = [], world.parts.outbox_targets.due
+
+    def counted():
+        asked.append(1)
+        return due() if len(asked) > 1 else ["bus", "other"]
+
+    outbox = world.parts.outbox_targets
+    monkeypatch.setattr(type(outbox), "due", lambda _outbox: counted())
+    outbox.policies["other"] = outbox.policies["bus"]
+    beside = OutboxThreads(outbox, {"bus": Hangs(), "other": Takes()})
+    await beside.publish_what_is_left(timedelta(seconds=0.5))
+    assert len(asked) < 10
+    await beside.close()
+
+
 async def test_the_last_events_are_published(world):
     beside = OutboxThreads(world.parts.outbox_targets, {"bus": Takes()})
     assert await beside.publish_what_is_left() == 0

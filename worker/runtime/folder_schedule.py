@@ -30,7 +30,7 @@ class _Lane:
     def __init__(self, boxes: Sequence[DropBox]) -> None:
         self._boxes = [(box, Ticks(box.folder.looks_every.total_seconds())) for box in boxes]
         self._thread: threading.Thread | None = None
-        self._outage = Outage(log, logging.WARNING)
+        self._outages = {box.folder.known_as: Outage(log, logging.WARNING) for box in boxes}
 
     def step(self) -> None:
         """Begin to look, if it is time and the last look has ended."""
@@ -43,15 +43,16 @@ class _Lane:
 
     def _look(self, boxes: Sequence[DropBox]) -> None:
         for box in boxes:
+            name = box.folder.known_as
             try:
                 box.look()
             except sa.exc.OperationalError:
                 return  # the work logs it
             except Exception as error:
-                name = box.folder.known_as
-                self._outage.lasts(f"looking into the folder {name} ended with {type(error).__name__}", monotonic())
+                why = f"looking into the folder {name} ended with {type(error).__name__}"
+                self._outages[name].lasts(why, monotonic())
             else:
-                self._outage.over("the folders are looked into again")
+                self._outages[name].over(f"the folder {name} is looked into again")
 
     def join(self, until: float) -> None:
         if self._thread is not None:

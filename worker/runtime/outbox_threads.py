@@ -77,8 +77,9 @@ class OutboxThreads:
             return 0
         until = monotonic() + within.total_seconds()
         while await self.tick() and (left := until - monotonic()) > 0:
-            going = [asyncio.wrap_future(one) for one in self._going.values()]
-            await asyncio.wait(going, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            # Those that have ended would end the wait at once, and the database would be asked again and again.
+            if going := [asyncio.wrap_future(one) for one in self._going.values() if not one.done()]:
+                await asyncio.wait(going, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         try:
             loop, names = asyncio.get_running_loop(), self._publisher.names
             return await loop.run_in_executor(self._threads, waiting, self._outbox.database, names)

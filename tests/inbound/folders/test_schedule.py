@@ -2,7 +2,9 @@
 
 import threading
 
+from worker.engine.maintenance.ticks import Ticks
 from worker.foundation.clock import monotonic
+from worker.inbound.folders.drop_box import DropBox
 from worker.runtime.folder_schedule import FolderSchedule
 from worker.store.tables import Job
 
@@ -41,3 +43,31 @@ async def test_without_folders_nothing_is_started(make):
     schedule.step()
     schedule.close()
     assert not any(thread.name == "folders" for thread in threading.enumerate())
+
+
+async def test_a_folder_that_fails_is_logged_once_though_another_one_is_looked_into(
+    make, tmp_path, monkeypatch, caplog
+):
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+    schedule = schedule_of(
+        make(more="".join(f'[[intake]]\nfolder = "{name}"\nname = "{name}"\n' for name in ("bad", "good")))
+    )
+    look = DropBox.look
+
+    def fails(box):
+        if box.folder.known_as == "bad":
+            raise KeyError
+        look(box)
+
+    monkeypatch.setattr(DropBox, "look", fails)
+    monkeypatch.setattr(Ticks, "begin", lambda _ticks, _now: True)
+    with caplog.at_level("WARNING"):
+        for _ in range(3):
+            until_it_has_looked(schedule)
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if "looked into" in record.getMessage() or "looking into" in record.getMessage()
+    ]
+    assert said == ["looking into the folder bad ended with KeyError"]
