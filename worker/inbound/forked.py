@@ -57,7 +57,15 @@ def forked(work: Callable[..., Iterator[Item]]) -> Iterator[Forked[Item] | None]
     ours, theirs = multiprocessing.Pipe()
     gc.freeze()  # no collection looks through what is there already: the child's pages stay shared, and both save time
     child = multiprocessing.get_context("fork").Process(target=_run, args=(work, ours, theirs), daemon=True)
-    child.start()
+    try:
+        child.start()
+    except OSError as error:  # no memory, or as many processes as this user or container may have
+        gc.unfreeze()
+        ours.close()
+        theirs.close()
+        log.info("no second process can be made (%s)", type(error).__name__)
+        yield None
+        return
     theirs.close()
     assert child.pid is not None  # noqa: S101 -- for mypy: it was started
     try:

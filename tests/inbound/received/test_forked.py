@@ -1,5 +1,6 @@
 """A child process runs a generator for its parent, and is gone whatever becomes of either of them."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -41,6 +42,16 @@ def test_the_items_come_from_another_process_which_is_gone_at_the_end(one_thread
         assert found == [(child.pid, 4), (child.pid, 9), (child.pid, 16)]
         assert child.pid != os.getpid()
     assert not is_there(child.pid)
+
+
+def test_where_the_system_allows_no_more_processes_there_is_no_child(one_thread, monkeypatch):
+    def full():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", full)
+    with forked(squares) as child:
+        assert child is None
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_child_that_was_never_asked_is_gone_too(one_thread):
