@@ -65,6 +65,18 @@ def test_the_address_is_in_no_repr():
     assert "secret" not in repr(Posted("https://hooks.example.com/secret", "slack", None))
 
 
+@pytest.mark.parametrize("target", ["posted", "mailed"])
+def test_no_alert_follows_once_the_time_of_a_chunk_is_over(listen, target):
+    """Another process may publish the rest by then: its receiver would be alerted twice."""
+    listener = listen(answers(200))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = free.getsockname()[1]
+    at = Posted(listener.url, "json", None) if target == "posted" else mailed(nobody)
+    time = iter([True, False])
+    replies = at.publish([alert(), alert(), alert()], clock=lambda: NOON, goes_on=lambda: next(time))
+    assert len(replies) == 1
+
+
 class Mailbox:
     def __init__(self) -> None:
         self.got: list[Any] = []
@@ -74,10 +86,13 @@ class Mailbox:
         return "250 OK"
 
 
-def mail(port: int) -> Reply:
+def mailed(port: int) -> Mailed:
     to = ["ops@example.com", "boss@example.com"]
-    target = Mailed("127.0.0.1", port, "plain", "", lambda: "", "Onboarding <verify@example.com>", to, None)
-    (reply,) = target.publish([alert()], clock=lambda: NOON, goes_on=lambda: True)
+    return Mailed("127.0.0.1", port, "plain", "", lambda: "", "Onboarding <verify@example.com>", to, None)
+
+
+def mail(port: int) -> Reply:
+    (reply,) = mailed(port).publish([alert()], clock=lambda: NOON, goes_on=lambda: True)
     return reply
 
 

@@ -45,7 +45,9 @@ class Posted:
         replies = []
         async with open_http_session() as session:
             http = Http(session, trust_of({self.url: self.tls}))
-            for event in events if goes_on() else ():
+            for event in events:
+                if not goes_on():
+                    break
                 began_at, body = clock(), FORMS[self.form](event)
                 request = HttpRequest("POST", self.url, {"content-type": JSON}, body)
                 answer = await http.call(request, timeout=TIMEOUT, reads_body=False)
@@ -105,7 +107,9 @@ class Mailed:
 
     async def _publish(self, events: Sequence[OutgoingEvent], clock: Clock, goes_on: GoesOn) -> list[Reply]:
         replies = []
-        for event in events if goes_on() else ():
+        for event in events:
+            if not goes_on():
+                break
             began_at = clock()
             replies.append(Reply(event.number, began_at, await self._send(self._mail(event, began_at))))
         return replies
