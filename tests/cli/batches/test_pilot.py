@@ -151,6 +151,17 @@ def test_nothing_leaves_before_the_start_and_the_forecast_knows_it(desk: Desk, p
     assert forecast["finishes_at"] >= f"{start:%Y-%m-%dT%H:%M:%S}Z"
 
 
+def test_the_forecast_of_a_start_with_a_pace_knows_that_a_slow_account_begins_then(desk: Desk, played: Played):
+    desk.change('limits = ["2000/second"]', 'limits = ["60/hour"]')
+    start = (ProcessClock()() + timedelta(hours=5)).replace(microsecond=0)
+    desk.onboard("import", desk.list_of(customers(90)), "--start-at", start.isoformat(), "--per-hour", "3600")
+    running(desk, "up")
+
+    forecast = desk.onboard("status", "1", "--json").facts["forecast"]
+    assert datetime.fromisoformat(forecast["finishes_at"]) - start > timedelta(minutes=25)
+    assert forecast["limited_by"] == "its start; kyc: the limit of 60/hour"
+
+
 def test_a_pace_is_kept_and_known_to_the_forecast(desk: Desk, played: Played):
     paced = desk.onboard("run", desk.list_of(customers(30)), "--per-hour", "10", "--patience", "0 s", "--json")
 

@@ -68,19 +68,18 @@ class Forecasts:
             by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
             return Forecast(None, f"{AWAITS_VERDICT}{f', by {written(by)}' if by else ''}")
         begins_at = max(plan.start_at or now, now)
+        finishes_at = begins_at + (ends.finishes_at - now)
+        if begins_at > now:
+            ends = replace(ends, finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
         last = self.facts.last_planned(planned.batch_id, counts.waiting) if plan.deadline is not None else None
-        if last is not None and last > ends.finishes_at:
+        if last is not None and last > finishes_at:
             return Forecast(last, "its plan for the deadline", apart=ends.apart)
         if plan.per_hour is not None:
             rows = sum(counts.waiting.values()) + sum(counts.unsent.values()) - counts.rows_kept
             paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), rows)
-            if paced > ends.finishes_at:
+            if paced > finishes_at:
                 why = f"its pace of {plan.per_hour:,} first invitations an hour"
                 return Forecast(paced, why, apart=ends.apart)
-        elif begins_at > now:
-            return replace(
-                ends, finishes_at=begins_at + (ends.finishes_at - now), limited_by=f"its start; {ends.limited_by}"
-            )
         return ends
 
     def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes) -> Forecast:
