@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +110,7 @@ def test_slots_are_quarters_for_days_and_hours_for_weeks_and_a_pace_begins_at_on
     assert Slots.until(NOW + 14 * DAY, now=NOW) == Slots(NOW, HOUR, 336)
     assert Slots.until(NOW + 100 * DAY, now=NOW) == Slots(NOW, DAY, 100)
     assert Slots.until(NOW - DAY, now=NOW).number == 0
+    assert Slots.until(NOW + 10_000 * DAY, now=NOW).number == 1500
     assert [room(1 / 3600, slots_of(5), slot) for slot in range(5)] == [1, 0, 0, 0, 1]
     assert room(None, slots_of(1), 0) is None
 
@@ -119,3 +121,17 @@ def test_a_slot_is_open_if_no_part_of_it_is_quiet():
     assert is_open(("UTC",), quiet, noon, noon + QUARTER)
     assert not is_open(("UTC",), quiet, noon + timedelta(minutes=5), noon + timedelta(minutes=20))
     assert not is_open(("UTC",), quiet, noon + QUARTER, noon + 2 * QUARTER)
+
+
+@pytest.mark.parametrize("left", [timedelta(minutes=10), timedelta(minutes=29), 5 * DAY + QUARTER, 30 * DAY - HOUR])
+def test_all_time_before_a_deadline_is_in_a_slot(left):
+    slots = Slots.until(NOW + left, now=NOW)
+    assert slots.number >= 1
+    assert abs(slots.at(slots.number) - (NOW + left)) < timedelta(seconds=1)
+    assert plan({Group("a", "email", ()): 5}, slots, lambda _group, _slot: True, Paces()).late == {}
+
+
+def test_a_day_is_open_though_its_list_is_imported_in_quiet_hours():
+    quiet, night = QuietHours(time(21, 0), time(8, 0)), NOW.replace(hour=22)
+    slots = Slots.until(night + 20 * DAY, now=night)
+    assert all(is_open(("UTC",), quiet, slots.at(slot), slots.at(slot + 1)) for slot in range(slots.number))

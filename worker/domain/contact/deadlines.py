@@ -31,7 +31,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Slots:
-    """The time until the deadline: `number` slots of the same length. The last one ends at the deadline, or before."""
+    """The time until the deadline: `number` slots of the same length. The last one ends at the deadline."""
 
     begins: datetime
     length: timedelta
@@ -39,10 +39,12 @@ class Slots:
 
     @classmethod
     def until(cls, deadline: datetime, *, now: datetime) -> "Slots":
-        """Quarters of an hour for some days, hours for some weeks, and days for longer."""
+        """Quarters of an hour for some days, hours for some weeks, and days for longer, or somewhat less than these: a
+        deadline that is near has a slot too, and no time before it is left over."""
         span = max(deadline - now, timedelta(0))
-        length = next((one for one in (QUARTER, HOUR) if span / one <= MOST_SLOTS / 4), DAY)
-        return cls(now, length, min(int(span / length), MOST_SLOTS))
+        longest = next((one for one in (QUARTER, HOUR) if span / one <= MOST_SLOTS / 4), DAY)
+        number = min(ceil(span / longest), MOST_SLOTS)
+        return cls(now, span / number if number else longest, number)
 
     def at(self, slot: int) -> datetime:
         return self.begins + slot * self.length
@@ -66,7 +68,9 @@ class Paces:
 
 
 def is_open(zones: tuple[str, ...], quiet: QuietHours | None, begins: datetime, ends: datetime) -> bool:
-    """Whether a message may leave at any time of a slot. Slots are shorter than quiet hours, or days."""
+    """Whether a message may leave at any time of a slot; of one that is longer than an hour, at some time."""
+    if ends - begins > HOUR:  # a day: it has quiet hours, whenever it begins
+        return allowed_at(zones, quiet, begins) < ends
     last = max(begins, ends - _MOMENT)
     return all(allowed_at(zones, quiet, at) == at for at in (begins, last))
 
