@@ -98,6 +98,9 @@ class Process:
     def not_made(self, opened: Opened) -> Opened:
         return Opened(opened.lease_until, is_made=False)
 
+    def made(self, result: Opened) -> bool:
+        return result.is_made
+
     def crashed(self, opened: Opened, error: Exception) -> Opened:
         raise error
 

@@ -62,6 +62,7 @@ class Rows:
     latency: dict[int, float] = field(default_factory=dict)  # seconds; 0.05 for all other rows
     # "halt", "blip" (a halt that is over at once), "break"; "done" for all other rows
     answers: dict[int, str] = field(default_factory=dict)
+    may_not: set[int] = field(default_factory=set)  # rows whose next calls find that they may not be made
     finish_errors: list[Exception] = field(default_factory=list)
     lost_answers: int = 0  # of the next flushes that open rows
     lost_releases: int = 0  # the next flushes that release slots, and whose answers are lost
@@ -152,6 +153,9 @@ class Rows:
             else:
                 self.log.append(("connect", number))
                 waited = await asyncio.sleep(self.connecting(), True)
+        if number in self.may_not:
+            self.may_not.remove(number)
+            return self.not_made(opened)
         if not may_write(waited):
             self.connections += 1
             return Result(number, "not read")
@@ -180,6 +184,9 @@ class Rows:
     def not_made(self, opened):
         self.log.append(("not made", opened.row.number))
         return Result(opened.row.number, "not made")
+
+    def made(self, result):
+        return result.what != "not made"
 
     def crashed(self, opened, error):
         return Result(opened.row.number, type(error).__name__)

@@ -133,6 +133,18 @@ async def test_a_call_that_was_not_written_counts_neither_for_the_pace_nor_as_a_
     assert (len(called), len(ended)) == (2, 2)
 
 
+async def test_a_call_that_finds_that_it_may_not_be_made_counts_as_none_and_gives_its_slot_back(bench):
+    rows = bench.rows(3, permits=1, limit=Limit.parse("20/second"), may_not={0})
+    called, ended = [], []
+    meter = WorkMeter(called=called.append, claimed=lambda _: None, wrote=lambda _: None)
+    dispatcher = bench.dispatcher(rows, meter=meter)
+    dispatcher._calls._busy_stretch.call_ended = lambda: ended.append(1)
+    await dispatcher.run()
+    assert sorted(rows.numbers("call")) == [0, 1, 2]
+    assert set(rows.numbers("not made")) == {0}
+    assert (len(called), len(ended), len(rows.unused)) == (3, 3, 1)
+
+
 async def test_a_call_that_fails_after_it_was_not_to_be_written_was_not_made(bench, caplog):
     rows = bench.rows(1, connecting=lambda: 0.4)
     call = rows.call

@@ -154,17 +154,21 @@ class Calls(Generic[OpenedT, ResultT]):
                 refused = "its turn had passed when there was a connection"
             return not refused
 
-        began = monotonic()
+        began, made = monotonic(), False
         try:
             result = await self._work.call(opened, now, may_write)
         except Exception as error:  # a bug must not lose the row: its call may have been made
             log.error("%s: a call failed with %s", self._work.name, type(error).__name__)
+            made = not refused
             result = self._work.crashed(opened, error)
         else:
-            if not refused:
+            made = not refused and self._work.made(result)
+            if made:
                 self._busy_stretch.call_ended()
+            elif not refused:
+                self._rows.not_used(slot)
         finally:
-            if not refused:
+            if made:
                 self._headroom.throughput.add(self._time.seconds())
                 self._meter.called(monotonic() - began)
         return self._not_made(opened, slot, refused) if refused else result

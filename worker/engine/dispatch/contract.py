@@ -58,6 +58,9 @@ class Work(Protocol[OpenedT, ResultT]):
     def not_made(self, opened: OpenedT) -> ResultT:
         """The result of an opened row whose call was not made."""
 
+    def made(self, result: ResultT) -> bool:
+        """Whether the call of this result was made; False: `call` found that it may not, or need not, be made."""
+
     def crashed(self, opened: OpenedT, error: Exception) -> ResultT:
         """The result of a call that raised: a bug, so the outcome of the call is unknown."""
 

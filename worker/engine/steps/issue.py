@@ -221,6 +221,9 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     def not_made(self, opened: OpenedJob) -> IssueResult:
         return IssueResult(opened, self.clock(), None)
 
+    def made(self, result: IssueResult) -> bool:
+        return result.called and super().made(result)
+
     def crashed(self, opened: OpenedJob, error: Exception) -> IssueResult:
         now, ending, problem = self._crashed(opened, error, "during the call")
         return IssueResult(opened, now, ending, problem=problem)

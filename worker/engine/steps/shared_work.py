@@ -52,6 +52,9 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     def halts(self, result: ResultT) -> bool:
         return result.problem is not None and result.problem.concerns_account
 
+    def made(self, result: ResultT) -> bool:
+        return result.ending is not None
+
     def release_permits(self) -> None:
         self.rows.release_permits(self.policy)
 
