@@ -69,7 +69,7 @@ def _what_helps(why: str, *, is_sqlite: bool) -> str:
     if is_sqlite:
         return "check [database] url, the file, its directory and its disk"
     if FULL.search(why):
-        return "end connections that nobody needs (`pg_stat_activity` has them), or raise max_connections"
+        return "end connections that are not used (`pg_stat_activity` has them), or raise max_connections"
     return "check [database] url, and whether the server runs"
 
 
