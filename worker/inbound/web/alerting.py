@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -30,15 +31,20 @@ class Watch:
         publisher: OutboxPublisher,
         is_ready: Callable[[], bool],
         now: Clock,
+        ending: threading.Event,
     ) -> None:
+        """`ending` is set at the end: the publisher stops by it, since the process waits for its thread."""
         self._alerts, self._outbox, self._publisher = alerts, outbox, publisher
-        self._is_ready, self._now = is_ready, now
+        self._is_ready, self._now, self._ending = is_ready, now, ending
         self._outage = Outage(log)
 
     async def keep_watching(self, in_thread: InThread) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
-            await in_thread(self.look)
+        try:
+            while True:
+                await asyncio.sleep(LOOK_EVERY.total_seconds())
+                await in_thread(self.look)
+        finally:
+            self._ending.set()
 
     def look(self) -> None:
         """Look once, and send what is due. Blocks."""
@@ -48,7 +54,7 @@ class Watch:
             self._alerts.look(now=self._now())
             due = set(self._outbox.due())
             for name in self._publisher.names:
-                if name in due:
+                if name in due and not self._ending.is_set():
                     self._publisher.publish(name, longest=LONGEST)
             self._outage.over("alerts are looked for again")
         except sa.exc.OperationalError as error:
@@ -70,5 +76,6 @@ def watch(
     """None where nobody is to be alerted, and on SQLite: there one process publishes, the one that works."""
     if alerts is None or outbox.database.is_sqlite:
         return None
-    publisher = OutboxPublisher(outbox, alert_targets(settings), meters=meters)
-    return Watch(alerts, outbox, publisher, is_ready, now)
+    ending = threading.Event()
+    publisher = OutboxPublisher(outbox, alert_targets(settings), stopping=ending.is_set, meters=meters)
+    return Watch(alerts, outbox, publisher, is_ready, now, ending)
