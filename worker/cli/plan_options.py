@@ -19,6 +19,9 @@ def _condition(text: str) -> str:
     return " ".join(str(parse_condition(text)).split())
 
 
+YEARS = range(1971, 2200)  # a list's times are counted on from it, and must not leave the calendar
+
+
 def read_time(text: str) -> datetime:
     """Read a time with its zone. Raises ValueError."""
     try:
@@ -27,6 +30,8 @@ def read_time(text: str) -> datetime:
         at = None
     if at is None or at.utcoffset() is None:
         raise ValueError("expected a time with its zone, such as 2026-11-20T09:00+01:00 or 2026-11-20T08:00Z")
+    if at.year not in YEARS:
+        raise ValueError(f"expected a time before the year {YEARS.stop}, and not before {YEARS.start}")
     return at.astimezone(UTC)
 
 

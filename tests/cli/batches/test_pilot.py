@@ -138,6 +138,14 @@ def test_a_start_needs_its_zone(desk: Desk, text: str):
     assert "with its zone" in refused.err
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:00-05:00", "9999-12-31T23:00Z", "0001-01-01T00:00+05:00"])
+def test_a_start_at_the_end_of_the_calendar_is_refused_before_a_batch_is_made(desk: Desk, text: str):
+    refused = desk.onboard("import", desk.list_of(customers(2)), "--start-at", text, "--per-hour", "1")
+    assert refused.code == 2
+    assert "before the year 2200" in refused.err
+    assert desk.onboard("status", "--json").facts["batches"] == []
+
+
 def test_nothing_leaves_before_the_start_and_the_forecast_knows_it(desk: Desk, played: Played):
     start = (ProcessClock()() + timedelta(hours=5)).replace(microsecond=0)
     waits = desk.onboard("run", desk.list_of(customers(3)), "--start-at", start.isoformat(), "--json")

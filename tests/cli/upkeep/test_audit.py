@@ -57,11 +57,17 @@ def test_it_shows_only_what_is_asked_for(busy: Desk, filters: list[str], actions
     assert [one["action"] for one in ended.facts["entries"]] == actions
 
 
-def test_a_time_that_cannot_be_read_is_refused_with_what_is_expected(busy: Desk):
-    ended = busy.onboard("audit", "--since", "yesterday")
+@pytest.mark.parametrize("text", ["yesterday", "9999-12-31T23:00-05:00", "0001-01-01T00:00+05:00"])
+def test_a_time_that_cannot_be_read_is_refused_with_what_is_expected(busy: Desk, text: str):
+    ended = busy.onboard("audit", "--since", text)
 
     assert ended.code == 2
     assert "or how long ago: 7 days" in ended.err
+
+
+def test_since_longer_ago_than_the_calendar_is_the_whole_log(busy: Desk):
+    shown = busy.onboard("audit", "--json", "--since", "999999999 days").facts["entries"]
+    assert shown == busy.onboard("audit", "--json").facts["entries"]
 
 
 def test_a_whole_log_is_verified_and_its_head_printed(busy: Desk):

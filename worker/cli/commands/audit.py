@@ -28,15 +28,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 SYSLOG_PRIORITY = 13 * 8 + 5
 
 
+EXPECTED = "expected a time, 2026-11-20 or 2026-11-20T12:00Z, or how long ago: 7 days"
+LONGEST_AGO = timedelta(days=36500)  # all of the log
+
+
 def _read_time(text: str) -> datetime | timedelta:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         try:
-            return parse_duration(text)
+            return min(parse_duration(text), LONGEST_AGO)
         except ValueError:
-            raise ValueError("expected a time, 2026-11-20 or 2026-11-20T12:00Z, or how long ago: 7 days") from None
-    return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
+            raise ValueError(EXPECTED) from None
+    try:
+        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    except OverflowError:  # by UTC it is in no year of the calendar
+        raise ValueError(EXPECTED) from None
 
 
 TIME = Read("time", _read_time)
