@@ -17,6 +17,7 @@ from worker.domain.providers.facts import PROVIDERS
 
 # The nearest of our names is looked for with each unknown title, which takes time; no list of customers is as wide.
 MOST_COLUMNS = 1_000
+LONGEST_HEADER = 1 << 17  # characters of all titles together; each is compared with our names
 MOST_REASONS = 20
 _TITLE = re.compile(r"[\w .\-/()#]{1,60}")
 _PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
@@ -93,6 +94,8 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     """The list's columns. Raises ListRefused with a reason for each column that must change."""
     if len(titles) > MOST_COLUMNS:
         raise ListRefused([f"the header has {len(titles):,} columns, more than {MOST_COLUMNS:,}: is the file a list?"])
+    if sum(map(len, titles)) > LONGEST_HEADER:
+        raise ListRefused([too_long_header()])
     if options.vocabulary is not None:
         found = options.vocabulary.header(titles)
         if not set(options.vocabulary.needed) & set(found):
@@ -128,6 +131,10 @@ def read_header(titles: Sequence[str], options: ListOptions) -> Header:
     if reasons:
         raise ListRefused(_first(reasons), **suggested)
     return Header(tuple(names), tuple(nameless), tuple(title.strip() for title in titles))
+
+
+def too_long_header() -> str:
+    return f"the header has more than {LONGEST_HEADER:,} characters: is the file a list?"
 
 
 def _first(reasons: list[str]) -> list[str]:

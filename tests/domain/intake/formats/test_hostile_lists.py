@@ -114,6 +114,12 @@ def test_a_header_with_too_many_columns_is_refused_by_their_number(refusal, coun
         assert "values in more than 1,000 columns" in refusal(spreadsheet(titles, ("1",)))
 
 
+def test_a_header_with_long_titles_is_refused_before_they_are_compared(refusal):
+    titles = ["customer_id", *["x" * 29_990] * 5]
+    for content in (raw_workbook(inline(*titles) + inline("A1")), spreadsheet(titles, ("A1",))):
+        assert refusal(content) == "the header has more than 131,072 characters: is the file a list?"
+
+
 def test_at_most_twenty_unknown_columns_are_named(refusal):
     reasons = refusal("customer_id," + ",".join(f"x{n}q" for n in range(200)) + "\nA1\n").splitlines()
     assert len(reasons) == 21

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from worker.domain.intake.columns import nearest, our_name, read_header
+from worker.domain.intake.columns import LONGEST_HEADER, nearest, our_name, read_header, too_long_header
 from worker.domain.intake.formats.csv_records import DELIMITERS, records
 from worker.domain.intake.formats.encoding import find_encoding
 from worker.domain.intake.formats.opening import ListBytes
@@ -15,7 +15,6 @@ from worker.domain.intake.lines import ListRefused, RawLine
 from worker.domain.intake.options import ListOptions
 from worker.domain.model.customers import FieldProblem
 
-_SAMPLE = 1 << 17  # characters in which the header must end
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 _MOST_LIKELY, _LONGEST_TITLE = 50, 60  # titles and characters; the search for the nearest name takes time
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
@@ -30,7 +29,7 @@ class CsvList:
         with self._bytes.opened() as raw:
             self._encoding, self.warnings = find_encoding(raw, options.encoding)
         with self._text() as text:
-            sample = text.read(_SAMPLE)
+            sample = text.read(LONGEST_HEADER)
             cut = bool(text.read(1))
         separator = _SEPARATOR_LINE.match(sample)
         # Excel writes and reads a `sep=` line but does not show it: the line has no row number.
@@ -121,7 +120,7 @@ def _first_record(sample: str, delimiter: str, *, cut: bool = False, line: int =
         if any("\x00" in title for title in found):
             raise ListRefused(["the header holds NUL characters: the file is binary; save it as CSV (UTF-8)"])
         if cut and next(all_records, None) is None:
-            raise ListRefused([f"the header has more than {_SAMPLE:,} characters: is the file a list?"])
+            raise ListRefused([too_long_header()])
         return row, found
     raise ListRefused(["the file is empty"])
 
