@@ -75,14 +75,15 @@ def test_problems_are_written_for_a_spreadsheet():
     ]
 
 
-@pytest.mark.parametrize("half", ["\ud800", "a\udfffb"])
-def test_half_of_a_surrogate_pair_can_be_written_and_is_refused_again(read, half):
+@pytest.mark.parametrize("unfit", ["\ud800", "a\udfffb", "\x1b[2J", "\x9b2J", "\x07", "\x08", "\x7f"])
+def test_what_no_file_or_terminal_takes_becomes_a_nul_and_is_refused_again(read, unfit):
     out = io.StringIO(newline="")
-    problem = FieldProblem("first_name", "half", half)
-    row = ["A1", "a@example.com", f"A{half}"]
+    problem = FieldProblem("first_name", "unfit", unfit)
+    row = ["A1", "a@example.com", f"A{unfit}"]
     problems_csv(
-        out, [(2, problem, "error")], originals=(["customer_id", "email", "first_name", half], iter([(2, row)]))
+        out, [(2, problem, "error")], originals=(["customer_id", "email", "first_name", unfit], iter([(2, row)]))
     )
+    assert unfit not in out.getvalue()
     written = out.getvalue().encode().decode()
     assert written.count("\0") == 3
     header, *_ = written.splitlines()

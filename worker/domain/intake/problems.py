@@ -11,7 +11,8 @@ from worker.domain.model.customers import FieldProblem, is_duplicate
 from worker.foundation.harmless_text import spreadsheet_safe
 
 Severity = Literal["error", "warning"]
-_HALF = re.compile("[\ud800-\udfff]")
+# Halves of surrogate pairs, and what a terminal acts on. No column of a list may have one of them.
+_UNFIT = re.compile("[\x01-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _NO_ROWS: Iterator[tuple[int, Sequence[str]]] = iter(())
 Originals = tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]
 
@@ -53,9 +54,10 @@ def problems_csv(
 
 
 def _cell(text: str) -> str:
-    """The text as a file can hold it. JSON and workbooks can name half of a surrogate pair, which has no bytes: it
-    becomes a NUL, which is refused like it where the file comes back unmended."""
-    return spreadsheet_safe(_HALF.sub("\0", text))
+    """The text as a file can hold it, and a terminal can show it. JSON and workbooks can name half of a surrogate pair,
+    which has no bytes, and any list has a stranger's control characters: each becomes a NUL, which is refused like it
+    where the file comes back unmended."""
+    return spreadsheet_safe(_UNFIT.sub("\0", text))
 
 
 def _is_mendable(problem: FieldProblem) -> bool:
