@@ -201,7 +201,7 @@ def test_a_bad_value_in_a_column_that_nothing_uses_is_a_warning(desk: Desk, play
     facts = desk.onboard("check", listed, "--json").facts
     sent = desk.onboard("run", listed)
 
-    assert "warning: date_of_birth: 1 date is in the form DD/MM/YYYY (--dates DD/MM/YYYY reads them)" in sent.err
+    assert "warning: date_of_birth: 1 date is in the form DD/MM/YYYY (read with --dates DD/MM/YYYY)" in sent.err
     assert ended.code == 0
     assert "warning: row 2, date_of_birth: 10 characters that are not YYYY-MM-DD; left out" in ended.out
     assert (desk.path / "errors.csv").read_text().splitlines()[2].endswith(",warning,,,")
@@ -221,7 +221,7 @@ def test_the_same_warning_of_many_rows_is_said_once_with_their_number_and_the_fi
 
     warned = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
     assert [line.partition(": ")[2].split(" that ")[0].split(" (each")[0] for line in warned] == [
-        "date_of_birth: 30 dates are in the form DD/MM/YYYY (--dates DD/MM/YYYY reads them)",
+        "date_of_birth: 30 dates are in the form DD/MM/YYYY (read with --dates DD/MM/YYYY)",
         "30 rows (2, 3, 4, …), date_of_birth: 10 characters",
         "27 rows (5, 6, 7, …), email: such as: the same address as row 2",
     ]
@@ -273,7 +273,7 @@ def test_check_ends_with_the_block_that_reads_the_list_without_options(desk: Des
             "columns": {"Customer No.": "customer_id", "Mail": "email", "DOB": "date_of_birth"},
         }
     }
-    assert "warning: date_of_birth: 2 dates are in the form DD/MM/YYYY (--dates DD/MM/YYYY reads them)" in hinted.out
+    assert "warning: date_of_birth: 2 dates are in the form DD/MM/YYYY (read with --dates DD/MM/YYYY)" in hinted.out
     assert (read.code, "warning" in read.out, "onboarding.toml" in read.out) == (0, False, False)
 
 

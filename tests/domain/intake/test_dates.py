@@ -55,9 +55,9 @@ def test_what_is_no_form_is_refused(subtests):
 @pytest.mark.parametrize(
     ("dates", "problem", "hint"),
     [
-        (("25/03/1980", "01/02/1990"), "2 dates are in the form DD/MM/YYYY", "--dates DD/MM/YYYY reads them"),
-        (("25.03.1980", "1990-01-31", "unknown"), "1 date is in the form DD.MM.YYYY", "--dates DD.MM.YYYY reads them"),
-        (("19801231",), "1 date is in the form YYYYMMDD", "--dates YYYYMMDD reads them"),
+        (("25/03/1980", "01/02/1990"), "2 dates are in the form DD/MM/YYYY", "read with --dates DD/MM/YYYY"),
+        (("25.03.1980", "1990-01-31", "unknown"), "1 date is in the form DD.MM.YYYY", "read with --dates DD.MM.YYYY"),
+        (("19801231",), "1 date is in the form YYYYMMDD", "read with --dates YYYYMMDD"),
         (
             ("01/02/1990", "12/12/1980"),
             "2 dates are in the form DD/MM/YYYY or MM/DD/YYYY: the values fit both",

@@ -1,13 +1,17 @@
 import csv
 import hashlib
 import io
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.intake import Accepted, Duplicate, content_digest, problems_csv
+from worker.domain.intake.dates import DatesSeen
 from worker.domain.intake.duplicates import Seen, SeenAddresses
+from worker.domain.intake.lines import Refusal
+from worker.domain.intake.rules import RULES
 from worker.domain.model.customers import FieldProblem
 from worker.foundation.harmless_text import spreadsheet_safe
 
@@ -56,6 +60,16 @@ def test_a_spreadsheet_reads_no_cell_as_a_formula():
 def test_other_text_is_left_as_it_is():
     cases = ["", "a=1", "1-2", "O'Neil", "'=1"]
     assert [(text, got) for text in cases if (got := spreadsheet_safe(text)) != text] == []
+
+
+def test_the_hints_of_every_column_are_no_formulas():
+    refused = [rule(bad) for rule in RULES.values() for bad in ("\x07", "?" * 600, "a,b", "1E+15")]
+    dates = DatesSeen(date(2026, 1, 1))
+    dates.add("31/12/1990")
+    texts = [text for one in refused if isinstance(one, Refusal) for text in (one.problem, one.hint)]
+    texts += dates.hint() or ("no hint",)
+    assert len(texts) > 40
+    assert [text for text in texts if spreadsheet_safe(text) != text] == []
 
 
 def test_problems_are_written_for_a_spreadsheet():

@@ -8,6 +8,7 @@ from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
 from worker.domain.model.reference import page_with_tables
 from worker.domain.model.states import InvitationState, JobState, LineState
+from worker.foundation.harmless_text import spreadsheet_safe
 
 PAGE = Path(__file__).parents[3] / "docs/reference/states.md"
 
@@ -73,3 +74,8 @@ def test_a_step_belongs_to_the_state_as_well_as_to_the_reason():
 def test_a_refused_address_gives_the_message_a_reason_of_the_same_name():
     assert Reason(InvitationState.BOUNCED) is Reason.BOUNCED
     assert Reason(InvitationState.SUPPRESSED) is Reason.SUPPRESSED
+
+
+def test_no_sentence_is_changed_by_the_guard_against_formulas():
+    texts = [*STEPS.values(), *(text for one in Reason for text in (one.meaning, *one.jobs.values()))]
+    assert [text for text in texts if spreadsheet_safe(text) != text] == []

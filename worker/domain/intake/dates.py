@@ -89,6 +89,6 @@ class DatesSeen:
         if not forms:
             return f"{number} in several forms", f"write all dates as {ISO}"
         if len(forms) == 1:
-            return f"{number} in the form {forms[0]}", f"--dates {forms[0]} reads them"
+            return f"{number} in the form {forms[0]}", f"read with --dates {forms[0]}"
         either = " or ".join(sorted(forms))
         return f"{number} in the form {either}: the values fit both", f"say which, such as --dates {sorted(forms)[0]}"

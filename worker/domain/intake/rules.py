@@ -192,14 +192,14 @@ def purpose(value: str) -> str | Refusal:
     slug = value.lower()
     if _SLUG.fullmatch(slug):
         return slug
-    return Refusal("not a short name", "use at most 64 of a-z, 0-9, - and _, such as onboarding")
+    return Refusal("not a short name", "use at most 64 of a-z, 0-9, _ and -, such as onboarding")
 
 
 def name(value: str) -> str | Refusal:
     """The name of something in the configuration or on disk."""
     if _NAME.fullmatch(value):
         return value
-    return Refusal("not a short name", "use at most 64 letters, digits, -, _ and dots")
+    return Refusal("not a short name", "use at most 64 letters, digits, dots, _ and -")
 
 
 @lru_cache(maxsize=1024)

@@ -61,7 +61,7 @@ class Reason(StrEnum):
     )
     PLANNED = (
         "planned",
-        "its time in the list's plan has not come (--start-at, --per-hour, --deadline)",
+        "its time in the list's plan has not come (--start-at or --per-hour or --deadline)",
         {JobState.WAITING: ""},
         (InvitationState.WAITING,),
     )
