@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.model.audit import Act, Point
+from worker.domain.model.audit import Act, Point, next_point
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.audit.entries import note
 from worker.store.audit.reading import AuditLog, Wanted
@@ -270,6 +270,47 @@ def test_old_entries_can_be_removed_and_the_rest_stays_verifiable(clock, add, se
     found = log.verify(five)
     assert (removed, found.removed, found.entries, found.problems) == (5, 5, 2, [])
     assert [stored.entry.action for stored in log.in_order(Wanted(), to=99)] == ["cancel", "audit.removed"]
+
+
+def old(clock, number):
+    return sa.update(Audit).where(Audit.number <= number).values(at=clock() - timedelta(days=1000))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_entry_that_was_given_an_old_time_is_not_removed_by_retention(clock, seals, log, five, tamper, number):
+    tamper(old(clock, number))
+
+    assert seals.remove(until=clock() - timedelta(days=365), now=clock()) == 0
+    assert problems(log)[0] == "entry 1 was changed: its hash does not fit it and the entry before"
+
+
+def test_an_old_entry_before_a_changed_one_goes_and_a_removed_one_is_still_found(clock, add, seals, log, five, tamper):
+    clock.advance(days=400)
+    add("batch 6")
+    seals.seal()
+    tamper(sa.delete(Audit).where(Audit.number == 4))
+
+    assert seals.remove(until=clock() - timedelta(days=365), now=clock()) == 2
+    assert seals.remove(until=clock() - timedelta(days=365), now=clock()) == 0
+    seals.seal()
+    assert problems(log) == ["entry 4: removed"]
+
+
+def test_a_chain_that_was_made_anew_up_to_an_entry_is_still_found_after_retention(clock, seals, log, five, tamper):
+    tamper(old(clock, 2))
+    at = Point()
+    for stored in list(log.in_order(Wanted(), to=2)):
+        at = next_point(at, stored.entry)
+        tamper(sa.update(Audit).where(Audit.number == at.number).values(hash=at.hash))
+
+    assert seals.remove(until=clock() - timedelta(days=365), now=clock()) == 1
+    assert problems(log) == ["entry 3 was changed: its hash does not fit it and the entry before"]
+
+
+def test_an_entry_in_front_of_the_chain_is_found(database, tamper, log, five, clock):
+    entry = {"at": clock(), "actor": "x", "action": "cancel", "subject": "batch 9", "count": 1, "reason": ""}
+    tamper(sa.insert(Audit).values(**entry, number=-5, hash="0" * 64))
+    assert problems(log) == ["entry -5 is there, but retention has removed all up to 0"]
 
 
 def test_an_older_head_than_what_was_removed_cannot_be_compared(clock, add, seals, log):

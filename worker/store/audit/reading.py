@@ -176,9 +176,9 @@ class _Chain:
     def follow(self, connection: sa.Connection, progress: Callable[[int], None]) -> None:
         self._compare(self._at)
         query = sa.select(Audit.__table__).order_by(Audit.number).limit(PAGE)
-        after = self._at.number if self._at != self._head.removed else -1
-        while rows := fetch(connection, query.where(Audit.number > after)):
-            after = rows[-1].number
+        beyond = Audit.number.is_not(None) if self._at == self._head.removed else Audit.number > self._at.number
+        while rows := fetch(connection, query.where(beyond)):
+            beyond = Audit.number > rows[-1].number
             for row in rows:
                 self._take(row)
             progress(self._found.entries)

@@ -4,6 +4,7 @@ Transactions add entries without a number. A moment later one process at a time 
 hash, which covers the entry before it. So no transaction waits for another one's entry.
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,8 @@ from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.tables import Audit, AuditHead
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1000
 NOT_SIGNED = "the audit log's head is not signed by a key of this configuration"
@@ -94,19 +97,27 @@ class Seals:
             return found.end
 
     def remove(self, *, until: datetime, now: datetime) -> int:
-        """Remove the next sealed entries that are older; returns how many. The chain then begins after them."""
+        """Remove the next sealed entries that are older; returns how many. The chain then begins after them.
+
+        The new beginning is signed. So an entry that does not fit the chain stays, with all behind it: an entry that
+        somebody has given an old time would be gone without a trace.
+        """
         with self._database.write() as connection:
             head = self._locked(connection)
             if head is None or not head.signed:
                 return 0
             after = head.removed.number
-            oldest = sa.select(Audit.number, Audit.hash, Audit.at)
-            oldest = oldest.where(Audit.number > after, Audit.number < head.end.number).order_by(Audit.number)
-            last = Point()
-            for row in fetch(connection, oldest.limit(CHUNK)):
+            oldest = sa.select(Audit.__table__).where(Audit.number > after).order_by(Audit.number)
+            last = at = head.removed
+            for row in fetch(connection, oldest.limit(CHUNK + 1)):
+                point = next_point(at, entry_of(row))
+                if point != Point(row.number, row.hash):
+                    log.error("audit log: entry %d does not fit the one before: neither is removed", row.number)
+                    break
+                last = at  # one fits behind it, so it may go; the newest stays
                 if row.at > until:
                     break
-                last = Point(row.number, row.hash)
+                at = point
             if last.number <= after:
                 return 0
             self._write(connection, head.end, last)
