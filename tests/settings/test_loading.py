@@ -141,6 +141,36 @@ def test_a_slip_in_the_toml_is_named_with_file_line_and_column(tmp_path: Path) -
     assert line.startswith(f"{file}: line 2, column 7: not TOML")
 
 
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("accounts" + ".a" * 3000 + " = 1", "is nested too deeply"),
+        ("routes = " + "[" * 200 + "]" * 200, "is nested too deeply"),
+        ("routes = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
+        ("retry.attempts = " + "9" * 5000, "has a number of thousands of digits"),
+    ],
+)
+def test_a_file_beyond_any_use_is_refused_in_one_line(tmp_path: Path, written: str, reason: str) -> None:
+    file = tmp_path / "onboarding.toml"
+    file.write_text(written)
+
+    with pytest.raises(SettingsError) as caught:
+        load(file, environ={})
+    assert caught.value.problems == [f"{file}: {reason}"]
+
+
+@pytest.mark.parametrize(
+    "given", ["9" * 5000, "[" * 300 + "]" * 300, "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900]
+)
+def test_a_variable_beyond_any_use_is_a_problem_of_its_key(tmp_path: Path, given: str) -> None:
+    file = write(tmp_path, tree())
+
+    with pytest.raises(SettingsError) as caught:
+        load(file, environ=ENVIRON | {"ONBOARDING__RETRY__ATTEMPTS": given})
+    (line,) = caught.value.problems
+    assert line.startswith("retry.attempts")
+
+
 def test_the_path_comes_from_the_argument_else_the_variable_else_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,7 +52,7 @@ def _file() -> Path:
 
 
 def _tree(file: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         return tomllib.loads(file.read_text("utf-8-sig"))
     return {}
 

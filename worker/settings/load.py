@@ -29,7 +29,7 @@ from worker.settings.problems import Path as KeyPath
 from worker.settings.reading import Reader, read_table
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, Secret
-from worker.settings.shape import SHARED, keys_of, tables_of
+from worker.settings.shape import SHARED, is_too_deep, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls
 from worker.settings.users import Oidc
 from worker.settings.values import Section, Shown
@@ -59,6 +59,8 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     if clashes := [*PROVIDERS.clashes(), *TEXT_SERVICES.clashes()]:
         raise SettingsError(clashes)
     tree = _parse(file, is_named=bool(named))
+    if is_too_deep(tree):
+        raise SettingsError([f"{file}: is nested too deeply"])
     findings = Findings(apply_overrides(tree, Settings, environ))
     with suppress(OSError):  # it was read: only its directory may not be
         if doubt := directory_doubt(file):
@@ -94,6 +96,8 @@ def _parse(file: Path, *, is_named: bool) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).rpartition(" (at ")
         reason = f"{where.removesuffix(')')}: not TOML: {what}"
+    except ValueError:
+        reason = "has a number of thousands of digits"
     # Raised outside of the `except` blocks: their exceptions hold the file's text.
     raise SettingsError([f"{file}: {reason}"])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.settings.problems import Path
 from worker.settings.secrets import Referenced
-from worker.settings.shape import Tables, is_list, is_mapping, is_text, keys_of, tables_of
+from worker.settings.shape import Tables, is_list, is_mapping, is_text, is_too_deep, keys_of, tables_of
 from worker.settings.values import Section
 
 PREFIX = "ONBOARDING__"
@@ -82,16 +82,21 @@ def _interpret(text: str, annotation: Any) -> Any:
 
 
 def _literal(text: str) -> Any:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-        if parsed.keys() == {"value"}:  # a line break in the text could have added keys
-            return parsed["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        pass
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    for read in (_toml, json.loads):
+        try:
+            found = read(text)
+        except (ValueError, RecursionError):
+            continue
+        if not is_too_deep(found):
+            return found
+    return text
+
+
+def _toml(text: str) -> Any:
+    parsed = tomllib.loads(f"value = {text}")
+    if parsed.keys() != {"value"}:  # a line break in the text could have added keys
+        raise ValueError
+    return parsed["value"]
 
 
 def _from_environment(value: Any) -> Any:

@@ -11,6 +11,7 @@ from worker.settings.tls import Client
 from worker.settings.values import Lazy, Section, holds_secrets
 
 SHARED = Client.model_fields
+MOST_LEVELS = 50  # of tables and lists in each other
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,13 @@ def is_text(annotation: Any) -> bool:
     """True if the key's value is written as a string (or a reference to one)."""
     kind = bare(annotation)
     return kind is not bool and kind is not int and kind is not Any and get_origin(kind) not in (dict, tuple, Mapping)
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether tables and lists lie in each other beyond any use. A key with thousands of dots makes as many levels, and
+    their readers call themselves."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        inside = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [one for many in inside for one in many]
+    return bool(level)

@@ -87,6 +87,8 @@ def parse_users(text: str) -> dict[str, User]:
     except tomllib.TOMLDecodeError as error:
         where = str(error).rpartition("(")[2].removesuffix(")")
         raise ValueError(f"the file is not TOML ({where})") from None
+    except (ValueError, RecursionError):
+        raise ValueError("the file is nested too deeply, or has a number of thousands of digits") from None
     return {name: _user(number, name, given) for number, (name, given) in enumerate(table.items(), 1)}
 
 
