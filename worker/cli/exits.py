@@ -2,6 +2,8 @@
 
 import click
 
+from worker.domain.model.audit import printable
+
 DONE = 0
 NEEDS_A_PERSON = 1
 COULD_NOT_START = 2
@@ -13,7 +15,9 @@ class Ended(click.ClickException):
     """The command ends with clear lines on standard error, and with its `exit_code`."""
 
     def show(self, file: object = None) -> None:
-        click.echo(self.format_message(), err=True)
+        # It may name a file, and a stranger may have named that.
+        lines = self.format_message().split("\n")
+        click.echo("\n".join(printable(line, len(line)) for line in lines), err=True)
 
 
 class CannotStart(Ended):

@@ -114,3 +114,8 @@ def test_without_a_key_nothing_is_made_and_the_way_to_one_is_named(desk: Desk):
     assert ended.code == 2
     assert "`onboard keys new --for evidence`" in ended.err
     assert not (desk.path / "batch.zip").exists()
+
+
+def test_a_message_shows_a_files_name_without_what_a_terminal_acts_on(desk: Desk):
+    ended = desk.onboard("evidence", "verify", "a\x1b[2J.zip")
+    assert (ended.code, ended.err) == (2, "a?[2J.zip: there is no such file\n")
