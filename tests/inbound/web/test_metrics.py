@@ -133,3 +133,11 @@ async def test_openmetrics_is_written_for_who_asks_for_it(start, sqlite_url):
     site = await start(sqlite_url, keys=SCRAPED)
     _, text = await scrape(site, Accept="application/openmetrics-text; version=1.0.0")
     assert text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+@pytest.mark.parametrize("version", ["x.y", "1.0.0-rc", "9" * 5000, "9.0.0", ""])
+async def test_any_version_that_is_asked_for_is_answered(start, sqlite_url, kind: str, version: str):
+    site = await start(sqlite_url, keys=SCRAPED)
+    status, text = await scrape(site, Accept=f"{kind}; version={version}; escaping=x")
+    assert (status, PREFIX in text) == (200, True)

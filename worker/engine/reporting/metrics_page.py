@@ -48,7 +48,10 @@ class Page:
         """The page in the form that the scraper accepts, and its content type."""
         from prometheus_client.exposition import choose_encoder
 
-        write, kind = choose_encoder(accept)
+        try:
+            write, kind = choose_encoder(accept)
+        except TypeError:  # of a version that is no number
+            write, kind = choose_encoder("")
         return write(self), kind
 
     def collect(self) -> Iterator[Family]:
