@@ -42,6 +42,15 @@ def replacing(path: Path, *, mode: int = PRIVATE) -> Iterator[TextIO]:
         part.unlink(missing_ok=True)
 
 
+def to_disk(path: Path) -> None:
+    """Wait until a file's content is on the disk; of a directory, the names of its files. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def take_free_place(part: Path, path: Path) -> None:
     """Give a finished file the name `path`, which must be free. Raises FileExistsError, for a link too, and OSError.
 

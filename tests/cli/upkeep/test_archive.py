@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from contextlib import closing
 
@@ -60,6 +61,19 @@ def test_a_purged_batch_keeps_its_totals_and_every_command_says_that_its_rows_ar
         refused = desk.onboard(command[0], "1", *command[1:])
         assert (refused.code, refused.out) == (2, ""), command
         assert "its rows are gone; `onboard status 1`" in refused.err
+
+
+def test_the_file_has_its_name_on_the_disk_before_the_rows_leave_the_database(desk: Desk, listed: str, monkeypatch):
+    finish(desk)
+    synced: list[tuple[bool, bool, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        is_folder = os.path.samestat(os.fstat(descriptor), desk.path.stat())
+        synced.append((is_folder, (desk.path / "batch.jsonl").exists(), rows_left(desk) > 0))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert desk.onboard("archive", "1", "--out", "batch.jsonl", "--purge", "--yes").code == 0
+    assert synced == [(False, False, True), (True, True, True)]
 
 
 def test_the_list_of_a_purged_batch_is_imported_again_only_with_again_and_skips_customers_who_have_finished(

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
 from worker.engine.reporting.report_lines import write_jsonl
 from worker.foundation.plural import counted
+from worker.foundation.private_files import to_disk
 from worker.store.onboarding.batches import BatchFacts
 
 
@@ -49,6 +51,8 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
             rows = write_jsonl(stream, parts.facts.lines(found.id), parts.reporting.columns(found, routes=True))
             stream.flush()
             os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database
+        with suppress(OSError):  # and so must the file's name; some network shares refuse it
+            to_disk(out.parent)
         click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
         removed = _purge(parts, found, yes=yes) if purge else 0
     if as_json:

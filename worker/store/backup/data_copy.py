@@ -15,7 +15,7 @@ from typing import TextIO
 
 import sqlalchemy as sa
 
-from worker.foundation.private_files import new_file
+from worker.foundation.private_files import new_file, to_disk
 from worker.store.backup import manifest
 from worker.store.backup.customer_key_file import write_keys
 from worker.store.backup.manifest import Manifest, Table
@@ -45,7 +45,7 @@ def copy_data(
     tables, numbers, number = copy(database, folder, keys, encrypted_by, now)
     files = {path.name: manifest.sha256_of(path) for path in sorted(folder.iterdir())}
     for name in files:
-        _to_disk(folder / name)
+        to_disk(folder / name)
     return Manifest(
         database="sqlite" if database.is_sqlite else "postgresql",
         migration=schema.newest(),
@@ -124,11 +124,3 @@ def _in_words() -> Iterator[None]:
     except (sqlite3.Error, sa.exc.DatabaseError) as error:
         why = error.orig if isinstance(error, sa.exc.DatabaseError) else error
         raise CannotCopy(str(why)) from None
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
