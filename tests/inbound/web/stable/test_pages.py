@@ -71,6 +71,16 @@ async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script():
     }
 
 
+async def test_without_a_logo_the_policy_allows_the_empty_icon_alone():
+    async with Door(is_secure=False) as door:
+        answer = await door.visitor().get()
+
+    parts = answer.headers["Content-Security-Policy"].split("; ")
+    # 'none' counts only where nothing stands beside it: else a browser reports an error on each page.
+    assert [part for part in parts if part.startswith("img-src ")] == ["img-src data:"]
+    assert not [part for part in parts if "'none'" in part.split() and len(part.split()) > 2]
+
+
 async def test_a_page_that_waits_looks_again_by_itself_and_less_often_when_it_takes_long():
     async with Door() as door:
         visitor = door.visitor()

@@ -79,11 +79,12 @@ def policy(pages: Pages, *, is_secure: bool) -> str:
     redirects after it, to hosts that we do not know.
     """
     logo = urlsplit(pages.logo)
-    image = f"{logo.scheme}://{logo.netloc}" if logo.netloc else "'none'"
+    # `data:` is the empty icon. 'none' beside another source is an error, which browsers report on each page.
+    images = f"{logo.scheme}://{logo.netloc} data:" if logo.netloc else "data:"
     parts = (
         "default-src 'none'",
         f"style-src 'sha256-{b64encode(sha256(pages.style.encode()).digest()).decode()}'",
-        f"img-src {image} data:",
+        f"img-src {images}",
         "form-action 'self' https:" + ("" if is_secure else " http:"),
         "base-uri 'none'",
         "frame-ancestors 'none'",
