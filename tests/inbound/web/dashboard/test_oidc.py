@@ -239,6 +239,22 @@ async def test_a_new_key_of_the_issuer_is_found_and_unknown_ones_do_not_make_it_
     assert (await log_in(rita, issuer)).status == 200
 
 
+@pytest.mark.parametrize("name", [None, "signing"])
+async def test_a_new_key_is_found_where_the_issuer_names_none_or_keeps_the_name(rita, issuer, waits, monkeypatch, name):
+    named = {} if name is None else {"kid": name}
+
+    def becomes(key: str) -> None:
+        issuer.keys = [{part: value for part, value in public(key).items() if part != "kid"} | named]
+        issuer.token = lambda claims: jwt.encode(claims, KEYS[key], "RS256", headers=named)
+
+    becomes("one")
+    assert (await log_in(rita, issuer)).status == 200
+    becomes("other")
+    assert (await log_in(rita, issuer)).status == 403  # they were asked for within the minute
+    monkeypatch.setattr(asking, "AGAIN_SECONDS", 0.0)
+    assert (await log_in(rita, issuer)).status == 200
+
+
 async def test_a_wrong_client_secret_is_the_servers_mistake_and_not_the_persons(open_site, issuer, visit, caplog):
     site = await open_site(users=None, keys=issuer.settings().replace('"HOOK"', '"OLD_HOOK"'))
     assert (await log_in(visit(site), issuer)).status == 502

@@ -36,7 +36,8 @@ class NotProven(Exception):
 
 
 class UnknownKey(NotProven):
-    """No key of these has the name that the token gives: the issuer may have a newer one."""
+    """No key of these has the name that the token gives, or none of those that fit has signed it: the issuer may have a
+    newer one. Not each issuer names its keys, and one may keep the name."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _payload(token: str, keys: Sequence[Mapping[str, Any]]) -> bytes:
             return payload
         except (PyJWTError, ValueError, TypeError):  # an odd key, or another one
             continue
-    raise NotProven("no key of the issuer verifies its signature")
+    raise UnknownKey("no key of the issuer verifies its signature")
 
 
 def _claims(payload: bytes) -> Mapping[str, Any]:
