@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tests.store.shelf import Shelf, customer
 from worker.domain.model.audit import Act
 from worker.domain.model.operation import Running
-from worker.engine.reporting.attention import Attention, of_bus, of_webhooks
+from worker.engine.reporting.attention import Attention, of_bus, of_country, of_webhooks
 from worker.inbound.web.dashboard.pages import audit
 from worker.inbound.web.dashboard.pages.now import need_of
 from worker.inbound.web.dashboard.pages.pace import Pace
@@ -199,6 +199,7 @@ async def test_the_chain_is_checked_by_an_operator(site, ona, visit, clock):
         ("onboard report 7", "", "/dashboard/batches/7"),
         ("onboard account list", "", "/dashboard/accounts"),
         ("onboard outbox list", "", "/dashboard/outgoing"),
+        ("onboard bus dead list", "", "/dashboard/outgoing#dead"),
         ("onboard import 'my list.csv'", "", ""),
     ],
 )
@@ -217,6 +218,13 @@ def test_two_targets_with_the_same_command_have_an_id_each():
     crm, bus = (need_of(Attention("target", name, "why", "onboard outbox list")) for name in ("subscriber/crm", "bus"))
 
     assert (crm["id"], bus["id"]) == ("need-outbox-list-subscriber/crm", "need-outbox-list-bus")
+
+
+def test_texts_to_two_countries_have_an_id_each_and_lead_to_a_page_that_there_is():
+    needs = [need_of(of_country(country, 40, 2)) for country in ("LT", "EE")]
+
+    assert [need["id"] for need in needs] == ["need-report-latest-LT", "need-report-latest-EE"]
+    assert {need["page"] for need in needs} == {"/dashboard/batches"}
 
 
 def test_the_pace_is_the_growth_of_the_last_seconds():

@@ -104,14 +104,16 @@ def need_of(one: Attention) -> dict[str, Any]:
             page = "/dashboard/accounts"
         case ["outbox", "list"]:
             page = "/dashboard/outgoing"
+        case ["bus", "dead", "list"]:
+            page = "/dashboard/outgoing#dead"
         case ["resume", "--all"]:
             action, button = do("go-on"), "Go on"
         case ["resume", batch]:
             action, button = do("resume", batch=batch, **{"from": FROM_NOW}), "Resume"
         case ["report", batch]:
-            page = page_of(batch)
-    # `account list` and `outbox list` help with several, and an id has no space.
-    whose = [one.name.replace(" ", "")] if words[-1] == "list" else []
+            page = page_of(batch) if batch.isdecimal() else "/dashboard/batches"
+    # One command may help with several things, and an id has no space.
+    whose = ["".join(one.name.split())] if one.name else []
     about = " ".join(filter(None, (one.what if one.name else "", one.name)))
     return {
         "about": about or NAMELESS.get(one.what, one.what),
