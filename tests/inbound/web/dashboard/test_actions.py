@@ -95,6 +95,16 @@ async def test_failed_rows_are_tried_again_and_held_rows_are_decided(site, ona, 
     assert audited(site)[-1][1::2] == ("resolve", "abandon; no answer from the provider")
 
 
+async def test_after_a_decision_the_page_of_the_batch_shows_what_is_left_to_decide(site, ona, batch):
+    put(site, Job, state="held", reason="unknown", due_at=None)
+    assert "held 2 rows" in (await ona.get(f"/dashboard/batches/{batch}")).words
+
+    one_left = await ona.do(f"/dashboard/do/resolve?batch={batch}&verdict=abandon&row=2")
+    assert ("held 1 row:" in one_left.words, "held 2 rows" in one_left.words) == (True, False)
+    none_left = await ona.do(f"/dashboard/do/resolve?batch={batch}&verdict=abandon")
+    assert "What needs a person" not in none_left.words
+
+
 async def test_some_rows_are_chosen_as_the_page_copies_them(site, ona, shelf, batch):
     shelf.add(*map(customer, ("C-3", "C-4", "C-5")), batch=batch, first_row=4)
     put(site, Job, state="held", reason="unknown", due_at=None)

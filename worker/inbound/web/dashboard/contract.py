@@ -65,6 +65,8 @@ class Page:
     shared: bool = True
     # Its form is posted, because what is typed into it must not stand in an address, which servers and browsers keep.
     posted: bool = False
+    # Forgets what `read` keeps for longer than a moment: after an action the person who acted sees what became of it.
+    forget: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

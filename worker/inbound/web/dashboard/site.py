@@ -188,6 +188,8 @@ class Site:
             return self._ask(request, visit, action, plan, asked, wrong=wrong)
         done: Done = await self._of_action(action, asked, action.carry_out, reason)
         self._reads.forget()
+        for one in self._pages:
+            one.forget()
         for wake_up in done.due:
             self._wake(wake_up)
         log.info("%s: %s", visit.person.actor, action.command)

@@ -29,7 +29,8 @@ STATES = [str(state) for state in (*JobState, *LineState)]
 
 
 class _Sums:
-    """The reasons and the chart of a batch read each row: one reading serves all viewers for some seconds."""
+    """The reasons and the chart of a batch read each row: one reading serves all viewers for some seconds, or until an
+    action in this process."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, int], tuple[float, dict[str, Any]]] = {}
@@ -38,7 +39,8 @@ class _Sums:
     def of(self, sources: Sources, batch_id: int) -> dict[str, Any]:
         key = (id(sources.stores), batch_id)
         with self._lock:
-            kept = self._kept.get(key)
+            all_kept = self._kept
+            kept = all_kept.get(key)
             if kept is not None and monotonic() - kept[0] < KEPT_SECONDS:
                 return kept[1]
         groups, grouped = Groups(), 0
@@ -52,10 +54,14 @@ class _Sums:
             "chart": chart(sources.stores.batch_rows.hours(batch_id)),
         }
         with self._lock:
-            while len(self._kept) >= KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = (monotonic(), found)
+            while len(all_kept) >= KEPT:
+                del all_kept[next(iter(all_kept))]
+            all_kept[key] = (monotonic(), found)
         return found
+
+    def forget(self) -> None:
+        with self._lock:
+            self._kept = {}  # another one: a reading that began before keeps what it found in the one before
 
 
 _SUMS = _Sums()
@@ -116,4 +122,4 @@ def _words(reason: str) -> str:
     return meaning_of(reason) if reason else ""
 
 
-PAGE = Page(path=PATH, template="batch.html", live="batch_live.html", read=read, title="Batch")
+PAGE = Page(path=PATH, template="batch.html", live="batch_live.html", read=read, title="Batch", forget=_SUMS.forget)
