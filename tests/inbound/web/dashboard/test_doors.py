@@ -36,6 +36,20 @@ async def test_without_a_log_in_there_is_only_the_door(visit):
     assert (await stranger.get("/")).title == "Log in"
 
 
+async def test_one_whose_log_in_ended_over_a_form_is_told_that_nothing_was_done(site, visit, clock):
+    ona = visit()
+    await ona.log_in("ona")
+    asked = await ona.get("/dashboard/do/stop")
+    clock.advance(minutes=61)
+
+    late = await ona.post("/dashboard/do/stop", asked.form | {"reason": "wrong template"}, follow=False)
+
+    assert (late.status, late.title, "nothing was done" in late.words) == (403, "Log in", True)
+    assert site.parts.operation.report().stopped is None
+    again = await ona.post("/dashboard/log-in", late.form | {"name": "ona", "password": PASSWORDS["ona"]})
+    assert (again.status, again.path, "nothing was done" in again.words) == (200, "/", False)
+
+
 async def test_a_person_who_logs_in_goes_on_to_where_it_wanted(visit):
     ona = visit()
 
@@ -333,7 +347,7 @@ async def test_the_parameters_of_a_forms_type_are_not_read(visit, ona):
         for person in (visit(), ona):
             headers = FROM_HERE | {"Content-Type": kind}
             async with person.client.post("/dashboard/do/stop", data=b"a=b", headers=headers) as answer:
-                assert answer.status == (status if person is ona else 200)
+                assert answer.status == (status if person is ona else 403)
 
     assert parse_content_type.cache_info().misses == read_before
 

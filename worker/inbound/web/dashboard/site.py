@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 THREADS = 3
 HTMX = "HX-Request"  # a live part asks
 FOREVER = "public, max-age=31536000, immutable"
+ENDED = "You were not logged in any more, so nothing was done. Log in and do it again."
 TOO_OLD = "The form did not come from this page, or is too old. Open it again."
 Handler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
 
@@ -129,7 +130,9 @@ class Site:
                 # A live part must not show the form in its place: the whole page is asked for again.
                 if by_itself:
                     return web.Response(headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
-                to = request.path_qs if request.method == "GET" else "/"
+                if request.method == "POST":  # a person who has just agreed to something must not take it for done
+                    return self._log_in.form(request, to="/", said=ENDED, status=403)
+                to = request.path_qs
                 return see(LOG_IN if to == "/" else f"{LOG_IN}?{urlencode({'to': to})}")
             if not visit.person.may(least):
                 role = f"This page needs the role {least.value}; yours is {visit.person.role.value}."
