@@ -27,6 +27,7 @@ class Screen(StrEnum):
 # Every variable that the page may use, with its meaning (docs/reference/templates.md).
 PAGE_VARIABLES: Mapping[str, str] = {
     "screen": ", ".join(f'"{one}"' for one in Screen),
+    "again": "whether the press on this page did not count, and the page says so",
     "customer_kind": '"individual" or "company"; "individual" where the link is unknown',
     "sender_name": "who asks",
     "action": "the address that the form is sent to",
@@ -57,6 +58,7 @@ def page_variables(
     *,
     sender_name: str,
     language: str,
+    again: bool = False,
     customer_kind: str = "individual",
     address: str = "",
     looks_again: str = "",
@@ -67,10 +69,11 @@ def page_variables(
     style: object = "",
 ) -> dict[str, object]:
     """The variables of the page: exactly the keys of PAGE_VARIABLES. `address` is the link's own path; `looks_again`:
-    where a page that waits looks again, if that is another."""
+    where a page that waits looks again, if that is another. `again`: see PAGE_VARIABLES; so of the screen AGAIN."""
     not_me = f"{address}/not-me" if address else ""
     return {
         "screen": screen.value,
+        "again": again or screen is Screen.AGAIN,
         "customer_kind": customer_kind,
         "sender_name": plain(sender_name),
         "action": not_me if screen is Screen.NOT_ME else address,

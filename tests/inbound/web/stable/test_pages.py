@@ -202,6 +202,19 @@ async def test_a_person_says_that_the_link_is_for_another():
         assert door.doors.asked == []
 
 
+async def test_not_me_pressed_too_soon_says_that_the_press_did_not_count():
+    async with Door() as door:
+        person = door.visitor()
+        asked = await person.get(NOT_ME)
+        soon = await person.press(NOT_ME)
+
+        assert (asked.heading, soon.heading) == ("Was this message not meant for you?",) * 2
+        assert ("your press did not count" in asked.text, "your press did not count" in soon.text) == (False, True)
+        assert door.doors.stopped == []
+        door.pass_time(4)
+        assert (await person.press(NOT_ME)).heading == "Thank you for telling us"
+
+
 async def test_while_a_session_is_being_asked_for_the_person_is_asked_to_come_again():
     async with Door() as door:
         door.doors.outcome = Outcome.MOMENT

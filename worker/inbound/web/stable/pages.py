@@ -33,7 +33,8 @@ MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 class Shown:
     """A page to make. `form`: what its button posts. `locale`, `template` and `kind` are the customer's; empty where no
     customer is shown anything. `address`: the link's own path. `looks_again`: where a page that waits looks again, if
-    that is another. `ready_by`: until when it may wait, if that is more than some minutes."""
+    that is another. `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press did not
+    count."""
 
     screen: Screen
     form: str = ""
@@ -44,6 +45,7 @@ class Shown:
     looks_again: str = ""
     code: str = ""
     ready_by: datetime | None = None
+    again: bool = False
 
 
 class StablePages:
@@ -60,6 +62,7 @@ class StablePages:
         """The page. `accepts`: the visitor's Accept-Language, for pages without a customer. Raises TemplateProblem."""
         text = self._pages.render(
             shown.screen,
+            again=shown.again,
             locale=shown.locale or self._pages.locale_of(accepts),
             template=shown.template,
             customer_kind=shown.kind,

@@ -161,7 +161,7 @@ class StableRoutes:
         try:
             seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
             if why_not is not None:
-                return await self._ask_not_me(request, seen, visitor)
+                return await self._ask_not_me(request, seen, visitor, again=True)
             outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
         except (sa.exc.OperationalError, CannotDecrypt) as error:
             return self._unavailable(request, error)
@@ -264,12 +264,14 @@ class StableRoutes:
         pressed = self._page_first and (request.method == "POST" or PRESSED in request.query)
         return f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
 
-    async def _ask_not_me(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
+    async def _ask_not_me(
+        self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False
+    ) -> web.Response:
         if isinstance(seen.decision, Gone):
             return self._answer(request, Shown(Screen.GONE), status=404)
         now = await self._in_thread(self._database_clock)
         form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
-        shown = _of(seen, Screen.NOT_ME, form=form, address=_address(request))
+        shown = _of(seen, Screen.NOT_ME, again=again, form=form, address=_address(request))
         return self._known(self._answer(request, shown), visitor)
 
     def _answer(
