@@ -93,7 +93,8 @@ def _before(rules: DeskRules, row: Row, link: Link | None, *, now: datetime) -> 
         if allowed_from is None:
             return Refused(f"the account {link.account} is not in the configuration", "correct the configuration")
         if allowed_from(link.expires_at) > now:
-            why = f"{link.account} gives no other link before the present one has ended, {in_utc(link.expires_at)}"
+            ends = in_utc(link.expires_at)
+            why = f"the account {link.account} gives no other link before the present one has ended, {ends}"
             return Refused(why, "`onboard customer resend` sends the present link again")
         return Before.SUPERSEDED
     over = link.expires_at + SETTLES
