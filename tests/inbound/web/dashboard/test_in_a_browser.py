@@ -64,7 +64,7 @@ async def watch_and_act(address: str, home: Path) -> None:
         await pause(tab)
         await tab.open(f"{address}/dashboard/do/resume?batch=1")
         await look_at(tab, "the confirmation")
-        await act(tab, "the words were checked", "Batch 1 goes on with")
+        await act(tab, "the words were checked", "Batch 1 goes on: ")
         for name, path in PAGES.items():
             for width, dark in ((1280, False), (360, True)):
                 await tab.open(f"{address}{path}", width=width, dark=dark)
