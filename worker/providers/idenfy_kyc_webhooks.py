@@ -48,12 +48,17 @@ class IdenfyKycWebhooks(SignedByIdenfy):
             happened_at=unix_time(content.get("finishTime")) or unix_time(content.get("startTime")),
             weight=WEIGHTS[event],
         )
-        return _effect(update, upper_text(object_in(content, "status"), "overall"))
+        update = _effect(update, upper_text(object_in(content, "status"), "overall"))
+        return replace(update, alert=update.alert and not _is_owner(content))
+
+
+def _is_owner(content: Mapping[str, Any]) -> bool:
+    """True if the person is an owner of a company, not the customer whom externalRef and clientId name."""
+    return bool(content.get("beneficiaryId"))
 
 
 def _match(content: Mapping[str, Any]) -> tuple[tuple[Key, str], ...]:
-    if content.get("beneficiaryId"):
-        # The person is an owner of a company, not the customer that the other two ids name.
+    if _is_owner(content):
         return matches(content, ("scanRef", Key.SCAN_REF))
     return matches(content, ("scanRef", Key.SCAN_REF), ("externalRef", Key.EXTERNAL_REF), ("clientId", Key.CLIENT_ID))
 

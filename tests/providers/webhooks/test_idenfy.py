@@ -228,6 +228,12 @@ def test_an_owner_of_a_company_is_not_mistaken_for_the_customer():
     assert [key for key, _ in update.match] == [Key.SCAN_REF]
 
 
+@pytest.mark.parametrize(("owner", "alert"), [("b1", False), ("", True), (None, True)])
+def test_a_status_that_is_not_known_alerts_a_person_but_not_about_an_owner_of_a_company(owner, alert):
+    update = read(KYC, body(beneficiaryId=owner, final=True, status={"overall": "PENDING_MOON"}), MANUAL)
+    assert (update.alert, update.note) == (alert, "final, with an unknown status")
+
+
 def test_it_happened_when_the_customer_finished():
     assert read(KYC, body(), AUTO).happened_at == datetime.fromtimestamp(1795161600, UTC)
     assert read(KYC, body(finishTime=None), AUTO).happened_at == datetime.fromtimestamp(1795161500, UTC)
