@@ -52,6 +52,21 @@ def test_a_link_keeps_what_its_life_is_longer_than_the_floor(lifetime, max_age):
     assert max_age_of(lifetime, floor=FLOOR) == max_age
 
 
+@pytest.mark.parametrize(
+    ("references", "lasting"),
+    [
+        ({"externalRef": "Ona Ltd", "companyId": "k-7", "clientId": "C-1"}, "k-7"),
+        ({"externalRef": "Ona Ltd", "clientId": "C-1"}, "C-1"),
+        ({"externalRef": "Ona Ltd"}, ""),
+        ({"companyId": "Ona Ltd", "clientId": "C-1"}, "Ona Ltd"),
+        ({}, "Ona Ltd"),
+    ],
+)
+def test_a_lists_external_ref_is_no_lasting_reference(references, lasting):
+    session = Session("t0ken", "https://verify.test", "Ona Ltd", NOW, ExpirySource.ANSWER, references=references)
+    assert session.lasting_reference == lasting
+
+
 def test_a_session_shows_neither_its_token_nor_its_link():
     session = Session("t0ken", "https://verify.test/t0ken", "scan-1", NOW, ExpirySource.ANSWER, digit_string="12345")
     assert "scan-1" in repr(session)

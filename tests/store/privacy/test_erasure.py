@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.store.base.test_at_rest import everything
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import InvitationState, JobState, SessionState
@@ -106,6 +107,34 @@ def test_an_external_ref_that_names_a_session_is_erased_from_events_that_wait(sh
     job = str(shelf.job("Ona").id)
     events = [(row.customer_id, row.data["session"]) for row in shelf.rows(Outbox)]
     assert sorted(events) == sorted([("Ona", job), ("Jonas", "Jonas-Ltd")] * 2)  # issued, and sent
+
+
+def named_by_the_list(shelf, opened):
+    references = {"externalRef": "Ona Ltd-2", "clientId": "Ona"}
+    return shelf.got(opened, shelf.session(reference="Ona Ltd-2", references=references))
+
+
+def test_an_external_ref_that_names_a_second_session_stands_in_no_text(shelf):
+    shelf.add(customer("Ona", external_ref="Ona Ltd"))
+    (opened,) = shelf.open(shelf.claim())
+    shelf.add(customer("Jonas"))
+    shelf.issue()
+    shelf.set(SessionRow, customer_id="Ona")  # by an operator's repair
+    shelf.finish(named_by_the_list(shelf, opened))
+    assert shelf.job("Ona").detail == "the provider opened Ona next to a session that is still live"
+    assert "Ltd" not in everything(shelf)
+
+
+def test_an_external_ref_that_names_a_late_session_stands_in_no_column(shelf):
+    batch = shelf.add(customer("Ona", external_ref="Ona Ltd"))
+    (opened,) = shelf.open(shelf.claim())
+    shelf.set(Job, fence=Job.fence + 1, state=JobState.HELD, due_at=None, lease_until=None)
+    shelf.finish(named_by_the_list(shelf, opened))
+    (late,) = shelf.rows(Attempt)
+    assert (late.outcome, late.found) == ("late", "Ona")
+    assert "Ltd" not in everything(shelf)
+    (line,) = shelf.facts.lines(batch)
+    assert line.late == "Ona"
 
 
 @pytest.mark.parametrize("state", [JobState.WAITING, JobState.WORKING, JobState.HELD, JobState.ISSUED])

@@ -9,6 +9,8 @@ from typing import Any
 
 from worker.domain.model.customers import Customer
 
+EXTERNAL_REF = "externalRef"  # iDenfy KYB's name of a list's external_ref, among a session's references
+
 
 class ExpirySource(StrEnum):
     ANSWER = "answer"  # the provider gave the time
@@ -50,8 +52,16 @@ class Session:
     digit_string: str = ""
     sms_sent: bool = False
 
+    @property
+    def lasting_reference(self) -> str:
+        """The reference, for texts and columns that no erasure reaches: not a list's external_ref, by which iDenfy KYB
+        names a session, but the ids that iDenfy shows next to it."""
+        if self.reference != self.references.get(EXTERNAL_REF):
+            return self.reference
+        return self.references.get("companyId") or self.references.get("clientId", "")
+
     def __repr__(self) -> str:
-        return f"Session(reference={self.reference!r}, expires_at={self.expires_at.isoformat()}, …)"
+        return f"Session(reference={self.lasting_reference!r}, expires_at={self.expires_at.isoformat()}, …)"
 
 
 @dataclass(frozen=True, repr=False)

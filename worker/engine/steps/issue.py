@@ -229,7 +229,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         return IssueResult(opened, now, ending, problem=problem)
 
     def kept_nothing(self, result: IssueResult, kind: str) -> IssueResult:
-        problem = nothing_kept(result.session.reference if result.session else "", kind)
+        problem = nothing_kept(result.session.lasting_reference if result.session else "", kind)
         return IssueResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
 
     def release(self, opened: Sequence[OpenedJob]) -> None:

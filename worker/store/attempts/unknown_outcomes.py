@@ -128,7 +128,7 @@ def _explained(
             reference
             for row in rows
             if row.customer_id == owner and explains(row, attempt_id)
-            for reference in row.found.split()
+            for reference in found_by(row)
         }
         for attempt_id, owner in owners.items()
     }
@@ -159,7 +159,7 @@ def _unknown_calls(
     found = sa.select(Attempt.reconciles, Attempt.found).where(Attempt.reconciles.in_(known), Attempt.found != "")
     seen: dict[uuid.UUID, set[str]] = {}
     for row in fetch(connection, found):
-        seen.setdefault(row.reconciles, set()).update(row.found.split())
+        seen.setdefault(row.reconciles, set()).update(found_by(row))
     pages: dict[uuid.UUID, int] = {}
     failures: dict[uuid.UUID, int] = {}
     for row in fetch(connection, look_ups):
@@ -179,6 +179,11 @@ def _unknown_calls(
         )
         for attempt_id, references in known.items()
     }
+
+
+def found_by(attempt: sa.Row[Any]) -> list[str]:
+    """The references in `found`: those of a look-up are separated by spaces, a late answer has one, as it is."""
+    return [attempt.found] if attempt.reconciles is None else attempt.found.split()
 
 
 def waiting_to_reconcile(connection: sa.Connection, batch_id: int) -> UnknownOutcomes:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from worker.domain.model.states import InvitationState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.attempts.unknown_outcomes import found_by
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
 from worker.store.base.job_ids import of_batch
@@ -119,11 +120,11 @@ class OurBooks:
 
     def orphans(self, batch_id: int) -> Iterator[str]:
         """The references of sessions that exist only at the provider, as far as we know of them."""
-        query = sa.select(Attempt.id, Attempt.found).join(Job, Job.id == Attempt.job_id)
+        query = sa.select(Attempt.id, Attempt.reconciles, Attempt.found).join(Job, Job.id == Attempt.job_id)
         query = query.where(of_batch(batch_id), Attempt.found != "", Attempt.invitation_id.is_(None))
         for rows, _ in self._chunks(query, Attempt.id):
             for row in rows:
-                yield from row.found.split()
+                yield from found_by(row)
 
     def sessions_elsewhere(self, batch_id: int, keys: Collection[str]) -> set[str]:
         """Which of these are sessions of other batches, or customers or jobs of them."""

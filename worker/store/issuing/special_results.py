@@ -85,7 +85,7 @@ def write_special(
     for result in found.results:
         job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours
         if result.session is not None and is_ours and job.id not in added.sessions:
-            second = f"the provider opened {result.session.reference} next to a session that is still live"
+            second = f"the provider opened {result.session.lasting_reference} next to a session that is still live"
             ending = Hold(Reason.SECOND_SESSION, second)
         if is_ours:
             counted = outcomes[result.opened.attempt_id] is not None
@@ -164,8 +164,9 @@ def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, 
     values = closing(keyring, attempt_id, customer_id, called=called, problem=result.problem, found=result.found)
     if late and result.session is not None:
         # The provider's reference is the only record of a session that was opened and paid for.
-        found = f"the result came after the lease; the provider opened {result.session.reference}"[:DETAIL_LENGTH]
-        values |= {"new_outcome": LATE, "new_detail": found, "new_found": result.session.reference[:100]}
+        reference = result.session.lasting_reference[:100]
+        found = f"the result came after the lease; the provider opened {reference}"[:DETAIL_LENGTH]
+        values |= {"new_outcome": LATE, "new_detail": found, "new_found": reference}
     return values
 
 

@@ -5,11 +5,10 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
+from worker.domain.model.sessions import EXTERNAL_REF
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, Outbox, SessionRow, Webhook
-
-EXTERNAL_REF = "externalRef"  # iDenfy KYB's name of a list's external_ref, among a session's references
 
 
 def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:

@@ -198,7 +198,8 @@ class Attempt(Base):
     found: Mapped[str] = mapped_column(
         sa.String(400),
         server_default="",
-        doc="References of sessions or messages that exist only at the other side, separated by spaces.",
+        doc="References of sessions or messages that exist only at the other side: those of a look-up are separated by"
+        " spaces, a late answer has one.",
     )
     counted: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
