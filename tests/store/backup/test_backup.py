@@ -67,8 +67,8 @@ def restored(shelf, request, folder, keys_of, tmp_path, ring=RING):
     try:
         with keys_of.with_suffix(".keys").open(encoding="utf-8") as keys:
             read_header(keys)
-            load(database, folder, manifests.read(folder), keys, now=shelf.clock())
-        erase_again(database, ring, now=shelf.clock())
+            _, _, done = load(database, folder, manifests.read(folder), keys, now=shelf.clock())
+        erase_again(database, ring, done, now=shelf.clock())
         yield Shelf(database, ring, shelf.clock)
     finally:
         database.close()
@@ -152,7 +152,7 @@ def known_by_events(database, ring, clock, customer_id):
     RefusedEvents(database, ring, kept=timedelta(days=14)).keep([message], now=clock())
 
 
-def test_an_update_from_after_an_erasure_by_an_event_is_restored(acting, request, tmp_path):
+def test_what_came_after_an_erasure_by_an_event_is_restored(acting, request, tmp_path):
     clock, database = acting.clock, acting.database
     erased = Arrival(OPERATOR, "crm", "0", EventKind.ERASED, "Ona", "", clock() - timedelta(hours=2), ("0",))
     Inboxes(database, RING).take([erased], now=clock())
@@ -161,6 +161,40 @@ def test_an_update_from_after_an_erasure_by_an_event_is_restored(acting, request
     with restored(acting, request, tmp_path / "monday", tmp_path / "monday", tmp_path) as again:
         events = SubjectRequests(again.database, RING).export("Ona", now=clock())["events"]
         assert [event["columns"] for event in events if "columns" in event] == [{"email": "ona@example.org"}]
+
+
+def test_what_was_refused_after_an_erasure_by_an_event_is_restored(acting, request, tmp_path):
+    clock, database = acting.clock, acting.database
+    acting.add(customer("Ona"))
+    erased = Arrival(OPERATOR, "crm", "0", EventKind.ERASED, "Ona", "", clock() - timedelta(hours=2), ("0",))
+    Inboxes(database, RING).take([erased], now=clock())
+    known_by_events(database, RING, clock, "Ona")
+    before = SubjectRequests(database, RING).export("Ona", now=clock())
+    assert before["erased"]
+    back_up(acting, tmp_path / "monday")
+    with restored(acting, request, tmp_path / "monday", tmp_path / "monday", tmp_path) as again:
+        after = SubjectRequests(again.database, RING).export("Ona", now=clock())
+        assert after["refused_events"] == before["refused_events"] != []
+        assert after["events"] == before["events"]
+
+
+def test_an_event_that_was_refused_after_an_erasure_goes_with_the_next_erasure_by_an_event(acting, request, tmp_path):
+    clock, database = acting.clock, acting.database
+
+    def erase(name, ago):
+        event = Arrival(OPERATOR, "crm", name, EventKind.ERASED, "Ona", "", clock() - ago, (name,))
+        Inboxes(database, RING).take([event], now=clock())
+
+    acting.add(customer("Ona"))
+    erase("0", timedelta(hours=2))
+    known_by_events(database, RING, clock, "Ona")
+    back_up(acting, tmp_path / "monday")
+    erase("1", timedelta(minutes=1))
+    back_up(acting, tmp_path / "tuesday")
+    with restored(acting, request, tmp_path / "monday", tmp_path / "tuesday", tmp_path) as again:
+        shown = SubjectRequests(again.database, RING).export("Ona", now=clock())
+        assert shown["refused_events"] == []
+        assert "ona@example.org" not in str(shown)
 
 
 def test_an_erasure_by_a_person_since_the_backup_outranks_one_by_an_event_in_it(acting, request, tmp_path):

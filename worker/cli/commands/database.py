@@ -193,12 +193,12 @@ def restore(invocation: Invocation, folder: Path, keys: Path | None, as_json: bo
         raise CannotStart(f"{folder}: a newer release made it (revision {manifest.migration}): upgrade the worker")
     with key_file(keys, manifest, keyring) as stream, target(settings, folder) as database:
         now = ProcessClock()()
-        number, reason = restoring.load(database, folder, manifest, stream, now=now)
+        number, reason, done = restoring.load(database, folder, manifest, stream, now=now)
         try:
             check_keys(database, keyring)
         except SettingsError as error:
             raise Stopped(str(error)) from None
-        erased = restoring.erase_again(database, keyring, now=now)
+        erased = restoring.erase_again(database, keyring, done, now=now)
     rows = sum(table.rows for table in manifest.tables.values())
     if keys is None:
         click.echo(NOT_KNOWN, err=True)

@@ -23,7 +23,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.keys_of_customers import readable
 from worker.store.inbox.refused_events import remove_of_erased
 from worker.store.inbox.withdrawal import erase_customer
-from worker.store.onboarding.tombstones import Erased, erased_among
+from worker.store.onboarding.tombstones import Erased, Erasures, erased_among, erasures
 from worker.store.tables import Base, CustomerRow, Inbox, Standstill
 
 CHUNK = 500
@@ -55,11 +55,11 @@ def has_rows(database: Database) -> bool:
 
 def load(
     database: Database, folder: Path, manifest: Manifest, keys: TextIO | None, *, now: datetime
-) -> tuple[int, str]:
+) -> tuple[int, str, Erasures]:
     """Load the data and the customers' keys, and stop everything, in one transaction; then upgrade the schema.
 
-    PostgreSQL must have no rows; SQLite has the data in its place. Returns how many keys were loaded, and why
-    everything is stopped.
+    PostgreSQL must have no rows; SQLite has the data in its place. Returns how many keys were loaded, why
+    everything is stopped, and the erasures that the data itself knows, which were carried out in it.
     """
     if not database.is_sqlite:
         schema.upgrade(database, manifest.migration)
@@ -69,13 +69,14 @@ def load(
             _load_postgresql(connection, folder, manifest)
         for table in LIVING:
             connection.execute(sa.delete(Base.metadata.tables[table]))
+        done = erasures(connection)
         number = load_keys(keys, connection) if keys is not None else 0
         connection.execute(sa.delete(Standstill))
         stop = {"id": 1, "at": now, "by": os_user().name, "reason": reason}
         connection.execute(sa.insert(Standstill).values(stop))
         note(connection, "everything", now=now, count=sum(one.rows for one in manifest.tables.values()), reason=reason)
     schema.upgrade(database)
-    return number, reason
+    return number, reason, done
 
 
 def _load_postgresql(connection: sa.Connection, folder: Path, manifest: Manifest) -> None:
@@ -98,13 +99,14 @@ def _load_postgresql(connection: sa.Connection, folder: Path, manifest: Manifest
         connection.exec_driver_sql(f"ALTER TABLE {quoted(name)} ENABLE TRIGGER USER")
 
 
-def erase_again(database: Database, keyring: Keyring, *, now: datetime) -> int:
+def erase_again(database: Database, keyring: Keyring, done: Erasures, *, now: datetime) -> int:
     """Erase the customers who were erased since the backup: a key is gone, or the file of keys remembers them.
 
-    Returns how many. Refused events about them are removed too.
+    Returns how many. Refused events about them are removed too, but for those from after an erasure by an event that is
+    among `done`.
     """
     number = _erase_known(database, keyring, now=now) + _erase_of_events(database, keyring, now=now)
-    _remove_refused(database, keyring, now=now)
+    _remove_refused(database, keyring, done, now=now)
     return number
 
 
@@ -151,11 +153,11 @@ def _erase_of_events(database: Database, keyring: Keyring, *, now: datetime) -> 
             after = rows[-1].customer_id
 
 
-def _remove_refused(database: Database, keyring: Keyring, *, now: datetime) -> None:
+def _remove_refused(database: Database, keyring: Keyring, done: Erasures, *, now: datetime) -> None:
     after: uuid.UUID | None = None
     while True:
         with database.write() as connection:
-            after, removed = remove_of_erased(connection, keyring, after=after)
+            after, removed = remove_of_erased(connection, keyring, done, after=after)
             if removed:
                 note(connection, "dead events", now=now, count=removed, reason=SINCE)
         if after is None:

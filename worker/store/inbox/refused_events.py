@@ -17,7 +17,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
 from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
 from worker.store.base.upserts import insert
-from worker.store.onboarding.tombstones import buried_among, erased_among
+from worker.store.onboarding.tombstones import Erasures, buried_among, erased_among
 from worker.store.operators.needs_a_person import refused_events
 from worker.store.tables import RefusedEvent
 
@@ -182,9 +182,10 @@ def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Col
 
 
 def remove_of_erased(
-    connection: sa.Connection, keyring: Keyring, *, after: uuid.UUID | None
+    connection: sa.Connection, keyring: Keyring, done: Erasures, *, after: uuid.UUID | None
 ) -> tuple[uuid.UUID | None, int]:
-    """Remove, of the next refused messages after this id, those that name a customer with a tombstone.
+    """Remove, of the next refused messages after this id, those that name a customer with a tombstone, but for the
+    tombstones in `done`.
 
     Returns the id to go on after, None at the end, and how many were removed.
     """
@@ -195,7 +196,7 @@ def remove_of_erased(
         return None, 0
     ring = readable(connection, keyring, [row.encrypted for row in rows])
     digests = {row.id: _digests(ring, row) for row in rows}
-    buried = buried_among(connection, set().union(*digests.values()))
+    buried = buried_among(connection, set().union(*digests.values()), done)
     ids = [id_ for id_, theirs in digests.items() if not buried.isdisjoint(theirs)]
     return rows[-1].id, _remove(connection, ids, sa.true())
 
