@@ -98,7 +98,7 @@ def ona(acting):
     shelf.finish(shelf.got(first), shelf.got(jonas))
     shelf.send()
     # A second row of hers was refused by the provider, which quotes her.
-    shelf.add(customer("Ona", purpose="again"))
+    shelf.add(customer("Ona", purpose="again", template="vip"))
     (second,) = shelf.open(shelf.claim())
     shelf.finish(IssueResult(second, shelf.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED))
     take(shelf, arrival(shelf, EventKind.UPDATED, columns={"address": "Vilnius 3"}))
@@ -320,6 +320,8 @@ def test_an_export_has_all_that_is_stored_but_no_link_and_no_token(ona, requests
     assert facts["person"]["email"] == "ona@example.org"
     assert facts["suppressed"][0]["address"] == "ona@example.org"
     assert [row["state"] for row in facts["rows"]] == ["invited", "failed"]
+    assert [row["template"] for row in facts["rows"]] == ["", "vip"]
+    assert [row["route"] for row in facts["rows"]] == [one.route for one in ona.rows(Job, customer_id="Ona")]
     calls = {(call["account"], call["outcome"], call["status"]) for call in facts["calls"]}
     assert calls == {("kyc", "done", None), ("email", "done", None), ("kyc", "bad_input", 400)}
     assert len(facts["calls"]) == 3
