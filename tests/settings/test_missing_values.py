@@ -41,6 +41,22 @@ def test_each_value_is_needed_for_one_thing_and_any_other_always(subtests):
             assert is_needed(path, NOTHING) is (need is None)
 
 
+def test_the_token_is_not_needed_for_callbacks_that_another_key_verifies(tmp_path: Path):
+    token = (("sms", "token"), ABSENT)
+    with pytest.raises(SettingsError, match=r"sms\.token"):
+        read(tmp_path, with_value(*token), frozenset({Need.RECEIVING}))
+
+    own = with_value(*token)
+    own["sms"] = own["sms"] | {"callback_key": {"env": "EVENTS_KEY"}}
+    settings = read(tmp_path, own, frozenset({Need.RECEIVING}))
+
+    assert settings.sms is not None
+    with pytest.raises(SettingsError, match=r"sms\.token"):
+        settings.sms.token.reveal()
+    with pytest.raises(SettingsError, match=r"sms\.token"):
+        read(tmp_path, own, frozenset({Need.SENDING}))
+
+
 def test_a_secret_that_is_not_needed_raises_with_its_key_where_it_is_used(tmp_path: Path):
     settings = read(tmp_path, with_value(("accounts", "kyc", "api_key"), ABSENT))
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from worker.domain.model.channels import channels_of
 from worker.domain.model.needs import EVERYTHING, Needs
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.facts import PROVIDERS
@@ -68,8 +69,15 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     encryption = tree.setdefault("encryption", {})
     if isinstance(encryption, dict):
         encryption.setdefault("keys", [DEFAULT_KEY])
-    tree = read_table(tree, Settings, (), reader=Reader(environ, file.parent, findings, needs, root=Settings))
+    own_keys = {name for name in channels_of("phone") if _has_own_key(tree.get(name))}
+    reader = Reader(environ, file.parent, findings, needs, own_keys=own_keys, root=Settings)
+    tree = read_table(tree, Settings, (), reader=reader)
     return _check(tree, file, findings)
+
+
+def _has_own_key(texting: Any) -> bool:
+    """True if callbacks of this table are not verified by its token."""
+    return isinstance(texting, dict) and bool(texting.get("callback_key"))
 
 
 def _parse(file: Path, *, is_named: bool) -> dict[str, Any]:

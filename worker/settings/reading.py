@@ -1,6 +1,6 @@
 """First pass over the parsed file: unknown keys, and references to the environment and to files."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -51,8 +51,8 @@ def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> An
 
 
 class Reader:
-    """Resolves references. Relative file paths start from `directory`. `needs`: what must have a value. `root`: the
-    model of the whole configuration."""
+    """Resolves references. Relative file paths start from `directory`. `needs`, `own_keys`: what must have a value, as
+    `is_needed` says. `root`: the model of the whole configuration."""
 
     def __init__(
         self,
@@ -61,13 +61,14 @@ class Reader:
         findings: Findings,
         needs: Needs,
         *,
+        own_keys: Collection[str],
         root: type[Section],
     ) -> None:
         self._root = root
         self._environ = environ
         self._directory = directory
         self._findings = findings
-        self._needs = needs
+        self._needs, self._own_keys = needs, own_keys
 
     def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
         meant = nearest(name, keys)
@@ -106,7 +107,7 @@ class Reader:
         """The key that a command or another service hands out. It is asked only where the key is needed."""
         ((kind, given),) = value.items()
         self._findings.references[path] = f"the {kind} of its reference"
-        if not is_needed(path, self._needs):
+        if not is_needed(path, self._needs, self._own_keys):
             return Missing(repr(value), self._findings.line_of(path, f"this command asks no {kind} for the key"))
         given = self.read(given, (*path, kind), private=True)
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
@@ -125,7 +126,7 @@ class Reader:
             self._findings.references[path] = f"the {'environment variable' if kind == 'env' else kind} {_name(name)}"
         if isinstance(found, Referenced):
             return found
-        if may_be_missing and not is_needed(path, self._needs):
+        if may_be_missing and not is_needed(path, self._needs, self._own_keys):
             return Missing(repr(value), self._findings.line_of(path, found))
         self._findings.problem(path, found)
         return Unresolved()

@@ -214,7 +214,8 @@ class Texting(Client):
     )
     callback_key: Credentials = Field(
         (),
-        description="The key that signs delivery callbacks; several during a rotation.",
+        description="The key that signs delivery callbacks; several during a rotation. With it, `onboard web` needs no"
+        " `token`.",
         json_schema_extra={"default": "`token`"},
     )
 

@@ -5,6 +5,7 @@ password. A command that declares no needs has all of them, so a new command tha
 never for too little. A missing value that is used all the same raises SettingsError, which names its key.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from worker.domain.model.channels import CHANNELS, channels_of
@@ -55,13 +56,14 @@ _BY_TABLE = {
 _VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_keys", "callback_key"})
 
 
-def is_needed(path: tuple[str | int, ...], needs: Needs) -> bool:
-    """True if the value at this path is needed. A table that is not listed above is always needed."""
+def is_needed(path: tuple[str | int, ...], needs: Needs, own_keys: Collection[str] = ()) -> bool:
+    """True if the value at this path is needed. A table that is not listed above is always needed. `own_keys`: the
+    channels whose callbacks are verified by a `callback_key`."""
     used_for: set[Need | None] = {_BY_TABLE.get(str(path[0]))}
     if path[0] == "traces":  # of the processes that take customers in or work them
         used_for = {Need.CALLS, Need.SENDING, Need.RECEIVING, Need.BUS}
     if path[0] in ("accounts", *CHANNELS) and not _VERIFYING.isdisjoint(path):
         used_for = {Need.RECEIVING}
-    elif path[0] in channels_of("phone") and path[1:2] == ("token",):
-        used_for.add(Need.RECEIVING)  # it verifies callbacks where no `callback_key` is set
+    elif path[0] in channels_of("phone") and path[0] not in own_keys and path[1:2] == ("token",):
+        used_for.add(Need.RECEIVING)  # it verifies callbacks
     return None in used_for or not used_for.isdisjoint(needs)
