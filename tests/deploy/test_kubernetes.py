@@ -136,6 +136,16 @@ def test_the_policy_lets_through_the_ports_of_the_configuration_and_no_others(tm
     assert set(of_kind("NetworkPolicy")["all"]["policyTypes"]) == {"Ingress", "Egress"}
 
 
+def test_the_comment_that_lets_web_out_is_a_policy_once_it_is_none():
+    head, _, rest = (FOLDER / "network.yaml").read_text("utf-8").partition("  # egress:")
+    uncommented = head + "  egress:" + rest.replace("\n  # ", "\n  ")
+    policies = {one["metadata"]["name"]: one["spec"] for one in yaml.safe_load_all(uncommented)}
+
+    assert policies["web"] == of_kind("NetworkPolicy")["web"] | {
+        "egress": [{"ports": [{"protocol": "TCP", "port": 443}]}]
+    }
+
+
 def test_a_worker_is_asked_by_the_name_that_it_gives_itself_as_the_first_process_of_its_container():
     (worker,) = pods()["worker"]["containers"]
 
