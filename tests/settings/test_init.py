@@ -142,6 +142,23 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("purpose", ["encryption", "events", "evidence"])
+def test_keys_new_writes_a_file_for_its_owner_alone_and_none_that_is_there(tmp_path: Path, purpose: str) -> None:
+    file = tmp_path / "new.key"
+    command = ["new", "--for", purpose, "--out", str(file)]
+    made = CliRunner().invoke(keys, command)
+    key = file.read_text("utf-8")
+
+    assert (made.exit_code, made.stdout, len(key.split())) == (0, "", 1)
+    assert key.strip() not in made.stderr
+    assert mode(file) == 0o600
+    again = CliRunner().invoke(keys, command)
+    assert (again.exit_code, file.read_text("utf-8")) == (2, key)
+    assert "exists; name another file" in again.stderr
+    nowhere = CliRunner().invoke(keys, [*command[:-1], str(tmp_path / "no" / "new.key")])
+    assert (nowhere.exit_code, "No such file" in nowhere.stderr) == (2, True)
+
+
 def test_keys_new_prints_one_key_alone_and_another_each_time() -> None:
     first, second = (CliRunner().invoke(keys, ["new"]).stdout for _ in range(2))
 

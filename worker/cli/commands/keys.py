@@ -1,9 +1,11 @@
 """`onboard keys`: makes keys, shows which are needed, rotates and retires them."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from worker.domain.model.needs import STORED
 from worker.engine.maintenance.key_rotation import rotate
 from worker.foundation.keyring import derived_digest_key, new_key
 from worker.foundation.plural import counted
+from worker.foundation.private_files import new_file
 from worker.foundation.signing import SigningKey
 from worker.settings.event_senders import hash_of
 from worker.store.audit.entries import note_alone
@@ -48,23 +51,43 @@ def keys() -> None:
     help="encryption: for keys and digest_key in [encryption]. events: for keys in [web.senders.NAME], or callback_keys"
     " in [email]. evidence: for key in [evidence].",
 )
-def keys_new(purpose: str) -> None:
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the key into a new file that only you can read, and print no key.",
+)
+def keys_new(purpose: str, out: Path | None) -> None:
     """Print a new key: for encryption, for a sender of events, or to sign evidence. Needs no configuration.
 
     With --for events, stderr has the key's hash: with the hash in onboarding.toml, only the sender has the key. With
     --for evidence, stderr has the public key, for those who check the signatures.
     """
     if purpose == "encryption":
-        click.echo(new_key())
+        _give(new_key(), out)
         return
     if purpose == "evidence":
         made = new_key()  # a private key of Ed25519 is 32 random bytes too
-        click.echo(made)
+        _give(made, out)
         click.echo(f"its public key, for auditors:\n{SigningKey(made).public.pem.decode()}", err=True, nl=False)
         return
     key = token_urlsafe(32)
-    click.echo(key)
+    _give(key, out)
     click.echo(f'its hash, for [web.senders.NAME]: keys = ["{hash_of(key)}"]', err=True)
+
+
+def _give(key: str, out: Path | None) -> None:
+    """Print the key, or write it into a file that was not there: what needs an earlier key is lost without it."""
+    if out is None:
+        click.echo(key)
+        return
+    try:
+        with os.fdopen(new_file(out), "w", encoding="utf-8") as stream:
+            stream.write(f"{key}\n")
+    except FileExistsError:
+        raise CannotStart(f"--out: {out} exists; name another file") from None
+    except OSError as error:
+        raise CannotStart(f"--out: {out}: {error.strerror}") from None
 
 
 @keys.command("digest-key")
