@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import FIRST, HOOKS, Answer, until
 from tests.senders.coming_back.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
+from tests.store.shelf import Shelf, customer
+from worker.domain.model.customers import Person
 from worker.store.tables import Audit, Suppression, Webhook
 
 ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it
@@ -60,6 +62,22 @@ async def test_who_answers_stop_is_not_written_to_any_more_and_twilio_is_answere
     assert "+37060000001" not in repr(rows(site, Suppression))
     (entry,) = rows(site, Audit)
     assert (entry.actor, entry.subject, entry.reason) == ("sender/sms", "an address of no customer", "stopped")
+
+
+async def test_who_answers_stop_is_named_in_the_audit_log_as_are_others_with_the_number(start, sqlite_url):
+    site = await start(sqlite_url)
+    shelf = Shelf(site.parts.database, site.parts.keyring, site.parts.clock)
+    shelf.add(customer("Ona"), customer("Jonas"), customer("Rasa", person=Person(email="Rasa.K@example.org")))
+    assert (await send(site, "sms", *form(STOPPED))).status == 204
+    complained = {"type": "complained", "email": "rasa.k@EXAMPLE.org"}
+    assert (await send(site, "email", *mail(site, json.dumps(complained).encode()))).status == 200
+    await until(lambda: len(rows(site, Suppression)) == 2)
+    entries = [(row.actor, row.subject, row.reason) for row in rows(site, Audit) if row.action == "webhook"]
+    assert sorted(entries) == [
+        ("sender/email", "customer Rasa", "complained"),
+        ("sender/sms", "customer Jonas", "stopped"),
+        ("sender/sms", "customer Ona", "stopped"),
+    ]
 
 
 async def test_each_of_twilios_keys_is_believed_while_they_are_changed_and_then_the_token_is_not(start, sqlite_url):

@@ -31,7 +31,7 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import Erased, decrypt_person
+from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person, email_text
 from worker.store.base.keys_of_customers import readable
 from worker.store.messages import bounce_counts, plain_deliveries
 from worker.store.messages.fallback import DeliveryPolicy, fall_back
@@ -44,6 +44,7 @@ from worker.store.tables.types import REFERENCE_LENGTH, known
 
 SENDER = "sender/"
 _KEY = re.compile(r"[0-9a-f]{32}")
+MOST_NAMED = 50  # customers: an address may be shared by many
 
 
 class Applied(StrEnum):
@@ -58,13 +59,15 @@ class Applied(StrEnum):
 @dataclass(frozen=True)
 class Delivered:
     """`invitation_id`: the message, where the update names one of ours. `channel`: a channel on which a message is due
-    now. `bounced`: the batch whose message bounced. `address`: whether an address was suppressed or released."""
+    now. `bounced`: the batch whose message bounced. `address`: whether an address was suppressed or released.
+    `customers`: whose address that is, where the update names no message of ours; at most MOST_NAMED."""
 
     applied: Applied
     invitation_id: uuid.UUID | None = None
     channel: str | None = None
     bounced: int | None = None
     address: bool = False
+    customers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -176,12 +179,14 @@ def deliver(
         move_jobs(connection, [row.job_id], now=now)
         if row.state in (InvitationState.HELD, InvitationState.WAITING):
             schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
+    customers = _owners(connection, keyring, one) if row is None and changed else ()
     if row is None and update.reference:
-        return Delivered(Applied.UNKNOWN, address=changed)
+        return Delivered(Applied.UNKNOWN, address=changed, customers=customers)
     applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
     is_bounce = state is InvitationState.BOUNCED and update.status is not DeliveryStatus.ELSEWHERE
     bounced = row.batch_id if row is not None and is_bounce else None
-    return Delivered(applied, row.id if row is not None else None, next(iter(falls_to), None), bounced, changed)
+    found = row.id if row is not None else None
+    return Delivered(applied, found, next(iter(falls_to), None), bounced, changed, customers)
 
 
 _COLUMNS = (
@@ -296,6 +301,17 @@ def _address(
         return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
     except ValueError:
         return False  # not an address that a message could be sent to
+
+
+def _owners(connection: sa.Connection, keyring: Keyring, one: Reported) -> tuple[str, ...]:
+    """The customers who have the address that the update is about."""
+    address = one.update.address
+    if is_mail(one.channel):
+        theirs = CustomerRow.email_digest.in_(keyring.digests(EMAIL, email_text({"email": address})))
+    else:
+        theirs = CustomerRow.phone_digest.in_(keyring.digests(PHONE, address))
+    owners = sa.select(CustomerRow.customer_id).where(theirs)
+    return tuple(connection.execute(owners.order_by(CustomerRow.customer_id).limit(MOST_NAMED)).scalars())
 
 
 def _address_meant(keyring: Keyring, channel: str, row: sa.Row[Any] | None, update: DeliveryUpdate) -> str:

@@ -52,12 +52,14 @@ def _result(one: KeptWebhook, update: DeliveryUpdate, delivered: Delivered) -> W
         case Applied.UNKNOWN:
             wait = UNMATCHED_BACKOFF.after(one.attempts + 1) if not is_mail(one.source.removeprefix(SENDER)) else None
             state = WebhookState.IGNORED if wait is None else WebhookState.WAITING
+            said, customers = _said(update, delivered), delivered.customers
             return WebhookResult(
-                state, "no message here matches it", again_after=wait, changed=_said(update, delivered)
+                state, "no message here matches it", again_after=wait, changed=said, customers=customers
             )
         case Applied.APPLIED:
             changed = ", ".join(filter(None, [update.status and update.status.value, _said(update, delivered)]))
-            return WebhookResult(WebhookState.APPLIED, invitation_id=delivered.invitation_id, changed=changed)
+            found, customers = delivered.invitation_id, delivered.customers
+            return WebhookResult(WebhookState.APPLIED, invitation_id=found, changed=changed, customers=customers)
         case Applied.NOTHING_NEW:
             return WebhookResult(WebhookState.IGNORED, invitation_id=delivered.invitation_id)
 

@@ -32,7 +32,7 @@ UNMATCHED = "no session here matches it"  # the detail of a provider's webhook
 class WebhookResult:
     """The result of one webhook. `again_after`: the webhook came too early; try it again after this time. `keeps`: its
     update stays stored, so that an operator can have it applied. `changed`: what it changed, in words of ours for the
-    audit log; "" if nothing."""
+    audit log; "" if nothing. `customers`: whom that is about, where it names no session and no message."""
 
     state: WebhookState
     detail: str = ""
@@ -41,6 +41,7 @@ class WebhookResult:
     again_after: timedelta | None = None
     keeps: bool = False
     changed: str = ""
+    customers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,9 @@ def _audit(connection: sa.Connection, results: Sequence[tuple[str, WebhookResult
     entries = []
     for source, one in changes:
         customer = customers.get(one.session_id or one.invitation_id)
-        subject = f"customer {customer}" if customer is not None else "an address of no customer"
-        entries.append(Entry(now, source, "webhook", subject, reason=one.changed))
+        about = one.customers if customer is None else (customer,)
+        subjects = [f"customer {customer_id}" for customer_id in about] or ["an address of no customer"]
+        entries += [Entry(now, source, "webhook", subject, reason=one.changed) for subject in subjects]
     note_all(connection, entries)
 
 
