@@ -235,3 +235,23 @@ def test_an_export_that_cannot_be_read_is_named(books: dict[str, Rows], bare: De
     ended = bare.onboard("reconcile", "latest", "--provider", "empty.csv")
 
     assert (ended.code, ended.err) == (2, "empty.csv: the list has a header, but no row below it\n")
+
+
+def test_a_company_that_was_erased_is_still_found_in_the_export_by_its_customer(desk: Desk, played: Played):
+    rows = customers(3)
+    for n, row in enumerate(rows):
+        row |= {"kind": "company", "company_name": "Ltd", "external_ref": f"Ltd {n}"}
+    desk.onboard("run", desk.list_of(rows))
+    listed = fetched(played, "idenfy")
+    assert [(row["scanRef"], row["externalRef"]) for row in listed] == [("", f"Ltd {n}") for n in range(3)]
+    desk.list_of(listed, "idenfy.csv")
+    erased, known = rows[0]["customer_id"], rows[1]["customer_id"]
+    assert desk.onboard("customer", "erase", erased, "--yes").code == 0
+
+    ended = desk.onboard("reconcile", "1", "--provider", "idenfy.csv")
+    assert (ended.code, ended.out.endswith("no difference\n")) == (0, True)
+
+    desk.list_of([*listed, listed[1] | {"externalRef": "another"}], "idenfy.csv")
+    ended = desk.onboard("reconcile", "1", "--provider", "idenfy.csv")
+    assert "1 × paid for, and unknown to us" in ended.out  # nothing else is matched by its customer
+    assert known in ended.out

@@ -50,9 +50,11 @@ class Reconciliation:
     def load(self) -> None:
         """Read our own book."""
         for session in self._ours.sessions(self._batch):
+            client = (session.customer_id,)
+            keys = {"ref": session.keys, "ext": session.external_refs, "client": client}
             self._scratch.add(
                 "session",
-                {"ref": session.keys, "ext": session.external_refs, "client": (session.customer_id,)},
+                keys | ({"erased": client} if session.erased else {}),
                 row=session.row,
                 customer=session.customer_id,
                 account=session.account,
@@ -155,7 +157,9 @@ class Reconciliation:
             return ()  # by its customer it would be another session of the same one
         if charge.external_ref:
             by_reference = self._scratch.ids("ref", charge.external_ref)  # iDenfy KYB's own reference is one
-            return (by_reference or self._scratch.ids("ext", charge.external_ref))[:CHUNK]
+            by_line = by_reference or self._scratch.ids("ext", charge.external_ref)
+            # After an erasure only the provider still knows the external_ref of the list.
+            return (by_line or self._scratch.ids("erased", charge.customer_id))[:CHUNK]
         return self._scratch.ids("client", charge.customer_id)[:CHUNK]
 
     def _unknown_charge(self, charge: Charge, key: str, at: float | None) -> None:

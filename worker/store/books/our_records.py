@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,7 +26,7 @@ FINISHED = frozenset({SessionState.COMPLETED, SessionState.FAILED})
 
 @dataclass(frozen=True)
 class OurSession:
-    """`stage`: 0 issued, 1 started, 2 finished, as far as we know."""
+    """`stage`: 0 issued, 1 started, 2 finished, as far as we know. `erased`: with its customer, external_ref too."""
 
     row: int
     customer_id: str
@@ -35,6 +34,7 @@ class OurSession:
     reference: str
     keys: tuple[str, ...]
     external_refs: tuple[str, ...]
+    erased: bool
     issued_at: datetime
     stage: int
 
@@ -181,9 +181,13 @@ class OurBooks:
 
 
 def _session(keyring: Keyring, batch_id: int, found: Any) -> OurSession:
-    external = {str(found.job)}
-    with suppress(CannotDecrypt, Erased):
+    external, erased = {str(found.job)}, False
+    try:
         external.add(decrypt_line(keyring, batch_id, found.row, found.line).external_ref)
+    except Erased:
+        erased = True
+    except CannotDecrypt:
+        pass
     references = [value for name, value in found.references.items() if name not in NOT_KEYS and isinstance(value, str)]
     stage = 2 if found.state in FINISHED else 1 if found.state == SessionState.STARTED or found.result else 0
     return OurSession(
@@ -193,6 +197,7 @@ def _session(keyring: Keyring, batch_id: int, found: Any) -> OurSession:
         reference=found.reference,
         keys=tuple(dict.fromkeys(filter(None, [found.reference, found.company_id, *references]))),
         external_refs=tuple(filter(None, external)),
+        erased=erased,
         issued_at=found.issued_at,
         stage=stage,
     )

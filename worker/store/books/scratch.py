@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -58,7 +58,7 @@ class Scratch:
         """The same, for more rows than memory should hold."""
         yield from self._connection.execute(statement, given)
 
-    def add(self, table: str, keys: dict[str, Sequence[str]], **values: Any) -> None:
+    def add(self, table: str, keys: Mapping[str, Sequence[str]], **values: Any) -> None:
         """A row of `session` or `message`, found by these keys: by kind, their texts."""
         names, marks = ", ".join(values), ", ".join("?" * len(values))
         statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 -- names of ours
