@@ -197,6 +197,38 @@ def test_check_forecasts_an_imported_list_by_the_plan_that_it_has(desk: Desk, pl
     assert "\nplan: at most 10 first invitations an hour\n" in desk.onboard("check", name).out
 
 
+def test_check_lets_a_pace_rest_at_night(desk: Desk, played: Played):
+    desk.add('[invitations]\nquiet_hours = { email = "21:00-08:00" }\n')
+    name = desk.list_of([{**row, "timezone": "UTC"} for row in customers(30)])
+    desk.onboard("import", name, "--per-hour", "1")
+    forecast = desk.onboard("check", name, "--json").facts["forecast"]
+    left = datetime.fromisoformat(forecast["finishes_at"]) - ProcessClock()()
+    assert left > timedelta(hours=28 + 2 * 11)  # two nights at least, to a quarter of an hour
+    assert forecast["limited_by"] == "its pace of 1 first invitations an hour; quiet hours on email"
+
+
+def test_check_lets_a_list_that_starts_at_night_begin_in_the_morning(desk: Desk, played: Played):
+    desk.add('[invitations]\nquiet_hours = { email = "21:00-08:00" }\n')
+    name = desk.list_of([{**row, "timezone": "UTC"} for row in customers(3)])
+    night = (ProcessClock()() + timedelta(days=1)).replace(hour=23, minute=0, second=0, microsecond=0)
+    desk.onboard("import", name, "--start-at", night.isoformat())
+    forecast = desk.onboard("check", name, "--json").facts["forecast"]
+    assert forecast["finishes_at"][:16] == f"{night + timedelta(hours=9):%Y-%m-%dT%H:%M}"
+    assert forecast["limited_by"].startswith("its start; ")
+
+
+def test_the_forecast_of_a_pace_counts_a_place_for_each_message_of_a_row(desk: Desk, played: Played):
+    name = desk.list_of(
+        [{**row, "channel": "both", "phone": f"+4915123456{n:03}"} for n, row in enumerate(customers(30))]
+    )
+    desk.onboard("import", name, "--per-hour", "60")
+    running(desk, "up")
+    forecast = desk.onboard("status", "1", "--json").facts["forecast"]
+    assert forecast["limited_by"] == "its pace of 60 first invitations an hour"
+    left = datetime.fromisoformat(forecast["finishes_at"]) - ProcessClock()()
+    assert timedelta(minutes=58) < left < timedelta(minutes=61)  # two messages for each of 30 rows
+
+
 @pytest.mark.parametrize(
     ("condition", "code", "said"),
     [((), 1, "cannot finish: "), (("--go-on-if", "sent >= 50% within 1 h"), 0, "no end yet: ")],

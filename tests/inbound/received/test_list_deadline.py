@@ -64,6 +64,19 @@ async def test_the_forecast_knows_when_the_last_row_of_the_plan_goes(make_on_bot
     assert len(world.asked) == 6
 
 
+async def test_the_forecast_is_the_pace_where_that_has_fallen_behind_the_plan_for_the_deadline(make, tmp_path):
+    world = make(limits=["2/second"])
+    begins = world.clock()
+    bring_in(world, listed(tmp_path, LONDON), begins + timedelta(hours=5), per_hour=2)
+    (batch,) = world.parts.batches.all()
+    last = max(row.due_at for row in world.rows(Job))
+    assert last > begins
+    world.clock.advance(seconds=(last - begins).total_seconds() - 60)  # nobody has worked meanwhile
+    forecast = world.parts.reporting.status(batch)["forecast"]
+    assert forecast["limited_by"] == "its pace of 2 first invitations an hour"
+    assert forecast["finishes_at"] >= written(world.clock() + timedelta(minutes=90))
+
+
 async def test_a_list_whose_import_was_cut_off_keeps_its_plan_and_the_plan_is_named(make, tmp_path):
     world = make(templates=QUIET, limits=["2/hour"])
     file, deadline = listed(tmp_path, LONDON + DHAKA), world.clock() + timedelta(hours=5)

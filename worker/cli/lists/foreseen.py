@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -43,10 +44,12 @@ def foreseen(
     loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering)
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
-    ends = _by_day(parts, due, ends)
-    ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
+    by_day = partial(_by_day, parts, due)
     if planned is not None:
-        ends = parts.forecasts.by_plan(planned, parts.facts.counts(planned.batch_id), ends)
+        ends = parts.forecasts.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
+    else:
+        ends = by_day(ends, parts.clock())
+    ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
     at_most = {account: rows * sessions for account, rows in calls.items()}
     # A reader of the document finds email and sms always, and another channel where it has a sender.
@@ -114,15 +117,16 @@ def messages_in_all(parts: Parts, judged: Judged) -> int:
     return sum(rows * most(*reach) for reach, rows in judged.reach.items())
 
 
-def _by_day(parts: Parts, judged: Judged, ends: Forecast) -> Forecast:
-    """The forecast with the quiet hours of most customers: work that is not done before them continues after them."""
-    now = parts.clock()
+def _by_day(parts: Parts, judged: Judged, ends: Forecast, begins_at: datetime) -> Forecast:
+    """The forecast of work that begins at this time, with the quiet hours of most customers: work that is not done
+    before them continues after them."""
     if ends.finishes_at is None:
         return ends
+    takes = ends.finishes_at - begins_at
     for channel in {channel for channel, _ in judged.nights}:
         zones, _ = Counter({zones: n for (on, zones), n in judged.nights.items() if on == channel}).most_common(1)[0]
         awake = partial(allowed_at, zones, parts.hours.quiet[channel])
-        finishes_at = through_nights(ends.finishes_at - now, awake, now=now)
+        finishes_at = through_nights(takes, awake, now=begins_at)
         if finishes_at > ends.finishes_at:
             ends = replace(ends, finishes_at=finishes_at, limited_by=f"{ends.limited_by}; quiet hours on {channel}")
     return ends

@@ -59,8 +59,18 @@ class Forecasts:
         ends = self._forecast_of_rows(batch, counts, outcomes)
         return ends if planned is None else self.by_plan(planned, counts, ends)
 
-    def by_plan(self, planned: Planned, counts: BatchCounts, ends: Forecast) -> Forecast:
-        """The forecast of what is left of the batch with this plan: its pilot, its start, its pace, its rows' times."""
+    def by_plan(
+        self,
+        planned: Planned,
+        counts: BatchCounts,
+        ends: Forecast,
+        *,
+        by_day: Callable[[Forecast, datetime], Forecast] = lambda ends, _begins_at: ends,
+    ) -> Forecast:
+        """The forecast of what is left of the batch with this plan: its pilot, its start, its pace, its rows' times.
+
+        `by_day` adds the nights to work that begins at a time. The rows' times have theirs.
+        """
         if ends.finishes_at is None:
             return ends
         now, plan = self.clock(), planned.plan
@@ -71,15 +81,15 @@ class Forecasts:
         finishes_at = begins_at + (ends.finishes_at - now)
         if begins_at > now:
             ends = replace(ends, finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
-        last = self.facts.last_planned(planned.batch_id, counts.waiting) if plan.deadline is not None else None
-        if last is not None and last > finishes_at:
-            return Forecast(last, "its plan for the deadline", apart=ends.apart)
         if plan.per_hour is not None:
-            rows = sum(counts.waiting.values()) + sum(counts.unsent.values()) - counts.rows_kept
-            paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), rows)
+            paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), counts.places)
             if paced > finishes_at:
                 why = f"its pace of {plan.per_hour:,} first invitations an hour"
-                return Forecast(paced, why, apart=ends.apart)
+                ends = Forecast(paced, why, apart=ends.apart)
+        ends = by_day(ends, begins_at)
+        last = self.facts.last_planned(planned.batch_id, counts.waiting) if plan.deadline is not None else None
+        if last is not None and ends.finishes_at is not None and last > ends.finishes_at:
+            return Forecast(last, "its plan for the deadline", apart=ends.apart)
         return ends
 
     def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes) -> Forecast:

@@ -84,6 +84,13 @@ class BatchCounts:
         return sum(waits.rows for waits in self.kept.values())
 
     @property
+    def places(self) -> int:
+        """The places of a batch's pace that are left to take: one for each first message, and for a row without any."""
+        rows = sum(self.waiting.values()) + sum(self.unsent.values()) - self.rows_kept
+        messages = sum(self.to_come.values()) + sum(self.unsent.values())
+        return max(rows, messages - sum(sum(waits.messages.values()) for waits in self.kept.values()))
+
+    @property
     def out(self) -> int:
         """The rows whose first invitation left, or that need no message and have their session."""
         reached = sum(self.jobs.get(state, 0) for state in REACHED_JOBS)
