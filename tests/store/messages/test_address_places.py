@@ -23,6 +23,7 @@ from worker.store.base.encrypted_values import ADDRESS
 from worker.store.base.priorities import EVENT
 from worker.store.messages import address_places
 from worker.store.messages.address_places import AddressPlaces, Wanted, take
+from worker.store.onboarding.plans import Plan
 from worker.store.tables import AddressPlace, InvitationRow, Job, SessionRow
 
 CAP = AddressCap(3, WEEK)
@@ -45,6 +46,18 @@ def work(shelf):
     """Open the sessions that may be opened, and send what is due. Returns how many messages left."""
     shelf.issue()
     return len(shelf.send())
+
+
+def test_a_row_that_waits_for_its_address_leaves_its_place_in_the_pace_to_the_next_row(shelf):
+    shelf.add(*sharing(*range(3)))
+    assert work(shelf) == 3
+    how = {"name": "paced", "digest": "paced", "again": False, "now": shelf.clock(), "plan": Plan(per_hour=60)}
+    batch, _ = shelf.batches.open(**how)
+    shelf.add(*sharing(3), batch=batch.id)
+    assert work(shelf) == 0
+    shelf.add(customer("D-1"), batch=batch.id, first_row=3)
+    shelf.set(Job, Job.customer_id == "D-1", due_at=shelf.clock())
+    assert [job.request.customer.customer_id for job in shelf.issue()] == ["D-1"]
 
 
 def test_sixty_tags_of_one_mailbox_get_three_messages(shelf):

@@ -15,7 +15,8 @@ from worker.domain.model.states import InvitationState
 from worker.store.limits.claims import Leased, Room
 from worker.store.messages.country_cap_check import at_their_cap, texts_by_country
 from worker.store.messages.handovers import InviteResult
-from worker.store.tables import InvitationRow, SessionRow, TextCount
+from worker.store.onboarding.plans import Plan
+from worker.store.tables import BatchPlan, InvitationRow, SessionRow, TextCount
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"
 
@@ -52,6 +53,21 @@ def test_texts_beyond_the_cap_wait_for_the_next_hour_and_other_countries_go_on(s
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({"LT": 5, "LV": 2}, {"LT": 2})
     shelf.clock.advance(hours=1)
     assert at_their_cap(shelf.database, now=shelf.clock()) == {}
+
+
+def test_a_text_that_waits_for_its_country_leaves_its_place_in_the_pace_to_the_next_message(shelf):
+    shelf.add(*texted(LITHUANIA, range(3)))
+    shelf.issue()
+    assert send(shelf) == 3
+    how = {"name": "paced", "digest": "paced", "again": False, "now": shelf.clock(), "plan": Plan(per_hour=60)}
+    batch, _ = shelf.batches.open(**how)
+    shelf.add(*texted(LITHUANIA, [3]), customer("E-1"), batch=batch.id)
+    shelf.set(BatchPlan, per_hour=None)
+    shelf.clock.advance(minutes=2)
+    assert len(shelf.issue()) == 2
+    shelf.set(BatchPlan, per_hour=60)
+    assert send(shelf) == 0
+    assert len(shelf.send()) == 1
 
 
 def test_a_text_that_was_claimed_and_did_not_leave_is_not_counted(shelf):

@@ -183,9 +183,14 @@ def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNo
 
 def paced_batches(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """Keep the jobs whose batch has had as many first sessions as its pace allows; the others take their places."""
-    firsts = [job for job in jobs if job.batch_id in claim.planned and job.session_id is None and not job.attempts]
-    asks = [batch_pace.Asks(job.id, job.batch_id, len(invitation_channels(job.channel))) for job in firsts]
+    asks = _paced(claim, jobs)
     return batch_pace.take(claim.connection, asks, batch_pace.SESSIONS, now=claim.now) if asks else {}
+
+
+def _paced(claim: Claim, jobs: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
+    """The places that these jobs need of their batches' pace."""
+    firsts = [job for job in jobs if job.batch_id in claim.planned and job.session_id is None and not job.attempts]
+    return [batch_pace.Asks(job.id, job.batch_id, len(invitation_channels(job.channel))) for job in firsts]
 
 
 def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
@@ -209,11 +214,15 @@ def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, No
     answers: dict[int, list[datetime | None]] = {}
     for (job_id, _), at in zip(wanted, places, strict=True):
         answers.setdefault(job_id, []).append(at)
-    return {
+    found: dict[int, NotNow] = {
         job_id: Later(min(at for at in times if at is not None), Reason.ADDRESS_SPENT)
         for job_id, times in answers.items()
         if None not in times
     }
+    paced = _paced(claim, [job for job in jobs if job.id in found])
+    if paced:
+        batch_pace.give_back(claim.connection, paced, batch_pace.SESSIONS)
+    return found
 
 
 def _sender_may_wait_for(job: ClaimedJob) -> bool:

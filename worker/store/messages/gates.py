@@ -94,11 +94,18 @@ def planned_later(
     early: dict[uuid.UUID, NotNow] = {
         one.item.id: Later(starts[one.row.batch_id], Reason.PLANNED) for one in planned if one.row.batch_id in starts
     }
-    firsts = [one for one in planned if one.item.kind == FIRST and not one.row.reached_before]
-    asks = [batch_pace.Asks(one.item.id, one.row.batch_id) for one in firsts if one.item.id not in early]
+    asks = _paced([one for one in planned if one.item.id not in early])
     return early | (batch_pace.take(connection, asks, batch_pace.MESSAGES, now=now) if asks else {})
 
 
+def _paced(messages: Sequence[Candidate]) -> list[batch_pace.Asks]:
+    """The places that these messages need of their batches' pace."""
+    firsts = [one for one in messages if one.row.planned and one.item.kind == FIRST and not one.row.reached_before]
+    return [batch_pace.Asks(one.item.id, one.row.batch_id) for one in firsts]
+
+
+# Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what leaves.
+AFTER_THE_PACE: tuple[Gate, ...] = (address_places.without_place, country_cap_check.spent)
 # For all messages except those with an unknown outcome: these are reconciled, not sent.
 GATES: tuple[Gate, ...] = (
     in_review,
@@ -108,8 +115,7 @@ GATES: tuple[Gate, ...] = (
     reminders.not_now,
     quiet_hours_check.quiet,
     planned_later,
-    address_places.without_place,  # only a message that may leave takes a place
-    country_cap_check.spent,  # last: it counts what leaves; a place that was taken stays the message's own
+    *AFTER_THE_PACE,
 )
 
 
@@ -139,6 +145,10 @@ def passed(
         kept = gate(connection, keyring, policy, asked, now) if asked else {}
         if kept:
             log.debug("%s: %d of %d leased messages stay: %s", policy.channel, len(kept), len(asked), gate.__name__)
+        if kept and gate in AFTER_THE_PACE:
+            paced = _paced([one for one in asked if one.item.id in kept])
+            if paced:
+                batch_pace.give_back(connection, paced, batch_pace.MESSAGES)
         stay |= kept
     unreached = [row_id for row_id, why in stay.items() if isinstance(why, Never) and why.unreached]
     fall_back(connection, keyring, policy.delivery, unreached, now=now)

@@ -1,8 +1,11 @@
 """The start and the pace of batches with a plan, kept over all workers: places are taken under the lock of the plan.
 
 Sessions and first messages have places of their own: sessions are opened no faster than their links can be sent.
+A claim gives back the places of rows that another gate keeps. A place of a row that is released later is lost: the rows
+behind it may have gone in theirs, and one more in its place would be one too many in their hour.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.contact.send_decision import Later, NotNow
-from worker.domain.limits.batch_pace import give_places
+from worker.domain.limits.batch_pace import give_places, interval
 from worker.domain.model.reasons import Reason
 from worker.store.base.database import fetch
 from worker.store.tables import BatchPlan
@@ -51,3 +54,15 @@ def take(connection: sa.Connection, asks: Sequence[Asks], column: Any, *, now: d
         change = sa.update(BatchPlan).where(BatchPlan.batch_id == plan.batch_id)
         connection.execute(change.values({column: places.next_at}))
     return found
+
+
+def give_back(connection: sa.Connection, asks: Sequence[Asks], column: Any) -> None:
+    """Give back the places that these rows have taken in this transaction, which still holds the plans' locks."""
+    weights: Counter[int] = Counter()
+    for one in asks:
+        weights[one.batch_id] += one.weight
+    query = sa.select(BatchPlan.batch_id, BatchPlan.per_hour, column.label("next_at"))
+    for plan in fetch(connection, query.where(BatchPlan.batch_id.in_(weights), BatchPlan.per_hour.is_not(None))):
+        change = sa.update(BatchPlan).where(BatchPlan.batch_id == plan.batch_id)
+        next_at = plan.next_at - interval(plan.per_hour) * weights[plan.batch_id]
+        connection.execute(change.values({column: next_at}))
