@@ -328,12 +328,19 @@ def test_a_session_that_another_list_uses_stays_with_its_message_and_the_message
     second = listed(shelf, customer("Ona"))
     assert shelf.claim() == []  # it adopts the session
     end(shelf, first, state=JobState.CANCELLED)
+    before = shelf.facts.counts(second).invitations
     purge(first)
     heir = shelf.job("Ona", batch_id=second)
     assert shelf.row(SessionRow).job_id == heir.id
     message = shelf.row(InvitationRow)
     hand_over = shelf.row(Attempt)
     assert (message.job_id, hand_over.job_id, hand_over.invitation_id) == (heir.id, heir.id, message.id)
+    # It is counted once, in the totals of the list that has sent it.
+    assert shelf.facts.counts(second).invitations == before == {}
+    assert message.batch_id == first
+    end(shelf, second)
+    purge(second)
+    assert [shelf.rows(model) for model in OF_A_BATCH] == [[], [], [], [], []]
 
 
 def test_the_customers_of_a_purged_batch_stay_until_their_own_time(shelf, purge, done):

@@ -56,9 +56,10 @@ def why_later(due_at: datetime, *, wanted_at: datetime) -> str:
 
 
 def move_messages(
-    connection: sa.Connection, which: sa.ColumnElement[bool], job_id: int, *, batch_id: int, **values: Any
+    connection: sa.Connection, which: sa.ColumnElement[bool], job_id: int, *, batch_id: int | None, **values: Any
 ) -> None:
-    """Let another job own these messages, with `values` for their other columns.
+    """Let another job own these messages, with `values` for their other columns. `batch_id` None: they stay, and are
+    counted, in their own batch.
 
     Their attempts go with them. All that asks for the attempts of a message asks by its job: an attempt that stayed
     behind would not be found when its worker dies, and the message would be handed over again.
@@ -68,7 +69,7 @@ def move_messages(
     if not rows:
         return
     ids = [row.id for row in rows]
-    owner = {"job_id": job_id, "batch_id": batch_id}
+    owner = {"job_id": job_id} | ({"batch_id": batch_id} if batch_id is not None else {})
     connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(ids)).values(owner | values))
     theirs = (Attempt.job_id.in_({row.job_id for row in rows}), Attempt.invitation_id.in_(ids))
     connection.execute(sa.update(Attempt).where(*theirs).values(owner))

@@ -194,9 +194,12 @@ def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
 
 
 def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Move sessions that a job of another batch uses, and their messages, to that job."""
+    """Move sessions that a job of another batch uses, and their messages, to that job.
+
+    A message stays in the purged batch, whose totals have counted it: the other batch counts none that it has not sent.
+    """
     query = (
-        sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("heir"), Job.batch_id)
+        sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("heir"))
         .join(Job, sa.and_(Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id))
         .where(SessionRow.job_id.in_(ids), Job.id.not_in(ids))
         .order_by(*NEWEST_FIRST)  # the first of several jobs comes last and so gets the session
@@ -204,7 +207,7 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
     for row in fetch(connection, query):
         connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.heir))
         theirs = sa.and_(InvitationRow.session_id == row.id, InvitationRow.job_id == row.job_id)
-        move_messages(connection, theirs, row.heir, batch_id=row.batch_id)
+        move_messages(connection, theirs, row.heir, batch_id=None)
 
 
 def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
