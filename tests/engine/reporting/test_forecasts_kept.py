@@ -103,6 +103,9 @@ async def test_rows_and_messages_that_an_address_has_no_place_for_are_named_apar
     at, _ = finishes_at(world.parts, batch)
     assert at - world.clock() < timedelta(minutes=1)
     assert apart(world.parts, batch) == [f"1 row waits for messages_per_address, until {written(later)}"]
+    world.set(Job, Job.customer_id == "C000", state="waiting", reason=Reason.ADDRESS_SPENT, due_at=later)
+    said = f"2 rows wait for messages_per_address, the last is looked at again {written(later)}"
+    assert apart(world.parts, batch) == [said]
 
 
 async def test_a_batch_is_not_done_before_the_ends_that_all_its_rows_wait_for(make_on_both):

@@ -37,9 +37,13 @@ class Part:
 
 def part_of(apart: Apart) -> Part:
     what = counted(apart.rows, *_WAIT_FOR.get(apart.reason, _SESSION_ENDS))
-    return Part(
-        apart.rows, apart.last, f"{what}, {'until' if apart.rows == 1 else 'the last until'} {written(apart.last)}"
-    )
+    if apart.rows == 1:
+        until = "until"
+    elif apart.reason == Reason.ADDRESS_SPENT:
+        until = "the last is looked at again"  # rows with one address may have the same time, and then some wait again
+    else:
+        until = "the last until"
+    return Part(apart.rows, apart.last, f"{what}, {until} {written(apart.last)}")
 
 
 def part_of_lost(orphans: Orphans, ends_by: datetime | None) -> Part:
