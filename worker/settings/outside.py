@@ -45,6 +45,7 @@ Alerted = Literal[
     "account_stopped",
     "sender_stopped",
     "calls_failing",
+    "not_configured",
     "batch_paused",
     "rows_held",
     "events_not_accepted",

@@ -139,6 +139,25 @@ def test_due_work_without_a_process_is_told_after_a_minute_and_over_when_one_wor
     assert ("over", "nobody_working", "") in watch(MINUTE)
 
 
+def test_rows_and_messages_of_what_was_taken_out_of_the_configuration_are_told_after_a_minute(shelf, keyring):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.add(customer("Jonas"))  # one row waits for its message, and one for its call
+    wanted = {"wanted": {"alert/ops": {"not_configured"}}}
+    before, after = alerts(shelf, keyring, **wanted), alerts(shelf, keyring, accounts={}, channels={}, **wanted)
+
+    def look(looks: Alerts) -> list[tuple[str, str]]:
+        shelf.clock.now += MINUTE
+        told = looks.look(now=shelf.clock())
+        data = shelf.rows(Outbox)[-1].data if told else {}
+        return [(part, one["name"]) for part, named in data.items() if part != "at" for one in named]
+
+    assert look(before) == look(after) == []
+    assert look(after) == [("raised", "email"), ("raised", "kyc")]
+    assert look(after) == []
+    assert look(before) == [("over", "email"), ("over", "kyc")]
+
+
 def test_a_bus_process_that_is_missing_is_told_after_a_minute_where_senders_publish(shelf, keyring):
     wanted = {"alert/ops": {"bus_missing"}}
     looks = alerts(shelf, keyring, wanted=wanted, event_queues=["requests"])

@@ -22,6 +22,7 @@ class AlertKind(StrEnum):
     ACCOUNT = "account_stopped"
     SENDER = "sender_stopped"
     FAILING = "calls_failing"
+    NOT_CONFIGURED = "not_configured"
     PAUSED = "batch_paused"
     HELD = "rows_held"
     TARGET = "events_not_accepted"
@@ -40,6 +41,7 @@ LASTS: Mapping[AlertKind, timedelta] = {
     AlertKind.NOBODY: timedelta(minutes=1),
     AlertKind.BEAT: timedelta(minutes=1),
     AlertKind.BUS: timedelta(minutes=1),
+    AlertKind.NOT_CONFIGURED: timedelta(minutes=1),
     AlertKind.HELD: timedelta(minutes=1),
     AlertKind.TARGET: timedelta(minutes=1),
     AlertKind.REFUSED: timedelta(minutes=1),
@@ -121,6 +123,11 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "{name}: no call has succeeded for minutes.",
         "{name}: the row of failed calls is over.",
         "onboard account list",
+    ),
+    AlertKind.NOT_CONFIGURED: (
+        "Rows wait for {name}, which this configuration does not have.",
+        "No row waits for {name} without its configuration any more.",
+        "onboard status",
     ),
     AlertKind.PAUSED: (
         "Batch {name} has paused itself. Its status says why.",

@@ -67,6 +67,9 @@ ANSWER_SECONDS = _histogram("http_seconds", ("route",), "How long an answer of `
 DATABASE_UP = _gauge("database_up", (), "1: the database answered this scrape; 0: only this metric is shown.")
 JOBS = _gauge("jobs", ("state",), "Jobs by state, of all batches, without rows that joined another row's job.")
 JOBS_WAITING = _gauge("jobs_waiting", ("account",), "Jobs that wait for a call to this account, due now or later.")
+NOT_CONFIGURED = _gauge(
+    "not_configured_waiting", (), "Jobs and first messages that wait for an account or channel that is not configured."
+)
 FIRST_MESSAGES = _gauge("first_messages", ("channel", "state"), "First messages of sessions, by state.")
 OLDEST_DUE = _gauge("oldest_due_seconds", ("work", "name"), "How long the oldest due row has waited; 0: none is due.")
 CREDITS = _gauge("credits_used", ("account",), "Calls that cost a credit, or may have, as its budget counts them.")
@@ -104,6 +107,7 @@ READ = (
     DATABASE_UP,
     JOBS,
     JOBS_WAITING,
+    NOT_CONFIGURED,
     FIRST_MESSAGES,
     OLDEST_DUE,
     CREDITS,

@@ -15,6 +15,7 @@ from worker.domain.limits.budgets import BudgetRule, BudgetState
 from worker.domain.model import metrics
 from worker.domain.model.meters import BEYOND, SUM, Series, bucket_of
 from worker.domain.model.metrics import PREFIX, Metric, Type
+from worker.domain.model.states import InvitationState
 from worker.store.operators.gauges import Gauges
 from worker.store.operators.processes import BEAT, SWEEP
 
@@ -106,6 +107,7 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
         metrics.DATABASE_UP: {(): 1.0},
         metrics.JOBS: _one(gauges.jobs.items()),
         metrics.JOBS_WAITING: _one((name, gauges.waiting.get(name, 0)) for name in configured.accounts),
+        metrics.NOT_CONFIGURED: {(): float(_not_configured(gauges, configured))},
         metrics.FIRST_MESSAGES: {(*pair,): float(number) for pair, number in gauges.messages.items()},
         metrics.OLDEST_DUE: _labelled("issue", gauges.due_jobs, age) | _labelled("invite", gauges.due_messages, age),
         metrics.CREDITS: _one((name, states[name].credits_used) for name in configured.accounts),
@@ -136,6 +138,16 @@ def _labelled(
 
 def _one(values: Iterable[tuple[str, float]]) -> dict[tuple[str, ...], float]:
     return {(name,): float(value) for name, value in values}
+
+
+def _not_configured(gauges: Gauges, configured: Configured) -> int:
+    jobs = sum(rows for name, rows in gauges.waiting.items() if name not in configured.accounts)
+    messages = sum(
+        rows
+        for (channel, state), rows in gauges.messages.items()
+        if channel not in configured.channels and state == InvitationState.WAITING
+    )
+    return jobs + messages
 
 
 def _left(until: datetime | None, now: datetime) -> float:

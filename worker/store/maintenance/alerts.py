@@ -25,7 +25,7 @@ from worker.store.base.upserts import insert
 from worker.store.limits.budgets import all_states
 from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
-from worker.store.operators.needs_a_person import refused_by_queue, to_check
+from worker.store.operators.needs_a_person import other_accounts, other_channels, refused_by_queue, to_check
 from worker.store.operators.processes import BEAT, GONE_AFTER
 from worker.store.operators.waiting import waiting_now
 from worker.store.tables import AlertRow, Batch, Budget, Outbox, ProcessRow, Timer
@@ -134,6 +134,8 @@ class Alerts:
             Condition(AlertKind.SENDER, name) for name in self._stopped(connection, self._channels)
         ]
         found += [Condition(AlertKind.FAILING, name) for name in self._failing(connection, known, now=now)]
+        absent = {*other_accounts(connection, self._accounts), *other_channels(connection, self._channels)}
+        found += [Condition(AlertKind.NOT_CONFIGURED, name) for name in absent]
         paused = sa.select(Batch.id).where(Batch.pause_cause == PauseCause.ITSELF.value, Batch.cancelled_at.is_(None))
         found += [Condition(AlertKind.PAUSED, str(id_)) for id_ in connection.execute(paused).scalars()]
         found += [Condition(AlertKind.HELD, str(row.batch_id), row.rows) for row in fetch(connection, _HELD)]

@@ -45,21 +45,33 @@ def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[Ba
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
     """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
+    with database.read() as connection:
+        return other_accounts(connection, accounts)
+
+
+def other_accounts(connection: sa.Connection, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
+    """As `of_other_accounts`, in a transaction."""
     waits = (COUNTED.kind == Kind.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
-    return _by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
+    return _by_name(connection, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
 
 
 def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
     """The channels of waiting messages, reminders among them, that are not among these, as `of_other_accounts`."""
+    with database.read() as connection:
+        return other_channels(connection, channels)
+
+
+def other_channels(connection: sa.Connection, channels: Collection[str]) -> dict[str, tuple[int, int]]:
+    """As `of_other_channels`, in a transaction."""
     others = [channel for channel in CHANNELS if channel not in channels]
     if not others:
         return {}
     waits = (InvitationRow.channel.in_(others), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
-    return _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
+    return _by_name(connection, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
 
 
 def _by_name(
-    database: Database,
+    connection: sa.Connection,
     name: sa.ColumnElement[str] | InstrumentedAttribute[str],
     batch_id: sa.ColumnElement[int] | InstrumentedAttribute[int],
     number: sa.ColumnElement[int],
@@ -67,10 +79,9 @@ def _by_name(
 ) -> dict[str, tuple[int, int]]:
     query = sa.select(name.label("name"), batch_id.label("batch_id"), number.label("rows")).where(*conditions)
     found: dict[str, tuple[int, int]] = {}
-    with database.read() as connection:
-        for row in fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id)):
-            rows, first = found.get(row.name, (0, row.batch_id))
-            found[row.name] = (rows + row.rows, first)
+    for row in fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id)):
+        rows, first = found.get(row.name, (0, row.batch_id))
+        found[row.name] = (rows + row.rows, first)
     return found
 
 

@@ -1,0 +1,23 @@
+"""What the page of metrics says of the rows that there are."""
+
+from dataclasses import fields
+from datetime import UTC, datetime
+
+from worker.domain.limits.budgets import BudgetRule
+from worker.domain.model import metrics
+from worker.engine.reporting.metrics_page import Configured, page_of
+from worker.store.operators.gauges import Gauges
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NOTHING = {one.name: {} for one in fields(Gauges)} | {"webhooks": None, "webhooks_to_check": 0}
+
+
+def test_rows_and_messages_that_wait_for_what_is_not_configured_are_counted():
+    rows = {"waiting": {"kyc": 5, "gone": 2}, "messages": {("email", "waiting"): 7, ("sms", "waiting"): 1}}
+    gauges = Gauges(**NOTHING | rows | {"messages": rows["messages"] | {("sms", "sent"): 9}})
+    here = Configured({"kyc": BudgetRule("kyc", (), 4)}, {"email": BudgetRule("sender/email", (), 4)}, [])
+
+    page = page_of(gauges, {}, here, now=NOW)
+
+    assert page.values[metrics.NOT_CONFIGURED] == {(): 3.0}
+    assert page.values[metrics.JOBS_WAITING] == {("kyc",): 5.0}
