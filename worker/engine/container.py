@@ -372,6 +372,8 @@ class Parts(Stores):
         """When batches end."""
         return Forecasts(
             clock=self.clock,
+            database=self.database,
+            processes=self.processes,
             facts=self.facts,
             budgets=self.budgets,
             rules=self.budget_rules,

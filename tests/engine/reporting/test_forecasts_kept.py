@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from tests.simulated.world import customer
+from worker.domain.model.operation import Running
 from worker.domain.model.reasons import Reason
 from worker.engine.container import Parts
 from worker.foundation.timestamps import written
 from worker.senders.fake import FakeSender
+from worker.store.onboarding import plans
+from worker.store.onboarding.plans import Plan
 from worker.store.tables import Job
 
 
@@ -71,6 +74,40 @@ async def test_a_forecast_is_within_a_quarter_of_the_time_that_it_takes(make, ca
     if known_before:
         assert first[1] == limited_by
         assert abs(first[0] - ended_at) <= (ended_at - began_at) / 4
+
+
+def work_all(world: Any, *, batch: int | None = None) -> None:
+    now = world.clock()
+    world.parts.processes.started("w", Running("worker" if batch is None else "run", "host", 1, "0", batch, now, now))
+
+
+async def test_a_batch_ends_after_the_rows_of_the_batches_before_it(make_on_both):
+    world = make_on_both(limits=["20/second"], sender='limits = ["50/second"]')
+    before, batch = world.add_many(100, "A"), world.add_many(40, "B")
+    work_all(world)
+    began_at = world.clock()
+    at, why = finishes_at(world.parts, batch)
+    assert why == "kyc: the limit of 20/second; 100 of earlier batches go first"
+    assert finishes_at(world.parts, before)[1] == "kyc: the limit of 20/second"
+    await world.live(lambda: world.parts.facts.counts(batch).out == 40)
+    assert abs(at - world.clock()) <= (world.clock() - began_at) / 4
+
+
+async def test_a_batch_waits_for_no_other_that_is_paused_or_timed_or_that_no_process_works(make_on_both):
+    world = make_on_both(limits=["20/second"])
+    paused = world.add_many(100, "A")
+    timed = world.add_many(100, "D")
+    with world.parts.database.write() as connection:
+        plans.add(connection, timed, Plan(per_hour=10))
+    batch = world.add_many(40, "B")
+    world.parts.decisions.pause(paused, by="tester", now=world.clock())
+    alone = "kyc: the limit of 20/second"
+    work_all(world)
+    assert finishes_at(world.parts, batch)[1] == alone
+    world.parts.decisions.resume(paused, now=world.clock())
+    assert finishes_at(world.parts, batch)[1] == f"{alone}; 100 of earlier batches go first"
+    work_all(world, batch=batch)
+    assert finishes_at(world.parts, batch)[1] == alone
 
 
 WAITS = {

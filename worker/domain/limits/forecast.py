@@ -20,17 +20,29 @@ _QUARTERS = timedelta(days=366) // QUARTER
 
 @dataclass(frozen=True)
 class Load:
-    """The calls left for one account or channel, or for `several` that share a budget. `name` is for people."""
+    """The calls left for one account or channel, or for `several` that share a budget. `name` is for people.
+
+    `ahead`: calls of others that go before these.
+    """
 
     name: str
     left: int
     rule: BudgetRule
     state: BudgetState
     several: bool = False
+    ahead: int = 0
 
     @property
     def is_or_are(self) -> str:
         return "are" if self.several else "is"
+
+    @property
+    def until_done(self) -> int:
+        return self.ahead + self.left
+
+    @property
+    def behind_in_words(self) -> str:
+        return f"; {self.ahead:,} of earlier batches go first" if self.ahead else ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ def _end(load: Load, *, now: datetime) -> Forecast:
     if interval is None:
         at_once = f"{rule.concurrency} calls at a time"
         why = _pause_in_words(load) if paused else f"{load.name}: roughly, by {at_once}"
-        return Forecast(starts + load.left * ASSUMED_CALL / rule.concurrency, why, assumed=True)
+        return Forecast(starts + load.until_done * ASSUMED_CALL / rule.concurrency, why, assumed=True)
     if rule.paces or state.pace.rate is not None:
         starts = max(starts, state.next_at or starts)
     if rule.ramp is not None and rule.ramp.limit(state.ramp_from, now) is not None:
@@ -140,10 +152,10 @@ def _end(load: Load, *, now: datetime) -> Forecast:
         day = (now - state.ramp_from) // DAY + 1 if state.ramp_from is not None else 1
         today = rule.ramp.limit(state.ramp_from, now)
         why = _pause_in_words(load) if paused else f"{load.name}: the ramp of {rule.ramp}, day {day}: {today}"
-        ends = rule.ramp.ends(load.left, state.ramp_from, least=without or timedelta(0), now=starts)
-        return Forecast(ends, why)
+        ends = rule.ramp.ends(load.until_done, state.ramp_from, least=without or timedelta(0), now=starts)
+        return Forecast(ends, why + load.behind_in_words)
     why = _pause_in_words(load) if paused else f"{load.name}: {why}"
-    return Forecast(starts + load.left * interval, why)
+    return Forecast(starts + load.until_done * interval, why + load.behind_in_words)
 
 
 def through_nights(takes: timedelta, awake: Callable[[datetime], datetime], *, now: datetime) -> datetime:

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from worker.domain.limits.batch_pace import ends_at
 from worker.domain.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.domain.limits.forecast import Forecast, Load, forecast
 from worker.domain.model.customers import Channel
-from worker.domain.model.operation import no_account
+from worker.domain.model.operation import WORK, no_account
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import OrphanRule
 from worker.engine.maintenance.takeover import Takeovers
@@ -24,6 +25,7 @@ from worker.foundation.clock import Clock
 from worker.foundation.plural import listed_in_words
 from worker.foundation.timestamps import written
 from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
+from worker.store.base.database import Database
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.standstill import Standstills
 from worker.store.onboarding.batches import BatchFacts
@@ -31,7 +33,9 @@ from worker.store.onboarding.plans import Planned
 from worker.store.operators.apart import Apart
 from worker.store.operators.counts import BatchCounts
 from worker.store.operators.pilots import latest_verdict
+from worker.store.operators.processes import Processes
 from worker.store.operators.report_rows import Facts
+from worker.store.operators.waiting import ahead_of
 
 # Why rows wait until a time, in the words of a forecast.
 _UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
@@ -43,6 +47,8 @@ class Forecasts:
     """Forecasts batches from their counts and the state of the budgets."""
 
     clock: Clock
+    database: Database
+    processes: Processes
     facts: Facts
     budgets: Budgets
     rules: BudgetRules
@@ -56,7 +62,7 @@ class Forecasts:
     def of(
         self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
     ) -> Forecast:
-        ends = self._forecast_of_rows(batch, counts, outcomes)
+        ends = self._forecast_of_rows(batch, counts, planned, outcomes)
         return ends if planned is None else self.by_plan(planned, counts, ends)
 
     def by_plan(
@@ -92,7 +98,9 @@ class Forecasts:
             return Forecast(last, "its plan for the deadline", apart=ends.apart)
         return ends
 
-    def _forecast_of_rows(self, batch: BatchFacts, counts: BatchCounts, outcomes: UnknownOutcomes) -> Forecast:
+    def _forecast_of_rows(
+        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
+    ) -> Forecast:
         if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
             return Forecast(None, None)
         if (stopped := self.standstills.find()) is not None:
@@ -107,7 +115,8 @@ class Forecasts:
         messages = Counter(counts.unsent) + Counter(counts.to_come)
         for kept in counts.kept.values():
             messages -= Counter(kept.messages)
-        ends = forecast(self._loads(self._calls_left(batch, counts), messages), now=self.clock())
+        calls = self._calls_left(batch, counts)
+        ends = forecast(self._loads(calls, messages, self._ahead(batch, planned, calls)), now=self.clock())
         ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
@@ -170,8 +179,25 @@ class Forecasts:
                 calls[what.target] = calls.get(what.target, 0) + rows
         return calls
 
-    def _loads(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[Load]:
-        return loads_of(self.budgets, self.rules, calls, messages)
+    def _ahead(self, batch: BatchFacts, planned: Planned | None, calls: Mapping[str, int]) -> Mapping[str, int]:
+        """How many calls and messages of earlier batches go before those of this one, by account and channel. None
+        where a `run` works the batch: it leaves the others alone. Nor before a later start, when they may be gone."""
+        now = self.clock()
+        working = [one for one in self.processes.running(now=now) if one.kind in WORK]
+        alone = all(one.batch_id is not None for one in working) or any(one.batch_id == batch.id for one in working)
+        if alone or (planned is not None and planned.plan.start_at is not None and planned.plan.start_at > now):
+            return {}
+        ahead = ahead_of(self.database, batch.id, now=now)
+        messages = Counter(ahead.messages)
+        for (account, channel), number in ahead.to_come.items():
+            if calls.get(account):  # else they come after this batch's, which wait for no call of the account
+                messages[channel] += number
+        return {**(ahead.silent if self.on_click else ahead.calls), **messages}
+
+    def _loads(
+        self, calls: Mapping[str, int], messages: Mapping[str, int], ahead: Mapping[str, int] | None = None
+    ) -> list[Load]:
+        return loads_of(self.budgets, self.rules, calls, messages, ahead=ahead or {})
 
     def ends_by(self, account: str, orphans: Orphans) -> datetime | None:
         rule = self.orphans.get(account, OrphanRule())
@@ -185,10 +211,12 @@ def loads_of(
     messages: Mapping[str, int],
     *,
     answering: Collection[str] = (),
+    ahead: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Load]:
     """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added.
 
-    `answering` names accounts and senders that have accepted our credentials just now: the next call ends such a stop.
+    `ahead`: those of other batches that go first, by account and channel. `answering` names accounts and senders that
+    have accepted our credentials just now: the next call ends such a stop.
     """
     states = dict(budgets.all())
     for name in answering:
@@ -201,7 +229,18 @@ def loads_of(
     for name, left, rule in given:
         names, before, _ = asked.get(rule.name, ([], 0, rule))
         asked[rule.name] = ([*names, name], before + left, rule)
+    first: Counter[str] = Counter()
+    for name, number in ahead.items():
+        if name in rules.all():
+            first[rules.all()[name].name] += number
     return [
-        Load(listed_in_words(names), left, rule, states.get(rule.name, BudgetState()), several=len(names) > 1)
+        Load(
+            listed_in_words(names),
+            left,
+            rule,
+            states.get(rule.name, BudgetState()),
+            several=len(names) > 1,
+            ahead=first[rule.name],
+        )
         for names, left, rule in asked.values()
     ]

@@ -1,8 +1,9 @@
-"""For which accounts and senders the waiting rows wait."""
+"""For which accounts and senders the waiting rows wait, and which rows go before those of a batch."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -12,7 +13,8 @@ from worker.domain.model.states import JobState
 from worker.store.base.database import Database, fetch
 from worker.store.base.tally import Kind
 from worker.store.operators.counting import COUNTED, ROWS
-from worker.store.tables import Batch
+from worker.store.operators.pilots import NOT_MET
+from worker.store.tables import Batch, BatchPlan
 from worker.store.tables.types import word_of
 
 
@@ -57,3 +59,58 @@ def waiting_now(connection: sa.Connection) -> Waiting:
             others.add(row.account)
     only = {account: frozenset(each) for account, each in senders.items() if account not in others}
     return Waiting(frozenset(names), only)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The calls, by account, and the messages, by channel, that go before those of a batch. `to_come`: the messages
+    of these calls, by account and channel. `silent`: the calls that no message follows."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    silent: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    to_come: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def ahead_of(database: Database, batch_id: int, *, now: datetime) -> Ahead:
+    """What is left of the lists that came before this one: rows that are due go in the order of their due times.
+
+    Not of paused lists, of those whose rows have times of their own, and of rows that wait until a later hour. Before
+    a day's events no list goes. Read from the kept counts.
+    """
+    is_of_events = sa.select(Batch.id).where(Batch.id == batch_id, Batch.last_row.is_not(None)).exists()
+    stopped = sa.select(Batch.id).where(sa.or_(Batch.pause_cause != "", Batch.cancelled_at.is_not(None)))
+    timed = sa.select(BatchPlan.batch_id).where(
+        sa.or_(
+            BatchPlan.per_hour.is_not(None),
+            BatchPlan.deadline.is_not(None),
+            BatchPlan.start_at > now,
+            sa.and_(BatchPlan.first != "", BatchPlan.verdict.in_(["", NOT_MET])),
+        )
+    )
+    alike = (COUNTED.kind, COUNTED.account, COUNTED.channel)
+    left = sa.select(*alike, ROWS.label("rows")).where(
+        COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]),
+        COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
+        COUNTED.reason.not_in(_LATER),
+        COUNTED.batch_id < batch_id,
+        COUNTED.batch_id.not_in(stopped),
+        COUNTED.batch_id.not_in(timed),
+        ~is_of_events,
+    )
+    found = Ahead()
+    with database.read() as connection:
+        for row in fetch(connection, left.group_by(*alike).having(ROWS > 0)):
+            if row.kind == Kind.MESSAGE:
+                found.messages[row.channel] += row.rows
+                continue
+            found.calls[row.account] += row.rows
+            channels = invitation_channels(word_of(Channel, row.channel))
+            if not channels:
+                found.silent[row.account] += row.rows
+            for channel in channels:
+                found.to_come[row.account, channel] += row.rows
+    return found
+
+
+_LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
