@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tests.simulated.world import customer
 from worker.engine.runner import Runner
-from worker.runtime.batch_run import OneBatch, Stand
+from worker.runtime.batch_run import UNUSABLE, OneBatch, Stand
 from worker.runtime.embedded import Embedded
 
 READ_ONLY = sa.exc.OperationalError("UPDATE", None, Exception("cannot execute UPDATE in a read-only transaction"))
@@ -46,6 +46,37 @@ async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, cap
         "the database is back",
     ]
     assert world.states() == {"invited": 1}
+
+
+async def test_a_run_forecasts_nothing_while_results_cannot_be_written(make):
+    world = make()
+    batch = world.add_many(3)
+    flush, shown = world.parts.jobs.flush, []
+
+    def flush_or_fail(*arguments, **how):
+        if len(shown) < 12:
+            raise READ_ONLY
+        return flush(*arguments, **how)
+
+    world.parts.jobs.flush = flush_or_fail
+    run = OneBatch(
+        embedded_in(world),
+        batch,
+        facts=world.parts.facts,
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=world.clock,
+        is_done=lambda counts: counts.out == 3,
+        patience=timedelta(minutes=10),
+        alone=True,
+        take_leads=lambda: 0,
+        halted=lambda: False,
+        verdict_by=lambda: None,
+        show=lambda _counts, waits_for: shown.append(waits_for),
+    )
+    assert await run.work() is Stand.DONE
+    assert shown[6:12] == [UNUSABLE] * 6
+    assert shown[-1] == ""
 
 
 async def test_a_run_that_ends_with_the_first_look_after_an_outage_says_that_it_is_over(make, caplog):

@@ -40,6 +40,10 @@ class Stand(Enum):
     OUTDATED = "outdated"  # the database was upgraded to a newer release's schema
 
 
+# In place of a forecast while results cannot be written; the log has the reason.
+UNUSABLE = "the database cannot be used; trying again"
+
+
 class Unusable(Exception):
     """The database could not be used for longer than the patience. The text is its reason."""
 
@@ -81,6 +85,7 @@ class OneBatch:
         self._show = show
         # In the loop's seconds, which no clock changes.
         self._counted_at = -inf
+        self._counts: BatchCounts | None = None  # as they were counted last
         self._progress = _Progress()
         self.unpublished = 0  # events that were left when the work ended
 
@@ -104,6 +109,8 @@ class OneBatch:
                 except sa.exc.OperationalError as error:
                     embedded.log_unreachable(error)
                 self._give_up_if_unusable(embedded)
+                if self._counts is not None and embedded.outage.lasted:
+                    self._show(self._counts, UNUSABLE)  # what was counted last: no pace says when the rest is out
                 await embedded.rest()
             return Stand.INTERRUPTED
 
@@ -137,6 +144,9 @@ class OneBatch:
                 counts = await runner.in_thread(self._facts.counts, batch_id)
                 stand = Stand.DONE if await runner.in_thread(self._is_done, counts) else stand
         self._counted_at = began
+        self._counts = counts
+        if stand is None and embedded.outage.lasted:
+            waits_for = UNUSABLE
         ends_early = stand not in (None, Stand.DONE)  # then no pace of the last seconds says when the rest is out
         self._show(counts, waits_for or ("the rest cannot go on now" if ends_early else ""))
         return stand
