@@ -55,7 +55,8 @@ def sender_rule(settings: Settings, channel: str) -> BudgetRule:
     email = settings.email
     limits = email.limits if email else ()
     permits = email.connections if email else 1
-    # No breaker: a relay refuses recipients one by one. The permits are connections, which each process keeps open.
+    # Refusals open no breaker: a relay refuses recipients one by one. The permits are connections, which each process
+    # keeps open.
     ramp = email.ramp if email else None
     return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True, ramp=ramp)
 
