@@ -10,6 +10,7 @@ from tests.simulated.world import customer
 from worker.domain.model.operation import Running
 from worker.domain.model.reasons import Reason
 from worker.engine.container import Parts
+from worker.engine.reporting import batch_forecast
 from worker.foundation.timestamps import written
 from worker.senders.fake import FakeSender
 from worker.store.onboarding import plans
@@ -108,6 +109,22 @@ async def test_a_batch_waits_for_no_other_that_is_paused_or_timed_or_that_no_pro
     assert finishes_at(world.parts, batch)[1] == f"{alone}; 100 of earlier batches go first"
     work_all(world, batch=batch)
     assert finishes_at(world.parts, batch)[1] == alone
+
+
+async def test_of_many_batches_what_goes_before_them_is_read_once_and_again_after_a_second(make, monkeypatch):
+    world = make(limits=["20/second"])
+    batches = [world.add_many(3, prefix) for prefix in "ABCDE"]
+    work_all(world)
+    reads, read = [], batch_forecast.queue
+    monkeypatch.setattr(batch_forecast, "queue", lambda *of, **how: reads.append(how) or read(*of, **how))
+    reporting = world.parts.reporting
+    for batch in batches:
+        reporting.status(world.parts.batches.find(str(batch)))
+    assert len(reads) == 1
+    world.add_many(3, "F")
+    await asyncio.sleep(1.5)
+    last = reporting.status(world.parts.batches.find(str(world.add_many(3, "G"))))
+    assert last["forecast"]["limited_by"] == "kyc: the limit of 20/second; 18 of earlier batches go first"
 
 
 WAITS = {

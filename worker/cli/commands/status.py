@@ -76,7 +76,8 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
                 _show_needs(whole)
             return
         batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
-        every = [whole.with_what_is_worked(parts.reporting.status(one, counts)) for one, counts in batches]
+        reporting = parts.reporting
+        every = [whole.with_what_is_worked(reporting.status(one, counts)) for one, counts in batches]
         not_publishing = parts.outbox_targets.unpublished()
     if as_json:
         click.echo(json.dumps({"batches": every, "accounts": whole.accounts} | whole.facts(), ensure_ascii=False))

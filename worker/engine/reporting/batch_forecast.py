@@ -5,16 +5,17 @@ the accounts and senders that make them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import NamedTuple
 
 from worker.domain.limits.batch_pace import ends_at
 from worker.domain.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.domain.limits.forecast import Forecast, Load, forecast
 from worker.domain.model.customers import Channel
-from worker.domain.model.operation import WORK, no_account
+from worker.domain.model.operation import WORK, Running, no_account
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import OrphanRule
 from worker.engine.maintenance.takeover import Takeovers
@@ -35,11 +36,30 @@ from worker.store.operators.counts import BatchCounts
 from worker.store.operators.pilots import latest_verdict
 from worker.store.operators.processes import Processes
 from worker.store.operators.report_rows import Facts
-from worker.store.operators.waiting import ahead_of
+from worker.store.operators.waiting import Queue, queue
 
 # Why rows wait until a time, in the words of a forecast.
 _UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
+SHARED_FOR = timedelta(seconds=1)
 AWAITS_VERDICT = "it waits for the verdict on its pilot"
+
+
+class WorkingAndLists(NamedTuple):
+    working: Sequence[Running]
+    lists: Queue
+
+
+class Shared:
+    """What the forecasts of all batches have in common: of many batches it is read once, and again after a second."""
+
+    def __init__(self) -> None:
+        self._last: tuple[datetime, WorkingAndLists] | None = None
+
+    def read(self, read: Callable[[], WorkingAndLists], *, now: datetime) -> WorkingAndLists:
+        last = self._last
+        if last is None or not last[0] <= now < last[0] + SHARED_FOR:
+            last = self._last = (now, read())
+        return last[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +78,7 @@ class Forecasts:
     on_click: bool  # a session is bought when its customer comes
     texts_per_country: int | None
     texts: Callable[[datetime], tuple[dict[str, int], dict[str, int]]]  # `texts_by_country`
+    shared: Shared = field(default_factory=Shared)
 
     def of(
         self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
@@ -183,16 +204,20 @@ class Forecasts:
         """How many calls and messages of earlier batches go before those of this one, by account and channel. None
         where a `run` works the batch: it leaves the others alone. Nor before a later start, when they may be gone."""
         now = self.clock()
-        working = [one for one in self.processes.running(now=now) if one.kind in WORK]
+        working, lists = self.shared.read(lambda: self._working_and_lists(now), now=now)
         alone = all(one.batch_id is not None for one in working) or any(one.batch_id == batch.id for one in working)
         if alone or (planned is not None and planned.plan.start_at is not None and planned.plan.start_at > now):
             return {}
-        ahead = ahead_of(self.database, batch.id, now=now)
+        ahead = lists.ahead_of(batch.id)
         messages = Counter(ahead.messages)
         for (account, channel), number in ahead.to_come.items():
             if calls.get(account):  # else they come after this batch's, which wait for no call of the account
                 messages[channel] += number
         return {**(ahead.silent if self.on_click else ahead.calls), **messages}
+
+    def _working_and_lists(self, now: datetime) -> WorkingAndLists:
+        working = [one for one in self.processes.running(now=now) if one.kind in WORK]
+        return WorkingAndLists(working, queue(self.database, now=now) if working else Queue([], frozenset()))
 
     def _loads(
         self, calls: Mapping[str, int], messages: Mapping[str, int], ahead: Mapping[str, int] | None = None

@@ -1,9 +1,10 @@
 """For which accounts and senders the waiting rows wait, and which rows go before those of a batch."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -72,35 +73,19 @@ class Ahead:
     to_come: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def ahead_of(database: Database, batch_id: int, *, now: datetime) -> Ahead:
-    """What is left of the lists that came before this one: rows that are due go in the order of their due times.
+@dataclass(frozen=True)
+class Queue:
+    """The rows of all lists that go in the order in which the lists came. `rows`: by batch, kind, account, channel."""
 
-    Not of paused lists, of those whose rows have times of their own, and of rows that wait until a later hour. Before
-    a day's events no list goes. Read from the kept counts.
-    """
-    is_of_events = sa.select(Batch.id).where(Batch.id == batch_id, Batch.last_row.is_not(None)).exists()
-    stopped = sa.select(Batch.id).where(sa.or_(Batch.pause_cause != "", Batch.cancelled_at.is_not(None)))
-    timed = sa.select(BatchPlan.batch_id).where(
-        sa.or_(
-            BatchPlan.per_hour.is_not(None),
-            BatchPlan.deadline.is_not(None),
-            BatchPlan.start_at > now,
-            sa.and_(BatchPlan.first != "", BatchPlan.verdict.in_(["", NOT_MET])),
-        )
-    )
-    alike = (COUNTED.kind, COUNTED.account, COUNTED.channel)
-    left = sa.select(*alike, ROWS.label("rows")).where(
-        COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]),
-        COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
-        COUNTED.reason.not_in(_LATER),
-        COUNTED.batch_id < batch_id,
-        COUNTED.batch_id.not_in(stopped),
-        COUNTED.batch_id.not_in(timed),
-        ~is_of_events,
-    )
-    found = Ahead()
-    with database.read() as connection:
-        for row in fetch(connection, left.group_by(*alike).having(ROWS > 0)):
+    rows: Sequence[Any]
+    of_events: frozenset[int]
+
+    def ahead_of(self, batch_id: int) -> Ahead:
+        """What goes before this batch. Before a day's events no list goes."""
+        found = Ahead()
+        for row in () if batch_id in self.of_events else self.rows:
+            if row.batch_id >= batch_id:
+                continue
             if row.kind == Kind.MESSAGE:
                 found.messages[row.channel] += row.rows
                 continue
@@ -110,7 +95,35 @@ def ahead_of(database: Database, batch_id: int, *, now: datetime) -> Ahead:
                 found.silent[row.account] += row.rows
             for channel in channels:
                 found.to_come[row.account, channel] += row.rows
-    return found
+        return found
+
+
+def queue(database: Database, *, now: datetime) -> Queue:
+    """What is left of the lists: rows that are due go in the order of their due times.
+
+    Not of paused lists, of those whose rows have times of their own, and of rows that wait until a later hour. Read
+    from the kept counts, once for all batches.
+    """
+    stopped = sa.select(Batch.id).where(sa.or_(Batch.pause_cause != "", Batch.cancelled_at.is_not(None)))
+    timed = sa.select(BatchPlan.batch_id).where(
+        sa.or_(
+            BatchPlan.per_hour.is_not(None),
+            BatchPlan.deadline.is_not(None),
+            BatchPlan.start_at > now,
+            sa.and_(BatchPlan.first != "", BatchPlan.verdict.in_(["", NOT_MET])),
+        )
+    )
+    alike = (COUNTED.batch_id, COUNTED.kind, COUNTED.account, COUNTED.channel)
+    left = sa.select(*alike, ROWS.label("rows")).where(
+        COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]),
+        COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
+        COUNTED.reason.not_in(_LATER),
+        COUNTED.batch_id.not_in(stopped),
+        COUNTED.batch_id.not_in(timed),
+    )
+    with database.read() as connection:
+        of_events = connection.execute(sa.select(Batch.id).where(Batch.last_row.is_not(None))).scalars()
+        return Queue(fetch(connection, left.group_by(*alike).having(ROWS > 0)), frozenset(of_events))
 
 
 _LATER = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
