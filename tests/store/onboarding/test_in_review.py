@@ -50,6 +50,20 @@ def test_the_third_session_waits_for_the_review(ona):
     assert len(ona.send()) == 1
 
 
+def test_the_row_of_another_list_waits_for_the_review_too(ona, decide):
+    first = ona.job("Ona").batch_id
+    second = ona.add(customer("Ona"))
+    reviewed(ona)
+    assert ona.claim() == []
+    decide.cancel(first, now=ona.clock())
+    assert ona.claim() == []
+    job = ona.job("Ona", batch_id=second)
+    assert (job.state, job.reason, job.due_at) == (JobState.WAITING, "in_review", ona.clock() + HOUR)
+    reviewed(ona, "")
+    ona.clock.now += HOUR
+    assert [job.batch_id for job in ona.issue()] == [second]
+
+
 def test_the_third_link_is_not_sent(ona):
     ona.issue()
     reviewed(ona)

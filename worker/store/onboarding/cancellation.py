@@ -18,6 +18,7 @@ from worker.domain.verification.session_updates import Result
 from worker.store.attempts import ended_calls
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import as_they_came
+from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.onboarding.joined import served_by
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events, add_session_events
@@ -82,7 +83,7 @@ def promote(
 
     The heir of a job in `unknown` is held: the ended job's call may have been carried out, and a new call for another
     list could repeat it. So is the heir of a job in `not_theirs`: nothing is sent to that address until a person has
-    decided. The heir of a job whose session is in review has that session: its review decides.
+    decided. The heir of a job whose session is in review, or follows one that is, has that session: the review decides.
     """
     query = (
         sa.select(Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
@@ -114,10 +115,10 @@ def promote(
 
 
 def _in_review(connection: sa.Connection, ended: Collection[int]) -> dict[int, uuid.UUID]:
-    """The sessions of these jobs that are in review."""
+    """The sessions of these jobs that are in review, or whose customers are through an earlier one."""
     if not ended:
         return {}
-    reviewed = SessionRow.result == Result.REVIEW.value
+    reviewed = sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
     query = sa.select(Job.id, Job.session_id).join(SessionRow, SessionRow.id == Job.session_id)
     return {row.id: row.session_id for row in fetch(connection, query.where(Job.id.in_(ended), reviewed))}
 
