@@ -7,11 +7,15 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, waiting
-from tests.store.shelf import customer
+from tests.store.shelf import customer, line
+from worker.domain.events.incoming import OPERATOR, EventKind
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.job_ids import job_id
+from worker.store.base.priorities import EVENT
+from worker.store.inbox.inbox import Inboxes
+from worker.store.inbox.incoming_events import Arrival
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.job_from_messages import move_jobs
@@ -124,6 +128,25 @@ def test_a_row_joins_the_heir_of_a_job_that_is_being_cancelled(shelf, database):
         cancel_jobs(canceller, [leader], now=shelf.clock())
     assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=heir).id
     assert [job.batch_id for job in shelf.claim()] == [heir]
+
+
+@on_postgresql
+def test_an_event_joins_the_heir_of_a_job_that_is_being_cancelled(shelf, database, keyring):
+    """At once: in a caller's transaction there is no second try."""
+    shelf.add(customer("Ona"))
+    leader = shelf.job("Ona").id
+    heir = shelf.add(customer("Ona"))
+    digests, accepted = keyring.digests("event", "1"), line(0, customer("Ona"))
+    asked = EventKind.REQUESTED, "Ona", "onboarding", shelf.clock()
+    event = Arrival(OPERATOR, "/crm", "1", *asked, digests, line=accepted)
+
+    def take():
+        with database.write() as connection:
+            Inboxes(database, keyring).take([event], now=shelf.clock(), within=connection)
+
+    with waiting(database, take) as canceller:
+        cancel_jobs(canceller, [leader], now=shelf.clock())
+    assert shelf.job("Ona", priority=EVENT).joins == shelf.job("Ona", batch_id=heir).id
 
 
 @on_postgresql

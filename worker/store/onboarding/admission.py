@@ -73,9 +73,7 @@ def following(
             for row in rows:
                 found.setdefault((row.customer_id, row.purpose), values(row))
 
-    # PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out.
-    leaders = _jobs(keys, OPEN_JOBS).order_by(Job.id)
-    add(Standing.OPEN, fetch(connection, leaders.with_for_update(read=True) if lock else leaders), _joins)
+    add(Standing.OPEN, _locked_leaders(connection, keys) if lock else fetch(connection, _leaders(keys)), _joins)
     add(Standing.FINISHED, fetch(connection, _jobs(keys, [JobState.COMPLETED])), _finished)
     add(
         Standing.FINISHED,
@@ -84,6 +82,26 @@ def following(
     )
     add(Standing.IN_DOUBT, _unknown_outcomes(connection, keys, now=now), _held)
     return {key: found[key] for key in keys if key in found}
+
+
+def _leaders(keys: Collection[Key]) -> sa.Select[*tuple[Any, ...]]:
+    return _jobs(keys, OPEN_JOBS).order_by(Job.id)
+
+
+def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa.Row[Any]]:
+    """The leaders of these keys, locked.
+
+    PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out. So those
+    that are missing are looked for again: an heir may lead.
+    """
+    found: list[sa.Row[Any]] = []
+    missing = set(keys)
+    while missing:
+        found += fetch(connection, _leaders(missing).with_for_update(read=True))
+        missing -= {(row.customer_id, row.purpose) for row in found}
+        if missing:
+            missing &= {(row.customer_id, row.purpose) for row in fetch(connection, _leaders(missing))}
+    return found
 
 
 def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: Known) -> dict[Key, str]:
