@@ -62,6 +62,16 @@ def test_a_stop_that_was_cut_off_is_finished_by_the_sweep(shelf, decide):
     assert shelf.job("Ona").priority == BATCH + PAUSED
 
 
+def test_of_several_events_of_a_customer_the_first_leads_and_the_others_join_it(shelf, stop):
+    batch, events = shelf.add(customer("Ona")), shelf.batch("events")
+    for row in (1, 2, 3):
+        shelf.add(customer("Ona"), batch=events, first_row=row)
+    stop(batch)
+    first, *others = shelf.rows(Job, batch_id=events)
+    assert [row.joins for row in (first, *others, shelf.row(Job, batch_id=batch))] == [None, *[first.id] * 3]
+    assert [job.id for job in shelf.claim()] == [first.id]
+
+
 def test_a_run_of_one_batch_claims_no_job_and_no_message_of_another(shelf):
     other, own = shelf.add(customer("Ona")), shelf.add(customer("Rasa"))
     alone = replace(shelf.policy, only_batch=own)

@@ -94,6 +94,8 @@ def take_leads(
         and now_are[row.leader].unknown_attempt is None
         and row.leader not in unknown
     ]
+    # A day's events may have several rows of a customer: the first one leads, and the others join it.
+    taken = list({row.leader: row for row in reversed(taken)}.values())
     if taken:
         _change(connection, taken, now_are, now=now)
     return rows[-1].row, len(taken)
