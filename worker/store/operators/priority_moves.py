@@ -4,7 +4,7 @@ A paused batch of a million rows costs other batches nothing so. The rows are mo
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,8 +36,8 @@ def pause_rows(database: Database, batch_id: int, *, changed: Changed) -> int:
 def resume_rows(database: Database, batch_id: int, *, changed: Changed) -> int:
     """Move the rows back while the batch is not paused; returns how many of the jobs the pause held back."""
     # A pause meanwhile has its own move, which takes no row back.
-    rows = _move(database, _JOBS, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED, changed=changed)
-    _move(database, _MESSAGES, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED, changed=changed)
+    rows = _move(database, _PAUSED_JOBS, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED, changed=changed)
+    _move(database, _PAUSED_MESSAGES, batch_id, _PAUSED, -PAUSED, only_while=~_IS_PAUSED, changed=changed)
     return rows
 
 
@@ -54,14 +54,15 @@ class _Moved:
 def _is_held_back(job: sa.Row[Any]) -> bool:
     """Whether a pause holds the first invitation of an open job back, or its session if it wants no message."""
     out = job.state is JobState.INVITED or (job.state is JobState.ISSUED and job.channel is Channel.NONE)
-    return not out and job.state is not JobState.FAILED
+    return not out and job.state in OPEN_JOBS
 
 
+_A_JOB = sa.select(Job.id, Job.state, Job.channel)
 # All open rows, since reminders wait too. Failed rows as well: a row that is retried in a paused batch must wait until
 # the resume.
 _JOBS = _Moved(
     Job,
-    sa.select(Job.id, Job.state, Job.channel).where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])),
+    _A_JOB.where(Job.state.in_([*OPEN_JOBS, JobState.FAILED])),
     of_batch,
     _is_held_back,
 )
@@ -71,6 +72,10 @@ _MESSAGES = _Moved(
     sa.select(InvitationRow.id).where(InvitationRow.state.in_(_UNSENT)),
     lambda batch_id: InvitationRow.batch_id == batch_id,
 )
+# All that a pause moved, whatever became of it since: a person may have a row that lapsed, or a message that was
+# returned, go on.
+_PAUSED_JOBS = replace(_JOBS, rows=_A_JOB)
+_PAUSED_MESSAGES = replace(_MESSAGES, rows=sa.select(InvitationRow.id))
 
 
 def _move(
