@@ -384,3 +384,20 @@ def test_the_line_of_a_cancelled_row_has_no_message_of_the_list_that_goes_on(she
     shelf.send()
     lines = [line for batch in (first, second) for line in shelf.facts.lines(batch)]
     assert [(line.state, line.invitation) for line in lines] == [("cancelled", "none"), ("invited", "sent")]
+
+
+def test_a_message_of_an_earlier_session_does_not_end_a_row_during_its_call(shelf, cancel):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
+    (opened,) = shelf.open(shelf.claim())
+    shelf.add(customer("Ona"))
+    cancel(batch)
+    assert shelf.claim_messages() == []
+    assert shelf.row(InvitationRow).state is InvitationState.SUPERSEDED
+    assert shelf.claim() == []  # the heir makes no second call
+    shelf.finish(shelf.got(opened))
+    assert shelf.job("Ona", batch_id=batch).state is JobState.CANCELLED
+    assert shelf.claim() == []
+    assert len(shelf.rows(SessionRow)) == 2

@@ -131,7 +131,9 @@ def passed(
 
     The other rows are released here, each with what becomes of it and of its job.
     """
-    cancel_jobs(connection, [row.job_id for row in rows if row.cancelled_at is not None], now=now)
+    # A job that is being worked ends with its call: its heir must not make another one meanwhile.
+    over = [row.job_id for row in rows if row.cancelled_at is not None and row.job_state is not JobState.WORKING]
+    cancel_jobs(connection, over, now=now)
     stay = of_no_use(rows, stable=policy.stable is not None)
     found, undecrypted = _decrypted(connection, keyring, [row for row in rows if row.id not in stay], now=now)
     stay |= undecrypted
