@@ -87,6 +87,11 @@ class Plan:
     def quiet_seconds(self) -> tuple[float, float]:
         return QUIET.get(self.quiet, (0.0, 0.0))
 
+    @property
+    def asks_about_reviews(self) -> bool:
+        """Whether it lasts until providers were asked about reviews. Rows at a cap would wait all that time."""
+        return not self.capped and any(person.review for person in self.people)
+
 
 def plan_of(seed: int) -> Plan:
     chance = random.Random(f"{seed}/plan")

@@ -18,7 +18,8 @@ from trials.simulation.setting import settings_of, templates
 from trials.simulation.wire import Wire
 from trials.simulation.world import TooLong, World
 
-UNTIL = 30 * 3600.0  # the latest end of a history: a provider is asked about a review after a day
+UNTIL = 6 * 3600.0  # the latest end of a history
+REVIEWED_UNTIL = 30 * 3600.0  # after a day a provider is asked about a review
 CALM = STORM + 80.0  # no fault lasts longer, but for refused credentials
 RESTARTS = (0.5, 5.0)  # seconds until another process starts in place of a killed one
 WRONG = (0.0, 0.0, 30.0, -30.0, 3600.0, -3600.0)  # how wrong a machine's clock may be at its start
@@ -82,7 +83,7 @@ class Simulation:
                 self.world.later(fault.at, self._begin, fault)
             self.world.later(0.1, self.broker.beat)
             try:
-                self.world.run(UNTIL, is_over=lambda: self._is_over)
+                self.world.run(REVIEWED_UNTIL if self.plan.asks_about_reviews else UNTIL, is_over=lambda: self._is_over)
             except TooLong as error:
                 self.record.complaints.append(str(error))
             self.record.complaints += self.observer.untrue_counts()

@@ -35,7 +35,7 @@ def everybody_is_accounted_for(history: History) -> Iterator[str]:
             yield from _held(history, person.id, job, calls)
         elif job.result == "review" and not times(history, f"is known: {VERDICT}", person.id):
             # Its verdict was lost on the way: a review may last for any time, where no list says how it ended.
-            if job.state == "invited" and job.account in LISTED:
+            if job.state == "invited" and job.account in LISTED and history.plan.asks_about_reviews:
                 yield f"{person.id} is in review at the end, and {job.account} lists the verdict"
         elif not (history.plan.capped and job.state == "waiting" and job.account == "kyc"):
             yield f"{person.id} is {job.state} at the end: {job.reason}"
