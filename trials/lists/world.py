@@ -1,0 +1,162 @@
+"""Three customers whom several lists, events and people want at once, over a real store, and what is under way."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tests.conftest import SetClock
+from tests.store.reconciling import AFTER
+from tests.store.service_desk.desks import desk_of
+from tests.store.shelf import WEEK, Shelf
+from tests.store.webhook_feed import WebhookFeed, update
+from trials.simulation.setting import KEY
+from worker.domain.contact.caps import Caps
+from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.domain.verification.session_updates import Key as By
+from worker.domain.verification.session_updates import Result
+from worker.foundation.keyring import Keyring
+from worker.store.base.database import Database
+from worker.store.inbox.inbox import Inboxes
+from worker.store.issuing.open_attempts import OpenedJob
+from worker.store.links.not_me import NotMe
+from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
+from worker.store.messages.handovers import OpenedInvitation
+from worker.store.onboarding.stable_links import StableLinks
+from worker.store.operators.decisions import Decisions
+from worker.store.operators.pilots import Pilots
+from worker.store.privacy.purge import Purging
+from worker.store.tables import Batch, Job, SessionRow
+
+NAMES = ("Ona", "Jonas", "Rasa")
+PURPOSE = "onboarding"
+DAY = timedelta(days=1)
+CAPS = Caps(3, 60)
+MOST_JOBS = 10_000  # that a look at expired sessions takes
+_STORE: Any = Shelf  # the tests' helpers have no types
+_FEED: Any = WebhookFeed
+_UPDATE: Any = update
+
+Key = tuple[str, str]  # a customer and a purpose
+
+
+class World:
+    def __init__(self, seed: int, url: str) -> None:
+        self.chance = random.Random(seed)
+        self.database = Database(url)
+        self.keyring = Keyring([KEY])
+        self.clock = SetClock()
+        self.shelf = _STORE(self.database, self.keyring, self.clock)
+        self.shelf.message_policy = replace(
+            self.shelf.message_policy, caps=CAPS, reminders=(2 * DAY, 5 * DAY), reconcile_after=None
+        )
+        self.lists_sessions = self.chance.random() < 0.6  # whether the provider can be asked after a lost answer
+        if self.lists_sessions:
+            self.shelf.policy = replace(self.shelf.policy, reconcile_after=AFTER)
+        self.decisions = Decisions(self.database)
+        self.pilots = Pilots(self.database)
+        self.purging = Purging(self.database)
+        self.feed = _FEED(self.shelf)
+        self.inboxes = Inboxes(self.database, self.keyring)
+        self.expiring = Expiring(self.database, self.keyring)
+        lists = ("kyc",) if self.lists_sessions else ()
+        ends: Mapping[str, Callable[[datetime], datetime]] = {"kyc": lambda expires_at: expires_at}
+        self.expiry_policy = ExpiryPolicy(CAPS, DAY, MOST_JOBS, {"kyc": WEEK}, ends, lists, lambda: lists)
+        self.desk = desk_of(self.shelf)
+        self.links = StableLinks("https://verify.test", timedelta(days=300))
+        self.not_me = NotMe(self.database, self.keyring)
+        self.batches: list[int] = []
+        self.calls: list[OpenedJob] = []  # under way
+        self.messages: list[tuple[str, OpenedInvitation]] = []  # under way, with their channels
+        # Attempts that may have opened a session nobody knows of, by whom they were for.
+        self.in_doubt: dict[Key, set[UUID]] = defaultdict(set)
+        self.looked_up: set[UUID] = set()  # attempts that a look-up has settled: no answer of theirs arrives any more
+        self.lines: list[str] = []
+        self.complaints: list[str] = []  # about what a step did, where the rows do not show it later
+        self._number = 0
+
+    def close(self) -> None:
+        self.database.close()
+
+    def now(self) -> datetime:
+        return self.clock()
+
+    def number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def note(self, *words: object) -> None:
+        self.lines.append(" ".join((f"{self.now():%m-%d %H:%M:%S}", *map(str, words))))
+
+    def rows(self, table: Any, **values: Any) -> list[sa.Row[Any]]:
+        found: list[sa.Row[Any]] = self.shelf.rows(table, **values)
+        return found
+
+    def hear(self, reference: str, state: SessionState, result: Result | None) -> None:
+        """The provider's webhook about this session comes, and is applied."""
+        self.feed.receive(_UPDATE(state, result, match=((By.SCAN_REF, reference),)))
+
+    def batch(self, batch_id: int) -> sa.Row[Any]:
+        (row,) = self.rows(Batch, id=batch_id)
+        return row
+
+    def link_of(self, customer: str) -> str | None:
+        """The secret of this customer's own link; None: no link can be made."""
+        with self.database.write() as connection:
+            made = self.links.ensure(connection, self.keyring, [(customer, PURPOSE)], now=self.now())
+        (link,) = made.values()
+        address = getattr(link, "address", None)
+        return None if address is None else str(address).rpartition("/")[2]
+
+    def settle(self) -> None:
+        """Who has a session is in doubt no more: its calls are over."""
+        for job in self.rows(Job, joins=None):
+            if job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED):
+                self.in_doubt[key_of(job)].clear()
+
+    def opened(self, calls: Iterable[OpenedJob]) -> None:
+        """These calls leave now. A complaint for each that must not."""
+        for call in calls:
+            key = key_of_call(call)
+            self.note("  call for", *key, "batch", call.job.batch_id, *(["look-up"] if call.job.looks_up else []))
+            if not call.job.looks_up:
+                self._complain(key)
+            self.calls.append(call)
+
+    def _complain(self, key: Key) -> None:
+        if self.in_doubt[key]:
+            self.complaints.append(f"{key[0]}: a call leaves, and the outcome of an earlier one is not known")
+        sessions = self.rows(SessionRow, customer_id=key[0], purpose=key[1])
+        if any(one.state in LIVE_SESSIONS and one.expires_at > self.now() for one in sessions):
+            self.complaints.append(f"{key[0]}: a call leaves, and there is a session that could be used")
+        calls = [one for one in self.calls if key_of_call(one) == key and not one.job.looks_up]
+        if any(one.job.lease_until > self.now() for one in calls):
+            self.complaints.append(f"{key[0]}: a call leaves beside another one")
+
+    def opened_messages(self, channel: str, messages: Iterable[OpenedInvitation]) -> None:
+        """These messages leave now. A complaint for each whose link opens nothing."""
+        for message in messages:
+            item = message.invitation
+            words = ["look-up"] if item.unknown_call else []
+            self.note("  message to", item.customer.customer_id, channel, item.kind, "batch", item.batch_id, *words)
+            states = [one.state for one in self.rows(SessionRow, id=item.session_id)]
+            if item.unknown_call is None and not LIVE_SESSIONS.issuperset(states):
+                self.complaints.append(
+                    f"{item.customer.customer_id}: a message leaves, its session is {states[0].value}"
+                )
+            if not states:
+                self.complaints.append(f"{item.customer.customer_id}: a message leaves without a session")
+            self.messages.append((channel, message))
+
+
+def key_of(row: Any) -> Key:
+    return row.customer_id, row.purpose
+
+
+def key_of_call(call: OpenedJob) -> Key:
+    return call.job.request.customer.customer_id, call.job.purpose
