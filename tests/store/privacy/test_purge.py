@@ -7,9 +7,11 @@ import sqlalchemy as sa
 
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import customer
+from trials.kept_counts import untrue_counts
+from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Retry
 from worker.domain.model.rows import read_rows
-from worker.domain.model.states import JobState, SessionState
+from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.service_desk.lookup import wanted
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.decisions import Decisions, Which
@@ -341,6 +343,24 @@ def test_a_session_that_another_list_uses_stays_with_its_message_and_the_message
     end(shelf, second)
     purge(second)
     assert [shelf.rows(model) for model in OF_A_BATCH] == [[], [], [], [], []]
+
+
+def test_a_message_of_another_list_that_goes_with_a_replaced_session_is_counted_no_more(shelf, purge):
+    first = listed(shelf, customer("Ona", channel=Channel.NONE))
+    shelf.issue()
+    shelf.set(Job, state=JobState.CANCELLED, due_at=None)
+    second = listed(shelf, customer("Ona"))
+    assert shelf.claim() == []  # it adopts the session, and writes its message
+    # The session ends before the message leaves, and another one replaces it.
+    shelf.set(InvitationRow, state=InvitationState.SUPERSEDED, due_at=None)
+    shelf.set(Job, Job.batch_id == second, session_id=None, state=JobState.WAITING, due_at=shelf.clock())
+    assert shelf.facts.counts(second).invitations == {InvitationState.SUPERSEDED: 1}
+    end(shelf, first, state=JobState.CANCELLED)
+    purge(first)
+    assert shelf.rows(InvitationRow) == []
+    assert shelf.facts.counts(second).invitations == {}
+    with shelf.database.read() as connection:
+        assert list(untrue_counts(connection)) == []
 
 
 def test_the_customers_of_a_purged_batch_stay_until_their_own_time(shelf, purge, done):

@@ -16,12 +16,14 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.states import LIVE_SESSIONS, JobState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.audit.entries import note
+from worker.store.base import tally
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.store.base.upserts import insert
 from worker.store.onboarding.admission import UNKNOWN_FOR
 from worker.store.onboarding.joined import LEAD, served_by
 from worker.store.onboarding.message_rows import move_messages
+from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.counts import BatchCounts, totals_of
 from worker.store.privacy.erasure import over
 from worker.store.tables import (
@@ -221,6 +223,7 @@ def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
 def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
     sessions = list(connection.execute(sa.select(SessionRow.id).where(SessionRow.job_id.in_(ids))).scalars())
     messages = sa.or_(InvitationRow.job_id.in_(ids), InvitationRow.session_id.in_(sessions))
+    _count_out(connection, messages)
     connection.execute(sa.delete(InvitationRow).where(messages))
     connection.execute(sa.delete(SessionRow).where(SessionRow.id.in_(sessions)))
     connection.execute(sa.delete(Attempt).where(Attempt.job_id.in_(ids)))
@@ -229,3 +232,16 @@ def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
     connection.execute(sa.delete(Job).where(Job.id.in_(ids)))
     serves = sa.exists().where(Job.customer_id == StableLink.customer_id, Job.purpose == StableLink.purpose)
     connection.execute(sa.delete(StableLink).where(StableLink.customer_id.in_(owned), ~serves))
+
+
+def _count_out(connection: sa.Connection, messages: sa.ColumnElement[bool]) -> None:
+    """Count those of these messages no more that are in batches which are not purged.
+
+    A session may have passed to another batch, and a message that it replaced or that was over stayed behind: it goes
+    with its session. A purged batch keeps its totals.
+    """
+    columns = (InvitationRow.batch_id, InvitationRow.state, InvitationRow.channel, InvitationRow.reason)
+    purged = sa.select(Batch.id).where(Batch.purged_at.is_not(None))
+    query = sa.select(*columns).where(messages, InvitationRow.kind == FIRST, InvitationRow.batch_id.not_in(purged))
+    for row in fetch(connection, query.order_by(InvitationRow.id).with_for_update()):
+        tally.of(connection).add(tally.message(row.batch_id, row.state.value, row.channel, row.reason), -1)
