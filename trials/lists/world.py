@@ -31,7 +31,7 @@ from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.pilots import Pilots
 from worker.store.privacy.purge import Purging
-from worker.store.tables import Batch, Job, SessionRow
+from worker.store.tables import Attempt, Batch, Job, SessionRow
 
 NAMES = ("Ona", "Jonas", "Rasa")
 PURPOSE = "onboarding"
@@ -129,9 +129,11 @@ class World:
             self.calls.append(call)
 
     def _complain(self, key: Key) -> None:
-        if self.in_doubt[key]:
-            self.complaints.append(f"{key[0]}: a call leaves, and the outcome of an earlier one is not known")
         sessions = self.rows(SessionRow, customer_id=key[0], purpose=key[1])
+        opened = {one.opened_at for one in self.rows(Attempt) if one.id in self.in_doubt[key]}
+        # A session that came after a call, or in the same moment, leaves no doubt about the call.
+        if any(not any(one.issued_at >= at for one in sessions) for at in opened):
+            self.complaints.append(f"{key[0]}: a call leaves, and the outcome of an earlier one is not known")
         if any(one.state in LIVE_SESSIONS and one.expires_at > self.now() for one in sessions):
             self.complaints.append(f"{key[0]}: a call leaves, and there is a session that could be used")
         calls = [one for one in self.calls if key_of_call(one) == key and not one.job.looks_up]

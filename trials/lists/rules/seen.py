@@ -12,7 +12,7 @@ from trials.lists.world import World
 from worker.domain.model.states import InvitationState
 from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding.sessions import FIRST
-from worker.store.tables import Attempt, Batch, InvitationRow, Job, SessionRow
+from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 
 Row = sa.Row[Any]
 UNDER_WAY = (InvitationState.WAITING, InvitationState.WORKING)
@@ -26,6 +26,7 @@ class Seen:
     messages: dict[UUID, Row]
     attempts: list[Row]
     untrue_counts: list[str]
+    erased: set[str]  # customers
     lists_sessions: bool  # whether the provider can be asked what became of a session
     firsts: dict[tuple[int, UUID], list[Row]] = field(default_factory=lambda: defaultdict(list))
 
@@ -40,6 +41,8 @@ def seen(world: World) -> Seen:
             list(connection.execute(sa.select(table.__table__).order_by(*table.__table__.primary_key)))
             for table in (Batch, Job, SessionRow, InvitationRow, Attempt)
         )
+        no_person = sa.select(CustomerRow.customer_id).where(CustomerRow.encrypted.is_(None))
+        erased = set(connection.execute(no_person).scalars())
         untrue = list(untrue_counts(connection))
     moment = Seen(
         {batch.id: batch for batch in batches},
@@ -48,6 +51,7 @@ def seen(world: World) -> Seen:
         {message.id: message for message in messages},
         attempts,
         untrue,
+        erased,
         world.lists_sessions,
     )
     for message in messages:

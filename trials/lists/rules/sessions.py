@@ -43,13 +43,15 @@ def who_is_invited_has_a_session(moment: Seen) -> Iterator[str]:
 def each_is_looked_at_when_it_ends(moment: Seen) -> Iterator[str]:
     """A session in use has a time at which it is looked at; one whose message has yet to leave gets it then.
 
-    A provider that lists no sessions cannot be asked about a review: its verdict comes by webhook.
+    A provider that lists no sessions cannot be asked about a review: its verdict comes by webhook. An erased customer
+    gets no other session.
     """
     for job in moment.jobs.values():
         session = moment.sessions.get(job.session_id)
         if session is None or session.check_at is not None or not _has_a_link(job) or job.channel is Channel.NONE:
             continue
         told = session.result == Result.REVIEW and not moment.lists_sessions
+        told = told or job.customer_id in moment.erased
         if not told and not moment.has_message_under_way(job):
             yield f"{of_job(job)}: nobody looks at its session ({session.state.value}, {session.result or 'no result'})"
 
