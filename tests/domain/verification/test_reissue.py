@@ -96,6 +96,13 @@ def test_a_provider_that_lists_its_sessions_is_asked_about_a_review_each_day():
     assert decision(reviewed, can_ask=False) == Wait(NOW + HOUR, Reason.IN_REVIEW)
 
 
+@pytest.mark.parametrize("job", [JobState.WAITING, JobState.WORKING, JobState.ISSUED])
+def test_a_review_is_not_forgotten_while_a_call_or_a_message_is_under_way(job):
+    reviewed = replace(FACTS, in_review=True, session=SessionState.STARTED, job=job)
+    assert decision(reviewed, lists=True, can_ask=True) == Wait(NOW + DAY, Reason.IN_REVIEW)
+    assert decision(reviewed) == Leave(Reason.NOT_INVITED)
+
+
 def test_what_was_asked_during_a_review_is_asked_again_after_the_links_end_and_then_no_more():
     listed = replace(FACTS, lists=True, can_ask=True)
     assert decision(listed, asked_at=FACTS.expires_at - MINUTE) == Ask()

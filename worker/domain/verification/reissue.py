@@ -160,6 +160,8 @@ def decide(
     if facts.job is JobState.ISSUED and facts.link_until is not None and facts.link_until > now:
         return Wait(facts.link_until, Reason.NOT_INVITED)  # its message has our own link, which leads on
     if facts.job is not JobState.INVITED:
+        if facts.in_review and facts.lists and facts.job not in ENDED_JOBS:
+            return Wait(now + REVIEW_ASKED, Reason.IN_REVIEW)  # what is under way ends first
         return Leave(Reason.JOB_ENDED if facts.job in ENDED_JOBS else Reason.NOT_INVITED)
     waits_for_press = facts.session is SessionState.UNBOUGHT and facts.link_until is not None
     if facts.session not in LIVE_SESSIONS | {SessionState.EXPIRED} and not waits_for_press:
