@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.http.messages import Broken, HttpAnswer
 from worker.senders.sms import TwilioSender
+from worker.testing.recorder import Recorder
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 ACCOUNT = "AC00000000000000000000000000000001"
@@ -22,30 +23,13 @@ def error(status: int, code: int | None = None, message: str = "no", **headers: 
     return HttpAnswer(status, headers, json.dumps(body).encode())
 
 
-class FakeCaller:
+class FakeCaller(Recorder):
     """Returns `answers` in order, then accepts everything. `requests` has the received requests."""
 
+    otherwise = TAKEN
+
     def __init__(self, answers: Iterable[HttpAnswer | Broken] = ()) -> None:
-        self.answers = list(answers)
-        self.requests: list[HttpRequest] = []
-        self.timeouts: list[timedelta] = []
-        self.closed = 0
-
-    async def call(
-        self,
-        request: HttpRequest,
-        *,
-        timeout: timedelta,  # noqa: ASYNC109
-        may_write: MayWrite | None = None,
-    ) -> HttpAnswer | Broken:
-        if may_write is not None and not may_write(False):
-            return Broken(sent=False, detail="too late to be written")
-        self.requests.append(request)
-        self.timeouts.append(timeout)
-        return self.answers.pop(0) if self.answers else TAKEN
-
-    async def close(self) -> None:
-        self.closed += 1
+        super().__init__(*answers)
 
     @property
     def forms(self) -> list[dict[str, str]]:

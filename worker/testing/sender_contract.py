@@ -24,10 +24,7 @@ from worker.domain.model.channels import channels_of
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.providers.text_services import text_facts_of
 from worker.senders.contract import (
-    Broken,
     HttpAnswer,
-    HttpRequest,
-    MayWrite,
     Message,
     Receipt,
     Sender,
@@ -35,6 +32,7 @@ from worker.senders.contract import (
 )
 from worker.senders.registry import text_service
 from worker.testing.accounts import PlainSecret
+from worker.testing.recorder import Recorder
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 Messages = Callable[..., Message]
@@ -255,41 +253,17 @@ def test_the_service_says_where_it_is_and_what_it_serves(side: SenderSide) -> No
         assert set(facts.channels) <= set(channels_of("phone"))
 
 
-class Recorder:
-    """Keeps the calls of a service's sender. Answers with `answers` in order, then as a service that is busy."""
-
-    def __init__(self, *answers: HttpAnswer) -> None:
-        self.answers = list(answers)
-        self.requests: list[HttpRequest] = []
-        self.timeouts: list[timedelta] = []
-
-    async def call(
-        self,
-        request: HttpRequest,
-        *,
-        timeout: timedelta,  # noqa: ASYNC109
-        may_write: MayWrite | None = None,
-    ) -> HttpAnswer | Broken:
-        if may_write is not None and not may_write(False):
-            return Broken(sent=False, detail="too late to be written")
-        self.requests.append(request)
-        self.timeouts.append(timeout)
-        return self.answers.pop(0) if self.answers else HttpAnswer(503, {}, b"")
-
-    async def close(self) -> None:
-        pass
-
-    def sender(self, side: SenderSide, **settings: Any) -> Sender:
-        """The service's sender for a section of the configuration with these values."""
-        section = {
-            "base_url": "https://test.example.org/texts",
-            "account": side.account,
-            "token": PlainSecret("hemlig"),
-            "from_": side.from_,
-            "timeout": timedelta(seconds=5),
-        }
-        tools = TextTools(self, lambda: NOW, channel=side.channel)
-        return text_service(side.service).sender(SimpleNamespace(**{**section, **settings}), tools)
+def service_sender(calls: Recorder, side: SenderSide, **settings: Any) -> Sender:
+    """The service's sender for a section of the configuration with these values."""
+    section = {
+        "base_url": "https://test.example.org/texts",
+        "account": side.account,
+        "token": PlainSecret("hemlig"),
+        "from_": side.from_,
+        "timeout": timedelta(seconds=5),
+    }
+    tools = TextTools(calls, lambda: NOW, channel=side.channel)
+    return text_service(side.service).sender(SimpleNamespace(**{**section, **settings}), tools)
 
 
 @pytest.mark.asyncio
@@ -300,7 +274,7 @@ async def test_every_call_goes_to_the_address_of_the_configuration_within_its_ti
     if not side.service:
         return
     calls = Recorder()
-    sender = calls.sender(side)
+    sender = service_sender(calls, side)
     await sender.preflight()
     await sender.send(message())
     await sender.look_up(side.to, "https://a.example/t0k3n", since=NOW - timedelta(hours=1), known=frozenset())
@@ -323,7 +297,7 @@ async def test_another_sender_number_or_text_is_another_request(side: SenderSide
         ({}, {"to": "+37060000002"}),
         ({}, {"text": side.words("another")}),
     ):
-        await calls.sender(side, **settings).send(message(**fields))
+        await service_sender(calls, side, **settings).send(message(**fields))
 
     assert len({(request.url, request.body) for request in calls.requests}) == 4
 
@@ -337,7 +311,7 @@ async def test_a_token_that_was_replaced_in_its_file_is_used_after_a_401(
     if not side.service:
         return
     calls = Recorder(HttpAnswer(401, {}, b"{}"))
-    await calls.sender(side, token=PlainSecret("old", ["new"] if replaced else [])).send(message())
+    await service_sender(calls, side, token=PlainSecret("old", ["new"] if replaced else [])).send(message())
 
     assert len(calls.requests) == 1 + replaced
     assert not replaced or calls.requests[0] != calls.requests[1]
