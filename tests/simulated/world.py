@@ -149,6 +149,7 @@ class World:
         account: str = "kyc",
         floor: timedelta = timedelta(hours=12),
         others: tuple[str, ...] = (),
+        allow_erased: bool = False,
     ) -> int:
         now = self.clock()
         batch, _ = self.parts.batches.open(name="list.csv", digest=uuid4().hex, again=False, now=now)
@@ -156,7 +157,7 @@ class World:
             AcceptedLine(row, person, account, "", int(floor.total_seconds()), others)
             for row, person in enumerate(customers, 2)
         ]
-        self.parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
+        self.parts.batches.add(batch.id, lines, [], priority=BATCH, allow_erased=allow_erased, now=now)
         return batch.id
 
     def add_many(self, count: int, prefix: str = "C", **how: Any) -> int:

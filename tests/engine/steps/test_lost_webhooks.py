@@ -84,6 +84,21 @@ async def test_during_a_review_the_provider_is_asked_each_day_until_it_has_decid
     assert world.budget().credits_used == 10
 
 
+async def test_a_customer_who_was_erased_in_review_and_came_back_is_asked_about(invited):
+    world = await invited("REVIEWING")
+    world.set(SessionRow, result="review", check_at=world.clock() + timedelta(days=1))
+    for number in range(10):
+        world.parts.subject_requests.erase(f"C{number:03}", reason="", forget_suppressed=False, now=world.clock())
+    world.clock.advance(days=2)
+    await let_settle(world)
+    assert {row.check_at for row in world.rows(SessionRow)} == {None}
+    world.add_many(10, allow_erased=True)
+    await let_settle(world)
+    assert (world.states(), world.reconciled) == ({"cancelled": 10, "waiting": 10}, [])
+    await let_end(world)
+    assert (len(world.asked), len(world.reconciled)) == (10, 10)
+
+
 async def test_a_stopped_account_is_asked_about_its_reviews_when_it_works_again(invited):
     world = await invited("REVIEWING")
     await let_end(world)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.session_updates import Result
 from worker.store.base import bulk
-from worker.store.onboarding.sessions import FIRST
+from worker.store.onboarding.sessions import FIRST, schedule_checks
 from worker.store.tables import InvitationRow, Job, SessionRow
 
 _Other = aliased(SessionRow)
@@ -64,7 +64,8 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     """Release claimed jobs whose previous session is in review: that review decides. Returns their ids.
 
     If the job waits when the review begins, the provider's update releases it (`session_chain`). If a dispatcher works
-    the job at that time, the job waits again later, and its next claim calls this.
+    the job at that time, the job waits again later, and its next claim calls this. A review that was left alone
+    meanwhile is checked again: its customer was erased, and has come back.
     """
     reviewed = sessions_in_review(connection, {row.session_id for row in rows})
     released = [row for row in rows if row.session_id in reviewed]
@@ -76,4 +77,6 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
         connection,
         [{"job_id": row.id, "new_state": state, "at": now} for row, state in zip(released, states, strict=True)],
     )
-    return {row.id for row in released}
+    ids = {row.id for row in released}
+    schedule_checks(connection, ids, now=now)
+    return ids

@@ -234,7 +234,8 @@ def check_at(channel: Channel, expires_at: datetime) -> datetime | None:
 def schedule_checks(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
     """Schedule the checks of the sessions of the invited jobs among these jobs.
 
-    Call this when an unknown outcome is settled: while it was unknown, the sweep may have stopped checking the session.
+    Call this when an unknown outcome is settled, or a review takes over: until then the sweep may have stopped checking
+    the session.
     """
     if not job_ids:
         return
