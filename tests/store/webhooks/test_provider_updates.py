@@ -294,16 +294,31 @@ def test_a_call_that_failed_meanwhile_is_not_made_again(ona, feed, called, invit
     claimed = ona.jobs.claim(ona.policy, most=10, now=ona.clock())
     assert (claimed.jobs, claimed.adopted_channels) == ([], frozenset())
     job = ona.job("Ona")
-    assert (job.state, job.result) == (JobState.INVITED if invited else JobState.ISSUED, "review")
+    assert (job.state, job.result) == (JobState.INVITED, "review")  # by the app, if not by a message
     assert (job.due_at, job.lease_until, job.reason) == (None, None, "")
     feed.receive(APPROVED)
     assert ona.job("Ona").state is JobState.COMPLETED
 
 
-def test_a_list_that_comes_later_invites_once_more_though_an_ended_link_of_before_is_still_reviewed(ona, feed):
+def test_a_list_that_comes_later_follows_the_review_of_a_link_that_has_ended(ona, feed):
     feed.receive(REVIEW)
     ona.clock.advance(days=8)
     ona.set(Job, state=JobState.CANCELLED)
+    ona.set(SessionRow, check_at=None)
+    second = ona.add(customer("Ona"))
+    assert (ona.issue(), ona.send()) == ([], [])
+    row = ona.job("Ona", batch_id=second)
+    assert (row.state, row.result, row.reason) == (JobState.INVITED, "review", "joined_session")
+    assert ona.row(SessionRow).check_at is not None
+    feed.receive(APPROVED)
+    assert ona.job("Ona", batch_id=second).state is JobState.COMPLETED
+
+
+def test_a_list_that_comes_later_invites_once_more_when_that_review_has_ended_without_a_verdict(ona, feed):
+    feed.receive(REVIEW)
+    ona.clock.advance(days=8)
+    ona.set(Job, state=JobState.CANCELLED)
+    feed.receive(OVER)
     second = ona.add(customer("Ona"))
     ona.issue()
     assert [message.batch_id for message in ona.send()] == [second]

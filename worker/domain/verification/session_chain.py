@@ -274,8 +274,9 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: dat
             return Move(job.state, link.id, job.result, job.reason, job.detail, due_at)
     result = _result(link)
     if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
-        # The customer has submitted: no new session is requested until the provider decides.
-        return Move(JobState.INVITED if job.message_out else JobState.ISSUED, link.id, result)
+        # The customer has submitted, so the link has come, if only by the app. No new session is requested until the
+        # provider decides.
+        return Move(JobState.INVITED, link.id, result)
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
         return Move(job.state, link.id, result, job.reason, job.detail)
     return None

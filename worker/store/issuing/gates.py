@@ -90,20 +90,21 @@ def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     kept = []
     for row in having:
         session = found.get((row.customer_id, row.purpose))
-        if session is None:
-            continue
-        if adoption.adopt(
+        if session is None or (session.expires_at <= claim.now and row.unknown_attempt is not None):
+            continue  # there is none, or the session is in review, and an unknown outcome is reconciled first
+        channels = adoption.adopt(
             claim.connection,
             row,
             session,
             reissue_at=claim.policy.reissue_at,
             any_age=claim.policy.any_age,
             now=claim.now,
-        ):
-            kept.append(row.id)
-            claim.adopted_channels.update(invitation_channels(row.channel))
-        else:
+        )
+        if channels is None:
             claim.live_sessions[row.id] = session.id
+        else:
+            kept.append(row.id)
+            claim.adopted_channels.update(channels)
     return kept
 
 

@@ -1,7 +1,7 @@
 """A customer who has a live session already: the customer's next job adopts it, without a call and a second message."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,20 +12,25 @@ from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import is_stale
 from worker.domain.model.states import UNDELIVERED_INVITATIONS, InvitationState, JobState, job_state_from_invitations
+from worker.domain.verification.session_updates import Result
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.priorities import of_reminders
+from worker.store.onboarding.in_review import follow_reviews
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.onboarding.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 
+FOLLOWS = "the customer is in review; no new session was opened"
+
 
 def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
-    """The live sessions of these keys whose links have not expired. The rows are locked."""
+    """The live sessions of these keys: their links have not expired, or they are in review. The rows are locked."""
     # The expiry is compared here, not in the query: with statistics from before a list, PostgreSQL expects few sessions
     # that have not expired, and reads all sessions that the list has opened by now.
-    return {key: row for key, row in not_ended(connection, keys).items() if row.expires_at > now}
+    found = not_ended(connection, keys)
+    return {key: row for key, row in found.items() if row.expires_at > now or _in_review(row)}
 
 
 def adopt(
@@ -36,20 +41,28 @@ def adopt(
     reissue_at: Callable[[datetime], datetime],
     any_age: bool = False,
     now: datetime,
-) -> bool:
-    """Let a leased job adopt its customer's live session: no call, and no second message. Returns whether it is done.
+) -> Collection[str] | None:
+    """Let a leased job adopt its customer's live session: no call, and no second message.
 
-    If the link is too old to send, or was erased with the customer's earlier data, the job waits until a new session
-    may be opened. If a new session may be opened now, this returns False and the caller works the job. `any_age`: no
-    link is too old, because messages have our own.
+    Returns the channels on which it may have messages due. If the link is too old to send, or was erased with the
+    customer's earlier data, the job waits until a new session may be opened; if one may be opened now, this returns
+    None and the caller works the job. `any_age`: no link is too old, because messages have our own. A customer in
+    review needs no link: the job follows the review.
     """
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
     erased = session.encrypted == ERASED
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
+    # An unknown outcome is reconciled first.
+    if _in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
+        own = job.session_id == session.id
+        reason, detail = ("", "") if own else (Reason.JOINED_SESSION, FOLLOWS)
+        follow_reviews(connection, {job.id: session.id}, reason=reason, detail=detail, now=now)
+        add_job_events(connection, [job.id], now=now)
+        return ()
     if erased or too_old:
         due_at = reissue_at(session.expires_at)
         if due_at <= now:
-            return False
+            return None
         why = "its link was erased" if erased else "its link is too old to send"
         moved |= {
             "state": JobState.WAITING,
@@ -71,7 +84,11 @@ def adopt(
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
     add_job_events(connection, [job.id], now=now)
-    return True
+    return invitation_channels(job.channel)
+
+
+def _in_review(session: sa.Row[Any]) -> bool:
+    return bool(session.result == Result.REVIEW)
 
 
 def _take_over(

@@ -1,18 +1,18 @@
 """Customers whose verification is in review at the provider: they get no new session and no reminder."""
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import JobState
 from worker.domain.verification.session_updates import Result
 from worker.store.base import bulk
-from worker.store.onboarding.sessions import FIRST, schedule_checks
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.store.onboarding.sessions import schedule_checks
+from worker.store.tables import Job, SessionRow
 
 _Other = aliased(SessionRow)
 # Whether the customer of a session is in review through another one: one of the same job, or the one that it replaced.
@@ -25,20 +25,16 @@ _REVIEWED = sa.select(SessionRow.id).where(
     bulk.among(SessionRow.id, "sessions"), SessionRow.result == Result.REVIEW.value
 )
 _OTHERS_REVIEWED = sa.select(SessionRow.id).where(bulk.among(SessionRow.id, "sessions"), OTHER_IN_REVIEW)
-_LINK_SENT = sa.select(InvitationRow.session_id).where(
-    bulk.among(InvitationRow.session_id, "sessions"),
-    InvitationRow.kind == FIRST,
-    InvitationRow.state.in_([InvitationState.SENT, InvitationState.DELIVERED]),
-)
-_RELEASE = bulk.Change(
+_FOLLOW = bulk.Change(
     Job.id,
     {
-        "state": sa.bindparam("new_state"),
+        "state": JobState.INVITED,
+        "session_id": sa.bindparam("new_session_id"),
         "due_at": None,
         "lease_until": None,
         "attempts": 0,
-        "reason": "",
-        "detail": "",
+        "reason": sa.bindparam("why"),
+        "detail": sa.bindparam("words"),
         "result": Result.REVIEW.value,
         "changed_at": sa.bindparam("at"),
     },
@@ -64,19 +60,22 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     """Release claimed jobs whose previous session is in review: that review decides. Returns their ids.
 
     If the job waits when the review begins, the provider's update releases it (`session_chain`). If a dispatcher works
-    the job at that time, the job waits again later, and its next claim calls this. A review that was left alone
-    meanwhile is checked again: its customer was erased, and has come back.
+    the job at that time, the job waits again later, and its next claim calls this.
     """
     reviewed = sessions_in_review(connection, {row.session_id for row in rows})
-    released = [row for row in rows if row.session_id in reviewed]
-    if not released:
-        return set()
-    sent = set(connection.execute(_LINK_SENT, {"sessions": bulk.keys(reviewed)}).scalars())
-    states = [JobState.INVITED if row.session_id in sent else JobState.ISSUED for row in released]
-    _RELEASE.run(
-        connection,
-        [{"job_id": row.id, "new_state": state, "at": now} for row, state in zip(released, states, strict=True)],
-    )
-    ids = {row.id for row in released}
-    schedule_checks(connection, ids, now=now)
-    return ids
+    released = {row.id: row.session_id for row in rows if row.session_id in reviewed}
+    follow_reviews(connection, released, now=now)
+    return set(released)
+
+
+def follow_reviews(
+    connection: sa.Connection, sessions: Mapping[int, uuid.UUID], *, reason: str = "", detail: str = "", now: datetime
+) -> None:
+    """Let each of these leased jobs, by id, follow its customer's session in review: no call, and no message.
+
+    The customer has submitted, so the job is invited, even if the link came by the app. A review that was left alone
+    meanwhile is checked again: its list was cancelled, or its customer erased.
+    """
+    moves = [{"job_id": job_id, "new_session_id": session_id} for job_id, session_id in sessions.items()]
+    _FOLLOW.run(connection, moves, why=reason, words=detail, at=now)
+    schedule_checks(connection, sessions, now=now)
