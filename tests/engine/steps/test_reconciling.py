@@ -16,6 +16,7 @@ from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 from worker.store.attempts.attempt_log import DONE
 from worker.store.limits.claims import Room
+from worker.store.operators.decisions import Decisions
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 DROPPED = Broken(sent=True, detail="connection closed without an answer")
@@ -309,3 +310,31 @@ async def test_a_text_with_an_unknown_outcome_is_reconciled_though_its_link_has_
     await wait_and_work(world, days=6, hours=18)
     assert world.message().state is InvitationState.SENT
     assert len(world.rows(SessionRow)) == 1
+
+
+@pytest.mark.parametrize("comes", ["before", "after"])
+async def test_another_lists_row_waits_for_the_look_up_of_a_cancelled_lists_call_and_goes_on_by_itself(played, comes):
+    world = played([DROPPED])
+    first = world.add(customer("Ona"))
+    await world.work()
+    second = world.add(customer("Ona")) if comes == "before" else None
+    Decisions(world.parts.database).cancel(first, now=world.clock())
+    second = second or world.add(customer("Ona"))
+    row = world.row(Job, batch_id=second)
+    assert (row.state, row.reason) == (JobState.HELD, "unknown")
+    await wait_and_work(world)
+    await world.work()
+    assert (len(world.reconciled), len(world.asked)) == (1, 2)
+    assert world.row(Job, batch_id=second).state is JobState.INVITED
+
+
+async def test_it_stays_held_if_the_look_up_finds_a_session_whose_token_is_lost(played):
+    world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))])
+    first = world.add(customer("Ona"))
+    await world.work()
+    Decisions(world.parts.database).cancel(first, now=world.clock())
+    second = world.add(customer("Ona"))
+    await wait_and_work(world)
+    await world.work()
+    assert (len(world.reconciled), len(world.asked)) == (1, 1)
+    assert world.row(Job, batch_id=second).state is JobState.HELD

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.reconciliation import Nothing
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
@@ -15,6 +16,7 @@ from worker.store.base.encrypted_values import Erased
 from worker.store.base.keys_of_customers import readable
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
+from worker.store.onboarding.admission import release_cleared
 
 
 def is_ended(row: Any) -> bool:
@@ -55,7 +57,7 @@ def settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: da
     A look-up that was not made is due again at once: at the end of its lease a new dispatcher would claim it, which
     does not know yet how long its flushes take, and would miss the slot again.
     """
-    overtaken = set()
+    overtaken, nothing = set(), []
     not_made = [item.opened.job for item in results if item.ending is None and item.found is None]
     ended_calls.release(connection, [(job.id, job.fence) for job in not_made if job.ended], now=now)
     for result in results:
@@ -64,4 +66,8 @@ def settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: da
             call = job.unknown_call.attempt_id
             if not ended_calls.settle(connection, job.id, job.fence, call, result.found, now=now):
                 overtaken.add(result.opened.attempt_id)
+            elif isinstance(result.found, Nothing):
+                nothing.append(job.id)
+    if nothing:
+        release_cleared(connection, nothing, now=now)
     return overtaken

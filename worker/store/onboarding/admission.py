@@ -17,9 +17,10 @@ from worker.domain.model.known_customers import Becomes, Known, Standing, decide
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.store.attempts.attempt_log import LATE
-from worker.store.base.customer_keys import Key
+from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
+from worker.store.onboarding.cancellation import change_jobs, waiting_again
 from worker.store.onboarding.joined import served_by
 from worker.store.tables import Attempt, CustomerRow, Finished, Job, SessionRow
 
@@ -172,6 +173,22 @@ def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: 
         )
     )
     return fetch(connection, query.order_by(*NEWEST_FIRST))
+
+
+def release_cleared(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
+    """Let the rows go on that are held because of the calls of these ended jobs, if no call is in doubt any more.
+
+    A row that was held before its first claim has made no call of its own.
+    """
+    ended = fetch(connection, sa.select(Job.customer_id, Job.purpose).where(Job.id.in_(job_ids)))
+    keys = {(row.customer_id, row.purpose) for row in ended}
+    cleared = keys - {(row.customer_id, row.purpose) for row in _unknown_outcomes(connection, keys, now=now)}
+    if not cleared:
+        return
+    held = (Job.state == JobState.HELD, Job.reason == Reason.UNKNOWN, Job.fence == 0, Job.joins.is_(None))
+    query = sa.select(Job.id, Job.customer_id, Job.purpose).where(*among_keys(Job), *held)
+    rows = rows_of(connection, query.order_by(Job.id).with_for_update(), cleared)
+    change_jobs(connection, [row.id for row in rows], waiting_again(now))
 
 
 def _where(row: sa.Row[Any]) -> str:
