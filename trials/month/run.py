@@ -38,7 +38,7 @@ from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.engine.container import Parts
 from worker.engine.runner import LONGEST_DISPATCH, Runner
 from worker.inbound.judging import options_of
-from worker.inbound.list_import import import_list
+from worker.inbound.list_import import ImportChoices, import_list
 from worker.inbound.web import app
 from worker.runtime.embedded import Embedded
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
@@ -190,7 +190,7 @@ class _Playing:
             self._list,
             options_of(self._parts.intake),
             name="month.csv",
-            strict=True,
+            choices=ImportChoices(strict=True),
         )
 
     async def _runner(self, parts: Parts, *, wake_invite: Callable[[str], None]) -> Runner:

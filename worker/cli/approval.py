@@ -13,10 +13,10 @@ from worker.domain.intake import ListOptions, content_digest, open_list
 from worker.domain.intake.own_files import OwnFile
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import invitation_channels
-from worker.domain.model.known_customers import Known
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
 from worker.inbound.judging import Judged, count, judge_all
+from worker.inbound.list_import import ImportChoices
 from worker.store.onboarding.batches import BatchFacts
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine
@@ -30,35 +30,26 @@ def is_new(parts: Parts, known: BatchFacts | None) -> bool:
     return known is None or not parts.facts.counts(known.id).sessions
 
 
-def approve(
-    parts: Parts,
-    listed: Listed,
-    options: ListOptions,
-    *,
-    rule: Known,
-    plan: Plan | None,
-    again: bool,
-    allow_erased: bool,
-) -> None:
+def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> None:
     """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then.
 
     A list that has begun to leave goes on without a question: it was approved.
     """
-    known = None if again else parts.batches.of_content(content_digest(listed.content))
+    known = None if choices.again else parts.batches.of_content(content_digest(listed.content))
     if not is_new(parts, known):
         return
     judged = Judged()
-    cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content), rule=rule))
+    cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule))
     returns = returns_of(parts, options, listed.name).foreseeing()
     reading = open_list(listed.content, options)
-    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased, returns=returns):
+    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=choices.allow_erased, returns=returns):
         count(judged, line, parts.hours)
         if isinstance(line, AcceptedLine):
             cost.add(line)
     cost.finish()
     if reading.own is OwnFile.REPORT:
         show_changes(returns.changes, judged.known - returns.corrected, err=True)
-    for text in _summary(parts, listed, judged, cost, plan or _plan_of(parts, known)):
+    for text in _summary(parts, listed, judged, cost, choices.plan or _plan_of(parts, known)):
         click.echo(text, err=True)
     if cost.first is not None:
         for text in _sample(parts, cost.first):

@@ -61,6 +61,27 @@ class CutOff(Exception):
     """The database could not be reached in the middle of a list. Imported rows stay; the same list again goes on."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImportChoices:
+    """What a person chose for an import.
+
+    `again`: a new batch, though the list has one. `strict`: nothing is imported if a row is refused.
+    `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
+    `rule`: what becomes of customers who are known.
+    `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
+    """
+
+    again: bool = False
+    strict: bool = False
+    allow_erased: bool = False
+    rule: Known = Known.REFRESH
+    plan: Plan | None = None
+    hold: str = ""
+
+
+USUAL = ImportChoices()
+
+
 @dataclass(frozen=True)
 class Imported:
     """The list's batch. `new` is False when an import of the same list was begun before.
@@ -82,12 +103,7 @@ def import_list(
     options: ListOptions,
     *,
     name: str,
-    again: bool = False,
-    strict: bool = False,
-    allow_erased: bool = False,
-    plan: Plan | None = None,
-    hold: str = "",
-    rule: Known = Known.REFRESH,
+    choices: ImportChoices = USUAL,
     returns: Settles | None = None,
     child: Forked[Chunk] | None = None,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
@@ -96,10 +112,7 @@ def import_list(
 ) -> Imported:
     """Import the list as `name`. An import that was cut off goes on where it stopped, with `again` too.
 
-    `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
-    `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
-    `rule`: what becomes of customers who are known. `returns`: what becomes of the rows of a report that comes back;
-    None: reports are refused.
+    `returns`: what becomes of the rows of a report that comes back; None: reports are refused.
     `child`: of `judging_child` for this list; it judges where judging needs no database.
     A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
@@ -111,16 +124,18 @@ def import_list(
     if reading.own is OwnFile.REPORT and returns is None:
         raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
     digest = content_digest(content)
-    if strict:
-        _nothing_refused(intake, reading, batches, allow_erased=allow_erased, returns=returns)
-    before = batches.of_content(digest) if again else None
+    if choices.strict:
+        _nothing_refused(intake, reading, batches, allow_erased=choices.allow_erased, returns=returns)
+    before = batches.of_content(digest) if choices.again else None
     # A command with --again that was killed is given again as it was: the half batch must not stay behind.
-    again = again and (before is None or before.imported_at is not None or before.cancelled_at is not None)
-    batch, new = batches.open(name=name, digest=digest, again=again, now=intake.clock(), plan=plan, hold=hold)
+    again = choices.again and (before is None or before.imported_at is not None or before.cancelled_at is not None)
+    batch, new = batches.open(
+        name=name, digest=digest, again=again, now=intake.clock(), plan=choices.plan, hold=choices.hold
+    )
     opened(batch)
     if batch.imported_at is not None or batch.cancelled_at is not None:
         return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
-    steps = _Steps(intake, batches, batch, returns, allow_erased=allow_erased, rule=rule, pause=pause)
+    steps = _Steps(intake, batches, batch, choices, returns, pause)
     times = _times(intake, reading, batches.plan(batch))
     if times is not None or reading.own is OwnFile.REPORT:
         child = None
@@ -146,14 +161,11 @@ class _Steps:
         intake: Intake,
         batches: Batches,
         batch: BatchFacts,
+        choices: ImportChoices,
         returns: Settles | None,
-        *,
-        allow_erased: bool,
-        rule: Known,
         pause: Callable[[float], None],
     ) -> None:
-        self._intake, self._returns, self._pause = intake, returns, pause
-        self._allow_erased, self._rule = allow_erased, rule
+        self._intake, self._choices, self._returns, self._pause = intake, choices, returns, pause
         self._traces = intake.traces()
         self._batches, self._batch_id = batches, batch.id
         self.refusals = Refusals()
@@ -189,9 +201,9 @@ class _Steps:
                 chunk.refused,
                 priority=BATCH,
                 now=clock(),
-                allow_erased=self._allow_erased,
+                allow_erased=self._choices.allow_erased,
                 traced=traced,
-                rule=self._rule,
+                rule=self._choices.rule,
             )
 
         self.patiently(add)

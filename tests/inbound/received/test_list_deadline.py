@@ -9,7 +9,7 @@ from worker.cli.lists.deadline import InTime
 from worker.domain.intake import content_digest, open_list
 from worker.foundation.timestamps import written
 from worker.inbound.judging import judge_all
-from worker.inbound.list_import import import_list
+from worker.inbound.list_import import ImportChoices, import_list
 from worker.store.onboarding.plans import Plan, PlanRefused
 from worker.store.tables import BatchPlan, Job
 
@@ -25,8 +25,8 @@ def listed(tmp_path, rows):
 
 
 def bring_in(world, file, deadline, **how):
-    plan = Plan(deadline=deadline, **how)
-    return import_list(world.parts.intake, world.parts.batches, file, OPTIONS, name=file.name, plan=plan)
+    parts, choices = world.parts, ImportChoices(plan=Plan(deadline=deadline, **how))
+    return import_list(parts.intake, parts.batches, file, OPTIONS, name=file.name, choices=choices)
 
 
 async def test_rows_go_first_whose_hours_end_first_and_all_are_sent_in_time(make, tmp_path):

@@ -7,17 +7,19 @@ import sqlalchemy as sa
 
 from worker.domain.intake import ListOptions, ListRefused, content_digest
 from worker.inbound.judging import options_of
-from worker.inbound.list_import import CutOff, TooManyRefused, import_list, list_age
+from worker.inbound.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
 from worker.store.onboarding.batches import Batches
 from worker.store.tables import CustomerRow, Job, SkippedLine
 
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 HEADER = "customer_id,email,country\n"
 GOOD = "C-1,ona@example.org,LT\nC-2,jonas@example.org,LT\n"
+AGAIN = ImportChoices(again=True)
 
 
-def bring_in(world, file, **how):
-    return import_list(world.parts.intake, world.parts.batches, file, OPTIONS, name=file.name, **how)
+def bring_in(world, file, choices=USUAL, **how):
+    parts = world.parts
+    return import_list(parts.intake, parts.batches, file, OPTIONS, name=file.name, choices=choices, **how)
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ async def test_a_line_keeps_the_others_of_its_route_and_what_the_route_asks_of_t
         ("kyc", "", None),  # the list says who serves it
     ]
     fresh = make(route=["kyc", "au"], more='[[routes]]\naccounts = ["au", "kyc"]\nfreshness = "2 hours"')
-    bring_in(fresh, written(header + lines), again=True)
+    bring_in(fresh, written(header + lines), AGAIN)
     bring_in(fresh, written(header + "C-3,rasa@example.org,LT,\n"))
     row = fresh.job("C-3")
     assert (row.account, row.fallback_accounts, row.freshness_seconds, row.floor_seconds) == ("au", "kyc", 7200, 7200)
@@ -77,7 +79,7 @@ async def test_the_same_list_again_is_the_same_batch_and_adds_nothing(make, writ
 async def test_again_makes_a_new_batch_whose_jobs_join_the_first(make, written):
     world = make()
     first = bring_in(world, written(HEADER + GOOD))
-    second = bring_in(world, written(HEADER + GOOD), again=True)
+    second = bring_in(world, written(HEADER + GOOD), AGAIN)
     assert second.new
     assert {row.batch_id: row.joins is not None for row in world.rows(Job)} == {
         first.batch.id: False,
@@ -210,9 +212,9 @@ async def test_again_goes_on_with_a_batch_whose_import_was_cut_off(make, written
     world = make()
     file = written(HEADER + GOOD)
     batch, _ = world.parts.batches.open(name="list.csv", digest=content_digest(file), again=False, now=world.clock())
-    imported = bring_in(world, file, again=True)
+    imported = bring_in(world, file, AGAIN)
     assert (imported.new, imported.batch.id, len(world.rows(Job))) == (False, batch.id, 2)
-    assert bring_in(world, file, again=True).new
+    assert bring_in(world, file, AGAIN).new
 
 
 async def test_a_list_that_changes_while_it_is_read_is_not_taken_for_complete(make, written):
@@ -244,7 +246,7 @@ async def test_under_strict_one_refused_line_is_enough_to_take_none(make, writte
     world = make()
     file = written(HEADER + GOOD + "C-3,not an address,LT\n")
     with pytest.raises(TooManyRefused, match="1 of 3 rows"):
-        bring_in(world, file, strict=True)
+        bring_in(world, file, ImportChoices(strict=True))
     assert (world.parts.batches.all(), world.rows(CustomerRow)) == ([], [])
     assert bring_in(world, file).new
 

@@ -31,6 +31,7 @@ from worker.domain.model.needs import STORED, Need
 from worker.engine.container import Parts
 from worker.foundation.log_ids import about
 from worker.foundation.timestamps import written_if_any
+from worker.inbound.list_import import ImportChoices
 from worker.runtime.batch_run import Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, sole_worker
 from worker.settings import parse_duration
@@ -120,25 +121,17 @@ def run(
         if stopped_by := parts.standstills.find():
             raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
         asked = options(parts)
+        choices = ImportChoices(again=again, strict=strict, allow_erased=allow_erased, rule=rule(parts), plan=plan)
         if not yes and can_ask():
+            from worker.cli.approval import approve  # imported here: only a terminal needs it
+
             with refusing_lists(listed.name):
-                _approve(parts, listed, asked, rule=rule(parts), plan=plan, again=again, allow_erased=allow_erased)
+                approve(parts, listed, asked, choices)
         try:
             with sole_worker(parts, "run"), stopped_by_ctrl_c(parts) as opened, refusing_lists(listed.name):
                 if every:
                     lift_stopped(parts, yes=yes)
-                imported, returns = import_listed(
-                    parts,
-                    listed,
-                    asked,
-                    again=again,
-                    strict=strict,
-                    allow_erased=allow_erased,
-                    plan=plan,
-                    rule=rule(parts),
-                    lift=True,
-                    opened=opened.append,
-                )
+                imported, returns = import_listed(parts, listed, asked, choices, lift=True, opened=opened.append)
                 others = [] if every else left_alone(parts, imported.batch.id, worked=returns.batches)
                 for one in others:
                     click.echo(f"left alone: {in_words(one)}", err=True)
@@ -179,12 +172,6 @@ def run(
     raise SystemExit(exit_code(stand, facts, left, later, stopped, outdated))
 
 
-def _approve(parts: Parts, listed: Listed, options: ListOptions, **how: Any) -> None:
-    from worker.cli.approval import approve  # imported here: only a terminal needs it
-
-    approve(parts, listed, options, **how)
-
-
 @click.command(
     "import",
     help=f"Import LIST only; running workers (`onboard worker`, `onboard up`) send its invitations.\n{LIST_HELP}"
@@ -211,16 +198,8 @@ def import_(
 ) -> None:
     with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
-        imported, returns = import_listed(
-            parts,
-            listed,
-            options(parts),
-            again=again,
-            strict=strict,
-            allow_erased=allow_erased,
-            plan=plan,
-            rule=rule(parts),
-        )
+        choices = ImportChoices(again=again, strict=strict, allow_erased=allow_erased, rule=rule(parts), plan=plan)
+        imported, returns = import_listed(parts, listed, options(parts), choices)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
         facts |= changes_of(imported, returns)

@@ -17,18 +17,16 @@ from worker.cli.lists.terminated import ended_by_sigterm
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import show_changes, show_refusals
 from worker.domain.intake import ListOptions
-from worker.domain.model.known_customers import Known
 from worker.domain.model.operation import IMPORT
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.foundation.plural import counted
 from worker.inbound.judged_chunks import judging_child
-from worker.inbound.list_import import CutOff, Imported, import_list, list_age
+from worker.inbound.list_import import CutOff, ImportChoices, Imported, import_list, list_age
 from worker.inbound.returned_lists import Returns
 from worker.publishers.build import build_targets
 from worker.settings import SettingsError
 from worker.store.onboarding.batches import BatchFacts
-from worker.store.onboarding.plans import Plan
 
 
 def refuse_what_cannot_work(parts: Parts) -> None:
@@ -48,12 +46,8 @@ def import_listed(
     parts: Parts,
     listed: Listed,
     options: ListOptions,
+    choices: ImportChoices,
     *,
-    again: bool,
-    strict: bool,
-    allow_erased: bool,
-    plan: Plan | None,
-    rule: Known,
     lift: bool = False,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
 ) -> tuple[Imported, Returns]:
@@ -66,7 +60,7 @@ def import_listed(
     returns = returns_of(parts, options, listed.name)
     try:
         with ExitStack() as exits:
-            note_batch = exits.enter_context(ended_by_sigterm(parts, again=again))
+            note_batch = exits.enter_context(ended_by_sigterm(parts, again=choices.again))
 
             def open_(batch: BatchFacts) -> None:
                 note_batch(batch)
@@ -81,18 +75,14 @@ def import_listed(
                 listed.content,
                 options,
                 name=listed.name,
-                again=again,
-                strict=strict,
-                allow_erased=allow_erased,
-                plan=plan,
-                rule=rule,
+                choices=choices,
                 returns=returns,
                 child=child,
                 opened=open_,
                 progress=counting(lambda rows: f"importing: {counted(rows, 'row')}"),
             )
     except CutOff as error:
-        without = " (without --again)" if again else ""
+        without = " (without --again)" if choices.again else ""
         raise Stopped(
             f"the database could not be used for too long, the import is cut off: {with_hint(str(error))}\n"
             f"the imported rows stay; the same command{without} imports the rest"

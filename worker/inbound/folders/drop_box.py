@@ -28,7 +28,7 @@ from worker.foundation.keyring import Keyring
 from worker.foundation.timestamps import written
 from worker.inbound.folders.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.inbound.judging import PREFILLED, judge_all, options_of, problems_of
-from worker.inbound.list_import import CutOff, TooManyRefused, import_list
+from worker.inbound.list_import import CutOff, ImportChoices, TooManyRefused, import_list
 from worker.inbound.returned_lists import Desk, Returns
 from worker.settings.intake import Intake as FolderSettings
 from worker.store.audit.entries import note_alone
@@ -169,7 +169,12 @@ class DropBox:
         )
         now = self.intake.clock()
         hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"
-        plan = Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None
+        choices = ImportChoices(
+            strict=self.folder.strict,
+            rule=self.rule,
+            plan=Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None,
+            hold=hold if self.folder.approve else "",
+        )
         batches = Batches(self._acting, self.keyring)
         # What a report corrects leaves at once: where a person is to look first, it is not taken.
         returns = None if self.folder.approve else self._returns(options, file.name)
@@ -180,10 +185,7 @@ class DropBox:
                 copy.content,
                 options,
                 name=file.name,
-                strict=self.folder.strict,
-                plan=plan,
-                hold=hold if self.folder.approve else "",
-                rule=self.rule,
+                choices=choices,
                 returns=returns,
                 progress=lambda _rows: keep(),
             )

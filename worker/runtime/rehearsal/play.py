@@ -27,7 +27,7 @@ from worker.engine.steps.policies import ladder_of, reminders_of
 from worker.foundation import event_loop
 from worker.foundation.ids import guessable_ids
 from worker.http.client import Http
-from worker.inbound.list_import import Imported, import_list
+from worker.inbound.list_import import ImportChoices, Imported, import_list
 from worker.inbound.web.application import add_stable_links
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS
@@ -145,9 +145,8 @@ class _Rehearsal:
         asked, options = self._asked, replace(self._asked.options(parts), most=self._asked.most)
         one_more = replace(options, most=asked.most + 1)
         is_cut = sum(1 for _ in open_list(asked.content, one_more)) > asked.most
-        imported = import_list(
-            parts.intake, parts.batches, asked.content, options, name=asked.name, strict=asked.strict
-        )
+        choices = ImportChoices(strict=asked.strict)
+        imported = import_list(parts.intake, parts.batches, asked.content, options, name=asked.name, choices=choices)
         return imported, is_cut
 
     async def _runner(self, parts: Parts, *, wake_invite: Callable[[str, bool], None]) -> Runner:
