@@ -21,12 +21,11 @@ from worker.foundation.keyring import Keyring
 from worker.store.audit.sealing import HEAD, head_of
 from worker.store.base import tally
 from worker.store.base.database import Database, fetch
-from worker.store.base.upserts import insert
 from worker.store.limits.budgets import all_states
 from worker.store.operators import gauges
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.operators.needs_a_person import other_accounts, other_channels, refused_by_queue, to_check
-from worker.store.operators.processes import BEAT, GONE_AFTER
+from worker.store.operators.processes import BEAT, GONE_AFTER, claim_timer, is_younger
 from worker.store.operators.waiting import waiting_now
 from worker.store.tables import AlertRow, Batch, Budget, Outbox, ProcessRow, Timer
 
@@ -66,13 +65,11 @@ class Alerts:
 
         Does nothing if a process has looked within `LOOK_EVERY`: of several processes one looks.
         """
-        with self._database.read() as connection:
-            last = connection.execute(sa.select(Timer.at).where(Timer.name == LOOKED)).scalar()
-        if last is not None and last > now - LOOK_EVERY:
-            return False  # the usual case, found without a lock
+        if is_younger(self._database, LOOKED, than=LOOK_EVERY, now=now):
+            return False
         with self._database.write() as connection:
             # The timer's row stays locked until the commit: another process waits here, and then finds that it is done.
-            if not self._claimed(connection, LOOKED, older_than=LOOK_EVERY, now=now):
+            if not claim_timer(connection, LOOKED, older_than=LOOK_EVERY, now=now):
                 return False
             known, is_on_since = self._known(connection, now=now)
             # What has no end stays known once it was sent, so that it is never new again.
@@ -94,7 +91,7 @@ class Alerts:
                 connection.execute(sa.delete(AlertRow).where(AlertRow.key.in_(gone)))
             if not decided.tells:
                 return False
-            self._claimed(connection, TOLD, older_than=timedelta(0), now=now)
+            claim_timer(connection, TOLD, older_than=timedelta(0), now=now)
             self._write(connection, as_data(decided.fired, decided.over, now=now), now=now)
             return True
 
@@ -103,14 +100,6 @@ class Alerts:
         query = sa.select(AlertRow.__table__).where(AlertRow.fired_at.is_not(None), AlertRow.ended_at.is_(None))
         with self._database.read() as connection:
             return [_known(row) for row in fetch(connection, query.order_by(AlertRow.seen_at))]
-
-    def _claimed(self, connection: sa.Connection, timer: str, *, older_than: timedelta, now: datetime) -> bool:
-        claim = (
-            insert(Timer, connection.dialect.name)
-            .values(name=timer, at=now)
-            .on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=Timer.at <= now - older_than)
-        )
-        return connection.execute(claim.returning(Timer.name)).first() is not None
 
     def _known(self, connection: sa.Connection, *, now: datetime) -> tuple[list[Known], datetime]:
         rows = fetch(connection, sa.select(AlertRow.__table__))

@@ -57,26 +57,37 @@ class Processes:
     def note_wake_up(self, *, now: datetime) -> None:
         """Record that a wake-up of the scheduler came, and that a sweep begins."""
         with self._database.write() as connection:
-            connection.execute(self._set(BEAT, SWEEP, now=now))
+            connection.execute(_set(connection, BEAT, SWEEP, now=now))
 
     def note_other_wake_up(self, *, now: datetime) -> None:
         """Record that a wake-up of a worker or a command came: the broker works, whatever the scheduler does."""
         with self._database.write() as connection:
-            connection.execute(self._set(WAKE, now=now))
+            connection.execute(_set(connection, WAKE, now=now))
 
     def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
         """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""
-        with self._database.read() as connection:
-            last = connection.execute(sa.select(Timer.at).where(Timer.name == SWEEP)).scalar()
-        if last is not None and last > now - older_than:
-            return False  # the usual case, found without a lock
+        if is_younger(self._database, SWEEP, than=older_than, now=now):
+            return False
         with self._database.write() as connection:
-            claim = self._set(SWEEP, now=now, where=Timer.at <= now - older_than).returning(Timer.name)
-            return connection.execute(claim).first() is not None
+            return claim_timer(connection, SWEEP, older_than=older_than, now=now)
 
-    def _set(self, *names: str, now: datetime, where: sa.ColumnElement[bool] | None = None) -> Any:
-        new = insert(Timer, self._database.engine.dialect.name).values([{"name": name, "at": now} for name in names])
-        return new.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
+
+def is_younger(database: Database, timer: str, *, than: timedelta, now: datetime) -> bool:
+    """Whether the timer was set later than so long ago: the usual case, found without the lock of `claim_timer`."""
+    with database.read() as connection:
+        last = connection.execute(sa.select(Timer.at).where(Timer.name == timer)).scalar()
+    return last is not None and last > now - than
+
+
+def claim_timer(connection: sa.Connection, timer: str, *, older_than: timedelta, now: datetime) -> bool:
+    """Set the timer if it is so old, or new. Of several processes one gets True; the row is locked until its commit."""
+    set_ = _set(connection, timer, now=now, where=Timer.at <= now - older_than)
+    return connection.execute(set_.returning(Timer.name)).first() is not None
+
+
+def _set(connection: sa.Connection, *timers: str, now: datetime, where: sa.ColumnElement[bool] | None = None) -> Any:
+    new = insert(Timer, connection.dialect.name).values([{"name": name, "at": now} for name in timers])
+    return new.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
 
 
 _COLUMNS = ("kind", "host", "pid", "release", "batch_id", "started_at", "seen_at", "first_keys")
