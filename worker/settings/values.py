@@ -123,12 +123,11 @@ def _header_name(value: str) -> str:
     return value
 
 
-def _limit(given: Any) -> Limit:
-    return given if isinstance(given, Limit) else Limit.parse(given if isinstance(given, str) else "")
-
-
-def _price(given: Any) -> Price:
-    return given if isinstance(given, Price) else Price.parse(given if isinstance(given, str) else "")
+def _parsed(form: type[Any]) -> BeforeValidator:
+    """Accept a value of this type, or its text. Whatever else is given, `form.parse` refuses it as an empty text."""
+    return BeforeValidator(
+        lambda given: given if isinstance(given, form) else form.parse(given if isinstance(given, str) else "")
+    )
 
 
 def _credential(secret: Secret) -> Secret:
@@ -210,10 +209,6 @@ def _zone(value: str) -> str:
     if not zones.is_known(value):
         raise ValueError('expected a time zone such as "Europe/Vilnius" or "UTC"')
     return value
-
-
-def _dates(given: Any) -> DateForm:
-    return given if isinstance(given, DateForm) else DateForm.parse(given if isinstance(given, str) else "")
 
 
 def is_there(check: Callable[[], bool]) -> bool:
@@ -327,14 +322,6 @@ def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     raise ValueError('expected an address or a network, such as "10.0.0.7" or "10.0.0.0/8"')
 
 
-def _ramp(given: Any) -> Ramp:
-    if isinstance(given, Ramp):
-        return given
-    if not isinstance(given, str):
-        raise ValueError('expected the first day\'s messages and a factor above 1, such as "500/day x2"')
-    return Ramp.parse(given)
-
-
 def _bounces(given: Any) -> str:
     return addresses.bounces_url(addresses.without_plain_password(given))
 
@@ -355,8 +342,8 @@ Locale = Annotated[str, AfterValidator(_locale), Shown("language")]
 ZoneName = Annotated[str, AfterValidator(_zone), Shown("time zone")]
 Host = Annotated[str, AfterValidator(_host), Shown("host")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
-Cost = Annotated[Price, BeforeValidator(_price), Shown("amount and currency")]
-Rate = Annotated[Limit, BeforeValidator(_limit), Shown("limit")]
+Cost = Annotated[Price, _parsed(Price), Shown("amount and currency")]
+Rate = Annotated[Limit, _parsed(Limit), Shown("limit")]
 Ratio = Annotated[float, BeforeValidator(_ratio), Shown("number from 0 to 1")]
 HeaderName = Annotated[str, AfterValidator(_header_name), Shown("name of a header")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
@@ -377,7 +364,7 @@ EncryptionKeys = Annotated[
 ]
 EvidenceKey = Annotated[Secret, AfterValidator(_evidence_key), Shown("secret")]
 Sender = Annotated[str, AfterValidator(_sender), Shown("email address")]
-DatesForm = Annotated[DateForm, BeforeValidator(_dates), Shown("form of dates")]
+DatesForm = Annotated[DateForm, _parsed(DateForm), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]
 Parameters = Annotated[dict[str, Any], BeforeValidator(_json_table), Shown("table")]
 BaseUrl = Annotated[str, BeforeValidator(addresses.base_url), Shown("URL")]
@@ -385,7 +372,7 @@ ServerUrl = Annotated[str, BeforeValidator(addresses.server_url), Shown("URL")]
 DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL"), Lazy()]
 BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL"), Lazy()]
 SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL"), Lazy()]
-RampUp = Annotated[Ramp | None, BeforeValidator(_ramp), Shown("messages and a factor")]
+RampUp = Annotated[Ramp | None, _parsed(Ramp), Shown("messages and a factor")]
 BouncesUrl = Annotated[str, BeforeValidator(_bounces), Shown("URL"), Lazy()]
 Topic = Annotated[str, AfterValidator(_topic), Shown("ARN")]
 ReturnAddress = Annotated[str, AfterValidator(addresses.return_path), Shown("email address")]
