@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from worker.domain.invitations.brand import Brand
 from worker.domain.invitations.plain import plain
-from worker.domain.invitations.values import RIGHT_TO_LEFT, of_brand
+from worker.domain.invitations.values import OF_EACH_TEXT, of_each_text
 
 
 class Screen(StrEnum):
@@ -38,17 +38,7 @@ PAGE_VARIABLES: Mapping[str, str] = {
     "site": "the address of your own site where customers compare the code, or empty",
     "ready_by": "when the verification can begin at the latest, in words; empty where that is in some minutes",
     "style": "the style of the page",
-    "logo": "the logo's address, or empty",
-    "colour": "the brand's colour, as #rrggbb",
-    "ink": "the colour of text on it",
-    "hover_colour": "the brand's colour under the pointer",
-    "link_colour": "the colour of links",
-    "link_colour_dark": "the colour of links on dark pages",
-    "footer": "the brand's footer, or empty",
-    "support": "the contact for questions, or empty",
-    "support_link": "what opens when the contact is clicked, or empty",
-    "language": "the language of the chosen words, BCP 47",
-    "direction": '"ltr" or "rtl"',
+    **OF_EACH_TEXT,
 }
 
 
@@ -84,7 +74,5 @@ def page_variables(
         "site": site,
         "ready_by": ready_by,
         "style": style,
-        **of_brand(brand),
-        "language": language,
-        "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
+        **of_each_text(brand, language),
     }

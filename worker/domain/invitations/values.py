@@ -21,7 +21,21 @@ LINK_LENGTH = 4096
 LINK = re.compile(r"https?://[^\s\"<>\\\x00-\x20\x7f-\x9f]+", re.IGNORECASE)
 RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ps", "ur", "yi"})
 
-# Every variable that a template may use, with its meaning (docs/reference/templates.md).
+# What messages and the page behind our own link have in common.
+OF_EACH_TEXT: Mapping[str, str] = {
+    "logo": "the logo's address, or empty",
+    "colour": "the brand's colour, as #rrggbb",
+    "ink": "the colour of text on it",
+    "hover_colour": "the brand's colour under the pointer",
+    "link_colour": "the colour of links",
+    "link_colour_dark": "the colour of links on a dark background",
+    "footer": "the brand's footer, or empty",
+    "support": "the contact for questions, or empty",
+    "support_link": "what opens when the contact is clicked, or empty",
+    "language": "the language of the chosen words, BCP 47",
+    "direction": '"ltr" or "rtl"',
+}
+# Every variable that a message's template may use, with its meaning (docs/reference/templates.md).
 VARIABLES: Mapping[str, str] = {
     "first_name": "given name, or empty",
     "last_name": "family name, or empty",
@@ -40,17 +54,7 @@ VARIABLES: Mapping[str, str] = {
     "days_left": "whole days until the link ends",
     "hours_left": "whole hours until the link ends",
     "sender_name": "who the message is from",
-    "logo": "the logo's address, or empty",
-    "colour": "the brand's colour, as #rrggbb",
-    "ink": "the colour of text on it",
-    "hover_colour": "the brand's colour under the pointer",
-    "link_colour": "the colour of links",
-    "link_colour_dark": "the colour of links in dark mail programs",
-    "footer": "the brand's footer, or empty",
-    "support": "the contact for questions, or empty",
-    "support_link": "what opens when the contact is clicked, or empty",
-    "language": "the language of the chosen words, BCP 47",
-    "direction": '"ltr" or "rtl"',
+    **OF_EACH_TEXT,
 }
 
 
@@ -99,14 +103,13 @@ def variables(
         "days_left": left // timedelta(days=1),
         "hours_left": left // timedelta(hours=1),
         "sender_name": plain(invitation.sender_name),
-        **of_brand(brand),
-        "language": language,
-        "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
+        **of_each_text(brand, language),
     }
 
 
-@lru_cache(maxsize=8)
-def of_brand(brand: Brand) -> Mapping[str, str]:
+@lru_cache(maxsize=64)
+def of_each_text(brand: Brand, language: str) -> Mapping[str, str]:
+    """Exactly the keys of OF_EACH_TEXT."""
     return {
         "logo": brand.logo,
         "colour": brand.colour,
@@ -117,6 +120,8 @@ def of_brand(brand: Brand) -> Mapping[str, str]:
         "footer": "\n".join(plain(line, most=LINE_LENGTH) for line in brand.footer.splitlines()),
         "support": plain(brand.support, most=LINE_LENGTH),
         "support_link": brand.support_link,
+        "language": language,
+        "direction": "rtl" if language.partition("-")[0].lower() in RIGHT_TO_LEFT else "ltr",
     }
 
 
