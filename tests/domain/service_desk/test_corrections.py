@@ -6,9 +6,10 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.domain.events.ordering import UPDATABLE
 from worker.domain.intake.dates import DateForm
 from worker.domain.model.customers import Person
-from worker.domain.service_desk.corrections import CORRECTABLE, Details, correction_of
+from worker.domain.service_desk.corrections import Details, correction_of
 from worker.foundation.harmless_text import spreadsheet_safe, unguarded
 
 TODAY = date(2026, 11, 20)
@@ -40,11 +41,11 @@ def refused(**cells: object) -> dict[str, str]:
 
 
 def test_a_row_as_the_report_wrote_it_changes_nothing():
-    assert changed(**{column: STORED.shown(column) for column in CORRECTABLE}) == {}
+    assert changed(**{column: STORED.shown(column) for column in UPDATABLE}) == {}
 
 
 def test_an_empty_cell_says_nothing():
-    assert changed(**dict.fromkeys(CORRECTABLE, "")) == {}
+    assert changed(**dict.fromkeys(UPDATABLE, "")) == {}
     assert changed(email=None, phone="   ") == {}
 
 
@@ -104,7 +105,7 @@ def test_a_mask_of_another_address_is_refused_and_never_stored():
 
 
 def test_a_hostile_cell_raises_nothing_and_is_never_repeated(subtests):
-    for cell, column in product(["\0", "a\ud800", "x" * 100_000, "\u202eevil", "=cmd|' /C calc'!A0"], CORRECTABLE):
+    for cell, column in product(["\0", "a\ud800", "x" * 100_000, "\u202eevil", "=cmd|' /C calc'!A0"], UPDATABLE):
         with subtests.test(cell=cell, column=column):
             _, problems = correction_of({column: cell}, STORED, today=TODAY)
             assert cell not in str(problems)

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.domain.events.ordering import UPDATABLE
 from worker.domain.intake import ListOptions, Returned, open_list
 from worker.domain.intake.own_files import OwnFile
 from worker.domain.model.customers import Person
 from worker.domain.model.known_customers import Standing
 from worker.domain.service_desk.case import Refused
-from worker.domain.service_desk.corrections import CORRECTABLE, Correction, Details
+from worker.domain.service_desk.corrections import Correction, Details
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.inbound.returned_lists import AS_STORED, Returns
 from worker.store.onboarding.new_rows import RefusedLine
@@ -27,7 +28,7 @@ from worker.store.service_desk.returned_rows import Place, StoredCustomer
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 OPTIONS = ListOptions(today=NOW.date())
-COLUMNS = ("row", "customer_id", "state", "invitation", "attempts", "waits", "purpose", "kind", *CORRECTABLE)
+COLUMNS = ("row", "customer_id", "state", "invitation", "attempts", "waits", "purpose", "kind", *UPDATABLE)
 
 
 @dataclass
@@ -64,7 +65,7 @@ def report(customers: dict[str, Details], *, delimiter: str = ",") -> list[dict[
     return [
         {"row": str(row), "customer_id": spreadsheet_safe(one), "state": "invited", "purpose": "onboarding"}
         | {"invitation": "sent", "attempts": "1", "waits": "0", "kind": "individual"}
-        | {column: spreadsheet_safe(details.shown(column)) for column in CORRECTABLE}
+        | {column: spreadsheet_safe(details.shown(column)) for column in UPDATABLE}
         for row, (one, details) in enumerate(customers.items(), start=2)
     ]
 

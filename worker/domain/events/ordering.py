@@ -12,7 +12,8 @@ from typing import Any
 from worker.domain.events.incoming import EventKind
 from worker.domain.model.customers import PERSONAL, Customer
 
-# The columns that customer.updated may change: who the customer is and how to reach them, not how they are served.
+# What an event customer.updated and a corrected report may change: who the customer is and how to reach them, not how
+# they are served.
 UPDATABLE = (*PERSONAL, "country", "locale", "timezone")
 
 Columns = Mapping[str, Any]  # of UPDATABLE, as JSON has them

@@ -10,13 +10,13 @@ from datetime import date
 from typing import Any
 
 from worker.domain.contact.masked import masked_email, masked_phone
+from worker.domain.events.ordering import UPDATABLE
 from worker.domain.intake import contacts, rules
 from worker.domain.intake.dates import DateForm, readings
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.channels import Address, channels_of
 from worker.domain.model.customers import PERSONAL, CustomerKind, FieldProblem, Person
 
-CORRECTABLE = (*PERSONAL, "country", "locale", "timezone")
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 ADDRESSES: tuple[Address, ...] = ("email", "phone")
 _FIXED = "a report cannot change it for a customer who is known"
@@ -49,7 +49,7 @@ class Correction:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(column for column in CORRECTABLE if column in self.values)
+        return tuple(column for column in UPDATABLE if column in self.values)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -87,7 +87,7 @@ def correction_of(
             continue
         if column == "kind" and text.lower() == stored.kind.value:
             continue
-        if column not in CORRECTABLE:
+        if column not in UPDATABLE:
             problems.append(FieldProblem(column, _FIXED, "leave the cell empty"))
             continue
         if len(text) > LONGEST_CELL:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from worker.domain.events.ordering import UPDATABLE
 from worker.domain.model.reasons import step_for
 from worker.domain.model.states import JobState, LineState
 from worker.domain.model.waits import Blocked, Wait, explained, is_healthy, wait_of
-from worker.domain.service_desk.corrections import CORRECTABLE
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.timestamps import written
 from worker.store.onboarding.new_rows import WAS_ERASED
@@ -32,7 +32,7 @@ COLUMNS = (
     "action",
 )
 BYTE_ORDER_MARK = "\ufeff"
-DETAILS = ("purpose", "kind", *CORRECTABLE)
+DETAILS = ("purpose", "kind", *UPDATABLE)
 # What opens a session: for those who send the links themselves.
 SECRETS = ("link", "digits", "vendor", "vendor_parameters")
 PICTURE = "qr"
@@ -138,7 +138,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         values |= {PICTURE: f"{columns.pictures}/{line.row}.png" if line.link else ""}
     if columns.details:
         values |= {"purpose": line.purpose, "kind": "" if line.details is None else line.details.kind.value}
-        values |= {name: "" if line.details is None else line.details.shown(name) for name in CORRECTABLE}
+        values |= {name: "" if line.details is None else line.details.shown(name) for name in UPDATABLE}
     return values | {"next_at": columns.time(next_at)}
 
 
