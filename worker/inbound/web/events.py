@@ -12,6 +12,7 @@ from aiohttp import web
 
 from worker.domain.events.cloudevents import LARGEST, Unreadable, read
 from worker.domain.events.incoming import Event, EventKind, EventSender, Outcome, Receipt
+from worker.domain.events.published import moment
 from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_TYPE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
@@ -247,4 +248,4 @@ def _as_json(status: EventStatus, address: str) -> dict[str, Any]:
 
 
 def _written(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat().replace("+00:00", "Z")
+    return None if at is None else moment(at)

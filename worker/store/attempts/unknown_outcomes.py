@@ -72,11 +72,8 @@ def calls_to_reconcile(
         .join(SessionRow, SessionRow.job_id == Job.id)
         .where(Job.customer_id.in_(customers))
     )
-    known: dict[str, set[str]] = {}
-    for row in fetch(connection, sessions):
-        known.setdefault(row.customer_id, set()).add(row.reference)
     owners = {job.unknown_attempt: job.customer_id for job in unknown}
-    unknown_calls = _unknown_calls(connection, owners, known, Attempt.invitation_id.is_(None), now=now)
+    unknown_calls = _unknown_calls(connection, owners, sessions, Attempt.invitation_id.is_(None), now=now)
     return {job.id: unknown_calls[job.unknown_attempt] for job in unknown}
 
 
@@ -92,11 +89,8 @@ def messages_to_reconcile(
         .join(InvitationRow, InvitationRow.job_id == Job.id)
         .where(Job.customer_id.in_({customers[row.id] for row in unknown}), InvitationRow.reference != "")
     )
-    known: dict[str, set[str]] = {}
-    for row in fetch(connection, sent):
-        known.setdefault(row.customer_id, set()).add(row.reference)
     owners = {row.unknown_attempt: customers[row.id] for row in unknown}
-    unknown_calls = _unknown_calls(connection, owners, known, Attempt.invitation_id.is_not(None), now=now)
+    unknown_calls = _unknown_calls(connection, owners, sent, Attempt.invitation_id.is_not(None), now=now)
     return {row.id: unknown_calls[row.unknown_attempt] for row in unknown}
 
 
@@ -137,15 +131,18 @@ def _explained(
 def _unknown_calls(
     connection: sa.Connection,
     owners: Mapping[uuid.UUID, str],
-    held: Mapping[str, set[str]],
+    known_references: sa.Select[str, str],
     step: sa.ColumnElement[bool],
     *,
     now: datetime,
 ) -> dict[uuid.UUID, UnknownCall]:
-    """The calls to look up, by attempt. `owners`: the attempts' customers. `held`: each customer's known references.
+    """The calls to look up, by attempt. `owners`: the attempts' customers. `known_references`: of each customer.
 
     A call whose attempt row is gone is looked up as well: it must not be repeated without a look-up.
     """
+    held: dict[str, set[str]] = {}
+    for row in fetch(connection, known_references):
+        held.setdefault(row.customer_id, set()).add(row.reference)
     attempts = sa.select(Attempt.id, Attempt.opened_at, Attempt.outcome).where(Attempt.id.in_(owners))
     opened = {row.id: row for row in fetch(connection, attempts)}
     explained = _explained(connection, owners, opened, step)

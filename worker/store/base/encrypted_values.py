@@ -76,11 +76,16 @@ def context_of_address(digest: str) -> str:
     return f"suppression {digest}"
 
 
-def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
+def person_as_json(person: Person) -> dict[str, Any]:
+    """What is known of the person."""
     known = {name: value for name, value in vars(person).items() if value}
     if person.date_of_birth:
         known["date_of_birth"] = person.date_of_birth.isoformat()
-    return keyring.encrypt(known, context=context_of_person(customer_id), of=customer_id)
+    return known
+
+
+def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
+    return keyring.encrypt(person_as_json(person), context=context_of_person(customer_id), of=customer_id)
 
 
 def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:

@@ -18,7 +18,6 @@ from worker.domain.contact.suppression import detail_of
 from worker.domain.events.incoming import OPERATOR, EventKind
 from worker.domain.events.ordering import Known
 from worker.domain.model.channels import CHANNELS, address_of
-from worker.domain.model.customers import Person
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.foundation.timestamps import written, written_if_any
@@ -33,6 +32,7 @@ from worker.store.base.encrypted_values import (
     decrypt_person,
     decrypt_update,
     decrypt_words,
+    person_as_json,
 )
 from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
@@ -262,7 +262,7 @@ def _person(keyring: Keyring, row: Any) -> dict[str, Any]:
         "details_from": written_if_any(row.details_at),
     }
     try:
-        return facts | _written_person(decrypt_person(keyring, row.customer_id, row.encrypted))
+        return facts | person_as_json(decrypt_person(keyring, row.customer_id, row.encrypted))
     except Erased:
         return facts | {"erased": True}
     except CannotDecrypt:
@@ -293,13 +293,6 @@ def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
         return facts | {"erased": True}
     except CannotDecrypt:
         return facts | {"unreadable": UNREADABLE}
-
-
-def _written_person(person: Person) -> dict[str, Any]:
-    known = {name: value for name, value in vars(person).items() if value}
-    if person.date_of_birth:
-        known["date_of_birth"] = person.date_of_birth.isoformat()
-    return known
 
 
 def _finished(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:

@@ -217,15 +217,11 @@ def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
     return any((one.source, digest) in known for digest in one.digests[1:])
 
 
-_SESSION_TRACES = (
-    sa.select(SessionRow.id, Job.traceparent)
-    .join(Job, Job.id == SessionRow.job_id)
-    .where(bulk.among(SessionRow.id, "ids"), Job.traceparent.is_not(None))
-)
-_MESSAGE_TRACES = (
-    sa.select(InvitationRow.id, Job.traceparent)
-    .join(Job, Job.id == InvitationRow.job_id)
-    .where(bulk.among(InvitationRow.id, "ids"), Job.traceparent.is_not(None))
+_SESSION_TRACES, _MESSAGE_TRACES = (
+    sa.select(model.id, Job.traceparent)
+    .join(Job, Job.id == model.job_id)
+    .where(bulk.among(model.id, "ids"), Job.traceparent.is_not(None))
+    for model in (SessionRow, InvitationRow)
 )
 _KNOWN = sa.select(Webhook.source, Webhook.digest).where(
     bulk.among(Webhook.source, "sources"), bulk.among(Webhook.digest, "digests")
