@@ -15,10 +15,10 @@ from tests.desk.desk import Desk
 from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
 from worker.domain.model.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
+from worker.foundation.tls import is_loopback
 from worker.runtime.celery_app import needs_typed
 from worker.runtime.celery_settings import QUEUES, computed
 from worker.settings import SettingsError, load
-from worker.settings.addresses import is_loopback
 from worker.store.base.database import Database
 
 # What each service's command needs of the configuration's secrets.

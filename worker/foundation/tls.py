@@ -3,6 +3,7 @@
 There is no form without the check of the chain and of the host name: a connection is verified, or it has no TLS.
 """
 
+import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,3 +54,11 @@ class Tls:
         if self.certificate is not None:
             parameters |= {"sslcert": str(self.certificate), "sslkey": str(self.key or self.certificate)}
         return parameters
+
+
+def is_loopback(host: str) -> bool:
+    """True if `host` is this machine: the only host that a connection without TLS may go to, where that is a rule."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,10 +4,11 @@ Our message asks the customer to trust the link. So its host is always checked a
 though the answer with the link is authenticated.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
+
+from worker.foundation.tls import is_loopback
 
 # Room for a template with the longest token; mail programs and browsers accept this length.
 LONGEST_LINK = 8192
@@ -36,16 +37,6 @@ def https_link(text: object, hosts: Iterable[str]) -> str | None:
         return None
     allowed = {entry.lower() for entry in hosts}
     return text if host in allowed or (port is not None and f"{host}:{port}" in allowed) else None
-
-
-def is_loopback(host: str) -> bool:
-    """True if `host` is this machine, the only host that plain http may go to."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:

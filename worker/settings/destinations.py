@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from worker.domain.contact.sns_topics import host_of
 from worker.domain.model.channels import channels_of
-from worker.settings.addresses import is_loopback
+from worker.foundation.tls import is_loopback
 from worker.settings.intake import Remote
 from worker.settings.model import Settings
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from worker.foundation.deadline import Deadline
-from worker.settings.addresses import is_loopback
+from worker.foundation.tls import is_loopback
 
 SECONDS = 30.0  # how long a command or Vault may take
 MOST_BYTES = 100_000  # of their answers: a key has 44

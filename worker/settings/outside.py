@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from worker.domain.limits.rate_limits import Limit
+from worker.foundation.tls import is_loopback
 from worker.settings import addresses
 from worker.settings.addresses import SmtpServer, bind_address
 from worker.settings.event_senders import EVENTS, EventKey, Received, Sender
@@ -64,7 +65,7 @@ def _alert_url(given: Any) -> str:
         SmtpServer.parse(addresses.without_plain_password(given))
         return given
     parts = addresses.web_url(given, 'expected a URL such as "https://hooks.example.com/…", or smtp://…', http=True)
-    if not isinstance(given, Referenced) and not addresses.is_loopback(parts.hostname or ""):
+    if not isinstance(given, Referenced) and not is_loopback(parts.hostname or ""):
         raise ValueError(f"who knows this address can write there, so do not write it in the configuration; {HOW}")
     return str(given)
 

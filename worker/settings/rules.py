@@ -16,8 +16,8 @@ from worker.domain.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts
 from worker.domain.providers.lifetimes import lifetime_of
 from worker.foundation.durations import show_duration
 from worker.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
+from worker.foundation.tls import is_loopback
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
-from worker.settings.addresses import is_loopback
 from worker.settings.model import Database, Encryption, Invitations, LadderStep, Links, Retention, Retry
 from worker.settings.outside import MAIL, Alert, Web
 from worker.settings.problems import Findings, suggestion

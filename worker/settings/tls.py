@@ -12,8 +12,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from worker.foundation.tls import Tls
-from worker.settings.addresses import POSTGRESQL, is_loopback
+from worker.foundation.tls import Tls, is_loopback
+from worker.settings.addresses import POSTGRESQL
 from worker.settings.problems import Findings, show_path
 from worker.settings.problems import Path as KeyPath
 from worker.settings.secrets import Referenced

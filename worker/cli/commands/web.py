@@ -16,13 +16,14 @@ from worker.domain.model.needs import SERVING
 from worker.domain.model.wakeups import Wake
 from worker.engine.container import Parts
 from worker.foundation import event_loop
+from worker.foundation.tls import is_loopback
 from worker.inbound.web import app, no_wake_up
 from worker.inbound.web.server import serve
 from worker.inbound.web.source import Closed
 from worker.inbound.web.webhook_sources import account_sources
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
-from worker.settings.addresses import bind_address, is_loopback
+from worker.settings.addresses import bind_address
 from worker.settings.rules import NO_CREDENTIALS, has_credentials
 from worker.store.base import schema
 from worker.store.base.database import Database

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hmac import compare_digest, digest
 from urllib.parse import urlsplit
 
-from worker.settings.addresses import is_loopback
+from worker.foundation.tls import is_loopback
 
 
 def is_from_here(headers: Mapping[str, str]) -> bool:
