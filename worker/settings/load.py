@@ -22,7 +22,7 @@ from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import Sender, check_senders
 from worker.settings.intake import Intake, check_intake
-from worker.settings.model import LadderStep, Settings
+from worker.settings.model import Invitations, LadderStep, Settings
 from worker.settings.outside import MAIL, Alert, Subscriber
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
@@ -150,12 +150,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["retry"]:
         rules.check_retry(parts["retry"], findings)
     if parts["invitations"]:
-        rules.check_quiet_hours(parts["invitations"], accounts, findings)
-        rules.check_templates(parts["invitations"], findings)
-        rules.check_ladder(ladder, parts["invitations"].reminders, accounts, tree, findings)
-        fallback = parts["invitations"].fallback
-        if fallback and fallback not in tree:
-            findings.consequence(("invitations", "fallback"), f"needs the section [{fallback}]")
+        _check_invitations(parts["invitations"], ladder, accounts, tree, findings)
     accounts = share_budgets(accounts, given, findings)
     rules.check_bounces(parts.get("bounces"), parts.get("email"), findings)
     rules.check_callbacks(parts.get("email"), findings)
@@ -166,8 +161,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             **parts,
             "path": file,
             "warnings": findings.warnings,
-            "sources": {".".join(map(str, path)): source for path, source in findings.references.items()}
-            | {".".join(map(str, path)): variable for path, variable in findings.origins.items()},
+            "sources": findings.sources,
             "accounts": accounts,
             "routes": tuple(routes.values()),
             "subscribers": subscribers,
@@ -192,6 +186,20 @@ def _check_web(
         )
     texting = parts.get("sms") or parts.get("whatsapp")
     rules.check_web(web, accounts.values(), parts["links"], parts.get("email"), texting, findings)
+
+
+def _check_invitations(
+    invitations: Invitations,
+    ladder: Mapping[int, LadderStep],
+    accounts: Mapping[str, Account],
+    tree: Mapping[str, Any],
+    findings: Findings,
+) -> None:
+    rules.check_quiet_hours(invitations, accounts, findings)
+    rules.check_templates(invitations, findings)
+    rules.check_ladder(ladder, invitations.reminders, accounts, tree, findings)
+    if invitations.fallback and invitations.fallback not in tree:
+        findings.consequence(("invitations", "fallback"), f"needs the section [{invitations.fallback}]")
 
 
 def _accounts_given(tree: Mapping[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:

@@ -52,6 +52,11 @@ class Findings:
     def lines(self) -> list[str]:
         return [self.line_of(path, message) for path, message in self.problems]
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where the values of keys came from, by the keys' names: a reference, or a variable of the environment."""
+        return {".".join(map(str, path)): source for path, source in (*self.references.items(), *self.origins.items())}
+
     def line_of(self, path: Path, message: str) -> str:
         variable = next((name for set_path, name in self.origins.items() if path[: len(set_path)] == set_path), None)
         line = f"{show_path(path)}: {message}" + (f" (set by {variable})" if variable else "")
