@@ -15,7 +15,7 @@ from worker.domain.verification.session_updates import (
     Rank,
     Result,
     SessionUpdate,
-    job_state_after,
+    job_state_of_session,
     known_after,
     may_be_replay,
 )
@@ -227,8 +227,10 @@ def test_a_refusal_is_a_result_and_a_cancellation_is_none():
         ([CANCELLED], JobState.FAILED),
         ([DELETED], JobState.FAILED),
     ]
-    assert [(updates, got) for updates, state in cases if (got := job_state_after(after(*updates))) is not state] == []
+    assert [
+        (updates, got) for updates, state in cases if (got := job_state_of_session(after(*updates))) is not state
+    ] == []
 
 
 def test_a_replaced_session_does_not_change_its_job():
-    assert job_state_after(REPLACED) is None
+    assert job_state_of_session(REPLACED) is None

@@ -11,7 +11,7 @@ from worker.domain.contact.delivery_reports import (
     DeliveryUpdate,
     NotUnderstood,
     Stop,
-    invitation_state_after,
+    invitation_state_by_report,
 )
 from worker.domain.model.states import InvitationState
 from worker.senders import twilio_callbacks
@@ -260,7 +260,7 @@ def test_a_message_has_the_state_of_its_callbacks():
     assert [
         (present, status, following, got)
         for present, status, following in cases
-        if (got := invitation_state_after(present, DeliveryUpdate("any", status=status))) is not following
+        if (got := invitation_state_by_report(present, DeliveryUpdate("any", status=status))) is not following
     ] == []
 
 
@@ -269,7 +269,7 @@ def test_callbacks_in_any_order_and_repetition_end_in_the_same(fates, data):
     def after(statuses):
         state = SENT
         for status in statuses:
-            state = invitation_state_after(state, DeliveryUpdate("any", status=status)) or state
+            state = invitation_state_by_report(state, DeliveryUpdate("any", status=status)) or state
         return state
 
     repeated = data.draw(st.permutations(fates)) + (

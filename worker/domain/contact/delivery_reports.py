@@ -68,7 +68,7 @@ class NotUnderstood:
 _OUT = (InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD, InvitationState.FAILED)
 
 
-def invitation_state_after(present: InvitationState, update: DeliveryUpdate) -> InvitationState | None:
+def invitation_state_by_report(present: InvitationState, update: DeliveryUpdate) -> InvitationState | None:
     """The invitation's state after the update; None where it does not change.
 
     A bounce outweighs a delivery, in whatever order they come: mail servers accept messages that they refuse later. A

@@ -17,7 +17,7 @@ from worker.domain.verification.session_updates import (
     Rank,
     Result,
     SessionUpdate,
-    job_state_after,
+    job_state_of_session,
     known_after,
     may_be_replay,
 )
@@ -49,7 +49,7 @@ class Link:
 
     @property
     def has_verdict(self) -> bool:
-        return job_state_after(self.known) is JobState.COMPLETED
+        return job_state_of_session(self.known) is JobState.COMPLETED
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Chain:
 
 def _failed(known: KnownSession) -> bool:
     """True if the session ended without a verdict. A second such update must not end a job that was retried since."""
-    return job_state_after(known) is JobState.FAILED
+    return job_state_of_session(known) is JobState.FAILED
 
 
 def _moved(job: JobNow, move: Move) -> JobNow:
@@ -221,7 +221,7 @@ def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, l
         return _completed(job, deciding(links) or link)
     if job.session_id != link.id:
         return None
-    if job_state_after(link.known) is JobState.FAILED:
+    if job_state_of_session(link.known) is JobState.FAILED:
         if not _can_fail(job, link):
             return None
         return Move(JobState.FAILED, link.id, reason=Reason.SESSION_FAILED, detail=link.known.note)

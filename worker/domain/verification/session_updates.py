@@ -177,7 +177,7 @@ def may_be_replay(known: KnownSession, update: SessionUpdate, *, opened_at: date
     return undecided and received_at - opened_at >= DIGESTS_KEPT
 
 
-def job_state_after(known: KnownSession) -> JobState | None:
+def job_state_of_session(known: KnownSession) -> JobState | None:
     """The state of the session's job; None while the customer has neither finished nor failed.
 
     A refusal is a result, so it completes the job. A session that was cancelled or deleted at the provider has no

@@ -21,7 +21,7 @@ from worker.domain.contact.delivery_reports import (
     DeliveryStatus,
     DeliveryUpdate,
     Stop,
-    invitation_state_after,
+    invitation_state_by_report,
     reason_to_suppress,
 )
 from worker.domain.contact.suppression import SuppressionReason
@@ -166,7 +166,7 @@ def deliver(
     row = _message(connection, one.channel, update.reference)
     if row is not None and row.state is InvitationState.WORKING:
         return Delivered(Applied.LATER, row.id)
-    state = invitation_state_after(row.state, update) if row is not None else None
+    state = invitation_state_by_report(row.state, update) if row is not None else None
     falls_to: set[str] = set()
     if row is not None and state is not None:
         _write_state(connection, row, state, update, at=one.happened_at, now=now)
