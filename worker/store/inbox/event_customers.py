@@ -18,7 +18,7 @@ from worker.store.base.keys_of_customers import destroy_unused, kept, lasting, r
 from worker.store.base.upserts import insert
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding import stable_links
-from worker.store.onboarding.new_rows import DETAILS, customer_row
+from worker.store.onboarding.new_rows import change_details, customer_row
 from worker.store.tables import CustomerRow, Inbox
 
 BEFORE = "the database holds a newer update of this customer whose columns are no longer stored"
@@ -99,9 +99,8 @@ class EventCustomers:
             if customer is None and row.encrypted is not None:
                 event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
                 continue
-            changed = customer_row(keyring, customer or base, details_at=details_at, now=now)
-            rows.append({f"new_{name}": changed[name] for name in DETAILS} | {"id_": arrival.customer_id})
-        _CHANGE.run(connection, rows)
+            rows.append(customer_row(keyring, customer or base, details_at=details_at, now=now))
+        change_details(connection, rows)
 
     def _later_updates(
         self, connection: sa.Connection, events: Sequence[NewEvent]
@@ -241,7 +240,6 @@ _UPDATES = sa.select(
     Inbox.encrypted.is_not(None),
     ~bulk.among(Inbox.id, "ids"),
 )
-_CHANGE = bulk.Change(CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in DETAILS}, by="id_")
 
 
 def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping[str, HeldCustomer]) -> None:

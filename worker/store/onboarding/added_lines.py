@@ -14,7 +14,7 @@ from worker.store.base.columns import Columns, picked, rows_of
 from worker.store.base.customer_keys import Key
 from worker.store.base.job_ids import job_id
 from worker.store.base.keys_of_customers import kept, writable
-from worker.store.base.loading import load_missing
+from worker.store.base.loading import load_customers
 from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding import plans
 from worker.store.onboarding.admission import following, left_out, lock_customers
@@ -24,7 +24,7 @@ from worker.store.onboarding.refreshed import refresh
 from worker.store.onboarding.sealed_lines import Lines, SealedLines, customers_of, numbers_of, seal, without
 from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
-from worker.store.tables import Batch, CustomerRow, Job, SkippedLine
+from worker.store.tables import Batch, Job, SkippedLine
 
 
 class ErasedMeanwhile(Exception):
@@ -103,7 +103,7 @@ def _add_customers(
     connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, rule: Known, now: datetime
 ) -> set[str]:
     """Add or refresh the lines' customers, and lock those who are known. Returns these."""
-    known = load_missing(connection, CustomerRow, _new_customers(lines.customers, now=now), key="customer_id")
+    known = load_customers(connection, _new_customers(lines.customers, now=now))
     if rule is Known.SKIP:  # their details stay, unless they are invited after all
         lock_customers(connection, known)
     else:

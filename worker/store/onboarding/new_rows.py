@@ -5,15 +5,19 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from worker.domain.limits.failover import joined
 from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
+from worker.store.base import bulk
 from worker.store.base.columns import Columns, rows_of
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import contact_digests, encrypt_line, encrypt_person
 from worker.store.base.job_ids import job_id
+from worker.store.tables import CustomerRow
 
 
 @dataclass  # not frozen: see `domain.model.customers`
@@ -83,6 +87,16 @@ def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, 
     """A new customer. `details_at` is the time that the details are from."""
     values = rows_of(customer_values(keyring, [customer]))[0]
     return {**values, "details_at": details_at, "created_at": now, "changed_at": now}
+
+
+def change_details(connection: sa.Connection, customers: Sequence[Mapping[str, Any]]) -> None:
+    """Give customers who are known these rows' details. They must be locked."""
+    _CHANGE.run(connection, [{f"new_{name}": row[name] for name in ("customer_id", *DETAILS)} for row in customers])
+
+
+_CHANGE = bulk.Change(
+    CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in DETAILS}, by="new_customer_id"
+)
 
 
 def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:

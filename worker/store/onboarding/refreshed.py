@@ -13,9 +13,8 @@ from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
-from worker.store.base.loading import load_over
 from worker.store.onboarding.admission import lock_customers
-from worker.store.onboarding.new_rows import DETAILS, customer_row
+from worker.store.onboarding.new_rows import change_details, customer_row
 from worker.store.tables import CustomerRow
 
 Row = Mapping[str, Any]
@@ -36,8 +35,7 @@ def refresh(connection: sa.Connection, keyring: Keyring, rows: Iterable[Row], *,
     stored = fetch(connection, _STORED, {"customers": bulk.keys(given)})
     keys = readable(connection, keyring, [row.encrypted for row in stored])
     merged = {row.customer_id: _merged(keys, row, given[row.customer_id]) for row in stored}
-    changed = [customer_row(keyring, merged[one], details_at=now, now=now) for one in sorted(merged)]
-    load_over(connection, CustomerRow, changed, key="customer_id", changed=DETAILS)
+    change_details(connection, [customer_row(keyring, merged[one], details_at=now, now=now) for one in sorted(merged)])
 
 
 def _merged(keyring: Keyring, row: Any, given: Row) -> Customer:
