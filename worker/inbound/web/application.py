@@ -256,7 +256,6 @@ def add_stable_links(
 ) -> None:
     """Add the stable link's routes."""
     # Here, since a web application without such links needs no pages.
-    from worker.inbound.web.stable.codes import codes_of
     from worker.inbound.web.stable.pages import StablePages
     from worker.inbound.web.stable.routes import StableRoutes
     from worker.inbound.web.stable.visitors import Visitors
@@ -266,20 +265,18 @@ def add_stable_links(
     waiting = Waiting(doors.ready, in_thread)
     routes = StableRoutes(
         doors,
-        Visitors(parts.keyring),
+        Visitors(parts.keyring, is_secure=is_secure),
         waiting,
         readiness,
         in_thread,
         wake,
         parts.clock,
         parts.database_clock,
-        StablePages(parts.link_pages, is_secure=is_secure),
+        StablePages(parts.link_pages, parts.keyring, is_secure=is_secure),
         parts.not_me,
-        partial(codes_of, parts.keyring),
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
         on_click=buys_on_click(settings),
         page_first=settings.links.page,
-        is_secure=is_secure,
         trusted=settings.web.trusted_proxies,
         form_seconds=form_seconds,
     )

@@ -15,7 +15,6 @@ from worker.domain.invitations.pages import Pages
 from worker.domain.links.door import Decision, Lead, Press
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.web.stable.codes import codes_of
 from worker.inbound.web.stable.pages import StablePages
 from worker.inbound.web.stable.routes import StableRoutes
 from worker.inbound.web.stable.visitors import Visitors
@@ -85,20 +84,18 @@ class Door:
         parts: Any = self  # the parts that are scripted here
         routes = StableRoutes(
             parts.doors,
-            Visitors(self.keyring),
+            Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
             SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
             parts.readiness,
             _at_once,
             self.woken.append,
             lambda: self.now - self.behind,
             lambda: self.now,
-            StablePages(pages, is_secure=is_secure),
+            StablePages(pages, self.keyring, is_secure=is_secure),
             parts.doors,
-            lambda secret, now: codes_of(self.keyring, secret, now),
             hosts={"kyc": ["ivs.idenfy.com", "localhost"]},
             on_click=on_click,
             page_first=page_first,
-            is_secure=False,  # cookies come back over the test's http
             form_seconds=5,
         )
         self.application = web.Application()

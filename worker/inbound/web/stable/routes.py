@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,7 +33,7 @@ from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Unacceptable
 from worker.inbound.web.stable.pages import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
-from worker.inbound.web.stable.visitors import COOKIE, KEPT, Visitor, Visitors
+from worker.inbound.web.stable.visitors import COOKIE, Visitor, Visitors
 from worker.providers.links import https_link
 from worker.store.links.doors import Doors, Seen
 from worker.store.links.not_me import NotMe, Outcome
@@ -59,8 +59,7 @@ def seconds() -> float:
 
 class StableRoutes:
     """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
-    press alone leads to the session, too. `codes(secret, now)`: the codes that the link's page may show, the newest
-    first.
+    press alone leads to the session, too.
 
     `database_clock` is a blocking call. A form is shown and pressed by its time: the process that shows it may have
     stood still, and a press would seem old to another process.
@@ -78,22 +77,20 @@ class StableRoutes:
         database_clock: Clock,
         pages: StablePages,
         not_me: NotMe,
-        codes: Callable[[str, datetime], list[str]],
         *,
         hosts: Mapping[str, Sequence[str]],
         on_click: bool,
         page_first: bool,
-        is_secure: bool,
         trusted: Sequence[Network] = (),
         form_seconds: float,
     ) -> None:
         self._doors, self._visitors, self._waiting = doors, visitors, waiting
         self._readiness, self._in_thread, self._wake = readiness, in_thread, wake
         self._clock, self._database_clock = clock, database_clock
-        self._hosts, self._is_secure = hosts, is_secure
+        self._hosts = hosts
         self._buys_by_press, self._page_first = on_click or page_first, page_first
         self._trusted, self._form_seconds = trusted, form_seconds
-        self._pages, self._not_me, self._codes = pages, not_me, codes
+        self._pages, self._not_me = pages, not_me
         self.not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
         self._of_link, self._of_address = Allowance(OF_LINK), Allowance(OF_ADDRESS)
 
@@ -179,9 +176,10 @@ class StableRoutes:
             seen = await self._in_thread(partial(self._doors.see, secret, now=now))
         except (sa.exc.OperationalError, CannotDecrypt):
             return problem(503, "not now", retry_after=TROUBLE_SECONDS)
-        if isinstance(seen.decision, Gone) or not self._pages.shows_codes:
+        codes = self._pages.codes(secret, now)
+        if isinstance(seen.decision, Gone) or not codes:
             return problem(404, "there is no such link")
-        facts = {"codes": self._codes(secret, now), "changes_at": written(changes_at(now))}
+        facts = {"codes": codes, "changes_at": written(changes_at(now))}
         return web.json_response(facts, headers=HEADERS)
 
     async def _pressed(self, request: web.Request, of: str) -> web.Response | tuple[Visitor, Why | None]:
@@ -239,9 +237,9 @@ class StableRoutes:
         link = https_link(seen.link, self._hosts.get(seen.account, ()))
         if link is None:
             log.error("the account %s may not link to the host of a session's link", seen.account)
-            return self._known(self._answer(request, _of(seen, Screen.LATER)), visitor)
+            return self._visitors.known(self._answer(request, _of(seen, Screen.LATER)), visitor)
         answer = web.Response(status=303, headers=HEADERS | {"Location": link})
-        return self._known(answer, visitor)
+        return self._visitors.known(answer, visitor)
 
     async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
         now, secret = self._clock(), request.match_info["secret"]
@@ -251,12 +249,12 @@ class StableRoutes:
         form = code = ""
         if screen in FORMS:
             form = self._visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
-            code = self._codes(secret, now)[0] if self._pages.shows_codes else ""
+            code = next(iter(self._pages.codes(secret, now)), "")
         looks_again = self._looks_again(request, seen)
         shown = {"form": form, "code": code, "looks_again": looks_again, "ready_by": ready_by(seen.decision, now=now)}
         headers = refresh_of(seen.decision, screen, address=looks_again)
         page = self._answer(request, _of(seen, screen, address=_address(request), **shown), headers=headers)
-        return self._known(page, visitor)
+        return self._visitors.known(page, visitor)
 
     def _looks_again(self, request: web.Request, seen: Seen) -> str:
         """Where a page that waits looks again, by itself and by its link: after a press it leads on. It buys nothing.
@@ -272,7 +270,7 @@ class StableRoutes:
         now = await self._in_thread(self._database_clock)
         form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
         shown = _of(seen, Screen.NOT_ME, again=again, form=form, address=_address(request))
-        return self._known(self._answer(request, shown), visitor)
+        return self._visitors.known(self._answer(request, shown), visitor)
 
     def _answer(
         self, request: web.Request, shown: Shown, *, status: int = 200, headers: Mapping[str, str] | None = None
@@ -288,20 +286,6 @@ class StableRoutes:
         if isinstance(error, CannotDecrypt):
             log.error("a stable link cannot be followed: %s", error.for_logs)
         return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
-
-    def _known(self, answer: web.Response, visitor: Visitor) -> web.Response:
-        """The answer, with the visitor's cookie if it has none."""
-        if visitor.is_new:
-            answer.set_cookie(
-                COOKIE,
-                self._visitors.cookie(visitor),
-                max_age=int(KEPT.total_seconds()),
-                path="/s/",
-                secure=self._is_secure,
-                httponly=True,
-                samesite="Lax",
-            )
-        return answer
 
 
 def _not_counted_in_words(new: Mapping[Why, int]) -> str:

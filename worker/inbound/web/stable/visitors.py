@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
 
+from aiohttp import web
+
 from worker.foundation.keyring import Keyring
 
 COOKIE = "visit"
@@ -29,8 +31,10 @@ class Visitor:
 
 
 class Visitors:
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+    """`is_secure`: the cookie comes back over TLS alone."""
+
+    def __init__(self, keyring: Keyring, *, is_secure: bool) -> None:
+        self._keyring, self._is_secure = keyring, is_secure
 
     def of(self, cookie: str, *, now: datetime) -> Visitor:
         """The visitor with this cookie; a new one if it is not one of ours, or too old."""
@@ -43,9 +47,20 @@ class Visitors:
                 return Visitor(name, at)
         return Visitor(secrets.token_urlsafe(16), now, is_new=True)
 
-    def cookie(self, visitor: Visitor) -> str:
-        seconds = int(visitor.first_seen.timestamp())
-        return f"{visitor.name}.{seconds}.{self._signature(_VISITOR, f'{visitor.name} {seconds}')}"
+    def known(self, answer: web.Response, visitor: Visitor) -> web.Response:
+        """The answer, with the visitor's cookie if it has none."""
+        if visitor.is_new:
+            seconds = int(visitor.first_seen.timestamp())
+            answer.set_cookie(
+                COOKIE,
+                f"{visitor.name}.{seconds}.{self._signature(_VISITOR, f'{visitor.name} {seconds}')}",
+                max_age=int(KEPT.total_seconds()),
+                path="/s/",
+                secure=self._is_secure,
+                httponly=True,
+                samesite="Lax",
+            )
+        return answer
 
     def form(self, visitor: Visitor, secret: str, *, now: datetime) -> str:
         """What the form holds that this visitor is shown now, for this link. The time is in milliseconds,
