@@ -1,7 +1,7 @@
 """What a list would need if it were sent now: its calls, messages and costs, and how long it takes."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -41,14 +41,7 @@ def foreseen(
     calls = dict(sorted(due.routes.items()))
     # Bought on click, only the sessions of rows without a message are asked for now.
     now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(settings) else calls
-    loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering)
-    ends = forecast(loads, now=parts.clock())
-    ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
-    by_day = partial(_by_day, parts, due)
-    if planned is not None:
-        ends = parts.forecasts.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
-    else:
-        ends = by_day(ends, parts.clock())
+    ends = _forecast(parts, due, now, answering, planned)
     ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
     at_most = {account: rows * sessions for account, rows in calls.items()}
@@ -87,6 +80,19 @@ def foreseen(
         },
         **({"plan": planned.plan.in_words} if planned is not None else {}),
     }
+
+
+def _forecast(
+    parts: Parts, due: Judged, now: Mapping[str, int], answering: Collection[str], planned: Planned | None
+) -> Forecast:
+    """When the rows are out. `now`: the calls by account."""
+    loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering)
+    ends = forecast(loads, now=parts.clock())
+    ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
+    by_day = partial(_by_day, parts, due)
+    if planned is not None:
+        return parts.forecasts.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
+    return by_day(ends, parts.clock())
 
 
 def reached_on(channel: str, parts: Parts, due: Judged) -> int:
