@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from email import message_from_bytes
 from email.message import Message
-from email.policy import compat32
+from email.policy import Compat32, compat32
 from itertools import islice
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
@@ -19,7 +19,7 @@ from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
 LARGEST = 256 * 1024  # bytes that are read of a mail; the report comes before the mail that came back
 MOST_BOUNDARIES = 20  # a report has one, the mail in it a few; they bound the depth too
-MOST_PARTS = 50
+MOST_PARTS = 50  # with the groups of fields in a report
 MOST_TEXT = 2_000  # characters of one header
 # The headers in which mail systems write the address that a mail came to.
 CAME_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To")
@@ -33,6 +33,24 @@ ACTIONS = ("failed", "delivered", "delayed", "relayed", "expanded")
 KeyIn = Callable[[str], str | None]
 
 
+class _TooMany(Exception):
+    """The mail has more than MOST_PARTS."""
+
+
+class _Parts:
+    """Makes the parser's objects for the parts of one mail, so that it ends at the first one too many: each blank line
+    in a report begins a group of fields, and a line of three bytes begins a part."""
+
+    def __init__(self) -> None:
+        self._left = MOST_PARTS + 1  # the parser makes one at its start that it does not use
+
+    def __call__(self, policy: Compat32 = compat32) -> Message:
+        if not self._left:
+            raise _TooMany
+        self._left -= 1
+        return Message(policy)
+
+
 def read(raw: bytes, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
     """The update in a mail. `key_in` finds the key of one of our mails in a text. Never raises.
 
@@ -44,13 +62,15 @@ def read(raw: bytes, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
     if any(len(found[0]) > MOST_TEXT for found in _CONTENT_TYPE.finditer(lowered)):
         return NotUnderstood("it has a header that is too long")
     try:
-        return _read(message_from_bytes(raw[:LARGEST], policy=compat32), key_in)
+        return _read(message_from_bytes(raw[:LARGEST], _Parts(), policy=compat32), key_in)
+    except _TooMany:
+        return NotUnderstood("it has too many parts")
     except Exception as error:  # the parser raises many kinds for what strangers write
         return NotUnderstood(f"it cannot be read as a mail ({type(error).__name__})")
 
 
 def _read(mail: Message, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
-    parts = list(islice(mail.walk(), MOST_PARTS))
+    parts = list(mail.walk())
     key = _key(_values(mail, CAME_TO), key_in)
     for part in parts:
         if part.get_content_type() == "message/feedback-report":

@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tests.senders.coming_back.bounced import complaint, report
 from tests.senders.coming_back.test_return_path import OURS, paths
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.foundation.keyring import new_key
-from worker.senders.bounce_mails import LARGEST, read
+from worker.senders import bounce_mails
+from worker.senders.bounce_mails import LARGEST, MOST_PARTS, read
 
 KEY = uuid.UUID(int=7).hex
 TO = OURS.of(KEY)
@@ -120,6 +122,23 @@ def test_a_bad_mail_is_left_for_a_person(subtests):
             assert isinstance(found, NotUnderstood)
             assert not re.search(r"ona|example|bounces\+", found.reason)
             assert time.process_time() - began < 5, "a stranger's mail must not cost seconds"
+
+
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        (b"Content-Type: message/delivery-status\r\n\r\n", b"\n"),
+        (b"Content-Type: message/delivery-status\r\n\r\n", b"Action: failed\n\n"),
+        (b"Content-Type: multipart/report; boundary=b\r\n\r\n", b"--b\n\n"),
+        (b"Content-Type: multipart/digest; boundary=b\r\n\r\n", b"--b\n\n"),
+    ],
+)
+def test_the_parser_ends_at_the_first_part_too_many(head, line, monkeypatch):
+    made: list[object] = []
+    monkeypatch.setattr(bounce_mails, "Message", lambda policy: made.append(policy) or Message(policy))
+    found = read(ANSWER + head + line * (LARGEST // len(line)), OURS.key_in)
+    assert found == NotUnderstood("it has too many parts")
+    assert len(made) <= MOST_PARTS + 1
 
 
 def test_a_mail_in_other_letters_is_read_all_the_same():
