@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.hostile.requests import GOOD, raw, status_of
 from tests.hostile.served import say
 
@@ -129,3 +131,18 @@ def test_bytes_are_answered_with_the_status_of_their_fault(port: int, subtests):
             assert status_of(answer) == status
             assert answer.count(b"\r\nDate:") == 1  # no second request was found in the rest
             assert status_of(say(port, raw())) == 202
+
+
+@pytest.mark.parametrize("wanted", ["h2c", "websocket", "anything"])
+def test_nothing_is_read_behind_a_request_for_another_protocol(port: int, wanted: str):
+    asks = raw(Connection="Upgrade, HTTP2-Settings", Upgrade=wanted, HTTP2_Settings="AAMAAABkAAQAAP__")
+    head, end, body = asks.partition(b"\r\n\r\n")
+    hides = raw(line=b"POST /events HTTP/1.0", Connection="keep-alive")
+    other = raw(line=b"POST /events RTSP/1.0")
+
+    for parts in ((asks, hides, other), (asks + hides, other), (head + end, body + hides, other)):
+        answer = say(port, *parts)
+
+        assert status_of(answer) == 202
+        assert answer.count(b"\r\nDate:") == 1
+        assert b"\r\nConnection: close\r\n" in answer

@@ -2,6 +2,9 @@
 
 Its parser takes `POST /events RTSP/1.0` for HTTP/1.0, and a line without a version for HTTP/0.9. A proxy in front may
 read such a line in another way, and two readings of one request are how requests are smuggled.
+
+And it ends a connection behind a request that asks for another protocol, as Java's client does with `Upgrade: h2c`:
+aiohttp drops what comes in the same bytes behind it, or keeps it back and reads it twice.
 """
 
 import re
@@ -31,17 +34,27 @@ class OnlyHttp:
         # From where the last known part of a request ends: the parser keeps bytes back while many requests wait.
         self._unread = bytearray()
         self._body = _Body()
+        # The body of a request that asks for another protocol: the last one of this connection.
+        self._last: Any = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parser, name)
 
     def feed_data(self, data: bytes) -> Any:
         """Raises aiohttp's HttpProcessingError."""
+        if self._last is not None:
+            if not self._last.is_eof():
+                self._parser.feed_data(data)
+            return [], False, b""
         self._unread += data
         found = self._parser.feed_data(data)
-        for message, _ in found[0]:
+        for place, (message, body) in enumerate(found[0]):
             self._body.drop_from(self._unread)
             _drop_head(self._unread, message)
+            if message.upgrade:
+                self._last = body
+                self._unread.clear()
+                return [*found[0][:place], (message._replace(should_close=True), body)], False, b""
             self._body = _Body.of(message)
         self._body.drop_from(self._unread)
         if len(self._unread) > MOST_UNREAD:
