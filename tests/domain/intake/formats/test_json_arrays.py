@@ -103,3 +103,25 @@ def test_an_array_is_what_was_written_however_its_bytes_come(objects, chunk, asc
     found = [one for _, one in shorter]
     assert found[: len(objects)][: len(found) - 2] == objects[: max(0, len(found) - 2)]
     assert raw[: len(raw) - 1 - cut % len(raw)] == b"" or isinstance(found[-1], FieldProblem)
+
+
+@pytest.mark.parametrize("chunk", [1 << 16, 1000, 999])
+def test_escapes_are_passed_over_together(monkeypatch, chunk):
+    searched = []
+
+    class Pattern:
+        def __init__(self, of):
+            self._of = of
+
+        def match(self, *arguments):
+            searched.append(self)
+            return self._of.match(*arguments)
+
+    for name in ("_TO_SIGN", "_TO_SIGN_INSIDE", "_TO_SIGN_IN_TEXT"):
+        monkeypatch.setattr(json_array, name, Pattern(getattr(json_array, name)))
+    monkeypatch.setattr(json_array, "_CHUNK", chunk)
+    objects = [{"note": '\\"é' * 2000}] * 2
+    raw = json.dumps(objects).encode()
+
+    assert [one for _, one in json_array.json_array(io.BytesIO(raw))] == objects
+    assert len(searched) < 20 + 4 * len(raw) / chunk

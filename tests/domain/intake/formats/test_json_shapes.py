@@ -5,6 +5,7 @@ import json
 import pytest
 
 from worker.domain.intake import Accepted, Rejected
+from worker.domain.intake.formats import json_shape
 from worker.domain.intake.formats.json_shape import HEAD
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}
@@ -78,8 +79,15 @@ def test_an_array_in_a_customers_object_is_a_column_of_the_customer(read, first)
     assert "orders" in {problem.column for problem in lines[0].problems}
 
 
+@pytest.mark.parametrize("text", [b'\\"' * 100, b'\\"' * 100 + b"\\", b'\\"{}[]' * 100, b"a" * 100])
+def test_a_text_without_an_end_is_looked_at_once(text):
+    head = b'[{"note": "' + text
+    spans = [part.span() for part in json_shape._PART.finditer(head)]
+    assert spans == [(0, 1), (1, 2), (2, 8), (10, len(head))]
+
+
 def test_hostile_heads_are_no_other_shape(read):
-    cases = ['{"a":' * HEAD, '{"' + "\\" * HEAD, '{"a"' + " " * HEAD, '{"a":{},' * HEAD]
+    cases = ['{"a":' * HEAD, '{"' + "\\" * HEAD, '{"' + '\\"' * HEAD, '{"a"' + " " * HEAD, '{"a":{},' * HEAD]
     assert [
         (text, got) for text in cases if (got := [type(line) for line in read(text, form="jsonl")]) != [Rejected]
     ] == []

@@ -14,11 +14,12 @@ from worker.domain.intake.formats.json_lines import LONGEST_LINE, object_of
 from worker.domain.model.customers import FieldProblem
 
 _CHUNK = 1 << 16
-# What is passed over, up to the next sign that counts: whole texts without a backslash, and what is between them.
-# Inside an object commas do not count. Possessive, so that no bytes make the search slow.
-_TO_SIGN = re.compile(rb'(?:[^"{}\[\],]++|"[^"\\]*+")*+')
-_TO_SIGN_INSIDE = re.compile(rb'(?:[^"{}\[\]]++|"[^"\\]*+")*+')
-_TO_SIGN_IN_TEXT = re.compile(rb'[^"\\]*+')
+# What is passed over, up to the next sign that counts: whole texts, and what is between them. Inside an object commas
+# do not count. Possessive, so that no bytes make the search slow. A text may be cut off by the chunk's end.
+_IN_TEXT = rb'(?:[^"\\]++|\\.)*+'
+_TO_SIGN = re.compile(rb'(?:[^"{}\[\],]++|"%s")*+' % _IN_TEXT, re.DOTALL)
+_TO_SIGN_INSIDE = re.compile(rb'(?:[^"{}\[\]]++|"%s")*+' % _IN_TEXT, re.DOTALL)
+_TO_SIGN_IN_TEXT = re.compile(_IN_TEXT, re.DOTALL)
 _ONE_OBJECT = 'write each customer as an object in the array: [{"customer_id": "A1", …}, …]'
 _TOO_LONG = FieldProblem("", f"the object has more than {LONGEST_LINE:,} bytes", _ONE_OBJECT)
 _CUT_OFF = FieldProblem("", "the array has no end: the file is cut off", "get the file again: customers are missing")

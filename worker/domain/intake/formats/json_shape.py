@@ -16,8 +16,9 @@ from worker.domain.intake.other_names import OTHER_NAMES
 from worker.foundation.strict_json import MOST_LEVELS, NoObject, read_object
 
 HEAD = 1 << 16  # bytes that are looked at; a list inside an object begins in them
-# A text with what follows it if it is a key, or a bracket. Possessive, so that no bytes make the search slow.
-_PART = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(?=(\s*+:(\s*+\[\s*+\{)?+)?+)|[][{}]', re.DOTALL)
+# A text with what follows it if it is a key, or a bracket. Possessive, and a text without an end goes on to the end of
+# all: else each further quote in it would be tried, and the search be slow.
+_PART = re.compile(rb'"((?:[^"\\]++|\\.?+)*+)(?:"(?=(\s*+:(\s*+\[\s*+\{)?+)?+)|\Z)|[][{}]', re.DOTALL)
 _PLAIN_KEYS = re.compile(r"(?=.{1,60}$)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)  # may be shown, and be in a command
 # An object with one of these is a customer, and an array in it is a column of that customer.
 _OF_CUSTOMERS = frozenset({"customer_id", "email", "phone", "first_name", "last_name"})
