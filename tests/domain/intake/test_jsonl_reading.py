@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, open_list
+from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, objects, open_list
 from worker.domain.intake.formats.json_lines import LONGEST_LINE, json_lines
 from worker.domain.intake.objects import MOST_KEYS
 from worker.foundation.strict_json import MOST_LEVELS
@@ -137,7 +137,7 @@ def test_of_many_unknown_keys_only_the_first_are_looked_up(read, key):
     """Each takes a millisecond: some events with 490 of them kept all other senders waiting."""
     asked = []
 
-    def known_parameter(provider, parameter):
+    def known_parameter(provider, parameter, *, near):
         asked.append(parameter)
         return "is unknown"
 
@@ -147,6 +147,17 @@ def test_of_many_unknown_keys_only_the_first_are_looked_up(read, key):
     assert {"customer_id", "email"} & set(problems_of(line)) == {"email"}
     assert "more than 20 unknown keys" in problems_of(line).values()
     assert len(asked) in (0, 20)
+
+
+@pytest.mark.parametrize(("key", "meant"), [("customer_i{}", "customer_id"), ("idenfy-kyc.documentz{}", "documents")])
+def test_of_many_unknown_keys_of_a_list_only_the_first_are_told_the_nearest(read, monkeypatch, key, meant):
+    """A list with others in each line took a hundred times as long as a good one."""
+    monkeypatch.setattr(objects, "MOST_NEAREST", 2)
+    wrong = [ANN | {"customer_id": f"B{row}", key.format(row): "x"} for row in range(4)]
+    lines = read(written(*wrong, ANN | {"idenfy-kyc": {"documents": ["PASSPORT"]}}), **REAL)
+    assert rows(lines) == [*(("Rejected", row) for row in range(1, 5)), ("Accepted", 5)]
+    told = [f"the nearest is {meant}" in problems_of(line)[key.format(row)] for row, line in enumerate(lines[:4])]
+    assert told == [True, True, False, False]
 
 
 def test_keys_are_mapped_and_ignored_as_columns_are(read):

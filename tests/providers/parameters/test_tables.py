@@ -1,6 +1,8 @@
 import pytest
 
+from worker.providers import parameters
 from worker.providers.parameters import (
+    MOST_NEAREST,
     check_parameter,
     check_parameters,
     known_parameter,
@@ -166,6 +168,22 @@ def test_an_unknown_parameter_names_the_nearest():
         for provider, name, near in cases
         if not (got := unknown_parameter(provider, name)).endswith(f"the nearest is {near}")
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "problems", "most"),
+    [
+        ("idenfy-kyc", "additionalSteps", 0, 0),  # of the other form each field would be unknown
+        ("frankieone-v1", "entity.dateOfBirth", 500, MOST_NEAREST),
+    ],
+)
+def test_the_nearest_is_looked_for_with_few_of_many_fields(monkeypatch, provider, name, problems, most):
+    looked_for = []
+    nearest = parameters.nearest
+    monkeypatch.setattr(parameters, "nearest", lambda tables, name: looked_for.append(name) or nearest(tables, name))
+    fields = {f"documnt{number}": {"a": "b"} for number in range(500)}
+    assert len(check_parameters(provider, {name: {"ALL": fields} if most == 0 else fields})) == problems
+    assert len(looked_for) <= most
 
 
 def test_a_parameter_like_none_names_none():

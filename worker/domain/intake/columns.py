@@ -167,22 +167,23 @@ def _unknown_reason(place: int, title: str) -> str:
     return f"{column} {problem}; {known}{way_out}"
 
 
-def unknown_key(title: str) -> FieldProblem:
-    """The problem for an unknown column of one line, where there is no header to refuse."""
-    problem, known, way_out = _unknown(title)
+def unknown_key(title: str, *, near: bool = True) -> FieldProblem:
+    """The problem for an unknown column of one line, where there is no header to refuse. `near`: with the name that is
+    meant."""
+    problem, known, way_out = _unknown(title, near=near)
     return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
 
 
-def _unknown(title: str) -> tuple[str, str, str]:
+def _unknown(title: str, *, near: bool = True) -> tuple[str, str, str]:
     """The problem, the nearest name with its punctuation, and what to do."""
     plain = shown(title) == title
     flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
-    provider = get_close_matches(_as_provider(title.partition(".")[0]), list(PROVIDERS), n=1)
+    provider = get_close_matches(_as_provider(title.partition(".")[0]), list(PROVIDERS), n=1) if near else []
     # A dot alone makes no parameter: "Cust.No" and "E.Mail" are names of columns.
     if plain and provider and _PARAMETER.fullmatch(title):
         known = f"the nearest provider is {provider[0]}; "
         return "is not a parameter of a known provider", known, f"leave it out with --ignore-column {flag}"
-    near_name = nearest(title)
+    near_name = nearest(title) if near else None
     ours, known = (near_name, f"the nearest is {near_name}: ") if near_name else ("OURS", "")
     mapped = f"{flag}={ours}" if not flag.startswith('"') else f'"{title}={ours}"'
     return "is unknown", known, f"rename it with --map {mapped}, or leave it out with --ignore-column {flag}"

@@ -22,6 +22,9 @@ from worker.domain.model.customers import FieldProblem
 
 MOST_KEYS = 500
 _LONGEST_KEY = 200  # characters; no column's name is nearly as long, and the search for the nearest name takes time
+# So many different unknown names get the name that is meant, which takes a millisecond each; further ones do not: a
+# stranger's list may have others in each line.
+MOST_NEAREST = 1000
 _TOO_MANY = FieldProblem("", f"more than {MOST_KEYS} keys", "remove the keys that are not about the customer")
 
 
@@ -32,6 +35,7 @@ class Objects:
         """`own`: the objects are lines of this file of ours."""
         self._options = options
         self._own = own
+        self._unknown = 0  # names that were looked for
         self._name_of = lru_cache(maxsize=1024)(self._find_name)
         self._problem_of = lru_cache(maxsize=1024)(self._find_problem)
 
@@ -84,10 +88,13 @@ class Objects:
 
     def _find_problem(self, key: str, name: str | None) -> FieldProblem | None:
         """Why a key is refused that is no column's name."""
+        near = self._unknown < MOST_NEAREST
         if name is None:
-            return unknown_key(key.strip())
+            self._unknown += 1
+            return unknown_key(key.strip(), near=near)
         provider, _, parameter = name.partition(".")
-        problem = self._options.known_parameter(provider, parameter)
+        problem = self._options.known_parameter(provider, parameter, near=near)
+        self._unknown += bool(problem)
         return FieldProblem(shown(name), problem, f"see the parameters of {provider}") if problem else None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from worker.domain.intake.dates import DateForm
 from worker.domain.intake.vocabulary import Vocabulary
@@ -11,14 +11,17 @@ from worker.domain.intake.vocabulary import Vocabulary
 Form = Literal["csv", "jsonl", "json", "xlsx", "ods", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]
-KnownParameter = Callable[[str, str], str | None]
+
+
+class KnownParameter(Protocol):
+    def __call__(self, provider: str, name: str, /, *, near: bool = True) -> str | None: ...
 
 
 def _as_it_is(_provider: str, _name: str, value: Any) -> tuple[Any, str | None]:
     return value, None
 
 
-def _any_name(_provider: str, _name: str) -> str | None:
+def _any_name(_provider: str, _name: str, *, near: bool = True) -> str | None:
     return None
 
 
@@ -31,9 +34,10 @@ class ListOptions:
     `delimiter` are detected where they are None. `sheet` names the sheet of a
     workbook; None: it has one only. `check_parameter(provider, name, cell)` returns the value to send
     and None, or any value and the cell's problem, in a text that does not repeat the cell; `name` has dots where it
-    is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None. The
-    providers know which values a parameter may have, so the caller passes both functions. `if_used` are the columns
-    whose problems refuse a line only where the column is used; the caller decides that (`Accepted.if_used`).
+    is nested. `known_parameter(provider, name)` returns the problem of a column's name at the header, or None; with
+    `near` also the name that is meant. The providers know which values a parameter may have, so the caller passes both
+    functions. `if_used` are the columns whose problems refuse a line only where the column is used; the caller decides
+    that (`Accepted.if_used`).
     `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of
     customers, and has these columns. `most`: no further rows are read.
     """

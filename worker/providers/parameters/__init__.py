@@ -26,6 +26,8 @@ __all__ = [
     "parse_cell",
     "unknown_parameter",
 ]
+# For so many names the nearest known one is looked for, which takes milliseconds each: a cell may have thousands.
+MOST_NEAREST = 20
 
 
 def parameters_of(provider: str, dialect: str = "") -> Mapping[str, Parameter]:
@@ -34,8 +36,8 @@ def parameters_of(provider: str, dialect: str = "") -> Mapping[str, Parameter]:
     return tables[0].parameters if tables else {}
 
 
-def unknown_parameter(provider: str, name: str, dialect: str = "") -> str | None:
-    """Why `PROVIDER.NAME` cannot be given, with the nearest known name; None if it can. `name` may be "a.b".
+def unknown_parameter(provider: str, name: str, dialect: str = "", *, near: bool = True) -> str | None:
+    """Why `PROVIDER.NAME` cannot be given, with the nearest known name if `near`; None if it can. `name` may be "a.b".
 
     Without a `dialect` (a list's column belongs to no account), it is enough that one of the provider's forms has it.
     """
@@ -48,9 +50,9 @@ def unknown_parameter(provider: str, name: str, dialect: str = "") -> str | None
     reason = next((reason for reason in reasons if reason), "")
     if reason:
         return reason
-    near = nearest(tables, name)
-    suggested = f"; the nearest is {near}" if near else ""
-    if dialect and unknown_parameter(provider, name) is None:
+    meant = nearest(tables, name) if near else None
+    suggested = f"; the nearest is {meant}" if meant else ""
+    if dialect and unknown_parameter(provider, name, near=False) is None:
         return f"is not known to the {dialect} form of {provider}{suggested}"
     return f"{provider} has no such parameter{suggested}"
 
@@ -110,8 +112,16 @@ def check_parameters(provider: str, values: Mapping[str, Any], dialect: str = ""
     tables = tables_of(provider, dialect)
     if not tables:
         return [FieldProblem(f"{provider}.{name}", unknown_parameter(provider, name) or "") for name in together]
-    found = [_check(provider, table, together) for table in tables]
-    return min(found, key=len)
+    found = [(table, _wrong(table, provider, together)) for table in tables]
+    table, wrong = min(found, key=lambda one: len(one[1]))
+    return [
+        FieldProblem(
+            f"{provider}.{name}",
+            problem or unknown_parameter(provider, name, table.dialect, near=place < MOST_NEAREST) or "is not known",
+            hint,
+        )
+        for place, (name, problem, hint) in enumerate(wrong)
+    ]
 
 
 def parameter_problem(provider: str, name: str, value: Any, dialect: str = "") -> str | None:
@@ -127,17 +137,12 @@ def _documented(provider: str, name: str, dialect: str) -> Parameter | None:
     return find(tables[0], name)[0] if tables else None
 
 
-def _check(provider: str, table: Table, together: Mapping[str, Any]) -> list[FieldProblem]:
-    problems = [
-        FieldProblem(
-            f"{provider}.{name}", problem or unknown_parameter(provider, name, table.dialect) or "is not known"
-        )
-        for name, problem in _problems(table, provider, together, "")
-    ]
-    if problems:
-        return problems
+def _wrong(table: Table, provider: str, together: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Dotted name, problem and hint of what does not fit this form; the problem is as of `_problems`."""
     hint = "change or leave out one of the two"
-    return [FieldProblem(f"{provider}.{name}", problem, hint) for name, problem in table.contradictions(together)]
+    return [(name, problem, "") for name, problem in _problems(table, provider, together, "")] or [
+        (name, problem, hint) for name, problem in table.contradictions(together)
+    ]
 
 
 def _problems(table: Table, provider: str, values: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
