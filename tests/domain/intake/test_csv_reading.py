@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.intake import Accepted, ListOptions, ListRefused, open_list
+from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, open_list
 from worker.domain.intake.formats.csv_records import LONGEST_RECORD, MOST_AGAIN, records
 from worker.domain.intake.formats.kind import refuse_binary
 from worker.domain.intake.lines import OpenQuote
@@ -27,6 +27,20 @@ def test_rows_are_numbered_as_a_spreadsheet_shows_them(read):
     lines = read(HEADER + 'A1,a@example.com,Ann,"Street 1\nTown\nLand"\n\n,,,\nA2,b@example.com,Bob,x\n')
     assert rows(lines) == [("Accepted", 2), ("Accepted", 5)]
     assert lines[0].customer.person.address == "Street 1, Town, Land"
+
+
+def test_a_cell_that_a_spreadsheet_lost_rejects_its_row_and_stays_as_it_was_written():
+    content = HEADER + "A1,a@example.com, #NAME?\nA2,b@example.com,#######\nA3,c@example.com,Ann #2\n#,d@example.com,\n"
+    found = open_list(io.BytesIO(content.encode()), ListOptions(today=date(2026, 11, 20)))
+    assert [line.problems[0].problem if isinstance(line, Rejected) else () for line in found] == [
+        "the spreadsheet's error #NAME?",
+        "nothing but #: in the spreadsheet the column was too narrow for its values",
+        (),
+        (),
+    ]
+    titles, originals = found.originals()
+    assert [cells[2].strip() for _, cells in originals] == ["#NAME?", "#######", "Ann #2", ""]
+    assert titles[2] == "first_name"
 
 
 def test_blank_lines_above_the_header_count_too(read):

@@ -95,6 +95,12 @@ JUDGED = {
     "an address for a customer_id": (new(customer_id="ann@example.com"), False),
     "a number of a phone for a customer_id": (new(customer_id="+370 600 00000"), False),
     "a shortened number for a customer_id": (new(customer_id="4.4791E+11"), False),
+    "a shortened whole number for a customer_id": (new(customer_id="1E+05"), False),
+    "digits and a letter for a customer_id": (new(customer_id="12E5"), True),
+    "a spreadsheet's error for a customer_id": (new(customer_id="#DIV/0!"), False),
+    "signs for a customer_id": (new(customer_id=" #### "), False),
+    "a word for no value for a customer_id": (new(customer_id="NaN"), False),
+    "an id that begins so": (new(customer_id="null-7"), True),
     "digits for a customer_id": (new(customer_id="44791"), True),
     # Where messages go.
     "neither email nor phone": (of_no_address(), False),

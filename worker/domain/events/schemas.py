@@ -53,19 +53,24 @@ def _no(pattern: str) -> Schema:
 
 
 # An id that a spreadsheet has shortened, such as 4.4791E+11.
-_SHORTENED = "^ *[+-]?[0-9][.,][0-9]+[eE][+]?[0-9]{1,3} *$"
+_SHORTENED = "^ *[+-]?[0-9]([.,][0-9]+[eE][+]?|[eE][+])[0-9]{1,3} *$"
+# A spreadsheet's error or a column that was too narrow; a word for no value.
+_LOST = "^ *(##+|#N/A|#(REF|VALUE|DIV/0|NULL|NUM|SPILL|CALC)!|#NAME[?]) *$"
+_NO_ID = "^ *([Nn]/?[Aa]|[Nn][Aa][Nn]|[Nn][Oo][Nn][Ee]|[Nn][Uu][Ll][Ll]|[Uu][Nn][Dd][Ee][Ff][Ii][Nn][Ee][Dd]) *$"
 _ATTRIBUTE: Schema = _filled(_UNREADABLE, 200, minLength=1) | _no("\n")
 _CUSTOMER: Schema = _ascii(
     100,
     minLength=1,
     description="Your own id of the customer: printable ASCII, no email address and no phone number (also not the "
-    "digits of `phone`).",
+    "digits of `phone`), and no word for a missing value, such as null or #N/A.",
 ) | {
     "not": {
         "anyOf": [
             {"pattern": "[^ ]@[^ ]"},
             {"pattern": "^ *[+(][ ().\\-/]*([0-9][ ().\\-/]*){7,15}$"},
             {"pattern": _SHORTENED},
+            {"pattern": _LOST},
+            {"pattern": _NO_ID},
         ]
     }
 }

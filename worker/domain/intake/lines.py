@@ -111,14 +111,29 @@ def characters(text: str) -> str:
     return "1 character" if len(text) == 1 else f"{len(text):,} characters"
 
 
+AS_TEXT = "format the column as text in the spreadsheet, and enter the value again"
 # As a spreadsheet writes a long number into a CSV file, or as text. Ids such as 12E5 are no such number.
-_SHORTENED = re.compile(r"[+-]?[0-9][.,][0-9]+[eE]\+?[0-9]{1,3}")
-_LOST = Refusal(
-    "a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost",
-    "format the column as text in the spreadsheet, and enter the value again",
-)
+_SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]{1,3}")
+_LOST = Refusal("a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost", AS_TEXT)
 
 
 def unless_shortened(text: str) -> Refusal | None:
     """Why a number or an id is not used that a spreadsheet has shortened; None for all others."""
     return _LOST if _SHORTENED.fullmatch(text) else None
+
+
+# The errors of a spreadsheet, as a CSV file has them, too.
+SHEET_ERRORS = frozenset({"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"})
+_TOO_NARROW = Refusal("nothing but #: in the spreadsheet the column was too narrow for its values", AS_TEXT)
+
+
+def sheet_error(text: str) -> Refusal:
+    """Why a cell with an error of the spreadsheet is not used."""
+    return Refusal(f"the spreadsheet's error {text if text in SHEET_ERRORS else ''}".rstrip(), "mend the formula")
+
+
+def unless_lost_in_sheet(text: str) -> Refusal | None:
+    """Why a cell is not used that has a spreadsheet's error, or the signs in place of a value; None for others."""
+    if text in SHEET_ERRORS:
+        return sheet_error(text)
+    return _TOO_NARROW if len(text) > 1 and not text.strip("#") else None

@@ -10,7 +10,7 @@ from worker.domain.intake.formats.sheet_choice import chosen, hidden_warning
 from worker.domain.intake.formats.sheet_rows import LAST_COLUMN, TOO_WIDE, sheet_rows
 from worker.domain.intake.formats.table import Cell, Row
 from worker.domain.intake.formats.zip_parts import Parts
-from worker.domain.intake.lines import ListRefused
+from worker.domain.intake.lines import SHEET_ERRORS, ListRefused, sheet_error
 from worker.domain.model.customers import FieldProblem
 
 WHAT = "the spreadsheet"
@@ -205,7 +205,7 @@ class _Sheet:
             case "" if f"{_TABLE}formula" in attributes and not text:
                 return sheet_values.NO_VALUE
             case _:
-                return sheet_values.error(text) if text.startswith("#") and text in sheet_values.ERRORS else text
+                return sheet_error(text) if text.startswith("#") and text in SHEET_ERRORS else text
 
 
 def _count(attributes: dict[str, str], name: str) -> int:

@@ -1,17 +1,15 @@
-"""What a spreadsheet's numbers, dates and errors mean as text. Nothing is guessed: what was lost is refused."""
+"""What a spreadsheet's numbers and dates mean as text. Nothing is guessed: what was lost is refused."""
 
 import re
 from datetime import date, timedelta
 
-from worker.domain.intake.lines import Refusal
+from worker.domain.intake.lines import AS_TEXT, Refusal
 
 MOST_DIGITS = 15  # a spreadsheet keeps no more
 _LONGEST_NUMBER = 40  # characters
 _NUMBER = re.compile(r"([+-]?)([0-9]*)\.?([0-9]*)(?:[eE]([+-]?[0-9]{1,3}))?")
 _LAST_DAY = (date(9999, 12, 31) - date(1899, 12, 30)).days
-ERRORS = frozenset({"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"})
 
-AS_TEXT = "format the column as text in the spreadsheet, and enter the value again"
 TOO_LONG = Refusal("a cell has more than 32,767 characters", "shorten it")
 LONGEST_TEXT = 32_767  # characters: a spreadsheet allows no more
 NO_VALUE = Refusal("a formula without a value", "open the file in a spreadsheet and save it, or write the value itself")
@@ -74,11 +72,6 @@ def iso_day(written: str) -> str | Refusal:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         return _NO_DAY
-
-
-def error(written: str) -> Refusal:
-    """A cell with an error of the spreadsheet."""
-    return Refusal(f"the spreadsheet's error {written if written in ERRORS else ''}".rstrip(), "mend the formula")
 
 
 _QUOTED = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')

@@ -12,7 +12,7 @@ from worker.domain.intake.formats.sheet_choice import chosen, hidden_warning
 from worker.domain.intake.formats.sheet_rows import LAST_COLUMN, TOO_WIDE, sheet_rows
 from worker.domain.intake.formats.table import Cell, Row
 from worker.domain.intake.formats.zip_parts import Parts
-from worker.domain.intake.lines import ListRefused, Refusal
+from worker.domain.intake.lines import ListRefused, Refusal, sheet_error
 from worker.domain.model.customers import FieldProblem
 
 WHAT = "the workbook"
@@ -268,6 +268,6 @@ def _value(cell: _Cell, workbook: Workbook) -> Cell:
         case "d":
             return sheet_values.iso_day(text)
         case "e":
-            return sheet_values.error(text)
+            return sheet_error(text)
         case _:
             return Refusal("a value of an unknown type", "save the workbook again in a spreadsheet")
