@@ -48,6 +48,15 @@ def test_each_fate_of_a_message_is_a_sentence():
         (MessageFact("email", "new_link", "suppressed", "", NOON), "The email with the new link was not sent."),
         (MessageFact("email", "invitation", "waiting", "", NOON, due_at=SOON), "Next: the email with the link leaves."),
         (MessageFact("email", "invitation", "working", "", NOON), "The email with the link is being sent"),
+        (MessageFact("email", "invitation", "failed", "erased", NOON), "The email with the link could not be sent: "),
+        *(
+            (MessageFact("sms", "invitation", state, reason, NOON, in_doubt=True), f"The text message {said}: ")
+            for state, reason, said in [
+                ("held", "unknown", "with the link may have left"),
+                ("failed", "abandoned", "with the link may have left"),
+                ("superseded", "cancelled", "with the link may have left"),
+            ]
+        ),
     ]
     assert [
         message for message, said in cases if not any(text.startswith(said) for text in texts(messages=[message]))

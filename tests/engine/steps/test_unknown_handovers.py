@@ -121,6 +121,32 @@ async def test_a_person_who_repeats_a_held_mail_has_it_count_twice(make):
     assert world.parts.ledger.of("Ona").messages == 2
 
 
+async def test_a_held_mail_that_a_person_gives_up_counts_and_keeps_its_place_as_it_may_have_arrived(make):
+    senders = {"email": FakeSender([UNSURE], hold_unknown=True), "sms": FakeSender()}
+    world = make(senders=senders, templates='messages_per_address = "1 / 7 days"')
+    batch = await start(world)
+    await world.invite()
+    assert world.parts.ledger.of("Ona").messages == 1
+    world.parts.decisions.resolve(Which(batch), Verdict.ABANDON, now=world.clock())
+    assert world.message().state is InvitationState.FAILED
+    assert world.parts.ledger.of("Ona").messages == 1
+    world.add(replace(customer("Jonas"), person=customer("Ona").person))
+    await world.work()
+    assert world.job("Jonas").reason == "address_spent"
+
+
+async def test_a_text_that_is_cancelled_before_it_was_looked_up_counts(make):
+    sms = '[sms]\naccount = "AC1"\ntoken = { env = "SECRET" }\nfrom = "+15005550006"'
+    texts = FakeSender([UNSURE], hold_unknown=True, found=[Receipt("SM1")])
+    world = make(senders={"email": FakeSender(), "sms": texts}, sender=sms)
+    batch = world.add(customer("Ona", channel=Channel.SMS))
+    await world.issue()
+    await world.invite("sms")
+    world.parts.decisions.cancel(batch, now=world.clock())
+    assert world.message().state is InvitationState.SUPERSEDED
+    assert world.parts.ledger.of("Ona").messages == 1
+
+
 async def test_a_text_with_an_unknown_outcome_is_looked_up_and_not_repeated(make):
     texts = FakeSender([UNSURE], hold_unknown=True, found=[Receipt("SM1")])
     sms = '[sms]\naccount = "AC1"\ntoken = { env = "SECRET" }\nfrom = "+15005550006"'

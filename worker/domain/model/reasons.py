@@ -213,8 +213,9 @@ class Reason(StrEnum):
         {
             JobState.WAITING: "nothing: the worker finds out what became of the call, or waits until its session must"
             " have ended, and goes on",
-            JobState.HELD: "if the error names a session, end it at the provider or let it expire; if it names"
-            " none, look for one there; then `onboard resolve BATCH` with --repeat or --abandon",
+            JobState.HELD: "after a call for a session: end the one that the error names at the provider or let it"
+            " expire, or look for one there; after a message: ask the sender or the customer whether it arrived; then"
+            " `onboard resolve BATCH` with --repeat or --abandon",
         },
         (InvitationState.WAITING, InvitationState.HELD),
     )

@@ -110,7 +110,8 @@ class LinkFact:
 
 @dataclass(frozen=True)
 class MessageFact:
-    """A message. `over_at`: when the row that has its session ended; None: it has not, or has another session now."""
+    """A message. `over_at`: when the row that has its session ended; None: it has not, or has another session now.
+    `in_doubt`: it may have left; nobody knows."""
 
     channel: str
     kind: str
@@ -123,6 +124,7 @@ class MessageFact:
     unknown_handovers: int = 0
     waits_in: Place = AT_ITS_BATCH
     over_at: datetime | None = None
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,7 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         yield Moment(link.expires_at, About.NEXT, f"Next: the session ends, if the customer does not finish.{then}")
 
 
+MAY_HAVE_LEFT = "may have left"
 _DROPPED_AT_THE_END = (Reason.SESSION_ENDED, Reason.CANCELLED, Reason.ABANDONED)
 
 
@@ -291,12 +294,14 @@ def _message(message: MessageFact, around: Circumstances, now: datetime) -> Iter
             then = "`onboard customer address` corrects the address"
             yield Moment(came, About.TROUBLE, f"{what} came back{f': {why}' if why else ''}.", then)
         case "held" | "failed" | "suppressed" as state:
-            fate = {"held": "may have left", "failed": "could not be sent", "suppressed": "was not sent"}[state]
+            fate = {"held": MAY_HAVE_LEFT, "failed": "could not be sent", "suppressed": "was not sent"}[state]
+            fate = MAY_HAVE_LEFT if message.in_doubt else fate
             yield Moment(message.created_at, About.TROUBLE, f"{what} {fate}{f': {why}' if why else ''}.")
         case "superseded":
             ended = message.over_at if message.reason in _DROPPED_AT_THE_END else None
             moment = ended or min(message.due_at or message.created_at, now)
-            yield Moment(moment, About.MESSAGE, f"{what} was dropped{f': {why}' if why else ''}.")
+            fate = MAY_HAVE_LEFT if message.in_doubt else "was dropped"
+            yield Moment(moment, About.MESSAGE, f"{what} {fate}{f': {why}' if why else ''}.")
         case "waiting":
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""
             leaves, needed = f"{_lower(what)} leaves{because}", (message.channel,)

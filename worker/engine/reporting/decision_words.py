@@ -39,7 +39,8 @@ def worst_cost(cost: RepeatCost) -> str:
         second = "a second session" if sessions == 1 else f"{sessions:,} second sessions"
         costs.append(f"pays for {second} ({_each(cost.sessions)})")
     if messages:
-        second = "a customer a second message" if messages == 1 else f"{messages:,} customers a second message"
+        # Not of so many customers: one may have an email and a text.
+        second = "a second message" if messages == 1 else f"{messages:,} second messages"
         costs.append(f"brings {second} ({_each(cost.messages)})")
     return f"At worst that {' and '.join(costs)}" if costs else ""
 

@@ -31,6 +31,7 @@ from worker.store.tables import AddressPlace, InvitationRow, Job
 ASK_AGAIN = timedelta(seconds=1)
 CHUNK = 5000
 
+_IN_DOUBT = sa.case((InvitationRow.unknown_attempt.is_not(None), 1), else_=0)
 _PLACES = (
     sa.select(
         AddressPlace.digest,
@@ -45,7 +46,10 @@ _PLACES = (
         .scalar_subquery()
         .label("invitation"),
         sa.func.coalesce(
-            sa.select(InvitationRow.unknown_handovers)
+            # One that was given up before its outcome was known may have arrived, too.
+            sa.select(
+                InvitationRow.unknown_handovers + sa.case((InvitationRow.unknown_attempt.is_not(None), 1), else_=0)
+            )
             .where(InvitationRow.id == AddressPlace.invitation_id)
             .scalar_subquery(),
             0,

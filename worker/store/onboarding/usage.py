@@ -41,7 +41,11 @@ _RECONCILING = sa.and_(
     InvitationRow.state == bulk.fixed(InvitationState.WAITING), InvitationRow.unknown_attempt.is_not(None)
 )
 _SENDING = sa.case((sa.or_(InvitationRow.state == bulk.fixed(InvitationState.WORKING), _RECONCILING), 1), else_=0)
-_COUNTS = sa.or_(InvitationRow.state.in_([bulk.fixed(state) for state in sorted(COUNTED)]), _RECONCILING)
+# With a message that was given up or cancelled before its outcome was known: it may have arrived.
+_COUNTS = sa.or_(
+    InvitationRow.state.in_([bulk.fixed(state) for state in sorted(COUNTED)]),
+    InvitationRow.unknown_attempt.is_not(None),
+)
 # Session by session, through the index. With a join, and statistics from before a list, PostgreSQL would read all
 # invitations. This query runs at each claim of messages.
 _MESSAGES = (

@@ -325,6 +325,7 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
             row.unknown_handovers,
             _place(row),
             row.over_at,
+            in_doubt=row.unknown_attempt is not None,
         )
         for row in rows
     ]
