@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 
 import amqp
 import pytest
@@ -9,7 +10,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from worker.brokers.faults import broker_fault
-from worker.foundation.connection_failures import in_words, refusal
+from worker.foundation.connection_failures import certificate_help, in_words, refusal
 
 NETWORK = [
     (ConnectionRefusedError(errno.ECONNREFUSED, "127.0.0.1:5672"), "connection refused"),
@@ -72,3 +73,40 @@ def test_any_other_failure_is_named_by_its_type():
     wrapper = OperationalError("at secret-host")
     wrapper.__cause__ = odd
     assert in_words(wrapper) == "ResponseError"
+
+
+def refused(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed for secret-host")
+    error.verify_code = code
+    return error
+
+
+CERTIFICATES = [
+    (9, "certificate not trusted (not valid yet, or this machine's clock is slow)", "look at this machine's clock"),
+    (10, "certificate not trusted (expired)", "let those who run the server renew"),
+    (18, "certificate not trusted (self-signed, and not named as `ca`)", "name it in [bus] ca"),
+    (19, "certificate not trusted (its authority is unknown here)", "name it in [bus] ca"),
+    (62, "certificate for another host name", "write the host name that the certificate has into [bus]"),
+    (23, "certificate not trusted", "name it in [bus] ca"),
+]
+
+
+@pytest.mark.parametrize(("code", "words", "step"), CERTIFICATES)
+def test_a_refused_certificate_says_why_and_who_has_to_do_something(code: int, words: str, step: str):
+    assert in_words(refused(code)) == words
+    wrapper = OperationalError("at secret-host")
+    wrapper.__cause__ = refused(code)
+    assert in_words(wrapper) == words
+    assert step in certificate_help(f"127.0.0.1:5671: {words}", "bus")
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        ("SSL error: certificate verify failed", "name it in [database] ca"),
+        ('server certificate for "a" does not match host name "b"', "write the host name"),
+    ],
+)
+def test_the_words_of_postgresqls_library_have_the_same_steps(words: str, step: str):
+    assert step in certificate_help(words, "database")
+    assert certificate_help("connection refused", "database") == ""

@@ -212,7 +212,9 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent_to(http, self_signe
     async with listening(answer, tls=self_signed) as url:
         got = await http.call(post(url.replace("http:", "https:")), timeout=LONG)
 
-    assert got == Broken(sent=False, detail=f"{place_of(url)}: certificate not trusted")
+    assert got == Broken(
+        sent=False, detail=f"{place_of(url)}: certificate not trusted (self-signed, and not named as `ca`)"
+    )
     assert b"".join(requests) == b""
 
 

@@ -1,4 +1,4 @@
-"""Each client of the product, made from a configuration, against a good server and three that it must not talk to."""
+"""Each client of the product, made from a configuration, against a good server and four that it must not talk to."""
 
 import gc
 import ssl
@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -193,7 +194,12 @@ OWN = AUTHORITY.issue_cert("worker.example")
 SERVERS = {
     "good": (AUTHORITY, "localhost", ()),
     "asks for a certificate": (AUTHORITY, "localhost", ()),
-    "self-signed": (OTHER_AUTHORITY, "localhost", ("certificate not trusted", "certificate verify failed")),
+    "unknown authority": (
+        OTHER_AUTHORITY,
+        "localhost",
+        ("certificate not trusted (its authority is unknown here", "certificate verify failed"),
+    ),
+    "expired": (AUTHORITY, "localhost", ("certificate not trusted (expired)", "certificate verify failed")),
     "wrong name": (AUTHORITY, "other.example", ("for another host name", "does not match host name")),
     "no TLS": (
         None,
@@ -221,7 +227,8 @@ def front_of(chosen: Client, server: str) -> TlsFront:
     authority, name, _ = SERVERS[server]
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if authority else None
     if authority and tls:
-        authority.issue_cert(name).configure_cert(tls)
+        ends = datetime(2026, 1, 1, tzinfo=UTC) if server == "expired" else None
+        authority.issue_cert(name, not_after=ends).configure_cert(tls)
     if tls and server == "asks for a certificate":
         tls.verify_mode = ssl.CERT_REQUIRED
         AUTHORITY.configure_trust(tls)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.domain.model.findings import Finding, failure, ok, warning
-from worker.foundation.connection_failures import in_words, refusal
+from worker.foundation.connection_failures import certificate_help, in_words, refusal
 from worker.foundation.plural import counted
 from worker.foundation.tls import Tls
 from worker.settings import Settings
@@ -63,8 +63,9 @@ def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -
                 return
         yield ok(name, f"{where} answers")
     except Exception as error:  # each transport has its own exceptions, and their texts may hold the URL
+        words = in_words(error)
         hint = f"check [{name}] url, and " + ("what the server logs" if refusal(error) else "whether the server runs")
-        yield failure(name, f"{where}: {in_words(error)}", hint)
+        yield failure(name, f"{where}: {words}", certificate_help(words, name) or hint)
     else:
         for queue, state in zip(needed, states, strict=True):
             yield _queue(queue, state)

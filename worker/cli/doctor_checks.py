@@ -29,6 +29,7 @@ from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
 from worker.foundation import event_loop
+from worker.foundation.connection_failures import certificate_help
 from worker.foundation.plural import counted
 from worker.inbound.folders.place import Away
 from worker.inbound.folders.places import place_of
@@ -66,6 +67,8 @@ def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
 def _what_helps(why: str, *, is_sqlite: bool) -> str:
     if "run `" in why or "upgrade the worker" in why:
         return ""  # it says so itself
+    if certificate := certificate_help(why, "database"):
+        return certificate
     if is_sqlite:
         return "check [database] url, the file, its directory and its disk"
     if FULL.search(why):
@@ -162,7 +165,9 @@ def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
         elif answer == USED_UP:
             yield warning(section, words, "ask again later; the address and the credentials are right")
         else:
-            yield failure(section, words, f"check the address and the credentials in [{section}], and the way there")
+            helps = certificate_help(words, section)
+            helps = helps or f"check the address and the credentials in [{section}], and the way there"
+            yield failure(section, words, helps)
 
 
 def check_texts(parts: Parts) -> Iterator[Finding]:
@@ -252,7 +257,8 @@ def check_log_in(parts: Parts) -> Iterator[Finding]:
     try:
         found = event_loop.run(keys())
     except Unavailable as error:
-        yield failure("web.oidc", f"{where}: {error}", "check [web.oidc] issuer, and the way there")
+        helps = certificate_help(str(error), "web.oidc") or "check [web.oidc] issuer, and the way there"
+        yield failure("web.oidc", f"{where}: {error}", helps)
     else:
         if found:
             yield ok("web.oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")

@@ -1,4 +1,7 @@
-"""Whether the senders and the providers of a list answer, asked with calls that send nothing and cost nothing."""
+"""Whether the senders and the providers of a list answer, asked with calls that send nothing and cost nothing.
+
+A provider without such a call is only connected to: a wrong address and a bad certificate show there, too.
+"""
 
 import asyncio
 from collections.abc import Collection
@@ -8,14 +11,14 @@ from worker.domain.model.customers import Customer
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import SessionRequest
 from worker.engine.container import Parts
-from worker.http.messages import Broken
+from worker.http.messages import Broken, HttpRequest
 
 if TYPE_CHECKING:
     from worker.http.client import Http
 
 WORKS = "works"
 USED_UP = "works, and its limit is used up now"
-NOT_ASKED = "not asked: its provider has no call that opens nothing"
+NOT_ASKED = "can be reached; not asked more: its provider has no call that opens nothing"
 # Customers' ids come from the list: a look-up of this one finds none.
 NOBODY = SessionRequest(Customer("onboard-check-online"), "")
 
@@ -42,7 +45,7 @@ async def _log_in(parts: Parts, account: str, http: "Http") -> Problem | str | N
     provider = parts.providers[account]
     request = provider.look_up(NOBODY, page=1)
     if request is None:
-        return NOT_ASKED
+        return await _reach(parts, account, http)
     answer = await http.call(request, timeout=parts.accounts[account].timeout)
     if isinstance(answer, Broken):
         return Problem(Kind.TRANSIENT, answer.detail)
@@ -50,6 +53,22 @@ async def _log_in(parts: Parts, account: str, http: "Http") -> Problem | str | N
     if isinstance(found, Problem) and found.kind is Kind.BAD_INPUT:
         return NOT_ASKED  # the account may not read the list, which says nothing about opening sessions
     return found if isinstance(found, Problem) else None
+
+
+async def _reach(parts: Parts, account: str, http: "Http") -> Problem | str:
+    """Connect to the account's host, with TLS, and write nothing."""
+    reached = False
+
+    def write_nothing(_waited: bool) -> bool:
+        nonlocal reached
+        reached = True
+        return False
+
+    nothing = HttpRequest("GET", parts.settings.accounts[account].address, {})
+    answer = await http.call(nothing, timeout=parts.accounts[account].timeout, may_write=write_nothing)
+    if reached or not isinstance(answer, Broken):
+        return NOT_ASKED
+    return Problem(Kind.TRANSIENT, answer.detail)
 
 
 def _in_words(answer: Problem | str | None) -> str:

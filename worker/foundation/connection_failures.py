@@ -9,20 +9,42 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-# OpenSSL's codes of a certificate for another host name, or another address.
-OTHER_HOST = (62, 64)
+# OpenSSL's codes of a certificate that is refused, in words that say who has to do something.
+OTHER_HOST = "certificate for another host name"
+NOT_TRUSTED = "certificate not trusted"
+_REFUSED = {
+    9: "certificate not trusted (not valid yet, or this machine's clock is slow)",
+    10: "certificate not trusted (expired)",
+    18: "certificate not trusted (self-signed, and not named as `ca`)",
+    19: "certificate not trusted (its authority is unknown here)",
+    20: "certificate not trusted (its authority is unknown here, or the server leaves out a certificate between)",
+    21: "certificate not trusted (its authority is unknown here, or the server leaves out a certificate between)",
+    62: OTHER_HOST,
+    64: OTHER_HOST,  # another address
+}
 
 
 def tls_failure(error: BaseException) -> str:
     """Why TLS failed; "" for an error that is not about TLS."""
     causes = list(_causes(error))
     codes = [code for cause in causes if (code := getattr(cause, "verify_code", None)) is not None]
-    if any(code in OTHER_HOST for code in codes):
-        return "certificate for another host name"
     if codes or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return "certificate not trusted"
+        return next((_REFUSED[code] for code in codes if code in _REFUSED), NOT_TRUSTED)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return "TLS handshake failed"
+    return ""
+
+
+def certificate_help(words: str, section: str) -> str:
+    """What to do about a refused certificate, in our words or libpq's; "" where `words` are of something else."""
+    if "expired" in words:
+        return "let those who run the server renew its certificate"
+    if "not valid yet" in words or "not yet valid" in words:
+        return "look at this machine's clock; if it is right, let those who run the server renew its certificate"
+    if OTHER_HOST in words or "does not match host name" in words:
+        return f"write the host name that the certificate has into [{section}], or let the server present another"
+    if NOT_TRUSTED in words or "certificate verify failed" in words:
+        return f"if the authority is your own, name it in [{section}] ca; else let the server send its whole chain"
     return ""
 
 

@@ -86,7 +86,7 @@ def test_online_asks_nothing_that_opens_a_session(desk: Desk, played: Played):
     assert ended.facts["online"] == {
         "email": "works",
         "sms": "works",
-        "au": "not asked: its provider has no call that opens nothing",
+        "au": "can be reached; not asked more: its provider has no call that opens nothing",
         "kyc": "works",
     }
     assert {entry["endpoint"] for entry in played.calls()} == {"twilio-account", "idenfy-kyc-list"}

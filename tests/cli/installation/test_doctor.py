@@ -3,17 +3,21 @@
 import json
 import shutil
 import socket
+import ssl
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 import redis
 import sqlalchemy as sa
+import trustme
 from aiohttp import web
 from kombu import Connection, Producer, Queue
 
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
+from tests.desk.tls_front import TlsFront, at_once, http
 from tests.publishers.listener import Listener
 from worker.inbound.bus import connection
 from worker.sandbox import Fault
@@ -83,6 +87,66 @@ def test_an_account_at_its_limit_is_no_fault_of_its_credentials(desk_at, play):
     (found,) = findings(desk.onboard("doctor", "--json"))["accounts.kyc"]
     assert found[0] == "warning"
     assert "works, and its limit is used up now" in found[1]
+
+
+AUTHORITY = trustme.CA()
+CERTIFICATES = {
+    "its authority is unknown here": (
+        trustme.CA().issue_cert("localhost"),
+        "if the authority is your own, name it in [accounts.au] ca; else let the server send its whole chain",
+    ),
+    "(expired)": (
+        AUTHORITY.issue_cert("localhost", not_after=datetime(2026, 1, 1, tzinfo=UTC)),
+        "let those who run the server renew its certificate",
+    ),
+    "(not valid yet, or this machine's clock is slow)": (
+        AUTHORITY.issue_cert("localhost", not_before=datetime(2999, 1, 1, tzinfo=UTC)),
+        "look at this machine's clock; if it is right, let those who run the server renew its certificate",
+    ),
+    "certificate for another host name": (
+        AUTHORITY.issue_cert("other.example"),
+        "write the host name that the certificate has into [accounts.au], or let the server present another",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", CERTIFICATES)
+def test_a_certificate_is_looked_at_where_no_call_can_be_made_and_each_fault_has_its_own_step(desk: Desk, words: str):
+    certificate, step = CERTIFICATES[words]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(tls)
+    AUTHORITY.cert_pem.write_to_path(str(desk.config.parent / "ca.pem"))
+    front = TlsFront(tls, at_once, http)
+    desk.environ["ONBOARDING__ACCOUNTS__AU__BASE_URL"] = f"https://localhost:{front.port}"
+    desk.change("[accounts.au]", '[accounts.au]\nca = { file = "ca.pem" }')
+    try:
+        (found,) = findings(desk.onboard("doctor", "--json"))["accounts.au"]
+    finally:
+        front.close()
+    assert (found[0], words in found[1], found[2]) == ("failure", True, step)
+
+
+def test_a_provider_without_a_free_call_is_connected_to_and_told_nothing(desk: Desk):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert("localhost").configure_cert(tls)
+    AUTHORITY.cert_pem.write_to_path(str(desk.config.parent / "ca.pem"))
+    front = TlsFront(tls, at_once, http)
+    desk.environ["ONBOARDING__ACCOUNTS__AU__BASE_URL"] = f"https://localhost:{front.port}"
+    desk.change("[accounts.au]", '[accounts.au]\nca = { file = "ca.pem" }')
+    try:
+        (found,) = findings(desk.onboard("doctor", "--json"))["accounts.au"]
+    finally:
+        front.close()
+    assert found[0] == "ok"
+    assert "can be reached; not asked more" in found[1]
+    assert len(front.inside) == 1
+    assert front.heard == 0
+
+
+def test_a_provider_that_cannot_be_reached_is_a_failure_though_it_has_no_free_call(desk: Desk):
+    desk.environ["ONBOARDING__ACCOUNTS__AU__BASE_URL"] = "http://127.0.0.1:1/frankieone"
+    (found,) = findings(desk.onboard("doctor", "--json"))["accounts.au"]
+    assert found[:2] == ("failure", "127.0.0.1:1: connection refused or not possible")
 
 
 def test_a_broker_that_does_not_answer_is_a_failure_without_its_password(desk: Desk):
