@@ -147,6 +147,30 @@ def test_rows_that_share_an_address_are_warned_of(desk: Desk):
     assert rows[1]["email"] not in ended.out + ended.err
 
 
+def told(desk: Desk, text: str) -> list[tuple[int, str, str]]:
+    facts = desk.onboard("check", desk.write("list.csv", text), "--json").facts
+    return [(one["row"], one["column"], one["problem"]) for one in facts["warnings"]]
+
+
+def test_a_customer_whose_rows_have_several_addresses_is_warned_of(desk: Desk):
+    """The owners of one company: all links would go to the owner of the last row."""
+    owners = "customer_id,purpose,email\nC-1,ann,ann@example.com\nC-1,bob,bob@example.com\n"
+    words = "another address than in row 2, which has the same customer_id"
+    assert told(desk, owners) == [(3, "email", words)]
+    assert told(desk, owners.replace("bob@", "ANN@")) == [(3, "email", "the same address as row 2")]
+    assert told(desk, owners.replace("C-1,bob", "C-2,bob")) == []
+
+
+def test_two_customers_with_one_entity_are_warned_of(desk: Desk):
+    entity = "11111111-2222-4333-8444-555555555555"
+    rows = (
+        f"customer_id,purpose,email,country,entity_id\nC-1,,a@example.com,AU,{entity}\nC-2,,b@example.com,AU,{entity}\n"
+    )
+    assert told(desk, rows) == [(3, "entity_id", "the same entity_id as row 2, which has another customer_id")]
+    same = rows.replace("C-2,,b@", "C-1,more,a@")
+    assert told(desk, same) == [(3, "email", "the same address as row 2")]
+
+
 def test_check_names_problems_without_the_value(desk: Desk):
     ended = desk.onboard("check", desk.write("bad.csv", "customer_id,email\nA-1,hemlig-adress\n"))
     assert ended.code == 1

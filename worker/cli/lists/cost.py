@@ -21,11 +21,15 @@ from worker.store.onboarding.new_rows import AcceptedLine
 CHUNK = 1000  # lines in one question to the database
 SHARED = "each of the two gets a link to it; `messages_per_address` bounds how many"
 
+ONE_ENTITY = "FrankieOne gives both customers one session: correct the id that is wrong"
+OTHER_ADDRESS = "all links of a customer go to the last row's address: give each person an id of its own"
+
 
 @dataclass
 class ListCost:
     """Counts accepted lines. `due` has those for which a session is asked for now. `shared` gets each row whose address
-    an earlier row has, with a warning."""
+    an earlier row has, with a warning, or whose entity another customer has; with `purposes`, also each row that gives
+    a customer another address."""
 
     parts: Parts
     calls: CallsNow
@@ -33,8 +37,10 @@ class ListCost:
     countries: set[str] = field(default_factory=set)  # of the customers for whom a session is asked for now
     first: AcceptedLine | None = None  # the first of them
     shared: Callable[[int, FieldProblem], None] | None = None
+    purposes: bool = False  # the list may have several rows of one customer
     _lines: list[AcceptedLine] = field(default_factory=list)
     _addresses: SeenAddresses = field(default_factory=SeenAddresses)
+    _ids: SeenAddresses = field(default_factory=SeenAddresses)  # alone, and with a value of their rows
     _written_to: SeenAddresses = field(default_factory=SeenAddresses)  # by rows for which a session is asked for now
     # Their further messages to an address, by its first row.
     _more: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -47,9 +53,26 @@ class ListCost:
             return
         person = line.customer.person
         for column, address in (("email", person.email.casefold()), ("phone", person.phone)):
-            earlier = self._addresses.row_or_remember(address, column, line.row) if address else None
+            if not address:
+                continue
+            earlier = self._addresses.row_or_remember(address, column, line.row)
             if earlier is not None:
                 self.shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
+            other = self._other(line.customer.customer_id, address, column, line.row) if self.purposes else None
+            if other is not None:
+                told = f"another address than in row {other}, which has the same customer_id"
+                self.shared(line.row, FieldProblem(column, told, OTHER_ADDRESS))
+        entity = line.customer.entity_id
+        other = self._other(entity, line.customer.customer_id, "entity_id", line.row) if entity else None
+        if other is not None:
+            told = f"the same entity_id as row {other}, which has another customer_id"
+            self.shared(line.row, FieldProblem("entity_id", told, ONE_ENTITY))
+
+    def _other(self, whose: str, value: str, column: str, row: int) -> int | None:
+        """The row that gave this id another value in this column."""
+        first = self._ids.row_or_remember(whose, column, row)
+        same = self._ids.row_or_remember(f"{whose}\n{value}", column, row)
+        return first if same is None else None
 
     def finish(self) -> None:
         """Ask for the lines that are left."""
