@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
+from worker.inbound.web.answer_time import ANSWER_SECONDS
 from worker.inbound.web.batching import InThread
 from worker.settings import SettingsError
 from worker.store.base import schema
@@ -33,23 +34,30 @@ class Readiness:
         self._outage = Outage(log)
         self.why_not: str | None = "the database has not been checked yet"
         self._unwritable = ""
+        self._looks_since: float | None = None
 
     @property
     def why_not_taken(self) -> str | None:
+        since = self._looks_since
+        if since is not None and monotonic() - since > ANSWER_SECONDS:
+            return UNREACHABLE  # it hangs, and events are not answered in time either
         return self.why_not or self._unwritable or None
 
     def look(self) -> None:
         """Check now. Blocks for as long as a connection may take; raises no error that passes by itself."""
         why = ""
+        self._looks_since = monotonic()
         try:
             self._unwritable = self._database.why_nothing_is_written()
             self.why_not = self._find_out()
-            logged = self.why_not_taken
+            logged = self.why_not or self._unwritable
         except sa.exc.OperationalError as error:
             self.why_not = logged = UNREACHABLE
             why = reason(error)
         except SettingsError as error:
             self.why_not, logged = "the encryption keys do not decrypt what the database holds", str(error)
+        finally:
+            self._looks_since = None
         if logged:
             self._outage.lasts(f"taking no events: {logged}", monotonic(), why=why)
         else:
