@@ -183,8 +183,8 @@ class Desk:
 
     def start(self, *arguments: str, program: Sequence[str] = (ONBOARD,)) -> subprocess.Popen[str]:
         """Start the command as a process; it is ended with the test at the latest. Where the `program` is ours or
-        Celery's, its modules are loaded already: see `preloaded`."""
-        is_ours = program in ((ONBOARD,), CELERY) and sys.platform == "linux"
+        another module that Python runs, as Celery is, ours are loaded already: see `preloaded`."""
+        is_ours = (program == (ONBOARD,) or program[:2] == (sys.executable, "-m")) and sys.platform == "linux"
         process = (Preloaded if is_ours else subprocess.Popen)(
             [*program, *arguments],
             cwd=self.path,

@@ -25,6 +25,24 @@ from worker.store.base import schema
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NUMBER = 120
 PLACES = 10  # calls in flight
+# Enough for the process that judges the rows of a long list beside the one that stores them.
+IMPORTED = 8_000
+# `onboard`, where each thousand rows of an import takes a second more: no machine is done before the signal comes.
+SLOWLY = """
+import time
+from worker.cli import main
+from worker.store.onboarding import batches
+
+add_lines = batches.add_lines
+
+def slowly(*arguments, **named):
+    refused = add_lines(*arguments, **named)
+    time.sleep(1)
+    return refused
+
+batches.add_lines = slowly
+main()
+"""
 # Of calls that are done and not written yet there are those of 100 ms and of a transaction: 8 to 18 in all on an idle
 # machine. Three times that is allowed, for one that is busy with other tests; test_dispatcher counts exactly.
 OUTCOME_UNKNOWN = 6 * PLACES
@@ -167,16 +185,13 @@ def test_beside_a_working_process_a_second_one_is_refused_and_status_is_not(busy
 
 
 def test_interrupted_while_it_imports_it_ends_with_130_and_goes_on_where_it_was(desk: Desk, played: Played):
-    text = "customer_id,email,channel\n" + "".join(f"M-{n},,none\n" for n in range(60_000))
-    listed = desk.write("big.csv", text)
-    process = desk.start("import", listed, "--json", program=(sys.executable, ONBOARD))
-    database = desk.path / "onboarding.db-wal"
-    wait_until(lambda: database.exists() and database.stat().st_size > 1_000_000, "some rows are imported")
+    listed = desk.write("big.csv", many_rows(IMPORTED, channel="none"))
+    process = importing(desk, "import", listed, "--json")
     ended: Ended = desk.end(process, signal.SIGINT)
     assert (ended.code, ended.out) == (130, "")
     assert played.calls() == []
     again = desk.onboard("import", listed, "--json")
-    assert again.facts["rows"] == dict.fromkeys(again.facts["rows"], 0) | {"total": 60_000, "waiting": 60_000}
+    assert again.facts["rows"] == dict.fromkeys(again.facts["rows"], 0) | {"total": IMPORTED, "waiting": IMPORTED}
     assert len(desk.onboard("status", "--json").facts["batches"]) == 1
 
 
@@ -262,11 +277,8 @@ def test_ctrl_c_during_the_import_of_run_stops_what_is_imported_until_the_same_l
 @pytest.mark.parametrize("command", ["import", "run"])
 def test_sigterm_during_an_import_says_what_is_kept_and_the_same_command_imports_the_rest(desk: Desk, command: str):
     """A service manager sends it: the list is not stopped, as it is by Ctrl-C."""
-    listed = desk.write("many.csv", many_rows(40_000))
-    process = desk.start(command, listed)
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("importing: ")
-    ended = desk.end(process, signal.SIGTERM)
+    listed = desk.write("many.csv", many_rows(IMPORTED))
+    ended = desk.end(importing(desk, command, listed), signal.SIGTERM)
     assert (ended.code, ended.out) == (130, "")
     said, then = ended.err.splitlines()[-2:]
     found = re.fullmatch(
@@ -277,10 +289,10 @@ def test_sigterm_during_an_import_says_what_is_kept_and_the_same_command_imports
     assert found is not None
     assert then == "the same command imports the rest; `onboard cancel 1` ends the batch"
     facts = desk.onboard("status", "1", "--json").facts
-    assert facts["rows"]["total"] == int(found[1].replace(",", "")) < 40_000
+    assert facts["rows"]["total"] == int(found[1].replace(",", "")) < IMPORTED
     assert facts["state"] != "paused"
     rest = desk.onboard("import", listed, "--json").facts
-    assert (rest["batch"], rest["rows"]["total"]) == (1, 40_000)
+    assert (rest["batch"], rest["rows"]["total"]) == (1, IMPORTED)
 
 
 def test_sigterm_before_an_import_begins_says_that_nothing_was_imported(desk: Desk):
@@ -298,8 +310,18 @@ def test_sigterm_before_an_import_begins_says_that_nothing_was_imported(desk: De
     assert desk.onboard("status", "--json").facts["batches"] == []
 
 
-def many_rows(number: int) -> str:
-    return "customer_id,email\n" + "".join(f"C-{row},p{row}@example.com\n" for row in range(number))
+def many_rows(number: int, channel: str = "") -> str:
+    rows = (f"C-{row},p{row}@example.com,{channel},{'x' * 30}\n" for row in range(number))
+    return "customer_id,email,channel,last_name\n" + "".join(rows)
+
+
+def importing(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
+    """The command, which has imported some rows of a list and has others in a transaction."""
+    desk.write("slowly.py", SLOWLY)
+    process = desk.start(*arguments, program=(sys.executable, "-m", "slowly"))
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("importing: ")
+    return process
 
 
 def catches_sigterm(status: str) -> bool:

@@ -19,6 +19,7 @@ from trials.simulation.plan import Plan, plan_of
 from trials.simulation.play import History, play
 from trials.simulation.rules import broken
 from trials.simulation.shrink import shrink
+from worker.engine.runner import tune_gc
 
 CHUNK = 25  # histories that a process plays before it reports
 REPORT_EVERY = 10  # chunks
@@ -88,6 +89,7 @@ def _failing(seeds: Iterable[int], mend: str | None, server: str | None) -> Iter
 
 @contextmanager
 def _stage(mend: str | None, server: str | None) -> Iterator[Databases | PostgresqlDatabases]:
+    tune_gc()  # as the worker's own processes do: a tenth of a history's time goes into looking for garbage
     with ExitStack() as exits:
         if mend is not None:
             exits.enter_context(without(mend))
