@@ -1,11 +1,13 @@
 """`retry`, `resolve`, `pause`, `resume` and `cancel`: what a person decides about a batch."""
 
 import io
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.desk.desk import Desk, Ended, Played, customers
+from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from worker.store.operators import counting
 
 LATER = "2099-01-01 00:00:00.000000"
@@ -18,11 +20,22 @@ def says(monkeypatch: pytest.MonkeyPatch):
     return lambda text: monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
 
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
+    """A directory where the list is imported."""
+    desk = Desk(tmp_path_factory.mktemp("imported"))
+    assert desk.onboard("init", "--sandbox").code == 0
+    shutil.copyfile(sqlite_template, desk.path / DATABASE)
+    assert desk.onboard("import", desk.list_of(customers(3, au=1))).code == 0
+    return desk.path
+
+
 @pytest.fixture
-def listed(desk: Desk) -> str:
+def listed(desk: Desk, imported: Path) -> str:
     """Three customers, imported; nothing is asked for yet."""
-    name = desk.list_of(customers(3, au=1))
-    assert desk.onboard("import", name).code == 0
+    name = "customers.csv"
+    for file in (DATABASE, "onboarding.key", "onboarding-digest.key", name):
+        shutil.copyfile(imported / file, desk.path / file)
     return name
 
 
