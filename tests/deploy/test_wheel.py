@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,14 @@ def sandbox(installed: Installed, tmp_path: Path) -> Iterator[tuple[str, ...]]:
             yield ("--port", found[1], "--smtp-port", found[2])
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def configured(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with what `init` writes."""
+    folder = tmp_path_factory.mktemp("configured")
+    assert installed.run(folder, "onboard", "init", "--sandbox").returncode == 0
+    return folder
 
 
 @pytest.fixture
@@ -175,10 +184,10 @@ def test_a_list_is_checked_run_and_reported_next_to_a_host_projects_own_files(
     assert "A-2" in (host / "report.html").read_text(encoding="utf-8")
 
 
-def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installed, host: Path):
+def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installed, host: Path, configured: Path):
     (host / "worker/__init__.py").unlink()
     (host / "worker").rmdir()  # Celery imports from its own directory first
-    assert installed.run(host, "onboard", "init", "--sandbox").returncode == 0
+    shutil.copytree(configured, host, dirs_exist_ok=True)
     ended = installed.run(
         host, "python", "-m", "celery", "-A", "worker.app", "report", ONBOARDING_CONFIG="onboarding.toml"
     )
@@ -187,8 +196,10 @@ def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installe
     assert "task_default_queue: 'sweep'" in ended.stdout
 
 
-def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(installed: Installed, host: Path):
-    assert installed.run(host, "onboard", "init", "--sandbox").returncode == 0
+def test_our_workers_start_where_a_host_project_has_a_worker_of_its_own(
+    installed: Installed, host: Path, configured: Path
+):
+    shutil.copytree(configured, host, dirs_exist_ok=True)
     nobody = {
         "ONBOARDING__DATABASE__URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
         "ONBOARDING__BROKER__URL": "amqp://guest@127.0.0.1:1//",
