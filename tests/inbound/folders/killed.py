@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from tests.simulated.statements import STATEMENTS
 from worker.engine.opening import opened
+from worker.engine.runner import tune_gc
 from worker.foundation.clock import ProcessClock
 from worker.inbound import judged_chunks
 from worker.inbound.folders import drop_box
@@ -123,6 +124,7 @@ def try_each(template: Path) -> None:
 
     with parts_of(at(0)) as parts:
         take_from(parts, at(-1))  # loads what the children need
+    tune_gc()
     step, killed = 0, True
     while killed:
         step += 1
