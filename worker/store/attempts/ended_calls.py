@@ -14,6 +14,8 @@ answered (its worker died, the account was paused) is marked again when that lea
 import uuid
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -113,13 +115,20 @@ def claim(
     only_batch: int | None = None,
 ) -> list[int]:
     """Lease up to `most` marked jobs whose calls may be looked up now. Returns their ids."""
-    first = sa.select(Job.id).where(*_MARKED, Job.account == account, Job.lease_until <= now)
+    given: dict[str, Any] = {"account_": account, "most": most, "owner": owner, "now": now, "until": now + lease}
     if only_batch is not None:
-        first = first.where(Job.batch_id == only_batch)
-    first = first.order_by(Job.lease_until, Job.id).limit(most).with_for_update(skip_locked=True)
-    leased = {"lease_until": now + lease, "lease_owner": owner, "fence": Job.fence + 1}
-    chosen = sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased)
-    return list(connection.execute(chosen.returning(Job.id)).scalars())
+        given["batch"] = only_batch
+    return list(connection.execute(_claim(one_batch=only_batch is not None), given).scalars())
+
+
+@cache
+def _claim(*, one_batch: bool) -> sa.UpdateBase:
+    of_batch = (Job.batch_id == sa.bindparam("batch"),) if one_batch else ()
+    due = (Job.account == sa.bindparam("account_"), Job.lease_until <= sa.bindparam("now"))
+    first = sa.select(Job.id).where(*_MARKED, *due, *of_batch).order_by(Job.lease_until, Job.id)
+    first = first.limit(sa.bindparam("most", type_=sa.Integer())).with_for_update(skip_locked=True)
+    leased = {"lease_until": sa.bindparam("until"), "lease_owner": sa.bindparam("owner"), "fence": Job.fence + 1}
+    return sa.update(Job).where(Job.id.in_(first.scalar_subquery())).values(leased).returning(Job.id)
 
 
 def release(connection: sa.Connection, leases: Iterable[tuple[int, int]], *, now: datetime) -> None:

@@ -296,7 +296,7 @@ def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
 
 
 def _finished(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
-    rows = fetch(connection, finished_in_purged([customer_id]))
+    rows = finished_in_purged(connection, [customer_id])
     return [{"batch": row.batch_id, "row": row.row, "purpose": row.purpose, "result": row.result} for row in rows]
 
 

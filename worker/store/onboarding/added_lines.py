@@ -26,6 +26,18 @@ from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
 from worker.store.tables import Batch, Job, SkippedLine
 
+_LOCK_BATCH = (
+    sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned)
+    .where(Batch.id == sa.bindparam("batch"))
+    .with_for_update(key_share=True)
+)
+_FIRST: sa.BindParameter[int] = sa.bindparam("first")
+_LAST: sa.BindParameter[int] = sa.bindparam("last")
+_ADDED = sa.select(Job.row).where(Job.id.between(_FIRST, _LAST))
+_SKIPPED = sa.select(SkippedLine.row).where(
+    SkippedLine.batch_id == sa.bindparam("batch"), SkippedLine.row.between(_FIRST, _LAST)
+)
+
 
 class ErasedMeanwhile(Exception):
     """A customer was erased while a line of this customer was being added. The next try refuses the line."""
@@ -50,8 +62,7 @@ def add_lines(
     """
     # The lock blocks `pause` and `cancel`: they change all rows that they see, and this import must see their change of
     # the batch. It also blocks another import of the same list, which may have been faster.
-    query = sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned).where(Batch.id == batch_id)
-    paused, cancelled_at, planned = connection.execute(query.with_for_update(key_share=True)).one()
+    paused, cancelled_at, planned = connection.execute(_LOCK_BATCH, {"batch": batch_id}).one()
     plan = plans.find(connection, batch_id) if planned else None
     imported = _imported_rows(connection, batch_id, [*numbers_of(accepted), *(line.row for line in refused)])
     accepted = without(accepted, imported)
@@ -168,7 +179,7 @@ def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]
     if not rows:
         return set()
     first, last = min(rows), max(rows)
-    of_jobs = Job.id.between(job_id(batch_id, first), job_id(batch_id, last))
-    skipped = sa.and_(SkippedLine.batch_id == batch_id, SkippedLine.row.between(first, last))
-    added = connection.execute(sa.select(Job.row).where(of_jobs)).scalars()
-    return {*added, *connection.execute(sa.select(SkippedLine.row).where(skipped)).scalars()}
+    ids = {"first": job_id(batch_id, first), "last": job_id(batch_id, last)}
+    added = connection.execute(_ADDED, ids).scalars()
+    skipped = connection.execute(_SKIPPED, {"batch": batch_id, "first": first, "last": last}).scalars()
+    return {*added, *skipped}

@@ -35,8 +35,7 @@ def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> 
     The end of a leading job does not wait, nor does its heir: see `lock_serving`. The locks are taken in the same order
     as an import writes its customers, which prevents deadlocks.
     """
-    query = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id.in_(customer_ids))
-    fetch(connection, query.order_by(CustomerRow.customer_id).with_for_update(key_share=True))
+    fetch(connection, _LOCK_CUSTOMERS, {"customer_ids": list(customer_ids)})
 
 
 def lock_serving(connection: sa.Connection, find: Callable[[], Any | None]) -> Any | None:
@@ -74,19 +73,17 @@ def following(
             for row in rows:
                 found.setdefault((row.customer_id, row.purpose), values(row))
 
-    add(Standing.OPEN, _locked_leaders(connection, keys) if lock else fetch(connection, _leaders(keys)), _joins)
-    add(Standing.FINISHED, fetch(connection, _jobs(keys, [JobState.COMPLETED])), _finished)
+    of_keys = _of(keys)
+    leaders = _locked_leaders(connection, keys) if lock else fetch(connection, _LEADERS, of_keys)
+    add(Standing.OPEN, leaders, _joins)
+    add(Standing.FINISHED, fetch(connection, _COMPLETED, of_keys), _finished)
     add(
         Standing.FINISHED,
-        fetch(connection, finished_in_purged({one for one, _ in keys})),
+        finished_in_purged(connection, of_keys["customer_ids"]),
         lambda row: _finished(row, ", which was purged"),
     )
-    add(Standing.IN_DOUBT, _unknown_outcomes(connection, keys, now=now), _held)
+    add(Standing.IN_DOUBT, fetch(connection, _IN_DOUBT, {**of_keys, "since": now - UNKNOWN_FOR}), _held)
     return {key: found[key] for key in keys if key in found}
-
-
-def _leaders(keys: Collection[Key]) -> sa.Select[*tuple[Any, ...]]:
-    return _jobs(keys, OPEN_JOBS).order_by(Job.id)
 
 
 def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa.Row[Any]]:
@@ -98,10 +95,10 @@ def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa
     found: list[sa.Row[Any]] = []
     missing = set(keys)
     while missing:
-        found += fetch(connection, _leaders(missing).with_for_update(read=True))
+        found += fetch(connection, _LOCK_LEADERS, _of(missing))
         missing -= {(row.customer_id, row.purpose) for row in found}
         if missing:
-            missing &= {(row.customer_id, row.purpose) for row in fetch(connection, _leaders(missing))}
+            missing &= {(row.customer_id, row.purpose) for row in fetch(connection, _LEADERS, _of(missing))}
     return found
 
 
@@ -114,7 +111,7 @@ def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: Known) -
     states = [state for state, standing in ended.items() if decide(rule, standing).becomes is Becomes.NOTHING]
     if not states or not keys:
         return {}
-    rows = fetch(connection, _jobs(keys, states).add_columns(Job.state).order_by(*AS_THEY_CAME))
+    rows = fetch(connection, _jobs(states).add_columns(Job.state).order_by(*AS_THEY_CAME), _of(keys))
     found = {(row.customer_id, row.purpose): f"{row.state.value} in {_where(row)}; left out" for row in rows}
     return {key: found[key] for key in keys if key in found}
 
@@ -134,19 +131,26 @@ def _held(row: sa.Row[Any]) -> dict[str, Any]:
     return {"state": JobState.HELD, "due_at": None, "reason": Reason.UNKNOWN, "detail": why}
 
 
-def _jobs(keys: Collection[Key], states: Collection[JobState]) -> sa.Select[*tuple[Any, ...]]:
+def _of(keys: Collection[Key]) -> dict[str, Any]:
+    """The parameter of the queries below: the customers of these keys."""
+    return {"customer_ids": list({customer_id for customer_id, _ in keys})}
+
+
+def finished_in_purged(connection: sa.Connection, customer_ids: Collection[str]) -> list[Any]:
+    """What these customers finished in batches that were purged since."""
+    return fetch(connection, _FINISHED_IN_PURGED, {"customer_ids": list(customer_ids)})
+
+
+# Each import and each event asks these: they are built once.
+
+
+def _jobs(states: Iterable[JobState]) -> sa.Select[*tuple[Any, ...]]:
     return sa.select(Job.id, Job.batch_id, Job.row, Job.customer_id, Job.purpose, Job.result).where(
-        Job.customer_id.in_({customer_id for customer_id, _ in keys}), Job.joins.is_(None), Job.state.in_(states)
+        Job.customer_id.in_(_CUSTOMER_IDS), Job.joins.is_(None), Job.state.in_(states)
     )
 
 
-def finished_in_purged(customer_ids: Collection[str]) -> sa.Select[*tuple[Any, ...]]:
-    """What these customers finished in batches that were purged since."""
-    found = sa.select(Finished.__table__).where(Finished.customer_id.in_(customer_ids))
-    return found.order_by(Finished.customer_id, Finished.purpose)
-
-
-def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> list[sa.Row[Any]]:
+def _unknown_outcomes() -> sa.Select[*tuple[Any, ...]]:
     """The ended jobs whose last call may have opened a session, if no operator has decided about this call since.
 
     A retry or resolve by an operator sets the job's attempts to zero, and its next claim raises its fence. A row that
@@ -158,7 +162,7 @@ def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: 
     )
     session = sa.exists().where(SessionRow.job_id == _LaterJob.id, SessionRow.issued_at >= Attempt.opened_at, *same)
     query = (
-        _jobs(keys, [JobState.CANCELLED, JobState.FAILED, JobState.LAPSED])
+        _jobs([JobState.CANCELLED, JobState.FAILED, JobState.LAPSED])
         .join(Attempt, Attempt.job_id == Job.id)
         .where(
             Attempt.invitation_id.is_(None),
@@ -166,13 +170,31 @@ def _unknown_outcomes(connection: sa.Connection, keys: Collection[Key], *, now: 
             Attempt.repeatable.is_(False),
             # The job's last call, or the call that later look-ups tried to reconcile.
             sa.or_(Attempt.fence == Job.fence, Attempt.id == Job.unknown_attempt),
-            Attempt.opened_at > now - UNKNOWN_FOR,
+            Attempt.opened_at > sa.bindparam("since"),
             Job.attempts > 0,
             ~later,
             ~session,
         )
     )
-    return fetch(connection, query.order_by(*NEWEST_FIRST))
+    return query.order_by(*NEWEST_FIRST)
+
+
+_CUSTOMER_IDS: sa.BindParameter[Any] = sa.bindparam("customer_ids", expanding=True)
+_LOCK_CUSTOMERS = (
+    sa.select(CustomerRow.customer_id)
+    .where(CustomerRow.customer_id.in_(_CUSTOMER_IDS))
+    .order_by(CustomerRow.customer_id)
+    .with_for_update(key_share=True)
+)
+_LEADERS = _jobs(sorted(OPEN_JOBS)).order_by(Job.id)
+_LOCK_LEADERS = _LEADERS.with_for_update(read=True)
+_COMPLETED = _jobs([JobState.COMPLETED])
+_FINISHED_IN_PURGED = (
+    sa.select(Finished.__table__)
+    .where(Finished.customer_id.in_(_CUSTOMER_IDS))
+    .order_by(Finished.customer_id, Finished.purpose)
+)
+_IN_DOUBT = _unknown_outcomes()
 
 
 def release_cleared(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:

@@ -128,8 +128,7 @@ class Batches:
         self, *, name: str, digest: str, again: bool, now: datetime, plan: Plan | None, hold: str
     ) -> tuple[BatchFacts, bool]:
         with self._database.write() as connection:
-            query = sa.select(*BATCH_FACTS, Batch.generation).where(Batch.digest == digest)
-            rows = fetch(connection, query.order_by(Batch.generation.desc()).limit(1))
+            rows = fetch(connection, _SAME_LIST, {"digest_": digest})
             if rows and not again:
                 if plan is not None:
                     plans.refuse_another(connection, rows[0].id, plan)
@@ -146,7 +145,7 @@ class Batches:
             }
             if hold:
                 values |= {"pause_cause": PauseCause.PERSON.value, "pause_reason": hold[:400], "paused_at": now}
-            made = connection.execute(sa.insert(Batch).values(values).returning(*BATCH_FACTS)).one()
+            made = connection.execute(_NEW_BATCH, values).one()
             batch_id = made.id
             if plan is not None:
                 plans.add(connection, batch_id, plan)
@@ -253,3 +252,10 @@ BATCH_FACTS = (
     Batch.planned,
     Batch.changing_since,
 )
+_SAME_LIST = (
+    sa.select(*BATCH_FACTS, Batch.generation)
+    .where(Batch.digest == sa.bindparam("digest_"))
+    .order_by(Batch.generation.desc())
+    .limit(1)
+)
+_NEW_BATCH = sa.insert(Batch).returning(*BATCH_FACTS)

@@ -159,7 +159,7 @@ def _purged(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
     done = JobState.COMPLETED.value
     return [
         JobFacts(row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True)
-        for row in fetch(connection, finished_in_purged([customer_id]))
+        for row in finished_in_purged(connection, [customer_id])
     ]
 
 

@@ -105,7 +105,7 @@ def case_of(
     """
     customer_id = customer.row.customer_id
     rows = _rows(connection, customer_id)
-    purged = {row.purpose: row.result for row in fetch(connection, finished_in_purged([customer_id]))}
+    purged = {row.purpose: row.result for row in finished_in_purged(connection, [customer_id])}
     purpose = _purpose(rows, purged, purpose)
     if lock:
         lock_serving(connection, lambda: _serving(_of(purpose, _rows(connection, customer_id))))

@@ -155,7 +155,7 @@ def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, l
         .order_by(*AS_THEY_CAME)
     )
     found: dict[str, list[FoundRow]] = {}
-    for row in fetch(connection, finished_in_purged(customer_ids)):  # all that is left of these rows
+    for row in finished_in_purged(connection, customer_ids):  # all that is left of these rows
         one = FoundRow(row.batch_id, row.row, row.purpose, JobState.COMPLETED.value, row.result)
         found.setdefault(row.customer_id, []).append(one)
     for row in fetch(connection, query):
