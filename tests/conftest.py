@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from tests.simulated.statements import STATEMENTS
 from tests.store.recount import expect_true_counts
 from tests.suite.accepted_sockets import close_what_is_not_attached
-from tests.suite.databases import Databases, not_synced
+from tests.suite.databases import Databases, KeptOpen, not_synced
 from tests.suite.order import Portions, long_first
 from worker.engine.runner import tune_gc
 from worker.foundation.event_loop import new_event_loop
@@ -211,13 +211,29 @@ def empty_postgresql_url(postgresql_url: str, empty_postgresql: Callable[[], Non
     return postgresql_url
 
 
+@pytest.fixture(scope="session")
+def open_postgresql(postgresql_url: str) -> Iterator[KeptOpen]:
+    kept = KeptOpen(postgresql_url)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def on_sqlite(sqlite_url: str) -> Iterator[Database]:
+    opened = not_synced(Database(sqlite_url))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def on_postgresql(empty_postgresql_url: str, open_postgresql: KeptOpen) -> Iterator[Database]:
+    with open_postgresql.lent() as opened:
+        yield opened
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated, empty database, on SQLite and on PostgreSQL. Its counts must be true after the test."""
-    fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgresql_url"
-    opened = not_synced(Database(request.getfixturevalue(fixture)))
+    opened: Database = request.getfixturevalue(f"on_{request.param}")
     yield opened
-    try:
-        expect_true_counts(opened)
-    finally:
-        opened.close()
+    expect_true_counts(opened)

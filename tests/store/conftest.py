@@ -11,6 +11,7 @@ from tests.store.recount import expect_true_counts
 from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import WebhookFeed
 from tests.store.witness import SUBSCRIPTIONS, Witness, add_witness
+from tests.suite.databases import KeptOpen, not_synced
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
 from worker.store.maintenance.takeover import Failover
@@ -50,20 +51,39 @@ def witnessed_url(sqlite_url: str, witnessed_template: Path, tmp_path: Path) -> 
     return sqlite_url
 
 
+@pytest.fixture(scope="session")
+def kept_subscribed(postgresql_url: str) -> Iterator[KeptOpen]:
+    kept = KeptOpen(postgresql_url, subscriptions=SUBSCRIPTIONS)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def subscribed_sqlite(witnessed_url: str) -> Iterator[Database]:
+    """The test's SQLite database. Each change of state must have an event in its outbox after the test."""
+    opened = not_synced(Database(witnessed_url, subscriptions=SUBSCRIPTIONS))
+    witness = Witness(opened)
+    yield opened
+    try:
+        unpublished = witness.unpublished()
+    finally:
+        opened.close()
+    assert not unpublished, "a change of state wrote no event into the outbox"
+
+
+@pytest.fixture
+def subscribed_postgresql(empty_postgresql_url: str, kept_subscribed: KeptOpen) -> Iterator[Database]:
+    with kept_subscribed.lent() as opened:
+        yield opened
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated database without rows. After the test, the outbox must have an event for each change of state, and
     the kept counts of each batch must be those of its rows."""
-    fixture = "witnessed_url" if request.param == "sqlite" else "empty_postgresql_url"
-    opened = Database(request.getfixturevalue(fixture), subscriptions=SUBSCRIPTIONS)
-    witness = Witness(opened) if opened.is_sqlite else None
+    opened: Database = request.getfixturevalue(f"subscribed_{request.param}")
     yield opened
-    unpublished = witness.unpublished() if witness else {}
-    try:
-        expect_true_counts(opened)
-    finally:
-        opened.close()
-    assert not unpublished, "a change of state wrote no event into the outbox"
+    expect_true_counts(opened)
 
 
 @pytest.fixture

@@ -6,12 +6,15 @@ lock is free are dropped by the processes that come after it.
 
 import re
 import secrets
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
-from worker.store.base.database import Database
+from worker.store.base.database import ACT, Database
 
 LOCKS = 0x6F6E6264  # apart from all other advisory locks of the server's database
 NAME = re.compile(r"onboarding_test_([0-9a-f]{7})_\d+")
@@ -30,6 +33,39 @@ def not_synced(database: Database) -> Database:
     if database.is_sqlite:
         database.need_not_last()
     return database
+
+
+class KeptOpen:
+    """One Database over a PostgreSQL database, for all tests of the process, one after the other.
+
+    A new connection costs the server and us more than most tests do: the server reads its catalogue anew for each.
+    """
+
+    def __init__(self, url: str, **how: Any) -> None:
+        self._database = Database(url, **how)
+        self._connections: list[psycopg.Connection[Any]] = []
+        sa.event.listen(self._database.engine, "connect", lambda connection, _: self._connections.append(connection))
+
+    @contextmanager
+    def lent(self) -> Iterator[Database]:
+        """The database, with options and statements' listeners of the test's own. It need not be closed."""
+        self._connections = [connection for connection in self._connections if not connection.closed]
+        # A test begins with one connection at most, as with a database of its own: which is used next is known.
+        if len(self._connections) > 1 or any(map(_has_news, self._connections)):
+            self.close()
+        engine = self._database.engine
+        yield self._database.acting(engine.get_execution_options()[ACT])
+        if engine.pool.checkedout():  # a test that failed has left a transaction open
+            self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _has_news(idle: psycopg.Connection[Any]) -> bool:
+    """Whether the server has said something on a connection that asked nothing: that it ends the connection."""
+    readable, _, _ = select.select([idle.fileno()], [], [], 0)
+    return bool(readable)
 
 
 class Databases:
