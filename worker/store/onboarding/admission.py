@@ -179,6 +179,20 @@ def _unknown_outcomes() -> sa.Select[*tuple[Any, ...]]:
     return query.order_by(*NEWEST_FIRST)
 
 
+def release_cleared(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
+    """Let the rows go on that are held because of the calls of these ended jobs, if no call is in doubt any more.
+
+    A row that was held before its first claim has made no call of its own.
+    """
+    ended = fetch(connection, sa.select(Job.customer_id, Job.purpose).where(Job.id.in_(job_ids)))
+    keys = {(row.customer_id, row.purpose) for row in ended}
+    in_doubt = fetch(connection, _IN_DOUBT, {**_of(keys), "since": now - UNKNOWN_FOR})
+    cleared = keys - {(row.customer_id, row.purpose) for row in in_doubt}
+    rows = rows_of(connection, _LOCK_HELD, cleared)
+    if rows:
+        change_jobs(connection, [row.id for row in rows], waiting_again(now))
+
+
 _CUSTOMER_IDS: sa.BindParameter[Any] = sa.bindparam("customer_ids", expanding=True)
 _LOCK_CUSTOMERS = (
     sa.select(CustomerRow.customer_id)
@@ -195,22 +209,13 @@ _FINISHED_IN_PURGED = (
     .order_by(Finished.customer_id, Finished.purpose)
 )
 _IN_DOUBT = _unknown_outcomes()
-
-
-def release_cleared(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
-    """Let the rows go on that are held because of the calls of these ended jobs, if no call is in doubt any more.
-
-    A row that was held before its first claim has made no call of its own.
-    """
-    ended = fetch(connection, sa.select(Job.customer_id, Job.purpose).where(Job.id.in_(job_ids)))
-    keys = {(row.customer_id, row.purpose) for row in ended}
-    cleared = keys - {(row.customer_id, row.purpose) for row in _unknown_outcomes(connection, keys, now=now)}
-    if not cleared:
-        return
-    held = (Job.state == JobState.HELD, Job.reason == Reason.UNKNOWN, Job.fence == 0, Job.joins.is_(None))
-    query = sa.select(Job.id, Job.customer_id, Job.purpose).where(*among_keys(Job), *held)
-    rows = rows_of(connection, query.order_by(Job.id).with_for_update(), cleared)
-    change_jobs(connection, [row.id for row in rows], waiting_again(now))
+_LOCK_HELD = (
+    sa.select(Job.id, Job.customer_id, Job.purpose)
+    .where(*among_keys(Job), Job.state == JobState.HELD, Job.reason == Reason.UNKNOWN)
+    .where(Job.fence == 0, Job.joins.is_(None))
+    .order_by(Job.id)
+    .with_for_update()
+)
 
 
 def _where(row: sa.Row[Any]) -> str:
