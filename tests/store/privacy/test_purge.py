@@ -5,14 +5,18 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.store.reconciling import drop, look_up, reconcilable
 from tests.store.service_desk.desks import desk_of
-from tests.store.shelf import customer
+from tests.store.shelf import POLICY, customer
 from trials.kept_counts import untrue_counts
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Retry
+from worker.domain.model.endings import Done, Kind, Retry
+from worker.domain.model.reconciliation import Nothing
 from worker.domain.model.rows import read_rows
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.service_desk.lookup import wanted
+from worker.store.issuing.issue_results import IssueResult
+from worker.store.messages.handovers import InviteResult
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.operators.ledger import Ledger
@@ -256,6 +260,56 @@ def test_a_call_with_an_unknown_outcome_keeps_its_batch_while_its_session_may_be
     assert why_not(shelf, batch) == "row 2 has a call of the last 30 days whose outcome is unknown"
     shelf.clock.advance(days=31)
     assert why_not(shelf, batch) is None
+
+
+def test_a_message_that_is_being_sent_keeps_its_batch_and_is_counted(shelf, purge):
+    batch = listed(shelf, customer("Ona"))
+    shelf.issue()
+    opened = shelf.open_messages(shelf.claim_messages())
+    end(shelf, batch, result="approved")
+    assert why_not(shelf, batch) == "row 2 has a message that is being sent"
+    shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened))
+    purge(batch)
+    assert shelf.facts.counts(batch).invitations == {InvitationState.SENT: 1}
+
+
+def test_a_message_that_began_to_leave_after_the_purge_had_begun_keeps_its_row(shelf, purging):
+    batch = listed(shelf, customer("Ona"))
+    shelf.issue()
+    shelf.open_messages(shelf.claim_messages())
+    end(shelf, batch)
+    purging.begin(batch, shelf.facts.counts(batch), now=shelf.clock())
+    assert purging.chunk(batch, now=shelf.clock()) == 0
+
+
+def test_the_answer_to_a_message_of_a_purged_row_takes_no_other_answer_with_it(shelf, purge):
+    batch = listed(shelf, customer("Ona"))
+    other = listed(shelf, customer("Jonas"))
+    shelf.issue()
+    opened = shelf.open_messages(shelf.claim_messages())
+    shelf.clock.advance(seconds=61)
+    shelf.expired_leases.end(POLICY, now=shelf.clock())
+    end(shelf, batch, result="approved")
+    purge(batch)
+    shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened))
+    assert [row.state for row in shelf.rows(InvitationRow, batch_id=other)] == [InvitationState.SENT]
+
+
+def test_the_answer_to_a_look_up_of_a_purged_row_takes_no_other_answer_with_it(shelf, purge):
+    policy = reconcilable(shelf.policy)
+    batch = drop(shelf, policy)
+    shelf.batches.imported(batch, now=shelf.clock())
+    shelf.clock.advance(seconds=76)
+    late = look_up(shelf, policy)
+    shelf.clock.advance(days=31)
+    shelf.expired_leases.end(POLICY, now=shelf.clock())
+    end(shelf, batch, JobState.FAILED)
+    purge(batch)
+    listed(shelf, customer("Jonas"))
+    (call,) = shelf.open(shelf.claim())
+    ending = Retry(shelf.clock(), "unknown", "")
+    shelf.finish(IssueResult(late, shelf.clock(), ending, found=Nothing()), shelf.got(call))
+    assert shelf.job("Jonas").state is JobState.ISSUED
 
 
 def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(shelf, purging):

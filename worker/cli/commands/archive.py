@@ -37,9 +37,9 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
     """Write the result of each row of BATCH (a number, or `latest`) as JSON lines, without links and tokens.
 
     With --purge the batch's jobs, calls, sessions, messages and rejected rows are then removed. This is refused until
-    each row has ended and none of its links opens any more, and for 30 days after a call whose outcome is not known.
-    The totals stay. Customers who have finished stay known, and later lists skip them as before. `[retention] batches`
-    purges old batches automatically.
+    each row has ended, none of its links opens any more and none of its messages is being sent, and for 30 days after
+    a call whose outcome is not known. The totals stay. Customers who have finished stay known, and later lists skip
+    them as before. `[retention] batches` purges old batches automatically.
     """
     with invocation.parts(STORED, migrate=True) as parts:
         found = find_kept(parts, batch)

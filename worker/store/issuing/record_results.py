@@ -55,6 +55,7 @@ def record_results(
         found = standing_of(connection, _STANDING, {item.opened.job.id for item in others})
         rows = {row.id: row for row in found}
         outcomes = outcomes_of(connection, [item.opened.attempt_id for item in others])
+        others = [item for item in others if item.opened.attempt_id in outcomes]  # a purge may have removed the row
         special, more = write_special(connection, keyring, policy, others, rows, outcomes, now=now)
         channels |= more
         overtaken = ended_jobs.settle(connection, special, now=now)

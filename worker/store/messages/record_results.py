@@ -85,6 +85,7 @@ def _write_special(
     found = standing_of(connection, _STANDING, {item.opened.invitation.id for item in results})
     rows = {row.id: row for row in found}
     outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
+    results = [item for item in results if item.opened.attempt_id in outcomes]  # a purge may have removed the row
     results, late = new_and_late(results, outcomes, _says_more)
     ours = {
         item.opened.invitation.id: rows[item.opened.invitation.id].job_id

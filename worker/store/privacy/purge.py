@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from worker.domain.model.audit import Act
 from worker.domain.model.endings import Kind
-from worker.domain.model.states import LIVE_SESSIONS, JobState
+from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState
 from worker.store.attempts.attempt_log import LATE
 from worker.store.audit.entries import note
-from worker.store.base import tally
+from worker.store.base import bulk, tally
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.store.base.upserts import insert
@@ -62,6 +62,7 @@ class Purging:
                 (~_is_over(since), "is not over"),
                 (_opens(now), "has a session that still opens"),
                 (_unknown_outcomes(now), "has a call of the last 30 days whose outcome is unknown"),
+                (_being_sent(), "has a message that is being sent"),
             ):
                 found = connection.execute(rows.where(condition).limit(1)).scalar()
                 if found is not None:
@@ -138,7 +139,7 @@ def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> l
 def _may_go(now: datetime) -> sa.Select[int]:
     """The jobs whose rows are no longer needed."""
     query = sa.select(Job.id).join(LEAD, LEAD.id == Job.joins, isouter=True)
-    return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now))
+    return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now), ~_being_sent())
 
 
 def _is_over(since: datetime) -> sa.ColumnElement[bool]:
@@ -164,6 +165,14 @@ def _unknown_outcomes(now: datetime) -> sa.ColumnElement[bool]:
         sa.or_(Attempt.outcome.is_(None), Attempt.outcome.in_((Kind.UNKNOWN.value, LATE))),
         Attempt.opened_at > now - UNKNOWN_FOR,
     )
+
+
+def _being_sent() -> sa.ColumnElement[bool]:
+    """True if a message that would go with the job is under way: its result is counted first."""
+    under_way = InvitationRow.state == bulk.fixed(InvitationState.WORKING)
+    of_job = sa.select(InvitationRow.job_id).where(under_way)
+    of_session = sa.select(SessionRow.job_id).join(InvitationRow, InvitationRow.session_id == SessionRow.id)
+    return Job.id.in_(sa.union(of_job, of_session.where(under_way)))
 
 
 # The values that a row of another batch got from the row it joined, and must hold itself once that row is gone.
