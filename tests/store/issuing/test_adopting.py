@@ -5,14 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from tests.store.shelf import WEEK, customer
+from tests.store.shelf import WEEK, customer, line
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel
 from worker.domain.model.states import InvitationState, JobState
+from worker.store.base.priorities import BATCH
+from worker.store.inbox.subject_requests import SubjectRequests
+from worker.store.links.not_me import NotMe, Outcome
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.suppressions import release, suppress
+from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Decisions, Which
 from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 
@@ -201,3 +205,100 @@ def test_a_message_that_was_under_way_when_its_list_was_paused_and_cancelled_is_
     assert adopting[0].jobs == []
     shelf.finish_messages(InviteResult(opened, shelf.clock(), None))
     assert [message.batch_id for message in shelf.send()] == [own]
+
+
+# Sessions that are bought on click: our own link stands where the session will be.
+
+LINKS = StableLinks("https://verify.test", timedelta(days=60))
+
+
+@pytest.fixture
+def on_click(shelf):
+    shelf.policy = replace(shelf.policy, any_age=True, on_click=LINKS)
+    shelf.message_policy = replace(shelf.message_policy, stable=LINKS)
+    return shelf
+
+
+def in_list(shelf, *, channel=Channel.EMAIL, by=Decisions.cancel):
+    """Ona is invited to press, and a person ends or stops her list."""
+    batch = shelf.add(customer("Ona", channel=channel))
+    assert shelf.flush().opened == []
+    shelf.send()
+    by(Decisions(shelf.database), batch, now=shelf.clock())
+    shelf.clock.advance(seconds=1)
+    return batch
+
+
+def messages(shelf):
+    return [(row.batch_id, row.channel, row.state) for row in shelf.rows(InvitationRow)]
+
+
+def test_who_has_our_link_from_a_cancelled_list_gets_it_from_no_other(on_click):
+    first = in_list(on_click)
+    second = on_click.add(customer("Ona"))
+    assert on_click.flush().opened == []
+    assert on_click.send() == []
+    row = on_click.job("Ona", batch_id=second)
+    assert (row.state, row.session_id, row.reason) == (
+        JobState.INVITED,
+        on_click.row(SessionRow).id,
+        "joined_session",
+    )
+    assert messages(on_click) == [(first, "email", InvitationState.SENT)]
+
+
+def test_a_list_that_takes_a_stopped_lists_place_sends_its_message(on_click):
+    first = on_click.add(customer("Ona"))
+    on_click.flush()
+    decisions = Decisions(on_click.database)
+    decisions.stop(first, by="ann", now=on_click.clock())
+    second = on_click.add(customer("Ona"))
+    decisions.take_leads(second, stopped_only=True, now=on_click.clock())
+    assert on_click.flush().channels == {"email"}
+    assert len(on_click.send()) == 1
+    decisions.resume(first, now=on_click.clock())
+    assert on_click.send() == []
+    assert messages(on_click) == [(second, "email", InvitationState.SENT)]
+
+
+def test_another_channel_gets_a_message_with_the_same_link(on_click):
+    in_list(on_click)
+    on_click.add(customer("Ona", channel=Channel.SMS))
+    on_click.flush()
+    assert len(on_click.send(channel="sms")) == 1
+    assert len(on_click.rows(SessionRow)) == 1
+
+
+@pytest.mark.parametrize("channel", [Channel.NONE, Channel.EMAIL])
+def test_who_needs_the_session_at_once_gets_one(on_click, channel):
+    in_list(on_click)
+    batch = on_click.add(customer("Ona", channel=channel))
+    if channel is Channel.EMAIL:  # an event: the customer is in the app
+        on_click.set(Job, Job.batch_id == batch, invite_at=on_click.clock() + timedelta(minutes=10))
+    assert [opened.job.batch_id for opened in on_click.flush().opened] == [batch]
+
+
+def test_a_customer_who_is_back_after_an_erasure_is_invited_again(on_click, keyring):
+    batch = in_list(on_click)
+    SubjectRequests(on_click.database, keyring).erase("Ona", reason="", forget_suppressed=False, now=on_click.clock())
+    on_click.batches.add(
+        on_click.batch(), [line(2, customer("Ona"))], [], priority=BATCH, now=on_click.clock(), allow_erased=True
+    )
+    on_click.flush()
+    assert [message.batch_id for message in on_click.send()] == [batch + 1]
+
+
+def test_a_row_whose_visitor_was_another_person_is_invited_again_on_a_persons_word(on_click, keyring):
+    batch = on_click.add(customer("Ona"))
+    on_click.flush()
+    on_click.send()
+    with on_click.database.write() as connection:
+        made = LINKS.ensure(connection, keyring, [("Ona", "onboarding")], now=on_click.clock())
+    secret = made["Ona", "onboarding"].address.rpartition("/")[2]
+    assert NotMe(on_click.database, keyring).stop(secret, now=on_click.clock()) is Outcome.STOPPED
+    decisions = Decisions(on_click.database)
+    decisions.cancel(batch, now=on_click.clock())
+    on_click.clock.advance(seconds=1)
+    second = on_click.add(customer("Ona"))
+    on_click.flush()
+    assert [message.batch_id for message in on_click.send()] == [second]

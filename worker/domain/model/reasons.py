@@ -360,7 +360,7 @@ class Reason(StrEnum):
     # The row has ended, or goes on, without a call of its own.
     JOINED_SESSION = (
         "joined_session",
-        "the customer had a live session; the row uses its link",
+        "the customer had a live session, or our link; the row uses it",
         {JobState.ISSUED: ""},
     )
     ALREADY_FINISHED = (

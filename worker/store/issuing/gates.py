@@ -108,6 +108,24 @@ def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     return kept
 
 
+def with_own_link(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+    """Let the jobs of customers who have our link already, and have bought nothing through it, adopt its messages.
+
+    A job that needs its session at once, or only a link, is left out: a session is opened for it.
+    """
+    if claim.policy.on_click is None:
+        return ()
+    firsts = [row for row in rows if row.session_id is None and row.unknown_attempt is None and not row.asks]
+    firsts = [row for row in firsts if _asks_by_message(row, now=claim.now)]
+    found = adoption.unbought(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
+    having = [(row, found[row.customer_id, row.purpose]) for row in firsts if (row.customer_id, row.purpose) in found]
+    for row, session in having:
+        reissue_at = claim.policy.reissue_at
+        adoption.adopt(claim.connection, row, session, reissue_at=reissue_at, any_age=True, now=claim.now)
+        claim.adopted_channels.update(invitation_channels(row.channel))
+    return [row.id for row, _ in having]
+
+
 def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     """Release the jobs whose previous session is in review at the provider, and keep those with an earlier one there.
 
@@ -233,7 +251,7 @@ def _sender_may_wait_for(job: ClaimedJob) -> bool:
 
 RowGate = Callable[[Claim, Sequence[Any]], Collection[int]]
 Gate = Callable[[Claim, Sequence[ClaimedJob]], Mapping[int, NotNow]]
-ROW_GATES: tuple[RowGate, ...] = (cancelled, with_live_session, reviewed, before_the_start)
+ROW_GATES: tuple[RowGate, ...] = (cancelled, with_live_session, with_own_link, reviewed, before_the_start)
 # Last the places, of batches and addresses: only a job whose call is made takes one.
 GATES: tuple[Gate, ...] = (unreachable_customers, quiet_hours, full_senders, paced_batches, spent_addresses)
 
@@ -308,14 +326,18 @@ def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dic
 
 
 def _is_for_a_message(job: ClaimedJob, *, now: datetime) -> bool:
-    """True if the job needs its session only for a message.
+    """True if the job needs its session only for a message. A look-up is made at any hour."""
+    return _asks_by_message(job, now=now) and not job.looks_up
 
-    A look-up is made at any hour. A customer who is in the app until `invite_at` needs the link there, and one who
-    stands at the stable link needs it now.
+
+def _asks_by_message(job: Any, *, now: datetime) -> bool:
+    """Whether this job, or claimed row, reaches its customer by a message, and not before.
+
+    A customer who is in the app until `invite_at` needs the link there, and one who stands at the stable link needs it
+    now.
     """
     in_app = job.invite_at is not None and job.invite_at > now
-    here = in_app or job.pressed_at is not None
-    return job.channel is not Channel.NONE and not here and not job.looks_up
+    return job.channel is not Channel.NONE and not in_app and job.pressed_at is None
 
 
 _KEEP_BACK = bulk.Change(

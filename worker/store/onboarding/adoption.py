@@ -1,4 +1,7 @@
-"""A customer who has a live session already: the customer's next job adopts it, without a call and a second message."""
+"""A customer who has a live session already: the customer's next job adopts it, without a call and a second message.
+
+So it is with our own link, which the customer has already, before a session is bought.
+"""
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -11,18 +14,28 @@ from worker.domain.contact.resends import PREFIX
 from worker.domain.model.customers import invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import is_stale
-from worker.domain.model.states import UNDELIVERED_INVITATIONS, InvitationState, JobState, job_state_from_invitations
+from worker.domain.model.states import (
+    UNDELIVERED_INVITATIONS,
+    InvitationState,
+    JobState,
+    SessionState,
+    job_state_from_invitations,
+)
 from worker.domain.verification.session_updates import Result
-from worker.store.base.customer_keys import Key
+from worker.store.base import bulk
+from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.priorities import of_reminders
 from worker.store.onboarding.in_review import follow_reviews
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.onboarding.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
+from worker.store.onboarding.stable_links import ends_of
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 
 FOLLOWS = "the customer is in review; no new session was opened"
+JOINED = "the customer had a live session; no new session was opened"
+JOINED_UNBOUGHT = "the customer's link of an earlier row leads on; no second one was sent"
 
 
 def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
@@ -31,6 +44,27 @@ def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> di
     # that have not expired, and reads all sessions that the list has opened by now.
     found = not_ended(connection, keys)
     return {key: row for key, row in found.items() if row.expires_at > now or _in_review(row)}
+
+
+def unbought(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The unbought sessions of these keys whose links lead on, the newest of each. The rows are locked.
+
+    One that nothing looks at any more was bought, its customer was erased, or a visitor said that its link is for
+    another person.
+    """
+    found = {(row.customer_id, row.purpose): row for row in rows_of(connection, _UNBOUGHT, set(keys))}
+    ends = ends_of(connection, found)
+    # A link is made as its first message leaves.
+    return {key: row for key, row in found.items() if row.expires_at > now and ends.get(key, row.expires_at) > now}
+
+
+_UNBOUGHT = (
+    sa.select(*SessionRow.__table__.columns)
+    .where(*among_keys(SessionRow), SessionRow.state == bulk.fixed(SessionState.UNBOUGHT))
+    .where(SessionRow.check_at.is_not(None))
+    .order_by(SessionRow.id)
+    .with_for_update()
+)
 
 
 def adopt(
@@ -50,7 +84,8 @@ def adopt(
     review needs no link: the job follows the review.
     """
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
-    erased = session.encrypted == ERASED
+    bought = session.state is not SessionState.UNBOUGHT
+    erased = bought and session.encrypted == ERASED
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
     # An unknown outcome is reconciled first.
     if _in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
@@ -80,7 +115,7 @@ def adopt(
             "due_at": None,
             "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
             "reason": Reason.JOINED_SESSION,
-            "detail": "the customer had a live session; no new session was opened",
+            "detail": JOINED if bought else JOINED_UNBOUGHT,
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
     add_job_events(connection, [job.id], now=now)

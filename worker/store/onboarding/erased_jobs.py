@@ -6,6 +6,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from worker.domain.model.sessions import EXTERNAL_REF
+from worker.domain.model.states import SessionState
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, Outbox, SessionRow, Webhook
@@ -17,6 +18,9 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
     sessions = sa.select(SessionRow.id).where(SessionRow.job_id.in_(ids))
     messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(ids))
     links = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.encrypted != ERASED)
+    # Their own links are gone: a later list must not take their messages for its own.
+    unbought = sa.update(SessionRow).where(SessionRow.job_id.in_(ids), SessionRow.state == SessionState.UNBOUGHT)
+    connection.execute(unbought.values(check_at=None))
     words = sa.update(Attempt).where(Attempt.job_id.in_(ids), Attempt.encrypted.is_not(None))
     copies = sa.update(Webhook).where(
         # One that is still to be applied holds a state and a time, and is emptied as soon as it is applied.
