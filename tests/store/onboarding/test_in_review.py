@@ -9,7 +9,10 @@ from tests.store.shelf import WEEK, customer
 from worker.domain.contact.caps import Caps
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.reissue import SETTLES
+from worker.store.links.not_me import NotMe, Outcome
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.store.onboarding.stable_links import StableLinks
+from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.operators.nonresponders import nonresponders
 from worker.store.tables import InvitationRow, SessionRow
 
@@ -90,3 +93,22 @@ def test_a_person_is_told_of_the_review_and_it_is_no_nonresponse(ona):
     assert list(nonresponders(ona.database, by=ona.clock())) == []
     refused = desk_of(ona).may_renew("Ona", now=ona.clock())
     assert "has submitted" in refused.why
+
+
+def test_a_row_whose_link_was_another_persons_waits_for_the_review_of_that_link(shelf, keyring):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    reviewed(shelf)
+    links = StableLinks("https://verify.test", WEEK)
+    with shelf.database.write() as connection:
+        made = links.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock())
+    secret = made["Ona", "onboarding"].address.rpartition("/")[2]
+    assert NotMe(shelf.database, keyring).stop(secret, now=shelf.clock()) is Outcome.STOPPED
+    Decisions(shelf.database).resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
+    assert shelf.claim() == []
+    job = shelf.job("Ona")
+    assert (job.state, job.reason, job.due_at) == (JobState.WAITING, "in_review", shelf.clock() + HOUR)
+    reviewed(shelf, "")  # it ended without a verdict
+    shelf.clock.now += HOUR
+    assert len(shelf.claim()) == 1

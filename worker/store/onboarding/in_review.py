@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.model.states import JobState
+from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.store.base import bulk
 from worker.store.onboarding.sessions import schedule_checks
@@ -24,7 +24,11 @@ OTHER_IN_REVIEW = sa.exists().where(
 _REVIEWED = sa.select(SessionRow.id).where(
     bulk.among(SessionRow.id, "sessions"), SessionRow.result == Result.REVIEW.value
 )
-_OTHERS_REVIEWED = sa.select(SessionRow.id).where(bulk.among(SessionRow.id, "sessions"), OTHER_IN_REVIEW)
+_DECIDES = _REVIEWED.where(SessionRow.state != bulk.fixed(SessionState.SUPERSEDED))
+_GIVEN_UP = sa.and_(SessionRow.result == Result.REVIEW.value, SessionRow.state == bulk.fixed(SessionState.SUPERSEDED))
+_OTHERS_REVIEWED = sa.select(SessionRow.id).where(
+    bulk.among(SessionRow.id, "sessions"), sa.or_(OTHER_IN_REVIEW, _GIVEN_UP)
+)
 _FOLLOW = bulk.Change(
     Job.id,
     {
@@ -48,7 +52,8 @@ def sessions_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID
 
 
 def others_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these sessions whose customer is in review through another one, however many were opened since then.
+    """Those of these sessions whose customer is in review through another one, however many were opened since then, or
+    through this one, which was given up: another one is to follow.
 
     Makes no query if there are no sessions.
     """
@@ -59,10 +64,14 @@ def others_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID])
 def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:
     """Release claimed jobs whose previous session is in review: that review decides. Returns their ids.
 
+    A session that was given up is left out: nothing of it is sent or looked at any more.
+
     If the job waits when the review begins, the provider's update releases it (`session_chain`). If a dispatcher works
     the job at that time, the job waits again later, and its next claim calls this.
     """
-    reviewed = sessions_in_review(connection, {row.session_id for row in rows})
+    sessions = {row.session_id for row in rows}
+    decides = connection.execute(_DECIDES, {"sessions": bulk.keys(sessions)}).scalars() if sessions else ()
+    reviewed = set(decides)
     released = {row.id: row.session_id for row in rows if row.session_id in reviewed}
     follow_reviews(connection, released, now=now)
     return set(released)
