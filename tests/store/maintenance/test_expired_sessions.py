@@ -22,6 +22,7 @@ from worker.store.base.priorities import BATCH, EVENT
 from worker.store.maintenance import expired_sessions as expiring
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.messages.suppressions import suppress
+from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.tables import CustomerRow, InvitationRow, Job, Outbox, ReissueCount, SessionRow
 
@@ -267,6 +268,27 @@ def test_a_link_that_ended_before_its_message_left_is_replaced_in_its_turn_alone
     let_expire(shelf)
     assert scan() == ExpiryCounts(unchanged=1)
     assert shelf.job("Ona").state is JobState.ISSUED
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_row_whose_message_leaves_with_our_own_link_after_the_sessions_end_lapses_with_the_link(
+    shelf, scan, keyring, made
+):
+    links = StableLinks("https://verify.test", timedelta(days=60))
+    shelf.message_policy = replace(shelf.message_policy, stable=links)
+    shelf.add(customer("Ona"))
+    if made:  # by an earlier row of hers
+        with shelf.database.write() as connection:
+            links.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock() - timedelta(days=60))
+    shelf.issue()
+    let_expire(shelf)
+    assert scan(stable=True) == ExpiryCounts(unchanged=1)
+    assert shelf.row(SessionRow).check_at == shelf.clock() + DAY
+    assert len(shelf.send()) == 1
+    for after in (DAY, links.valid):
+        let_expire(shelf, after)
+        scan(stable=True)
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.LAPSED, "link_ended")
 
 
 def test_a_session_whose_message_was_held_is_checked_again_after_an_operators_decision(shelf, scan):

@@ -58,6 +58,8 @@ from worker.store.tables.types import known
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.
 CHUNKS = 4
+# How often a session is looked at whose message is to leave with our own link.
+LOOKED_AT_AGAIN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class _Chunk:
                 can_ask=row.account == job.account and row.account in can_ask,
                 asked_at=row.asked_at,
                 erased=customer.encrypted is None,
-                link_until=links.get((row.customer_id, row.purpose)),
+                link_until=self._link_until(job, links.get((row.customer_id, row.purpose))),
             )
             hours = self.policy.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
@@ -262,6 +264,13 @@ class _Chunk:
     def _allowed_from(self, row: Any) -> datetime:
         by_adapter = self.policy.reissue_at.get(row.account)
         return by_adapter(row.expires_at) if by_adapter else max(row.expires_at, self.now)
+
+    def _link_until(self, job: Any, ends_at: datetime | None) -> datetime | None:
+        """Until when the customer's own link leads on. The first message makes the link, or puts its end off: before
+        that message has left, this looks again."""
+        if not self.policy.stable or job.state is not JobState.ISSUED:
+            return ends_at
+        return max(ends_at or self.now, self.now + LOOKED_AT_AGAIN)
 
     def _rule(self, job: Any) -> ReissueRule:
         """The rule for the job. `max_age` is of the account that would open the next session."""
