@@ -1,14 +1,10 @@
-"""Short runs of the trial of lists, and that it finds what two mends prevent. `make lists` plays more."""
-
-from types import SimpleNamespace
+"""Short runs of the trial of lists, and that it finds what a mend prevents. `make lists` plays more."""
 
 import pytest
 
 from trials.lists.__main__ import STEPS
 from trials.lists.play import play
 from trials.simulation.database import databases
-from worker.domain.model.states import JobState
-from worker.store.messages import gates
 from worker.store.operators import priority_moves
 
 
@@ -30,10 +26,6 @@ def test_a_seed_gives_the_same_history_each_time(empty):
     assert len(first.lines) > 20
 
 
-def ends_rows_under_their_calls(monkeypatch):
-    monkeypatch.setattr(gates, "JobState", SimpleNamespace(**JobState.__members__ | {"WORKING": None}))
-
-
 def resumes_only_what_is_open(monkeypatch):
     monkeypatch.setattr(priority_moves, "_PAUSED_JOBS", priority_moves._JOBS)
     monkeypatch.setattr(priority_moves, "_PAUSED_MESSAGES", priority_moves._MESSAGES)
@@ -41,7 +33,7 @@ def resumes_only_what_is_open(monkeypatch):
 
 @pytest.mark.parametrize(
     ("without_a_mend", "seed", "rule"),
-    [(ends_rows_under_their_calls, 61, "nothing_raises"), (resumes_only_what_is_open, 18, "a_pause_reaches_each_row")],
+    [(resumes_only_what_is_open, 18, "a_pause_reaches_each_row")],
 )
 def test_without_a_mend_a_history_breaks_a_rule(empty, monkeypatch, without_a_mend, seed, rule):
     without_a_mend(monkeypatch)
