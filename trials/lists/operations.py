@@ -7,17 +7,24 @@ from typing import Any
 
 from tests.store.shelf import POLICY, WEEK, customer, line
 from trials.lists.answers import flush, flush_messages
-from trials.lists.world import DAY, NAMES, PURPOSE, World, key_of, key_of_call
+from trials.lists.arrivals import (
+    a_customer_opens_the_link,
+    a_customer_says_not_me,
+    a_message_is_reported_on,
+    an_address_may_get_messages_again,
+)
+from trials.lists.removals import a_list_is_purged, a_person_erases, retention_erases
+from trials.lists.world import DAY, NAMES, World, key_of, key_of_call
 from worker.domain.events.incoming import OPERATOR, EventKind
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import Result
+from worker.store.base.priorities import BATCH
 from worker.store.inbox.incoming_events import Arrival
-from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.onboarding.plans import Plan
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.service_desk.cases import SeveralPurposes
-from worker.store.tables import Batch, CustomerRow, Job, SessionRow
+from worker.store.tables import Batch, InvitationRow, Job, SessionRow
 
 SECONDS = timedelta(seconds=6)  # the usual step
 STEPS = (
@@ -55,10 +62,16 @@ def a_list_is_imported(world: World) -> None:
     else:
         batch_id = world.shelf.batch()
     world.batches.append(batch_id)
+    purpose = world.chance.choice(world.setting.purposes)
     channels = {name: world.chance.choice(CHANNELS) for name in names}
     of = ", ".join(f"{name} ({channel})" for name, channel in channels.items())
-    world.note("list", batch_id, "with a pilot, of" if with_pilot else "of", of)
-    world.shelf.add(*(customer(name, channel=channel) for name, channel in channels.items()), batch=batch_id)
+    allow_erased = world.chance.random() < 0.3
+    world.note("list", batch_id, purpose, *(["with a pilot"] if with_pilot else []), "of", of)
+    lines = [
+        line(row, customer(name, channel=channel, purpose=purpose))
+        for row, (name, channel) in enumerate(channels.items(), 2)
+    ]
+    world.shelf.batches.add(batch_id, lines, [], priority=BATCH, now=world.now(), allow_erased=allow_erased)
     world.shelf.batches.imported(batch_id, now=world.now())
 
 
@@ -71,6 +84,10 @@ def an_event_cancels(world: World) -> None:
     _event(world, EventKind.CANCELLED)
 
 
+def an_event_updates(world: World) -> None:
+    _event(world, EventKind.UPDATED, columns={"email": f"new{world.chance.randint(0, 99)}@example.org"})
+
+
 def an_event_erases(world: World) -> None:
     if world.chance.random() < 0.3:
         _event(world, EventKind.ERASED)
@@ -78,10 +95,12 @@ def an_event_erases(world: World) -> None:
 
 def _event(world: World, kind: EventKind, **more: Any) -> None:
     name, number = world.chance.choice(NAMES), str(world.number())
+    purpose = world.chance.choice(world.setting.purposes)
     if kind is EventKind.REQUESTED:
-        wanted = customer(name, channel=world.chance.choice((Channel.EMAIL, Channel.BOTH)))
+        wanted = customer(name, channel=world.chance.choice((Channel.EMAIL, Channel.BOTH)), purpose=purpose)
         more["line"] = replace(line(0, wanted))
-    purpose = "" if kind is EventKind.ERASED else PURPOSE
+    if kind in (EventKind.ERASED, EventKind.UPDATED):
+        purpose = ""
     digests = world.keyring.digests("event", number)
     arrival = Arrival(OPERATOR, "/crm", f"e{number}", kind, name, purpose, world.now(), digests, **more)
     receipts = world.inboxes.take([arrival], now=world.now()).receipts
@@ -121,7 +140,7 @@ def a_worker_dies(world: World) -> None:
 
 
 def a_webhook_comes(world: World) -> None:
-    sessions = world.rows(SessionRow)
+    sessions = [one for one in world.rows(SessionRow) if one.reference]
     if sessions:
         session, (state, result) = world.chance.choice(sessions[-4:]), world.chance.choice(UPDATES)
         world.note("webhook:", session.customer_id, session.reference, state, *([result] if result else []))
@@ -131,7 +150,7 @@ def a_webhook_comes(world: World) -> None:
 def the_beat_sweeps(world: World) -> None:
     world.note("sweep")
     now = world.now()
-    world.shelf.expired_leases.end(POLICY, now=now, listing=("kyc",) if world.lists_sessions else ())
+    world.shelf.expired_leases.end(POLICY, now=now, listing=("kyc",) if world.setting.lists_sessions else ())
     world.expiring.check(world.expiry_policy, now=now)
     world.decisions.finish_pauses(now=now)
     world.decisions.finish_changes(now=now)
@@ -203,52 +222,28 @@ def held_rows_are_resolved(world: World) -> None:
     if verdict is Verdict.REPEAT:  # a person answers for a second session
         for job in world.rows(Job, batch_id=batch_id, state=JobState.HELD, joins=None):
             world.in_doubt[key_of(job)].clear()
+        world.texts.repeated({one.id for one in world.rows(InvitationRow, batch_id=batch_id)})
     world.decisions.resolve(Which(batch_id), verdict, now=world.now())
 
 
 def the_desk_helps(world: World) -> None:
     name, what = world.chance.choice(NAMES), world.chance.choice(("new link", "resend", "address"))
+    purpose = world.chance.choice(world.setting.purposes)
     now, desk = world.now(), world.desk
     said: Any
     try:
         if what == "new link":
-            said = desk.new_link(name, now=now)
+            said = desk.new_link(name, purpose=purpose, now=now)
         elif what == "resend":
-            said = desk.resend(name, now=now, channel=world.chance.choice((None, "email", "sms")))
+            said = desk.resend(name, purpose=purpose, now=now, channel=world.chance.choice((None, "email", "sms")))
         else:
-            address = f"{name}{world.chance.randint(0, 99)}@example.org".lower()
-            said = desk.correct_address(name, email=address, now=now)
+            email, phone = f"{name}{world.chance.randint(0, 99)}@example.org".lower(), None
+            if world.chance.random() < 0.3:
+                email, phone = None, f"+370600000{world.chance.randint(10, 99)}"
+            said = desk.correct_address(name, email=email, phone=phone, purpose=purpose, now=now)
     except SeveralPurposes as refused:
         said = refused
     world.note(f"desk, {what}:", name, said)
-
-
-def a_customer_says_not_me(world: World) -> None:
-    name = world.chance.choice(NAMES)
-    if world.chance.random() < 0.6 or not world.rows(CustomerRow, customer_id=name):
-        return
-    if secret := world.link_of(name):
-        world.note("not me:", name, world.not_me.stop(secret, now=world.now()))
-
-
-def a_list_is_purged(world: World) -> None:
-    batch_id = world.chance.choice(world.batches) if world.batches else None
-    if batch_id is None or world.purging.why_not(batch_id, since=world.now(), now=world.now()) is not None:
-        return
-    if world.purging.begin(batch_id, world.shelf.facts.counts(batch_id), now=world.now()):
-        world.note("purge list", batch_id)
-        while world.purging.chunk(batch_id, now=world.now()):
-            pass
-        if not world.rows(Job, batch_id=batch_id):
-            world.batches.remove(batch_id)
-
-
-def a_person_erases(world: World) -> None:
-    if world.chance.random() < 0.15:
-        name = world.chance.choice(NAMES)
-        world.note("erase", name)
-        requests = SubjectRequests(world.database, world.keyring)
-        requests.erase(name, reason="", forget_suppressed=False, now=world.now())
 
 
 # How often each happens.
@@ -256,11 +251,15 @@ OPERATIONS: dict[Callable[[World], None], int] = {
     a_list_is_imported: 5,
     an_event_asks: 4,
     an_event_cancels: 2,
+    an_event_updates: 1,
     an_event_erases: 1,
     calls_end_and_others_leave: 22,
     messages_end_and_others_leave: 20,
     a_worker_dies: 2,
     a_webhook_comes: 5,
+    a_message_is_reported_on: 6,
+    an_address_may_get_messages_again: 2,
+    a_customer_opens_the_link: 6,
     the_beat_sweeps: 8,
     pilots_go_on: 3,
     time_passes: 10,
@@ -275,6 +274,7 @@ OPERATIONS: dict[Callable[[World], None], int] = {
     a_customer_says_not_me: 2,
     a_list_is_purged: 1,
     a_person_erases: 1,
+    retention_erases: 1,
 }
 
 

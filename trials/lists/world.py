@@ -15,8 +15,11 @@ from tests.store.reconciling import AFTER
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import WEEK, Shelf
 from tests.store.webhook_feed import WebhookFeed, update
+from trials.lists import setting
+from trials.lists.texts import Texts
 from trials.simulation.setting import KEY
-from worker.domain.contact.caps import Caps
+from worker.domain.contact.wording import REACHED
+from worker.domain.links.door import DoorRules
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
 from worker.domain.verification.session_updates import Key as By
 from worker.domain.verification.session_updates import Result
@@ -24,19 +27,23 @@ from worker.foundation.keyring import Keyring
 from worker.store.base.database import Database
 from worker.store.inbox.inbox import Inboxes
 from worker.store.issuing.open_attempts import OpenedJob
+from worker.store.links.doors import DoorPolicy, Doors
 from worker.store.links.not_me import NotMe
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
+from worker.store.messages.delivery_reports import Reported
+from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.handovers import OpenedInvitation
+from worker.store.messages.message_context import ClaimedInvitation
+from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.pilots import Pilots
+from worker.store.privacy.erasure import Erasing
 from worker.store.privacy.purge import Purging
-from worker.store.tables import Attempt, Batch, Job, SessionRow
+from worker.store.tables import Attempt, Batch, InvitationRow, Job, SessionRow
 
 NAMES = ("Ona", "Jonas", "Rasa")
-PURPOSE = "onboarding"
 DAY = timedelta(days=1)
-CAPS = Caps(3, 60)
 MOST_JOBS = 10_000  # that a look at expired sessions takes
 _STORE: Any = Shelf  # the tests' helpers have no types
 _FEED: Any = WebhookFeed
@@ -48,35 +55,67 @@ Key = tuple[str, str]  # a customer and a purpose
 class World:
     def __init__(self, seed: int, url: str) -> None:
         self.chance = random.Random(seed)
+        self.setting = given = setting.drawn(self.chance)
         self.database = Database(url)
-        self.keyring = Keyring([KEY])
+        self.keyring = Keyring([KEY], customer_keys=given.customer_keys)
         self.clock = SetClock()
         self.shelf = _STORE(self.database, self.keyring, self.clock)
+        self.links = StableLinks("https://verify.test", timedelta(days=60))
+        self.delivery = DeliveryPolicy(given.fallbacks, given.hours)
         self.shelf.message_policy = replace(
-            self.shelf.message_policy, caps=CAPS, reminders=(2 * DAY, 5 * DAY), reconcile_after=None
+            self.shelf.message_policy,
+            caps=given.caps,
+            most_reissues=given.caps.reissues,
+            reminders=(2 * DAY, 5 * DAY),
+            reconcile_after=None,
+            hours=given.hours,
+            delivery=self.delivery,
+            stable=self.links if given.own_links else None,
         )
-        self.lists_sessions = self.chance.random() < 0.6  # whether the provider can be asked after a lost answer
-        if self.lists_sessions:
-            self.shelf.policy = replace(self.shelf.policy, reconcile_after=AFTER)
+        self.shelf.policy = replace(
+            self.shelf.policy,
+            hours=given.hours,
+            lifetime=WEEK,
+            fallbacks=given.fallbacks,
+            reconcile_after=AFTER if given.lists_sessions else None,
+            any_age=given.own_links,
+            on_click=self.links if given.on_click else None,
+        )
         self.decisions = Decisions(self.database)
         self.pilots = Pilots(self.database)
         self.purging = Purging(self.database)
+        self.erasing = Erasing(self.database)
         self.feed = _FEED(self.shelf)
         self.inboxes = Inboxes(self.database, self.keyring)
         self.expiring = Expiring(self.database, self.keyring)
-        lists = ("kyc",) if self.lists_sessions else ()
+        lists = ("kyc",) if given.lists_sessions else ()
         ends: Mapping[str, Callable[[datetime], datetime]] = {"kyc": lambda expires_at: expires_at}
-        self.expiry_policy = ExpiryPolicy(CAPS, DAY, MOST_JOBS, {"kyc": WEEK}, ends, lists, lambda: lists)
-        self.desk = desk_of(self.shelf)
-        self.links = StableLinks("https://verify.test", timedelta(days=300))
+        self.expiry_policy = ExpiryPolicy(
+            given.caps,
+            DAY,
+            MOST_JOBS,
+            {"kyc": WEEK},
+            ends,
+            lists,
+            lambda: lists,
+            hours=given.hours,
+            fallbacks=given.fallbacks,
+            stable=given.own_links,
+        )
+        self.desk = desk_of(self.shelf, given.hours, caps=given.caps)
+        rules = DoorRules(given.caps.reissues, MOST_JOBS)
+        self.doors = Doors(self.database, self.keyring, DoorPolicy(rules, ends))
         self.not_me = NotMe(self.database, self.keyring)
         self.batches: list[int] = []
         self.calls: list[OpenedJob] = []  # under way
         self.messages: list[tuple[str, OpenedInvitation]] = []  # under way, with their channels
         # Attempts that may have opened a session nobody knows of, by whom they were for.
         self.in_doubt: dict[Key, set[UUID]] = defaultdict(set)
+        self.reports: list[Reported] = []  # on messages under way: they come again
+        self.texts = Texts()
         self.looked_up: set[UUID] = set()  # attempts that a look-up has settled: no answer of theirs arrives any more
         self.lines: list[str] = []
+        self.note("with", given)
         self.complaints: list[str] = []  # about what a step did, where the rows do not show it later
         self._number = 0
 
@@ -105,10 +144,10 @@ class World:
         (row,) = self.rows(Batch, id=batch_id)
         return row
 
-    def link_of(self, customer: str) -> str | None:
+    def link_of(self, customer: str, purpose: str) -> str | None:
         """The secret of this customer's own link; None: no link can be made."""
         with self.database.write() as connection:
-            made = self.links.ensure(connection, self.keyring, [(customer, PURPOSE)], now=self.now())
+            made = self.links.ensure(connection, self.keyring, [(customer, purpose)], now=self.now())
         (link,) = made.values()
         address = getattr(link, "address", None)
         return None if address is None else str(address).rpartition("/")[2]
@@ -147,13 +186,29 @@ class World:
             words = ["look-up"] if item.unknown_call else []
             self.note("  message to", item.customer.customer_id, channel, item.kind, "batch", item.batch_id, *words)
             states = [one.state for one in self.rows(SessionRow, id=item.session_id)]
-            if item.unknown_call is None and not LIVE_SESSIONS.issuperset(states):
+            if item.unknown_call is None:
+                self.complaints += self.texts.leaves(channel, item)
+            # Our own link leads on, whatever its session has become.
+            if item.unknown_call is None and not self.setting.own_links and not LIVE_SESSIONS.issuperset(states):
                 self.complaints.append(
                     f"{item.customer.customer_id}: a message leaves, its session is {states[0].value}"
                 )
+            if item.kind == FIRST and states == [SessionState.UNBOUGHT] and self._has_link(channel, item):
+                self.complaints.append(f"{item.customer.customer_id}: the same link leaves a second time")
             if not states:
                 self.complaints.append(f"{item.customer.customer_id}: a message leaves without a session")
             self.messages.append((channel, message))
+
+    def _has_link(self, channel: str, item: ClaimedInvitation) -> bool:
+        """Whether a first message of another row has brought this customer's link, and it still leads on."""
+        key = {"customer_id": item.customer.customer_id, "purpose": item.customer.purpose}
+        others = [
+            one.id
+            for one in self.rows(SessionRow, state=SessionState.UNBOUGHT, **key)
+            if one.id != item.session_id and one.check_at is not None and one.expires_at > self.now()
+        ]
+        firsts = (one for other in others for one in self.rows(InvitationRow, session_id=other, kind=FIRST))
+        return any(one.channel == channel and one.state in REACHED for one in firsts)
 
 
 def key_of(row: Any) -> Key:

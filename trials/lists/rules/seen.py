@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from trials.kept_counts import untrue_counts
 from trials.lists.world import World
+from worker.domain.contact.resends import is_resend
 from worker.domain.model.states import InvitationState
 from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding.sessions import FIRST
@@ -31,7 +32,7 @@ class Seen:
     firsts: dict[tuple[int, UUID], list[Row]] = field(default_factory=lambda: defaultdict(list))
 
     def has_message_under_way(self, job: Row) -> bool:
-        """Whether the first message about this job's session has yet to leave."""
+        """Whether the first message about this job's session, or one that the desk sends again, has yet to leave."""
         return any(one.state in UNDER_WAY for one in self.firsts.get((job.id, job.session_id), ()))
 
 
@@ -52,10 +53,10 @@ def seen(world: World) -> Seen:
         attempts,
         untrue,
         erased,
-        world.lists_sessions,
+        world.setting.lists_sessions,
     )
     for message in messages:
-        if message.kind == FIRST:
+        if message.kind == FIRST or is_resend(message.kind):
             moment.firsts[message.job_id, message.session_id].append(message)
     return moment
 
