@@ -291,6 +291,15 @@ def test_a_row_whose_message_leaves_with_our_own_link_after_the_sessions_end_lap
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.LAPSED, "link_ended")
 
 
+def test_a_row_without_a_message_is_not_looked_at_again_for_it(shelf, scan):
+    shelf.message_policy = replace(shelf.message_policy, stable=StableLinks("https://verify.test", timedelta(days=60)))
+    shelf.add(customer("Ona", channel=Channel.NONE))
+    shelf.issue()
+    shelf.set(SessionRow, check_at=shelf.clock())  # as after a review
+    scan(stable=True)
+    assert (shelf.job("Ona").state, shelf.row(SessionRow).check_at) == (JobState.ISSUED, None)
+
+
 def test_a_session_whose_message_was_held_is_checked_again_after_an_operators_decision(shelf, scan):
     batch = shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()

@@ -268,7 +268,8 @@ class _Chunk:
     def _link_until(self, job: Any, ends_at: datetime | None) -> datetime | None:
         """Until when the customer's own link leads on. The first message makes the link, or puts its end off: before
         that message has left, this looks again."""
-        if not self.policy.stable or job.state is not JobState.ISSUED:
+        message_follows = job.state is JobState.ISSUED and invitation_channels(job.channel)
+        if not (self.policy.stable and message_follows):
             return ends_at
         return max(ends_at or self.now, self.now + LOOKED_AT_AGAIN)
 
