@@ -29,6 +29,7 @@ PLACES = 10  # calls in flight
 IMPORTED = 8_000
 # `onboard`, where each thousand rows of an import takes a second more: no machine is done before the signal comes.
 SLOWLY = """
+import sys
 import time
 from worker.cli import main
 from worker.store.onboarding import batches
@@ -37,6 +38,7 @@ add_lines = batches.add_lines
 
 def slowly(*arguments, **named):
     refused = add_lines(*arguments, **named)
+    print("waits", file=sys.stderr, flush=True)
     time.sleep(1)
     return refused
 
@@ -320,7 +322,9 @@ def importing(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
     desk.write("slowly.py", SLOWLY)
     process = desk.start(*arguments, program=(sys.executable, "-m", "slowly"))
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("importing: ")
+    lines = [process.stderr.readline() for _ in range(3)]
+    assert lines[1].startswith("importing: ")
+    assert (lines[0], lines[2]) == ("waits\n", "waits\n")
     return process
 
 

@@ -8,8 +8,8 @@ import asyncio
 import importlib
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -146,7 +146,7 @@ def _from_s3(parts: SplitResult, write: Callable[[bytes], None]) -> None:
 async def _stream(files: Any, path: str, write: Callable[[bytes], None]) -> None:
     # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
     bucket = files.S3FileSystem(asynchronous=True, skip_instance_cache=True)
-    async with asyncio.timeout(_ALL):
+    async with _in_time():
         connections, file = await bucket.set_session(), None
         try:
             file = await bucket.open_async(path, "rb")
@@ -158,6 +158,19 @@ async def _stream(files: Any, path: str, write: Callable[[bytes], None]) -> None
             await connections.close()
             if file is not None and file.r is not None:
                 file.r.close()
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Raises TimeoutError after `_ALL` seconds, whatever the libraries raise while they end what was under way."""
+    deadline = asyncio.timeout(_ALL)
+    try:
+        async with deadline:
+            yield
+    except Exception:
+        if deadline.expired():
+            raise TimeoutError from None
+        raise
 
 
 def _from_sftp(parts: SplitResult, write: Callable[[bytes], None]) -> None:
@@ -172,7 +185,7 @@ async def _read(ssh: Any, parts: SplitResult, write: Callable[[bytes], None]) ->
     options |= {} if parts.port is None else {"port": parts.port}
     options |= {} if parts.username is None else {"username": unquote(parts.username)}
     async with (
-        asyncio.timeout(_ALL),
+        _in_time(),
         ssh.connect(**options) as connection,
         connection.start_sftp_client() as files,
         files.open(unquote(parts.path), "rb") as file,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -226,6 +227,25 @@ def test_a_list_is_fetched_over_sftp_from_a_host_that_is_known(sftp: int, tmp_pa
     assert refusal(f"sftp://me@127.0.0.1:{sftp}/hemlig.csv") == "there is no such file"
     (tmp_path / ".ssh" / "known_hosts").write_text("")
     assert refusal(f"sftp://other@127.0.0.1:{sftp}/list.csv").startswith("the host's key is not known")
+
+
+def test_a_list_that_takes_too_long_is_called_so_though_its_connection_breaks_as_it_is_given_up(monkeypatch):
+    class Hangs:
+        def __init__(self, **_):
+            pass
+
+        async def set_session(self):
+            return self
+
+        async def open_async(self, *_):
+            await asyncio.sleep(3600)
+
+        async def close(self):
+            raise OSError("the connection was lost")
+
+    monkeypatch.setattr(remote_lists, "extra", lambda *_: SimpleNamespace(S3FileSystem=Hangs))
+    monkeypatch.setattr(remote_lists, "_ALL", 0.01)
+    assert refusal("s3://bucket/list.csv") == "the server did not answer in time"
 
 
 def test_a_list_is_fetched_from_s3(https: Https, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

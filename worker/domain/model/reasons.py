@@ -360,7 +360,7 @@ class Reason(StrEnum):
     # The row has ended, or goes on, without a call of its own.
     JOINED_SESSION = (
         "joined_session",
-        "the customer had a live session, or our link; the row uses it",
+        "the customer had a live session, or our link, which the row uses; or is in review, which it follows",
         {JobState.ISSUED: ""},
     )
     ALREADY_FINISHED = (
