@@ -408,7 +408,7 @@ def test_a_broker_that_cannot_be_reached_costs_a_wake_up_and_nothing_else(desk: 
 
 
 def test_watching_a_batch_that_is_out_ends_by_itself(desk: Desk, listed: str):
-    desk.onboard("run", listed)
+    assert desk.onboard("run", listed).code == 0
     ended = desk.onboard("status", "--watch")
     assert ended.code == 0
     assert "batch 1 (customers.csv): sent" in ended.out
