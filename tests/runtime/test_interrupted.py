@@ -29,6 +29,7 @@ PLACES = 10  # calls in flight
 IMPORTED = 8_000
 # `onboard`, where each thousand rows of an import takes a second more: no machine is done before the signal comes.
 SLOWLY = """
+import signal
 import sys
 import time
 from worker.cli import main
@@ -43,6 +44,7 @@ def slowly(*arguments, **named):
     return refused
 
 batches.add_lines = slowly
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored, as behind nohup
 main()
 """
 # Of calls that are done and not written yet there are those of 100 ms and of a transaction: 8 to 18 in all on an idle
