@@ -110,9 +110,8 @@ CERTIFICATES = {
 }
 
 
-@pytest.mark.parametrize("words", CERTIFICATES)
-def test_a_certificate_is_looked_at_where_no_call_can_be_made_and_each_fault_has_its_own_step(desk: Desk, words: str):
-    certificate, step = CERTIFICATES[words]
+def doctor_on_au(desk: Desk, certificate: trustme.LeafCert) -> tuple[tuple[str, str, str], TlsFront]:
+    """What doctor finds of the account `au`, whose server has this certificate, and the server."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(tls)
     AUTHORITY.cert_pem.write_to_path(str(desk.config.parent / "ca.pem"))
@@ -123,20 +122,18 @@ def test_a_certificate_is_looked_at_where_no_call_can_be_made_and_each_fault_has
         (found,) = findings(desk.onboard("doctor", "--json"))["accounts.au"]
     finally:
         front.close()
+    return found, front
+
+
+@pytest.mark.parametrize("words", CERTIFICATES)
+def test_a_certificate_is_looked_at_where_no_call_can_be_made_and_each_fault_has_its_own_step(desk: Desk, words: str):
+    certificate, step = CERTIFICATES[words]
+    found, _ = doctor_on_au(desk, certificate)
     assert (found[0], words in found[1], found[2]) == ("failure", True, step)
 
 
 def test_a_provider_without_a_free_call_is_connected_to_and_told_nothing(desk: Desk):
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    AUTHORITY.issue_cert("localhost").configure_cert(tls)
-    AUTHORITY.cert_pem.write_to_path(str(desk.config.parent / "ca.pem"))
-    front = TlsFront(tls, at_once, http)
-    desk.environ["ONBOARDING__ACCOUNTS__AU__BASE_URL"] = f"https://localhost:{front.port}"
-    desk.change("[accounts.au]", '[accounts.au]\nca = { file = "ca.pem" }')
-    try:
-        (found,) = findings(desk.onboard("doctor", "--json"))["accounts.au"]
-    finally:
-        front.close()
+    found, front = doctor_on_au(desk, AUTHORITY.issue_cert("localhost"))
     assert found[0] == "ok"
     assert "can be reached; not asked more" in found[1]
     assert len(front.inside) == 1

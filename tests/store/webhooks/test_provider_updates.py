@@ -314,6 +314,23 @@ def test_a_list_that_comes_later_follows_the_review_of_a_link_that_has_ended(ona
     assert ona.job("Ona", batch_id=second).state is JobState.COMPLETED
 
 
+def test_a_row_without_a_message_that_follows_a_review_is_issued_not_invited(ona, feed):
+    feed.receive(REVIEW)
+    ona.clock.advance(days=8)
+    ona.set(Job, state=JobState.CANCELLED)
+    second = ona.add(customer("Ona", channel=Channel.NONE))
+    assert ona.issue() == []
+    row = ona.job("Ona", batch_id=second)
+    assert (row.state, row.result) == (JobState.ISSUED, "review")
+
+
+@pytest.mark.parametrize(("channel", "state"), [(Channel.NONE, JobState.ISSUED), (Channel.EMAIL, JobState.INVITED)])
+def test_a_row_that_waits_as_the_review_begins_is_invited_if_it_asks_for_a_message(ona, feed, channel, state):
+    ona.set(Job, state=JobState.WAITING, channel=channel, due_at=ona.clock() + timedelta(days=1))
+    feed.receive(REVIEW)
+    assert (ona.job("Ona").state, ona.job("Ona").result) == (state, "review")
+
+
 def test_a_list_that_comes_later_invites_once_more_when_that_review_has_ended_without_a_verdict(ona, feed):
     feed.receive(REVIEW)
     ona.clock.advance(days=8)

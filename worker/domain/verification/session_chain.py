@@ -276,7 +276,7 @@ def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: dat
     if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
         # The customer has submitted, so the link has come, if only by the app. No new session is requested until the
         # provider decides.
-        return Move(JobState.INVITED, link.id, result)
+        return Move(JobState.ISSUED if job.silent else JobState.INVITED, link.id, result)
     if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
         return Move(job.state, link.id, result, job.reason, job.detail)
     return None

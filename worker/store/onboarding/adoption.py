@@ -91,7 +91,7 @@ def adopt(
     if _in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
         own = job.session_id == session.id
         reason, detail = ("", "") if own else (Reason.JOINED_SESSION, FOLLOWS)
-        follow_reviews(connection, {job.id: session.id}, reason=reason, detail=detail, now=now)
+        follow_reviews(connection, [(job, session.id)], reason=reason, detail=detail, now=now)
         add_job_events(connection, [job.id], now=now)
         return ()
     if erased or too_old:

@@ -1,13 +1,14 @@
 """Customers whose verification is in review at the provider: they get no new session and no reminder."""
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
+from worker.domain.model.customers import Channel
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.store.base import bulk
@@ -32,7 +33,7 @@ _OTHERS_REVIEWED = sa.select(SessionRow.id).where(
 _FOLLOW = bulk.Change(
     Job.id,
     {
-        "state": JobState.INVITED,
+        "state": sa.bindparam("new_state"),
         "session_id": sa.bindparam("new_session_id"),
         "due_at": None,
         "lease_until": None,
@@ -72,19 +73,31 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     sessions = {row.session_id for row in rows}
     decides = connection.execute(_DECIDES, {"sessions": bulk.keys(sessions)}).scalars() if sessions else ()
     reviewed = set(decides)
-    released = {row.id: row.session_id for row in rows if row.session_id in reviewed}
-    follow_reviews(connection, released, now=now)
-    return set(released)
+    released = [row for row in rows if row.session_id in reviewed]
+    follow_reviews(connection, [(row, row.session_id) for row in released], now=now)
+    return {row.id for row in released}
 
 
 def follow_reviews(
-    connection: sa.Connection, sessions: Mapping[int, uuid.UUID], *, reason: str = "", detail: str = "", now: datetime
+    connection: sa.Connection,
+    jobs: Sequence[tuple[sa.Row[Any], uuid.UUID]],
+    *,
+    reason: str = "",
+    detail: str = "",
+    now: datetime,
 ) -> None:
-    """Let each of these leased jobs, by id, follow its customer's session in review: no call, and no message.
+    """Let each of these leased jobs follow its customer's session in review: no call, and no message.
 
-    The customer has submitted, so the job is invited, even if the link came by the app. A review that was left alone
-    meanwhile is checked again: its list was cancelled, or its customer erased.
+    The customer has submitted, so the job is invited, even if the link came by the app; one that asks for no message is
+    issued. A review that was left alone meanwhile is checked again: its list was cancelled, or its customer erased.
     """
-    moves = [{"job_id": job_id, "new_session_id": session_id} for job_id, session_id in sessions.items()]
+    moves = [
+        {
+            "job_id": job.id,
+            "new_state": JobState.ISSUED if job.channel is Channel.NONE else JobState.INVITED,
+            "new_session_id": session_id,
+        }
+        for job, session_id in jobs
+    ]
     _FOLLOW.run(connection, moves, why=reason, words=detail, at=now)
-    schedule_checks(connection, sessions, now=now)
+    schedule_checks(connection, [job.id for job, _ in jobs], now=now)
