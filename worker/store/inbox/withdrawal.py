@@ -12,14 +12,14 @@ import sqlalchemy as sa
 
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Known, spares_newer
-from worker.domain.model.states import OPEN_JOBS, JobState
+from worker.domain.model.states import OPEN_JOBS
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.inbox.refused_events import erase_refused
-from worker.store.onboarding.cancellation import cancel_jobs, lock_unsent
+from worker.store.onboarding.cancellation import cancel_open
 from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.onboarding.tombstones import bury
 from worker.store.privacy.erasure import PERSON_GONE, erase, erase_updates
@@ -37,20 +37,9 @@ def withdraw(connection: sa.Connection, keys: Collection[Key], *, now: datetime)
     """
     rows = fetch(connection, _OPEN, {"customers": bulk.keys({customer_id for customer_id, _ in keys})})
     rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
-    _end(connection, [row.id for row in rows], now=now)
+    cancel_open(connection, [row.id for row in rows], now=now)
     # The leading job comes last in the order, so that it stays in the result.
     return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.joins is None)}
-
-
-def _end(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
-    if not ids:
-        return
-    lock_unsent(connection, ids)
-    jobs = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
-    rows = fetch(connection, jobs.with_for_update(key_share=True))
-    marked = sa.update(Job).where(Job.id.in_([row.id for row in rows]))
-    connection.execute(marked.values(cancelled_at=now))
-    cancel_jobs(connection, [row.id for row in rows if row.state is not JobState.WORKING], now=now)
 
 
 def erase_customer(
@@ -81,7 +70,7 @@ def erase_customer(
         jobs = jobs.where(sa.func.coalesce(requested_at, Job.created_at) <= at)
     rows = fetch(connection, jobs)
     ended = [row.id for row in rows if row.state in OPEN_JOBS]
-    _end(connection, ended, now=now)
+    cancel_open(connection, ended, now=now)
     counts = Counter({"jobs ended": len(ended)})
     counts["updates"] += erase_updates(connection, [customer_id], until=at)
     counts["refused events"] += erase_refused(connection, keyring, [customer_id])

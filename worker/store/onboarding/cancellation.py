@@ -25,6 +25,20 @@ from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
 
 
+def cancel_open(connection: sa.Connection, ids: Collection[int], *, now: datetime) -> int:
+    """Cancel those of these jobs that are open. Returns how many ended at once; the others end with their calls."""
+    if not ids:
+        return 0
+    lock_unsent(connection, ids)
+    still_open = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
+    rows = fetch(connection, still_open.with_for_update(key_share=True))
+    # Without the mark, a job whose call brings a session without a message would not be claimed for days.
+    change_jobs(connection, [row.id for row in rows if row.state is JobState.WORKING], {"cancelled_at": now})
+    free = [row.id for row in rows if row.state is not JobState.WORKING]
+    cancel_jobs(connection, free, now=now)
+    return len(free)
+
+
 def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
     """End those of these jobs that are still open, and their messages that are not sent yet.
 
@@ -38,7 +52,8 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
         return
     unknown, not_theirs = with_unknown_calls(connection, ids), with_wrong_address(connection, ids)
     end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
-    change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now})
+    # The mark also ends a message in flight, at its next claim.
+    change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now, "cancelled_at": now})
     unsent = sa.update(InvitationRow).where(
         InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
     )

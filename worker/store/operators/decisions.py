@@ -22,7 +22,7 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.outages import outlive_deadlocks
-from worker.store.onboarding.cancellation import cancel_jobs, change_jobs, lock_unsent
+from worker.store.onboarding.cancellation import cancel_open
 from worker.store.onboarding.joined import LEAD
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
@@ -350,16 +350,7 @@ class Decisions:
             chunk = fetch(connection, query.order_by(Job.id).limit(CHUNK))
             if not chunk:
                 return None
-            ids = [row.id for row in chunk]
-            lock_unsent(connection, ids)
-            still_open = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
-            rows = fetch(connection, still_open.with_for_update())
-            # A job that is being worked ends with its call. Without a message nothing would claim it for days.
-            working = [row.id for row in rows if row.state is JobState.WORKING]
-            change_jobs(connection, working, {"cancelled_at": now})
-            free = [row.id for row in rows if row.state is not JobState.WORKING]
-            cancel_jobs(connection, free, now=now)
-        return chunk[-1].row, len(free)
+            return chunk[-1].row, cancel_open(connection, [row.id for row in chunk], now=now)
 
     def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
         jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()

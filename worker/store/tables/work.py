@@ -108,7 +108,7 @@ class Job(Base):
         " follows. NULL: a message follows."
     )
     cancelled_at: Mapped[datetime | None] = mapped_column(
-        doc="When an event cancelled it, or a person its batch during its call. It ends when its call does."
+        doc="When it was cancelled, by an event or with its batch. A job in a call ends when the call does."
     )
     joins: Mapped[int | None] = mapped_column(
         BigId, doc="The job of another list that serves this customer; this job shares its state."
