@@ -19,8 +19,8 @@ from tests.senders.coming_back.sns import (
 )
 from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.web.mail_sources import PostmarkSource, SesSource
-from worker.inbound.web.sns import MOST_AT_ONCE, Sns
+from worker.inbound.web.webhooks.mail_sources import PostmarkSource, SesSource
+from worker.inbound.web.webhooks.sns import MOST_AT_ONCE, Sns
 from worker.providers.webhooks import Delivery
 from worker.senders.sns_messages import TOPIC_HEADER
 

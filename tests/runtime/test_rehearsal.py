@@ -20,7 +20,7 @@ from worker.foundation.ids import guessable_ids
 from worker.foundation.keyring import new_key
 from worker.inbound.judging import options_of
 from worker.inbound.list_import import import_list
-from worker.inbound.web.webhook_sources import account_sources
+from worker.inbound.web.webhooks.sources import account_sources
 from worker.providers.webhooks import Delivery
 from worker.runtime.embedded import Embedded
 from worker.runtime.rehearsal import play, stand_ins

@@ -11,7 +11,7 @@ from tests.settings.samples import loaded, problems, tree
 from worker.domain.providers.text_services import TEXT_SERVICES
 from worker.engine.adapters import build_senders
 from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.web.webhook_sources import sender_sources
+from worker.inbound.web.webhooks.sources import sender_sources
 from worker.providers.webhooks import Delivery
 from worker.senders.fake import FakeSender
 

@@ -31,7 +31,7 @@ from worker.foundation.clock import ProcessClock
 from worker.inbound.bus.batch_processing import take
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.application import add_stable_links
-from worker.inbound.web.webhook_sources import account_sources
+from worker.inbound.web.webhooks.sources import account_sources
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

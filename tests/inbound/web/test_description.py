@@ -11,7 +11,7 @@ from worker.domain.events.cloudevents import LONGEST
 from worker.domain.events.incoming import EventKind, Outcome
 from worker.domain.model.states import JobState, SessionState
 from worker.foundation.standard_webhooks import HEADERS
-from worker.inbound.web.mail_sources import WITH_KEYS
+from worker.inbound.web.webhooks.mail_sources import WITH_KEYS
 from worker.senders import sendgrid_callbacks
 
 

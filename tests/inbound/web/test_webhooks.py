@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import HOOKS, Answer, renamed, status_of, until
 from tests.suite.waiting import ENDS_WITHIN
-from worker.inbound.web import webhooks
 from worker.inbound.web.application import no_wake_up
 from worker.inbound.web.request_body import Room, Unacceptable
+from worker.inbound.web.webhooks import routes
 from worker.providers.webhooks import LARGEST
 from worker.store.tables import Webhook
 
@@ -188,7 +188,7 @@ async def test_while_the_database_is_away_the_provider_is_to_send_it_again(site,
 
 
 async def test_the_end_of_an_outage_is_logged_after_a_look_that_was_made(monkeypatch, caplog):
-    monkeypatch.setattr(webhooks, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(routes, "LOOK_SECONDS", 0.01)
     is_away, is_ready, made, asked = True, True, [], []
 
     def work():
@@ -202,9 +202,9 @@ async def test_the_end_of_an_outage_is_logged_after_a_look_that_was_made(monkeyp
         return is_ready
 
     def logged():
-        return [record.getMessage() for record in caplog.records if record.name == webhooks.__name__]
+        return [record.getMessage() for record in caplog.records if record.name == routes.__name__]
 
-    processing = webhooks.Processing(work, no_wake_up, asyncio.to_thread, readiness)
+    processing = routes.Processing(work, no_wake_up, asyncio.to_thread, readiness)
     working = asyncio.create_task(processing.keep_working())
     await until(lambda: made)
     is_ready = False  # as readiness finds a little later: no look is made

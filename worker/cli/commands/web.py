@@ -19,8 +19,8 @@ from worker.foundation import event_loop
 from worker.foundation.tls import is_loopback
 from worker.inbound.web import app, no_wake_up
 from worker.inbound.web.server import serve
-from worker.inbound.web.source import Closed
-from worker.inbound.web.webhook_sources import account_sources
+from worker.inbound.web.webhooks.contract import Closed
+from worker.inbound.web.webhooks.sources import account_sources
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import bind_address

@@ -34,9 +34,9 @@ from worker.inbound.web.problems import problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusals import EVERY_SECONDS, Refusals
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
-from worker.inbound.web.sns import Get, get
-from worker.inbound.web.webhook_sources import account_sources, sender_sources
-from worker.inbound.web.webhooks import Processing, WebhookRoutes
+from worker.inbound.web.webhooks.routes import Processing, WebhookRoutes
+from worker.inbound.web.webhooks.sns import Get, get
+from worker.inbound.web.webhooks.sources import account_sources, sender_sources
 from worker.store.inbox.event_status import EventStatuses
 from worker.store.operators.gauges import read as read_gauges
 from worker.store.webhooks.webhooks import Arrived, Kept

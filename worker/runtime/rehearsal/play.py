@@ -31,7 +31,7 @@ from worker.inbound.list_import import ImportChoices, Imported, import_list
 from worker.inbound.web.application import add_stable_links
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS
-from worker.inbound.web.webhook_sources import account_sources, sender_sources
+from worker.inbound.web.webhooks.sources import account_sources, sender_sources
 from worker.runtime.embedded import Embedded
 from worker.runtime.rehearsal.page import Page, page_of
 from worker.runtime.rehearsal.stand_ins import sandbox_options, stood_in

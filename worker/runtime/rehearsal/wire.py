@@ -9,7 +9,7 @@ from worker.domain.model.channels import channels_of
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.inbound.web.source import Source
+from worker.inbound.web.webhooks.contract import Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.runtime.rehearsal.page import Page
 from worker.runtime.rehearsal.stand_ins import WEBHOOK_SECRET, host_of, text_host

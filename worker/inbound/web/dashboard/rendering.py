@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from worker.foundation.plural import counted
 from worker.inbound.web.dashboard.links import do
+from worker.inbound.web.page_headers import PAGE_HEADERS
 
 HERE = "worker.inbound.web.dashboard"
 # No script but our files, nothing of any other host, and no page that shows ours in a frame.
@@ -27,16 +28,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+HEADERS = PAGE_HEADERS | {"Content-Security-Policy": POLICY}
 ASSETS = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",

@@ -14,17 +14,9 @@ from worker.domain.invitations.pages import Pages
 from worker.domain.links.door import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.links.page_code import PURPOSE, code_of, texts
 from worker.foundation.keyring import Keyring
+from worker.inbound.web.page_headers import PAGE_HEADERS
 
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "X-Robots-Tag": "noindex, nofollow",
-}
+HEADERS = PAGE_HEADERS | {"X-Robots-Tag": "noindex, nofollow"}
 REFRESH_SECONDS, LATER_SECONDS = 2, 60
 # After so long a visitor reads what to do, and may close the page.
 LONG = timedelta(seconds=30)

@@ -10,9 +10,9 @@ from worker.domain.verification.session_updates import SessionUpdate
 from worker.engine.adapters import callback_address
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
-from worker.inbound.web.mail_sources import EMAIL, build_mail_source
-from worker.inbound.web.sns import Get, get
-from worker.inbound.web.source import Closed, Source, digests_of, of_sender
+from worker.inbound.web.webhooks.contract import Closed, Source, digests_of, of_sender
+from worker.inbound.web.webhooks.mail_sources import EMAIL, build_mail_source
+from worker.inbound.web.webhooks.sns import Get, get
 from worker.providers import webhooks
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader, webhook_peers

@@ -26,8 +26,8 @@ from worker.inbound.web.request_body import (
     check_not_compressed,
     has_credentials_twice,
 )
-from worker.inbound.web.source import Asking, Source
-from worker.inbound.web.webhook_sources import TextSource
+from worker.inbound.web.webhooks.contract import Asking, Source
+from worker.inbound.web.webhooks.sources import TextSource
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.store.base.outages import reason
 from worker.store.webhooks.webhooks import Arrived

@@ -7,8 +7,8 @@ from worker.domain.contact.delivery_reports import NotUnderstood
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.foundation.standard_webhooks import ID
-from worker.inbound.web.sns import Get, Sns
-from worker.inbound.web.source import Source, digests_of, of_sender
+from worker.inbound.web.webhooks.contract import Source, digests_of, of_sender
+from worker.inbound.web.webhooks.sns import Get, Sns
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.senders import (
     email_callbacks,
