@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool = False) -> Settings:
+def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Settings:
     """The configuration. Raises CannotStart with a line for each problem; warnings go to standard error.
 
     `logs_warnings`: as `Invocation.settings` says.

@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 @contextmanager
-def open_progress(*, on_click: bool = False) -> Iterator[Progress]:
+def open_progress(*, on_click: bool) -> Iterator[Progress]:
     """`on_click`: a row is out without a session, which is bought when its customer comes."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -31,8 +31,8 @@ class Heartbeat:
         kind: str,
         *,
         store: Callable[[], None],
-        first_keys: str = "",
-        batch_id: int | None = None,
+        first_keys: str,
+        batch_id: int | None,
     ) -> None:
         """`owner` names the process, `kind` is its command. `batch_id`: it works this batch alone. `first_keys`: see
         `Running`. `store` writes what the process has counted; it blocks."""

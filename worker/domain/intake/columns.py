@@ -167,7 +167,7 @@ def _unknown_reason(place: int, title: str) -> str:
     return f"{column} {problem}; {known}{way_out}"
 
 
-def unknown_key(title: str, *, near: bool = True) -> FieldProblem:
+def unknown_key(title: str, *, near: bool) -> FieldProblem:
     """The problem for an unknown column of one line, where there is no header to refuse. `near`: with the name that is
     meant."""
     problem, known, way_out = _unknown(title, near=near)

@@ -54,7 +54,7 @@ class Source(Protocol):
 class CustomerList:
     """A list that can be read. Iterating checks each line; it can be iterated several times."""
 
-    def __init__(self, source: Source, options: ListOptions, *, warnings: Sequence[str] = ()) -> None:
+    def __init__(self, source: Source, options: ListOptions, *, warnings: Sequence[str]) -> None:
         self._source = source
         self._options = options
         # A workbook and a CSV file show by their columns whether they are files of ours.

@@ -96,7 +96,7 @@ def ascii_text(longest: int) -> Rule:
     return rule
 
 
-def date_of_birth(value: str, today: date, form: DateForm | None = None) -> date | Refusal:
+def date_of_birth(value: str, today: date, form: DateForm | None) -> date | Refusal:
     """A date that exists, not after `today` and not more than LONGEST_LIFE years before it.
 
     It is written YYYY-MM-DD, or in the list's `form`.

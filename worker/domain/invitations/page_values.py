@@ -49,7 +49,7 @@ def page_variables(
     sender_name: str,
     language: str,
     again: bool = False,
-    customer_kind: str = "individual",
+    customer_kind: str,
     address: str = "",
     looks_again: str = "",
     token: str = "",

@@ -74,9 +74,7 @@ class Invitation:
         return f"Invitation(kind={self.kind!r}, …)"
 
 
-def variables(
-    invitation: Invitation, brand: Brand, *, language: str, now: datetime, greeting: bool = True
-) -> dict[str, Any]:
+def variables(invitation: Invitation, brand: Brand, *, language: str, now: datetime, greeting: bool) -> dict[str, Any]:
     """The variables for a template in `language`: exactly the keys of VARIABLES. `greeting`: with the customer's
     names."""
     customer, person = invitation.customer, invitation.customer.person

@@ -118,7 +118,7 @@ def job_policy(
     *,
     channels: Collection[str],
     owner: str,
-    only_batch: int | None = None,
+    only_batch: int | None,
 ) -> JobPolicy:
     """`channels` have a sender; `owner` names the process. `only_batch`: no row of another batch is claimed."""
     of = settings.accounts[account]
@@ -156,7 +156,7 @@ def invitation_policy(
     *,
     channels: Collection[str],
     owner: str,
-    only_batch: int | None = None,
+    only_batch: int | None,
 ) -> InvitationPolicy:
     """As for `job_policy`; `providers` by account."""
     sending = settings.sending.get(channel)

@@ -25,10 +25,10 @@ class Entry:
     broken: str = ""
 
 
-def opened(raw: bytes, *, largest: int | None = LARGEST_ENTRY) -> Entry:
-    """Read an entry. Never raises. `largest`: bytes; None for entries that this program has put into an envelope."""
-    if largest is not None and len(raw) > largest:
-        return Entry(raw, broken=f"the entry has more than {largest:,} bytes")
+def opened(raw: bytes) -> Entry:
+    """Read an entry. Never raises."""
+    if len(raw) > LARGEST_ENTRY:
+        return Entry(raw, broken=f"the entry has more than {LARGEST_ENTRY:,} bytes")
     found = read_object(raw)
     if not isinstance(found, dict) or not isinstance(found.get("body"), str):
         return Entry(raw, broken="the entry is not an envelope as kombu writes it")

@@ -25,7 +25,7 @@ def note(
     note_all(connection, [Entry(now, act.actor, act.action, subject, count, act.because(reason))])
 
 
-def note_alone(database: Database, subject: str, *, now: datetime, count: int = 1, reason: str = "") -> None:
+def note_alone(database: Database, subject: str, *, now: datetime, count: int = 1, reason: str) -> None:
     """Add an entry in its own transaction: before something is shown, or is done outside of the database."""
     with database.write() as connection:
         note(connection, subject, now=now, count=count, reason=reason)

@@ -80,7 +80,7 @@ class Scratch:
         values = (found.kind, found.file, found.row, found.reference, found.customer_id, found.account, found.detail)
         self._connection.execute("INSERT INTO difference VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
-    def differences(self, kind: Difference, most: int = -1) -> Iterator[Found]:
+    def differences(self, kind: Difference, most: int) -> Iterator[Found]:
         """The differences of a kind, in the order of the rows."""
         query = "SELECT * FROM difference WHERE kind = ? ORDER BY file, row, rowid LIMIT ?"
         for row in self._connection.execute(query, (kind, most)):

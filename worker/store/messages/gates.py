@@ -205,7 +205,7 @@ def _with_own_links(
     return own, stay
 
 
-def of_no_use(rows: Sequence[Any], *, stable: bool = False) -> dict[uuid.UUID, NotNow]:
+def of_no_use(rows: Sequence[Any], *, stable: bool) -> dict[uuid.UUID, NotNow]:
     """The messages whose session or job has ended, or whose job or batch was cancelled, with the reason.
 
     A message whose link ended before it reached the customer is left out: its session is replaced, unless that has

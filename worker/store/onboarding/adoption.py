@@ -73,7 +73,7 @@ def adopt(
     session: sa.Row[Any],
     *,
     reissue_at: Callable[[datetime], datetime],
-    any_age: bool = False,
+    any_age: bool,
     now: datetime,
 ) -> Collection[str] | None:
     """Let a leased job adopt its customer's live session: no call, and no second message.

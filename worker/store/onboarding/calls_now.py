@@ -24,7 +24,7 @@ _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
 class CallsNow:
     """The calls that working one list makes before any link expires. Asked for chunks of its customers."""
 
-    def __init__(self, database: Database, *, digest: str, rule: Known = Known.REFRESH) -> None:
+    def __init__(self, database: Database, *, digest: str, rule: Known) -> None:
         """`digest` is the list's: a list that was imported before continues with its own batch. `rule`: what becomes
         of known customers. Its own `batch`: None where it was not imported yet."""
         self._database, self._rule = database, rule

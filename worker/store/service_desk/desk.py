@@ -99,7 +99,7 @@ class ServiceDesk:
 
         return self._locked(customer_id, work)
 
-    def may_resend(self, customer_id: str, *, channel: str | None = None, now: datetime) -> Resend | Refused:
+    def may_resend(self, customer_id: str, *, channel: str | None, now: datetime) -> Resend | Refused:
         """What `resend` would do. Raises as it does."""
 
         def look(connection: sa.Connection, customer: Known) -> Resend | Refused:

@@ -31,9 +31,7 @@ class LogIn:
     """`delay(request, why, name=)`: counts a refused log-in by its address, and by the name whose password was guessed,
     logs it, and waits. `issuer`: the label of the button that leads to the identity provider; "": there is none."""
 
-    def __init__(
-        self, visits: Visits, checks: PasswordChecks, delay: Delay, form_seconds: float, issuer: str = ""
-    ) -> None:
+    def __init__(self, visits: Visits, checks: PasswordChecks, delay: Delay, form_seconds: float, issuer: str) -> None:
         self._visits, self._checks, self._delay, self._form_seconds = visits, checks, delay, form_seconds
         self._issuer = issuer
 

@@ -42,7 +42,7 @@ class Visits:
     """`users` and `oidc`: of the configuration. `key`: opens the pages for looking; "": nothing does."""
 
     def __init__(
-        self, log_ins: LogIns, users: UserList, key: str, clock: Clock, in_thread: InThread, oidc: Oidc | None = None
+        self, log_ins: LogIns, users: UserList, key: str, clock: Clock, in_thread: InThread, oidc: Oidc | None
     ) -> None:
         self._log_ins, self._users, self._key, self._oidc = log_ins, users, key, oidc
         self._clock, self._in_thread = clock, in_thread

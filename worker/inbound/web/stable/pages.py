@@ -95,7 +95,7 @@ def policy(pages: Pages, *, is_secure: bool) -> str:
     return "; ".join(parts)
 
 
-def screen_of(decision: Decision, *, again: bool = False, now: datetime) -> Screen:
+def screen_of(decision: Decision, *, again: bool, now: datetime) -> Screen:
     """What the page shows. `again`: the button was pressed, and the press did not count."""
     match decision:
         case Finished():
@@ -120,7 +120,7 @@ def ready_by(decision: Decision, *, now: datetime) -> datetime | None:
     return until + MINUTE if until is not None and until - now > SOME_MINUTES else None
 
 
-def refresh_of(decision: Decision, screen: Screen, *, address: str = "") -> dict[str, str]:
+def refresh_of(decision: Decision, screen: Screen, *, address: str) -> dict[str, str]:
     """The header by which a page that waits looks again. `address`: where; "": where it is."""
     if not isinstance(decision, Wait | Buy):
         return {}
