@@ -69,6 +69,17 @@ def test_no_code_but_the_clocks_own_reads_the_machines_clock():
     assert all(READS_A_CLOCK.search(file.read_text(encoding="utf-8")) for file in CLOCKS)
 
 
+READS_A_LINK = re.compile(r"(?<!def )\bdecrypt_(opening|link)\(")
+
+
+def test_the_page_names_each_module_that_reads_a_sessions_link_again():
+    its_own = ROOT / "worker/store/base/encrypted_values.py"
+    readers = [file for file, text in code().items() if file != its_own and READS_A_LINK.search(text)]
+
+    assert len(readers) > 3
+    assert [str(file) for file in readers if f"`{file.relative_to(ROOT / 'worker')}`" not in PAGE] == []
+
+
 MAKES_A_LOOP = re.compile(r"\basyncio\.(run|new_event_loop|Runner)\b")
 
 

@@ -22,6 +22,14 @@ def test_every_page_that_is_pointed_at_is_there():
     assert sorted({page for page, _ in pointed if not (ROOT / page).exists()}) == []
 
 
+def test_every_test_that_a_page_about_the_inside_names_is_there():
+    pages = {file: text for file, text in texts().items() if file.is_relative_to(ROOT / "docs/inside")}
+    named = {file for text in pages.values() for file in re.findall(r"\b(?:tests|trials|benchmarks)/[\w/]+\.py", text)}
+
+    assert len(named) > 10
+    assert sorted(file for file in named if not (ROOT / file).exists()) == []
+
+
 def test_no_code_points_at_a_text_that_is_not_in_the_repository():
     """The briefs that the work began with, and their own numbers."""
     elsewhere = re.compile(r"(?<![\w/-])providers\.md|\bDESIGN\b|\bseed S\d|\bseeds/")
