@@ -27,7 +27,7 @@ from worker.domain.intake import (
 from worker.domain.intake.own_files import OwnFile
 from worker.domain.intake.refusals import Refusals
 from worker.domain.model.customers import FieldProblem
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
@@ -74,7 +74,7 @@ class ImportChoices:
     again: bool = False
     strict: bool = False
     allow_erased: bool = False
-    rule: Known = Known.REFRESH
+    rule: KnownRule = KnownRule.REFRESH
     plan: Plan | None = None
     hold: str = ""
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from worker.domain.intake import ListOptions, RawLine, Returned, check_line
 from worker.domain.model.channels import CALLED
 from worker.domain.model.customers import FieldProblem
-from worker.domain.model.known_customers import Known, Standing, decide
+from worker.domain.model.known_customers import KnownRule, Standing, decide
 from worker.domain.model.rows import Rows
 from worker.domain.model.states import LineState
 from worker.domain.service_desk.case import Refused, place_in_words
@@ -102,7 +102,7 @@ class Returns:
         place = _place(line, stored)
         if isinstance(place, FieldProblem):
             return _refused(line, place)
-        decision = decide(Known.RETURNED, place[1].standing)
+        decision = decide(KnownRule.RETURNED, place[1].standing)
         if not decision.details:
             return _refused(line, _FINISHED)
         if not self.act:
@@ -118,7 +118,7 @@ class Returns:
         what = f"{' and '.join(done.columns)} changed"
         if isinstance(done.sent, Sent):
             what += f"; the same link leaves by {CALLED[done.sent.channel]}"
-        elif decide(Known.RETURNED, place.standing).retry:
+        elif decide(KnownRule.RETURNED, place.standing).retry:
             self.retry(Which(place.batch_id, rows=Rows(((place.row, place.row),))))
             what += f"; {place_in_words(place.row, place.batch_id)} is tried again"
         elif correction.addresses:

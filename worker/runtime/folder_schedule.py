@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.engine.intake import Intake
 from worker.engine.maintenance.ticks import Ticks
 from worker.engine.reporting.batch_report import Reporting
@@ -94,7 +94,7 @@ class FolderSchedule:
                 owner=owner[:80],
                 lease=settings.worker.lease,
                 desk=desk,
-                rule=Known(settings.import_.known),
+                rule=KnownRule(settings.import_.known),
                 ignore=frozenset(settings.import_.ignore),
                 dates=settings.import_.dates,
                 sheet=settings.import_.sheet,

@@ -51,7 +51,7 @@ def _event_key(secret: Secret) -> Secret:
 EventKey = Annotated[Secret, BeforeValidator(_hash_in_plain), AfterValidator(_event_key), Shown("secret")]
 
 
-class Sender(Section):
+class SenderOfEvents(Section):
     """A system that sends events, by HTTP or over the bus, and what it may do. NAME is kept with its customers."""
 
     keys: tuple[EventKey, ...] = Field(
@@ -90,7 +90,7 @@ class Sender(Section):
         return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all")
 
 
-def queues_published_to(senders: Mapping[str, Sender], there: Sequence[str]) -> frozenset[str]:
+def queues_published_to(senders: Mapping[str, SenderOfEvents], there: Sequence[str]) -> frozenset[str]:
     """The queues that events of these senders come from: a process must take them. `there`: those of the configuration,
     first the one that `users` publish to."""
     named = {queue for sender in senders.values() for queue in sender.queues}
@@ -99,7 +99,7 @@ def queues_published_to(senders: Mapping[str, Sender], there: Sequence[str]) -> 
 
 
 def check_senders(
-    senders: Mapping[str, Sender],
+    senders: Mapping[str, SenderOfEvents],
     event_keys: Sequence[Secret],
     queue: str | None,
     *,

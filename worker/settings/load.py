@@ -20,7 +20,7 @@ from worker.foundation.private_files import directory_doubt, is_of_another_user,
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
-from worker.settings.event_senders import Sender, check_senders
+from worker.settings.event_senders import SenderOfEvents, check_senders
 from worker.settings.intake import Intake, check_intake
 from worker.settings.model import Invitations, LadderStep, Settings
 from worker.settings.outside import MAIL, Alert, Subscriber
@@ -297,9 +297,9 @@ def _over(email: Mapping[str, Any], alert: Any) -> Any:
     return {key: email[key] for key in (*shared, "from") if key in email} | alert
 
 
-def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, Sender]:
+def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, SenderOfEvents]:
     """The senders of events. They are taken out of [web], so that a mistake in one leaves the rest of [web] checked."""
-    return _named(Sender, ("web", "senders"), _out_of_web("senders", tree, {}), context, findings)
+    return _named(SenderOfEvents, ("web", "senders"), _out_of_web("senders", tree, {}), context, findings)
 
 
 def _oidc(tree: dict[str, Any], context: Any, findings: Findings) -> Oidc | None:

@@ -9,7 +9,7 @@ from worker.domain.limits.rate_limits import Limit
 from worker.foundation.tls import is_loopback
 from worker.settings import addresses
 from worker.settings.addresses import SmtpServer, bind_address
-from worker.settings.event_senders import EVENTS, EventKey, Received, Sender
+from worker.settings.event_senders import EVENTS, EventKey, Received, SenderOfEvents
 from worker.settings.secrets import HOW, Referenced
 from worker.settings.tls import Client
 from worker.settings.users import Oidc, UserList, Users
@@ -21,6 +21,7 @@ from worker.settings.values import (
     Flag,
     HeaderName,
     Lazy,
+    Mailbox,
     Network,
     Rate,
     Ratio,
@@ -29,9 +30,6 @@ from worker.settings.values import (
     Shown,
     Text,
     Whole,
-)
-from worker.settings.values import (
-    Sender as Mailbox,
 )
 
 # The types of the CloudEvents that are published.
@@ -148,7 +146,7 @@ class Web(Section):
         description=f"The short form of [web.senders.{EVENTS}]: the keys of a sender over HTTP that may do everything"
         " and gets links. At least 32 characters; `onboard keys new --for events` prints one.",
     )
-    senders: dict[str, Sender] = Field(default_factory=dict)
+    senders: dict[str, SenderOfEvents] = Field(default_factory=dict)
     event_limit: Rate = Field(
         Limit(100, timedelta(seconds=1)), description="The most events that each sender may post, for each process."
     )
@@ -165,11 +163,11 @@ class Web(Section):
         return self.users.is_given or self.oidc is not None
 
     @property
-    def posting(self) -> dict[str, Sender]:
+    def posting(self) -> dict[str, SenderOfEvents]:
         """The senders over HTTP, by name."""
         if not self.event_keys:
             return self.senders
-        return {EVENTS: Sender(keys=self.event_keys, links=True, customers="all"), **self.senders}
+        return {EVENTS: SenderOfEvents(keys=self.event_keys, links=True, customers="all"), **self.senders}
 
     @property
     def host(self) -> str:

@@ -23,11 +23,11 @@ from worker.settings.values import (
     Credentials,
     Duration,
     Flag,
+    Mailbox,
     PerCountry,
     RampUp,
     Rate,
     ReturnAddress,
-    Sender,
     SenderKey,
     ServerUrl,
     Shown,
@@ -82,7 +82,7 @@ class Email(Client):
         description="smtp://HOST:PORT (port 25), smtp+starttls://USER:PASSWORD@HOST (587) or smtps://… (465)."
         " With a password: from the environment or a file.",
     )
-    from_: Sender = Field(alias="from", description="The sender of the invitations.")
+    from_: Mailbox = Field(alias="from", description="The sender of the invitations.")
     limits: tuple[Rate, ...] = Field(
         (), description="Messages are spaced so that none of these limits is ever exceeded."
     )

@@ -181,7 +181,7 @@ def _one_or_more(check: Callable[[Any], Secret]) -> BeforeValidator:
     return BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (check(given),))
 
 
-def _sender(value: str) -> str:
+def _mailbox(value: str) -> str:
     expected = 'expected one address, such as "Example Bank <verify@example.com>"'
     if any(unicodedata.category(character) in ("Cc", "Cf") for character in value):
         raise ValueError(f"{expected}, without line breaks or control characters")
@@ -363,7 +363,7 @@ EncryptionKeys = Annotated[
     tuple[EncryptionKey, ...], _one_or_more(lambda given: _encryption_key(Secret.accept(given))), Shown(SECRETS)
 ]
 EvidenceKey = Annotated[Secret, AfterValidator(_evidence_key), Shown("secret")]
-Sender = Annotated[str, AfterValidator(_sender), Shown("email address")]
+Mailbox = Annotated[str, AfterValidator(_mailbox), Shown("email address")]
 DatesForm = Annotated[DateForm, _parsed(DateForm), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]
 Parameters = Annotated[dict[str, Any], BeforeValidator(_json_table), Shown("table")]

@@ -10,7 +10,7 @@ from worker.domain.events.alerts import (
     AlertKind,
     Condition,
     Decision,
-    Known,
+    Remembered,
     as_data,
     decide,
     lines,
@@ -33,11 +33,11 @@ def test_what_begins_is_told_at_once():
 
 
 def test_what_people_know_is_not_told_again():
-    assert at_noon([STOPPED], [Known(STOPPED, LONG_AGO, LONG_AGO)]) == Decision()
+    assert at_noon([STOPPED], [Remembered(STOPPED, LONG_AGO, LONG_AGO)]) == Decision()
 
 
 def test_what_is_over_is_told_once():
-    assert at_noon([], [Known(STOPPED, LONG_AGO, LONG_AGO)]) == Decision(over=[STOPPED])
+    assert at_noon([], [Remembered(STOPPED, LONG_AGO, LONG_AGO)]) == Decision(over=[STOPPED])
     assert at_noon([]) == Decision()
 
 
@@ -45,19 +45,19 @@ def test_what_is_over_is_told_once():
 def test_what_may_be_a_restart_must_last_for_a_while(kind: AlertKind):
     one = Condition(kind, "1")
     assert at_noon([one]) == Decision(seen=[one])
-    assert not at_noon([one], [Known(one, NOON - LASTS[kind] + timedelta(seconds=1), None)]).tells
-    assert at_noon([one], [Known(one, NOON - LASTS[kind], None)]).fired == [one]
+    assert not at_noon([one], [Remembered(one, NOON - LASTS[kind] + timedelta(seconds=1), None)]).tells
+    assert at_noon([one], [Remembered(one, NOON - LASTS[kind], None)]).fired == [one]
 
 
 def test_what_has_ended_before_people_were_told_is_forgotten():
-    assert at_noon([], [Known(NOBODY, LONG_AGO, None)]) == Decision(forgotten=[NOBODY])
+    assert at_noon([], [Remembered(NOBODY, LONG_AGO, None)]) == Decision(forgotten=[NOBODY])
 
 
 def test_a_storm_waits_for_the_next_message_and_is_one():
-    known = [Known(STOPPED, LONG_AGO, LONG_AGO)]
+    known = [Remembered(STOPPED, LONG_AGO, LONG_AGO)]
     waits = at_noon([HELD, NOBODY], known, may_tell=False)
     assert waits == Decision(seen=[HELD, NOBODY])
-    seen = [Known(one, LONG_AGO, None) for one in waits.seen]
+    seen = [Remembered(one, LONG_AGO, None) for one in waits.seen]
     told = at_noon([HELD, NOBODY], [*known, *seen])
     assert told == Decision(fired=[NOBODY, HELD], over=[STOPPED])  # the most urgent first
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.domain.verification.customer_days import DAWN, C, CustomerEvent, E, R, U, days
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import (
-    Known,
+    EarlierEvents,
     brings_details,
     changed,
     columns_of,
@@ -37,7 +37,7 @@ class Desk:
         return max(of, default=None)
 
     def take(self, event: CustomerEvent) -> None:
-        known = Known(
+        known = EarlierEvents(
             details_at=self.details_at,
             erased_at=self.newest(E),
             requested_at=self.newest(R, event.purpose),
@@ -91,7 +91,7 @@ def test_events_come_to_the_same_end_in_whatever_order_they_arrive(events, rando
 
 
 def test_the_last_of_two_events_of_one_time_counts():
-    known = Known(*[DAWN] * 5)
+    known = EarlierEvents(*[DAWN] * 5)
     assert [why_ignored(kind, DAWN, known) for kind in EventKind] == [""] * 4
     assert brings_details(DAWN, known)
     assert not spares_newer(DAWN, known)

@@ -3,51 +3,51 @@
 import re
 from pathlib import Path
 
-from worker.domain.model.known_customers import Becomes, Decision, Known, Standing, decide, standing_of
+from worker.domain.model.known_customers import Becomes, Decision, KnownRule, Standing, decide, standing_of
 from worker.domain.model.states import JobState
 
 PAGE = Path(__file__).parents[3] / "docs/reference/list-format.md"
 LEADS, JOINS, FINISHED = Decision(Becomes.LEADS), Decision(Becomes.JOINS), Decision(Becomes.FINISHED)
 HELD, NOTHING = Decision(Becomes.HELD), Decision(Becomes.NOTHING, details=False)
 CELLS = {
-    (Standing.NEW, Known.SKIP): LEADS,
-    (Standing.NEW, Known.REFRESH): LEADS,
-    (Standing.NEW, Known.INVITE): LEADS,
-    (Standing.NEW, Known.RETURNED): LEADS,
-    (Standing.OPEN, Known.SKIP): Decision(Becomes.JOINS, details=False),
-    (Standing.OPEN, Known.REFRESH): JOINS,
-    (Standing.OPEN, Known.INVITE): JOINS,
-    (Standing.OPEN, Known.RETURNED): Decision(Becomes.NOTHING, link=True),
-    (Standing.FINISHED, Known.SKIP): Decision(Becomes.FINISHED, details=False),
-    (Standing.FINISHED, Known.REFRESH): FINISHED,
-    (Standing.FINISHED, Known.INVITE): LEADS,
-    (Standing.FINISHED, Known.RETURNED): NOTHING,
-    (Standing.FAILED, Known.SKIP): NOTHING,
-    (Standing.FAILED, Known.REFRESH): LEADS,
-    (Standing.FAILED, Known.INVITE): LEADS,
-    (Standing.FAILED, Known.RETURNED): Decision(Becomes.NOTHING, link=True, retry=True),
-    (Standing.ENDED, Known.SKIP): NOTHING,
-    (Standing.ENDED, Known.REFRESH): LEADS,
-    (Standing.ENDED, Known.INVITE): LEADS,
-    (Standing.ENDED, Known.RETURNED): Decision(Becomes.NOTHING),
-    (Standing.IN_DOUBT, Known.SKIP): NOTHING,
-    (Standing.IN_DOUBT, Known.REFRESH): HELD,
-    (Standing.IN_DOUBT, Known.INVITE): HELD,
-    (Standing.IN_DOUBT, Known.RETURNED): Decision(Becomes.NOTHING),
+    (Standing.NEW, KnownRule.SKIP): LEADS,
+    (Standing.NEW, KnownRule.REFRESH): LEADS,
+    (Standing.NEW, KnownRule.INVITE): LEADS,
+    (Standing.NEW, KnownRule.RETURNED): LEADS,
+    (Standing.OPEN, KnownRule.SKIP): Decision(Becomes.JOINS, details=False),
+    (Standing.OPEN, KnownRule.REFRESH): JOINS,
+    (Standing.OPEN, KnownRule.INVITE): JOINS,
+    (Standing.OPEN, KnownRule.RETURNED): Decision(Becomes.NOTHING, link=True),
+    (Standing.FINISHED, KnownRule.SKIP): Decision(Becomes.FINISHED, details=False),
+    (Standing.FINISHED, KnownRule.REFRESH): FINISHED,
+    (Standing.FINISHED, KnownRule.INVITE): LEADS,
+    (Standing.FINISHED, KnownRule.RETURNED): NOTHING,
+    (Standing.FAILED, KnownRule.SKIP): NOTHING,
+    (Standing.FAILED, KnownRule.REFRESH): LEADS,
+    (Standing.FAILED, KnownRule.INVITE): LEADS,
+    (Standing.FAILED, KnownRule.RETURNED): Decision(Becomes.NOTHING, link=True, retry=True),
+    (Standing.ENDED, KnownRule.SKIP): NOTHING,
+    (Standing.ENDED, KnownRule.REFRESH): LEADS,
+    (Standing.ENDED, KnownRule.INVITE): LEADS,
+    (Standing.ENDED, KnownRule.RETURNED): Decision(Becomes.NOTHING),
+    (Standing.IN_DOUBT, KnownRule.SKIP): NOTHING,
+    (Standing.IN_DOUBT, KnownRule.REFRESH): HELD,
+    (Standing.IN_DOUBT, KnownRule.INVITE): HELD,
+    (Standing.IN_DOUBT, KnownRule.RETURNED): Decision(Becomes.NOTHING),
 }
 
 
 def test_each_cell_of_the_table():
     assert [
         (standing, rule, got)
-        for standing, rule in [(standing, rule) for standing in Standing for rule in Known]
+        for standing, rule in [(standing, rule) for standing in Standing for rule in KnownRule]
         if (got := decide(rule, standing)) != CELLS[standing, rule]
     ] == []
 
 
 def test_no_rule_but_invite_asks_a_customer_who_has_finished():
-    leading = {rule for rule in Known if decide(rule, Standing.FINISHED).becomes is Becomes.LEADS}
-    assert leading == {Known.INVITE}
+    leading = {rule for rule in KnownRule if decide(rule, Standing.FINISHED).becomes is Becomes.LEADS}
+    assert leading == {KnownRule.INVITE}
 
 
 def test_the_page_has_a_line_for_each_standing_and_a_column_for_each_rule():

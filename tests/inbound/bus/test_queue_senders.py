@@ -23,14 +23,14 @@ from worker.inbound.bus.queue_senders import NO_PROOF, NO_USER, UNKNOWN_USER, Qu
 from worker.inbound.bus.redis_entry import Entry
 from worker.inbound.bus.sources import events_of, sources_with_senders
 from worker.settings import load
-from worker.settings.event_senders import Sender
+from worker.settings.event_senders import SenderOfEvents
 from worker.settings.outside import Bus
 from worker.store.tables import CustomerRow, Inbox, Job
 
 TABLE = {
-    "signup": Sender(users=("app", "app-2"), queues=("requests",)),
-    "billing": Sender(users=("billing",), types=("onboarding.requested", "customer.erased")),
-    "crm": Sender(queues=("events",)),
+    "signup": SenderOfEvents(users=("app", "app-2"), queues=("requests",)),
+    "billing": SenderOfEvents(users=("billing",), types=("onboarding.requested", "customer.erased")),
+    "crm": SenderOfEvents(queues=("events",)),
 }
 SIGNUP, BILLING, CRM = (sender.rights(name) for name, sender in TABLE.items())
 KEYRING = Keyring([new_key()])
@@ -163,7 +163,7 @@ def test_over_the_bus_what_a_sender_may_not_do_is_refused_with_the_reason(world:
 
 @pytest.mark.parametrize("kind", ["amqp"], indirect=True)
 def test_rabbitmq_vouches_for_the_user_and_a_refused_message_keeps_it(broker: Any, inbox: FakeInbox):
-    table = {"signup": Sender(users=("guest",)), "crm": Sender(queues=(broker.bus.queue,))}
+    table = {"signup": SenderOfEvents(users=("guest",)), "crm": SenderOfEvents(queues=(broker.bus.queue,))}
     senders = senders_of_queue(table, broker.bus.queue, on_amqp=True)
     source = replace(events_of(broker.bus), senders=senders)
     with pytest.raises(pika.exceptions.ChannelClosedByBroker):

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.engine.reporting.folder_report import folder_reports
 from worker.inbound.folders.drop_box import DropBox
 from worker.inbound.folders.places import place_of
@@ -24,7 +24,7 @@ class Box:
     """A folder, and a process that looks into it. `at`: its address, if it is served from `folder` by a server."""
 
     def __init__(
-        self, world, folder: Path, owner: str = "one", rule: Known = Known.REFRESH, at: str = "", **options
+        self, world, folder: Path, owner: str = "one", rule: KnownRule = KnownRule.REFRESH, at: str = "", **options
     ) -> None:
         self.world, self.folder = world, folder
         self.settings = Intake(folder=at or folder, name="in", **options)

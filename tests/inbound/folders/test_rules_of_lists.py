@@ -3,7 +3,7 @@
 import pytest
 
 from tests.inbound.folders.box import GOOD, HEADER, Box
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.inbound.folders.local_folder import LocalFolder
 from worker.store.tables import Audit, Job
 
@@ -54,7 +54,7 @@ async def test_a_report_that_is_put_into_the_folder_acts_on_exactly_the_changed_
 
 
 async def test_what_becomes_of_known_customers_is_the_configurations_rule(box):
-    here = box(rule=Known.SKIP)
+    here = box(rule=KnownRule.SKIP)
     here.put("list.csv", HEADER + GOOD)
     here.take()
     here.world.parts.decisions.cancel(1, now=here.world.clock())

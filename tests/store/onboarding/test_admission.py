@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tests.store.shelf import customer, line
 from worker.domain.model.customers import FieldProblem, Person
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.states import ENDED_JOBS, JobState, LineState
 from worker.foundation.keyring import Keyring
 from worker.store.base.encrypted_values import contact_digests, decrypt_person
@@ -141,7 +141,7 @@ def test_the_details_of_the_newest_list_are_used(shelf):
     assert row.created_at == shelf.clock() - timedelta(hours=1)
 
 
-@pytest.mark.parametrize("rule", [Known.REFRESH, Known.INVITE])
+@pytest.mark.parametrize("rule", [KnownRule.REFRESH, KnownRule.INVITE])
 def test_an_empty_cell_of_a_newer_list_keeps_what_is_stored(shelf, rule):
     person = Person(email="ona@example.org", phone="+37060000000", first_name="Ona", date_of_birth=date(1990, 5, 1))
     shelf.add(customer("Ona", person=person, locale="lt", country="LT", timezone="Europe/Vilnius"))
@@ -231,7 +231,7 @@ def test_a_name_of_any_length_makes_a_batch(shelf):
 NEW_ADDRESS = Person(email="new@example.org")
 
 
-def add_again(shelf, rule: Known) -> int:
+def add_again(shelf, rule: KnownRule) -> int:
     """Ona in another list, with another address."""
     batch = shelf.batch(f"{rule}.csv")
     accepted = line(2, customer("Ona", person=NEW_ADDRESS))
@@ -247,18 +247,18 @@ def stored_address(shelf) -> str:
 @pytest.mark.parametrize(
     ("state", "rule", "becomes", "refreshed"),
     [
-        (JobState.INVITED, Known.SKIP, (JobState.INVITED, "joined_job"), False),
-        (JobState.INVITED, Known.REFRESH, (JobState.INVITED, "joined_job"), True),
-        (JobState.INVITED, Known.INVITE, (JobState.INVITED, "joined_job"), True),
-        (JobState.COMPLETED, Known.SKIP, (JobState.COMPLETED, "already_finished"), False),
-        (JobState.COMPLETED, Known.REFRESH, (JobState.COMPLETED, "already_finished"), True),
-        (JobState.COMPLETED, Known.INVITE, (JobState.WAITING, ""), True),
-        (JobState.FAILED, Known.SKIP, (LineState.KNOWN, "known"), False),
-        (JobState.FAILED, Known.REFRESH, (JobState.WAITING, ""), True),
-        (JobState.LAPSED, Known.SKIP, (LineState.KNOWN, "known"), False),
-        (JobState.LAPSED, Known.INVITE, (JobState.WAITING, ""), True),
-        (JobState.CANCELLED, Known.SKIP, (LineState.KNOWN, "known"), False),
-        (JobState.CANCELLED, Known.REFRESH, (JobState.WAITING, ""), True),
+        (JobState.INVITED, KnownRule.SKIP, (JobState.INVITED, "joined_job"), False),
+        (JobState.INVITED, KnownRule.REFRESH, (JobState.INVITED, "joined_job"), True),
+        (JobState.INVITED, KnownRule.INVITE, (JobState.INVITED, "joined_job"), True),
+        (JobState.COMPLETED, KnownRule.SKIP, (JobState.COMPLETED, "already_finished"), False),
+        (JobState.COMPLETED, KnownRule.REFRESH, (JobState.COMPLETED, "already_finished"), True),
+        (JobState.COMPLETED, KnownRule.INVITE, (JobState.WAITING, ""), True),
+        (JobState.FAILED, KnownRule.SKIP, (LineState.KNOWN, "known"), False),
+        (JobState.FAILED, KnownRule.REFRESH, (JobState.WAITING, ""), True),
+        (JobState.LAPSED, KnownRule.SKIP, (LineState.KNOWN, "known"), False),
+        (JobState.LAPSED, KnownRule.INVITE, (JobState.WAITING, ""), True),
+        (JobState.CANCELLED, KnownRule.SKIP, (LineState.KNOWN, "known"), False),
+        (JobState.CANCELLED, KnownRule.REFRESH, (JobState.WAITING, ""), True),
     ],
 )
 def test_what_becomes_of_a_known_customers_row_by_each_rule(shelf, state, rule, becomes, refreshed):
@@ -277,7 +277,7 @@ def test_what_becomes_of_a_known_customers_row_by_each_rule(shelf, state, rule, 
 
 
 def test_a_new_customer_is_invited_by_every_rule(shelf):
-    for rule in (Known.SKIP, Known.REFRESH, Known.INVITE):
+    for rule in (KnownRule.SKIP, KnownRule.REFRESH, KnownRule.INVITE):
         batch = shelf.batch(f"{rule}.csv")
         shelf.batches.add(batch, [line(2, customer(f"New{rule}"))], [], priority=0, now=shelf.clock(), rule=rule)
         assert [one.state for one in shelf.facts.lines(batch)] == [JobState.WAITING]

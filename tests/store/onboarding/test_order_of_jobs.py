@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.shelf import Shelf, customer
 from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.known_customers import Known, standing_of
+from worker.domain.model.known_customers import KnownRule, standing_of
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState
 from worker.store.base.job_ids import job_id
@@ -65,7 +65,7 @@ def test_a_returned_line_and_a_line_that_is_left_out_name_the_newest_job(shelf, 
     places = ReturnedRows(shelf.database, shelf.keyring).of(["Ona"])["Ona"].places
     assert places == {"onboarding": Place(standing_of([JobState.LAPSED]), events, 7)}
     with shelf.database.read() as connection:
-        assert left_out(connection, [ONA], rule=Known.SKIP) == {ONA: f"lapsed in batch {events}, row 7; left out"}
+        assert left_out(connection, [ONA], rule=KnownRule.SKIP) == {ONA: f"lapsed in batch {events}, row 7; left out"}
 
 
 def test_a_decision_about_an_unknown_call_is_seen_in_the_job_that_came_later(shelf, decide, events, listed):

@@ -42,7 +42,7 @@ from worker.domain.intake.problems import Originals, Severity
 from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.customers import FieldProblem
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.needs import NOTHING, Need
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
@@ -90,7 +90,7 @@ def check(
     invocation: Invocation,
     listed: Listed,
     options: Callable[[Parts], ListOptions],
-    rule: Callable[[Parts], Known],
+    rule: Callable[[Parts], KnownRule],
     strict: bool,
     allow_erased: bool,
     errors: Path | None,
@@ -156,7 +156,7 @@ def _checked(
     parts: Parts,
     listed: Listed,
     asked: ListOptions,
-    rule: Known,
+    rule: KnownRule,
     *,
     allow_erased: bool,
     deadline: datetime | None,

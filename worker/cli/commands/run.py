@@ -26,7 +26,7 @@ from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
 from worker.cli.shared_options import JSON
 from worker.domain.intake import ListOptions
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.needs import STORED, Need
 from worker.engine.container import Parts
 from worker.foundation.log_ids import about
@@ -105,7 +105,7 @@ def run(
     invocation: Invocation,
     listed: Listed,
     options: Callable[[Parts], ListOptions],
-    rule: Callable[[Parts], Known],
+    rule: Callable[[Parts], KnownRule],
     strict: bool,
     allow_erased: bool,
     until: str,
@@ -189,7 +189,7 @@ def import_(
     invocation: Invocation,
     listed: Listed,
     options: Callable[[Parts], ListOptions],
-    rule: Callable[[Parts], Known],
+    rule: Callable[[Parts], KnownRule],
     strict: bool,
     allow_erased: bool,
     again: bool,

@@ -16,7 +16,7 @@ from worker.cli.option_types import Read
 from worker.domain.intake import FORMS, Form, ListOptions, ListRefused
 from worker.domain.intake.columns import known_name, nearest
 from worker.domain.intake.dates import DateForm
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.engine.container import Parts
 from worker.inbound.judging import PREFILLED, options_of
 from worker.inbound.list_import import TooManyRefused
@@ -132,7 +132,7 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option(
         "--known",
-        type=click.Choice([rule.value for rule in Known if rule is not Known.RETURNED]),
+        type=click.Choice([rule.value for rule in KnownRule if rule is not KnownRule.RETURNED]),
         help="Customers who are known already: skip leaves them as they are, refresh takes their details from LIST,"
         " invite also invites those again who have finished.  [default: of the configuration, else refresh]",
     )
@@ -143,8 +143,8 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @wraps(command)
     def wrapped(known: str | None, **more: Any) -> Any:
-        def rule(parts: Parts) -> Known:
-            return Known(known or parts.settings.import_.known)
+        def rule(parts: Parts) -> KnownRule:
+            return KnownRule(known or parts.settings.import_.known)
 
         return command(rule=rule, **more)
 

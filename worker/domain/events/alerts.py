@@ -62,7 +62,7 @@ class Condition(NamedTuple):
         return f"{self.kind.value}:{self.name}"
 
 
-class Known(NamedTuple):
+class Remembered(NamedTuple):
     """What the database remembers of a condition: since when it is so, and when people were alerted."""
 
     condition: Condition
@@ -85,7 +85,7 @@ class Decision:
         return bool(self.fired or self.over)
 
 
-def decide(now_so: Iterable[Condition], known: Iterable[Known], *, may_tell: bool, now: datetime) -> Decision:
+def decide(now_so: Iterable[Condition], known: Iterable[Remembered], *, may_tell: bool, now: datetime) -> Decision:
     """What to do about the conditions that are so now. `may_tell` False: the last message is too recent, so all that
     would be told waits for the next one. So a storm is one message."""
     current = {one.key: one for one in now_so}

@@ -20,7 +20,7 @@ Columns = Mapping[str, Any]  # of UPDATABLE, as JSON has them
 
 
 @dataclass(frozen=True)
-class Known:
+class EarlierEvents:
     """What is known of a customer from earlier arrivals: the latest time of each kind of event; None: never.
 
     `details_at` is the time of the whole row that gave the details. `requested_at` and `cancelled_at` are for the
@@ -39,7 +39,7 @@ def _later(than: datetime, when: datetime | None) -> bool:
     return when is not None and when > than
 
 
-def why_ignored(kind: EventKind, at: datetime, known: Known) -> str:
+def why_ignored(kind: EventKind, at: datetime, known: EarlierEvents) -> str:
     """Why an event of the time `at` is ignored, as a text without values; "" if the event counts."""
     match kind:
         case EventKind.REQUESTED if _later(at, known.erased_at):
@@ -57,12 +57,12 @@ def why_ignored(kind: EventKind, at: datetime, known: Known) -> str:
     return ""
 
 
-def brings_details(at: datetime, known: Known) -> bool:
+def brings_details(at: datetime, known: EarlierEvents) -> bool:
     """True if a request's row is the customer's newest whole row, whatever happens to its job."""
     return not _later(at, known.details_at) and not _later(at, known.erased_at)
 
 
-def spares_newer(at: datetime, known: Known) -> bool:
+def spares_newer(at: datetime, known: EarlierEvents) -> bool:
     """True if an erasure keeps newer data: only a later request makes the customer known again."""
     return _later(at, known.requested_for_any_at)
 

@@ -20,7 +20,7 @@ class Standing(StrEnum):
     ENDED = "ended"  # lapsed or cancelled
 
 
-class Known(StrEnum):
+class KnownRule(StrEnum):
     """The rule. `RETURNED` is that of a report that comes back, and is never chosen."""
 
     SKIP = "skip"
@@ -60,10 +60,10 @@ _REFRESH = {
     Standing.FAILED: _LEADS,
     Standing.ENDED: _LEADS,
 }
-_TABLE: dict[Known, dict[Standing, Decision]] = {
-    Known.REFRESH: _REFRESH,
-    Known.INVITE: _REFRESH | {Standing.FINISHED: _LEADS},
-    Known.SKIP: {
+_TABLE: dict[KnownRule, dict[Standing, Decision]] = {
+    KnownRule.REFRESH: _REFRESH,
+    KnownRule.INVITE: _REFRESH | {Standing.FINISHED: _LEADS},
+    KnownRule.SKIP: {
         Standing.OPEN: Decision(Becomes.JOINS, details=False),
         Standing.FINISHED: Decision(Becomes.FINISHED, details=False),
         Standing.IN_DOUBT: _NOTHING,
@@ -71,7 +71,7 @@ _TABLE: dict[Known, dict[Standing, Decision]] = {
         Standing.ENDED: _NOTHING,
     },
     # Only rows that were changed.
-    Known.RETURNED: {
+    KnownRule.RETURNED: {
         Standing.OPEN: Decision(Becomes.NOTHING, link=True),
         Standing.FINISHED: _NOTHING,
         Standing.IN_DOUBT: Decision(Becomes.NOTHING),
@@ -81,7 +81,7 @@ _TABLE: dict[Known, dict[Standing, Decision]] = {
 }
 
 
-def decide(rule: Known, standing: Standing) -> Decision:
+def decide(rule: KnownRule, standing: Standing) -> Decision:
     """What becomes of the row. A row of a report that nobody has changed is not asked about: nothing becomes of it."""
     return _LEADS if standing is Standing.NEW else _TABLE[rule][standing]
 

@@ -17,7 +17,7 @@ from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import OPERATOR, EventSender
 from worker.inbound.bus.dead_lettering import SENDER, message_id
 from worker.inbound.bus.messages import Message
-from worker.settings.event_senders import Sender
+from worker.settings.event_senders import SenderOfEvents
 
 UNKNOWN_USER = "its user_id is of no sender in [web.senders]"
 NO_USER = "it has no user_id, and no sender in [web.senders] has this queue"
@@ -82,7 +82,7 @@ class QueueSenders:
         return json.dumps([self.queue, sender.name, message_id(message), str(kind)])
 
 
-def senders_of_queue(senders: Mapping[str, Sender], queue: str, *, on_amqp: bool) -> QueueSenders:
+def senders_of_queue(senders: Mapping[str, SenderOfEvents], queue: str, *, on_amqp: bool) -> QueueSenders:
     """The senders of this queue, by the configuration."""
     if not senders:
         return QueueSenders(queue)

@@ -20,7 +20,7 @@ from worker.domain.intake.dropped_files import ERRORS, MOST_TRIES, REPORT, Dropp
 from worker.domain.intake.problems import Originals
 from worker.domain.model.audit import Act
 from worker.domain.model.customers import FieldProblem
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.engine.intake import Intake
 from worker.engine.reporting.batch_report import Reporting, state_of
 from worker.engine.reporting.report_lines import write_csv
@@ -66,7 +66,7 @@ class DropBox:
     owner: str
     lease: timedelta
     desk: Callable[[Database], Desk]
-    rule: Known = Known.REFRESH
+    rule: KnownRule = KnownRule.REFRESH
     ignore: frozenset[str] = frozenset()
     dates: DateForm | None = None
     sheet: str | None = None

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from worker.domain.events.incoming import EventSender
 from worker.foundation.standard_webhooks import HEADERS as SIGNATURE_HEADERS
 from worker.foundation.standard_webhooks import TIMESTAMP, refused_unread, signing_key
-from worker.settings.event_senders import Sender, hash_of, is_hash
+from worker.settings.event_senders import SenderOfEvents, hash_of, is_hash
 
 __all__ = ["SIGNATURE_HEADERS", "Key", "Stranger", "bearer", "keys_of", "signature", "signed_at", "signed_recently"]
 
@@ -34,7 +34,7 @@ class Key:
     secret: str | None
 
 
-def keys_of(senders: Mapping[str, Sender]) -> tuple[Key, ...]:
+def keys_of(senders: Mapping[str, SenderOfEvents]) -> tuple[Key, ...]:
     """The keys of these senders. Raises SettingsError for a key whose value is missing."""
     return tuple(
         Key(sender.rights(name), text, None) if is_hash(text) else Key(sender.rights(name), hash_of(text), text)

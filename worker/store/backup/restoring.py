@@ -9,7 +9,7 @@ from typing import TextIO
 
 import sqlalchemy as sa
 
-from worker.domain.events.ordering import Known
+from worker.domain.events.ordering import EarlierEvents
 from worker.domain.model.audit import REASON, printable
 from worker.foundation.keyring import Keyring, customer_key_of
 from worker.foundation.os_user import os_user
@@ -174,7 +174,7 @@ def _erase(
 ) -> None:
     at = _until(tombstone, now=now)
     final, remembered = tombstone is not None and tombstone.final, tombstone is not None
-    erase_customer(connection, keyring, customer_id, at, Known(), final=final, remembered=remembered, now=now)
+    erase_customer(connection, keyring, customer_id, at, EarlierEvents(), final=final, remembered=remembered, now=now)
     note(connection, f"customer {customer_id}", now=now, reason=SINCE)
 
 

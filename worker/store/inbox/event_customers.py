@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.events.incoming import EventKind
-from worker.domain.events.ordering import Columns, Known, brings_details, overlaid
+from worker.domain.events.ordering import Columns, EarlierEvents, brings_details, overlaid
 from worker.domain.model.customers import Customer, CustomerKind
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -214,7 +214,7 @@ def learn(connection: sa.Connection, new: Sequence[NewEvent], customers: Mapping
             if event.standing.counts(row.sender, every_customer=row.every_customer)
         ]
         updated = [row.at for row in rows if row.kind is EventKind.UPDATED]
-        event.known = Known(
+        event.known = EarlierEvents(
             details_at=customers[arrival.customer_id].details_at if event.standing.reaches else None,
             erased_at=_newest(row.at for row in rows if row.kind is EventKind.ERASED),
             requested_at=_newest(

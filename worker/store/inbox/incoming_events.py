@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.events.incoming import EventKind, EventSender
-from worker.domain.events.ordering import Columns, Known
+from worker.domain.events.ordering import Columns, EarlierEvents
 from worker.domain.events.rights import NO_STANDING, Standing
 from worker.store.onboarding.new_rows import AcceptedLine
 
@@ -48,7 +48,7 @@ class NewEvent:
     id: uuid.UUID
     arrival: Arrival
     standing: Standing = NO_STANDING
-    known: Known = field(default_factory=Known)
+    known: EarlierEvents = field(default_factory=EarlierEvents)
     ignored: str = ""
     refused: str = ""
     job_id: int | None = None

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.suppression import detail_of
 from worker.domain.events.incoming import OPERATOR, EventKind
-from worker.domain.events.ordering import Known
+from worker.domain.events.ordering import EarlierEvents
 from worker.domain.model.channels import CHANNELS, address_of
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -106,7 +106,7 @@ class SubjectRequests:
             customers = self._customers.hold(connection, [event], now=now)
             encrypted = customers[customer_id].encrypted
             addresses = _addresses(readable(connection, self._keyring, [encrypted]), customer_id, encrypted)
-            counts = erase_customer(connection, self._keyring, customer_id, now, Known(), final=True, now=now)
+            counts = erase_customer(connection, self._keyring, customer_id, now, EarlierEvents(), final=True, now=now)
             kept = suppressed(connection, self._keyring, addresses)
             if forget_suppressed:
                 for address in kept:

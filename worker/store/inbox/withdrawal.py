@@ -11,7 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.domain.events.incoming import EventKind
-from worker.domain.events.ordering import Known, spares_newer
+from worker.domain.events.ordering import EarlierEvents, spares_newer
 from worker.domain.model.states import OPEN_JOBS
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
@@ -47,7 +47,7 @@ def erase_customer(
     keyring: Keyring,
     customer_id: str,
     at: datetime,
-    known: Known,
+    known: EarlierEvents,
     *,
     final: bool,
     remembered: bool = True,

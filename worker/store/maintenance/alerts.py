@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Known, as_data, decide, only
+from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Remembered, as_data, decide, only
 from worker.domain.limits.budgets import BudgetRule, BudgetState, lasting_outage_of
 from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, TAKES_EVENTS, WORK
@@ -95,13 +95,13 @@ class Alerts:
             self._write(connection, as_data(decided.fired, decided.over, now=now), now=now)
             return True
 
-    def firing(self) -> list[Known]:
+    def firing(self) -> list[Remembered]:
         """What people were alerted of and is not over, the oldest first."""
         query = sa.select(AlertRow.__table__).where(AlertRow.fired_at.is_not(None), AlertRow.ended_at.is_(None))
         with self._database.read() as connection:
             return [_known(row) for row in fetch(connection, query.order_by(AlertRow.seen_at))]
 
-    def _known(self, connection: sa.Connection, *, now: datetime) -> tuple[list[Known], datetime]:
+    def _known(self, connection: sa.Connection, *, now: datetime) -> tuple[list[Remembered], datetime]:
         rows = fetch(connection, sa.select(AlertRow.__table__))
         on = next((row.seen_at for row in rows if row.kind == ON), None)
         if on is None:
@@ -225,8 +225,8 @@ def _row(one: Condition, now: datetime) -> dict[str, Any]:
     return {"key": one.key, "kind": one.kind.value, "name": one.name, **times}
 
 
-def _known(row: Any) -> Known:
-    return Known(Condition(AlertKind(row.kind), row.name), row.seen_at, row.fired_at)
+def _known(row: Any) -> Remembered:
+    return Remembered(Condition(AlertKind(row.kind), row.name), row.seen_at, row.fired_at)
 
 
 _HELD = (

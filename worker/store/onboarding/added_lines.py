@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base import bulk, tally
@@ -54,7 +54,7 @@ def add_lines(
     now: datetime,
     allow_erased: bool,
     traced: Mapping[int, str],
-    rule: Known,
+    rule: KnownRule,
 ) -> list[RefusedLine]:
     """Add these lines as `Batches.add` says. Returns those of customers who were erased on request, refused.
 
@@ -84,7 +84,7 @@ def add_lines(
         if left:
             out, lines = _without_those_left_out(lines, left)
             refused = [*refused, *out]
-        if rule is Known.SKIP:
+        if rule is KnownRule.SKIP:
             leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
             refresh(connection, writing, _of(lines.customers, leading), now=now)
         if plan is not None and plan.holds_back:
@@ -111,11 +111,11 @@ def add_lines(
 
 
 def _add_customers(
-    connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, rule: Known, now: datetime
+    connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, rule: KnownRule, now: datetime
 ) -> set[str]:
     """Add or refresh the lines' customers, and lock those who are known. Returns these."""
     known = load_customers(connection, _new_customers(lines.customers, now=now))
-    if rule is Known.SKIP:  # their details stay, unless they are invited after all
+    if rule is KnownRule.SKIP:  # their details stay, unless they are invited after all
         lock_customers(connection, known)
     else:
         refresh(connection, keyring, _of(lines.customers, known), now=now)

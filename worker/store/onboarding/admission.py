@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.domain.model.endings import Kind
-from worker.domain.model.known_customers import Becomes, Known, Standing, decide, standing_of
+from worker.domain.model.known_customers import Becomes, KnownRule, Standing, decide, standing_of
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.store.attempts.attempt_log import LATE
@@ -59,7 +59,7 @@ def following(
     *,
     now: datetime,
     lock: bool = True,
-    rule: Known = Known.REFRESH,
+    rule: KnownRule = KnownRule.REFRESH,
 ) -> dict[Key, dict[str, Any]]:
     """The values that a new row gets, by key. A key that is not in the result leads, or is left out (`left_out`).
 
@@ -102,7 +102,7 @@ def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa
     return found
 
 
-def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: Known) -> dict[Key, str]:
+def left_out(connection: sa.Connection, keys: Collection[Key], *, rule: KnownRule) -> dict[Key, str]:
     """Those of these keys that get no row of work at all under this rule, and why; `following` has none of them.
 
     Only rows that have ended are looked for: their customers are known, and nothing serves them.

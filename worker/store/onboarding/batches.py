@@ -7,7 +7,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.pauses import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
@@ -200,7 +200,7 @@ class Batches:
         now: datetime,
         allow_erased: bool = False,
         traced: Mapping[int, str] | None = None,
-        rule: Known = Known.REFRESH,
+        rule: KnownRule = KnownRule.REFRESH,
     ) -> list[RefusedLine]:
         """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
         has not sealed are sealed here.

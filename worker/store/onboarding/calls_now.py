@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.domain.model.known_customers import Known
+from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.states import UNISSUED_JOBS
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import Database
@@ -24,7 +24,7 @@ _WITH_LINK = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
 class CallsNow:
     """The calls that working one list makes before any link expires. Asked for chunks of its customers."""
 
-    def __init__(self, database: Database, *, digest: str, rule: Known) -> None:
+    def __init__(self, database: Database, *, digest: str, rule: KnownRule) -> None:
         """`digest` is the list's: a list that was imported before continues with its own batch. `rule`: what becomes
         of known customers. Its own `batch`: None where it was not imported yet."""
         self._database, self._rule = database, rule

@@ -52,20 +52,20 @@ class SeveralPurposes(Exception):
 
 
 @dataclass(frozen=True, repr=False)
-class Known:
+class FoundCustomer:
     """A customer's row, with the person (personal, so no repr); `person` None: erased."""
 
     row: Any
     person: Person | None
 
 
-def details_of(customer: Known) -> Details | None:
+def details_of(customer: FoundCustomer) -> Details | None:
     """What is stored about the customer, apart from rows; None: erased."""
     row, person = customer.row, customer.person
     return None if person is None else Details(person, row.country, row.locale, row.timezone, row.kind)
 
 
-def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *, lock: bool) -> Known | None:
+def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *, lock: bool) -> FoundCustomer | None:
     """The customer; None: there is none with this id. Raises keyring.CannotDecrypt.
 
     `lock`: as an import and a retry lock customers, so that none of them makes another row lead meanwhile. Then the
@@ -84,16 +84,16 @@ def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *
     (row,) = found
     keyring = readable(connection, keyring, [row.encrypted])
     try:
-        return Known(row, decrypt_person(keyring, customer_id, row.encrypted))
+        return FoundCustomer(row, decrypt_person(keyring, customer_id, row.encrypted))
     except Erased:
-        return Known(row, None)
+        return FoundCustomer(row, None)
 
 
 def case_of(
     connection: sa.Connection,
     keyring: Keyring,
     policy: DeskPolicy,
-    customer: Known,
+    customer: FoundCustomer,
     purpose: str | None,
     *,
     lock: bool,

@@ -33,7 +33,7 @@ from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
 from worker.store.onboarding.message_rows import waiting_message, why_later
 from worker.store.onboarding.sessions import check_at
-from worker.store.service_desk.cases import DeskPolicy, Known, case_of, customer_of, details_of
+from worker.store.service_desk.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
 from worker.store.tables import CustomerRow, InvitationRow, SessionRow
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class ServiceDesk:
     ) -> Sent | Refused:
         """Add a message with the customer's present link. Raises cases.SeveralPurposes, keyring.CannotDecrypt."""
 
-        def work(connection: sa.Connection, customer: Known) -> Sent | Refused:
+        def work(connection: sa.Connection, customer: FoundCustomer) -> Sent | Refused:
             case = self._case(connection, customer, purpose, lock=True, now=now)
             decided = decide_resend(self._policy.rules, case, channel, now=now)
             if isinstance(decided, Refused):
@@ -102,7 +102,7 @@ class ServiceDesk:
     def may_resend(self, customer_id: str, *, channel: str | None, now: datetime) -> Resend | Refused:
         """What `resend` would do. Raises as it does."""
 
-        def look(connection: sa.Connection, customer: Known) -> Resend | Refused:
+        def look(connection: sa.Connection, customer: FoundCustomer) -> Resend | Refused:
             case = self._case(connection, customer, None, lock=False, now=now)
             return decide_resend(self._policy.rules, case, channel, now=now)
 
@@ -111,7 +111,7 @@ class ServiceDesk:
     def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
         """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
 
-        def look(connection: sa.Connection, customer: Known) -> NewLink | Refused:
+        def look(connection: sa.Connection, customer: FoundCustomer) -> NewLink | Refused:
             case = self._case(connection, customer, purpose, lock=False, now=now)
             return decide_new_link(self._policy.rules, case, now=now)
 
@@ -122,7 +122,7 @@ class ServiceDesk:
     ) -> Asked | Refused:
         """Let the customer's row wait for another session, due now. Raises as `resend` does."""
 
-        def work(connection: sa.Connection, customer: Known) -> Asked | Refused:
+        def work(connection: sa.Connection, customer: FoundCustomer) -> Asked | Refused:
             case = self._case(connection, customer, purpose, lock=True, now=now)
             decided = decide_new_link(self._policy.rules, case, now=now)
             if isinstance(decided, Refused):
@@ -157,7 +157,7 @@ class ServiceDesk:
         Raises as `resend` does.
         """
 
-        def work(connection: sa.Connection, customer: Known) -> Corrected | Refused:
+        def work(connection: sa.Connection, customer: FoundCustomer) -> Corrected | Refused:
             stored = details_of(customer)
             if stored is None:
                 return ERASED
@@ -178,13 +178,19 @@ class ServiceDesk:
             self._note(connection, customer_id, f"{' and '.join(change.columns)} changed", reason, now)
             if not channels:
                 return Corrected(change.columns, Refused("no address was changed"))
-            known = Known(customer.row, corrected.person)
+            known = FoundCustomer(customer.row, corrected.person)
             return Corrected(change.columns, self._to_new(connection, known, purpose, channels, now=now))
 
         return self._locked(customer_id, work)
 
     def _to_new(
-        self, connection: sa.Connection, customer: Known, purpose: str | None, channels: list[str], *, now: datetime
+        self,
+        connection: sa.Connection,
+        customer: FoundCustomer,
+        purpose: str | None,
+        channels: list[str],
+        *,
+        now: datetime,
     ) -> Sent | Refused:
         """Send the present link to the first of these channels that the row uses."""
         case = self._case(connection, customer, purpose, lock=True, now=now)
@@ -195,7 +201,7 @@ class ServiceDesk:
         decided = decide_resend(self._policy.rules, case, own[0] if own else None, now=now, to_new_address=True)
         return decided if isinstance(decided, Refused) else self._add(connection, customer, case, decided, now=now)
 
-    def _write(self, connection: sa.Connection, customer: Known, corrected: Details, *, now: datetime) -> None:
+    def _write(self, connection: sa.Connection, customer: FoundCustomer, corrected: Details, *, now: datetime) -> None:
         customer_id = customer.row.customer_id
         keyring = lasting(connection, self._keyring, [customer_id], now=now)
         values: dict[str, Any] = {
@@ -210,7 +216,9 @@ class ServiceDesk:
         }
         connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id).values(values))
 
-    def _add(self, connection: sa.Connection, customer: Known, case: Case, decided: Resend, *, now: datetime) -> Sent:
+    def _add(
+        self, connection: sa.Connection, customer: FoundCustomer, case: Case, decided: Resend, *, now: datetime
+    ) -> Sent:
         row, link, person = case.row, case.link, customer.person
         assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
         again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
@@ -250,11 +258,11 @@ class ServiceDesk:
         reissue_counts.count(connection, {decided.account: 1}, now.astimezone(UTC).date())
 
     def _case(
-        self, connection: sa.Connection, customer: Known, purpose: str | None, *, lock: bool, now: datetime
+        self, connection: sa.Connection, customer: FoundCustomer, purpose: str | None, *, lock: bool, now: datetime
     ) -> Case:
         return case_of(connection, self._keyring, self._policy, customer, purpose, lock=lock, now=now)
 
-    def _locked(self, customer_id: str, work: Callable[[sa.Connection, Known], T | Refused]) -> T | Refused:
+    def _locked(self, customer_id: str, work: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
         def transaction() -> T | Refused:
             with self._database.write() as connection:
                 customer = customer_of(connection, self._keyring, customer_id, lock=True)
@@ -262,7 +270,7 @@ class ServiceDesk:
 
         return outlive_deadlocks(transaction)
 
-    def _read(self, customer_id: str, look: Callable[[sa.Connection, Known], T | Refused]) -> T | Refused:
+    def _read(self, customer_id: str, look: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
         # Not `read`: what an older key of the ring finds is stored under the newest key (`suppressions.suppressed`).
         with self._database.write() as connection:
             customer = customer_of(connection, self._keyring, customer_id, lock=False)

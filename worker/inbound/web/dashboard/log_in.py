@@ -27,7 +27,7 @@ FORM_SECONDS = 3600
 Delay = Callable[..., Awaitable[None]]  # (request, why, name=)
 
 
-class LogIn:
+class LogInPage:
     """`delay(request, why, name=)`: counts a refused log-in by its address, and by the name whose password was guessed,
     logs it, and waits. `issuer`: the label of the button that leads to the identity provider; "": there is none."""
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from worker.domain.model.people import OIDC
 from worker.foundation.clock import monotonic
-from worker.inbound.web.dashboard.log_in import BUSY, Delay, LogIn, local_path
+from worker.inbound.web.dashboard.log_in import BUSY, Delay, LogInPage, local_path
 from worker.inbound.web.dashboard.oidc.flow import Flow, flow_of, new_flow
 from worker.inbound.web.dashboard.oidc.id_token import NotProven, Proven
 from worker.inbound.web.dashboard.oidc.issuer import Issuer, Unavailable
@@ -30,7 +30,7 @@ NO_ANSWER = "The identity provider does not answer as it should. Try again in a 
 class OidcDoor:
     """Belongs to one loop. `delay`: as for passwords. `log_in` shows the form again, and begins the visit."""
 
-    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogIn) -> None:
+    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInPage) -> None:
         self._issuer, self._delay, self._log_in = issuer, delay, log_in
         self._at_once = 0
         self._used: OrderedDict[str, float] = OrderedDict()
