@@ -258,27 +258,31 @@ def add_stable_links(
     # Here, since a web application without such links needs no pages.
     from worker.inbound.web.stable.pages import StablePages
     from worker.inbound.web.stable.routes import StableRoutes
+    from worker.inbound.web.stable.rules import StableRules
     from worker.inbound.web.stable.visitors import Visitors
 
     settings, doors = parts.settings, parts.doors
     is_secure = str(settings.links.base_url).startswith("https:")
     waiting = Waiting(doors.ready, in_thread)
-    routes = StableRoutes(
-        doors,
-        Visitors(parts.keyring, is_secure=is_secure),
-        waiting,
-        readiness,
-        in_thread,
-        wake,
-        parts.clock,
-        parts.database_clock,
-        StablePages(parts.link_pages, parts.keyring, is_secure=is_secure),
-        parts.not_me,
+    rules = StableRules(
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
         on_click=buys_on_click(settings),
         page_first=settings.links.page,
         trusted=settings.web.trusted_proxies,
         form_seconds=form_seconds,
+    )
+    routes = StableRoutes(
+        rules,
+        doors,
+        parts.not_me,
+        Visitors(parts.keyring, is_secure=is_secure),
+        StablePages(parts.link_pages, parts.keyring, is_secure=is_secure),
+        waiting,
+        readiness,
+        in_thread,
+        wake,
+        clock=parts.clock,
+        database_clock=parts.database_clock,
     )
 
     async def answer_waiting(_application: web.Application) -> None:
@@ -290,11 +294,7 @@ def add_stable_links(
 
     made.on_shutdown.append(answer_waiting)
     made.cleanup_ctx.append(log_what_does_not_count)
-    made.router.add_get("/s/{secret}", routes.get)
-    made.router.add_post("/s/{secret}", routes.post)
-    made.router.add_get("/s/{secret}/not-me", routes.ask_not_me)
-    made.router.add_post("/s/{secret}/not-me", routes.not_me)
-    made.router.add_get("/s/{secret}/code", routes.code)
+    routes.add_to(made.router)
 
 
 def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":

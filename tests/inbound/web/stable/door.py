@@ -17,6 +17,7 @@ from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring, new_key
 from worker.inbound.web.stable.pages import StablePages
 from worker.inbound.web.stable.routes import StableRoutes
+from worker.inbound.web.stable.rules import StableRules
 from worker.inbound.web.stable.visitors import Visitors
 from worker.store.links.doors import GONE, Seen
 from worker.store.links.not_me import Outcome
@@ -82,29 +83,23 @@ class Door:
         brand = BRAND if is_secure else replace(BRAND, logo="")
         pages = Pages(Library.read(None), locale="en", brand=brand, sender_name="Example Bank", site=site)
         parts: Any = self  # the parts that are scripted here
+        hosts = {"kyc": ["ivs.idenfy.com", "localhost"]}
         routes = StableRoutes(
+            StableRules(hosts=hosts, on_click=on_click, page_first=page_first, form_seconds=5),
+            parts.doors,
             parts.doors,
             Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
+            StablePages(pages, self.keyring, is_secure=is_secure),
             SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
             parts.readiness,
             _at_once,
             self.woken.append,
-            lambda: self.now - self.behind,
-            lambda: self.now,
-            StablePages(pages, self.keyring, is_secure=is_secure),
-            parts.doors,
-            hosts={"kyc": ["ivs.idenfy.com", "localhost"]},
-            on_click=on_click,
-            page_first=page_first,
-            form_seconds=5,
+            clock=lambda: self.now - self.behind,
+            database_clock=lambda: self.now,
         )
         self.application = web.Application()
         router = self.application.router
-        router.add_get("/s/{secret}", routes.get)
-        router.add_post("/s/{secret}", routes.post)
-        router.add_get("/s/{secret}/not-me", routes.ask_not_me)
-        router.add_post("/s/{secret}/not-me", routes.not_me)
-        router.add_get("/s/{secret}/code", routes.code)
+        routes.add_to(router)
         router.add_get("/provider", self._redirect)
         router.add_get("/provider/capture", self._capture)
         self._clients: list[TestClient[Any, Any]] = []

@@ -1,1 +1,1 @@
-"""The stable link, `/s/ID`: its route, its visitors and its pages."""
+"""The stable link, `/s/ID`: its routes and their rules, its visitors and its pages."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,12 +27,13 @@ from worker.foundation.timestamps import written
 from worker.inbound.web.batching import InThread
 from worker.inbound.web.dashboard.forms import form_of
 from worker.inbound.web.link_waiters import Waiting
-from worker.inbound.web.peers import Network, peer_of
+from worker.inbound.web.peers import peer_of
 from worker.inbound.web.problems import problem
 from worker.inbound.web.rate_limit import Allowance
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import Unacceptable
 from worker.inbound.web.stable.pages import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
+from worker.inbound.web.stable.rules import StableRules
 from worker.inbound.web.stable.visitors import COOKIE, Visitor, Visitors
 from worker.providers.links import https_link
 from worker.store.links.doors import Doors, Seen
@@ -58,8 +59,7 @@ def seconds() -> float:
 
 
 class StableRoutes:
-    """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
-    press alone leads to the session, too.
+    """Belongs to one loop.
 
     `database_clock` is a blocking call. A form is shown and pressed by its time: the process that shows it may have
     stood still, and a press would seem old to another process.
@@ -67,32 +67,32 @@ class StableRoutes:
 
     def __init__(
         self,
+        rules: StableRules,
         doors: Doors,
+        not_me: NotMe,
         visitors: Visitors,
+        pages: StablePages,
         waiting: Waiting,
         readiness: Readiness,
         in_thread: InThread,
         wake: Wake,
+        *,
         clock: Clock,
         database_clock: Clock,
-        pages: StablePages,
-        not_me: NotMe,
-        *,
-        hosts: Mapping[str, Sequence[str]],
-        on_click: bool,
-        page_first: bool,
-        trusted: Sequence[Network] = (),
-        form_seconds: float,
     ) -> None:
-        self._doors, self._visitors, self._waiting = doors, visitors, waiting
-        self._readiness, self._in_thread, self._wake = readiness, in_thread, wake
+        self._rules = rules
+        self._doors, self._not_me, self._visitors, self._pages = doors, not_me, visitors, pages
+        self._waiting, self._readiness, self._in_thread, self._wake = waiting, readiness, in_thread, wake
         self._clock, self._database_clock = clock, database_clock
-        self._hosts = hosts
-        self._buys_by_press, self._page_first = on_click or page_first, page_first
-        self._trusted, self._form_seconds = trusted, form_seconds
-        self._pages, self._not_me = pages, not_me
         self.not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
         self._of_link, self._of_address = Allowance(OF_LINK), Allowance(OF_ADDRESS)
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/s/{secret}", self.get)
+        router.add_post("/s/{secret}", self.post)
+        router.add_get("/s/{secret}/not-me", self.ask_not_me)
+        router.add_post("/s/{secret}/not-me", self.not_me)
+        router.add_get("/s/{secret}/code", self.code)
 
     async def get(self, request: web.Request) -> web.Response:
         """Lead to the live session, or show a page. A HEAD changes nothing."""
@@ -104,9 +104,9 @@ class StableRoutes:
         asks = why_not_asked(visit)
         try:
             seen = await self._in_thread(partial(self._doors.see, secret, now=now))
-            if asks is None and isinstance(seen.decision, Press) and not self._buys_by_press:
+            if asks is None and isinstance(seen.decision, Press) and not self._rules.buys_by_press:
                 seen = await self._asked(secret)
-            if isinstance(seen.decision, Lead) and self._page_first and PRESSED not in request.query:
+            if isinstance(seen.decision, Lead) and self._rules.page_first and PRESSED not in request.query:
                 seen = replace(seen, decision=Press(), link="")  # only a press leads on
             opened = counts_as_opened(visit, now=now)
             if request.method != "HEAD" and asks is None:
@@ -189,7 +189,7 @@ class StableRoutes:
         now = self._clock()
         visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
         try:
-            form = await form_of(request, seconds=self._form_seconds)
+            form = await form_of(request, seconds=self._rules.form_seconds)
         except Unacceptable as error:
             answer = problem(error.status, error.args[0])
             answer.force_close()
@@ -226,7 +226,7 @@ class StableRoutes:
         """The status of a refusal, and after how many seconds to ask again; None: the request is answered."""
         if self._readiness.why_not is not None:
             return 503, TROUBLE_SECONDS
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
+        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._rules.trusted)
         now = seconds()
         # A machine that is refused uses nothing of a link's allowance, and has no other link's forgotten.
         wait = self._of_address.take(peer, now) or self._of_link.take(request.match_info["secret"][:64], now)
@@ -234,7 +234,7 @@ class StableRoutes:
 
     def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         """To the session's link: nowhere else, and only to a host that its account may link to."""
-        link = https_link(seen.link, self._hosts.get(seen.account, ()))
+        link = https_link(seen.link, self._rules.hosts.get(seen.account, ()))
         if link is None:
             log.error("the account %s may not link to the host of a session's link", seen.account)
             return self._visitors.known(self._answer(request, _of(seen, Screen.LATER)), visitor)
@@ -259,7 +259,7 @@ class StableRoutes:
     def _looks_again(self, request: web.Request, seen: Seen) -> str:
         """Where a page that waits looks again, by itself and by its link: after a press it leads on. It buys nothing.
         "": at its own address."""
-        pressed = self._page_first and (request.method == "POST" or PRESSED in request.query)
+        pressed = self._rules.page_first and (request.method == "POST" or PRESSED in request.query)
         return f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
 
     async def _ask_not_me(
