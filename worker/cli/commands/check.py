@@ -3,7 +3,7 @@
 import heapq
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from worker.cli.lists.import_block import block_for
 from worker.cli.lists.importing import refused_by_run
 from worker.cli.lists.options import (
     LIST_HELP,
+    Choose,
     Listed,
     known_options,
     list_options,
@@ -42,7 +43,6 @@ from worker.domain.intake.problems import Originals, Severity
 from worker.domain.intake.refusals import Refusals
 from worker.domain.limits.budgets import BudgetState
 from worker.domain.model.customers import FieldProblem
-from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.needs import NOTHING, Need
 from worker.engine.adapters import doubtful_templates
 from worker.engine.container import Parts
@@ -52,6 +52,7 @@ from worker.engine.steps.policies import texted_countries
 from worker.foundation import event_loop
 from worker.foundation.plural import counted
 from worker.inbound.judging import Judged, count, judge_all, problems_of
+from worker.inbound.list_import import ImportChoices
 from worker.inbound.returned_lists import Returns
 from worker.store.onboarding.calls_now import CallsNow
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
@@ -89,10 +90,7 @@ from worker.store.onboarding.plans import Plan, refuse_over
 def check(
     invocation: Invocation,
     listed: Listed,
-    options: Callable[[Parts], ListOptions],
-    rule: Callable[[Parts], KnownRule],
-    strict: bool,
-    allow_erased: bool,
+    choose: Choose,
     errors: Path | None,
     excel: bool,
     online: bool,
@@ -104,9 +102,7 @@ def check(
     needs = frozenset({Need.CALLS, Need.SENDING}) if online else NOTHING
     with invocation.parts_to_read(needs) as parts, refusing_lists(listed.name):
         refuse_over(Plan(deadline=deadline), now=parts.clock())
-        checked = _checked(
-            parts, listed, options(parts), rule(parts), allow_erased=allow_erased, deadline=deadline, online=online
-        )
+        checked = _checked(parts, listed, listed.options(parts), choose(parts), deadline=deadline, online=online)
     if errors:
         _write_errors(errors, checked.found, checked.reading.originals(), excel=excel)
     if as_json:
@@ -120,7 +116,7 @@ def check(
     for doubt in checked.template_doubts:
         click.echo(f"warning: template: {doubt}", err=True)
     judged = checked.found.judged
-    if strict and judged.rejected:
+    if listed.strict and judged.rejected:
         click.echo(f"refused: {judged.rejected} of {judged.total} rows have problems", err=True)
         raise SystemExit(COULD_NOT_START)
     raise SystemExit(NEEDS_A_PERSON if checked.needs_a_person else DONE)
@@ -156,9 +152,8 @@ def _checked(
     parts: Parts,
     listed: Listed,
     asked: ListOptions,
-    rule: KnownRule,
+    choices: ImportChoices,
     *,
-    allow_erased: bool,
     deadline: datetime | None,
     online: bool,
 ) -> _Checked:
@@ -166,10 +161,10 @@ def _checked(
     template_problems = parts.templates.problems()
     reading = _opened(parts, listed, asked)
     digest = content_digest(listed.content)
-    calls = CallsNow(parts.database, digest=digest, rule=rule)
+    calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
     returns = returns_of(parts, asked, listed.name).foreseeing()
     found = _Found(parts, calls, deadline, purposes="purpose" in reading.columns)
-    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=allow_erased, returns=returns):
+    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=choices.allow_erased, returns=returns):
         found.add(line)
     found.finish(reading)
     judged, due = found.judged, found.cost.due

@@ -1,7 +1,6 @@
 """`onboard run` and `onboard import`: import a list and send its invitations."""
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from worker.cli.commands.status import show_status
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.lists.importing import changes_of, import_listed, refuse_what_cannot_work
-from worker.cli.lists.options import LIST_HELP, Listed, known_options, list_options, refusing_lists
+from worker.cli.lists.options import LIST_HELP, Choose, Listed, known_options, list_options, refusing_lists
 from worker.cli.opening import with_hint
 from worker.cli.other_batches import (
     as_facts,
@@ -25,13 +24,9 @@ from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
 from worker.cli.shared_options import JSON
-from worker.domain.intake import ListOptions
-from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.needs import STORED, Need
-from worker.engine.container import Parts
 from worker.foundation.log_ids import about
 from worker.foundation.timestamps import written_if_any
-from worker.inbound.list_import import ImportChoices
 from worker.runtime.batch_run import Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, sole_worker
 from worker.settings import parse_duration
@@ -104,10 +99,7 @@ class Duration(click.ParamType[timedelta]):
 def run(
     invocation: Invocation,
     listed: Listed,
-    options: Callable[[Parts], ListOptions],
-    rule: Callable[[Parts], KnownRule],
-    strict: bool,
-    allow_erased: bool,
+    choose: Choose,
     until: str,
     patience: timedelta,
     again: bool,
@@ -120,8 +112,8 @@ def run(
         refuse_what_cannot_work(parts)
         if stopped_by := parts.standstills.find():
             raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
-        asked = options(parts)
-        choices = ImportChoices(again=again, strict=strict, allow_erased=allow_erased, rule=rule(parts), plan=plan)
+        asked = listed.options(parts)
+        choices = choose(parts, again=again, plan=plan)
         if not yes and can_ask():
             from worker.cli.approval import approve  # imported here: only a terminal needs it
 
@@ -188,18 +180,15 @@ def run(
 def import_(
     invocation: Invocation,
     listed: Listed,
-    options: Callable[[Parts], ListOptions],
-    rule: Callable[[Parts], KnownRule],
-    strict: bool,
-    allow_erased: bool,
+    choose: Choose,
     again: bool,
     plan: Plan | None,
     as_json: bool,
 ) -> None:
     with invocation.parts(STORED | {Need.BUS}, migrate=True) as parts, refusing_lists(listed.name):
         refuse_what_cannot_work(parts)
-        choices = ImportChoices(again=again, strict=strict, allow_erased=allow_erased, rule=rule(parts), plan=plan)
-        imported, returns = import_listed(parts, listed, options(parts), choices)
+        choices = choose(parts, again=again, plan=plan)
+        imported, returns = import_listed(parts, listed, listed.options(parts), choices)
         batch = parts.batches.find(str(imported.batch.id)) or imported.batch
         facts = parts.operation.report().with_what_is_worked(parts.reporting.status(batch))
         facts |= changes_of(imported, returns)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property, wraps
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import click
 
@@ -19,11 +19,11 @@ from worker.domain.intake.dates import DateForm
 from worker.domain.model.known_customers import KnownRule
 from worker.engine.container import Parts
 from worker.inbound.judging import PREFILLED, options_of
-from worker.inbound.list_import import TooManyRefused
+from worker.inbound.list_import import ImportChoices, TooManyRefused
 from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of, shown_name
 from worker.inbound.returned_lists import Returns
 from worker.store.onboarding.batches import STDIN
-from worker.store.onboarding.plans import PlanRefused
+from worker.store.onboarding.plans import Plan, PlanRefused
 from worker.store.service_desk.returned_rows import ReturnedRows
 
 LIST_HELP = """
@@ -34,11 +34,15 @@ every column. Rows are numbered as in a spreadsheet: the header is row 1. In JSO
 
 
 class Listed:
-    """The LIST of a command: its name for people, and its content."""
+    """The LIST of a command: its name for people, its content, and how it is to be read."""
 
-    def __init__(self, path: str, until_the_end: ExitStack) -> None:
+    def __init__(
+        self, path: str, until_the_end: ExitStack, *, options: Callable[[Parts], ListOptions], strict: bool
+    ) -> None:
+        """`strict`: the whole list is refused if one of its rows is rejected."""
         self._path = path
         self._until_the_end = until_the_end
+        self.options, self.strict = options, strict
         self.name = STDIN if path == "-" else name_of(path) if is_address(path) else shown_name(Path(path).name)
 
     @cached_property
@@ -66,7 +70,7 @@ class Listed:
 
 
 def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for reading a list; the command gets `listed` and `options(parts)`."""
+    """Adds the options for reading a list; the command gets `listed`."""
 
     @click.argument("path", metavar="LIST", type=click.Path(dir_okay=False, allow_dash=True))
     @click.option("--format", "form", type=click.Choice(FORMS), help="LIST's format.  [default: by its content]")
@@ -105,6 +109,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
         dates: DateForm | None,
         encoding: str | None,
         delimiter: str | None,
+        strict: bool,
         **more: Any,
     ) -> Any:
         def options(parts: Parts) -> ListOptions:
@@ -122,13 +127,17 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
             )
 
         with ExitStack() as until_the_end:
-            return command(listed=Listed(path, until_the_end), options=options, **more)
+            return command(listed=Listed(path, until_the_end, options=options, strict=strict), **more)
 
     return wrapped
 
 
+class Choose(Protocol):
+    def __call__(self, parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices: ...
+
+
 def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for customers who are there already; the command gets `rule(parts)` and `allow_erased`."""
+    """Adds the options for customers who are there already; the command gets `choose`. Below `list_options`."""
 
     @click.option(
         "--known",
@@ -142,11 +151,12 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Bring back customers who were erased on request. Without it their rows are rejected.",
     )
     @wraps(command)
-    def wrapped(known: str | None, **more: Any) -> Any:
-        def rule(parts: Parts) -> KnownRule:
-            return KnownRule(known or parts.settings.import_.known)
+    def wrapped(listed: Listed, known: str | None, allow_erased: bool, **more: Any) -> Any:
+        def choose(parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices:
+            rule = KnownRule(known or parts.settings.import_.known)
+            return ImportChoices(again=again, strict=listed.strict, allow_erased=allow_erased, rule=rule, plan=plan)
 
-        return command(rule=rule, **more)
+        return command(listed=listed, choose=choose, **more)
 
     return wrapped
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,9 +19,7 @@ from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_l
 from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON
-from worker.domain.intake import ListOptions
 from worker.domain.model.needs import NOTHING
-from worker.engine.container import Parts
 from worker.foundation.clock import ProcessClock
 from worker.runtime.rehearsal.play import Asked, Show
 from worker.runtime.rehearsal.play import rehearse as play
@@ -92,8 +90,6 @@ SHARE = Read("share", _share)
 def rehearse(
     invocation: Invocation,
     listed: Listed,
-    options: Callable[[Parts], ListOptions],
-    strict: bool,
     days: int,
     most: int,
     start_at: datetime | None,
@@ -119,14 +115,14 @@ def rehearse(
             asked = Asked(
                 content=listed.content,
                 name=listed.name,
-                options=options,
+                options=listed.options,
                 start=start,
                 days=days,
                 seed=seed,
                 customers=shares.played,
                 acts=(BEGIN, within),
                 most=most,
-                strict=strict,
+                strict=listed.strict,
             )
             rehearsed = play(settings, asked, show=progress)
     except SettingsError as error:
