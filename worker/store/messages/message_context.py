@@ -118,6 +118,18 @@ _ALONE = ~sa.exists().where(
     _OTHER.session_id == _OTHER_SESSION.id,
     _OTHER.id != InvitationRow.id,
 )
+# What `customer_of` reads.
+CUSTOMER = (
+    CustomerRow.customer_id,
+    CustomerRow.kind.label("customer_kind"),
+    CustomerRow.encrypted.label("person"),
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    Job.purpose,
+    Job.channel.label("job_channel"),
+    Job.template,
+)
 # What a claim returns.
 WORKED_FROM = (
     InvitationRow.id,
@@ -141,19 +153,11 @@ WORKED_FROM = (
     SessionRow.replaces,
     SessionRow.account,
     SessionRow.vendor,
-    CustomerRow.customer_id,
-    CustomerRow.kind.label("customer_kind"),
-    CustomerRow.encrypted.label("person"),
-    CustomerRow.country,
-    CustomerRow.locale,
-    CustomerRow.timezone,
-    Job.purpose,
+    *CUSTOMER,
     Job.state.label("job_state"),
     Job.reason.label("job_reason"),
     Job.session_id.label("job_session_id"),
     Job.reissues,
-    Job.channel.label("job_channel"),
-    Job.template,
     Job.floor_seconds,
     Job.traceparent,
     sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
@@ -176,12 +180,9 @@ def values_of(rows: Sequence[Any]) -> Iterator[bytes | None]:
         yield row.session
 
 
-def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> ClaimedInvitation:
-    """The message of a claimed row.
-
-    Raises keyring.CannotDecrypt, encrypted_values.Erased.
-    """
-    customer = Customer(
+def customer_of(keyring: Keyring, row: Any) -> Customer:
+    """The customer of a message's row. Raises keyring.CannotDecrypt, encrypted_values.Erased."""
+    return Customer(
         customer_id=row.customer_id,
         kind=row.customer_kind,
         purpose=row.purpose,
@@ -192,6 +193,14 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
         channel=row.job_channel,
         template=row.template,
     )
+
+
+def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> ClaimedInvitation:
+    """The message of a claimed row.
+
+    Raises keyring.CannotDecrypt, encrypted_values.Erased.
+    """
+    customer = customer_of(keyring, row)
     opening = Opening("")
     if row.session_state is not SessionState.UNBOUGHT:
         opening = decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor)

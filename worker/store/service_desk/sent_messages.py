@@ -18,8 +18,9 @@ from worker.domain.model.sessions import Opening
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import Erased, decrypt_opening, decrypt_person
+from worker.store.base.encrypted_values import Erased, decrypt_opening
 from worker.store.base.keys_of_customers import readable
+from worker.store.messages.message_context import CUSTOMER, customer_of
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
@@ -77,15 +78,7 @@ _SENT = (
         SessionRow.encrypted.label("session"),
         SessionRow.vendor,
         SessionRow.expires_at,
-        CustomerRow.customer_id,
-        CustomerRow.kind.label("customer_kind"),
-        CustomerRow.encrypted.label("person"),
-        CustomerRow.country,
-        CustomerRow.locale,
-        CustomerRow.timezone,
-        Job.purpose,
-        Job.channel,
-        Job.template,
+        *CUSTOMER,
     )
     .select_from(InvitationRow)
     .join(SessionRow, SessionRow.id == InvitationRow.session_id)
@@ -98,17 +91,7 @@ _SENT = (
 
 def _read(keyring: Keyring, row: Any) -> SentMessage:
     """Raises encrypted_values.Erased if the customer was erased."""
-    customer = Customer(
-        customer_id=row.customer_id,
-        kind=row.customer_kind,
-        purpose=row.purpose,
-        person=decrypt_person(keyring, row.customer_id, row.person),
-        country=row.country,
-        locale=row.locale,
-        timezone=row.timezone,
-        channel=row.channel,
-        template=row.template,
-    )
+    customer = customer_of(keyring, row)
     try:
         opening = masked_opening(decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor))
     except Erased:  # a day after the link has ended
