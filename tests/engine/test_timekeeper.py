@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 from worker.engine.container import Parts
 from worker.engine.opening import opened
@@ -18,21 +19,6 @@ from worker.settings import load
 from worker.store.base.database import Database
 
 HOUR = timedelta(hours=1)
-SETTINGS = """
-[database]
-url = "{url}"
-[encryption]
-keys = [{{ env = "KEY" }}]
-[accounts.kyc]
-provider = "idenfy-kyc"
-api_key = {{ env = "KEY" }}
-api_secret = {{ env = "KEY" }}
-[[routes]]
-accounts = ["kyc"]
-[email]
-url = "smtp://127.0.0.1:1"
-from = "Example Bank <verify@example.com>"
-"""
 
 
 class Measured(ProcessClock):
@@ -96,8 +82,9 @@ def timekeepers():
 def test_every_process_that_writes_times_keeps_the_databases_time_until_it_ends(
     door, empty_postgresql_url, tmp_path, monkeypatch
 ):
-    (tmp_path / "onboarding.toml").write_text(SETTINGS.format(url=empty_postgresql_url))
+    (tmp_path / "onboarding.toml").write_text(configuration(empty_postgresql_url))
     monkeypatch.setenv("KEY", new_key())
+    monkeypatch.setenv("SECRET", "00000000-0000-4000-8000-000000000000")
     settings = load(tmp_path / "onboarding.toml")
     before = timekeepers()
     with ExitStack() as exits:

@@ -6,7 +6,7 @@ import threading
 import pytest
 from celery import Celery
 
-from tests.simulated.world import SETTINGS
+from tests.simulated.world import configuration
 from tests.suite.dripping import dripping
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.wakeups import WakeUp
@@ -91,19 +91,8 @@ def configured(tmp_path):
     """Settings with the broker of a URL."""
 
     def configure(broker):
-        text = SETTINGS.format(
-            url="sqlite:///onboarding.db",
-            limits=[],
-            concurrency=2,
-            on_unknown="hold",
-            templates="",
-            more="",
-            more_of_au="",
-            sender="",
-            route='["kyc"]',
-        )
         more = '[broker]\nurl = { env = "BROKER" }\n' if broker else ""
-        (tmp_path / "onboarding.toml").write_text(f"{text}\n{more}")
+        (tmp_path / "onboarding.toml").write_text(f"{configuration('sqlite:///onboarding.db')}\n{more}")
         environ = {"KEY": new_key(), "SECRET": "00000000-0000-4000-8000-000000000000", "BROKER": broker}
         return load(tmp_path / "onboarding.toml", environ=environ)
 

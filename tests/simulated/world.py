@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -63,6 +63,16 @@ connections = 4
 [reissue]
 most = 2
 """
+DEFAULTS: Mapping[str, Any] = {
+    "limits": [],
+    "concurrency": 10,
+    "on_unknown": "reconcile",
+    "more": "",
+    "more_of_au": "",
+    "route": ["kyc"],
+    "sender": "",
+    "templates": "",
+}
 KEY = new_key()  # the same in each world: several may share a database
 LIMITED = HttpAnswer(429, {"retry-after": "30"})
 REFUSED = HttpAnswer(401, {})
@@ -74,22 +84,17 @@ def customer(name: str, **changes: Any) -> Customer:
     return replace(Customer(name, person=person, country="LT", locale="en", channel=Channel.EMAIL), **changes)
 
 
+def configuration(url: str, **given: Any) -> str:
+    """The configuration of a world, or of a process that a test starts. `given`: in place of DEFAULTS."""
+    values = {**DEFAULTS, **given}
+    lists = {name: json.dumps(values[name]) for name in ("limits", "route")}
+    return SETTINGS.format(url=url, **values | lists)
+
+
 class World:
     def __init__(self, url: str, directory: Path, clock: VirtualClock, outcomes: Any = (), **settings: Any) -> None:
-        text = SETTINGS.format(
-            **{
-                "url": url,
-                "limits": json.dumps(settings.pop("limits", [])),
-                "concurrency": settings.pop("concurrency", 10),
-                "on_unknown": settings.pop("on_unknown", "reconcile"),
-                "templates": settings.pop("templates", ""),
-                "more": settings.pop("more", ""),
-                "more_of_au": settings.pop("more_of_au", ""),
-                "sender": settings.pop("sender", ""),
-                "route": json.dumps(settings.pop("route", ["kyc"])),
-            }
-        )
-        (directory / "onboarding.toml").write_text(text)
+        given = {name: settings.pop(name) for name in DEFAULTS.keys() & settings.keys()}
+        (directory / "onboarding.toml").write_text(configuration(url, **given))
         loaded = load(
             directory / "onboarding.toml",
             environ={"KEY": KEY, "SECRET": "0" * 8 + "-0000-4000-8000-" + "0" * 12},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 from worker.foundation.keyring import new_key
 from worker.inbound.bus import consumers
@@ -72,23 +73,6 @@ def test_a_consumer_that_cannot_start_ends_the_others_and_its_reason_is_raised(m
     assert len({id(consumer.database) for consumer in both._consumers}) == 1  # an outage is logged once for all
 
 
-SETTINGS = """
-[database]
-url = "{url}"
-[encryption]
-keys = [{{ env = "KEY" }}]
-[accounts.kyc]
-provider = "idenfy-kyc"
-api_key = {{ env = "KEY" }}
-api_secret = {{ env = "KEY" }}
-[[routes]]
-accounts = ["kyc"]
-[email]
-url = "smtp://127.0.0.1:1"
-from = "Example Bank <verify@example.com>"
-"""
-
-
 def heartbeats() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "heartbeat"}
 
@@ -98,8 +82,9 @@ def test_a_process_with_several_queues_says_once_that_it_runs(
 ):
     monkeypatch.setattr(consumers, "BusConsumer", Ready)
     monkeypatch.setattr(Ready, "all_ready", threading.Barrier(4))
-    (tmp_path / "onboarding.toml").write_text(SETTINGS.format(url=empty_postgresql_url))
+    (tmp_path / "onboarding.toml").write_text(configuration(empty_postgresql_url))
     monkeypatch.setenv("KEY", new_key())
+    monkeypatch.setenv("SECRET", "00000000-0000-4000-8000-000000000000")
     before = heartbeats()
     sources: Any = [SimpleNamespace(url=url, tls=None, topology=SimpleNamespace(queue=url)) for url in "abc"]
     several = consumers.Consumers(load(tmp_path / "onboarding.toml"), sources, lambda _wake_up: None)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.simulated.world import SETTINGS
+from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated
@@ -22,18 +22,7 @@ from worker.store.operators.processes import Processes
 @pytest.fixture
 def configured(monkeypatch, tmp_path):
     def configure(url):
-        text = SETTINGS.format(
-            url=url,
-            limits=[],
-            concurrency=2,
-            on_unknown="hold",
-            templates="",
-            more="",
-            more_of_au="",
-            sender="",
-            route='["kyc"]',
-        )
-        (tmp_path / "onboarding.toml").write_text(text)
+        (tmp_path / "onboarding.toml").write_text(configuration(url))
         monkeypatch.setenv("ONBOARDING_CONFIG", str(tmp_path / "onboarding.toml"))
         monkeypatch.setenv("KEY", new_key())
         monkeypatch.setenv("SECRET", "00000000-0000-4000-8000-000000000000")
