@@ -271,7 +271,7 @@ def test_a_first_message_whose_link_is_too_old_leaves_the_reminders_of_another_c
     assert shelf.row(InvitationRow, kind="reminder-1").state is InvitationState.WAITING
 
 
-def test_the_reminders_of_a_customer_who_is_withdrawn_go_with_the_job(shelf, reminding):
+def test_the_reminders_of_a_customer_who_is_cancelled_go_with_the_job(shelf, reminding):
     reminding()
     batch = invited(shelf)
     Decisions(shelf.database).cancel(batch, now=shelf.clock())

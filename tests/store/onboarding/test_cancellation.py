@@ -11,9 +11,8 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Hold, Retry
 from worker.domain.model.endings import Kind as Why
 from worker.domain.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
-from worker.store.inbox.withdrawal import withdraw
 from worker.store.limits.budgets import Budgets
-from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.cancellation import cancel_customers, cancel_jobs
 from worker.store.operators import decisions
 from worker.store.operators.decisions import Decided, Verdict, Which
 from worker.store.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
@@ -359,9 +358,9 @@ def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, databa
     "end",
     [
         lambda connection, job, now: cancel_jobs(connection, [job.id], now=now),
-        lambda connection, job, now: withdraw(connection, {(job.customer_id, job.purpose)}, now=now),
+        lambda connection, job, now: cancel_customers(connection, {(job.customer_id, job.purpose)}, now=now),
     ],
-    ids=["cancelled", "withdrawn"],
+    ids=["its job", "its customer"],
 )
 def test_opening_a_hand_over_does_not_wait_for_a_transaction_that_ends_its_job(shelf, end):
     """The hand-over locks the message, which the other transaction may wait for: otherwise they would deadlock."""

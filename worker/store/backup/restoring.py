@@ -21,8 +21,8 @@ from worker.store.backup.manifest import Manifest
 from worker.store.base import schema
 from worker.store.base.database import Database, fetch
 from worker.store.base.keys_of_customers import readable
+from worker.store.inbox.customer_erasure import erase_customer
 from worker.store.inbox.refused_events import remove_of_erased
-from worker.store.inbox.withdrawal import erase_customer
 from worker.store.onboarding.tombstones import Erased, Erasures, erased_among, erasures
 from worker.store.tables import Base, CustomerRow, Inbox, Standstill
 

@@ -28,10 +28,11 @@ from worker.store.base.keys_of_customers import lasting
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.base.upserts import insert
+from worker.store.inbox.customer_erasure import erase_customer
 from worker.store.inbox.event_customers import EventCustomers, learn, remove_empty
 from worker.store.inbox.incoming_events import Arrival, Key, NewEvent, of_kind
-from worker.store.inbox.withdrawal import erase_customer, withdraw
 from worker.store.onboarding.admission import following
+from worker.store.onboarding.cancellation import cancel_customers
 from worker.store.onboarding.daily_batch import next_rows
 from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import AcceptedLine, job_values, new_jobs
@@ -110,11 +111,11 @@ class Inboxes:
         # A customer whose row is new has no job yet: jobs and sessions always have their customer's row.
         known = [event for event in requests if not customers[event.arrival.customer_id].fresh]
         self._add_jobs(connection, requests, known, due, now=now)
-        withdrawn = of_kind(reaching, EventKind.CANCELLED)
-        if withdrawn:
-            keys = {(event.arrival.customer_id, event.arrival.purpose) for event in withdrawn}
-            ended = withdraw(connection, keys, now=now)
-            for event in withdrawn:
+        cancelled = of_kind(reaching, EventKind.CANCELLED)
+        if cancelled:
+            keys = {(event.arrival.customer_id, event.arrival.purpose) for event in cancelled}
+            ended = cancel_customers(connection, keys, now=now)
+            for event in cancelled:
                 event.job_id = ended.get((event.arrival.customer_id, event.arrival.purpose))
         for event in of_kind(reaching, EventKind.ERASED):
             customer_id, at = event.arrival.customer_id, event.arrival.occurred_at

@@ -37,9 +37,9 @@ from worker.store.base.encrypted_values import (
 from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.outages import outlive_deadlocks
+from worker.store.inbox.customer_erasure import erase_customer
 from worker.store.inbox.event_customers import EventCustomers, remove_empty
 from worker.store.inbox.incoming_events import Arrival, NewEvent
-from worker.store.inbox.withdrawal import erase_customer
 from worker.store.messages.suppressions import release, suppressed
 from worker.store.onboarding.admission import finished_in_purged
 from worker.store.onboarding.tombstones import erased_among

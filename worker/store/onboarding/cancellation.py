@@ -16,6 +16,8 @@ from worker.domain.model.reasons import Reason
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.store.attempts import ended_calls
+from worker.store.base import bulk
+from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import as_they_came
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
@@ -23,6 +25,22 @@ from worker.store.onboarding.joined import served_by
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
+
+_OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
+    bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
+)
+
+
+def cancel_customers(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, int]:
+    """Cancel the open jobs of these customers for these purposes, whichever list or event added them.
+
+    Returns the job that served each key; a key without a job is left out. The customers must be locked.
+    """
+    rows = fetch(connection, _OPEN, {"customers": bulk.keys({customer_id for customer_id, _ in keys})})
+    rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
+    cancel_open(connection, [row.id for row in rows], now=now)
+    # The leading job comes last in the order, so that it stays in the result.
+    return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.joins is None)}
 
 
 def cancel_open(connection: sa.Connection, ids: Collection[int], *, now: datetime) -> int:

@@ -1,11 +1,10 @@
-"""Ends a customer's jobs because of an event, and erases a customer because of an event.
+"""Erases a customer because of an event, or of a command, and ends the customer's jobs.
 
-A row that is not leased ends at once. A leased row is marked, and ends when its call is done: a session that was being
-opened is stored as the customer's, because it is open at the provider, but its link is not sent.
+A job in a call is marked, and ends with its call (`store.onboarding.cancellation`): a session that was being opened is
+stored as the customer's, because it is open at the provider, but its link is not sent.
 """
 
 from collections import Counter
-from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,8 +13,6 @@ from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import EarlierEvents, spares_newer
 from worker.domain.model.states import OPEN_JOBS
 from worker.foundation.keyring import Keyring
-from worker.store.base import bulk
-from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.inbox.refused_events import erase_refused
@@ -24,22 +21,6 @@ from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.onboarding.tombstones import bury
 from worker.store.privacy.erasure import PERSON_GONE, erase, erase_updates
 from worker.store.tables import CustomerRow, Inbox, Job
-
-_OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
-    bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
-)
-
-
-def withdraw(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, int]:
-    """End the open jobs of these customers for these purposes, whichever list or event added them.
-
-    Returns the job that served each key; a key without a job is left out. The customers must be locked.
-    """
-    rows = fetch(connection, _OPEN, {"customers": bulk.keys({customer_id for customer_id, _ in keys})})
-    rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
-    cancel_open(connection, [row.id for row in rows], now=now)
-    # The leading job comes last in the order, so that it stays in the result.
-    return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.joins is None)}
 
 
 def erase_customer(
