@@ -29,7 +29,7 @@ from worker.foundation.clock import ProcessClock
 from worker.store.base import database
 from worker.store.base.row_by_row import Chunk
 from worker.store.issuing import gates as issuing_gates
-from worker.store.limits import budgets, claims, concurrency, flush, standstill
+from worker.store.limits import budgets, claims, concurrency, credits, flush, standstill
 from worker.store.links import doors
 from worker.store.links.not_me import NotMe
 from worker.store.maintenance import expired_sessions
@@ -111,7 +111,7 @@ def _gates(module: Any, *names: str) -> Replaced:
 
 
 def _spends(connection: Any, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    budgets.count_credits(connection, rule, wanted)
+    credits.count(connection, rule, wanted)
     return wanted
 
 
@@ -158,7 +158,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "permits-of-all": ((concurrency, "share", lambda cap, *_held, **_busy: Share(cap, cap)),),
     "pause": ((claims, "grant", partial(_granted, without="blocked_until")),),
     "stop": ((claims, "grant", partial(_granted, without="stopped_at")),),
-    "credits": ((budgets, "spend_credits", _spends), (claims, "grant", partial(_granted, without="credits"))),
+    "credits": ((credits, "spend", _spends), (claims, "grant", partial(_granted, without="credits"))),
     # A review of the last session, and one of an earlier session, keep another from being bought. The provider's list
     # says how a review ended whose webhook was lost.
     "review": ((session_chain, "known_after", _known_without_review),),

@@ -13,7 +13,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.reconciliation import Nothing
 from worker.store.attempts.attempt_log import DONE, lesson_of
 from worker.store.issuing.issue_results import IssueResult
-from worker.store.limits import budgets
+from worker.store.limits import budgets, credits
 from worker.store.tables import Attempt
 
 
@@ -45,7 +45,7 @@ def teach(
     if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, special)]):
         budgets.end_probe(connection, rule)
     refunds = [item for item in special if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
-    budgets.refund_credits(connection, rule, len(refunds))
+    credits.refund(connection, rule, len(refunds))
 
 
 def count_again(
@@ -67,7 +67,7 @@ def count_again(
         found_nothing = sa.select(sa.func.count(sa.distinct(Attempt.reconciles))).where(
             Attempt.reconciles.in_(late), Attempt.outcome == DONE, Attempt.found == ""
         )
-        budgets.count_credits(connection, rule, connection.execute(found_nothing).scalar_one())
+        credits.count(connection, rule, connection.execute(found_nothing).scalar_one())
 
 
 def _shows_nothing(result: IssueResult) -> bool:

@@ -18,7 +18,7 @@ from worker.store.issuing.job_context import LEASES, ClaimedJob, JobPolicy
 from worker.store.issuing.open_attempts import OpenedJob, open_attempts
 from worker.store.issuing.record_results import record_results
 from worker.store.issuing.sender_backlog import Backlogs
-from worker.store.limits import budgets
+from worker.store.limits import credits
 from worker.store.limits.claims import Leased
 from worker.store.limits.flush import Rows
 from worker.store.onboarding.held_rows import hold_jobs
@@ -91,4 +91,4 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], calls: int, *, now: datetime
     ) -> None:
         ended_calls.release(connection, [(job.id, job.fence) for job in jobs if job.ended], now=now)
-        budgets.refund_credits(connection, policy.rule, calls)
+        credits.refund(connection, policy.rule, calls)

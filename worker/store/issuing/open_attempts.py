@@ -13,7 +13,7 @@ from worker.store.attempts.attempt_log import if_unknown, opening
 from worker.store.base import bulk, tally
 from worker.store.base.columns import Columns
 from worker.store.issuing.job_context import ClaimedJob, JobPolicy
-from worker.store.limits import budgets
+from worker.store.limits import credits
 from worker.store.tables import Attempt
 
 
@@ -36,14 +36,14 @@ def open_attempts(
     """
     calls, rule = sum(not job.looks_up for job in jobs), policy.rule
     if rule.credits is not None:
-        jobs = _allowed(jobs, budgets.spend_credits(connection, rule, calls, now=now))
+        jobs = _allowed(jobs, credits.spend(connection, rule, calls, now=now))
     opened = [_opened(policy, job, attempt_id) for job, attempt_id in zip(jobs, new_ids(now, len(jobs)), strict=True)]
     counted = tally.pays(len(opened))
     if counted:
         _count(connection, policy.account, opened)
     bulk.add_columns(connection, Attempt, _columns(policy, opened, counted, now=now))
     if rule.credits is None:  # last: it locks the budget's row until the commit, and other workers wait for it
-        budgets.count_credits(connection, rule, calls)
+        credits.count(connection, rule, calls)
     return opened
 
 

@@ -21,7 +21,6 @@ from worker.domain.limits.budgets import (
     Grant,
     after_claim,
     after_release,
-    at_cap,
     believable,
     credits_left,
     doubted,
@@ -74,11 +73,6 @@ _SAVE = (
     sa.update(Budget)
     .where(Budget.name == sa.bindparam("budget"))
     .values({column.name: sa.bindparam(f"new_{column.name}") for column in _COLUMNS})
-)
-_SPEND = (
-    sa.update(Budget)
-    .where(Budget.name == sa.bindparam("budget"))
-    .values(credits_used=Budget.credits_used + sa.bindparam("spent"))
 )
 
 
@@ -277,10 +271,10 @@ def learn(
     after = learned(before, rule, lessons, now=now)
     if refunds:
         after = refunded(after, rule, refunds)
-    _save_turn(connection, rule, before, after)
+    save_turn(connection, rule, before, after)
 
 
-def _save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, after: BudgetState) -> None:
+def save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, after: BudgetState) -> None:
     """Save the state, and log the beginning and the end of an outage and of a stop."""
     save(connection, rule.name, after)
     if after.stopped_at is not None:
@@ -310,41 +304,12 @@ def _needs_no_success(connection: sa.Connection, rule: BudgetRule) -> bool:
     return is_well(row) and not counts_successes(rule, rate=row.pace_rate, refused=row.pace_refused)
 
 
-def count_credits(connection: sa.Connection, rule: BudgetRule, spent: int) -> None:
-    """Count credits of an account without a cap: a cap that is set later covers what was bought before."""
-    if spent:
-        connection.execute(_SPEND, {"budget": rule.name, "spent": spent}, execution_options=UNANSWERED)
-
-
-def spend_credits(connection: sa.Connection, rule: BudgetRule, wanted: int, *, now: datetime) -> int:
-    """Count up to `wanted` credits as used. Returns how many the cap allows. At the cap the account stops."""
-    state = read(connection, rule.name, lock=True)
-    left = credits_left(state, rule)
-    allowed = wanted if left is None else min(wanted, left)
-    after = replace(state, credits_used=state.credits_used + allowed)
-    _save_turn(connection, rule, state, at_cap(after, rule, now=now) if allowed < wanted else after)
-    return allowed
-
-
-def stop_at_cap(connection: sa.Connection, rule: BudgetRule, *, now: datetime) -> None:
-    """Stop the account if its credit cap allows no further call. Call this when due rows wait for a call."""
-    state = read(connection, rule.name, lock=True)
-    if credits_left(state, rule) == 0:
-        _save_turn(connection, rule, state, at_cap(state, rule, now=now))
-
-
 def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
     """Allow another probe now: the call that should find out whether a pause or a stop is over was not made."""
     probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
     # The claim of the probe has moved a stop's next one on (`after_claim`).
     asks_at_once = sa.case((Budget.asks_again_at.is_not(None), Budget.stopped_at))
     connection.execute(probing.values(probe_until=None, asks_again_at=asks_at_once))
-
-
-def refund_credits(connection: sa.Connection, rule: BudgetRule, count: int) -> None:
-    """Refund the credits of calls that were written down but not made."""
-    if count:
-        save(connection, rule.name, refunded(read(connection, rule.name, lock=True), rule, count))
 
 
 class Budgets:
@@ -401,7 +366,7 @@ class Budgets:
                 learn(connection, rule, [lesson], now=now, refund=False)
             else:
                 before = read(connection, rule.name, lock=True)
-                _save_turn(connection, rule, before, proved(before))
+                save_turn(connection, rule, before, proved(before))
 
     def resume(self, name: str, *, by_person_at: datetime | None = None) -> list[str]:
         """Resume a stopped budget, with one call that goes first. Returns what was ended: "stop", "pause", or nothing.

@@ -25,7 +25,7 @@ from worker.domain.limits.event_share import share_out
 from worker.domain.limits.rate_limits import Slots
 from worker.store.base.leases import Leases
 from worker.store.base.priorities import BATCH, EVENT
-from worker.store.limits import budgets
+from worker.store.limits import budgets, credits
 from worker.store.limits.concurrency import Permits
 
 
@@ -259,5 +259,5 @@ class Claims:
             without_cap = replace(policy, rule=replace(policy.rule, credits=None))
             found = reach.grant(without_cap, state, most, **at)
         if not found.slots.count and is_due(unknown=False):
-            budgets.stop_at_cap(connection, policy.rule, **at)
+            credits.stop_at_cap(connection, policy.rule, **at)
         return found, True
