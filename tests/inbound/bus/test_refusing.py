@@ -46,8 +46,16 @@ def test_a_message_is_put_back_as_it_came():
 
 
 def test_a_stranger_cannot_have_us_deliver_to_other_queues():
-    given = {"CC": ["payments"], "BCC": ["payroll"], "trace": "t-1", "x-death": [], "x-delivery-count": 3}
+    given = {"CC": ["payments"], "BCC": ["payroll"], "trace": "t-1"}
     assert put_back(replace(MESSAGE, headers=given)).headers == {"trace": "t-1"}
+
+
+def test_what_the_broker_adds_to_a_message_is_not_a_part_of_it():
+    counts = {"x-death": [], "x-delivery-count": 3, "x-acquired-count": 4}
+    for added in (counts, {"x-first-death-queue": "q", "x-last-death-queue": "q", "x-last-death-reason": "rejected"}):
+        delivered = replace(MESSAGE, headers=MESSAGE.headers | added)
+        assert put_back(delivered) == MESSAGE
+        assert refused_message(delivered, WHY, "q").identity == refused_message(MESSAGE, WHY, "q").identity
 
 
 def test_a_user_that_rabbitmq_would_compare_with_our_login_is_left_out():
@@ -140,7 +148,11 @@ def test_the_customer_of_a_refused_task_is_known_too():
 
 
 def test_each_copy_of_a_message_has_the_same_identity_and_no_other_message_has_it():
-    found = refused_message(MESSAGE, WHY, "q", vouched={"x-sender": "app 12"})
-    assert refused_message(put_back(MESSAGE), Refusal("another"), "q").identity == found.identity
-    for other in (replace(MESSAGE, body=b"[]"), replace(MESSAGE, headers={}), replace(MESSAGE, content_type=None)):
-        assert refused_message(other, WHY, "q").identity != found.identity
+    by_app = {"x-sender": "app 12"}
+    found = refused_message(MESSAGE, WHY, "q", vouched=by_app)
+    assert refused_message(put_back(MESSAGE, vouched=by_app), Refusal("another"), "q").identity == found.identity
+    others = [replace(MESSAGE, body=b"[]"), replace(MESSAGE, headers={}), replace(MESSAGE, content_type=None)]
+    others.append(replace(MESSAGE, properties={"type": "customer.erased"}))
+    identities = [refused_message(other, WHY, "q", vouched=by_app).identity for other in others]
+    of_others = [refused_message(MESSAGE, WHY, "q", vouched=who).identity for who in (None, {"x-sender": "crm 34"})]
+    assert len({found.identity, *identities, *of_others}) == 7

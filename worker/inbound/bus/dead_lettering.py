@@ -38,8 +38,9 @@ LARGEST_HEADERS = 64 * 1024
 LONGEST_ID = 1000  # a longer customer_id is none that a customer could have
 # CC and BCC make RabbitMQ deliver to the queues that they name: a producer must not do so with our login.
 DROPPED = frozenset({"CC", "BCC"})
-BROKERS = frozenset({"x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"}) | {
-    "x-delivery-count"
+# What RabbitMQ adds: counts of deliveries (4.3 has two), and where a message has died (since 3.13 also the last time).
+BROKERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"}) | {
+    f"x-{which}-death-{what}" for which in ("first", "last") for what in ("exchange", "queue", "reason")
 }
 # The properties that stay. Not `user_id`, which RabbitMQ compares with our login (see SENDER), nor `expiration`.
 KEPT = ("message_id", "correlation_id", "type", "app_id", "timestamp", "reply_to")
@@ -70,7 +71,8 @@ def refused_message(
     kind, name = named.get("type"), named.get("id")
     return RefusedMessage(
         queue=queue,
-        identity=message_id(message),
+        # Of two senders' messages alike both are kept: one may be taken where the other is refused.
+        identity=message_id(message, sender=(vouched or message.headers).get(SENDER)),
         reason=refusal.reason,
         kind=kind if kind in _KINDS else "",
         event=name if isinstance(name, str) and _PLAIN_ID.fullmatch(name) else "",
@@ -96,13 +98,17 @@ def live_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in headers.items() if name not in DROPPED | BROKERS}
 
 
-def message_id(message: Any) -> str:
-    """An id that is the same for each copy: made from what was sent, not from why it was refused. Pure."""
+def message_id(message: Any, *, sender: Any = None) -> str:
+    """An id that is the same for each copy: made from what was sent, not from why it was refused. Pure.
+
+    `sender`: what SENDER says of it, where that tells two messages apart.
+    """
     sent = {name: value for name, value in live_headers(message.headers).items() if name != SENDER}
+    # The property `type` is the type of plain JSON: with another one, the same body is another event.
     parts = (
         message.body,
         str(message.content_type or "").encode("utf-8", "surrogatepass"),
-        json.dumps(sent, sort_keys=True, default=str).encode(),
+        json.dumps([message.properties.get("type"), sender, sent], sort_keys=True, default=str).encode(),
     )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 

@@ -11,7 +11,6 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import OPERATOR, EventSender
@@ -78,8 +77,7 @@ class QueueSenders:
         return sender if any(fits) else Unreadable(NO_PROOF)
 
     def _identity(self, sender: EventSender, message: Message) -> str:
-        kind: Any = message.properties.get("type") or ""  # of plain JSON: another type would be another event
-        return json.dumps([self.queue, sender.name, message_id(message), str(kind)])
+        return json.dumps([self.queue, sender.name, message_id(message)])
 
 
 def senders_of_queue(senders: Mapping[str, SenderOfEvents], queue: str, *, on_amqp: bool) -> QueueSenders:
