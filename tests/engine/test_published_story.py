@@ -6,9 +6,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import sqlalchemy as sa
 
 from tests.engine.outbox import LONGEST, FakeTarget
 from tests.simulated.world import customer
+from worker.domain.events.incoming import OPERATOR, Event, EventKind
 from worker.domain.events.published import Happened, cloud_event
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.endings import Kind, Problem
@@ -93,6 +95,23 @@ async def test_a_whole_story_is_published_by_schema_and_without_personal_data(wo
         "invitation.sent",
     ]
     assert world.rows(Outbox) == []
+
+
+async def test_a_row_that_is_held_in_the_transaction_of_a_callers_own_code_is_published_too(world):
+    batch = world.add(private("LOST"))
+    await world.issue()
+    world.clock.advance(minutes=1)
+    world.parts.decisions.cancel(batch, now=world.clock())
+    published(world)
+    data = {"customer_id": "LOST", "email": "lost@example.com"}
+    again = Event("/app", "1", EventKind.REQUESTED, data, sender=OPERATOR)
+    engine = sa.create_engine(world.parts.database.engine.url)
+    with engine.begin() as connection:
+        world.receiver().receive_within(connection, [again])
+    engine.dispose()
+    ((message, _),) = published(world)
+    check(message)
+    assert (message["type"], message["data"]["reason"]) == ("job.held", "unknown")
 
 
 async def test_the_facts_are_those_of_the_report(world):

@@ -150,7 +150,9 @@ class Database:
     def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""
         if within is not None:
-            yield within
+            # A caller's own engine does not know what is published, nor who acts.
+            ours = self.engine.get_execution_options()
+            yield within.execution_options(**{name: ours[name] for name in (SUBSCRIPTIONS, ACT)})
             return
         counts = tally.Tally()
         with naming_outages(), self._connect(**{tally.OPTION: counts}) as connection, connection.begin():
