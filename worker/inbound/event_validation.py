@@ -73,12 +73,15 @@ class Judging:
                 return _refused(f"its {name} {problem}")
         if event.occurred_at is not None and event.occurred_at.tzinfo is None:
             return _refused("its time has no time zone")
+        try:
+            # A time in the future would win over all later events.
+            occurred_at = now if event.occurred_at is None else min(event.occurred_at.astimezone(UTC), now)
+        except OverflowError:
+            return _refused("its time does not exist in UTC")
         plain = _plain(event.data)
         data = read_object(plain.encode()) if plain is not None else None
         if plain is None or not isinstance(data, dict) or has_unstorable_text(data):
             return _refused(_NO_JSON)
-        # A time in the future would win over all later events.
-        occurred_at = min(event.occurred_at.astimezone(UTC), now) if event.occurred_at is not None else now
         found = self._arrival(event, data, occurred_at, self._keyring.digests("event", _identity(event, plain)))
         if isinstance(found, Arrival):
             return replace(found, actor=event.actor, signed_at=event.signed_at)

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -153,6 +153,7 @@ async def test_each_kind_says_which_column_it_cannot_take(inlet, kind, data, col
         },
         {"data": "C-1"},
         {"occurred_at": at(1).replace(tzinfo=None)},
+        {"occurred_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))},
     ],
 )
 async def test_what_no_column_or_json_holds_is_refused_with_words(inlet, bad):
