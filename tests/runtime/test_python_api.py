@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 import worker
 from tests.desk.desk import Desk
@@ -107,8 +107,10 @@ def test_a_refusal_names_what_is_wrong_and_no_value(app: Desk):
 
 
 def test_workers_are_woken_for_a_request_when_its_session_is_committed(session: Session, own_redis: OwnRedis):
+    of_this_thread = scoped_session(sessionmaker())
+    of_this_thread.registry.set(session)
     with own_redis.client() as redis:
-        worker.request_onboarding(ROW, source="/app", connection=session)
+        worker.request_onboarding(ROW, source="/app", connection=of_this_thread)
         session.rollback()
         with session.begin_nested():
             worker.request_onboarding(ROW, source="/app", connection=session)

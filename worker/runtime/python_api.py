@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome, Receipt
 from worker.domain.model.customers import FieldProblem
@@ -48,7 +48,7 @@ def request_onboarding(
     *,
     source: str,
     id: str | None = None,
-    connection: sa.Connection | Session | None = None,
+    connection: sa.Connection | Session | scoped_session[Any] | None = None,
     time: datetime | None = None,
     traceparent: str | None = None,
 ) -> Receipt:
@@ -77,7 +77,7 @@ def take_event(
     *,
     source: str,
     id: str | None = None,
-    connection: sa.Connection | Session | None = None,
+    connection: sa.Connection | Session | scoped_session[Any] | None = None,
     time: datetime | None = None,
     traceparent: str | None = None,
 ) -> Receipt:
@@ -90,14 +90,16 @@ def take_event(
     actor = f"python, {os_user().full}"
     event = Event(source, name, kind, data, time, OPERATOR, actor, traceparent)
     here = _here()
-    if connection is None:
+    # Such as Flask-SQLAlchemy's `db.session`: it stands for the session of this thread.
+    given = connection() if isinstance(connection, scoped_session) else connection
+    if given is None:
         received = here.receiver.receive([event])
         here.wake(received.due)
-    elif isinstance(connection, Session):
-        received = here.receiver.receive_within(connection.connection(), [event])
-        _wake_after_commit(connection, received.due)
+    elif isinstance(given, Session):
+        received = here.receiver.receive_within(given.connection(), [event])
+        _wake_after_commit(given, received.due)
     else:
-        received = here.receiver.receive_within(connection, [event])
+        received = here.receiver.receive_within(given, [event])
     (receipt,) = received.receipts
     if receipt.outcome is Outcome.REFUSED:
         raise EventRefused(receipt.reason, receipt.problems)
