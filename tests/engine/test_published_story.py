@@ -142,6 +142,21 @@ async def test_a_completed_session_is_published_with_its_result(world):
     assert message["data"]["state"] == SessionState.COMPLETED
 
 
+async def test_the_end_of_a_session_is_told_of_the_row_that_took_it_over(world):
+    first = world.add(private("GOOD"))
+    await world.work()
+    world.clock.advance(minutes=1)
+    world.parts.decisions.cancel(first, now=world.clock())
+    later = world.add(private("GOOD"))
+    await world.work()
+    published(world)
+    (session,) = world.rows(SessionRow)
+    with world.parts.database.write() as connection:
+        outbox.add_session_events(connection, [session.id], Happened.SESSION_EXPIRED, now=world.clock())
+    ((message, _),) = published(world)
+    assert (message["data"]["batch_id"], message["data"]["session"]) == (later, session.reference)
+
+
 async def test_events_of_a_rolled_back_transaction_are_not_published(world):
     world.add(private("GOOD"))
     await world.work()

@@ -25,7 +25,8 @@ _SEES = {
     "session AFTER INSERT": ("NEW.state = 'waiting'", "NEW.job_id, 'session.issued'"),
     "session AFTER UPDATE OF state": (
         "NEW.state IN ('expired', 'completed') AND NEW.state <> OLD.state",
-        "NEW.job_id, 'session.' || NEW.state",
+        # By its session: the job is that of the row that uses the session by then.
+        "NEW.reference, 'session.' || NEW.state",
     ),
     "invitation AFTER INSERT": ("NEW.state = 'sent'", "NEW.job_id, 'invitation.sent'"),
     "invitation AFTER UPDATE OF state": (
@@ -35,6 +36,7 @@ _SEES = {
 }
 
 
+_OF_SESSIONS = {Happened.SESSION_COMPLETED, Happened.SESSION_EXPIRED}
 _CHANGES = sa.text("SELECT * FROM witness")
 _EVENTS = sa.select(Outbox.data, Outbox.kind)
 
@@ -52,7 +54,7 @@ def _by_the_store() -> bool:
 def add_witness(database: Database) -> None:
     """Into a SQLite database: the triggers, and the table that they write to."""
     with database.write() as connection:
-        connection.exec_driver_sql("CREATE TABLE witness (job_id INTEGER, kind TEXT)")
+        connection.exec_driver_sql("CREATE TABLE witness (what, kind TEXT)")
         for number, (on, (condition, values)) in enumerate(_SEES.items()):
             table, _, event = on.partition(" ")
             sees = f"{event} ON {table} WHEN {condition} AND by_the_store()"
@@ -71,10 +73,14 @@ class Witness:
         def prepare(connection: Any, _record: Any) -> None:
             connection.create_function("by_the_store", 0, _by_the_store)
 
-    def unpublished(self) -> Counter[tuple[int, str]]:
-        """The changes without an outbox event, counted by job and kind."""
+    def unpublished(self) -> Counter[tuple[Any, str]]:
+        """The changes without an outbox event, counted by job or session, and kind."""
         with self._database.read() as connection:
-            changes = Counter((row.job_id, row.kind) for row in connection.execute(_CHANGES))
+            changes = Counter((row.what, row.kind) for row in connection.execute(_CHANGES))
             rows = connection.execute(_EVENTS)
-            events = Counter((row.data["job_id"], row.kind) for row in rows if row.kind != ALERT)
+            events = Counter((_of(row), row.kind) for row in rows if row.kind != ALERT)
         return changes - events
+
+
+def _of(event: Any) -> Any:
+    return event.data["session" if event.kind in _OF_SESSIONS else "job_id"]

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from worker.domain.events.published import Happened, moment
 from worker.domain.model.states import JobState
@@ -146,9 +147,20 @@ _JOBS = (
     .order_by(Job.id)
 )
 _OF_SESSION = (SessionRow.account, SessionRow.reference)
+_User = aliased(Job)
+# A later row may have taken the session over from the row that it was opened for, which has ended: it is the row that
+# the session's end changes.
+_USER = (
+    sa.select(_User.id)
+    .where(_User.customer_id == SessionRow.customer_id, _User.purpose == SessionRow.purpose)
+    .where(_User.session_id == SessionRow.id, _User.joins.is_(None))
+    .order_by(_User.created_at.desc(), _User.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 _SESSIONS = (
-    sa.select(SessionRow.job_id, *_WHERE, *_OF_SESSION, SessionRow.issued_at, SessionRow.expires_at)
-    .join(Job, Job.id == SessionRow.job_id)
+    sa.select(Job.id.label("job_id"), *_WHERE, *_OF_SESSION, SessionRow.issued_at, SessionRow.expires_at)
+    .join(Job, Job.id == sa.func.coalesce(_USER, SessionRow.job_id))
     .where(bulk.among(SessionRow.id, "ids"))
     .order_by(SessionRow.id)
 )
