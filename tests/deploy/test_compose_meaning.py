@@ -22,6 +22,8 @@ from worker.settings import SettingsError, load
 from worker.store.base.database import Database
 
 # What each service's command needs of the configuration's secrets.
+# The ports in the URLs that `make secrets` writes.
+POSTGRES, RABBITMQ = 5432, 5672
 NEEDS = {
     "migrate": frozenset({Need.DATABASE}),
     "worker": EVERYTHING,
@@ -296,13 +298,23 @@ def test_every_command_of_ours_is_one_that_the_command_line_has():
             assert program in ("celery", "sh"), name
 
 
-@pytest.mark.parametrize(("state", "code"), [("01", 0), ("0A", 1)], ids=["connected", "only listening"])
-def test_beat_is_healthy_while_it_has_a_connection(state, code, tmp_path):
-    kind, script = services()["beat"]["healthcheck"]["test"]
+@pytest.mark.parametrize(
+    ("name", "port", "state", "code"),
+    [
+        ("beat", RABBITMQ, "01", 0),
+        ("beat", RABBITMQ, "0A", 1),
+        ("bus", RABBITMQ, "01", 0),
+        ("bus", RABBITMQ, "08", 1),
+        ("bus", POSTGRES, "01", 1),
+    ],
+    ids=["beat connected", "beat not", "bus connected", "bus not", "bus to the database alone"],
+)
+def test_beat_and_the_bus_are_healthy_while_they_have_a_connection_to_the_broker(name, port, state, code, tmp_path):
+    kind, script = services()[name]["healthcheck"]["test"]
     table = tmp_path / "tcp"
     table.write_text(
         "  sl  local_address rem_address   st tx_queue rx_queue\n"
-        f"   0: 0100007F:1538 0100007F:C350 {state} 00000000:00000000\n"
+        f"   0: 0100007F:C350 0100007F:{port:04X} {state} 00000000:00000000\n"
     )
     script = script.replace("/proc/net/tcp6", str(tmp_path / "none")).replace("/proc/net/tcp ", f"{table} ")
 
