@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -136,6 +138,14 @@ def test_the_migrations_make_the_schema_of_the_models(empty):
         but_indexes = {"include_object": lambda _object, _name, kind, *_: kind != "index"}
         context = MigrationContext.configure(connection, opts={"compare_type": True, **but_indexes})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_alembic_by_hand_finds_no_difference_either(empty):
+    schema.upgrade(empty)
+    config = Config(Path(__file__).parents[3] / "alembic.ini")
+    with empty.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.check(config)
 
 
 def test_the_migrations_make_every_index_with_its_predicate_and_expressions(make_empty):
