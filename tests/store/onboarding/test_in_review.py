@@ -6,6 +6,7 @@ import pytest
 
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import WEEK, customer
+from tests.store.webhook_feed import APPROVED
 from worker.domain.contact.caps import Caps
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.reissue import SETTLES
@@ -65,6 +66,28 @@ def test_the_row_of_another_list_waits_for_the_review_too(ona, decide):
     reviewed(ona, "")
     ona.clock.now += HOUR
     assert [job.batch_id for job in ona.issue()] == [second]
+
+
+def test_a_list_that_comes_after_the_first_was_cancelled_waits_for_the_review_and_is_served_by_it(ona, decide, feed):
+    decide.cancel(ona.job("Ona").batch_id, now=ona.clock())
+    reviewed(ona)
+    second = ona.add(customer("Ona"))
+    assert ona.claim() == []
+    job = ona.job("Ona", batch_id=second)
+    assert (job.state, job.reason, job.due_at) == (JobState.WAITING, "in_review", ona.clock() + HOUR)
+    assert ona.claim() == []
+    feed.receive(APPROVED)
+    assert ona.job("Ona", batch_id=second).state is JobState.COMPLETED
+
+
+def test_the_link_of_a_later_list_waits_for_a_review_that_began_after_it_was_bought(ona, decide):
+    decide.cancel(ona.job("Ona").batch_id, now=ona.clock())
+    second = ona.add(customer("Ona"))
+    assert [job.batch_id for job in ona.issue()] == [second]
+    reviewed(ona)
+    assert ona.send() == []
+    ona.clock.now += WEEK + SETTLES
+    assert ona.scan() == ExpiryCounts(unchanged=1)
 
 
 def test_the_third_link_is_not_sent(ona):

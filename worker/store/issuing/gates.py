@@ -85,7 +85,7 @@ def cancelled(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
 def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     """Let the jobs of customers who have a live session adopt it."""
     # A job that only asks about its session adopts none.
-    having = [row for row in rows if row.live_session is not None and not row.asks]
+    having = [row for row in rows if row.had_session and not row.asks]
     found = adoption.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
     kept = []
     for row in having:
@@ -127,16 +127,18 @@ def with_own_link(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
 
 
 def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
-    """Release the jobs whose previous session is in review at the provider, and keep those with an earlier one there.
+    """Release the jobs whose previous session is in review at the provider, and keep those whose customer is in review
+    through another one, also one of another list, or one that was given up.
 
-    The latter are asked for again each hour: what happens to that review does not reach them.
+    The latter are asked for again each hour: a review that ends without a verdict does not reach them.
     """
     # An unknown outcome is reconciled first.
-    rows = [row for row in rows if row.session_id is not None and row.unknown_attempt is None and not row.asks]
+    rows = [row for row in rows if row.had_session and row.unknown_attempt is None and not row.asks]
     released = in_review.release_reviewed(claim.connection, rows, now=claim.now)
-    earlier = in_review.others_in_review(claim.connection, {row.session_id for row in rows})
+    rows = [row for row in rows if row.id not in released]
+    reviewing = in_review.customers_in_review(claim.connection, {(row.customer_id, row.purpose) for row in rows})
     again = Later(claim.now + REVIEWED_AGAIN, Reason.IN_REVIEW)
-    stay: dict[int, NotNow] = {row.id: again for row in rows if row.session_id in earlier and row.id not in released}
+    stay: dict[int, NotNow] = {row.id: again for row in rows if (row.customer_id, row.purpose) in reviewing}
     _keep_back(claim.connection, stay, now=claim.now)
     return released | stay.keys()
 

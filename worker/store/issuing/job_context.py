@@ -130,7 +130,7 @@ _WORKED_FROM = (
     CustomerRow.encrypted.label("person"),
     sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
     Batch.planned,
-    sessions.LIVE_SESSION.label("live_session"),
+    sessions.HAD_SESSION.label("had_session"),
     ANY_SUPPRESSED.label("any_suppressed"),
     _ASKS_ABOUT.label("asks_about"),
 )

@@ -183,8 +183,7 @@ class _Chunk:
         can_ask = set(self.policy.can_ask())
         keys = [(row.customer_id, row.purpose) for row, _ in current]
         links = ends_of(self.connection, keys) if self.policy.stable else {}
-        following = {row.id for row, _ in current if row.replaces is not None}
-        reviewed = others_in_review(self.connection, following)
+        reviewed = others_in_review(self.connection, {row.id for row, _ in current})
         today = self.now.astimezone(UTC).date()
         accounts = {job.account for _, job in current if job.state is JobState.INVITED}
         so_far = Counter(reissue_counts.so_far(self.connection, accounts, today))
@@ -359,7 +358,6 @@ _SESSIONS = (
         SessionRow.issued_at,
         SessionRow.expires_at,
         SessionRow.asked_at,
-        SessionRow.replaces,
     )
     .where(bulk.among(SessionRow.id, "ids"), SessionRow.check_at <= sa.bindparam("now"))
     .order_by(SessionRow.id)

@@ -70,8 +70,8 @@ def in_review(
     decided, whatever this link's expiry.
     """
     firsts = [one for one in messages if one.item.kind == FIRST or is_resend(one.item.kind)]
-    following = {one.row.session_id for one in firsts if one.row.reissues and one.row.replaces is not None}
-    reviewed = others_in_review(connection, following)
+    following = [one for one in firsts if one.row.reached_before or (one.row.reissues and one.row.replaces is not None)]
+    reviewed = others_in_review(connection, {one.row.session_id for one in following})
     return {
         one.item.id: Later(now + ASK_AGAIN, Reason.IN_REVIEW)
         for one in firsts

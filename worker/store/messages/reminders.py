@@ -129,7 +129,7 @@ def not_now(
     # Our own link outlives its session: the customer may have submitted the one that followed.
     now_serving = {one.row.job_session_id for one in reminders if one.item.stable} - {None}
     reviewed = sessions_in_review(connection, now_serving)
-    following = {one.row.session_id for one in reminders if one.row.replaces is not None}
+    following = {one.row.session_id for one in reminders if one.row.reached_before or one.row.replaces is not None}
     in_review_before = others_in_review(connection, following)
     spent = _leading_nowhere(connection, policy, reminders, now=now)
     found = {

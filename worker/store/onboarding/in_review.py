@@ -12,23 +12,26 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.states import JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.store.base import bulk
+from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.onboarding.sessions import schedule_checks
 from worker.store.tables import Job, SessionRow
 
 _Other = aliased(SessionRow)
-# Whether the customer of a session is in review through another one: one of the same job, or the one that it replaced.
+# Whether the customer of a session is in review through another one for the same purpose, whatever list opened it.
 OTHER_IN_REVIEW = sa.exists().where(
-    sa.or_(_Other.job_id == SessionRow.job_id, _Other.id == SessionRow.replaces),
+    _Other.customer_id == SessionRow.customer_id,
+    _Other.purpose == SessionRow.purpose,
     _Other.id != SessionRow.id,
-    _Other.result == Result.REVIEW.value,
+    # Spelled so that the index of all reviews is not used: a customer has few sessions, and there may be many reviews.
+    sa.func.lower(_Other.result) == Result.REVIEW.value,
 )
 _REVIEWED = sa.select(SessionRow.id).where(
     bulk.among(SessionRow.id, "sessions"), SessionRow.result == Result.REVIEW.value
 )
 _DECIDES = _REVIEWED.where(SessionRow.state != bulk.fixed(SessionState.SUPERSEDED))
-_GIVEN_UP = sa.and_(SessionRow.result == Result.REVIEW.value, SessionRow.state == bulk.fixed(SessionState.SUPERSEDED))
-_OTHERS_REVIEWED = sa.select(SessionRow.id).where(
-    bulk.among(SessionRow.id, "sessions"), sa.or_(OTHER_IN_REVIEW, _GIVEN_UP)
+_OTHERS_REVIEWED = sa.select(SessionRow.id).where(bulk.among(SessionRow.id, "sessions"), OTHER_IN_REVIEW)
+_CUSTOMERS = sa.select(SessionRow.customer_id, SessionRow.purpose).where(
+    *among_keys(SessionRow), sa.func.lower(SessionRow.result) == Result.REVIEW.value
 )
 _FOLLOW = bulk.Change(
     Job.id,
@@ -53,13 +56,17 @@ def sessions_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID
 
 
 def others_in_review(connection: sa.Connection, sessions: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these sessions whose customer is in review through another one, however many were opened since then, or
-    through this one, which was given up: another one is to follow.
+    """Those of these sessions whose customer is in review through another one, however many were opened since then.
 
     Makes no query if there are no sessions.
     """
     found = connection.execute(_OTHERS_REVIEWED, {"sessions": bulk.keys(sessions)}).scalars() if sessions else ()
     return set(found)
+
+
+def customers_in_review(connection: sa.Connection, keys: Collection[Key]) -> set[Key]:
+    """Those of these customers who are in review, through whichever session. Makes no query if there are no keys."""
+    return {(row.customer_id, row.purpose) for row in rows_of(connection, _CUSTOMERS, keys)}
 
 
 def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, now: datetime) -> set[int]:
@@ -70,7 +77,7 @@ def release_reviewed(connection: sa.Connection, rows: Sequence[sa.Row[Any]], *, 
     If the job waits when the review begins, the provider's update releases it (`session_chain`). If a dispatcher works
     the job at that time, the job waits again later, and its next claim calls this.
     """
-    sessions = {row.session_id for row in rows}
+    sessions = {row.session_id for row in rows} - {None}
     decides = connection.execute(_DECIDES, {"sessions": bulk.keys(sessions)}).scalars() if sessions else ()
     reviewed = set(decides)
     released = [row for row in rows if row.session_id in reviewed]

@@ -202,6 +202,15 @@ LIVE_SESSION = (
     .correlate(Job)
     .scalar_subquery()
 )
+# Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
+HAD_SESSION = (
+    sa.select(sa.literal_column("1"))
+    .select_from(SessionRow)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose)
+    .limit(1)
+    .correlate(Job)
+    .scalar_subquery()
+)
 # By purpose too: to lock another purpose's session could deadlock with the transaction that writes its result.
 _NOT_ENDED = (
     sa.select(*SessionRow.__table__.columns)
