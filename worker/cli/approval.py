@@ -5,12 +5,13 @@ import click
 from worker.cli.lists.cost import ListCost, costs_in_words
 from worker.cli.lists.foreseen import foreseen
 from worker.cli.lists.options import Listed, returns_of
-from worker.cli.running.summary import show_changes
+from worker.cli.running.summary import show_changes, show_warned
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
 from worker.domain.contact.wording import Wording
 from worker.domain.intake import ListOptions, content_digest, open_list
 from worker.domain.intake.own_files import OwnFile
+from worker.domain.intake.warned import Warned
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import invitation_channels
 from worker.engine.container import Parts
@@ -30,23 +31,27 @@ def is_new(parts: Parts, known: BatchFacts | None) -> bool:
     return known is None or not parts.facts.counts(known.id).sessions
 
 
-def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> None:
+def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportChoices) -> bool:
     """Show what would leave, and ask. Raises NotConfirmed if the answer is no; nothing was changed then.
 
-    A list that has begun to leave goes on without a question: it was approved.
+    A list that has begun to leave goes on without a question: it was approved. False: this one did.
     """
     known = None if choices.again else parts.batches.of_content(content_digest(listed.content))
     if not is_new(parts, known):
-        return
-    judged = Judged()
-    cost = ListCost(parts, CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule))
+        return False
+    judged, warned = Judged(), Warned()
+    calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule)
+    cost = ListCost(parts, calls, shared=warned.add)
     returns = returns_of(parts, options, listed.name).foreseeing()
     reading = open_list(listed.content, options)
     for line in judge_all(parts.intake, parts.batches, reading, allow_erased=choices.allow_erased, returns=returns):
         count(judged, line, parts.hours)
+        for warning in line.warnings:
+            warned.add(line.row, warning)
         if isinstance(line, AcceptedLine):
             cost.add(line)
     cost.finish()
+    show_warned(warned, listed.name)
     if reading.own is OwnFile.REPORT:
         show_changes(returns.changes, judged.known - returns.corrected, err=True)
     for text in _summary(parts, listed, judged, cost, choices.plan or _plan_of(parts, known)):
@@ -55,6 +60,7 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
         for text in _sample(parts, cost.first):
             click.echo(text, err=True)
     confirm("send?")
+    return True
 
 
 def _plan_of(parts: Parts, known: BatchFacts | None) -> Plan | None:

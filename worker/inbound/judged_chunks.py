@@ -14,6 +14,7 @@ from itertools import islice
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.intake import Content, CustomerList, Line, ListOptions, open_list
+from worker.domain.intake.warned import Warned, warned_of
 from worker.domain.model.customers import FieldProblem
 from worker.engine.intake import Intake
 from worker.inbound.forked import ChildEnded, Forked, forked
@@ -30,13 +31,14 @@ LARGE = 500_000  # bytes of a list, some 5,000 rows: a smaller one is stored in 
 @dataclass
 class Chunk:
     """Lines that are stored together. `done`: the lines of the list up to here. `last`: the row of the last of them.
-    `hint`: `CustomerList.hint` up to here."""
+    `hint`: `CustomerList.hint` up to here. `warned`: the warnings of its lines."""
 
     done: int = 0
     last: int = 0
     accepted: Lines = ()
     refused: list[RefusedLine] = field(default_factory=list)
     hint: FieldProblem | None = None
+    warned: Warned = field(default_factory=Warned)
     erased: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
 
 
@@ -61,7 +63,8 @@ def chunks(
             found = [line for line in _planned(judged(some), times, hours) if line.row > after]
         accepted = [line for line in found if isinstance(line, AcceptedLine)]
         refused = [line for line in found if isinstance(line, RefusedLine)]
-        yield Chunk(done, last, seal(accepted), refused, reading.hint)
+        warned = warned_of((line.row, warning) for line in found for warning in line.warnings)
+        yield Chunk(done, last, seal(accepted), refused, reading.hint, warned)
     if not done:
         yield Chunk()
 

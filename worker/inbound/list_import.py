@@ -26,6 +26,7 @@ from worker.domain.intake import (
 )
 from worker.domain.intake.own_files import OwnFile
 from worker.domain.intake.refusals import Refusals
+from worker.domain.intake.warned import Warned
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import KnownRule
 from worker.engine.intake import Intake
@@ -86,7 +87,7 @@ USUAL = ImportChoices()
 class Imported:
     """The list's batch. `new` is False when an import of the same list was begun before.
 
-    `warnings` are what a person should check about the file, `refusals` the rows that this import refused.
+    `warnings` are what a person should check about the file; `refusals` and `warned` are of the rows of this import.
     """
 
     batch: BatchFacts
@@ -94,6 +95,7 @@ class Imported:
     warnings: tuple[str, ...] = ()
     refusals: Refusals = field(default_factory=Refusals)
     is_report: bool = False  # a report of ours that came back
+    warned: Warned = field(default_factory=Warned)
 
 
 def import_list(
@@ -150,11 +152,13 @@ def import_list(
         finally:
             steps.ended.set()  # after Ctrl-C nothing waits for a database that is away
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
-    return Imported(batch, new, (*reading.warnings, *hints), steps.refusals, reading.own is OwnFile.REPORT)
+    warnings, is_report = (*reading.warnings, *hints), reading.own is OwnFile.REPORT
+    return Imported(batch, new, warnings, steps.refusals, is_report, steps.warned)
 
 
 class _Steps:
-    """The steps of an import that need the database: each waits while that is away. `refusals` are counted here."""
+    """The steps of an import that need the database: each waits while that is away. `refusals` and `warned` are
+    counted here."""
 
     def __init__(
         self,
@@ -168,7 +172,7 @@ class _Steps:
         self._intake, self._choices, self._returns, self._pause = intake, choices, returns, pause
         self._traces = intake.traces()
         self._batches, self._batch_id = batches, batch.id
-        self.refusals = Refusals()
+        self.refusals, self.warned = Refusals(), Warned()
         self.ended = Event()
 
     def patiently(self, step: Callable[[], None]) -> None:
@@ -229,6 +233,7 @@ def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor, progress: P
         for line in chunk.refused:
             if line.problems:
                 steps.refusals.add(line.problems)
+        steps.warned.merge(chunk.warned)
         done, hint = chunk.done, chunk.hint
         stored = writer.submit(steps.write, chunk)
     if stored is not None:

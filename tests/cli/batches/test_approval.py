@@ -23,12 +23,15 @@ def test_a_run_shows_what_would_leave_and_sends_nothing_after_a_no(desk: Desk, p
     desk.change("[accounts.kyc]\n", '[accounts.kyc]\nprice = "0.90 EUR"\n')
     desk.add('[invitations]\nquiet_hours = { sms = "21:00-08:00" }\n')
     at_a_terminal("n\n")
+    rows = customers(5, au=1)
+    rows[4]["email"] = rows[0]["email"]
 
-    refused = desk.onboard("run", desk.list_of(customers(5, au=1)))
+    refused = desk.onboard("run", desk.list_of(rows))
 
     assert refused.code == 1
     for words in (
         "customers.csv: 5 rows, 0 rejected, 0 duplicate",
+        "warning: row 6, email: the same address as row 2",
         "5 mails to 2 countries, from ",
         "sessions now: au 1, kyc 4; at most, with every reissue: au 4, kyc 16",
         "cost now: 3.60 EUR",

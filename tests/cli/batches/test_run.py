@@ -388,3 +388,16 @@ def test_the_commonest_reasons_of_rejected_rows_are_told_after_the_import(desk: 
         "  3 rows: email: 6 characters without an @ (give an address such as name@example.com)",
         "  1 row: country: 11 characters that are not a country code (use an ISO 3166 code, such as DE or DEU)",
     ]
+
+
+@pytest.mark.parametrize("command", ["run", "import"])
+def test_the_first_warnings_of_rows_are_told_after_the_import_and_how_to_see_all(desk: Desk, command: str):
+    rows = "".join(f"A-{n},a{n}@example.com,soon,{'Atlantis' if n == 4 else ''}\n" for n in range(5))
+
+    ended = desk.onboard(command, desk.write("odd.csv", f"customer_id,email,date_of_birth,nationality\n{rows}"))
+
+    assert ended.code == 0
+    told = ended.err.splitlines()
+    first = next(number for number, line in enumerate(told) if line.startswith("warning: 5 rows (2, 3, 4, …), date_of"))
+    assert told[first + 1].startswith("warning: row 6, nationality: ")
+    assert told[first + 2].startswith("odd.csv: 6 warnings about rows; `onboard check LIST --errors FILE` writes all")

@@ -114,16 +114,19 @@ def run(
             raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
         asked = listed.options(parts)
         choices = choose(parts, again=again, plan=plan)
+        approved = False
         if not yes and can_ask():
             from worker.cli.approval import approve  # imported here: only a terminal needs it
 
             with refusing_lists(listed.name):
-                approve(parts, listed, asked, choices)
+                approved = approve(parts, listed, asked, choices)
         try:
             with sole_worker(parts, "run"), stopped_by_ctrl_c(parts) as opened, refusing_lists(listed.name):
                 if every:
                     lift_stopped(parts, yes=yes)
-                imported, returns = import_listed(parts, listed, asked, choices, lift=True, opened=opened.append)
+                imported, returns = import_listed(
+                    parts, listed, asked, choices, lift=True, opened=opened.append, was_shown=approved
+                )
                 others = [] if every else left_alone(parts, imported.batch.id, worked=returns.batches)
                 for one in others:
                     click.echo(f"left alone: {in_words(one)}", err=True)

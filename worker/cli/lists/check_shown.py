@@ -11,8 +11,8 @@ from rich.table import Table
 
 from worker.cli.lists.cost import costs_in_words
 from worker.cli.lists.found_rows import SHOWN, FoundRows
-from worker.cli.lists.warned import kinds_of
 from worker.domain.intake.refusals import Refusals
+from worker.domain.intake.warned import warned_of
 from worker.foundation.plural import counted
 
 SHOWN_KINDS = 10
@@ -99,7 +99,7 @@ def _as_table(titles: list[str], rows: list[list[str]]) -> None:
 
 def show_warnings(warnings: Collection[FoundRows], errors: Path | None) -> None:
     console = _console()
-    kinds = kinds_of(chain.from_iterable(warnings))
+    kinds = warned_of(chain.from_iterable(warnings)).kinds
     for kind in kinds[:SHOWN]:
         console.print(f"warning: {kind.in_words}", markup=False)
     if len(kinds) > SHOWN:

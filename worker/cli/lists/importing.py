@@ -15,7 +15,7 @@ from worker.cli.exits import CannotStart, Stopped
 from worker.cli.lists.options import Listed, returns_of
 from worker.cli.lists.terminated import ended_by_sigterm
 from worker.cli.opening import with_hint
-from worker.cli.running.summary import show_changes, show_refusals
+from worker.cli.running.summary import show_changes, show_refusals, show_warned
 from worker.domain.intake import ListOptions
 from worker.domain.model.operation import IMPORT
 from worker.engine.container import Parts
@@ -50,11 +50,12 @@ def import_listed(
     *,
     lift: bool = False,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
+    was_shown: bool = False,
 ) -> tuple[Imported, Returns]:
     """Import the list. Returns what it became, and what became of the rows of a report.
 
     `lift`: its rows are to be sent now. A batch that a person stopped with Ctrl-C goes on, and a paused one is refused.
-    Raises Terminated where SIGTERM comes.
+    `was_shown`: a person has seen the warnings. Raises Terminated where SIGTERM comes.
     """
     began = time.monotonic()
     returns = returns_of(parts, options, listed.name)
@@ -95,6 +96,8 @@ def import_listed(
     if lift:
         _lift(parts, batch)
     _say_what_it_became(parts, listed.name, imported, returns, seconds=time.monotonic() - began)
+    if not was_shown:
+        show_warned(imported.warned, listed.name)
     if not lift and (paused := is_paused(batch)):
         click.echo(paused, err=True)
     return imported, returns

@@ -6,6 +6,7 @@ import click
 
 from worker.domain.contact.fallback_channel import following
 from worker.domain.intake.refusals import Refusals
+from worker.domain.intake.warned import Warned
 from worker.domain.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
 from worker.domain.model.stops import is_at_cap
 from worker.engine.container import Parts
@@ -27,6 +28,17 @@ def show_refusals(refusals: Refusals, batch: BatchFacts, *, of: str = "") -> Non
     for number, problem in refusals.top(MOST_REASONS):
         hint = f" ({problem.hint})" if problem.hint else ""
         click.echo(f"  {counted(number, 'row')}: {problem.named}{hint}", err=True)
+
+
+def show_warned(warned: Warned, name: str) -> None:
+    """The first kinds of warnings of a list's rows, and how to see all."""
+    kinds = warned.kinds
+    for kind in kinds[:MOST_REASONS]:
+        click.echo(f"warning: {kind.in_words}", err=True)
+    if kinds:
+        them = counted(warned.count, "warning")
+        told = "`onboard check LIST --errors FILE` writes all, and those of rows that share an address"
+        click.echo(f"{name}: {them} about rows; {told}", err=True)
 
 
 def show_changes(changes: Sequence[Change], unchanged: int, *, err: bool) -> None:

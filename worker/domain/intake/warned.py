@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from worker.cli.lists.found_rows import Found
 from worker.domain.model.customers import FieldProblem
 
 MOST_KINDS = 1000  # in memory
@@ -25,6 +24,11 @@ class Kind:
         if row is not None and len(self.rows) < NAMED:
             self.rows.append(row)
 
+    def merge(self, later: "Kind") -> None:
+        self.count += later.count
+        self.differs = self.differs or later.differs or later.problem != self.problem
+        self.rows += later.rows[: NAMED - len(self.rows)]
+
     @property
     def in_words(self) -> str:
         """`40 rows (2, 3, 4, …), date_of_birth: 10 characters that are not YYYY-MM-DD (write …)`."""
@@ -37,15 +41,39 @@ class Kind:
         return f"{place}: {'such as: ' if self.differs else ''}{self.problem.problem}{hint}"
 
 
-def kinds_of(found: Iterable[Found]) -> list[Kind]:
-    """The kinds in the order of their first rows; what comes after the most kinds is left out.
+class Warned:
+    """The warnings of rows by kind, in the order of their first rows; what comes after the most kinds is not kept.
 
     The text of a warning describes one value ("the same address as row 7"); its hint is the same for all values.
     """
-    kinds: dict[tuple[str, str, bool], Kind] = {}
-    for row, problem in found:
+
+    def __init__(self) -> None:
+        self.count = 0  # of the warnings, also of those whose kind is not kept
+        self._kinds: dict[tuple[str, str, bool], Kind] = {}
+
+    def add(self, row: int | None, problem: FieldProblem) -> None:
+        """Note a warning; without a row, one of the whole list."""
+        self.count += 1
         key = (problem.column, problem.hint or problem.problem, row is None)
-        if key not in kinds and len(kinds) >= MOST_KINDS:
-            continue
-        kinds.setdefault(key, Kind(problem)).add(row, problem)
-    return list(kinds.values())
+        if key in self._kinds or len(self._kinds) < MOST_KINDS:
+            self._kinds.setdefault(key, Kind(problem)).add(row, problem)
+
+    def merge(self, later: "Warned") -> None:
+        """Note the warnings of later rows too."""
+        self.count += later.count
+        for key, kind in later._kinds.items():
+            if key in self._kinds:
+                self._kinds[key].merge(kind)
+            elif len(self._kinds) < MOST_KINDS:
+                self._kinds[key] = kind
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return list(self._kinds.values())
+
+
+def warned_of(found: Iterable[tuple[int | None, FieldProblem]]) -> Warned:
+    warned = Warned()
+    for row, problem in found:
+        warned.add(row, problem)
+    return warned
