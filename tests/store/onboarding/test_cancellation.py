@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, wait_until_blocked
-from tests.store.shelf import customer
+from tests.store.shelf import POLICY, customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Hold, Retry
 from worker.domain.model.endings import Kind as Why
@@ -80,6 +80,25 @@ def test_a_row_whose_call_brings_no_session_ends_at_its_next_claim(shelf, cancel
     assert shelf.claim() == []
     assert states(shelf, batch) == {"cancelled": 1}
     assert len(shelf.rows(Attempt)) == 1
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["refused", "its worker dies"])
+@pytest.mark.parametrize("by_event", [False, True])
+def test_a_row_that_would_fail_with_its_call_after_it_was_cancelled_is_cancelled(shelf, cancel, by_event, dies):
+    batch = shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim(), repeatable=True)
+    if by_event:
+        with shelf.database.write() as connection:
+            withdraw(connection, {("Ona", "onboarding")}, now=shelf.clock())
+    else:
+        cancel(batch)
+    if dies:
+        shelf.set(Job, attempts=POLICY.attempts)
+        shelf.clock.advance(minutes=2)
+        shelf.expired_leases.end(POLICY, now=shelf.clock())
+    else:
+        shelf.finish(shelf.failed(opened, Why.BAD_INPUT, Cancel("bad_input", "no")))
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.CANCELLED, "cancelled")
 
 
 def test_a_row_that_ends_at_its_claim_uses_no_call(shelf, cancel):

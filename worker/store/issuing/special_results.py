@@ -23,7 +23,7 @@ from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.late_results import sort_out
 from worker.store.messages import reminders
 from worker.store.onboarding import sessions
-from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.cancellation import cancel_jobs, instead_of_failing
 from worker.store.onboarding.erased_jobs import erase_again
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
 from worker.store.tables import Job, SessionRow
@@ -91,6 +91,8 @@ def write_special(
             counted = outcomes[result.opened.attempt_id] is not None
             moves.append(_move(result, ending, added, counted=counted))
         closings.append(_closing(keyring, result, late=not is_ours))
+    marked = {job_id for job_id, row in rows.items() if row.cancelled_at is not None}
+    added.cancelled.update(instead_of_failing(moves, marked))
     _MOVE.run(connection, moves, at=now)
     add_job_events(connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now)
     asked = [item.opened.job.session_id for item in found.results if isinstance(item.ending, Asked)]

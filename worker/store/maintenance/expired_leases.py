@@ -31,6 +31,7 @@ from worker.store.attempts.unknown_outcomes import UNANSWERED
 from worker.store.base.database import Database, fetch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.row_by_row import Chunk, row_by_row
+from worker.store.onboarding.cancellation import cancel_jobs, instead_of_failing
 from worker.store.onboarding.held_rows import hold_jobs, hold_messages
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_job_events
@@ -98,7 +99,7 @@ class ExpiredLeases:
 
     def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> EndedLeases:
         def work(connection: sa.Connection, chunk: Chunk) -> EndedLeases:
-            columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.unknown_attempt)
+            columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.unknown_attempt, Job.cancelled_at)
             query = sa.select(*columns).where(Job.state == JobState.WORKING)
             rows = _chunk(connection, chunk, query if all_of_them else query.where(Job.lease_until < now))
             open_attempts = _open_attempts(
@@ -106,6 +107,8 @@ class ExpiredLeases:
             )
             by_owner = {(attempt.job_id, attempt.fence): attempt for attempt in open_attempts}
             moves, counted = self._moves(policy, rows, by_owner, job_state_after, JobState.WAITING, now=now)
+            marked = {row.id for row in rows if row.cancelled_at is not None}
+            cancelled = instead_of_failing(moves, marked, by="row_id")
             if moves:
                 values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
@@ -113,6 +116,7 @@ class ExpiredLeases:
                 add_job_events(
                     connection, [move["row_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
                 )
+            cancel_jobs(connection, cancelled, now=now)
             _close(connection, open_attempts, now=now)
             return counted
 

@@ -1,11 +1,11 @@
-"""Cancellation of jobs. A job that no dispatcher works ends at once. Any other job is marked, and ends with its call,
-or at its next claim if the call brings no session.
+"""Cancellation of jobs. A job that no dispatcher works ends at once. Any other job is marked, and ends with its call if
+that brings a session or fails for good, else at its next claim.
 
 Here is also what other changes of jobs share: the values of a row that starts again, and the session that it leaves.
 """
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -81,6 +81,16 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     connection.execute(unsent.values(ended))
     ended_calls.hand_over(connection, sorted(unknown), now=now)
     promote(connection, ids, unknown, not_theirs, now=now)
+
+
+def instead_of_failing(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:
+    """Keep the marked jobs open among those that these values would let fail. `cancel_jobs` ends them, once the values
+    are written: nobody is to look at the failure of a customer who was cancelled.
+    """
+    failing = [move for move in moves if move["new_state"] is JobState.FAILED and move[by] in marked]
+    for move in failing:
+        move["new_state"] = JobState.WAITING
+    return sorted(move[by] for move in failing)
 
 
 def lock_unsent(connection: sa.Connection, jobs: Collection[int] | sa.Select[int]) -> None:
