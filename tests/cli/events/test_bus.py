@@ -142,9 +142,12 @@ def test_an_event_of_a_queue_that_is_not_configured_any_more_stays(desk: Desk, r
     desk.add('[bus]\nurl = { file = "secrets/bus" }\n')
     refused(desk, queue="renamed")
     ended = desk.onboard("bus", "dead", "requeue", "--all", "--yes")
-    assert ended.code == 1
+    assert ended.code == 2  # as `webhook done` without a listed webhook
     assert "renamed.dead: nothing was put back: this configuration does not name its queue" in ended.err
     assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 1
+    refused(desk, identity="another")
+    ended = desk.onboard("bus", "dead", "requeue", "--all", "--yes", "--json")
+    assert (ended.code, ended.facts["requeued"], ended.facts["unreachable"]) == (1, 1, ["renamed.dead"])
 
 
 def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(desk: Desk, redis_url: str):

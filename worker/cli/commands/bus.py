@@ -180,6 +180,8 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
 
     No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once. The audit
     log has an entry before the first event goes back.
+
+    Exit codes: 0 all that were kept went back; 1 some did, and the queue of others cannot be reached; 2 none did.
     """
     from worker.inbound.bus.putting_back import put_back
 
@@ -208,7 +210,8 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
             events = counted(done.not_kept, "event", "events")
             click.echo(f"{events} without content: the sender must send {them} again")
     if done.missed:
-        raise Stopped("\n".join(f"{name}: nothing was put back: {why}" for name, why in done.missed.items()))
+        why = "\n".join(f"{name}: nothing was put back: {reason}" for name, reason in done.missed.items())
+        raise Stopped(why) if number else CannotStart(why)
 
 
 @dead.command("drop")

@@ -106,14 +106,19 @@ def webhooks_done(invocation: Invocation, ids: tuple[uuid.UUID, ...], as_json: b
     """Say that you have looked at listed webhooks: `onboard webhook list` and `status` name them no more.
 
     Nothing else changes. A webhook that is to be applied needs `onboard webhook retry`, before that.
+
+    Exit codes: 0 all are done; 1 some IDs are of no listed webhook, the others are done; 2 none is.
     """
     with invocation.parts(STORED, migrate=True) as parts:
         rows = parts.webhook_list.done(ids, now=parts.clock())
+    if as_json and rows:
+        click.echo(json.dumps({"webhooks": rows}))
     if rows < len(set(ids)):
         missing = counted(len(set(ids)) - rows, "id is", "ids are")
         why = f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard webhook list`"
         raise Stopped(why) if rows else CannotStart(why)
-    click.echo(json.dumps({"webhooks": rows}) if as_json else f"{counted(rows, 'webhook')} done")
+    if not as_json:
+        click.echo(f"{counted(rows, 'webhook')} done")
 
 
 def _facts(one: Listed) -> dict[str, Any]:
