@@ -1,13 +1,15 @@
 import csv
 import hashlib
 import io
+import json
 from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.intake import Accepted, Duplicate, content_digest, problems_csv
+from tests.domain.intake.formats.files import workbook
+from worker.domain.intake import Accepted, Duplicate, Rejected, content_digest, problems_csv
 from worker.domain.intake.dates import DatesSeen
 from worker.domain.intake.duplicates import Seen, SeenAddresses
 from worker.domain.intake.lines import Refusal
@@ -28,6 +30,34 @@ def test_a_good_line_below_a_bad_one_of_the_same_customer_is_no_duplicate(read):
     lines = read("customer_id,email\nA1,nobody\nA1,a@example.com\nA1,a@example.com\n")
     assert isinstance(lines[1], Accepted)
     assert lines[2] == Duplicate(4, "A1", of_row=3)
+
+
+ROWS = [
+    {"customer_id": "A1", "email": "a@example.com", "phone": ""},
+    {"customer_id": "A1", "email": "b@example.com", "phone": "+37060000001", "purpose": "renewal"},
+    {"customer_id": "A1", "email": "", "phone": "+37060000002", "purpose": "renewal"},
+    {"customer_id": "A1", "email": "A@example.com", "phone": "+37060000002", "purpose": "audit"},
+    {"customer_id": "A1", "email": "b@example.com", "phone": "", "purpose": "more"},
+    {"customer_id": "A2", "email": "b@example.com", "phone": "", "purpose": "more"},
+]
+CELLS = [("customer_id", "purpose", "email", "phone")]
+CELLS += [(row["customer_id"], row.get("purpose", ""), row["email"], row["phone"]) for row in ROWS]
+FORMS = {
+    "csv": "\n".join(map(",".join, CELLS)),
+    "workbook": workbook(*CELLS),
+    "json lines": "\n".join(map(json.dumps, ROWS)),  # the first object names no purpose
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_row_that_gives_a_customer_another_address_is_refused_and_gives_none(read, form):
+    lines = read(FORMS[form])
+    first = lines[0].row
+    assert [type(line) for line in lines] == [Accepted, Rejected, Accepted, Accepted, Rejected, Accepted]
+    for refused in (lines[1], lines[4]):
+        (problem,) = refused.problems
+        told = f"another address than in row {first}, which has the same customer_id"
+        assert (problem.column, problem.problem) == ("email", told)
 
 
 @given(st.lists(st.integers(0, 30), max_size=60))

@@ -163,7 +163,7 @@ def _checked(
     digest = content_digest(listed.content)
     calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
     returns = returns_of(parts, asked, listed.name).foreseeing()
-    found = _Found(parts, calls, deadline, purposes="purpose" in reading.columns)
+    found = _Found(parts, calls, deadline)
     for line in judge_all(parts.intake, parts.batches, reading, allow_erased=choices.allow_erased, returns=returns):
         found.add(line)
     found.finish(reading)
@@ -235,13 +235,12 @@ def _show(checked: _Checked, errors: Path | None) -> None:
 class _Found:
     """What the lines of a list are, one after the other; after `finish` also what concerns the list as a whole."""
 
-    def __init__(self, parts: Parts, calls: CallsNow, deadline: datetime | None, *, purposes: bool) -> None:
-        """`purposes`: the list names them, so that a customer may have several rows."""
+    def __init__(self, parts: Parts, calls: CallsNow, deadline: datetime | None) -> None:
         self._parts = parts
         self.judged, self.refusals = Judged(), Refusals()
         self.problems = FoundRows()
         self._of_list, self._of_rows, self._shared = FoundRows(), FoundRows(), FoundRows()
-        self.cost = ListCost(parts, calls, shared=self._shared.add, purposes=purposes)
+        self.cost = ListCost(parts, calls, shared=self._shared.add)
         self.in_time = InTime(parts.intake, deadline)
         self.late = FoundRows()
 

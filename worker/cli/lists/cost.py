@@ -22,14 +22,12 @@ CHUNK = 1000  # lines in one question to the database
 SHARED = "each of the two gets a link to it; `messages_per_address` bounds how many"
 
 ONE_ENTITY = "FrankieOne gives both customers one session: correct the id that is wrong"
-OTHER_ADDRESS = "all links of a customer go to the last row's address: give each person an id of its own"
 
 
 @dataclass
 class ListCost:
     """Counts accepted lines. `due` has those for which a session is asked for now. `shared` gets each row whose address
-    an earlier row has, with a warning, or whose entity another customer has; with `purposes`, also each row that gives
-    a customer another address."""
+    an earlier row has, with a warning, or whose entity another customer has."""
 
     parts: Parts
     calls: CallsNow
@@ -37,7 +35,6 @@ class ListCost:
     countries: set[str] = field(default_factory=set)  # of the customers for whom a session is asked for now
     first: AcceptedLine | None = None  # the first of them
     shared: Callable[[int, FieldProblem], None] | None = None
-    purposes: bool = False  # the list may have several rows of one customer
     _lines: list[AcceptedLine] = field(default_factory=list)
     _addresses: SeenAddresses = field(default_factory=SeenAddresses)
     _ids: SeenAddresses = field(default_factory=SeenAddresses)  # alone, and with a value of their rows
@@ -58,10 +55,6 @@ class ListCost:
             earlier = self._addresses.row_or_remember(address, column, line.row)
             if earlier is not None:
                 self.shared(line.row, FieldProblem(column, f"the same address as row {earlier}", SHARED))
-            other = self._other(line.customer.customer_id, address, column, line.row) if self.purposes else None
-            if other is not None:
-                told = f"another address than in row {other}, which has the same customer_id"
-                self.shared(line.row, FieldProblem(column, told, OTHER_ADDRESS))
         entity = line.customer.entity_id
         other = self._other(entity, line.customer.customer_id, "entity_id", line.row) if entity else None
         if other is not None:

@@ -7,6 +7,7 @@ each has a part of the customers and grows by itself.
 import hashlib
 import struct
 from array import array
+from collections.abc import Sequence
 
 _TABLES = 64  # a power of two; the lowest bits of a digest name the table
 _TABLE_BITS = _TABLES.bit_length() - 1
@@ -22,10 +23,51 @@ class Seen:
 
     def row_or_remember(self, customer_id: str, purpose: str, row: int) -> int | None:
         """The earlier row of this customer and purpose; None for the first row, which is remembered now."""
-        # The separator cannot occur in either: ids are printable, purposes are slugs.
-        digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
-        high, low = _PARTS.unpack(digest)
+        high, low = _digest(customer_id, purpose)
         return self._tables[low & (_TABLES - 1)].row_or_remember(high, low, row) or None
+
+    def row_of(self, customer_id: str, purpose: str) -> int | None:
+        """The row of this customer and purpose; None if none is remembered."""
+        high, low = _digest(customer_id, purpose)
+        return self._tables[low & (_TABLES - 1)].row_of(high, low) or None
+
+
+def _digest(customer_id: str, purpose: str) -> tuple[int, int]:
+    # The separator cannot occur in either: ids are printable, purposes are slugs.
+    digest = hashlib.blake2b(f"{customer_id}\n{purpose}".encode(), digest_size=12).digest()
+    high, low = _PARTS.unpack(digest)
+    return high, low
+
+
+class SeenContacts:
+    """The addresses that a list's rows give to each customer. A customer has one of each kind for all purposes.
+
+    Of an address a hash is kept, and the first row with it: some 60 bytes for a customer.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._customers = Seen()  # each with its number here, from 1
+        self._count = 0
+        self._given = [(column, array("q"), array("I")) for column in columns]
+
+    def other_or_remember(self, customer_id: str, addresses: Sequence[str], row: int) -> tuple[str, int] | None:
+        """The column in which an earlier row has another address for this customer, and that row; None: there is none,
+        and these addresses are remembered now. An empty address says nothing."""
+        number = self._customers.row_or_remember(customer_id, "", self._count + 1)
+        if number is None:
+            self._count += 1
+            for (_, hashes, rows), address in zip(self._given, addresses, strict=True):
+                hashes.append(hash(address))  # 0 of an empty one
+                rows.append(row)
+            return None
+        place = number - 1
+        for (column, hashes, rows), address in zip(self._given, addresses, strict=True):
+            if address and hashes[place] and hashes[place] != hash(address):
+                return column, rows[place]
+        for (_, hashes, rows), address in zip(self._given, addresses, strict=True):
+            if address and not hashes[place]:
+                hashes[place], rows[place] = hash(address), row
+        return None
 
 
 class _Table:
@@ -44,6 +86,15 @@ class _Table:
         self._left -= 1
         if not self._left:
             self._grow()
+        return 0
+
+    def row_of(self, high: int, low: int) -> int:
+        """The row of this digest; 0 if none is remembered."""
+        slot = (low >> _TABLE_BITS) & self._mask
+        while row := self._rows[slot]:
+            if self._lows[slot] == low and self._highs[slot] == high:
+                return row
+            slot = (slot + 1) & self._mask
         return 0
 
     def _allocate(self, size: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from worker.domain.intake.accept import accept
 from worker.domain.intake.columns import normal
 from worker.domain.intake.dates import DatesSeen
-from worker.domain.intake.duplicates import Seen
+from worker.domain.intake.duplicates import Seen, SeenContacts
 from worker.domain.intake.formats.csv_list import CsvList
 from worker.domain.intake.formats.json_list import JsonList
 from worker.domain.intake.formats.kind import (
@@ -33,6 +33,7 @@ from worker.domain.intake.options import Form, ListOptions
 from worker.domain.intake.own_files import STATE, OwnFile, as_written, own_file
 from worker.domain.model.customers import FieldProblem
 
+OTHER_ADDRESS = "a customer has one address for all purposes: give each person an id of its own"
 BINARY: tuple[Form, ...] = ("xlsx", "ods", "parquet")
 
 
@@ -61,6 +62,8 @@ class CustomerList:
         self.own = own_file([normal(title) for title in getattr(source, "titles", ())])
         self.columns = tuple(column for column in source.columns if column != STATE)
         self.warnings = (*warnings, *source.warnings)
+        # Whether a customer may have several rows. JSON does not say so before its last object.
+        self._repeats = isinstance(source, JsonList) or "purpose" in self.columns
         self._guessed = bool(getattr(source, "guessed", False))
         self._dates = DatesSeen(options.today)
 
@@ -81,7 +84,7 @@ class CustomerList:
         return None if found is None else FieldProblem("date_of_birth", *found)
 
     def __iter__(self) -> Iterator[Line]:
-        seen = Seen()
+        seen, contacts = Seen(), SeenContacts(("email", "phone")) if self._repeats else None
         self._dates = DatesSeen(self._options.today)
         for found in islice(self._source, self._options.most):
             raw = found if self.own is None else as_written(found)
@@ -97,15 +100,33 @@ class CustomerList:
             if isinstance(line, Accepted):
                 customer = line.customer
                 # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
-                earlier = seen.row_or_remember(customer.customer_id, customer.purpose, line.row)
+                key = (customer.customer_id, customer.purpose)
+                earlier = seen.row_or_remember(*key, line.row) if contacts is None else seen.row_of(*key)
                 if earlier is not None:
                     yield Duplicate(line.row, customer.customer_id, earlier)
                     continue
+                if contacts is not None:
+                    line = _with_one_address(line, contacts)
+                    if isinstance(line, Accepted):
+                        seen.row_or_remember(*key, line.row)
             yield line
 
     def _note_date(self, raw: RawLine, line: Accepted | Rejected) -> None:
         if not isinstance(raw.cells, FieldProblem) and _has_bad_date(line):
             self._dates.add(raw.cells.get("date_of_birth"))
+
+
+def _with_one_address(line: Accepted, contacts: SeenContacts) -> Accepted | Rejected:
+    """The line, refused if it gives its customer another address than an earlier one: the links of both would go to one
+    of the two addresses."""
+    customer = line.customer
+    addresses = (customer.person.email.casefold(), customer.person.phone)
+    other = contacts.other_or_remember(customer.customer_id, addresses, line.row)
+    if other is None:
+        return line
+    column, row = other
+    problem = FieldProblem(column, f"another address than in row {row}, which has the same customer_id", OTHER_ADDRESS)
+    return Rejected(line.row, customer.customer_id, (problem,), line.if_used, customer)
 
 
 def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) -> Returned | Duplicate:
