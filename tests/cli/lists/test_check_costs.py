@@ -1,8 +1,12 @@
 """What `onboard check` foresees: calls, messages, amounts, and rows that would wait."""
 
+from contextlib import closing
 from datetime import datetime, timedelta
 
 from tests.desk.desk import Desk, customers
+from worker.domain.model.operation import Running
+from worker.engine.container import Parts
+from worker.settings import load
 
 
 def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):
@@ -114,3 +118,14 @@ def test_the_messages_that_the_cap_of_an_address_delays_are_named_apart(desk: De
     assert "apart" not in desk.onboard("check", desk.list_of(silent), "--json").facts["forecast"]
     desk.change('"6 / 7 days"', '"off"')
     assert "apart" not in desk.onboard("check", desk.list_of(rows), "--json").facts["forecast"]
+
+
+def test_what_other_lists_have_left_goes_before_a_new_list_where_workers_run(desk: Desk):
+    assert desk.onboard("import", desk.list_of(customers(4))).code == 0
+    new = desk.write("new.csv", "customer_id,email\nNEW-1,new@example.com\n")
+    behind = "4 of earlier batches go first"
+    assert behind not in desk.onboard("check", new, "--json").facts["forecast"]["limited_by"]
+    with closing(Parts(load(desk.config, environ=desk.environ))) as parts:
+        now = parts.clock()
+        parts.processes.started("w", Running("worker", "host", 1, "0", None, now, now))
+    assert behind in desk.onboard("check", new, "--json").facts["forecast"]["limited_by"]

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.simulated.world import customer
 from worker.domain.model.operation import Running
@@ -15,7 +16,7 @@ from worker.foundation.timestamps import written
 from worker.senders.fake import FakeSender
 from worker.store.onboarding import plans
 from worker.store.onboarding.plans import Plan
-from worker.store.tables import Job
+from worker.store.tables import Batch, Job
 
 
 def apart(parts: Parts, batch: int) -> list[str]:
@@ -109,6 +110,24 @@ async def test_a_batch_waits_for_no_other_that_is_paused_or_timed_or_that_no_pro
     assert finishes_at(world.parts, batch)[1] == f"{alone}; 100 of earlier batches go first"
     work_all(world, batch=batch)
     assert finishes_at(world.parts, batch)[1] == alone
+
+
+async def test_the_order_of_batches_is_that_in_which_their_rows_are_due_and_events_go_first(make):
+    world = make(limits=["20/second"])
+    started = world.add_many(100, "A")
+    with world.parts.database.write() as connection:
+        plans.add(connection, started, Plan(start_at=world.clock() + timedelta(minutes=1)))
+        connection.execute(sa.update(Batch).where(Batch.id == started).values(planned=True))
+    batch = world.add_many(40, "B")
+    events = world.add_many(10, "C")
+    with world.parts.database.write() as connection:
+        connection.execute(sa.update(Batch).where(Batch.id == events).values(last_row=11))
+    await asyncio.sleep(120)
+    work_all(world)
+    alone = "kyc: the limit of 20/second"
+    assert finishes_at(world.parts, events)[1] == alone
+    assert finishes_at(world.parts, batch)[1] == f"{alone}; 10 of earlier batches go first"
+    assert finishes_at(world.parts, started)[1] == f"{alone}; 50 of earlier batches go first"
 
 
 async def test_of_many_batches_what_goes_before_them_is_read_once_and_again_after_a_second(make, monkeypatch):

@@ -173,7 +173,7 @@ def _checked(
     batch = parts.batches.of_content(digest)
     planned = parts.batches.plan(batch) if batch is not None and batch.id == calls.batch else None
     apart = found.cost.beyond_cap()
-    facts = foreseen(parts, judged, due, answering, apart=apart, batch=calls.batch, planned=planned)
+    facts = foreseen(parts, judged, due, answering, apart=apart, batch=calls.batch, planned=planned, alone=False)
     refused = refused_by_run(batch)
     facts |= {
         "batch": batch.id if batch is not None else None,

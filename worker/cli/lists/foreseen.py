@@ -31,17 +31,20 @@ def foreseen(
     apart: Sequence[str],
     batch: int | None,
     planned: Planned | None = None,
+    alone: bool = True,
 ) -> dict[str, Any]:
     """`due`: the rows for which a session is asked for now. `answering`: the senders and accounts that work now.
     `apart`: what the forecast leaves out, in words. `batch`: the list's own, whose rows may wait for lost answers.
-    `planned`: how it goes out, if the forecast is to follow that."""
+    `planned`: how it goes out, if the forecast is to follow that. `alone`: a `run` is to work this list
+    alone; else what goes before it at running workers counts."""
     settings = parts.settings
     sessions = 1 + settings.reissue.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
     calls = dict(sorted(due.routes.items()))
     # Bought on click, only the sessions of rows without a message are asked for now.
     now = {account: due.unsent.get(account, 0) for account in calls} if buys_on_click(settings) else calls
-    ends = _forecast(parts, due, now, answering, planned)
+    ahead = {} if alone else _ahead(parts, now, batch, planned)
+    ends = _forecast(parts, due, now, answering, planned, ahead)
     ends = parts.forecasts.with_rows_apart(batch, ends) if batch is not None else ends
     apart = [*ends.apart, *apart]
     at_most = {account: rows * sessions for account, rows in calls.items()}
@@ -82,11 +85,24 @@ def foreseen(
     }
 
 
+def _ahead(parts: Parts, calls: Mapping[str, int], batch: int | None, planned: Planned | None) -> Mapping[str, int]:
+    """The calls and messages of other lists that go first at running workers."""
+    known = parts.batches.find(str(batch)) if batch is not None else None
+    if known is not None:
+        return parts.forecasts.ahead_of(known, planned, calls)
+    return parts.forecasts.ahead(None, calls, began_at=parts.clock())
+
+
 def _forecast(
-    parts: Parts, due: Judged, now: Mapping[str, int], answering: Collection[str], planned: Planned | None
+    parts: Parts,
+    due: Judged,
+    now: Mapping[str, int],
+    answering: Collection[str],
+    planned: Planned | None,
+    ahead: Mapping[str, int],
 ) -> Forecast:
     """When the rows are out. `now`: the calls by account."""
-    loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering)
+    loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering, ahead=ahead)
     ends = forecast(loads, now=parts.clock())
     ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
     by_day = partial(_by_day, parts, due)

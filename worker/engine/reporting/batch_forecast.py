@@ -137,7 +137,7 @@ class Forecasts:
         for kept in counts.kept.values():
             messages -= Counter(kept.messages)
         calls = self._calls_left(batch, counts)
-        ends = forecast(self._loads(calls, messages, self._ahead(batch, planned, calls)), now=self.clock())
+        ends = forecast(self._loads(calls, messages, self.ahead_of(batch, planned, calls)), now=self.clock())
         ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
         if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
             # For example, the link was to be used in the app first.
@@ -200,15 +200,22 @@ class Forecasts:
                 calls[what.target] = calls.get(what.target, 0) + rows
         return calls
 
-    def _ahead(self, batch: BatchFacts, planned: Planned | None, calls: Mapping[str, int]) -> Mapping[str, int]:
+    def ahead_of(self, batch: BatchFacts, planned: Planned | None, calls: Mapping[str, int]) -> Mapping[str, int]:
         """How many calls and messages of earlier batches go before those of this one, by account and channel. None
         where a `run` works the batch: it leaves the others alone. Nor before a later start, when they may be gone."""
         now = self.clock()
+        began_at = max(batch.created_at, (planned.plan.start_at if planned is not None else None) or batch.created_at)
+        return {} if began_at > now else self.ahead(batch.id, calls, began_at=began_at)
+
+    def ahead(self, batch_id: int | None, calls: Mapping[str, int], *, began_at: datetime) -> Mapping[str, int]:
+        """How many calls and messages go before these calls of a batch that began then, by account and channel; None:
+        of a list that is not imported yet, if workers are to work it."""
+        now = self.clock()
         working, lists = self.shared.read(lambda: self._working_and_lists(now), now=now)
-        alone = all(one.batch_id is not None for one in working) or any(one.batch_id == batch.id for one in working)
-        if alone or (planned is not None and planned.plan.start_at is not None and planned.plan.start_at > now):
+        of_batch = {one.batch_id for one in working}
+        if None not in of_batch or (batch_id is not None and batch_id in of_batch):
             return {}
-        ahead = lists.ahead_of(batch.id)
+        ahead = lists.ahead_of(batch_id, began_at=began_at)
         messages = Counter(ahead.messages)
         for (account, channel), number in ahead.to_come.items():
             if calls.get(account):  # else they come after this batch's, which wait for no call of the account

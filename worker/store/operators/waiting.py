@@ -75,16 +75,21 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Queue:
-    """The rows of all lists that go in the order in which the lists came. `rows`: by batch, kind, account, channel."""
+    """The rows of all lists that go in the order in which the lists began. `rows`: by batch, kind, account, channel."""
 
     rows: Sequence[Any]
     of_events: frozenset[int]
 
-    def ahead_of(self, batch_id: int) -> Ahead:
-        """What goes before this batch. Before a day's events no list goes."""
+    def ahead_of(self, batch_id: int | None, *, began_at: datetime) -> Ahead:
+        """What goes before this batch, which began then; None: before a list that is not imported yet. Before a day's
+        events no list goes, and they go before each list."""
         found = Ahead()
         for row in () if batch_id in self.of_events else self.rows:
-            if row.batch_id >= batch_id:
+            if row.batch_id == batch_id:
+                continue
+            began = (max(row.created_at, row.start_at or row.created_at), row.batch_id)
+            later = batch_id is not None and began > (began_at, batch_id)
+            if later and row.batch_id not in self.of_events:
                 continue
             if row.kind == Kind.MESSAGE:
                 found.messages[row.channel] += row.rows
@@ -113,8 +118,13 @@ def queue(database: Database, *, now: datetime) -> Queue:
             sa.and_(BatchPlan.first != "", BatchPlan.verdict.in_(["", NOT_MET])),
         )
     )
-    alike = (COUNTED.batch_id, COUNTED.kind, COUNTED.account, COUNTED.channel)
-    left = sa.select(*alike, ROWS.label("rows")).where(
+    alike = (
+        *(COUNTED.batch_id, COUNTED.kind, COUNTED.account, COUNTED.channel),
+        *(Batch.created_at, BatchPlan.start_at),
+    )
+    left = sa.select(*alike, ROWS.label("rows")).join(Batch, Batch.id == COUNTED.batch_id)
+    left = left.join(BatchPlan, BatchPlan.batch_id == Batch.id, isouter=True)
+    left = left.where(
         COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]),
         COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
         COUNTED.reason.not_in(_LATER),
