@@ -365,6 +365,7 @@ class Parts(Stores):
             pilots=self.pilots,
             standstills=self.standstills,
             orphans=orphan_rules(self.providers),
+            most_messages=self.settings.invitations.messages_per_customer,
         )
 
     @property

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import sqlalchemy as sa
+
 from tests.store.service_desk.desks import AT_ONCE, desk_of, sentences, told
 from tests.store.shelf import WEEK, Shelf, customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed
@@ -9,12 +11,13 @@ from worker.domain.model.rows import read_rows
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.next_steps import Circumstances
 from worker.domain.service_desk.timeline import timeline
+from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.service_desk.finding import Finder
-from worker.store.tables import Attempt, CustomerRow, Job, SessionRow, Webhook
+from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 
 ANOTHER = "Another may follow."
 
@@ -133,3 +136,17 @@ def test_a_history_says_when_an_unsent_message_was_dropped_and_not_when_it_was_m
     later = shelf.clock.advance(hours=5)
     moments = timeline(Finder(shelf.database, shelf.keyring).history("Ona"), Circumstances(), now=later)
     assert [one.at for one in moments if "was dropped" in one.text] == [cancelled_at]
+
+
+def test_of_reminders_that_wait_only_as_many_are_to_come_as_the_cap_leaves(ona):
+    """Ona has had the invitation; of her three reminders the first two may leave."""
+    (first,) = ona.rows(InvitationRow)
+    for number in (3, 1, 2):
+        due_at = ona.clock() + timedelta(days=number)
+        with ona.database.write() as connection:
+            values = dict(first._mapping) | {"id": new_id(due_at), "kind": f"reminder-{number}", "state": "waiting"}
+            connection.execute(sa.insert(InvitationRow).values(values | {"due_at": due_at, "sent_at": None}))
+    history = Finder(ona.database, ona.keyring).history("Ona")
+    shown = timeline(history, Circumstances(most_messages=3), now=ona.clock())
+    coming = [(one.at - ona.clock(), "is dropped" in one.text) for one in shown if "a reminder by email" in one.text]
+    assert coming == [(timedelta(days=1), False), (timedelta(days=2), False), (timedelta(days=3), True)]

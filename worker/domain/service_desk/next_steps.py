@@ -18,11 +18,13 @@ from worker.domain.service_desk.case import in_utc
 class Circumstances:
     """`stopped`: who stopped everything and why, in words. `blocked`: the accounts and senders that make no calls now,
     by name. `orphans`: how long a session with a lost token is waited for, by account; each account of the
-    configuration has one. None: the accounts are not known."""
+    configuration has one. None: the accounts are not known. `most_messages`: the cap of each customer; None: not known.
+    """
 
     stopped: str = ""
     blocked: Mapping[str, Blocked] = field(default_factory=dict)
     orphans: Mapping[str, OrphanRule] | None = None
+    most_messages: int | None = None
 
     def of_account(self, name: str) -> "Circumstances":
         """The same for a row of this account, which the configuration may not have any more."""

@@ -150,25 +150,48 @@ class ActFact:
 
 @dataclass(frozen=True)
 class History:
+    """`had`: how many messages count against the customer's cap, with those that are being sent or looked up."""
+
     rows: Sequence[RowFact] = ()
     calls: Sequence[CallFact] = ()
     links: Sequence[LinkFact] = ()
     messages: Sequence[MessageFact] = ()
     news: Sequence[NewsFact] = ()
     acts: Sequence[ActFact] = ()
+    had: int = 0
 
 
 def timeline(history: History, around: Circumstances, *, now: datetime) -> list[Moment]:
     """The sentences; those about what comes next have times after `now`, or stand at the end."""
+    beyond = _beyond_the_cap(history, around, now)
     moments = [
         *(one for row in history.rows for one in _row(row, around, now)),
         *map(_call, history.calls),
         *(one for link in history.links for one in _link(link, now)),
-        *(one for message in history.messages for one in _message(message, around, now)),
+        *(
+            one
+            for index, message in enumerate(history.messages)
+            for one in _message(message, around, now, is_beyond=index in beyond)
+        ),
         *map(_news, history.news),
         *map(_act, history.acts),
     ]
     return sorted(moments, key=lambda one: one.at)
+
+
+def _beyond_the_cap(history: History, around: Circumstances, now: datetime) -> set[int]:
+    """The waiting messages, by their places, that the cap lets leave no more once those before them have left.
+
+    One whose outcome is looked up counts already.
+    """
+    if around.most_messages is None:
+        return set()
+    waits = [
+        (message.due_at or now, index)
+        for index, message in enumerate(history.messages)
+        if message.state == "waiting" and not message.in_doubt
+    ]
+    return {index for _, index in sorted(waits)[max(around.most_messages - history.had, 0) :]}
 
 
 def _row(row: RowFact, around: Circumstances, now: datetime) -> Iterable[Moment]:
@@ -274,7 +297,9 @@ MAY_HAVE_LEFT = "may have left"
 _DROPPED_AT_THE_END = (Reason.SESSION_ENDED, Reason.CANCELLED, Reason.ABANDONED)
 
 
-def _message(message: MessageFact, around: Circumstances, now: datetime) -> Iterable[Moment]:
+def _message(
+    message: MessageFact, around: Circumstances, now: datetime, *, is_beyond: bool = False
+) -> Iterable[Moment]:
     name = CALLED.get(message.channel, message.channel)
     if message.kind.startswith("reminder"):
         what = f"A reminder by {name}"
@@ -302,6 +327,9 @@ def _message(message: MessageFact, around: Circumstances, now: datetime) -> Iter
             moment = ended or min(message.due_at or message.created_at, now)
             fate = MAY_HAVE_LEFT if message.in_doubt else "was dropped"
             yield Moment(moment, About.MESSAGE, f"{what} {fate}{f': {why}' if why else ''}.")
+        case "waiting" if is_beyond:
+            text = f"Next: {_lower(what)} is dropped: {Reason.MESSAGES_SPENT.meaning}."
+            yield Moment(max(message.due_at or now, now), About.NEXT, text)
         case "waiting":
             because = f" ({why})" if why and message.reason != Reason.REMINDER else ""
             leaves, needed = f"{_lower(what)} leaves{because}", (message.channel,)

@@ -53,6 +53,7 @@ class Reporting:
     pilots: Pilots
     standstills: Standstills
     orphans: Mapping[str, OrphanRule]  # by account
+    most_messages: int  # to each customer
 
     def columns(
         self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: bool = False
@@ -75,9 +76,8 @@ class Reporting:
     def circumstances(self) -> Circumstances:
         """What keeps rows and messages waiting now, for the history of a customer."""
         stopped = self.standstills.find()
-        return Circumstances(
-            stopped.in_words if stopped is not None else "", self.blocked(now=self.clock()), self.orphans
-        )
+        why = stopped.in_words if stopped is not None else ""
+        return Circumstances(why, self.blocked(now=self.clock()), self.orphans, self.most_messages)
 
     def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
         """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""

@@ -37,6 +37,7 @@ from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.admission import finished_in_purged
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.onboarding.joined import LEAD, RESULT, STATE
+from worker.store.onboarding.usage import messages_of
 from worker.store.operators.ledger import sessions_of
 from worker.store.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 
@@ -128,6 +129,7 @@ class Finder:
                 messages=_messages(connection, customer_id),
                 news=_news(connection, customer_id),
                 acts=_acts(connection, customer_id, rows),
+                had=messages_of(connection, [customer_id])[customer_id].all,
             )
 
 
