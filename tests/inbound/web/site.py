@@ -165,7 +165,7 @@ class Site:
     @property
     def gathered(self) -> int:
         """How many events wait for the chunk before them."""
-        return len(self.app[CHUNKS]._waiting)
+        return sum(map(len, self.app[CHUNKS]._waiting.values()))
 
     def look_at_the_database(self) -> None:
         self.app[READINESS].look()

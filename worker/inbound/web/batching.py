@@ -1,6 +1,7 @@
 """Commits together what arrives together: one chunk is on its way to the database, the next chunk gathers.
 
-All requests of a chunk share the cost of its commit, and a single request does not wait for more.
+All requests of a chunk share the cost of its commit, and a single request does not wait for more. Each sender has a
+line of its own, and a chunk takes from each in turn: who sends much makes only its own requests wait.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from worker.inbound.web.answer_time import ANSWER_SECONDS, answered_within
 log = logging.getLogger(__name__)
 
 MOST = 100  # items in one transaction
-MOST_WAITING = 2000  # beyond that the database does not keep up, and senders should try again later
+MOST_WAITING = 2000  # of one line; beyond that the database does not keep up, and its sender should try again later
 
 Given = TypeVar("Given", contravariant=True)
 Became = TypeVar("Became", covariant=True)
@@ -44,7 +45,7 @@ InThread = Callable[..., Awaitable[Any]]  # (function, *arguments)
 
 
 class TooMany(Exception):
-    """Too many items wait already."""
+    """Too many items of the line wait already."""
 
 
 class Batcher(Generic[One, Receipt]):
@@ -58,19 +59,20 @@ class Batcher(Generic[One, Receipt]):
         self._receive = receive
         self._wake = wake
         self._in_thread = in_thread
-        self._waiting: deque[tuple[One, asyncio.Future[Receipt]]] = deque()
+        # By line, none of them empty; the line whose turn is next comes first.
+        self._waiting: dict[str, deque[tuple[One, asyncio.Future[Receipt]]]] = {}
         self._working: asyncio.Task[None] | None = None
 
-    async def take_in(self, one: One) -> Receipt:
-        """The item's receipt, once it is committed and its dispatchers are woken.
+    async def take_in(self, one: One, line: str) -> Receipt:
+        """The item's receipt, once it is committed and its dispatchers are woken. `line`: the name of its sender.
 
         Raises TooMany, and what `receive` raises; sqlalchemy's OperationalError also where the receipt comes too late.
         The item stays in its chunk then: it may be taken in, and sending it again does no harm.
         """
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting.get(line, ())) >= MOST_WAITING:
             raise TooMany
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._waiting.append((one, receipt))
+        self._waiting.setdefault(line, deque()).append((one, receipt))
         if self._working is None:
             self._working = asyncio.create_task(self._work())
         async with answered_within(self._seconds):
@@ -79,9 +81,19 @@ class Batcher(Generic[One, Receipt]):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await self._settle([self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))])
+                await self._settle(self._next_chunk())
         finally:
             self._working = None
+
+    def _next_chunk(self) -> list[tuple[One, "asyncio.Future[Receipt]"]]:
+        chunk: list[tuple[One, asyncio.Future[Receipt]]] = []
+        while self._waiting and len(chunk) < MOST:
+            line = next(iter(self._waiting))
+            waiting = self._waiting.pop(line)
+            chunk.append(waiting.popleft())
+            if waiting:
+                self._waiting[line] = waiting  # now the last one
+        return chunk
 
     async def _settle(self, chunk: list[tuple[One, "asyncio.Future[Receipt]"]]) -> None:
         try:

@@ -115,7 +115,7 @@ class Events:
             trace = event.traceparent or traceparent(request)
             signed_at = credentials.signed_at(request.headers) if is_signed else None
             event = replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
-            receipt = await self._chunks.take_in(event)
+            receipt = await self._chunks.take_in(event, sender.name)
             self._outage.over("the database is back: taking events")
             self._count(receipt.outcome)
             if receipt.outcome is Outcome.REFUSED or receipt.id is None:

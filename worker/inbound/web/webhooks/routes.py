@@ -125,8 +125,8 @@ class WebhookRoutes:
 
     async def _kept(self, arrived: Sequence[Arrived]) -> web.Response:
         try:
-            new = [await self._chunks.take_in(one) for one in arrived[:1]]
-            new += await asyncio.gather(*map(self._chunks.take_in, arrived[1:]))
+            new = [await self._chunks.take_in(one, one.source) for one in arrived[:1]]
+            new += await asyncio.gather(*[self._chunks.take_in(one, one.source) for one in arrived[1:]])
         except TooMany:
             raise Unacceptable(503, "too many webhooks at the same time") from None
         except sa.exc.OperationalError as error:
