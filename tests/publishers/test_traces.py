@@ -66,10 +66,13 @@ def record(settings: Any) -> None:
 
 def test_spans_reach_the_collector_with_its_key_and_our_own_names_alone(configured, collector, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=of-the-environment,authorization=other")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/of/the/environment.pem")
     settings = configured(f'[traces]\nurl = "{collector.url}"\nkey = {{ env = "COLLECTOR" }}\nservice = "kyc-worker"')
     record(settings)
     ((headers, body),) = collector.got
     assert headers["Authorization"] == "Bearer collector-key"
+    assert "x-api-key" not in headers
     (of_resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
     named = {one.key: one.value.string_value for one in of_resource.resource.attributes}
     assert set(named) == {"service.name", "service.version"}

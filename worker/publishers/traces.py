@@ -4,14 +4,17 @@ OpenTelemetry is imported when traces are configured, never otherwise.
 """
 
 import random
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from worker.domain.events.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
+from worker.foundation.tls import Tls
 from worker.foundation.version import __version__
 from worker.settings import Settings, SettingsError
 from worker.settings.outside import TracesTo
@@ -28,6 +31,9 @@ CLOSE_SECONDS = 3.0
 WAITING, AT_ONCE = 8192, 512
 NANOSECONDS = 10**9
 PREFIX = "onboarding."
+OF_EACH_REQUEST = frozenset(
+    {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
+)
 
 
 def check_traces_are_installed(settings: Settings) -> None:
@@ -64,16 +70,25 @@ def _exporter(to: TracesTo) -> Any:
     # Only the status counts. A body may have no end, and `timeout` is for each read: it is not read.
     session.stream = True
     session.hooks["response"].append(lambda answer, **_: answer.close())
-    tls = to.protection
-    return OTLPSpanExporter(
+    session.auth = partial(_only_ours, OF_EACH_REQUEST | {to.header.lower()})
+    exporter = OTLPSpanExporter(
         to.url,
-        certificate_file=str(tls.ca) if tls is not None and tls.ca else None,
-        client_certificate_file=str(tls.certificate) if tls is not None and tls.certificate else None,
-        client_key_file=str(tls.key or tls.certificate) if tls is not None and tls.certificate else None,
         headers={to.header: to.key.reveal()} if to.key is not None else {},
         timeout=to.timeout.total_seconds(),
         session=session,
     )
+    # Set after the exporter has set what the variables of OpenTelemetry name.
+    tls = to.protection or Tls()
+    session.verify = str(tls.ca or ssl.get_default_verify_paths().cafile or "") or True
+    session.cert = (str(tls.certificate), str(tls.key or tls.certificate)) if tls.certificate else None
+    return exporter
+
+
+def _only_ours(names: frozenset[str], request: Any) -> Any:
+    """The request without the headers that only a variable of OpenTelemetry names."""
+    for name in [name for name in request.headers if name.lower() not in names]:
+        del request.headers[name]
+    return request
 
 
 @dataclass(frozen=True)
