@@ -28,6 +28,7 @@ KEYS = {"access_key": Secret("AKIAEXAMPLE"), "secret_key": Secret("hemlig")}
 def server(loop, monkeypatch):
     # What the user of the machine has set says nothing: only the configuration does.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://192.0.2.1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "other")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
     with ExitStack() as opened:

@@ -86,8 +86,9 @@ class S3Folder:
             retries={"mode": "standard", "total_max_attempts": 2},
             max_pool_connections=1,
             client_cert=presented,
-            # Only the configuration names the server: AWS's own could name one without TLS.
+            # Only the configuration names the server: AWS's own could name one without TLS, and a proxy is one too.
             ignore_configured_endpoint_urls=True,
+            proxies={},
             # Servers that are not AWS's know no newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
