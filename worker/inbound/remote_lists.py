@@ -8,11 +8,14 @@ import asyncio
 import importlib
 import os
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from worker.foundation import event_loop
 from worker.foundation.connection_failures import tls_failure
@@ -91,12 +94,18 @@ async def _get(address: str, write: Callable[[bytes], None]) -> None:
 
     tls = Tls().context()
     timeout = aiohttp.ClientTimeout(total=_ALL, sock_connect=_CONNECT, sock_read=_SILENCE)
-    # `trust_env`: proxies, and ~/.netrc. Compressed content stays so: how much it grows is bounded where it is read.
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True, auto_decompress=False) as session:
+    server, log_in = urlsplit(address).netloc, _log_in(address)
+    # Compressed content stays so: how much it grows is bounded where it is read. Not `trust_env`: a log-in of ~/.netrc
+    # would go to each server that a redirect leads to.
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False, auto_decompress=False) as session:
         for _ in range(MOST_REDIRECTS + 1):
             try:
                 async with session.get(
-                    address, allow_redirects=False, ssl=tls, headers={"Accept-Encoding": "identity"}
+                    address,
+                    allow_redirects=False,
+                    ssl=tls,
+                    headers={"Accept-Encoding": "identity"} | (log_in if urlsplit(address).netloc == server else {}),
+                    proxy=_proxy(address),
                 ) as answer:
                     if answer.status in (301, 302, 303, 307, 308):
                         address = _led_to(address, answer.headers.get("Location", ""))
@@ -110,6 +119,22 @@ async def _get(address: str, write: Callable[[bytes], None]) -> None:
                 # Their texts hold the address.
                 raise CannotFetch(tls_failure(error) or _without_address(error)) from None
     raise CannotFetch(f"the server redirected more than {MOST_REDIRECTS} times")
+
+
+def _log_in(address: str) -> dict[str, str]:
+    """The header with what ~/.netrc, or the file that NETRC names, has for the address's host."""
+    file = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    try:
+        found = netrc(str(file)).authenticators(urlsplit(address).hostname or "") if file.is_file() else None
+    except (NetrcParseError, OSError, UnicodeDecodeError):
+        raise CannotFetch("~/.netrc, or the file that NETRC names, cannot be read") from None
+    user, _, password = found or ("", None, None)
+    return {} if password is None else {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def _proxy(address: str) -> str | None:
+    """The proxy that HTTPS_PROXY names, unless NO_PROXY names the address's host."""
+    return None if proxy_bypass(urlsplit(address).hostname or "") else getproxies().get("https")
 
 
 def _without_address(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import io
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import trustme
-from aiohttp import web
+from aiohttp import ThreadedResolver, web
 
 from tests.inbound.server_loop import Loop, loop
 from worker.inbound import remote_lists
@@ -103,7 +104,7 @@ def started(loop: Loop, authority: trustme.CA) -> Iterator[Https]:
     import ssl
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
+    authority.issue_cert("localhost", "elsewhere.example").configure_cert(context)
     server = Https()
     runner = loop.run(server.start(context))
     yield server
@@ -123,6 +124,32 @@ def test_a_list_is_fetched_over_https_and_a_redirect_to_https_is_followed(https:
     https.leads_to = f"/list.csv?{SECRET}"
     assert fetched(f"https://localhost:{https.port}/moved") == LIST
     assert [path for path, _ in https.asked] == [f"/a/list.csv?{SECRET}", "/moved", f"/list.csv?{SECRET}"]
+
+
+class Here(ThreadedResolver):
+    """Every name is this machine's."""
+
+    async def resolve(self, host, port=0, family=socket.AF_INET):
+        return [found | {"hostname": host} for found in await super().resolve("127.0.0.1", port, family)]
+
+
+def test_a_log_in_of_netrc_goes_to_the_server_that_was_named_and_to_no_other(https: Https, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine localhost login ona password hemlig\ndefault login ona password hemlig\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    https.leads_to = f"https://localhost:{https.port}/list.csv"
+    assert fetched(f"https://localhost:{https.port}/moved") == LIST
+    monkeypatch.setattr("aiohttp.connector.DefaultResolver", Here)
+    https.leads_to = f"https://elsewhere.example:{https.port}/list.csv"
+    assert fetched(f"https://localhost:{https.port}/moved") == LIST
+    assert ["Authorization" in headers for _, headers in https.asked] == [True, True, True, False]
+
+
+def test_a_list_is_fetched_through_the_proxy_of_the_environment(https: Https, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    assert refusal(f"https://localhost:{https.port}/list.csv") == "the server cannot be reached"
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    assert fetched(f"https://localhost:{https.port}/list.csv") == LIST
 
 
 @pytest.mark.parametrize(
