@@ -112,7 +112,7 @@ def app(
     )
     made.on_response_prepare.append(name_server)
     receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
-    receiving = _Receiving(made, parts, readiness, in_thread, wake, body_seconds, room)
+    receiving = _Receiving(made, parts, readiness, in_thread, wake, slowed.peer, body_seconds, room)
     receiving.add_events(receive)
     receiving.add_webhooks(ask_sns)
     if parts.settings.links.base_url is not None:  # whatever the mode is now, links that were sent lead on
@@ -156,6 +156,7 @@ class _Receiving:
     readiness: Readiness
     in_thread: InThread
     wake: Wake
+    peer: Callable[[web.Request], str]
     body_seconds: float
     room: int
 
@@ -203,6 +204,7 @@ class _Receiving:
             self.in_thread,
             processed,
             lambda source, outcome: self.parts.meters.add(WEBHOOKS, source, outcome),
+            self.peer,
             body_seconds=self.body_seconds,
             room=self.room,
         )

@@ -49,9 +49,13 @@ class Slowed:
     def __init__(self, refusals: Refusals, trusted: Sequence[Network]) -> None:
         self._refusals, self._trusted = refusals, trusted
 
+    def peer(self, request: web.Request) -> str:
+        """The machine that sent the request."""
+        return peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
+
     async def refused(self, request: web.Request, why: str, *, name: str = "") -> None:
         """Count it, and wait as long as its answer should. `name`: see `Refusals`."""
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._trusted)
+        peer = self.peer(request)
         if delay := self._refusals.refused(peer, why, monotonic(), name=name):
             self._refusals.waiting += 1
             try:

@@ -33,8 +33,10 @@ class Source(Protocol):
 class Asking(Protocol):
     """A source that must ask its service before it can check a webhook."""
 
-    async def ask(self, delivery: Delivery) -> str:
-        """Ask for what `refuses` needs; why a genuine webhook could not be taken now, "" if it can. Never raises."""
+    async def ask(self, delivery: Delivery, peer: str) -> str:
+        """Ask for what `refuses` needs; why a genuine webhook could not be taken now, "" if it can. Never raises.
+
+        `peer`: the machine that sent it, which is not known to be the service."""
 
 
 class Closed:

@@ -129,16 +129,16 @@ class SesSource:
         ours = delivery.headers.get(sns_messages.TOPIC_HEADER) in self._topics
         return "" if ours else "its topic is not in email.callback_topics"
 
-    async def ask(self, delivery: Delivery) -> str:
+    async def ask(self, delivery: Delivery, peer: str) -> str:
         message = sns_messages.read_message(delivery.body, topics=self._topics)
         if isinstance(message, str):
             return ""  # `refuses` says so
-        certificate = await self._sns.certificate(message)
+        certificate = await self._sns.certificate(message, peer)
         if certificate is None:
             return "the certificate of its signature cannot be fetched now"
         if message.kind != sns_messages.CONFIRMATION or sns_messages.refusal(message, certificate, now=self._clock()):
             return ""
-        return "" if await self._sns.confirm(message) else "its subscription cannot be confirmed now"
+        return "" if await self._sns.confirm(message, peer) else "its subscription cannot be confirmed now"
 
     def refuses(self, delivery: Delivery, query: str) -> str:
         message = sns_messages.read_message(delivery.body, topics=self._topics)

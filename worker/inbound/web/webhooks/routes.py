@@ -51,15 +51,16 @@ class WebhookRoutes:
         in_thread: InThread,
         processed: "Processing",
         count: Callable[[str, str], None],
+        peer: Callable[[web.Request], str],
         *,
         body_seconds: float,
         room: int,
     ) -> None:
         """`accounts` by name and `senders` by channel; `room`: how many bytes of large bodies are held at a time.
-        `count(source, outcome)` counts a webhook of a configured source."""
+        `count(source, outcome)` counts a webhook of a configured source. `peer`: the machine that sent a request."""
         self._accounts, self._senders = accounts, senders
         self._chunks, self._readiness, self._in_thread = chunks, readiness, in_thread
-        self._processed, self._count = processed, count
+        self._processed, self._count, self._peer = processed, count, peer
         self._body_seconds = body_seconds
         self._room = Room(room)
         self._outage = Outage(log)
@@ -104,7 +105,7 @@ class WebhookRoutes:
             raise Unacceptable(503, self._readiness.why_not)
         body = await bounded_body(request, self._room, largest=source.largest, seconds=self._body_seconds)
         delivery = Delivery(body, headers, path)
-        if isinstance(source, Asking) and (why := await source.ask(delivery)):
+        if isinstance(source, Asking) and (why := await source.ask(delivery, self._peer(request))):
             raise Unacceptable(503, why)
         query = request.raw_path.partition("?")[2]  # as it was sent: it is signed
         if len(body) <= AT_ONCE:

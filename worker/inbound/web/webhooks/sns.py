@@ -1,7 +1,8 @@
 """Asks Amazon SNS: for the certificates that sign its messages, and to confirm a subscription.
 
 Strangers can make this process ask: they send a message that names a configured topic, and any certificate. So it asks
-only the host of the topic's region, one request at a time and few in a minute, and keeps few answers.
+only the host of the topic's region, one request at a time and few in a minute, and keeps few answers. Each machine has
+an allowance of its own: who uses up theirs does not keep SNS's own certificate from being fetched.
 """
 
 import asyncio
@@ -11,9 +12,11 @@ from datetime import timedelta
 
 from cryptography.x509 import Certificate
 
+from worker.domain.limits.rate_limits import Limit
 from worker.foundation.clock import monotonic
 from worker.http.client import Http, open_http_session
 from worker.http.messages import HttpAnswer, HttpRequest
+from worker.inbound.web.rate_limit import Allowance
 from worker.senders.sns_messages import SnsMessage, read_certificate
 
 log = logging.getLogger(__name__)
@@ -21,8 +24,7 @@ log = logging.getLogger(__name__)
 TIMEOUT = timedelta(seconds=10)
 MOST_CERTIFICATES = 16  # SNS has one for each region, and a new one about once a year
 MOST_BYTES = 16 * 1024
-# So many requests at once after a quiet time; then one more each so many seconds.
-MOST_AT_ONCE, EVERY_SECONDS = 5, 12.0
+FOR_EACH_MACHINE, FOR_ALL = Limit.parse("5/minute"), Limit.parse("60/minute")
 Get = Callable[[str], Awaitable[bytes | None]]
 
 
@@ -44,19 +46,18 @@ class Sns:
         self._get = fetch
         self._certificates: dict[str, Certificate] = {}  # by URL; the one that was used longest ago comes first
         self._one = asyncio.Lock()
-        self._may = float(MOST_AT_ONCE)
-        self._counted_at: float | None = None
+        self._of_machine, self._of_all = Allowance(FOR_EACH_MACHINE), Allowance(FOR_ALL)
 
     def known(self, message: SnsMessage) -> Certificate | None:
         """The certificate, if it was fetched before."""
         return self._certificates.get(message.certificate_url)
 
-    async def certificate(self, message: SnsMessage) -> Certificate | None:
-        """The certificate that the message names; None: it cannot be had now."""
+    async def certificate(self, message: SnsMessage, peer: str) -> Certificate | None:
+        """The certificate that the message names; None: it cannot be had now. `peer`: the machine that sent it."""
         url = message.certificate_url
         if url not in self._certificates:  # else it waits for no other request
             async with self._one:
-                if url not in self._certificates and self._may_ask():
+                if url not in self._certificates and self._may_ask(peer):
                     await self._fetch(url)
         found = self._certificates.pop(url, None)
         if found is not None:
@@ -71,20 +72,14 @@ class Sns:
             while len(self._certificates) > MOST_CERTIFICATES:
                 del self._certificates[next(iter(self._certificates))]
 
-    async def confirm(self, message: SnsMessage) -> bool:
+    async def confirm(self, message: SnsMessage, peer: str) -> bool:
         """Confirm the subscription of a message that was verified. True if SNS has confirmed it."""
         async with self._one:
-            done = self._may_ask() and await self._get(message.confirmation_url) is not None
+            done = self._may_ask(peer) and await self._get(message.confirmation_url) is not None
         if done:
             log.info("Amazon SNS: the subscription of a configured topic is confirmed")
         return done
 
-    def _may_ask(self) -> bool:
+    def _may_ask(self, peer: str) -> bool:
         now = monotonic()
-        if self._counted_at is not None:
-            self._may = min(MOST_AT_ONCE, self._may + (now - self._counted_at) / EVERY_SECONDS)
-        self._counted_at = now
-        if self._may < 1:
-            return False
-        self._may -= 1
-        return True
+        return not self._of_machine.take(peer, now) and not self._of_all.take("", now)
