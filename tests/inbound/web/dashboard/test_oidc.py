@@ -193,6 +193,7 @@ BROKEN = {
     "has no token endpoint": {"token_endpoint": None},
     "has an address of a script": {"authorization_endpoint": "javascript:alert(1)"},
     "has an address with a password": {"token_endpoint": "http://a:b@127.0.0.1/"},
+    "leads to another machine without TLS": {"token_endpoint": "http://login.example.com/token"},
     "has no PKCE": {"code_challenge_methods_supported": ["plain"]},
     "is huge": {"filler": "x" * 2_000_000},
 }

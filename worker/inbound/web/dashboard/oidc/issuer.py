@@ -17,6 +17,7 @@ from worker.http.trust import trust_of
 from worker.inbound.web.dashboard.oidc.flow import Flow
 from worker.inbound.web.dashboard.oidc.id_token import NotProven, Proven, UnknownKey, proven
 from worker.settings.addresses import web_url
+from worker.settings.tls import OFF
 from worker.settings.users import Oidc
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -122,10 +123,10 @@ class Issuer:
         return Endpoints(authorization, token, keys, posts, named)
 
     def _endpoint(self, found: Mapping[str, Any], name: str) -> str:
-        """An address of the issuer. Without TLS only if the issuer itself has none."""
+        """An address of the issuer. Without TLS only if the issuer itself has none, and as the configuration allows."""
         plain = self.oidc.issuer.startswith("http:")
         try:
-            url = web_url(found.get(name), "", http=plain).geturl()
+            url = web_url(found.get(name), "", http=self.oidc.tls == OFF).geturl()
         except ValueError:
             url = ""
         if not url or (not plain and not url.startswith("https:")):
