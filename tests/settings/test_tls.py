@@ -1,5 +1,6 @@
 """The one TLS policy: a far host is spoken to over TLS, verified, or its section says that it is off."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import trustme
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
 from worker.domain.model.needs import NOTHING
-from worker.foundation.tls import Tls
+from worker.foundation.tls import Tls, localhost_is_here
 from worker.settings import SettingsError, load
 
 DATABASE, BROKER, BUS, EMAIL, SMS = ("database",), ("broker",), ("bus",), ("email",), ("sms",)
@@ -46,6 +47,20 @@ def test_another_machine_is_verified_or_switched_off_by_name(tmp_path: Path, sub
             switched_off = loaded(tmp_path, with_value(off, "off", with_value(key, plain)))
             (warning,) = switched_off.warnings
             assert warning.startswith(f'TLS is off for {".".join(path)} (tls = "off"): ')
+
+
+def test_localhost_is_this_machine_where_its_name_leads_nowhere_else(tmp_path: Path, monkeypatch) -> None:
+    plain = with_value(("sms", "base_url"), "http://localhost:8080")
+    for addresses, is_here in ((["127.0.0.1", "::1%lo"], True), (["127.0.0.1", "192.0.2.7"], False)):
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 0)) for one in addresses]
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+            localhost_is_here.cache_clear()
+            if is_here:
+                assert loaded(tmp_path, plain).warnings == ()
+            else:
+                assert problems(tmp_path, plain)[0].startswith("sms.base_url: expected https: ")
+    localhost_is_here.cache_clear()
 
 
 def test_a_database_on_this_machine_needs_no_tls(tmp_path: Path, subtests: pytest.Subtests) -> None:

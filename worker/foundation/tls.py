@@ -4,8 +4,10 @@ There is no form without the check of the chain and of the host name: a connecti
 """
 
 import ipaddress
+import socket
 import ssl
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,4 +63,14 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host == "localhost" and localhost_is_here()
+
+
+@cache
+def localhost_is_here() -> bool:
+    """Whether the name leads nowhere else: without a line in /etc/hosts, a server of names answers for it."""
+    try:
+        found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
