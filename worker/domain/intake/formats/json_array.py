@@ -20,9 +20,14 @@ _IN_TEXT = rb'(?:[^"\\]++|\\.)*+'
 _TO_SIGN = re.compile(rb'(?:[^"{}\[\],]++|"%s")*+' % _IN_TEXT, re.DOTALL)
 _TO_SIGN_INSIDE = re.compile(rb'(?:[^"{}\[\]]++|"%s")*+' % _IN_TEXT, re.DOTALL)
 _TO_SIGN_IN_TEXT = re.compile(_IN_TEXT, re.DOTALL)
+# Each bracket costs time. Where more are open than an element may have bytes, what follows is not read.
+MOST_OPEN = LONGEST_LINE
 _ONE_OBJECT = 'write each customer as an object in the array: [{"customer_id": "A1", …}, …]'
 _TOO_LONG = FieldProblem("", f"the object has more than {LONGEST_LINE:,} bytes", _ONE_OBJECT)
 _CUT_OFF = FieldProblem("", "the array has no end: the file is cut off", "get the file again: customers are missing")
+_NO_LIST = FieldProblem(
+    "", f"the array is nested more than {MOST_OPEN:,} levels deep", "look for a bracket that is not closed"
+)
 _BEHIND = FieldProblem("", "there is something behind the array's end", "put all customers into one array")
 
 
@@ -58,6 +63,8 @@ def json_array(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProbl
             yield row + 1, _CUT_OFF
         elif end is _End.MORE:
             yield row + 1, _BEHIND
+        elif end is _End.TOO_DEEP:
+            yield row + 1, _NO_LIST
 
 
 class _End(Enum):
@@ -67,6 +74,7 @@ class _End(Enum):
     GOOD = auto()
     CUT_OFF = auto()
     MORE = auto()  # something behind the array
+    TOO_DEEP = auto()  # more open brackets than any list has
 
 
 def _elements(raw: BinaryIO) -> Iterator[tuple[bytes | None, _End]]:
@@ -94,6 +102,9 @@ def _elements(raw: BinaryIO) -> Iterator[tuple[bytes | None, _End]]:
                 depth += 1
                 if depth == 1:
                     begin = place
+                elif depth > MOST_OPEN:
+                    yield b"", _End.TOO_DEEP
+                    return
             elif sign in (b"}", b"]"):
                 depth -= 1
                 if depth <= 0:
