@@ -7,6 +7,7 @@ import hmac
 import io
 import json
 import logging
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -254,3 +255,19 @@ async def test_a_webhook_with_two_headers_that_show_whose_it_is_is_refused(site,
     headers = [("Idenfy-Signature", right), (twice, "a"), (twice.upper(), right)]
     assert await status_of(site.client, f"{site.prefix}/webhooks/kyc", headers, body) == 400
     assert kept(site) == []
+
+
+async def test_large_webhooks_are_read_one_after_another_so_that_threads_are_left_for_events(site, monkeypatch):
+    at_work, most = [], []
+
+    def read(*given):
+        at_work.append(given)
+        time.sleep(0.02)  # the others come meanwhile
+        most.append(len(at_work))
+        at_work.pop()
+        return "not read here"
+
+    monkeypatch.setattr(webhooks, "_read", read)
+    bodies = [raw(VERIFIED | {"scanRef": str(number), "filler": "x" * webhooks.AT_ONCE}) for number in range(4)]
+    answers = await asyncio.gather(*[send(site, "kyc", body, key=HOOKS["HOOK"]) for body in bodies])
+    assert ([answer.status for answer in answers], most) == ([401] * 4, [1] * 4)

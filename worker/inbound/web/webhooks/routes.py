@@ -63,6 +63,8 @@ class WebhookRoutes:
         self._processed, self._count, self._peer = processed, count, peer
         self._body_seconds = body_seconds
         self._room = Room(room)
+        # Large ones are checked and read one after another: all threads at it would leave none to events.
+        self._one_large = asyncio.Lock()
         self._outage = Outage(log)
 
     async def provider(self, request: web.Request) -> web.Response:
@@ -111,7 +113,8 @@ class WebhookRoutes:
         if len(body) <= AT_ONCE:
             read = _read(source, delivery, query)
         else:
-            read = await self._in_thread(_read, source, delivery, query)
+            async with self._one_large:
+                read = await self._in_thread(_read, source, delivery, query)
         if isinstance(read, str):
             raise self._refused(request, source, read)
         if isinstance(read, Unreadable):
