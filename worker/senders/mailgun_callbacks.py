@@ -10,7 +10,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
 from worker.foundation.strict_json import NoObject, read_object
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
@@ -56,8 +63,7 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     if match is None:
         return NotUnderstood("it names no message")
     status, stop, code = _meaning(event)
-    kind, at = str(event.get("event", "")), _time(event)
-    kind = kind[:32] if kind.isascii() else "event"
+    kind, at = event_name(event.get("event")), _time(event)
     return DeliveryUpdate(kind, match[1], status=status, stop=stop, code=code, happened_at=at)
 
 

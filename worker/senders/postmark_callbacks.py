@@ -11,7 +11,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
 from worker.foundation.strict_json import NoObject, read_object
 from worker.foundation.timestamps import utc_time
 from worker.senders.email_callbacks import usable_address
@@ -62,9 +69,8 @@ def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
     if not reference and not address:
         return NotUnderstood("it names no message")
     status, stop, code = _meaning(kind, fields)
-    name = kind[:32] if kind.isascii() else "event"
     return DeliveryUpdate(
-        name,
+        event_name(kind),
         reference,
         address,
         status,

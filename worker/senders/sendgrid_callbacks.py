@@ -14,7 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
 from worker.foundation.strict_json import NoObject, read_list
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
 
@@ -72,9 +79,8 @@ def _update(event: Mapping[str, Any]) -> tuple[bytes, DeliveryUpdate] | None:
     if not isinstance(id_, str) or not id_ or match is None:
         return None
     status, stop, code = _meaning(event)
-    kind = event.get("event")
-    kind = kind if isinstance(kind, str) and kind.isascii() else "event"
-    update = DeliveryUpdate(kind[:32], match[1], status=status, stop=stop, code=code, happened_at=_time(event))
+    kind = event_name(event.get("event"))
+    update = DeliveryUpdate(kind, match[1], status=status, stop=stop, code=code, happened_at=_time(event))
     return id_.encode("utf-8", "surrogatepass"), update
 
 

@@ -6,7 +6,14 @@ SES gives each mail a Message-ID of its own. Ours is among the original headers,
 from collections.abc import Mapping
 from typing import Any
 
-from worker.domain.contact.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.domain.contact.delivery_reports import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
 from worker.foundation.strict_json import NoObject, read_object
 from worker.foundation.timestamps import utc_time
 from worker.senders.mail_meaning import enhanced_code, of_permanent_failure
@@ -44,9 +51,8 @@ def read(message: str) -> DeliveryUpdate | NotUnderstood:
     facts = fields.get(_PARTS.get(kind, ""), {})
     facts = facts if isinstance(facts, dict) else {}
     status, stop, code = _meaning(kind, facts)
-    name = kind[:32] if kind.isascii() else "event"
     return DeliveryUpdate(
-        name, reference, status=status, stop=stop, code=code, happened_at=utc_time(facts.get("timestamp"))
+        event_name(kind), reference, status=status, stop=stop, code=code, happened_at=utc_time(facts.get("timestamp"))
     )
 
 

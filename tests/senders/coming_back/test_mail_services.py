@@ -118,6 +118,13 @@ def test_sendgrids_events_mean_what_callbacks_of_ours_mean(subtests):
             assert (named, update.reference, (update.status, update.stop)) == (b"e1", KEY, meaning)
 
 
+def test_a_name_that_a_terminal_or_a_database_would_not_take_is_none():
+    for name in ("a\x00b", "a\x1b[2J", "a\nb", 7, None):
+        ((_, update),) = sendgrid_callbacks.read(json.dumps([event(name)]).encode())
+        assert update.event == "event"
+        assert mailgun_callbacks.read(mailgun({"event": name})).event == "event"
+
+
 def test_what_sendgrid_has_not_signed_is_refused():
     body = b"[]"
     good = headers(body)

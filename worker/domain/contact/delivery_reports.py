@@ -13,6 +13,14 @@ from worker.domain.model.states import InvitationState
 MESSAGE_ID = re.compile(r"<?([A-Za-z0-9][A-Za-z0-9._-]{0,199})(?:@[^\s<>@]{1,255})?>?", re.ASCII)
 
 
+def event_name(given: object) -> str:
+    """A service's own name of an event, for people; "event" for what is none.
+
+    It reaches terminals, and no database takes a NUL.
+    """
+    return given[:32] if isinstance(given, str) and given.isascii() and given.isprintable() else "event"
+
+
 class DeliveryStatus(StrEnum):
     """The delivery status of a message."""
 
