@@ -129,6 +129,7 @@ def app(
             wake=wake,
             why_not=lambda: readiness.why_not,
             delay=slowed.refused,
+            peer=slowed.peer,
             form_seconds=body_seconds,
         )
     return made

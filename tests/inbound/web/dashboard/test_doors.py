@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import logging
+from contextlib import suppress
+from functools import partial
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from worker.domain.model.people import Role
 from worker.inbound.web import middlewares, refusals
 from worker.inbound.web.dashboard import rendering, visits
 from worker.inbound.web.dashboard.forms import FORM
-from worker.inbound.web.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, is_password
+from worker.inbound.web.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, is_password
 from worker.inbound.web.dashboard.rendering import ASSETS, asset, asset_url
 from worker.inbound.web.dashboard.same_origin import form_token
 from worker.inbound.web.refusals import FREE, LONGEST_DELAY
@@ -130,14 +132,36 @@ async def test_strangers_who_wait_for_a_refusal_keep_no_person_out():
     waiting = asyncio.Event()
     checks = PasswordChecks(in_thread, lambda password, _user: password == "right")
     strangers = [
-        asyncio.create_task(checks.fits(f"stranger {number}", "guess", None, waiting.wait)) for number in range(40)
+        asyncio.create_task(checks.fits(f"stranger {number}", "guess", None, waiting.wait, "203.0.113.9"))
+        for number in range(40)
     ]
     await asyncio.sleep(0.01)
 
-    assert await checks.fits("ona", "right", None, waiting.wait)
+    assert await checks.fits("ona", "right", None, waiting.wait, "192.0.2.1")
 
     waiting.set()
     assert not any(await asyncio.gather(*strangers))
+
+
+async def test_who_guesses_at_a_name_all_the_time_keeps_its_user_out_of_nothing():
+    async def in_thread(function, *arguments):
+        return function(*arguments)
+
+    async def guess():
+        while True:
+            with suppress(TooMany):
+                await checks.fits("ona", "guess", None, partial(asyncio.sleep, 0.001), "203.0.113.9")
+            await asyncio.sleep(0)
+
+    checks = PasswordChecks(in_thread, lambda password, _user: password == "right")
+    stranger = [asyncio.create_task(guess()) for _ in range(10)]
+    await asyncio.sleep(0.01)
+
+    assert all([await checks.fits("ona", "right", None, asyncio.Event().wait, "192.0.2.1") for _ in range(20)])
+
+    for one in stranger:
+        one.cancel()
+    assert await asyncio.gather(*stranger, return_exceptions=True)
 
 
 async def test_a_form_of_another_site_logs_nobody_in(visit):

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from worker.domain.model.wakeups import Wake
 from worker.inbound.web.dashboard.contract import Action, Page
-from worker.inbound.web.dashboard.log_in import Delay
+from worker.inbound.web.dashboard.log_in import Delay, Peer
 from worker.inbound.web.dashboard.pages import (
     accounts,
     audit,
@@ -55,8 +55,19 @@ def add_dashboard(
     wake: Wake,
     why_not: Callable[[], str | None],
     delay: Delay,
+    peer: Peer,
     form_seconds: float,
 ) -> None:
     """The parameters are those of `Site`."""
-    site = Site(sources, PAGES, ACTIONS, key=key, wake=wake, why_not=why_not, delay=delay, form_seconds=form_seconds)
+    site = Site(
+        sources,
+        PAGES,
+        ACTIONS,
+        key=key,
+        wake=wake,
+        why_not=why_not,
+        delay=delay,
+        peer=peer,
+        form_seconds=form_seconds,
+    )
     site.add_to(application)

@@ -25,14 +25,19 @@ BUSY = "Too many log-ins are being checked. Try again in a few seconds."
 # The form is open for so long; it has a cookie of its own, so that no other site can log a person in.
 FORM_SECONDS = 3600
 Delay = Callable[..., Awaitable[None]]  # (request, why, name=)
+Peer = Callable[[web.Request], str]
 
 
 class LogInPage:
     """`delay(request, why, name=)`: counts a refused log-in by its address, and by the name whose password was guessed,
-    logs it, and waits. `issuer`: the label of the button that leads to the identity provider; "": there is none."""
+    logs it, and waits. `peer(request)`: the machine that sent it. `issuer`: the label of the button that leads to the
+    identity provider; "": there is none."""
 
-    def __init__(self, visits: Visits, checks: PasswordChecks, delay: Delay, form_seconds: float, issuer: str) -> None:
-        self._visits, self._checks, self._delay, self._form_seconds = visits, checks, delay, form_seconds
+    def __init__(
+        self, visits: Visits, checks: PasswordChecks, delay: Delay, peer: Peer, form_seconds: float, issuer: str
+    ) -> None:
+        self._visits, self._checks, self._delay, self._peer = visits, checks, delay, peer
+        self._form_seconds = form_seconds
         self._issuer = issuer
 
     async def show(self, request: web.Request) -> web.StreamResponse:
@@ -54,7 +59,7 @@ class LogInPage:
             await self._delay(request, "dashboard: name or password", name=guessed)
 
         try:
-            if not await self._checks.fits(name, password, user, delay):
+            if not await self._checks.fits(name, password, user, delay, self._peer(request)):
                 return self.form(request, to=to, said=WRONG, status=403)
         except TooMany:
             return self.form(request, to=to, said=BUSY, status=429)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from secrets import token_bytes
 from typing import Any
+from weakref import WeakValueDictionary
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -16,7 +17,8 @@ from worker.settings.users import User
 
 AT_ONCE = 2
 MOST_CHECKED = 20  # at the same time, for all users
-MOST_FOR_ONE = 3  # for one user: guesses come one after the other, each after the delay of the last
+# For one user: guesses come one after the other, each after the delay of the last. As many wait of one machine.
+MOST_FOR_ONE = 3
 LONGEST_PASSWORD = 1000  # characters: a longer one is not hashed
 
 
@@ -62,24 +64,30 @@ class PasswordChecks:
         self._in_thread, self._check = in_thread, check
         self._free = asyncio.Semaphore(AT_ONCE)
         self._checked = 0  # those who are refused and only wait keep no other person out
-        self._waiting: Counter[str] = Counter()
+        self._waiting: Counter[tuple[str, str]] = Counter()  # by user and machine
+        # By user, while they are waited for; first come, first served.
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def fits(self, name: str, password: str, user: User | None, wait: Callable[[], Any]) -> bool:
+    async def fits(self, name: str, password: str, user: User | None, wait: Callable[[], Any], machine: str) -> bool:
         """Whether the user has this password. `wait()` delays a wrong one, as often as it is wrong; meanwhile the same
-        name cannot be tried often. Raises TooMany."""
+        name cannot be tried often. Raises TooMany, where too many wait of this machine: who guesses at a name from
+        another one makes its user wait for a turn, and keeps them out of nothing."""
         who = digest_of(name)
-        if self._waiting[who] >= MOST_FOR_ONE or self._checked >= MOST_CHECKED:
+        waiting = who, machine
+        if self._waiting[waiting] >= MOST_FOR_ONE or self._checked >= MOST_CHECKED:
             raise TooMany
-        self._waiting[who] += 1
+        self._waiting[waiting] += 1
+        turns = self._turns.setdefault(who, asyncio.Semaphore(MOST_FOR_ONE))
         try:
-            fits = len(password) <= LONGEST_PASSWORD and await self._is_password(password, user)
-            if not fits:
-                await wait()
-            return fits
+            async with turns:
+                fits = len(password) <= LONGEST_PASSWORD and await self._is_password(password, user)
+                if not fits:
+                    await wait()
+                return fits
         finally:
-            self._waiting[who] -= 1
-            if not self._waiting[who]:
-                del self._waiting[who]
+            self._waiting[waiting] -= 1
+            if not self._waiting[waiting]:
+                del self._waiting[waiting]
 
     async def _is_password(self, password: str, user: User | None) -> bool:
         self._checked += 1

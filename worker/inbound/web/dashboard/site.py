@@ -16,7 +16,7 @@ from worker.foundation.clock import Clock
 from worker.inbound.web.dashboard import flashes
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
 from worker.inbound.web.dashboard.forms import form_of
-from worker.inbound.web.dashboard.log_in import LEAVE, Delay, LogInPage, local_path
+from worker.inbound.web.dashboard.log_in import LEAVE, Delay, LogInPage, Peer, local_path
 from worker.inbound.web.dashboard.log_in import PATH as LOG_IN
 from worker.inbound.web.dashboard.oidc.door import OidcDoor
 from worker.inbound.web.dashboard.oidc.issuer import BACK, Issuer
@@ -51,6 +51,7 @@ class Site:
         wake: Wake,
         why_not: Callable[[], str | None],
         delay: Delay,
+        peer: Peer,
         form_seconds: float = BODY_SECONDS,
     ) -> None:
         """`key`: see `Visits`. `why_not()`: why the database cannot be read; None: it can. `form_seconds`: how long one
@@ -63,7 +64,7 @@ class Site:
         oidc = settings.oidc
         self._visits = Visits(sources.stores.log_ins, settings.users, key, self._clock, self._in_thread, oidc)
         checks, label = PasswordChecks(self._in_thread), oidc.label if oidc is not None else ""
-        self._log_in = LogInPage(self._visits, checks, delay, form_seconds, label)
+        self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, label)
         self._oidc: OidcDoor | None = None
         if oidc is not None:
             self._oidc = OidcDoor(Issuer(oidc, self._clock), delay, self._log_in)
