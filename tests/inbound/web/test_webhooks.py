@@ -267,7 +267,7 @@ async def test_large_webhooks_are_read_one_after_another_so_that_threads_are_lef
         at_work.pop()
         return "not read here"
 
-    monkeypatch.setattr(webhooks, "_read", read)
-    bodies = [raw(VERIFIED | {"scanRef": str(number), "filler": "x" * webhooks.AT_ONCE}) for number in range(4)]
+    monkeypatch.setattr(routes, "_read", read)
+    bodies = [raw(VERIFIED | {"scanRef": str(number), "filler": "x" * routes.AT_ONCE}) for number in range(4)]
     answers = await asyncio.gather(*[send(site, "kyc", body, key=HOOKS["HOOK"]) for body in bodies])
     assert ([answer.status for answer in answers], most) == ([401] * 4, [1] * 4)

@@ -89,7 +89,7 @@ def test_a_row_that_would_fail_with_its_call_after_it_was_cancelled_is_cancelled
     (opened,) = shelf.open(shelf.claim(), repeatable=True)
     if by_event:
         with shelf.database.write() as connection:
-            withdraw(connection, {("Ona", "onboarding")}, now=shelf.clock())
+            cancel_customers(connection, {("Ona", "onboarding")}, now=shelf.clock())
     else:
         cancel(batch)
     if dies:
