@@ -276,7 +276,7 @@ def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTi
     if plan.deadline is None or plan.deadline <= now:
         return None
     rows = counted((judge(intake, line) for line in reading), intake.hours)
-    paces = intake.paces().at_most(plan.per_hour)
+    paces = intake.paces().at_most(plan.per_hour, rows)
     begins = max(plan.start_at or now, now)
     found = planned(rows, intake.hours, paces, deadline=plan.deadline, now=begins)
     return RowTimes(found, paces, deadline=plan.deadline)

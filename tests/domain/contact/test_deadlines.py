@@ -105,6 +105,17 @@ def test_rows_whose_window_closes_first_go_first():
     assert found.late == {}
 
 
+def test_the_pace_of_a_list_is_shared_by_the_accounts_of_its_rows_as_their_rows_are():
+    rows = {Group("many", "email", ()): 30, Group("slow", "email", ()): 8, Group("slow", "sms", ()): 2}
+    limits = Paces({"many": None, "slow": per_slot(1) / 2, "not in the list": None}, {"email": per_slot(50)})
+
+    assert limits.at_most(None, rows) == limits
+    paces = limits.at_most(round(4 * HOUR / QUARTER), rows)
+
+    assert paces == Paces({"many": pytest.approx(per_slot(3)), "slow": per_slot(1) / 2}, limits.channels)
+    assert paces.at_most(2, {}).accounts == {}
+
+
 def test_slots_are_quarters_for_days_and_hours_for_weeks_and_a_pace_begins_at_once():
     assert Slots.until(NOW + 3 * DAY, now=NOW) == Slots(NOW, QUARTER, 288)
     assert Slots.until(NOW + 14 * DAY, now=NOW) == Slots(NOW, HOUR, 336)

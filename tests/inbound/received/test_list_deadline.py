@@ -64,6 +64,13 @@ async def test_the_forecast_knows_when_the_last_row_of_the_plan_goes(make_on_bot
     assert len(world.asked) == 6
 
 
+async def test_accounts_that_no_row_of_the_list_goes_to_take_no_part_of_its_pace(make, tmp_path):
+    world = make(limits=["2/second"])  # of two accounts, and all rows go to the first
+    begins = world.clock()
+    bring_in(world, listed(tmp_path, LONDON), begins + timedelta(hours=1), per_hour=4)
+    assert [(row.due_at - begins) / timedelta(minutes=15) for row in world.rows(Job)] == [0, 1, 2, 3]
+
+
 async def test_the_forecast_is_the_pace_where_that_has_fallen_behind_the_plan_for_the_deadline(make, tmp_path):
     world = make(limits=["2/second"])
     begins = world.clock()

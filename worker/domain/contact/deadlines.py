@@ -57,14 +57,17 @@ class Paces:
     accounts: Mapping[str, float | None] = field(default_factory=dict)
     channels: Mapping[str, float | None] = field(default_factory=dict)
 
-    def at_most(self, per_hour: int | None) -> "Paces":
-        """The same, with a list's own pace, which each account has a share of; None: it has none."""
-        if per_hour is None or not self.accounts:
+    def at_most(self, per_hour: int | None, rows: Mapping[Group, int]) -> "Paces":
+        """The same, with a list's own pace, shared by the accounts that its rows go to; None: it has none."""
+        if per_hour is None:
             return self
-        own = per_hour / HOUR.total_seconds() / len(self.accounts)
-        return Paces(
-            {name: own if pace is None else min(pace, own) for name, pace in self.accounts.items()}, self.channels
-        )
+        of_account: defaultdict[str, int] = defaultdict(int)
+        for group, number in rows.items():
+            of_account[group.account] += number
+        each = per_hour / HOUR.total_seconds() / max(sum(of_account.values()), 1)
+        own = {name: number * each for name, number in of_account.items()}
+        limits = {name: pace for name in own if (pace := self.accounts.get(name)) is not None}
+        return Paces({name: min(pace, limits.get(name, pace)) for name, pace in own.items()}, self.channels)
 
 
 def is_open(zones: tuple[str, ...], quiet: QuietHours | None, begins: datetime, ends: datetime) -> bool:
