@@ -54,6 +54,16 @@ def test_the_documents_have_the_keys_that_the_commands_print(ran: Desk):
     assert checked["rows"] == SHOWN["check customers.csv --json"]["rows"]
 
 
+def test_the_page_names_each_key_of_a_paused_batch_with_a_plan(ran: Desk):
+    ran.onboard("import", "customers.csv", "--again", "--known", "invite", "--first", "1", "--per-hour", "5")
+    ran.onboard("pause", "latest")
+    facts = ran.onboard("status", "latest", "--json").facts
+
+    assert {"plan", "pause_reason"} <= facts.keys()
+    table = PAGE.partition("\n## status")[2]
+    assert [key for key in (*facts, *facts["plan"]) if f"`{key}`" not in table and key not in ("batch", "name")] == []
+
+
 def without_json(command: click.Command, context: click.Context) -> Iterator[str]:
     """The commands below this one that have no --json."""
     if isinstance(command, click.Group):

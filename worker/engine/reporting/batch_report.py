@@ -172,6 +172,7 @@ class Reporting:
             "in_words": plan.in_words,
             "start_at": written_if_any(plan.start_at),
             "per_hour": plan.per_hour,
+            "deadline": written_if_any(plan.deadline),
             **(pilot if plan.first else {}),
         }
 
