@@ -79,6 +79,31 @@ async def test_a_run_forecasts_nothing_while_results_cannot_be_written(make):
     assert shown[-1] == ""
 
 
+async def test_a_run_whose_rows_go_on_says_no_more_that_the_database_cannot_be_used(make):
+    world, shown = make(), []
+    batch, embedded = world.add_many(3), embedded_in(world)
+    for _ in range(2):
+        embedded.log_unreachable(READ_ONLY, "a step whose next try has not ended")
+
+    run = OneBatch(
+        embedded,
+        batch,
+        facts=world.parts.facts,
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=world.clock,
+        is_done=lambda counts: counts.out == 3,
+        patience=timedelta(minutes=10),
+        alone=True,
+        take_leads=lambda: 0,
+        halted=lambda: False,
+        verdict_by=lambda: None,
+        show=lambda _counts, waits_for: shown.append(waits_for),
+    )
+    assert await run.work() is Stand.DONE
+    assert UNUSABLE not in shown
+
+
 async def test_a_run_that_ends_with_the_first_look_after_an_outage_says_that_it_is_over(make, caplog):
     world = make()
     batch = world.add(customer("Ona"))

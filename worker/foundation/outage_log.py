@@ -48,6 +48,12 @@ class Outage:
             return 0.0 if self._logged is None else self._last_at - self._began_at
 
     @property
+    def last_at(self) -> float:
+        """When a step last failed, in monotonic seconds."""
+        with self._lock:
+            return self._last_at
+
+    @property
     def why(self) -> str:
         """The `why` of the last failure."""
         with self._lock:

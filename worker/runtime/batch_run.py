@@ -87,6 +87,7 @@ class OneBatch:
         self._counted_at = -inf
         self._counts: BatchCounts | None = None  # as they were counted last
         self._progress = _Progress()
+        self._failed_before = -inf  # when the database had last failed before the last progress, in monotonic seconds
         self.unpublished = 0  # events that were left when the work ended
 
     async def work(self) -> Stand:
@@ -109,7 +110,7 @@ class OneBatch:
                 except sa.exc.OperationalError as error:
                     embedded.log_unreachable(error)
                 self._give_up_if_unusable(embedded)
-                if self._counts is not None and embedded.outage.lasted:
+                if self._counts is not None and self._is_unusable(embedded):
                     self._show(self._counts, UNUSABLE)  # what was counted last: no pace says when the rest is out
                 await embedded.rest()
             return Stand.INTERRUPTED
@@ -124,16 +125,25 @@ class OneBatch:
             log.error("the database could not be used for longer than the patience: ending")
             raise Unusable(outage.why)
 
+    def _is_unusable(self, embedded: Embedded) -> bool:
+        """Whether the database fails, and the batch has made no progress since it last did.
+
+        An outage ends late where a dispatcher goes on with its work: only the end of its run says that it succeeds.
+        """
+        outage = embedded.outage
+        return outage.lasted > 0 and outage.last_at > self._failed_before
+
     async def _look(self, embedded: Embedded) -> Stand | None:
         """Count the batch, if it is time; why the work is over, None while it goes on."""
         runner, batch_id = embedded.runner, self._batch_id
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, failed_at = loop.time(), embedded.outage.last_at
         # With no dispatcher running, the batch is counted at once, to end at once.
         if runner.busy and began - self._counted_at < COUNT_SECONDS:
             return None
         counts = await runner.in_thread(self._facts.counts, batch_id)
-        self._progress.see(counts, began)
+        if self._progress.see(counts, began):
+            self._failed_before = failed_at
         stand: Stand | None = Stand.DONE if await runner.in_thread(self._is_done, counts) else None
         waits_for = ""
         if stand is Stand.DONE:
@@ -145,7 +155,7 @@ class OneBatch:
                 stand = Stand.DONE if await runner.in_thread(self._is_done, counts) else stand
         self._counted_at = began
         self._counts = counts
-        if stand is None and embedded.outage.lasted:
+        if stand is None and self._is_unusable(embedded):
             waits_for = UNUSABLE
         ends_early = stand not in (None, Stand.DONE)  # then no pace of the last seconds says when the rest is out
         self._show(counts, waits_for or ("the rest cannot go on now" if ends_early else ""))
@@ -256,9 +266,11 @@ class _Progress:
         self.at = 0.0
         self._seen: object = None
 
-    def see(self, counts: BatchCounts, now: float) -> None:
-        """`now` in the loop's seconds."""
+    def see(self, counts: BatchCounts, now: float) -> bool:
+        """Whether there is progress since the last call. `now` in the loop's seconds."""
         issued = sum(facts.issued for facts in counts.accounts.values())
         seen = (dict(counts.jobs), dict(counts.invitations), issued)
-        if seen != self._seen:
-            self._seen, self.at = seen, now
+        if seen == self._seen:
+            return False
+        self._seen, self.at = seen, now
+        return True
