@@ -83,7 +83,7 @@ class Duration(click.ParamType[timedelta]):
     default="10 minutes",
     show_default=True,
     help="How long to wait for rows that cannot go on now, before ending with code 3: 90s, 10 minutes, 2h. After"
-    " as long without a database that can be written, it ends with code 1.",
+    " as long without a database that can be written (a minute during the import), it ends with code 1.",
 )
 @AGAIN
 @plan_options
