@@ -128,6 +128,7 @@ def test_rows_of_other_batches_are_counted_and_are_no_difference(desk: Desk, pla
     assert (ended.code, ended.facts["kinds"]) == (0, {})
     assert ended.facts["compared"]["provider_outside_batch"] == 9
     assert ended.facts["compared"]["sender_outside_batch"] == 9
+    assert "rows of the log that are of other batches: 9\n" in desk.onboard("reconcile", "1", *ALL).out
 
 
 def test_what_no_file_covers_is_said_and_not_compared(bare: Desk, books: dict[str, Rows]):

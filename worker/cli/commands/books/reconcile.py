@@ -240,12 +240,12 @@ def _facts(batch_id: int, books: Reconciliation, scratch: Scratch) -> dict[str, 
 
 # What was counted and is no difference, in words.
 COUNTED = {
-    "provider_outside_batch": "rows of the export are of other batches",
-    "sender_outside_batch": "rows of the log are of other batches",
-    "known_orphans": "sessions of the export are known as lost: a call was answered too late, or not at all",
-    "not_charged_yet": "sessions have not come as far as the provider charges",
-    "sessions_outside_period": "sessions were opened outside of the period",
-    "messages_outside_period": "messages left outside of the period",
+    "provider_outside_batch": "rows of the export that are of other batches",
+    "sender_outside_batch": "rows of the log that are of other batches",
+    "known_orphans": "sessions of the export that are known as lost, since a call was answered too late, or not at all",
+    "not_charged_yet": "sessions that have not come as far as the provider charges",
+    "sessions_outside_period": "sessions that were opened outside of the period",
+    "messages_outside_period": "messages that left outside of the period",
 }
 
 
@@ -258,7 +258,7 @@ def _show(batch_id: int, books: Reconciliation, scratch: Scratch, out: Path | No
     )
     for name, words in COUNTED.items():
         if counts[name]:
-            click.echo(f"  {counts[name]:,} {words}")
+            click.echo(f"  {words}: {counts[name]:,}")
     for name, number in books.uncompared.items():
         option = "--channel" if name in CHANNELS else "--account"
         click.echo(f"warning: {number:,} of {name} not compared: no file has a row of it ({option} {name})", err=True)
