@@ -9,13 +9,23 @@ from tests.store.maintenance.test_expired_sessions import DAY, TERMS, invited, l
 from tests.store.shelf import customer
 from tests.store.webhook_feed import REVIEW, WebhookFeed
 from worker.domain.contact.caps import Caps
+from worker.domain.model.customers import Channel
 from worker.domain.model.states import JobState
 from worker.domain.verification.session_updates import Key
-from worker.store.links.not_me import NotMe
+from worker.store.links.not_me import NotMe, Outcome
 from worker.store.maintenance.expired_sessions import Expiring
 from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Job, SessionRow
+
+LINKS = StableLinks("https://verify.test", timedelta(days=30))
+
+
+def say_not_me(shelf, keyring):
+    with shelf.database.write() as connection:
+        made = LINKS.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock())
+    secret = next(iter(made.values())).address.rpartition("/")[2]
+    assert NotMe(shelf.database, keyring).stop(secret, now=shelf.clock()) is Outcome.STOPPED
 
 
 def put_in_review(shelf):
@@ -65,11 +75,7 @@ def test_the_heir_of_a_cancelled_row_waits_for_the_review_of_its_session(shelf, 
 def test_the_heir_of_a_row_whose_link_was_for_another_person_is_held_too(shelf, decide, keyring, how):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
-    with shelf.database.write() as connection:
-        links = StableLinks("https://verify.test", timedelta(days=30))
-        made = links.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock())
-    secret = next(iter(made.values())).address.rpartition("/")[2]
-    NotMe(shelf.database, keyring).stop(secret, now=shelf.clock())
+    say_not_me(shelf, keyring)
     own = shelf.add(customer("Ona"))
     if how == "cancelled":
         decide.cancel(batch, now=shelf.clock())
@@ -78,3 +84,17 @@ def test_the_heir_of_a_row_whose_link_was_for_another_person_is_held_too(shelf, 
     heir = shelf.row(Job, batch_id=own)
     assert (heir.state, heir.reason, heir.joins) == (JobState.HELD, "not_me", None)
     assert shelf.claim() == []
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_no_text_of_the_row_that_led_before_leaves_after_a_visitor_said_that_the_link_is_not_theirs(
+    shelf, decide, keyring, adopted
+):
+    _, own = shelf.add(customer("Ona", channel=Channel.BOTH)), shelf.add(customer("Ona"))
+    shelf.issue()
+    decide.take_leads(own, stopped_only=False, now=shelf.clock())
+    if adopted:
+        shelf.claim()
+        shelf.send()
+    say_not_me(shelf, keyring)
+    assert shelf.flush_messages(policy=replace(shelf.on("sms"), stable=LINKS)).opened == []

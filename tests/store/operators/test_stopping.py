@@ -131,6 +131,16 @@ def test_a_session_that_the_stopped_list_opened_is_sent_by_the_other_list(shelf,
     assert len(shelf.rows(SessionRow)) == 1
 
 
+def test_a_text_of_a_row_that_led_does_not_leave_where_the_row_that_leads_wants_only_an_email(shelf, decide):
+    first, other = shelf.add(customer("Ona", channel=Channel.BOTH)), shelf.add(customer("Ona"))
+    shelf.issue()
+    decide.take_leads(other, stopped_only=False, now=shelf.clock())
+    assert shelf.claim() == []
+    assert shelf.send(channel="sms") == []
+    assert [message.batch_id for message in shelf.send()] == [other]
+    assert shelf.row(InvitationRow, channel="sms", batch_id=first).reason == "joined_job"
+
+
 @pytest.mark.parametrize("why", ["called", "unknown", "paused", "sending"])
 def test_a_row_whose_call_or_message_may_be_out_or_that_a_person_paused_keeps_the_lead(shelf, decide, stop, why):
     first, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
@@ -151,9 +161,11 @@ def test_a_row_whose_call_or_message_may_be_out_or_that_a_person_paused_keeps_th
 
 
 @on_postgresql
-@pytest.mark.parametrize("why", ["called", "lost"])
-def test_a_call_that_begins_while_the_lead_is_taken_keeps_the_lead(shelf, decide, monkeypatch, why):
+@pytest.mark.parametrize("why", ["called", "lost", "sending"])
+def test_a_call_or_a_message_that_begins_while_the_lead_is_taken_keeps_the_lead(shelf, decide, monkeypatch, why):
     first, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    if why == "sending":
+        shelf.issue()
     reads = []
 
     def read(connection, query):
@@ -161,6 +173,8 @@ def test_a_call_that_begins_while_the_lead_is_taken_keeps_the_lead(shelf, decide
         if not reads:  # a worker calls between the question and the locks
             if why == "called":
                 shelf.open(shelf.claim())
+            elif why == "sending":
+                shelf.claim_messages()
             else:
                 fail(shelf, ending=Reconcile(shelf.clock(), "unknown", "lost"))
         reads.append(found)

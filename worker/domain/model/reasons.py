@@ -135,6 +135,7 @@ class Reason(StrEnum):
         "joined_job",
         "another row serves the same customer; this row has the state of that row",
         {JobState.WAITING: ""},
+        (InvitationState.SUPERSEDED,),
     )
 
     # Not stored: found when a report is read (`waits`).

@@ -19,22 +19,28 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import HELD_BACK
-from worker.store.onboarding.cancellation import with_unknown_calls
+from worker.store.onboarding.cancellation import lock_unsent, with_unknown_calls
 from worker.store.onboarding.joined import served_by
+from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 500
 _Leader = aliased(Job)
 # A leader in one of these states has no call in flight, and no message of it has left.
 _FREE = (JobState.WAITING, JobState.ISSUED)
-# The message is being sent, or may have been sent: its result belongs to the leader.
-_BUSY = sa.exists().where(
-    InvitationRow.job_id == _Leader.id,
-    sa.or_(
-        InvitationRow.state.in_([InvitationState.WORKING, InvitationState.HELD]),
-        InvitationRow.unknown_attempt.is_not(None),
-    ),
-)
+
+
+def _is_busy(leader: Any) -> sa.Exists:
+    """Whether a message of it is being sent, or may have been sent: the result belongs to the leader."""
+    return sa.exists().where(
+        InvitationRow.job_id == leader.id,
+        sa.or_(
+            InvitationRow.state.in_([InvitationState.WORKING, InvitationState.HELD]),
+            InvitationRow.unknown_attempt.is_not(None),
+        ),
+    )
+
+
 # What a row has from the leader whose place it takes; of its account, see `_place`.
 _KEPT = (
     *("state", "due_at", "attempts", "reason", "detail", "account"),
@@ -70,7 +76,7 @@ def take_leads(
             _Leader.state.in_(_FREE),
             _Leader.unknown_attempt.is_(None),
             sa.or_(Batch.pause_cause.in_(causes), sa.and_(waits_for_verdict, Batch.pause_cause == "")),
-            ~_BUSY,
+            ~_is_busy(_Leader),
         )
         .order_by(Job.id)
         .limit(CHUNK)
@@ -78,9 +84,15 @@ def take_leads(
     rows = fetch(connection, query)
     if not rows:
         return None
-    # Locked in the order of ids, as everywhere. Read under the lock: a worker may have claimed a leader by then.
+    lock_unsent(connection, [row.leader for row in rows])
+    # Locked in the order of ids, as everywhere. Read under the lock: a worker may have claimed a leader by then, or its
+    # message.
     both = sorted({row.id for row in rows} | {row.leader for row in rows})
-    locked = sa.select(Job.id, Job.joins, Job.unknown_attempt, *_PLACE).where(Job.id.in_(both)).order_by(Job.id)
+    locked = (
+        sa.select(Job.id, Job.joins, Job.unknown_attempt, _is_busy(Job).label("busy"), *_PLACE)
+        .where(Job.id.in_(both))
+        .order_by(Job.id)
+    )
     now_are = {row.id: row for row in fetch(connection, locked.with_for_update(key_share=True, skip_locked=True))}
     unknown = with_unknown_calls(connection, [row.leader for row in rows])
     taken = [
@@ -92,6 +104,7 @@ def take_leads(
         and now_are[row.leader].joins is None
         and now_are[row.leader].state in _FREE
         and now_are[row.leader].unknown_attempt is None
+        and not now_are[row.leader].busy
         and row.leader not in unknown
     ]
     # A day's events may have several rows of a customer: the first one leads, and the others join it.
@@ -132,6 +145,15 @@ def _change(
     connection.execute(follows.values(joined), followers)
     others = sa.update(Job).where(Job.joins == sa.bindparam("job_id"), Job.id != sa.bindparam("heir"))
     connection.execute(others.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), followers)
+    # The heir adopts what was to leave for the former leader, on the channels that it wants. The rest must not leave:
+    # it is of a row that does not learn of a verdict, or that the link is for another person.
+    first = sa.update(InvitationRow).where(
+        InvitationRow.job_id.in_([row.leader for row in taken if now_are[row.leader].state is JobState.ISSUED]),
+        InvitationRow.kind == FIRST,
+        InvitationRow.state == InvitationState.WAITING,
+    )
+    away = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": Reason.JOINED_JOB, "detail": ""}
+    connection.execute(first.values(away))
     # The row goes on where the former leader was: a failed call stays counted, nothing happens earlier, and the session
     # that it waits for or asks about stays the one that decides. Of an issued leader the live session is adopted.
     leads: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _KEPT} | {"joins": None, "changed_at": now}
