@@ -26,14 +26,19 @@ REFUSED = Problem(Kind.BAD_INPUT, "no")
 BUSY = Problem(Kind.TRANSIENT, "HTTP 500")
 
 
-def flush(world: World, calls: Sequence[OpenedJob], *, most: int, well: bool = False) -> None:
-    """Write how these calls end, and let as many as `most` others leave. `well`: all go well."""
+def flush(world: World, calls: Sequence[tuple[str, OpenedJob]], *, most: int, well: bool = False) -> None:
+    """Write how these calls end, and let as many as `most` others of each account leave. `well`: all go well."""
+    for account in world.setting.accounts:
+        _flush(world, account, [call for of, call in calls if of == account], most=most, well=well)
+
+
+def _flush(world: World, account: str, calls: Sequence[OpenedJob], *, most: int, well: bool) -> None:
     results = [_of_call(world, call, well) for call in calls]
     for result in results:
         call = result.opened
         words = ["look-up"] if call.job.looks_up else []
         world.note("  answer for", *key_of_call(call), "batch", call.job.batch_id, _word(result.ending), *words)
-    world.opened(world.shelf.flush(*results, most=most).opened)
+    world.opened(account, world.shelf.flush(*results, most=most, policy=world.policy(account)).opened)
 
 
 def flush_messages(
@@ -69,7 +74,7 @@ def _of_call(world: World, call: OpenedJob, well: bool) -> IssueResult:
         drawn, well = 1.0, False  # the provider does not list it: no answer was on its way
     doubts.discard(call.attempt_id)
     if well or drawn < 0.55:
-        return IssueResult(call, now, Done(), session=world.shelf.session())
+        return IssueResult(call, now, Done(), session=world.session())
     if drawn < 0.7:
         return IssueResult(call, now, Retry(now + BACKOFF, Reason.TRANSIENT, "HTTP 500"), BUSY)
     if drawn < 0.8:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from trials.lists import operations
+from trials.lists import operations, people
 from trials.lists.answers import flush, flush_messages
 from trials.lists.rules import broken
 from trials.lists.world import World
@@ -11,11 +11,13 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.domain.verification.session_updates import Result
 from worker.store.base.priorities import HELD_BACK
+from worker.store.operators.decisions import CUT_OFF_AFTER
 from worker.store.tables import Batch, BatchPlan, InvitationRow, Job, SessionRow
 
-ROUNDS = 60  # moments at which something is due
+ROUNDS = 100  # moments at which something is due
 REVIEWS_LAST = 10  # rounds, at most
 TURNS = 12  # of flushes and sweeps, until nothing is due at one moment
+SECOND = timedelta(seconds=1)
 STEP = timedelta(hours=1)  # at least, between two rounds
 # A person settles a held row. The others end with their call, or at their next claim.
 AT_REST = (JobState.HELD, JobState.WORKING, JobState.WAITING)
@@ -24,6 +26,9 @@ AT_REST = (JobState.HELD, JobState.WORKING, JobState.WAITING)
 def drained(world: World) -> list[str]:
     """The complaints of the end."""
     world.note("all goes well from here")
+    _until_nothing_is_due(world)
+    # Until then an account waits for a probe whose worker has died, and a list for a resume that was killed.
+    world.clock.now += CUT_OFF_AFTER + SECOND
     for number in range(ROUNDS):
         _until_nothing_is_due(world)
         if complaints := [*broken(world), *_left_behind(world)]:
@@ -40,7 +45,7 @@ def drained(world: World) -> list[str]:
 def _until_nothing_is_due(world: World) -> None:
     for _ in range(TURNS):
         operations.pilots_go_on(world)
-        operations.go_on_with_all(world)
+        people.go_on_with_all(world)
         calls, world.calls = world.calls, []
         flush(world, calls, most=100, well=True)
         for channel in ("email", "sms"):
@@ -73,7 +78,7 @@ def _times(world: World) -> Iterator[datetime]:
 def _end_reviews(world: World) -> None:
     for session in world.rows(SessionRow, result=Result.REVIEW):
         world.note("approved:", session.customer_id, session.reference)
-        world.hear(session.reference, SessionState.COMPLETED, Result.APPROVED)
+        world.hear(session, SessionState.COMPLETED, Result.APPROVED)
 
 
 def _left_behind(world: World) -> Iterator[str]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.store.shelf import POLICY, WEEK, customer, line
+from trials.lists import outages, people, removals
 from trials.lists.answers import flush, flush_messages
 from trials.lists.arrivals import (
     a_customer_opens_the_link,
@@ -13,18 +14,16 @@ from trials.lists.arrivals import (
     a_message_is_reported_on,
     an_address_may_get_messages_again,
 )
-from trials.lists.removals import a_list_is_purged, a_person_erases, retention_erases
-from trials.lists.world import DAY, NAMES, World, key_of, key_of_call
+from trials.lists.world import DAY, NAMES, World, key_of_call
 from worker.domain.events.incoming import OPERATOR, EventKind
 from worker.domain.model.customers import Channel
-from worker.domain.model.states import JobState, SessionState
+from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Result
 from worker.store.base.priorities import BATCH
 from worker.store.inbox.incoming_events import Arrival
+from worker.store.onboarding.new_rows import AcceptedLine
 from worker.store.onboarding.plans import Plan
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.service_desk.cases import SeveralPurposes
-from worker.store.tables import Batch, InvitationRow, Job, SessionRow
+from worker.store.tables import SessionRow
 
 SECONDS = timedelta(seconds=6)  # the usual step
 STEPS = (
@@ -36,6 +35,7 @@ STEPS = (
     3 * DAY,
     WEEK + 2 * timedelta(hours=1),
 )
+ZONES = ("", "", "America/New_York", "Asia/Tokyo")
 MANY_BATCHES = 6  # from then on lists are rarer
 CHANNELS = (Channel.EMAIL, Channel.EMAIL, Channel.BOTH, Channel.SMS, Channel.NONE)
 UPDATES = (
@@ -56,7 +56,9 @@ def a_list_is_imported(world: World) -> None:
         return
     with_pilot = world.chance.random() < 0.25
     if with_pilot:
-        plan, digest = Plan(first=world.chance.choice(("1", "50%"))), str(world.number())
+        condition = world.chance.choice(("", "sent >= 1 within 2 hours", "bounced <= 0% within 1 hour"))
+        start_at = world.now() + timedelta(hours=1) if world.chance.random() < 0.2 else None
+        plan, digest = Plan(world.chance.choice(("1", "50%")), condition, start_at), str(world.number())
         opened = world.shelf.batches.open(name="list.csv", digest=digest, again=False, now=world.now(), plan=plan)
         batch_id = opened[0].id
     else:
@@ -67,12 +69,21 @@ def a_list_is_imported(world: World) -> None:
     of = ", ".join(f"{name} ({channel})" for name, channel in channels.items())
     allow_erased = world.chance.random() < 0.3
     world.note("list", batch_id, purpose, *(["with a pilot"] if with_pilot else []), "of", of)
+    timezone = world.chance.choice(ZONES)
     lines = [
-        line(row, customer(name, channel=channel, purpose=purpose))
+        _routed(world, line(row, customer(name, channel=channel, purpose=purpose, timezone=timezone)))
         for row, (name, channel) in enumerate(channels.items(), 2)
     ]
     world.shelf.batches.add(batch_id, lines, [], priority=BATCH, now=world.now(), allow_erased=allow_erased)
     world.shelf.batches.imported(batch_id, now=world.now())
+
+
+def _routed(world: World, wanted: AcceptedLine) -> AcceptedLine:
+    """The line, with the accounts of its route in their order."""
+    accounts = list(world.setting.accounts)
+    if world.chance.random() < 0.2:
+        accounts.reverse()
+    return replace(wanted, account=accounts[0], fallback_accounts=tuple(accounts[1:]))
 
 
 def an_event_asks(world: World) -> None:
@@ -85,7 +96,10 @@ def an_event_cancels(world: World) -> None:
 
 
 def an_event_updates(world: World) -> None:
-    _event(world, EventKind.UPDATED, columns={"email": f"new{world.chance.randint(0, 99)}@example.org"})
+    columns = {"email": f"new{world.chance.randint(0, 99)}@example.org"}
+    if world.chance.random() < 0.5:
+        columns = {"timezone": world.chance.choice(ZONES)}
+    _event(world, EventKind.UPDATED, columns=columns)
 
 
 def an_event_erases(world: World) -> None:
@@ -98,7 +112,7 @@ def _event(world: World, kind: EventKind, **more: Any) -> None:
     purpose = world.chance.choice(world.setting.purposes)
     if kind is EventKind.REQUESTED:
         wanted = customer(name, channel=world.chance.choice((Channel.EMAIL, Channel.BOTH)), purpose=purpose)
-        more["line"] = replace(line(0, wanted))
+        more["line"] = _routed(world, line(0, wanted))
     if kind in (EventKind.ERASED, EventKind.UPDATED):
         purpose = ""
     digests = world.keyring.digests("event", number)
@@ -130,10 +144,9 @@ def messages_end_and_others_leave(world: World) -> None:
 def a_worker_dies(world: World) -> None:
     """What it had under way has no answer, and nobody writes one down."""
     if world.chance.random() < 0.5 and world.calls:
-        call = world.calls.pop(world.chance.randrange(len(world.calls)))
+        _, call = world.calls.pop(world.chance.randrange(len(world.calls)))
         world.note("a worker dies with the call for", *key_of_call(call))
-        if not call.job.looks_up:
-            world.in_doubt[key_of_call(call)].add(call.attempt_id)
+        world.lost(call)
     elif world.messages:
         _, message = world.messages.pop(world.chance.randrange(len(world.messages)))
         world.note("a worker dies with a message to", message.invitation.customer.customer_id)
@@ -144,16 +157,19 @@ def a_webhook_comes(world: World) -> None:
     if sessions:
         session, (state, result) = world.chance.choice(sessions[-4:]), world.chance.choice(UPDATES)
         world.note("webhook:", session.customer_id, session.reference, state, *([result] if result else []))
-        world.hear(session.reference, state, result)
+        world.hear(session, state, result)
 
 
 def the_beat_sweeps(world: World) -> None:
     world.note("sweep")
     now = world.now()
-    world.shelf.expired_leases.end(POLICY, now=now, listing=("kyc",) if world.setting.lists_sessions else ())
+    world.shelf.expired_leases.end(POLICY, now=now, listing=world.lists)
     world.expiring.check(world.expiry_policy, now=now)
     world.decisions.finish_pauses(now=now)
     world.decisions.finish_changes(now=now)
+    for takeover in world.takeovers.possible():
+        if moved := world.takeovers.failover.move(takeover, now=now):
+            world.note("  moved from", takeover.source, "to", takeover.target, moved)
 
 
 def pilots_go_on(world: World) -> None:
@@ -169,86 +185,9 @@ def time_passes(world: World) -> None:
     world.note("time +", step)
 
 
-# People.
-
-
-def _list(world: World, done: str, *, chance: float = 1.0, cancelled: bool = False) -> int | None:
-    """A list to do this to; None: not now. `cancelled`: also one that is cancelled."""
-    batch_id = world.chance.choice(world.batches) if world.batches else None
-    if batch_id is None or (not cancelled and world.batch(batch_id).cancelled_at is not None):
-        return None
-    if world.chance.random() > chance:
-        return None
-    world.note(done, "list", batch_id)
-    return batch_id
-
-
-def a_list_is_paused(world: World) -> None:
-    if batch_id := _list(world, "pause"):
-        world.decisions.pause(batch_id, by="ann", now=world.now())
-
-
-def a_run_is_stopped(world: World) -> None:
-    if batch_id := _list(world, "stop"):
-        world.decisions.stop(batch_id, by="ann", now=world.now())
-
-
-def a_list_is_resumed(world: World) -> None:
-    if batch_id := _list(world, "resume"):
-        world.decisions.resume(batch_id, now=world.now())
-
-
-def a_list_is_run_again(world: World) -> None:
-    if batch_id := _list(world, "run"):
-        world.decisions.lift(batch_id, now=world.now())
-        world.decisions.take_leads(batch_id, stopped_only=world.chance.random() < 0.5, now=world.now())
-
-
-def a_list_is_cancelled(world: World) -> None:
-    if batch_id := _list(world, "cancel", chance=0.5, cancelled=True):
-        world.decisions.cancel(batch_id, now=world.now())
-
-
-def failed_rows_are_retried(world: World) -> None:
-    if batch_id := _list(world, "retry"):
-        world.decisions.retry(Which(batch_id), now=world.now())
-
-
-def held_rows_are_resolved(world: World) -> None:
-    verdict = world.chance.choice(list(Verdict))
-    batch_id = _list(world, verdict, cancelled=verdict is Verdict.ABANDON)
-    if batch_id is None:
-        return
-    if verdict is Verdict.REPEAT:  # a person answers for a second session
-        for job in world.rows(Job, batch_id=batch_id, state=JobState.HELD, joins=None):
-            world.in_doubt[key_of(job)].clear()
-        world.texts.repeated({one.id for one in world.rows(InvitationRow, batch_id=batch_id)})
-    world.decisions.resolve(Which(batch_id), verdict, now=world.now())
-
-
-def the_desk_helps(world: World) -> None:
-    name, what = world.chance.choice(NAMES), world.chance.choice(("new link", "resend", "address"))
-    purpose = world.chance.choice(world.setting.purposes)
-    now, desk = world.now(), world.desk
-    said: Any
-    try:
-        if what == "new link":
-            said = desk.new_link(name, purpose=purpose, now=now)
-        elif what == "resend":
-            said = desk.resend(name, purpose=purpose, now=now, channel=world.chance.choice((None, "email", "sms")))
-        else:
-            email, phone = f"{name}{world.chance.randint(0, 99)}@example.org".lower(), None
-            if world.chance.random() < 0.3:
-                email, phone = None, f"+370600000{world.chance.randint(10, 99)}"
-            said = desk.correct_address(name, email=email, phone=phone, purpose=purpose, now=now)
-    except SeveralPurposes as refused:
-        said = refused
-    world.note(f"desk, {what}:", name, said)
-
-
 # How often each happens.
 OPERATIONS: dict[Callable[[World], None], int] = {
-    a_list_is_imported: 5,
+    a_list_is_imported: 6,
     an_event_asks: 4,
     an_event_cancels: 2,
     an_event_updates: 1,
@@ -260,21 +199,28 @@ OPERATIONS: dict[Callable[[World], None], int] = {
     a_message_is_reported_on: 6,
     an_address_may_get_messages_again: 2,
     a_customer_opens_the_link: 6,
-    the_beat_sweeps: 8,
+    the_beat_sweeps: 10,
     pilots_go_on: 3,
     time_passes: 10,
-    a_list_is_paused: 3,
-    a_run_is_stopped: 3,
-    a_list_is_resumed: 5,
-    a_list_is_run_again: 3,
-    a_list_is_cancelled: 4,
-    failed_rows_are_retried: 4,
-    held_rows_are_resolved: 5,
-    the_desk_helps: 6,
+    people.a_list_is_paused: 3,
+    people.a_run_is_stopped: 3,
+    people.a_list_is_resumed: 5,
+    people.a_list_is_run_again: 3,
+    people.a_list_is_cancelled: 4,
+    people.failed_rows_are_retried: 4,
+    people.held_rows_are_resolved: 5,
+    people.the_desk_helps: 6,
     a_customer_says_not_me: 2,
-    a_list_is_purged: 1,
-    a_person_erases: 1,
-    retention_erases: 1,
+    removals.a_list_is_purged: 2,
+    removals.a_person_erases: 1,
+    removals.retention_erases: 1,
+    removals.what_is_old_goes: 1,
+    outages.an_account_fails: 8,
+    outages.everything_stops: 2,
+    outages.the_machine_restarts: 1,
+    outages.a_command_is_killed: 3,
+    outages.keys_change: 3,
+    outages.quiet_hours_change: 1,
 }
 
 
@@ -283,11 +229,3 @@ def step(world: World) -> None:
     (operation,) = world.chance.choices(list(OPERATIONS), list(OPERATIONS.values()))
     operation(world)
     world.settle()
-
-
-def go_on_with_all(world: World) -> None:
-    """Resume each list that is paused."""
-    for batch in world.rows(Batch, cancelled_at=None):
-        if batch.pause_cause:
-            world.note("resume list", batch.id)
-            world.decisions.resume(batch.id, now=world.now())

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,24 +16,32 @@ from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import WEEK, Shelf
 from tests.store.webhook_feed import WebhookFeed, update
 from trials.lists import setting
+from trials.lists.killed import MortalDatabase
+from trials.lists.setting import Setting
 from trials.lists.texts import Texts
 from trials.simulation.setting import KEY
 from worker.domain.contact.wording import REACHED
 from worker.domain.links.door import DoorRules
+from worker.domain.model.sessions import Session
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
+from worker.domain.routing import Rule
 from worker.domain.verification.session_updates import Key as By
 from worker.domain.verification.session_updates import Result
-from worker.foundation.keyring import Keyring
-from worker.store.base.database import Database
+from worker.engine.maintenance.takeover import Takeovers
+from worker.foundation.keyring import Keyring, new_key
 from worker.store.inbox.inbox import Inboxes
+from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.open_attempts import OpenedJob
+from worker.store.limits.standstill import Standstills
 from worker.store.links.doors import DoorPolicy, Doors
 from worker.store.links.not_me import NotMe
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
+from worker.store.maintenance.takeover import Failover
 from worker.store.messages.delivery_reports import Reported
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.handovers import OpenedInvitation
 from worker.store.messages.message_context import ClaimedInvitation
+from worker.store.messages.quiet_hours_check import leaves_at
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Decisions
@@ -56,11 +64,34 @@ class World:
     def __init__(self, seed: int, url: str) -> None:
         self.chance = random.Random(seed)
         self.setting = given = setting.drawn(self.chance)
-        self.database = Database(url)
-        self.keyring = Keyring([KEY], customer_keys=given.customer_keys)
+        self.database = MortalDatabase(url)
         self.clock = SetClock()
-        self.shelf = _STORE(self.database, self.keyring, self.clock)
         self.links = StableLinks("https://verify.test", timedelta(days=60))
+        self.decisions = Decisions(self.database)
+        self.pilots = Pilots(self.database)
+        self.purging = Purging(self.database)
+        self.erasing = Erasing(self.database)
+        self.standstills = Standstills(self.database)
+        self.keys, self.digest_keys = [KEY], [new_key()]
+        self.start(given)
+        self.batches: list[int] = []
+        self.calls: list[tuple[str, OpenedJob]] = []  # under way, with their accounts
+        self.messages: list[tuple[str, OpenedInvitation]] = []  # under way, with their channels
+        # Attempts that may have opened a session nobody knows of, by whom they were for.
+        self.in_doubt: dict[Key, set[UUID]] = defaultdict(set)
+        self.reports: list[Reported] = []  # on messages under way: they come again
+        self.texts = Texts()
+        self.looked_up: set[UUID] = set()  # attempts that a look-up has settled: no answer of theirs arrives any more
+        self.lines: list[str] = []
+        self.note("with", given)
+        self.complaints: list[str] = []  # about what a step did, where the rows do not show it later
+        self._number = 0
+
+    def start(self, given: Setting) -> None:
+        """Start all processes, with this configuration and the keys of now. What is under way stays so."""
+        self.setting = given
+        self.keyring = Keyring(self.keys, self.digest_keys, customer_keys=given.customer_keys)
+        self.shelf = _STORE(self.database, self.keyring, self.clock)
         self.delivery = DeliveryPolicy(given.fallbacks, given.hours)
         self.shelf.message_policy = replace(
             self.shelf.message_policy,
@@ -81,46 +112,44 @@ class World:
             any_age=given.own_links,
             on_click=self.links if given.on_click else None,
         )
-        self.decisions = Decisions(self.database)
-        self.pilots = Pilots(self.database)
-        self.purging = Purging(self.database)
-        self.erasing = Erasing(self.database)
         self.feed = _FEED(self.shelf)
         self.inboxes = Inboxes(self.database, self.keyring)
         self.expiring = Expiring(self.database, self.keyring)
-        lists = ("kyc",) if given.lists_sessions else ()
-        ends: Mapping[str, Callable[[datetime], datetime]] = {"kyc": lambda expires_at: expires_at}
+        self.lists = given.accounts if given.lists_sessions else ()
+        ends = dict.fromkeys(given.accounts, _at_its_end)
         self.expiry_policy = ExpiryPolicy(
             given.caps,
             DAY,
             MOST_JOBS,
-            {"kyc": WEEK},
+            dict.fromkeys(given.accounts, WEEK),
             ends,
-            lists,
-            lambda: lists,
+            self.lists,
+            lambda: self.lists,
             hours=given.hours,
             fallbacks=given.fallbacks,
             stable=given.own_links,
         )
-        self.desk = desk_of(self.shelf, given.hours, caps=given.caps)
+        self.desk = desk_of(self.shelf, given.hours, caps=given.caps, allowed_from=ends)
         rules = DoorRules(given.caps.reissues, MOST_JOBS)
         self.doors = Doors(self.database, self.keyring, DoorPolicy(rules, ends))
         self.not_me = NotMe(self.database, self.keyring)
-        self.batches: list[int] = []
-        self.calls: list[OpenedJob] = []  # under way
-        self.messages: list[tuple[str, OpenedInvitation]] = []  # under way, with their channels
-        # Attempts that may have opened a session nobody knows of, by whom they were for.
-        self.in_doubt: dict[Key, set[UUID]] = defaultdict(set)
-        self.reports: list[Reported] = []  # on messages under way: they come again
-        self.texts = Texts()
-        self.looked_up: set[UUID] = set()  # attempts that a look-up has settled: no answer of theirs arrives any more
-        self.lines: list[str] = []
-        self.note("with", given)
-        self.complaints: list[str] = []  # about what a step did, where the rows do not show it later
-        self._number = 0
+        budgets = self.shelf.budgets
+        budgets.ensure(given.accounts)
+        rules_of = {account: self.policy(account).rule for account in given.accounts}
+        self.takeovers = Takeovers(
+            routes=[Rule({}, given.accounts)],
+            rules=rules_of,
+            lifetimes=dict.fromkeys(given.accounts, WEEK),
+            budgets=budgets,
+            failover=Failover(self.database),
+        )
 
     def close(self) -> None:
         self.database.close()
+
+    def policy(self, account: str) -> JobPolicy:
+        policy: JobPolicy = self.shelf.policy
+        return replace(policy, account=account, rule=replace(policy.rule, name=account))
 
     def now(self) -> datetime:
         return self.clock()
@@ -136,9 +165,17 @@ class World:
         found: list[sa.Row[Any]] = self.shelf.rows(table, **values)
         return found
 
-    def hear(self, reference: str, state: SessionState, result: Result | None) -> None:
+    def session(self) -> Session:
+        """The next session that a provider opens."""
+        number = self.number()
+        link, reference = f"https://verify.test/token-{number}", f"scan-{number}"
+        opened: Session = self.shelf.session(token=f"token-{number}", link=link, reference=reference)
+        return opened
+
+    def hear(self, session: sa.Row[Any], state: SessionState, result: Result | None) -> None:
         """The provider's webhook about this session comes, and is applied."""
-        self.feed.receive(_UPDATE(state, result, match=((By.SCAN_REF, reference),)))
+        said = _UPDATE(state, result, match=((By.SCAN_REF, session.reference),))
+        self.feed.receive(said, account=session.account, body=str(self.number()).encode())
 
     def batch(self, batch_id: int) -> sa.Row[Any]:
         (row,) = self.rows(Batch, id=batch_id)
@@ -158,14 +195,25 @@ class World:
             if job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED):
                 self.in_doubt[key_of(job)].clear()
 
-    def opened(self, calls: Iterable[OpenedJob]) -> None:
+    def lost(self, call: OpenedJob) -> None:
+        """The worker of this call dies: its answer never comes."""
+        if not call.job.looks_up:
+            self.in_doubt[key_of_call(call)].add(call.attempt_id)
+
+    def opened(self, account: str, calls: Sequence[OpenedJob]) -> None:
         """These calls leave now. A complaint for each that must not."""
+        self._complain_of_standstill(calls)
         for call in calls:
             key = key_of_call(call)
-            self.note("  call for", *key, "batch", call.job.batch_id, *(["look-up"] if call.job.looks_up else []))
+            words = [account] * (account != "kyc") + ["look-up"] * call.job.looks_up
+            self.note("  call for", *key, "batch", call.job.batch_id, *words)
             if not call.job.looks_up:
                 self._complain(key)
-            self.calls.append(call)
+            self.calls.append((account, call))
+
+    def _complain_of_standstill(self, opened: Sequence[object]) -> None:
+        if opened and self.standstills.is_there():
+            self.complaints.append(f"{len(opened)} calls or messages leave, and everything is stopped")
 
     def _complain(self, key: Key) -> None:
         sessions = self.rows(SessionRow, customer_id=key[0], purpose=key[1])
@@ -175,12 +223,13 @@ class World:
             self.complaints.append(f"{key[0]}: a call leaves, and the outcome of an earlier one is not known")
         if any(one.state in LIVE_SESSIONS and one.expires_at > self.now() for one in sessions):
             self.complaints.append(f"{key[0]}: a call leaves, and there is a session that could be used")
-        calls = [one for one in self.calls if key_of_call(one) == key and not one.job.looks_up]
+        calls = [one for _, one in self.calls if key_of_call(one) == key and not one.job.looks_up]
         if any(one.job.lease_until > self.now() for one in calls):
             self.complaints.append(f"{key[0]}: a call leaves beside another one")
 
-    def opened_messages(self, channel: str, messages: Iterable[OpenedInvitation]) -> None:
+    def opened_messages(self, channel: str, messages: Sequence[OpenedInvitation]) -> None:
         """These messages leave now. A complaint for each whose link opens nothing."""
+        self._complain_of_standstill(messages)
         for message in messages:
             item = message.invitation
             words = ["look-up"] if item.unknown_call else []
@@ -195,6 +244,11 @@ class World:
                 )
             if item.kind == FIRST and states == [SessionState.UNBOUGHT] and self._has_link(channel, item):
                 self.complaints.append(f"{item.customer.customer_id}: the same link leaves a second time")
+            if item.unknown_call is None and leaves_at(self.shelf.on(channel), item, self.now()) > self.now():
+                self.complaints.append(f"{item.customer.customer_id}: a message leaves in quiet hours")
+            follows = any(job.joins is not None for job in self.rows(Job, id=item.job_id))
+            if item.unknown_call is None and item.kind == FIRST and follows:
+                self.complaints.append(f"{item.customer.customer_id}: a message leaves for a row that follows another")
             if not states:
                 self.complaints.append(f"{item.customer.customer_id}: a message leaves without a session")
             self.messages.append((channel, message))
@@ -209,6 +263,10 @@ class World:
         ]
         firsts = (one for other in others for one in self.rows(InvitationRow, session_id=other, kind=FIRST))
         return any(one.channel == channel and one.state in REACHED for one in firsts)
+
+
+def _at_its_end(expires_at: datetime) -> datetime:
+    return expires_at
 
 
 def key_of(row: Any) -> Key:

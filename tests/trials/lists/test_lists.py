@@ -40,8 +40,8 @@ def invites_each_row_on_click(monkeypatch):
 @pytest.mark.parametrize(
     ("without_a_mend", "seed", "rule"),
     [
-        (resumes_only_what_is_open, 23, "a_pause_reaches_each_row"),
-        (invites_each_row_on_click, 7, "only_what_may_leave_leaves"),
+        (resumes_only_what_is_open, 1, "a_pause_reaches_each_row"),
+        (invites_each_row_on_click, 117, "only_what_may_leave_leaves"),
     ],
 )
 def test_without_a_mend_a_history_breaks_a_rule(empty, monkeypatch, without_a_mend, seed, rule):
