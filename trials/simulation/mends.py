@@ -162,9 +162,12 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # A review of the last session, and one of an earlier session, keep another from being bought. The provider's list
     # says how a review ended whose webhook was lost.
     "review": ((session_chain, "known_after", _known_without_review),),
-    "earlier-review": tuple(
-        (where, "others_in_review", lambda _connection, _sessions: set())
-        for where in (in_review, expired_sessions, message_gates)
+    "earlier-review": (
+        (in_review, "customers_in_review", lambda _connection, _customers: set()),
+        *(
+            (where, "others_in_review", lambda _connection, _sessions: set())
+            for where in (expired_sessions, message_gates)
+        ),
     ),
     "asked-in-review": ((reissue, "_about_review", lambda _facts, _now: reissue.Wait(None, Reason.IN_REVIEW)),),
     # The gates of a claim.
