@@ -230,6 +230,13 @@ def test_the_first_of_several_joined_rows_leads_and_the_other_rows_join_it(shelf
     assert [states(shelf, one) for one in (first, second, third)] == [{"invited": 1}] * 3
 
 
+def test_a_cancelled_row_no_longer_says_which_row_it_joined(shelf, cancel):
+    _, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
+    cancel(other)
+    row = shelf.job("Ona", batch_id=other)
+    assert (row.reason, row.detail) == ("cancelled", "")
+
+
 def test_a_joined_row_takes_over_the_session_and_the_unsent_message(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))

@@ -70,6 +70,8 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
         return
     unknown, not_theirs = with_unknown_calls(connection, ids), with_wrong_address(connection, ids)
     end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
+    # What is said of the row that it joined is not true any more.
+    end["detail"] = sa.case((Job.joins.is_not(None), ""), else_=Job.detail)
     # The mark also ends a message in flight, at its next claim.
     change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now, "cancelled_at": now})
     unsent = sa.update(InvitationRow).where(
