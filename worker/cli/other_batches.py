@@ -9,6 +9,7 @@ import click
 
 from worker.cli.counting import counting_rows
 from worker.cli.exits import CannotStart
+from worker.domain.model.operation import WORK
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
 from worker.store.onboarding.batches import STDIN, BatchFacts
@@ -21,9 +22,16 @@ def can_ask() -> bool:
 
 
 def left_alone(parts: Parts, batch_id: int | None = None, *, worked: Collection[int] = ()) -> list[Unsent]:
-    """The batches with rows that were not sent, without this batch. Those that are `worked` too, if they are paused."""
-    others = [one for one in unsent(parts.database, now=parts.clock()) if one.batch.id != batch_id]
-    return [one for one in others if one.batch.is_paused or one.batch.id not in worked]
+    """The batches with rows that were not sent, without this batch. Those that are `worked`, here or by another
+    process, only if they are paused."""
+    now = parts.clock()
+    others = [one for one in unsent(parts.database, now=now) if one.batch.id != batch_id]
+    elsewhere = {one.batch_id for one in parts.processes.running(now=now) if one.kind in WORK} if others else set()
+    return [
+        one
+        for one in others
+        if one.batch.is_paused or (one.batch.id not in worked and elsewhere.isdisjoint((None, one.batch.id)))
+    ]
 
 
 def as_facts(others: Sequence[Unsent]) -> list[dict[str, Any]]:

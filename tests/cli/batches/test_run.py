@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.desk.desk import Desk, Played, customers
+from tests.desk.desk import Desk, Played, customers, running
 from worker.sandbox import Fault, RateLimit, SmtpFault
 
 ROWS = [
@@ -125,6 +125,16 @@ def test_import_asks_for_nothing_and_run_goes_on_with_it(desk: Desk, played: Pla
     assert played.calls() == []
     ran = desk.onboard("run", listed, "--json")
     assert (ran.code, ran.facts["batch"], ran.facts["rows"]["invited"]) == (0, imported.facts["batch"], 4)
+
+
+def test_a_list_that_another_process_works_is_not_left_alone(desk: Desk):
+    assert desk.onboard("import", desk.list_of(customers(1), "first.csv")).code == 0
+    second = desk.list_of(customers(2)[1:])
+    alone = desk.onboard("run", second, "--json")
+    assert [one["batch"] for one in alone.facts["left_alone"]] == [1]
+    running(desk, "up")
+    again = desk.onboard("run", second, "--json")
+    assert (again.facts["left_alone"], again.err.count("left alone")) == ([], 0)
 
 
 def test_status_tells_one_batch_or_all_of_them(desk: Desk):
