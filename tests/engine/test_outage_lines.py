@@ -22,6 +22,28 @@ def embedded_in(world):
     return Embedded(world.parts, open_runner=open_runner)
 
 
+def run_of(world, embedded, batch, **how):
+    """A `run` of the batch, which is done when its three rows are out."""
+    usual = {
+        "facts": world.parts.facts,
+        "is_done": lambda counts: counts.out == 3,
+        "show": lambda _counts, _waits_for: None,
+    }
+    return OneBatch(
+        embedded,
+        batch,
+        rules=world.parts.budget_rules,
+        takeovers=world.parts.takeovers,
+        clock=world.clock,
+        patience=timedelta(minutes=10),
+        alone=True,
+        take_leads=lambda: 0,
+        halted=lambda: False,
+        verdict_by=lambda: None,
+        **usual | how,
+    )
+
+
 async def test_while_rows_can_be_found_and_not_claimed_it_says_so_once(make, caplog):
     caplog.set_level(logging.INFO, logger="worker.runtime.embedded")
     world = make()
@@ -59,21 +81,7 @@ async def test_a_run_forecasts_nothing_while_results_cannot_be_written(make):
         return flush(*arguments, **how)
 
     world.parts.jobs.flush = flush_or_fail
-    run = OneBatch(
-        embedded_in(world),
-        batch,
-        facts=world.parts.facts,
-        rules=world.parts.budget_rules,
-        takeovers=world.parts.takeovers,
-        clock=world.clock,
-        is_done=lambda counts: counts.out == 3,
-        patience=timedelta(minutes=10),
-        alone=True,
-        take_leads=lambda: 0,
-        halted=lambda: False,
-        verdict_by=lambda: None,
-        show=lambda _counts, waits_for: shown.append(waits_for),
-    )
+    run = run_of(world, embedded_in(world), batch, show=lambda _counts, waits_for: shown.append(waits_for))
     assert await run.work() is Stand.DONE
     assert shown[6:12] == [UNUSABLE] * 6
     assert shown[-1] == ""
@@ -85,21 +93,7 @@ async def test_a_run_whose_rows_go_on_says_no_more_that_the_database_cannot_be_u
     for _ in range(2):
         embedded.log_unreachable(READ_ONLY, "a step whose next try has not ended")
 
-    run = OneBatch(
-        embedded,
-        batch,
-        facts=world.parts.facts,
-        rules=world.parts.budget_rules,
-        takeovers=world.parts.takeovers,
-        clock=world.clock,
-        is_done=lambda counts: counts.out == 3,
-        patience=timedelta(minutes=10),
-        alone=True,
-        take_leads=lambda: 0,
-        halted=lambda: False,
-        verdict_by=lambda: None,
-        show=lambda _counts, waits_for: shown.append(waits_for),
-    )
+    run = run_of(world, embedded, batch, show=lambda _counts, waits_for: shown.append(waits_for))
     assert await run.work() is Stand.DONE
     assert UNUSABLE not in shown
 
@@ -114,21 +108,8 @@ async def test_a_run_that_ends_with_the_first_look_after_an_outage_says_that_it_
             raise error
         return world.parts.facts.counts(batch_id)
 
-    run = OneBatch(
-        embedded_in(world),
-        batch,
-        facts=SimpleNamespace(counts=counts, ended_calls=lambda _batch: {}),
-        rules=world.parts.budget_rules,
-        takeovers=world.parts.takeovers,
-        clock=world.clock,
-        is_done=lambda _counts: True,
-        patience=timedelta(minutes=10),
-        alone=True,
-        take_leads=lambda: 0,
-        halted=lambda: False,
-        verdict_by=lambda: None,
-        show=lambda _counts, _waits_for: None,
-    )
+    facts = SimpleNamespace(counts=counts, ended_calls=lambda _batch: {})
+    run = run_of(world, embedded_in(world), batch, facts=facts, is_done=lambda _counts: True)
     assert await run.work() is Stand.DONE
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert caplog.messages[1] == "the database is back"

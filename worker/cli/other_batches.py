@@ -9,7 +9,7 @@ import click
 
 from worker.cli.counting import counting_rows
 from worker.cli.exits import CannotStart
-from worker.domain.model.operation import WORK
+from worker.domain.model.operation import is_worked
 from worker.engine.container import Parts
 from worker.foundation.plural import counted
 from worker.store.onboarding.batches import STDIN, BatchFacts
@@ -26,11 +26,9 @@ def left_alone(parts: Parts, batch_id: int | None = None, *, worked: Collection[
     process, only if they are paused."""
     now = parts.clock()
     others = [one for one in unsent(parts.database, now=now) if one.batch.id != batch_id]
-    elsewhere = {one.batch_id for one in parts.processes.running(now=now) if one.kind in WORK} if others else set()
+    running = parts.processes.running(now=now) if others else []
     return [
-        one
-        for one in others
-        if one.batch.is_paused or (one.batch.id not in worked and elsewhere.isdisjoint((None, one.batch.id)))
+        one for one in others if one.batch.is_paused or not (one.batch.id in worked or is_worked(running, one.batch.id))
     ]
 
 

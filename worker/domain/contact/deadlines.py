@@ -6,7 +6,7 @@ plan first gives each slot to the groups that close first; then it moves groups 
 fits. So the rows that it leaves out are as few as can be (the tests compare it with every possible order).
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -61,13 +61,18 @@ class Paces:
         """The same, with a list's own pace, shared by the accounts that its rows go to; None: it has none."""
         if per_hour is None:
             return self
-        of_account: defaultdict[str, int] = defaultdict(int)
+        of_account: Counter[str] = Counter()
         for group, number in rows.items():
             of_account[group.account] += number
-        each = per_hour / HOUR.total_seconds() / max(sum(of_account.values()), 1)
+        each = per_hour / HOUR.total_seconds() / max(of_account.total(), 1)
         own = {name: number * each for name, number in of_account.items()}
-        limits = {name: pace for name in own if (pace := self.accounts.get(name)) is not None}
-        return Paces({name: min(pace, limits.get(name, pace)) for name, pace in own.items()}, self.channels)
+        return Paces(
+            {
+                name: pace if (limit := self.accounts.get(name)) is None else min(pace, limit)
+                for name, pace in own.items()
+            },
+            self.channels,
+        )
 
 
 def is_open(zones: tuple[str, ...], quiet: QuietHours | None, begins: datetime, ends: datetime) -> bool:
