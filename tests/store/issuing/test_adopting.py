@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.own_link import say_not_me
 from tests.store.shelf import WEEK, customer, line
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.limits.rate_limits import Limit
@@ -13,7 +14,6 @@ from worker.domain.model.endings import Cancel
 from worker.domain.model.states import InvitationState, JobState
 from worker.store.base.priorities import BATCH
 from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.links.not_me import NotMe, Outcome
 from worker.store.messages.handovers import InviteResult
 from worker.store.messages.suppressions import release, suppress
 from worker.store.onboarding.stable_links import StableLinks
@@ -292,10 +292,7 @@ def test_a_row_whose_visitor_was_another_person_is_invited_again_on_a_persons_wo
     batch = on_click.add(customer("Ona"))
     on_click.flush()
     on_click.send()
-    with on_click.database.write() as connection:
-        made = LINKS.ensure(connection, keyring, [("Ona", "onboarding")], now=on_click.clock())
-    secret = made["Ona", "onboarding"].address.rpartition("/")[2]
-    assert NotMe(on_click.database, keyring).stop(secret, now=on_click.clock()) is Outcome.STOPPED
+    say_not_me(on_click, keyring, LINKS)
     decisions = Decisions(on_click.database)
     decisions.cancel(batch, now=on_click.clock())
     on_click.clock.advance(seconds=1)

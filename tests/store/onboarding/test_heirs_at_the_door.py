@@ -1,11 +1,11 @@
 """Who has waited for the lock of a customer's row works with the row that leads by then: it may be another one."""
 
 import threading
-from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from tests.store.own_link import secret_of_link
 from tests.store.row_locks import on_postgresql, wait_until_blocked, waiting
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import customer
@@ -16,25 +16,16 @@ from worker.store.links.not_me import NotMe, Outcome
 from worker.store.maintenance import reissue_counts
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.leadership import take_leads
-from worker.store.onboarding.stable_links import StableLinks
 from worker.store.tables import Job, StableLink
 
 pytestmark = on_postgresql
-
-
-def link_of(shelf, keyring):
-    """The secret part of Ona's link."""
-    with shelf.database.write() as connection:
-        links = StableLinks("https://verify.test", timedelta(days=30))
-        made = links.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock())
-    return next(iter(made.values())).address.rpartition("/")[2]
 
 
 @pytest.fixture
 def secret(ona, keyring):
     """The secret part of Ona's link. Ona was invited, and her row of another list has joined that row."""
     ona.add(customer("Ona"))
-    return link_of(ona, keyring)
+    return secret_of_link(ona, keyring)
 
 
 def leader_and_heir(shelf):
@@ -54,7 +45,7 @@ def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_heir_is_held
 
 
 def test_a_row_that_was_cancelled_meanwhile_is_not_held_for_a_visitor(ona, keyring):
-    secret = link_of(ona, keyring)
+    secret = secret_of_link(ona, keyring)
     (leader,) = ona.rows(Job)
     found = []
     stop = NotMe(ona.database, keyring).stop

@@ -4,15 +4,14 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.own_link import say_not_me
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import WEEK, customer
 from tests.store.webhook_feed import APPROVED
 from worker.domain.contact.caps import Caps
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.verification.reissue import SETTLES
-from worker.store.links.not_me import NotMe, Outcome
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
-from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Decisions, Verdict, Which
 from worker.store.operators.nonresponders import nonresponders
 from worker.store.tables import InvitationRow, SessionRow
@@ -123,11 +122,7 @@ def test_a_row_whose_link_was_another_persons_waits_for_the_review_of_that_link(
     shelf.issue()
     shelf.send()
     reviewed(shelf)
-    links = StableLinks("https://verify.test", WEEK)
-    with shelf.database.write() as connection:
-        made = links.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock())
-    secret = made["Ona", "onboarding"].address.rpartition("/")[2]
-    assert NotMe(shelf.database, keyring).stop(secret, now=shelf.clock()) is Outcome.STOPPED
+    say_not_me(shelf, keyring)
     Decisions(shelf.database).resolve(Which(batch), Verdict.REPEAT, now=shelf.clock())
     assert shelf.claim() == []
     job = shelf.job("Ona")

@@ -6,26 +6,16 @@ from datetime import timedelta
 import pytest
 
 from tests.store.maintenance.test_expired_sessions import DAY, TERMS, invited, let_expire
+from tests.store.own_link import LINKS, say_not_me
 from tests.store.shelf import customer
 from tests.store.webhook_feed import REVIEW, WebhookFeed
 from worker.domain.contact.caps import Caps
 from worker.domain.model.customers import Channel
 from worker.domain.model.states import JobState
 from worker.domain.verification.session_updates import Key
-from worker.store.links.not_me import NotMe, Outcome
 from worker.store.maintenance.expired_sessions import Expiring
-from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Job, SessionRow
-
-LINKS = StableLinks("https://verify.test", timedelta(days=30))
-
-
-def say_not_me(shelf, keyring):
-    with shelf.database.write() as connection:
-        made = LINKS.ensure(connection, keyring, [("Ona", "onboarding")], now=shelf.clock())
-    secret = next(iter(made.values())).address.rpartition("/")[2]
-    assert NotMe(shelf.database, keyring).stop(secret, now=shelf.clock()) is Outcome.STOPPED
 
 
 def put_in_review(shelf):
