@@ -47,9 +47,7 @@ _PLACES = (
         .label("invitation"),
         sa.func.coalesce(
             # One that was given up before its outcome was known may have arrived, too.
-            sa.select(
-                InvitationRow.unknown_handovers + sa.case((InvitationRow.unknown_attempt.is_not(None), 1), else_=0)
-            )
+            sa.select(InvitationRow.unknown_handovers + _IN_DOUBT)
             .where(InvitationRow.id == AddressPlace.invitation_id)
             .scalar_subquery(),
             0,
