@@ -5,13 +5,10 @@ addresses must not.
 """
 
 import re
-import unicodedata
 from enum import StrEnum
 
-from worker.domain.model.channels import CHANNELS, listed_as
+from worker.domain.model.channels import CHANNELS, folded_email, listed_as
 
-LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
-_END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
 _E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
@@ -64,18 +61,3 @@ def stronger(one: SuppressionReason, other: SuppressionReason) -> SuppressionRea
     A reason that only a newer release has may be such a wish.
     """
     return max(one, other, key=lambda reason: _RANK.get(reason, len(_RANK)))
-
-
-def folded_email(address: str) -> str:
-    """The one form of an email address, by which two spellings are compared. Raises ValueError as `text_of` does."""
-    if len(address) > LONGEST_EMAIL:
-        raise ValueError(f"expected an address of at most {LONGEST_EMAIL} characters")
-    local, at, domain = address.strip().rpartition("@")
-    domain = _END.sub("", domain)
-    if not (local and at and domain):
-        raise ValueError("expected an address such as name@example.com")
-    # Composed and decomposed letters look the same, and no two mailboxes differ only by them.
-    if local.isascii():
-        return f"{local.lower()}@{domain.lower()}"
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
-    return f"{folded}@{domain.lower()}"

@@ -1,5 +1,7 @@
 """The channels that messages go by, and all that differs between them outside of their senders. Pure."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +10,8 @@ from worker.domain.model.customers import Channel, Person
 
 Address = Literal["email", "phone"]
 ChannelName = Literal["email", "sms", "whatsapp"]  # those of CHANNELS
+LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
+_END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,21 @@ def listed_as(channel: str) -> str:
 def channels_of(address: Address) -> tuple[str, ...]:
     """The channels that write to this kind of address."""
     return tuple(name for name, facts in CHANNELS.items() if facts.address == address)
+
+
+def folded_email(address: str) -> str:
+    """The one form of an email address, by which two spellings are compared. Raises ValueError, without
+    the address in its text, on an invalid one.
+
+    Upper and lower case count as equal; dots and `+tags` may be another person's address."""
+    if len(address) > LONGEST_EMAIL:
+        raise ValueError(f"expected an address of at most {LONGEST_EMAIL} characters")
+    local, at, domain = address.strip().rpartition("@")
+    domain = _END.sub("", domain)
+    if not (local and at and domain):
+        raise ValueError("expected an address such as name@example.com")
+    # Composed and decomposed letters look the same, and no two mailboxes differ only by them.
+    if local.isascii():
+        return f"{local.lower()}@{domain.lower()}"
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
+    return f"{folded}@{domain.lower()}"

@@ -10,9 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from worker.domain.contact.delivery_reports import MESSAGE_ID
-from worker.domain.contact.suppression import folded_email
 from worker.domain.intake import contacts
-from worker.domain.model.channels import CHANNELS
+from worker.domain.model.channels import CHANNELS, folded_email
 from worker.domain.model.customers import Channel
 
 # By our name, the titles of iDenfy, FrankieOne, and of tables that people make of their bills.

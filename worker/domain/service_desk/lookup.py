@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from worker.domain.contact.suppression import folded_email
 from worker.domain.intake import contacts
+from worker.domain.model.channels import folded_email
 
 LONGEST = 320
 

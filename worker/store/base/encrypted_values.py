@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from worker.domain.contact.suppression import folded_email
+from worker.domain.model.channels import folded_email
 from worker.domain.model.customers import PERSONAL, Customer, Person
 from worker.domain.model.sessions import Opening, Session
 from worker.foundation.keyring import KeyGone, Keyring

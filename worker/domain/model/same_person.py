@@ -1,0 +1,96 @@
+"""Whether details that come under a known id are of the person whose details are stored under it. Pure.
+
+Two systems that count from 1, or one column that was sorted alone, give a second person the id of a first: the first
+one's link would go to the second. So what both say is compared: name, date of birth, email address, phone number.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from worker.domain.model.channels import Address, folded_email
+from worker.domain.model.customers import CustomerKind, Person
+
+# Letters that Unicode does not take apart into a plain one and its accent.
+_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+_INSIDE_A_WORD = re.compile("['’ʼ`´]")
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
+_UMLAUT = re.compile("(?<=[aou])e")  # "ue" is written for "ü"
+
+
+class Match(StrEnum):
+    SAME = "same"  # something agrees, or nothing can be compared
+    CHANGED_ADDRESS = "changed address"  # all that both have is one kind of address, and it differs
+    ANOTHER = "another"
+
+
+class Marks(NamedTuple):
+    """What a person is known by, each in one form for all its spellings; "" where it is not known. Personal."""
+
+    name: str
+    birth: str
+    email: str
+    phone: str
+
+
+def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks:
+    own, company = _own_name(person), _words(person.company_name)
+    name = company or own if kind is CustomerKind.COMPANY else own or company
+    birth = person.date_of_birth.isoformat() if person.date_of_birth is not None else ""
+    return Marks(" ".join(sorted(name)), birth, _mailbox(person.email), person.phone)
+
+
+def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Match:
+    """Whether the new details are of the stored person. `kind`: a company is known by its own name first.
+
+    A name may leave out words of the other: "Ona" and "Petraitė Ona Marija" agree.
+    """
+    match = compare_marks(marks(stored, kind), marks(new, kind))
+    return Match.SAME if match is Match.ANOTHER and _names_agree(stored, new, kind) else match
+
+
+def compare_marks(ours: Sequence[str | int], theirs: Sequence[str | int]) -> Match:
+    """As `compare`, by `Marks` alone, or by hashes of them: what is "" or 0 is not known."""
+    both = [place for place, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one and other]
+    if not both or any(ours[place] == theirs[place] for place in both):
+        return Match.SAME
+    only_address = len(both) == 1 and Marks._fields[both[0]] in ("email", "phone")
+    return Match.CHANGED_ADDRESS if only_address else Match.ANOTHER
+
+
+def changed_addresses(stored: Person, new: Person) -> tuple[Address, ...]:
+    """Which addresses both have, and differ. Another spelling of one mailbox is no change, nor is an address that was
+    not known before."""
+    changed: list[Address] = []
+    if stored.email and new.email and _mailbox(stored.email) != _mailbox(new.email):
+        changed.append("email")
+    if stored.phone and new.phone and stored.phone != new.phone:
+        changed.append("phone")
+    return tuple(changed)
+
+
+def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:
+    own = (_own_name(stored), _own_name(new))
+    company = (_words(stored.company_name), _words(new.company_name))
+    for ours, theirs in (company, own) if kind is CustomerKind.COMPANY else (own, company):
+        if ours and theirs:
+            fewer, more = sorted((set(ours), set(theirs)), key=len)
+            return fewer <= more or "".join(ours) == "".join(theirs)  # "Anne-Marie", "Annemarie"
+    return False
+
+
+def _own_name(person: Person) -> list[str]:
+    return _words(f"{person.first_name} {person.last_name}")
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name without case and accents, with "Müller" as "Mueller"."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).translate(_LETTERS)
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return [_UMLAUT.sub("", word) for word in _BETWEEN_WORDS.sub(" ", _INSIDE_A_WORD.sub("", plain)).split()]
+
+
+def _mailbox(email: str) -> str:
+    return folded_email(email) if email else ""
