@@ -28,11 +28,19 @@ def test_a_sender_has_the_least_rights_unless_they_are_written(tmp_path: Path) -
 
 
 def test_each_right_is_given_by_name(tmp_path: Path) -> None:
-    rights = {"types": ["customer.erased"], "links": True, "customers": "all"}
+    rights = {"types": ["customer.erased"], "links": True, "customers": "all", "ids": "signup-*"}
     senders = loaded(tmp_path, with_senders(privacy={"keys": [KEY], **rights})).web.senders
 
-    expected = EventSender("privacy", frozenset({EventKind.ERASED}), links=True, every_customer=True)
+    expected = EventSender("privacy", frozenset({EventKind.ERASED}), links=True, every_customer=True, ids=("signup-*",))
     assert senders["privacy"].rights("privacy") == expected
+
+
+def test_the_ids_of_a_sender_are_one_pattern_or_several(tmp_path: Path) -> None:
+    several = loaded(tmp_path, with_senders(signup={"keys": [KEY], "ids": ["signup-*", "app-*"]})).web.senders
+    assert several["signup"].rights("signup").ids == ("signup-*", "app-*")
+    for wrong in ("", ["signup-*", ""], ["a\nb"], 5):
+        (line,) = found(tmp_path, signup={"keys": [KEY], "ids": wrong})
+        assert line.startswith("web.senders.signup.ids")
 
 
 def test_a_key_may_be_written_as_its_hash_and_as_nothing_else(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from worker.domain.events.cloudevents import LARGEST, LONGEST
 from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt
 from worker.domain.events.ordering import UPDATABLE, columns_of
-from worker.domain.events.rights import NOT_ITS_TYPE
+from worker.domain.events.rights import NOT_ITS_ID, NOT_ITS_TYPE, may_name
 from worker.domain.intake import ListOptions, Objects, Rejected, accept, check_line
 from worker.domain.model.customers import FieldProblem
 from worker.engine.intake import Intake
@@ -84,6 +84,8 @@ class Judging:
             return _refused(_NO_JSON)
         found = self._arrival(event, data, occurred_at, self._keyring.digests("event", _identity(event, plain)))
         if isinstance(found, Arrival):
+            if not may_name(event.sender, found.customer_id):
+                return _refused(NOT_ITS_ID)
             return replace(found, actor=event.actor, signed_at=event.signed_at)
         return _refused(_BAD_DATA, *map(_without_flags, found))
 

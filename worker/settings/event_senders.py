@@ -48,6 +48,11 @@ def _event_key(secret: Secret) -> Secret:
     return secret
 
 
+def _one_or_more(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
+IdPatterns = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Shown("string, or a list of strings")]
 EventKey = Annotated[Secret, BeforeValidator(_hash_in_plain), AfterValidator(_event_key), Shown("secret")]
 
 
@@ -75,6 +80,12 @@ class SenderOfEvents(Section):
         description="The types of events that it may send.",
         json_schema_extra={"default": "all types"},
     )
+    ids: IdPatterns = Field(
+        (),
+        description='The ids that its events may name, such as "signup-*": `*` stands for any characters. With ids'
+        " of its own no sender can be the first to name a customer of another's or of a list.",
+        json_schema_extra={"default": "all ids"},
+    )
     links: Flag = Field(
         False, description="true: it gets the customer's link if it waits for one (`Prefer: wait`). Only over HTTP."
     )
@@ -87,7 +98,7 @@ class SenderOfEvents(Section):
     def rights(self, name: str) -> EventSender:
         """The sender of this name, as events carry it."""
         kinds = frozenset(map(EventKind, self.types))
-        return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all")
+        return EventSender(name, kinds, links=self.links, every_customer=self.customers == "all", ids=self.ids)
 
 
 def queues_published_to(senders: Mapping[str, SenderOfEvents], there: Sequence[str]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from tests.simulated.world import World
 from tests.suite.waiting import wait_until
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import OPERATOR, EventKind, EventSender, Outcome
-from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_TYPE
+from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.foundation.keyring import Keyring, new_key
 from worker.inbound.bus.batch_processing import take
 from worker.inbound.bus.dead_lettering import REASON, SENDER, Refusal, message_id, message_in, refused_message
@@ -29,7 +29,7 @@ from worker.store.tables import CustomerRow, Inbox, Job
 
 TABLE = {
     "signup": SenderOfEvents(users=("app", "app-2"), queues=("requests",)),
-    "billing": SenderOfEvents(users=("billing",), types=("onboarding.requested", "customer.erased")),
+    "billing": SenderOfEvents(users=("billing",), types=("onboarding.requested", "customer.erased"), ids=("C-*",)),
     "crm": SenderOfEvents(queues=("events",)),
 }
 SIGNUP, BILLING, CRM = (sender.rights(name) for name, sender in TABLE.items())
@@ -157,6 +157,7 @@ def test_over_the_bus_what_a_sender_may_not_do_is_refused_with_the_reason(world:
     request = cloud_event("onboarding.requested", "C-1", email="thief@example.net")
     assert taken(world, None, request) == [(Outcome.REFUSED, NOT_ITS_CUSTOMER)]
     assert taken(world, "billing", cloud_event("customer.updated", "C-2")) == [(Outcome.REFUSED, NOT_ITS_TYPE)]
+    assert taken(world, "billing", requested("signup-1")) == [(Outcome.REFUSED, NOT_ITS_ID)]
     assert taken(world, "guest", requested("C-3")) == [(Outcome.REFUSED, UNKNOWN_USER)]
     assert len(world.rows(Inbox)) == 1
 

@@ -8,7 +8,7 @@ import pytest
 from tests.simulated.events import cancelled, erased, outcomes, person, requested, updated
 from tests.simulated.world import World, customer
 from worker.domain.events.incoming import OPERATOR, Event, EventKind, EventSender, Outcome
-from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_TYPE
+from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.store.inbox.event_status import EventStatuses
 from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job, Outbox, SessionRow
 
@@ -181,3 +181,25 @@ async def test_an_event_without_a_sender_is_refused(inlet):
     (receipt,) = receiver.receive([Event("/signup", "1", EventKind.ERASED, {"customer_id": "C-1"})]).receipts
     assert (receipt.outcome, receipt.reason) == (Outcome.REFUSED, NOT_ITS_TYPE)
     assert world.rows(Inbox) == []
+
+
+@pytest.mark.parametrize("kind", ["requested", *KINDS])
+async def test_an_event_about_an_id_that_its_sender_may_not_name_is_refused_whoever_is_known(town, kind):
+    world, receiver = town
+    event = {"requested": requested, **KINDS}[kind]
+    before, stored = everything(world), world.rows(Inbox)
+
+    narrow = replace(BILLING, ids=("billing-*",))
+    receipts = [receiver.receive([of(narrow, event(who))]).receipts[0] for who in ("C-1", "C-0")]
+    own = receiver.receive([of(narrow, event("billing-1"))]).receipts[0]
+
+    assert [(one.outcome, one.reason) for one in receipts] == [(Outcome.REFUSED, NOT_ITS_ID)] * 2
+    assert own.outcome is Outcome.TAKEN
+    assert [row.customer_id for row in world.rows(Inbox) if row not in stored] == ["billing-1"]
+    assert [row for row in before[0] if row not in world.rows(CustomerRow)] == []
+
+
+async def test_a_sender_with_the_right_to_every_customer_may_be_kept_to_ids_too(inlet):
+    _, receiver = inlet()
+    (receipt,) = receiver.receive([of(replace(PRIVACY, ids=("eu-*",)), requested("C-1"))]).receipts
+    assert (receipt.outcome, receipt.reason) == (Outcome.REFUSED, NOT_ITS_ID)

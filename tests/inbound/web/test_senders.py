@@ -107,6 +107,14 @@ async def test_a_type_that_its_sender_may_not_send_is_refused(start, sqlite_url,
     assert rows(site, Inbox) == [[]]
 
 
+async def test_an_id_that_its_sender_may_not_name_is_refused(start, sqlite_url):
+    site = await start(sqlite_url, keys=KEYS.replace("links = true", 'ids = "signup-*"'), scripted=False)
+    refused = await site.post(event("onboarding.requested", "C-1", email="ona@example.com"), Prefer="wait=1")
+    assert refused.problem(403) == "this sender may not name customers with such ids"
+    assert "link" not in refused.body
+    assert (await site.post(event("onboarding.requested", "signup-1", email="ona@example.com"))).status == 202
+
+
 async def test_a_key_that_is_configured_by_its_hash_lets_in_and_signs_nothing(start, sqlite_url):
     site = await start(sqlite_url, keys=BILLING)
     assert (await site.post(key=THIRD)).status == 202

@@ -28,14 +28,16 @@ class EventSender:
     """A system that sends events, and its rights.
 
     `kinds` are the types of events that it may send. `links`: it may be given the links of customers. `every_customer`:
-    it reaches all customers, not only those that its own requests have made known. The name is stored with events and
-    customers; "" is this installation itself: lists, and its own Python code.
+    it reaches all customers, not only those that its own requests have made known. `ids`: patterns of the ids that its
+    events may name; none: all. The name is stored with events and customers; "" is this installation itself: lists, and
+    its own Python code.
     """
 
     name: str
     kinds: frozenset[EventKind]
     links: bool = False
     every_customer: bool = False
+    ids: tuple[str, ...] = ()
 
 
 NOBODY = EventSender("", frozenset())

@@ -11,6 +11,8 @@ from worker.domain.events.incoming import EventSender
 
 NOT_ITS_TYPE = "this sender may not send events of this type"
 NOT_ITS_CUSTOMER = "this sender may not request this customer"
+NOT_ITS_ID = "this sender may not name customers with such ids"
+ANY = "*"  # in a pattern of ids: any characters, or none
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,26 @@ class Standing:
 
 
 NO_STANDING = Standing(reaches=False, heeds="", heeds_all=False)
+
+
+def may_name(sender: EventSender, customer_id: str) -> bool:
+    """Whether an event of this sender may be about this id, known or not: so its answer tells nothing of a customer."""
+    return not sender.ids or any(_fits(pattern, customer_id) for pattern in sender.ids)
+
+
+def _fits(pattern: str, text: str) -> bool:
+    first, *parts = pattern.split(ANY)
+    if not parts:
+        return text == first
+    *middle, last = parts
+    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
+        return False
+    place, end = len(first), len(text) - len(last)
+    for part in middle:  # each as early as it can be: the more is left for the next
+        place = text.find(part, place, end) + len(part)
+        if place < len(part):
+            return False
+    return True
 
 
 def standing_of(sender: EventSender, owner: str | None) -> Standing:

@@ -13,7 +13,7 @@ from aiohttp import web
 from worker.domain.events.cloudevents import LARGEST, Unreadable, read
 from worker.domain.events.incoming import Event, EventKind, EventSender, Outcome, Receipt
 from worker.domain.events.published import moment
-from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_TYPE
+from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
 from worker.foundation.clock import Clock, monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web import credentials
@@ -45,7 +45,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be used
 ADDRESS = "event"  # the name of the route of one event
-REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_CUSTOMER: 403}  # the status by the reason; else 422
+# The status by the reason; else 422.
+REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_ID: 403, NOT_ITS_CUSTOMER: 403}
 
 
 class Events:
