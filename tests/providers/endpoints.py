@@ -20,13 +20,13 @@ from tests.providers.accounts import (
     request,
 )
 from tests.providers.frankieone_answers import (
-    FRANKIE_BAD,
     FRANKIE_OPENED,
     HOSTED_BAD,
     HOSTED_OPENED,
-    V1_BAD,
+    V1_KNOWN_BAD,
     V1_NEW_BAD,
     V1_OPENED,
+    V2_BAD,
 )
 from tests.providers.idenfy_answers import (
     IDENFY_BAD,
@@ -109,9 +109,9 @@ CASES = {
         make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
         opened=answer(200, V1_OPENED),
         token=str(V1_OPENED["token"]),
-        reference="b86f9f0e-2a44-4d5a-9b7f-0f35b2f4c0de",
+        reference=ENTITY,
         lives=timedelta(hours=1),
-        bad=V1_BAD,
+        bad=V1_KNOWN_BAD,
         broken_after_sending=Kind.TRANSIENT,  # at worst one more token for the same entity
         repeatable=True,
         asked=request(entity_id=ENTITY),
@@ -123,7 +123,7 @@ CASES = {
         make=lambda **settings: FrankieOneV1(frankie_v1_account(**settings)),
         opened=answer(200, V1_OPENED),
         token=str(V1_OPENED["token"]),
-        reference="b86f9f0e-2a44-4d5a-9b7f-0f35b2f4c0de",
+        reference=ENTITY,
         lives=timedelta(hours=1),
         bad=V1_NEW_BAD,
         broken_after_sending=Kind.UNKNOWN,
@@ -139,7 +139,7 @@ CASES = {
         token=str(FRANKIE_OPENED["token"]),
         reference="7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77",
         lives=timedelta(hours=1, minutes=30),
-        bad=FRANKIE_BAD,
+        bad=V2_BAD,
         broken_after_sending=Kind.TRANSIENT,  # the same call returns the same token
         repeatable=True,
         provider="frankieone-v2",

@@ -24,6 +24,8 @@ FRANKIE_OPENED = {
     "vendorParameters": {"tokenURL": "example1.com"},
     "requestId": "01JZX0Q2M7T4N8YB6C3D5F9HKV",
 }
+OTHER = "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
+NOT_SENT = "entityId in the answer is not the one that was sent"
 FRANKIE_BAD = {
     "bad entity": Bad(
         frankie_error(
@@ -81,7 +83,7 @@ V1_OPENED = {
     "token": "v1tok-3381v1tok-3381",
     "tokenExpiry": "2026-11-20T09:00:00Z",
     "vendorParameters": {"tokenURL": "example1.com"},
-    "entity": {"entityId": "b86f9f0e-2a44-4d5a-9b7f-0f35b2f4c0de", "entityType": "INDIVIDUAL"},
+    "entity": {"entityId": "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "entityType": "INDIVIDUAL"},
 }
 
 
@@ -94,11 +96,20 @@ def v1_form(bad: Bad) -> Bad:
     return replace(bad, answer=HttpAnswer(bad.answer.status, bad.answer.headers, json.dumps(found).encode()))
 
 
+V2_BAD = FRANKIE_BAD | {
+    # No page documents the field.
+    "another customer": Bad(answer(200, {**FRANKIE_OPENED, "entityId": OTHER}), Kind.TRANSIENT, None, NOT_SENT),
+}
 V1_BAD = {name: v1_form(bad) for name, bad in FRANKIE_BAD.items()} | {
     "details instead of issues": FRANKIE_BAD["422"],
     "a token that is a list": Bad(
         answer(200, {**V1_OPENED, "token": ["t"]}), Kind.TRANSIENT, None, "token in the answer is not a string"
     ),
+}
+V1_KNOWN_BAD = V1_BAD | {
+    "no token": Bad(answer(200, {**V1_OPENED, "token": ""}), Kind.TRANSIENT, None, "no token"),
+    "another customer": Bad(answer(200, {**V1_OPENED, "entity": {"entityId": OTHER}}), Kind.TRANSIENT, None, NOT_SENT),
+    "no customer": Bad(answer(200, {**V1_OPENED, "entity": None}), Kind.TRANSIENT, None, NOT_SENT),
 }
 # Without an entityId, a call with an unknown outcome may have created an entity.
 OUTCOME_UNKNOWN = (
@@ -135,10 +146,6 @@ HOSTED_BAD = FRANKIE_BAD | {
     "a page without TLS": Bad(
         answer(200, {**HOSTED_OPENED, "url": "http://hosted.frankieone.example/s"}), Kind.TRANSIENT, None, "url in"
     ),
-    "another customer": Bad(
-        answer(200, {**HOSTED_OPENED, "entityId": "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"}),
-        Kind.TRANSIENT,
-        None,
-        "entityId in the answer is not the one that was sent",
-    ),
+    "another customer": Bad(answer(200, {**HOSTED_OPENED, "entityId": OTHER}), Kind.TRANSIENT, None, NOT_SENT),
+    "no customer": Bad(answer(200, {**HOSTED_OPENED, "entityId": None}), Kind.TRANSIENT, None, NOT_SENT),
 }

@@ -258,4 +258,6 @@ def _scrubbed_value(name: str, value: Any) -> Any:
         return scrubbed(value) if isinstance(value, dict | list) else value
     if name in LINKS:
         return LINKS[name]
+    if name == "entityId":
+        return ENTITY  # as in the request: the answer must name the entity that was sent
     return SCRUBBED

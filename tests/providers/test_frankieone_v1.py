@@ -5,8 +5,9 @@ import pytest
 
 from tests.providers.accounts import ENTITY, NOW, customer, frankie_account, frankie_v1_account, request
 from tests.providers.endpoints import V1_OPENED, answer
+from tests.providers.frankieone_answers import NOT_SENT
 from worker.domain.model.customers import CustomerKind, Person
-from worker.domain.model.endings import Kind
+from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import ExpirySource, SessionRequest
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Broken
@@ -131,13 +132,13 @@ def test_the_entity_in_the_answer_is_the_reference_and_kept_by_its_name():
     assert (session.vendor, session.vendor_parameters) == ("OCRLabs", {"tokenURL": "example1.com"})
 
 
-def test_without_an_entity_in_the_answer_the_one_that_was_sent_counts():
-    cases = [None, {}, {"entityId": ""}, {"entityId": 5}, [ENTITY], "x"]
-    assert [
-        (entity, got)
-        for entity in cases
-        if (got := opened(entity_id=ENTITY, entity=entity).references["entityId"]) != ENTITY
-    ] == []
+def test_the_entity_that_was_sent_must_come_back():
+    for entity in (None, {}, {"entityId": ""}, {"entityId": 5}, [ENTITY], "x", {"entityId": ENTITY[:-1] + "8"}):
+        got = opened(entity_id=ENTITY, entity=entity)
+
+        assert isinstance(got, Problem), entity
+        assert (got.kind, got.detail) == (Kind.TRANSIENT, f"HTTP 200: {NOT_SENT}")
+    assert opened(entity_id=ENTITY, entity={"entityId": ENTITY.upper()}).reference == ENTITY.upper()
 
 
 def test_without_any_entity_the_applicant_is_the_reference():

@@ -222,6 +222,15 @@ def entity_id_of(request: SessionRequest) -> str:
     return request.entity_id or request.customer.entity_id
 
 
+def check_entity(given: object, sent: str) -> None:
+    """Raise BadAnswer unless the answer has the entityId that was sent: else it is about another customer.
+
+    An id is the same in upper and lower case.
+    """
+    if not isinstance(given, str) or given.casefold() != sent.casefold():
+        raise BadAnswer("entityId in the answer is not the one that was sent")
+
+
 def _entity_not_found(status: int, prefix: str, number: int | None) -> bool:
     return status == 404 or (prefix, number) == ("VAL", 404)
 

@@ -15,10 +15,10 @@ from worker.domain.model.sessions import Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
 from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings, AccountUnusable
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text
+from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import FACTS, Frankie, entity_id_of, expiry
+from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of, expiry
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import by_name
@@ -94,10 +94,9 @@ class FrankieOneHosted(NoLookUp):
         url = text(found, "url", most=LONGEST_TOKEN)
         if self._frankie.links.given(url) is None:
             raise BadAnswer("url in the answer is not an https address of a host in link_hosts")
-        asked = entity_id_of(request)
-        if asked:
-            check_echo(found, "entityId", asked)
-        entity_id = optional_text(found, "entityId") or asked
+        entity_id = optional_text(found, "entityId")
+        if sent := entity_id_of(request):
+            check_entity(entity_id, sent)
         reference = entity_id or optional_text(found, "requestId")
         if not reference:
             raise BadAnswer("the answer has no entityId")

@@ -17,7 +17,7 @@ from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import FACTS, Frankie, entity_id_of
+from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.frankieone_v1 import PARAMETERS
 from worker.providers.parameters.tables import by_name
@@ -94,10 +94,11 @@ class FrankieOneV1(NoLookUp):
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         entity = found.get("entity")
-        made = optional_text(entity, "entityId") if isinstance(entity, Mapping) else ""
-        # The page marks no field of the answer as required. Without the entity, the person can still be found
+        entity_id = optional_text(entity, "entityId") if isinstance(entity, Mapping) else ""
+        if sent := entity_id_of(request):
+            check_entity(entity_id, sent)
+        # The page marks no field of the answer as required. Without a new entity, the person can still be found
         # by the vendor's applicant.
-        entity_id = made or entity_id_of(request)
         reference = entity_id or optional_text(found, "applicantId")
         if not reference:
             raise BadAnswer("the answer has no entity.entityId")

@@ -16,7 +16,7 @@ from worker.domain.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
-from worker.providers.frankieone import FACTS, Frankie, entity_id_of
+from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of
 from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.frankieone_v2 import PARAMETERS
 from worker.providers.parameters.tables import by_name
@@ -72,6 +72,8 @@ class FrankieOneV2(NoLookUp):
 
     def _session(self, found: Mapping[str, Any], request: SessionRequest, issued_at: datetime) -> Session:
         entity_id = entity_id_of(request)
+        if found.get("entityId") is not None:  # no page documents it
+            check_entity(found["entityId"], entity_id)
         references = {"entityId": entity_id}
         return self._frankie.session(found, request, reference=entity_id, references=references, issued_at=issued_at)
 
