@@ -39,7 +39,8 @@ class Chunk:
     refused: list[RefusedLine] = field(default_factory=list)
     hint: FieldProblem | None = None
     warned: Warned = field(default_factory=Warned)
-    erased: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
+    late: list[RefusedLine] = field(default_factory=list)  # refused when they were stored
+    changed: int = 0  # lines that changed the address of a customer with a live link
 
 
 def chunks(

@@ -68,6 +68,8 @@ class ImportChoices:
 
     `again`: a new batch, though the list has one. `strict`: nothing is imported if a row is refused.
     `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
+    `another_person`: who comes under the id of a known customer and agrees in nothing takes the id over; else the row
+    is refused.
     `rule`: what becomes of customers who are known.
     `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
     """
@@ -75,6 +77,7 @@ class ImportChoices:
     again: bool = False
     strict: bool = False
     allow_erased: bool = False
+    another_person: bool = False
     rule: KnownRule = KnownRule.REFRESH
     plan: Plan | None = None
     hold: str = ""
@@ -96,6 +99,7 @@ class Imported:
     refusals: Refusals = field(default_factory=Refusals)
     is_report: bool = False  # a report of ours that came back
     warned: Warned = field(default_factory=Warned)
+    changed: int = 0  # rows that change the address of a customer with a live link
 
 
 def import_list(
@@ -153,12 +157,12 @@ def import_list(
             steps.ended.set()  # after Ctrl-C nothing waits for a database that is away
     hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
     warnings, is_report = (*reading.warnings, *hints), reading.own is OwnFile.REPORT
-    return Imported(batch, new, warnings, steps.refusals, is_report, steps.warned)
+    return Imported(batch, new, warnings, steps.refusals, is_report, steps.warned, steps.changed)
 
 
 class _Steps:
-    """The steps of an import that need the database: each waits while that is away. `refusals` and `warned` are
-    counted here."""
+    """The steps of an import that need the database: each waits while that is away. `refusals`, `warned` and
+    `changed` are counted here."""
 
     def __init__(
         self,
@@ -172,7 +176,7 @@ class _Steps:
         self._intake, self._choices, self._returns, self._pause = intake, choices, returns, pause
         self._traces = intake.traces()
         self._batches, self._batch_id = batches, batch.id
-        self.refusals, self.warned = Refusals(), Warned()
+        self.refusals, self.warned, self.changed = Refusals(), Warned(), 0
         self.ended = Event()
 
     def patiently(self, step: Callable[[], None]) -> None:
@@ -199,19 +203,22 @@ class _Steps:
         traced = {row: span.traceparent for row, span in spans.items()}
 
         def add() -> None:
-            chunk.erased = self._batches.add(
+            added = self._batches.add(
                 self._batch_id,
                 chunk.accepted,
                 chunk.refused,
                 priority=BATCH,
                 now=clock(),
                 allow_erased=self._choices.allow_erased,
+                another_person=self._choices.another_person,
                 traced=traced,
                 rule=self._choices.rule,
             )
+            chunk.late, chunk.changed = added.refused, sum(one.has_link for one in added.changed)
 
         self.patiently(add)
-        for line in chunk.erased:
+        self.changed += chunk.changed
+        for line in chunk.late:
             self.refusals.add(line.problems)
             if (span := spans.pop(line.row, None)) is not None:
                 span.end(clock(), Outcome.REFUSED.value, failed=True)

@@ -105,6 +105,12 @@ def test_one_first_name_of_two_families_is_two_people():
     assert compare(ONA, replace(JONAS, first_name="Ona")) is Match.ANOTHER
 
 
+def test_a_given_name_says_nothing_about_a_family_name():
+    stored, new = Person(first_name="Ona", email=ONA.email), Person(last_name="Kazlauskas", email=JONAS.email)
+    assert compare(stored, new) is Match.CHANGED_ADDRESS
+    assert compare(stored, replace(new, first_name="Jonas")) is Match.ANOTHER
+
+
 def test_a_company_is_known_by_its_own_name_whoever_speaks_for_it():
     stored, new = replace(ONA, company_name="Acme, UAB"), replace(JONAS, company_name="UAB ACME")
     assert compare(stored, new, CustomerKind.COMPANY) is Match.SAME

@@ -230,7 +230,9 @@ def test_what_a_call_brings_that_was_on_its_way_is_erased_too(acting, requests):
 def test_a_list_does_not_bring_an_erased_customer_back(ona, requests):
     erase(requests, ona)
     batch = ona.batch("new.csv")
-    refused = ona.batches.add(batch, [line(2, ONA), line(3, customer("Rasa"))], [], priority=10, now=ona.clock())
+    refused = ona.batches.add(
+        batch, [line(2, ONA), line(3, customer("Rasa"))], [], priority=10, now=ona.clock()
+    ).refused
     assert [(one.row, one.problems) for one in refused] == [(2, (WAS_ERASED,))]
     assert [row.customer_id for row in ona.rows(Job, batch_id=batch)] == ["Rasa"]
     (skipped,) = ona.rows(SkippedLine, batch_id=batch)
@@ -242,18 +244,18 @@ def test_a_list_brings_an_erased_customer_back_if_it_is_allowed_and_the_audit_lo
     erase(requests, ona)
     batch = ona.batch("new.csv")
     add = {"priority": 10, "now": ona.clock()}
-    assert ona.batches.add(batch, [line(2, ONA)], [], **add, allow_erased=True) == []
+    assert ona.batches.add(batch, [line(2, ONA)], [], **add, allow_erased=True).refused == []
     assert ona.row(CustomerRow, customer_id="Ona").encrypted is not None
     assert ona.rows(Tombstone) == []
     assert [row.subject for row in ona.rows(Audit) if "brought back" in row.reason] == ["customer Ona"]
-    assert ona.batches.add(batch, [line(3, replace(ONA, purpose="third"))], [], **add) == []
+    assert ona.batches.add(batch, [line(3, replace(ONA, purpose="third"))], [], **add).refused == []
 
 
 def test_who_was_never_known_can_be_kept_out(acting, requests):
     assert not requests.is_known("Ona")
     erase(requests, acting)
     assert acting.rows(CustomerRow) == []
-    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock())
+    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock()).refused
     assert refused.problems == (WAS_ERASED,)
     (receipt,) = take(acting, arrival(acting, EventKind.REQUESTED))
     assert (receipt.outcome, receipt.reason) == (Outcome.REFUSED, BY_EVENT)
@@ -276,13 +278,13 @@ def test_after_an_erasure_by_an_event_a_list_is_refused_and_a_later_request_coun
     take(ona, arrival(ona, EventKind.ERASED))
     assert ona.rows(RefusedEvent) == []
     assert "token-0001" not in readable(ona)
-    (refused,) = ona.batches.add(ona.batch("a"), [line(2, ONA)], [], priority=10, now=ona.clock())
+    (refused,) = ona.batches.add(ona.batch("a"), [line(2, ONA)], [], priority=10, now=ona.clock()).refused
     assert refused.problems == (WAS_ERASED,)
     ona.clock.advance(minutes=1)
     (receipt,) = take(ona, arrival(ona, EventKind.REQUESTED))
     assert receipt.outcome is Outcome.TAKEN
     assert ona.rows(Tombstone) == []
-    assert ona.batches.add(ona.batch("b"), [line(2, ONA)], [], priority=10, now=ona.clock()) == []
+    assert ona.batches.add(ona.batch("b"), [line(2, ONA)], [], priority=10, now=ona.clock()).refused == []
 
 
 def test_an_older_request_is_ignored_even_when_the_event_of_the_erasure_is_gone(ona):
@@ -300,7 +302,7 @@ def test_the_key_of_a_tombstone_is_needed_and_an_older_one_still_recognises(acti
     with acting.database.read() as connection:
         assert uses_of_digest_keys(connection)[Keyring([old]).digest_ids[0]] == {"erased customers": 1}
     acting.batches._keyring = Keyring([new, old])
-    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock())
+    (refused,) = acting.batches.add(acting.batch(), [line(2, ONA)], [], priority=10, now=acting.clock()).refused
     assert refused.problems == (WAS_ERASED,)
 
 

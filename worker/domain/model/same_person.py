@@ -45,10 +45,16 @@ def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks
 def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Match:
     """Whether the new details are of the stored person. `kind`: a company is known by its own name first.
 
-    A name may leave out words of the other: "Ona" and "Petraitė Ona Marija" agree.
+    A name may leave out words of the other: "Ona" and "Petraitė Ona Marija" agree. A given name alone says nothing
+    about a family name.
     """
-    match = compare_marks(marks(stored, kind), marks(new, kind))
-    return Match.SAME if match is Match.ANOTHER and _names_agree(stored, new, kind) else match
+    ours, theirs = marks(stored, kind), marks(new, kind)
+    if ours.name and theirs.name and ours.name != theirs.name:
+        if _names_agree(stored, new, kind):
+            return Match.SAME
+        if not _same_parts(stored, new):
+            ours, theirs = ours._replace(name=""), theirs._replace(name="")
+    return compare_marks(ours, theirs)
 
 
 def compare_marks(ours: Sequence[str | int], theirs: Sequence[str | int]) -> Match:
@@ -79,6 +85,11 @@ def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:
             fewer, more = sorted((set(ours), set(theirs)), key=len)
             return fewer <= more or "".join(ours) == "".join(theirs)  # "Anne-Marie", "Annemarie"
     return False
+
+
+def _same_parts(stored: Person, new: Person) -> bool:
+    """Whether both have one part of a name."""
+    return any(getattr(stored, part) and getattr(new, part) for part in ("first_name", "last_name", "company_name"))
 
 
 def _own_name(person: Person) -> list[str]:

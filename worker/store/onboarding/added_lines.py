@@ -1,8 +1,8 @@
 """Adds lines of a list to its batch, in one transaction: their customers, their jobs, and the refused lines."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -10,7 +10,7 @@ from worker.domain.model.known_customers import KnownRule
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base import bulk, tally
-from worker.store.base.columns import Columns, picked, rows_of
+from worker.store.base.columns import Columns, picked
 from worker.store.base.customer_keys import Key
 from worker.store.base.job_ids import job_id
 from worker.store.base.keys_of_customers import kept, writable
@@ -19,8 +19,8 @@ from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding import plans
 from worker.store.onboarding.admission import following, left_out, lock_customers
 from worker.store.onboarding.leadership import take_all
-from worker.store.onboarding.new_rows import CANCELLED, RefusedLine, erased_line, new_jobs, refusal_row
-from worker.store.onboarding.refreshed import refresh
+from worker.store.onboarding.new_rows import CANCELLED, RefusedLine, another_line, erased_line, new_jobs, refusal_row
+from worker.store.onboarding.refreshed import KnownLine, known_lines, refresh
 from worker.store.onboarding.sealed_lines import Lines, SealedLines, customers_of, numbers_of, seal, without
 from worker.store.onboarding.tombstones import bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
@@ -43,6 +43,15 @@ class ErasedMeanwhile(Exception):
     """A customer was erased while a line of this customer was being added. The next try refuses the line."""
 
 
+class Added(NamedTuple):
+    """What is found when lines are added: those that are `refused` then, of customers who were erased on request, or
+    of another person than the one who has the id; and those that were `changed`, because their customers' addresses
+    were."""
+
+    refused: list[RefusedLine]
+    changed: list[KnownLine]
+
+
 def add_lines(
     connection: sa.Connection,
     keyring: Keyring,
@@ -53,10 +62,11 @@ def add_lines(
     priority: int,
     now: datetime,
     allow_erased: bool,
+    another_person: bool,
     traced: Mapping[int, str],
     rule: KnownRule,
-) -> list[RefusedLine]:
-    """Add these lines as `Batches.add` says. Returns those of customers who were erased on request, refused.
+) -> Added:
+    """Add these lines as `Batches.add` says.
 
     Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile.
     """
@@ -70,13 +80,22 @@ def add_lines(
     erased = _erased_lines(connection, keyring, accepted, allow_erased=allow_erased, now=now)
     accepted = without(accepted, {line.row for line in erased})
     refused = [*refused, *erased]
+    another: list[RefusedLine] = []
+    changed: list[KnownLine] = []
     if accepted:
         writing = writable(connection, keyring, set(customers_of(accepted)), now=now)
         lines = accepted if isinstance(accepted, SealedLines) else seal(writing, batch_id, accepted)
-        known = _add_customers(connection, writing, lines, rule=rule, now=now)
+        known = load_customers(connection, _new_customers(lines.customers, now=now))
+        lock_customers(connection, known)
         # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
         if erased_among(connection, keyring, set(customers_of(lines))) or not kept(connection, writing):
             raise ErasedMeanwhile
+        found = known_lines(connection, writing, accepted, known, now=now) if known else []
+        another = _of_another(connection, found, allowed=another_person, now=now)
+        if another:
+            refused, rows = [*refused, *another], {line.row for line in another}
+            lines = lines.without(rows)
+            found = [one for one in found if one.row not in rows]
         # A customer who was added just now cannot have been served: only for the others is this asked.
         keys = {key for key in lines.keys if key[0] in known} if known else set()
         followed = following(connection, keys, now=now, rule=rule) if keys else {}
@@ -84,9 +103,11 @@ def add_lines(
         if left:
             out, lines = _without_those_left_out(lines, left)
             refused = [*refused, *out]
-        if rule is KnownRule.SKIP:
+        if rule is KnownRule.SKIP:  # the details stay, unless the customer is invited after all
             leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
-            refresh(connection, writing, _of(lines.customers, leading), now=now)
+            found = [one for one in found if one.given.customer_id in leading]
+        refresh(connection, writing, found, now=now)
+        changed = [one for one in found if one.changed]
         if plan is not None and plan.holds_back:
             priority += HELD_BACK
         elif paused:
@@ -107,19 +128,19 @@ def add_lines(
             jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
         _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
     bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
-    return erased
+    return Added([*erased, *another], changed)
 
 
-def _add_customers(
-    connection: sa.Connection, keyring: Keyring, lines: SealedLines, *, rule: KnownRule, now: datetime
-) -> set[str]:
-    """Add or refresh the lines' customers, and lock those who are known. Returns these."""
-    known = load_customers(connection, _new_customers(lines.customers, now=now))
-    if rule is KnownRule.SKIP:  # their details stay, unless they are invited after all
-        lock_customers(connection, known)
-    else:
-        refresh(connection, keyring, _of(lines.customers, known), now=now)
-    return known
+def _of_another(
+    connection: sa.Connection, found: Sequence[KnownLine], *, allowed: bool, now: datetime
+) -> list[RefusedLine]:
+    """The lines of another person than the one who has the id, refused. `allowed`: they take it over."""
+    another = [one for one in found if one.is_another]
+    if not allowed:
+        return [another_line(one.row, one.given.customer_id) for one in another]
+    for customer_id in sorted({one.given.customer_id for one in another}):
+        note(connection, f"customer {customer_id}", now=now, reason="another person took over this id")
+    return []
 
 
 def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused: bool, now: datetime) -> None:
@@ -167,11 +188,6 @@ def _new_customers(customers: Columns, *, now: datetime) -> Columns:
     times = [now] * len(last)
     rows = picked(customers, [last[customer_id] for customer_id in sorted(last)])
     return {**rows, "details_at": times, "created_at": times, "changed_at": times}
-
-
-def _of(customers: Columns, ids: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of those customers who have these ids."""
-    return rows_of(picked(customers, [place for place, one in enumerate(customers["customer_id"]) if one in ids]))
 
 
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:

@@ -15,13 +15,14 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding import plans
-from worker.store.onboarding.added_lines import ErasedMeanwhile, add_lines
+from worker.store.onboarding.added_lines import Added, ErasedMeanwhile, add_lines
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.onboarding.new_rows import (
     AcceptedLine,
     RefusedLine,
 )
 from worker.store.onboarding.plans import Plan, Planned
+from worker.store.onboarding.refreshed import KnownLine, known_lines
 from worker.store.onboarding.sealed_lines import Lines, seal
 from worker.store.onboarding.tombstones import erased_among
 from worker.store.tables import Batch, Job, SkippedLine
@@ -165,6 +166,11 @@ class Batches:
         with self._database.read() as connection:
             return set(erased_among(connection, self._keyring, set(customer_ids)))
 
+    def known(self, lines: Sequence[AcceptedLine], *, now: datetime) -> list[KnownLine]:
+        """Those of these lines whose customers are known, beside what is stored. Locks nothing."""
+        with self._database.read() as connection:
+            return known_lines(connection, self._keyring, lines, now=now)
+
     def last_row(self, batch_id: int) -> int:
         """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""
         with self._database.read() as connection:
@@ -199,14 +205,16 @@ class Batches:
         priority: int,
         now: datetime,
         allow_erased: bool = False,
+        another_person: bool = False,
         traced: Mapping[int, str] | None = None,
         rule: KnownRule = KnownRule.REFRESH,
-    ) -> list[RefusedLine]:
+    ) -> Added:
         """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
         has not sealed are sealed here.
 
-        Lines of customers who were erased on request are refused, and returned; with `allow_erased` they bring these
-        customers back. `traced`: the `traceparent` of the lines that are traced, by row.
+        Lines of customers who were erased on request are refused; with `allow_erased` they bring these customers back.
+        Lines of another person than the one who is stored under the id are refused; with `another_person` they take
+        the id over. `traced`: the `traceparent` of the lines that are traced, by row.
 
         `rule`: what becomes of customers who are known. By default, if a customer has an open job of another list, the
         new job joins that job: it has no call and no message of its own. If that list was stopped with Ctrl-C, the new
@@ -214,7 +222,7 @@ class Batches:
         the customer has an unknown outcome, the job is held.
         """
 
-        def add() -> list[RefusedLine]:
+        def add() -> Added:
             with self._database.write() as connection:
                 return add_lines(
                     connection,
@@ -225,6 +233,7 @@ class Batches:
                     priority=priority,
                     now=now,
                     allow_erased=allow_erased,
+                    another_person=another_person,
                     traced=traced or {},
                     rule=rule,
                 )
@@ -236,7 +245,7 @@ class Batches:
                 # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
                 if attempt == TRIES - 1:
                     raise
-        return []
+        return Added([], [])
 
 
 BATCH_FACTS = (

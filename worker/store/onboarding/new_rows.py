@@ -46,6 +46,11 @@ WAS_ERASED = FieldProblem(
     "the customer was erased on request",
     "leave the row out; or use --allow-erased to bring the customer back",
 )
+ANOTHER_PERSON = FieldProblem(
+    "customer_id",
+    "same id, another person?",
+    "nothing agrees with what is stored: give each person an id of its own; or use --another-person",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,11 @@ class RefusedLine:
 def erased_line(row: int, customer_id: str) -> RefusedLine:
     """The line of a customer who was erased on request, refused."""
     return RefusedLine(row, customer_id, (WAS_ERASED,))
+
+
+def another_line(row: int, customer_id: str) -> RefusedLine:
+    """The line of another person under the id of a customer who is known, refused."""
+    return RefusedLine(row, customer_id, (ANOTHER_PERSON,))
 
 
 # What newer details of a known customer replace, whether a list or an event brings them.

@@ -1,50 +1,134 @@
-"""Gives customers who are known the details of the newest list. An empty cell says nothing: what is stored stays."""
+"""Lines of customers who are known: beside what is stored, and given to them. An empty cell says nothing: what is
+stored stays.
+"""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.customers import Customer
+from worker.domain.model.channels import Address
+from worker.domain.model.customers import Customer, CustomerKind, Person
+from worker.domain.model.same_person import Match, changed_addresses, compare
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
+from worker.store.base.columns import picked, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
-from worker.store.onboarding.admission import lock_customers
 from worker.store.onboarding.new_rows import change_details, customer_row
-from worker.store.tables import CustomerRow
+from worker.store.onboarding.sealed_lines import Lines, SealedLines, numbers_of
+from worker.store.onboarding.sessions import IS_LIVE
+from worker.store.tables import CustomerRow, SessionRow
 
-Row = Mapping[str, Any]
 _STORED = sa.select(
-    CustomerRow.customer_id, CustomerRow.country, CustomerRow.locale, CustomerRow.timezone, CustomerRow.encrypted
+    CustomerRow.customer_id,
+    CustomerRow.kind,
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    CustomerRow.encrypted,
 ).where(bulk.among(CustomerRow.customer_id, "customers"))
+_WITH_LINK = sa.select(SessionRow.customer_id).where(
+    bulk.among(SessionRow.customer_id, "customers"), IS_LIVE, SessionRow.expires_at > sa.bindparam("now")
+)
 
 
-def refresh(connection: sa.Connection, keyring: Keyring, rows: Iterable[Row], *, now: datetime) -> None:
-    """Give customers who are known the details of these `SealedLines.customers`; of several for one customer the last.
+@dataclass(frozen=True, repr=False)
+class KnownLine:
+    """A line of a customer who is known. `person`: as stored; None if nothing is: erased, or by a key that the ring has
+    no more. `has_link`: a link that was made for the stored person still opens."""
 
-    The customers are locked first, in the order that is the same everywhere.
+    row: int
+    given: Customer
+    kind: CustomerKind
+    country: str
+    locale: str
+    timezone: str
+    person: Person | None
+    has_link: bool = False
+
+    @property
+    def is_another(self) -> bool:
+        """Whether the line is of another person, as far as both say anything."""
+        return self.person is not None and match_of(self.person, self.kind, self.given) is Match.ANOTHER
+
+    @property
+    def changed(self) -> tuple[Address, ...]:
+        """The addresses that are other ones than those that are stored."""
+        return changed_addresses(self.person, self.given.person) if self.person is not None else ()
+
+    @property
+    def merged(self) -> Customer:
+        if self.person is None:
+            return self.given
+        filled = {name: value for name, value in vars(self.given.person).items() if value}
+        own = {name: getattr(self.given, name) or getattr(self, name) for name in ("country", "locale", "timezone")}
+        return replace(self.given, person=replace(self.person, **filled), **own)
+
+
+def match_of(person: Person, kind: CustomerKind, given: Customer) -> Match:
+    """Whether what is given is of this person, who is stored as of this kind."""
+    return compare(person, given.person, CustomerKind.COMPANY if kind is CustomerKind.COMPANY else given.kind)
+
+
+def known_lines(
+    connection: sa.Connection, keyring: Keyring, lines: Lines, known: Collection[str] | None = None, *, now: datetime
+) -> list[KnownLine]:
+    """The lines of those customers who are known, in their order. `known`: who is, where that has been found out.
+
+    Lock the customers first (`admission.lock_customers`), unless nothing follows from it: another import may bring
+    them too.
     """
-    given = {row["customer_id"]: row for row in rows}
-    if not given:
-        return
-    lock_customers(connection, given.keys())
-    stored = fetch(connection, _STORED, {"customers": bulk.keys(given)})
-    keys = readable(connection, keyring, [row.encrypted for row in stored])
-    merged = {row.customer_id: _merged(keys, row, given[row.customer_id]) for row in stored}
+    mine = _given(keyring, lines, known)
+    if not mine:
+        return []
+    customers = {"customers": bulk.keys({customer.customer_id for _, customer in mine})}
+    rows = fetch(connection, _STORED, customers)
+    keys = readable(connection, keyring, [row.encrypted for row in rows])
+    stored = {row.customer_id: (row, _person(keys, row)) for row in rows}
+    found = [
+        KnownLine(number, customer, row.kind, row.country, row.locale, row.timezone, person)
+        for number, customer in mine
+        if customer.customer_id in stored
+        for row, person in [stored[customer.customer_id]]
+    ]
+    if not any(one.changed for one in found):
+        return found
+    linked = set(connection.execute(_WITH_LINK, {**customers, "now": now}).scalars())
+    return [replace(one, has_link=True) if one.given.customer_id in linked else one for one in found]
+
+
+def refresh(connection: sa.Connection, keyring: Keyring, lines: Sequence[KnownLine], *, now: datetime) -> None:
+    """Give the customers, who must be locked, the details of these lines; of several for one customer the last.
+
+    `KnownLine.changed` says of each line which addresses this changes.
+    """
+    merged = {one.given.customer_id: one.merged for one in lines}
     change_details(connection, [customer_row(keyring, merged[one], details_at=now, now=now) for one in sorted(merged)])
 
 
-def _merged(keyring: Keyring, row: Any, given: Row) -> Customer:
-    named = {name: given[name] for name in ("kind", "country", "locale", "timezone")}
-    new = Customer(given["customer_id"], person=decrypt_person(keyring, row.customer_id, given["encrypted"]), **named)
+def _given(keyring: Keyring, lines: Lines, known: Collection[str] | None) -> list[tuple[int, Customer]]:
+    if not isinstance(lines, SealedLines):
+        customers = [(line.row, line.customer) for line in lines]
+        return [one for one in customers if known is None or one[1].customer_id in known]
+    ids = lines.customers["customer_id"]
+    places = [place for place, one in enumerate(ids) if known is None or one in known]
+    rows = rows_of(picked(lines.customers, places))
+    numbers = numbers_of(lines)
+    return [(numbers[place], _opened(keyring, row)) for place, row in zip(places, rows, strict=True)]
+
+
+def _opened(keyring: Keyring, row: dict[str, Any]) -> Customer:
+    named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
+    person = decrypt_person(keyring, row["customer_id"], row["encrypted"])
+    return Customer(row["customer_id"], person=person, **named)
+
+
+def _person(keyring: Keyring, row: Any) -> Person | None:
     try:
-        person = decrypt_person(keyring, row.customer_id, row.encrypted)
+        return decrypt_person(keyring, row.customer_id, row.encrypted)
     except (Erased, CannotDecrypt):
-        return new  # erased, and brought back; or by a key that the ring has no more
-    filled = {name: value for name, value in vars(new.person).items() if value}
-    own = {name: named[name] or getattr(row, name) for name in ("country", "locale", "timezone")}
-    return replace(new, person=replace(person, **filled), **own)
+        return None

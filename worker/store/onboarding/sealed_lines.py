@@ -35,6 +35,10 @@ class SealedLines:
         times = [[values[place] for place in places] for values in (self.quiet_until, self.planned_at)]
         return SealedLines(picked(self.customers, places), picked(self.jobs, places), *times)
 
+    def without(self, rows: Collection[int]) -> "SealedLines":
+        """The lines but for those of these rows."""
+        return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
+
 
 Lines = Sequence[AcceptedLine] | SealedLines
 
@@ -64,5 +68,4 @@ def without(lines: Lines, rows: Collection[int]) -> Lines:
     """The lines but for those of these rows."""
     if not rows:
         return lines
-    places = [place for place, row in enumerate(numbers_of(lines)) if row not in rows]
-    return lines.at(places) if isinstance(lines, SealedLines) else [lines[place] for place in places]
+    return lines.without(rows) if isinstance(lines, SealedLines) else [line for line in lines if line.row not in rows]
