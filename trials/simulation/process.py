@@ -21,6 +21,7 @@ from trials.simulation.records import Life
 from trials.simulation.setting import texting
 from trials.simulation.world import ProcessLoop
 from trials.web_requests import answered
+from worker.domain.events.incoming import Outcome
 from worker.domain.invitations.page_values import Screen
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.container import Parts
@@ -28,7 +29,7 @@ from worker.engine.maintenance.sweep import each_alone
 from worker.engine.runner import LONGEST_DISPATCH, STAY, Runner
 from worker.engine.timekeeper import SET_CLOCK_EVERY
 from worker.foundation.clock import ProcessClock
-from worker.inbound.bus.batch_processing import take
+from worker.inbound.bus.batch_processing import Taken, take
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.application import add_stable_links
 from worker.inbound.web.webhooks.sources import account_sources
@@ -200,8 +201,8 @@ class WorkerProcess:
     def sweep(self) -> None:
         self._post(lambda: self._in_thread(self._sweep))
 
-    def receive(self, event: Any, done: Callable[[Any], None]) -> None:
-        """An event of the bus; `done` acknowledges it."""
+    def receive(self, event: Any, done: Callable[[tuple[Outcome, float]], None]) -> None:
+        """An event of the bus; `done` acknowledges it, and gets when it was stored."""
         self._post(lambda: self._receive(event, done))
 
     def webhook(self, account: str, delivery: Any, kept: Callable[[], None], again: Callable[[], None]) -> None:
@@ -302,11 +303,14 @@ class WorkerProcess:
 
         each_alone(wake_for_due, *sweep.steps(looked))
 
-    async def _receive(self, event: Any, done: Callable[[Any], None]) -> None:
-        taken = await self._in_thread(lambda: take(self._receiver, [event], lambda one: one))  # type: ignore[arg-type]
+    async def _receive(self, event: Any, done: Callable[[tuple[Outcome, float]], None]) -> None:
+        taken, stored_at = await self._in_thread(lambda: self._stored(event))
         for wake_up in taken.due:
             self.simulation.broker.wake(wake_up, True)
-        done(taken.outcomes[0])
+        done((taken.outcomes[0], stored_at))
+
+    def _stored(self, event: Any) -> tuple[Taken, float]:
+        return take(self._receiver, [event], lambda one: one), self.simulation.world.elapsed  # type: ignore[arg-type]
 
     async def _take(self, account: str, delivery: Any, kept: Callable[[], None], again: Callable[[], None]) -> None:
         source = self._sources[account]

@@ -109,10 +109,12 @@ class Requests:
         word = kind.value.rpartition(".")[2]
         event = Event("/signup", f"{word}-{person.id}", kind, data, sender=OPERATOR)
 
-        def acknowledged(outcome: Outcome) -> None:
-            # A duplicate was taken before, and its acknowledgement was lost: when it counted is not known.
+        def acknowledged(stored: tuple[Outcome, float]) -> None:
+            # It counts from when it was stored. A process may stand still before it acknowledges it, and a request may
+            # come meanwhile. A duplicate was taken before, and its acknowledgement was lost: when is not known.
+            outcome, at = stored
             taken = outcome is Outcome.TAKEN or (outcome is Outcome.DUPLICATE and kind is EventKind.REQUESTED)
-            self._done(word if taken else f"{word}: {outcome}", [person.id])
+            self._simulation.record.note(at, word if taken else f"{word}: {outcome}", person.id)
 
         self._until_done(at, lambda process, done: process.receive(event, done), acknowledged)
 

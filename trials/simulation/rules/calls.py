@@ -34,6 +34,8 @@ MAILS = 4  # connections of a process to the relay
 ASKS_AGAIN = 300.0  # `budgets.ASK_AGAIN_AFTER`
 FIRST_PAUSE = 0.5  # the least pause after a 429 that names no time
 STOP_HOLDS = 1.0  # `runner.STOP_HOLDS_AFTER`
+# From an answer to its commit, and again from an attempt's commit to its call, a loop takes at most so many turns.
+TURNS = 8
 
 
 def one_live_session(history: History) -> Iterator[str]:
@@ -161,8 +163,9 @@ def pauses_are_kept(history: History) -> Iterator[str]:
                 elif may_be_unknown(history, call):
                     continue  # it may not have been written
                 else:
-                    # A call that was opened before, and waits for its connection, leaves when that is there.
-                    begins = call.answered_at + WRITTEN + history.plan.stalls
+                    # A call that was opened before this was written leaves when its process comes to it, and when its
+                    # connection is there.
+                    begins = call.answered_at + WRITTEN + 2 * TURNS * history.plan.turn + history.plan.stalls
                 # When a worker starts, a stop for refused credentials is tried.
                 tried = call.status == 401 and any(
                     call.answered_at - WRITTEN <= life.began_at <= later.sent_at
