@@ -50,7 +50,3 @@ def test_a_decision_has_question_choice_cost_and_when_to_look_again(subtests):
             assert len(text.split()) < 450  # half a page or so
 
 
-def test_decisions_are_numbered_without_a_gap():
-    numbers = sorted(int(page.stem[:4]) for page in (ROOT / "docs/decisions").glob("0*.md"))
-
-    assert numbers == list(range(1, len(numbers) + 1))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.every_command import test_private_files
-from tests.domain.evidence import test_evidence
 from tests.domain.intake import test_csv_reading
 from tests.domain.invitations import test_names, test_own_templates, test_render
 from tests.foundation import test_harmless_text, test_keyring
@@ -68,7 +67,6 @@ CLASSES: dict[str, list[Test | dict[Any, Any] | list[Any]]] = {
         test_harmless_text.test_a_text_that_begins_like_a_formula_gets_an_apostrophe,
         test_harmless_text.test_the_part_behind_a_separator_gets_one_too,
     ],
-    "evidence": [test_evidence.HOSTILE, test_evidence.LINES],
     "the bus": [test_poison.BODIES, test_tasks.NO_TASKS],
     "Celery's queue": [test_hostile_messages.HOSTILE, test_hostile_messages.RAW, test_hostile_messages.ODD],
     "subscribers": [

@@ -20,7 +20,6 @@ ENVIRON = {
     "FRANKIE_CUSTOMER": "customer-of-frankie",
     "TWILIO_TOKEN": "token-of-twilio",
     "EVENTS_KEY": "key-of-the-senders-of-all-events",
-    "EVIDENCE_KEY": base64.urlsafe_b64encode(b"e" * 32).decode(),
 }
 TREE: dict[str, Any] = {
     "accounts": {
@@ -54,7 +53,6 @@ TREE: dict[str, Any] = {
         }
     },
     "traces": {"url": "http://127.0.0.1:4318/v1/traces"},
-    "evidence": {"key": {"env": "EVIDENCE_KEY"}},
     "subscribers": {"crm": {"url": "https://crm.example.com/hooks", "keys": [{"env": "EVENTS_KEY"}]}},
 }
 

@@ -142,7 +142,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("purpose", ["encryption", "events", "evidence"])
+@pytest.mark.parametrize("purpose", ["encryption", "events"])
 def test_keys_new_writes_a_file_for_its_owner_alone_and_none_that_is_there(tmp_path: Path, purpose: str) -> None:
     file = tmp_path / "new.key"
     command = ["new", "--for", purpose, "--out", str(file)]

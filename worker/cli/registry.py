@@ -54,7 +54,6 @@ COMMANDS = {
     "archive": ("archive", "Save a batch as a file, and remove it if you wish."),
     "backup": ("database", "Back up the database, and restore it."),
     "audit": ("audit", "Show who did what, and check the log."),
-    "evidence": ("books.evidence", "Write what was done with a batch, signed."),
     "reconcile": ("books.reconcile", "Compare a batch with the providers' and senders' own lists."),
     "bounces": ("webhook", "Read mails that came back."),
     "suppress": ("suppress", "Manage the do-not-contact list."),

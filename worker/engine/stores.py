@@ -30,7 +30,6 @@ from worker.store.onboarding.batches import Batches
 from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.batch_rows import BatchRows
 from worker.store.operators.decisions import Decisions
-from worker.store.operators.evidence_records import EvidenceRecords
 from worker.store.operators.ledger import Ledger
 from worker.store.operators.log_ins import LogIns
 from worker.store.operators.pilots import Pilots
@@ -72,7 +71,6 @@ class Stores:
         self.dropped_files = DroppedFiles(database)
         self.budgets = Budgets(database)
         self.decisions = Decisions(database)
-        self.evidence_records = EvidenceRecords(database)
         self.pilots = Pilots(database)
         self.standstills = Standstills(database)
         self.facts = Facts(database, keyring)

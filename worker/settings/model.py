@@ -29,7 +29,6 @@ from worker.settings.values import (
     Duration,
     EncryptionKey,
     EncryptionKeys,
-    EvidenceKey,
     Flag,
     Locale,
     PerAddress,
@@ -330,15 +329,6 @@ class Import(Section):
     )
 
 
-class Evidence(Section):
-    """How `onboard evidence` signs. Without this section it makes none."""
-
-    key: EvidenceKey = Field(
-        description="The private key (Ed25519): 32 bytes in base64. `onboard keys new --for evidence` prints one,"
-        " `onboard evidence key` its public half.",
-    )
-
-
 class Settings(Section):
     """Everything in onboarding.toml, checked. `path` is that file, absolute."""
 
@@ -371,7 +361,6 @@ class Settings(Section):
     import_: Import = Field(alias="import")
     intake: tuple[Intake, ...] = ()
     ladder: tuple[LadderStep, ...] = ()
-    evidence: Evidence | None = None
 
     @property
     def sending(self) -> Mapping[str, Email | Sms | WhatsApp]:

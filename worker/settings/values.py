@@ -36,7 +36,6 @@ from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.countries import alpha2, usual_mistake
 from worker.domain.model.money import Price
 from worker.foundation.durations import parse_duration
-from worker.foundation.signing import SigningKey
 from worker.settings import addresses
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Missing, Secret
@@ -160,12 +159,6 @@ def _encryption_key(secret: Secret) -> Secret:
         length = 0
     if length != 32:
         raise ValueError("expected 32 bytes in base64; `onboard keys new` prints such a key")
-    return secret
-
-
-def _evidence_key(secret: Secret) -> Secret:
-    if not secret.is_missing:
-        SigningKey(secret.reveal().strip())  # its ValueError shows no part of the key
     return secret
 
 
@@ -362,7 +355,6 @@ EncryptionKey = Annotated[Secret, AfterValidator(_encryption_key), Shown("secret
 EncryptionKeys = Annotated[
     tuple[EncryptionKey, ...], _one_or_more(lambda given: _encryption_key(Secret.accept(given))), Shown(SECRETS)
 ]
-EvidenceKey = Annotated[Secret, AfterValidator(_evidence_key), Shown("secret")]
 Mailbox = Annotated[str, AfterValidator(_mailbox), Shown("email address")]
 DatesForm = Annotated[DateForm, _parsed(DateForm), Shown("form of dates")]
 Directory = Annotated[Path, BeforeValidator(_directory), Shown("directory")]

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from tests.cli.every_command.test_needs import paths_of
 from tests.desk.desk import DATABASE, Desk, customers
 from worker.cli.registry import main_group
-from worker.foundation.keyring import new_key
 from worker.foundation.os_user import os_user
 
 # Sets the stage: what the command finds. The desk has batch 1, with two rows that nobody has worked.
@@ -74,7 +73,6 @@ BEFORE = {
     "backup --out kept",
     "customer export C-0001",
     "customer show C-0001 --provider-words",
-    "evidence 1 --out batch.zip",
     "keys rotate",
     "report 1 --with-links",
     "suppress --check vita@example.com",
@@ -108,8 +106,6 @@ PROCESSES = {"beat", "bounces read", "bus", "up", "web", "worker"}
 WITHOUT_DATABASE = {
     "alerts test",
     "completion",
-    "evidence key",
-    "evidence verify",
     "init",
     "keys digest-key",
     "keys new",
@@ -177,8 +173,6 @@ def transactions() -> Iterator[Transactions]:
 @pytest.fixture
 def stage(desk: Desk) -> Callable[[str], Desk]:
     def make(statement: str = "") -> Desk:
-        desk.secret("evidence", new_key())
-        desk.add('[evidence]\nkey = { file = "secrets/evidence" }\n')
         desk.onboard("import", desk.list_of(customers(2)))
         desk.list_of([{"customer_id": "D-1", "email": "d@example.com", "channel": "none"}], LIST)
         if statement:

@@ -41,8 +41,6 @@ NEEDS = {
     "customer resend C-0001": WAKING,
     "customer show C-0001": STORED,
     "db upgrade": set(),
-    "evidence 1 --out batch.zip": STORED | {"PROOF"},
-    "evidence key": {"PROOF"},
     "import customers.csv": STORED | {"BUS"},
     "keys digest-key": STORED,
     "keys retire 1a2b3c4d": STORED,
@@ -77,7 +75,7 @@ NEEDS = {
     "webhook retry": STORED,
     "worker": EVERYTHING,
 }
-WITHOUT_SECRETS = {"completion", "db grant", "demo", "evidence verify", "init", "keys new", "sandbox", "users add"}
+WITHOUT_SECRETS = {"completion", "db grant", "demo", "init", "keys new", "sandbox", "users add"}
 VARIABLES = """
 [database]
 url = "sqlite:///onboarding.db"
@@ -109,8 +107,6 @@ keys = [{ env = "EVENTS" }]
 [subscribers.crm]
 url = "https://crm.example.com"
 keys = [{ env = "SUBSCRIBER" }]
-[evidence]
-key = { env = "PROOF" }
 [alerts.ops]
 type = "slack"
 url = { env = "ALERT" }

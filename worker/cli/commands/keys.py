@@ -19,7 +19,6 @@ from worker.engine.maintenance.key_rotation import rotate
 from worker.foundation.keyring import derived_digest_key, new_key
 from worker.foundation.plural import counted
 from worker.foundation.private_files import new_file
-from worker.foundation.signing import SigningKey
 from worker.settings.event_senders import hash_of
 from worker.store.audit.entries import note_alone
 from worker.store.base.encrypted_columns import BY_CUSTOMER, CUSTOMER_KEYS, DIGESTS, Uses
@@ -45,11 +44,11 @@ def keys() -> None:
 @click.option(
     "--for",
     "purpose",
-    type=click.Choice(["encryption", "events", "evidence"]),
+    type=click.Choice(["encryption", "events"]),
     default="encryption",
     show_default=True,
     help="encryption: for keys and digest_key in [encryption]. events: for keys in [web.senders.NAME], or callback_keys"
-    " in [email]. evidence: for key in [evidence].",
+    " in [email].",
 )
 @click.option(
     "--out",
@@ -58,18 +57,12 @@ def keys() -> None:
     help="Write the key into a new file that only you can read, and print no key.",
 )
 def keys_new(purpose: str, out: Path | None) -> None:
-    """Print a new key: for encryption, for a sender of events, or to sign evidence. Needs no configuration.
+    """Print a new key: for encryption, or for a sender of events. Needs no configuration.
 
-    With --for events, stderr has the key's hash: with the hash in onboarding.toml, only the sender has the key. With
-    --for evidence, stderr has the public key, for those who check the signatures.
+    With --for events, stderr has the key's hash: with the hash in onboarding.toml, only the sender has the key.
     """
     if purpose == "encryption":
         _give(new_key(), out)
-        return
-    if purpose == "evidence":
-        made = new_key()  # a private key of Ed25519 is 32 random bytes too
-        _give(made, out)
-        click.echo(f"its public key, for auditors:\n{SigningKey(made).public.pem.decode()}", err=True, nl=False)
         return
     key = token_urlsafe(32)
     _give(key, out)

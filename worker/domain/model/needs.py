@@ -22,7 +22,6 @@ class Need(StrEnum):
     PUBLISHING = "subscriber keys"
     ALERTING = "addresses of alerts"
     BOUNCES = "the mailbox of bounces"
-    SIGNING = "the key that signs evidence"
     FOLDERS = "folders of lists"
 
 
@@ -33,9 +32,7 @@ STORED: Needs = frozenset({Need.DATABASE, Need.KEYS})  # to read what is in the 
 WAKING: Needs = STORED | {Need.BROKER}  # to decide about it, and to wake the workers
 BEATING: Needs = frozenset({Need.BROKER})  # to wake the workers, and nothing else
 SERVING: Needs = WAKING | {Need.RECEIVING, Need.ALERTING}  # to take webhooks and events: `web` is what strangers reach
-EVERYTHING: Needs = frozenset(Need) - {Need.SIGNING}  # to work rows, and what a command has that declares nothing
-SIGNING: Needs = frozenset({Need.SIGNING})  # to show the public half of the key
-PROVING: Needs = STORED | SIGNING  # to read what is in the database, and to sign it
+EVERYTHING: Needs = frozenset(Need)  # to work rows, and what a command has that declares nothing
 
 _BY_TABLE = {
     "database": Need.DATABASE,
@@ -51,7 +48,6 @@ _BY_TABLE = {
     "web": Need.RECEIVING,
     "subscribers": Need.PUBLISHING,
     "alerts": Need.ALERTING,
-    "evidence": Need.SIGNING,
 }
 _VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_keys", "callback_key"})
 
