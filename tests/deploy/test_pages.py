@@ -48,5 +48,3 @@ def test_a_decision_has_question_choice_cost_and_when_to_look_again(subtests):
             headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
             assert headings == ["Question", "Choice", "Cost", "When to look again"]
             assert len(text.split()) < 450  # half a page or so
-
-

@@ -17,8 +17,8 @@ from tests.store.shelf import Shelf, customer
 from worker.store.onboarding.stable_links import OwnLink, StableLinks
 
 __all__ = ["bare", "desk_at", "own_redis", "play"]
-# A site, so that pages have codes. No limit of events, so that each answer is that of its own case.
-WEB = 'site = "www.example.com/verify"\n' + KEYS + '[web]\nevent_limit = "100000/second"\n'
+# No limit of events, so that each answer is that of its own case.
+WEB = KEYS + '[web]\nevent_limit = "100000/second"\n'
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from datetime import timedelta
 from worker.cli.exits import CannotStart
 from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
 from worker.domain.invitations.page_values import Screen
-from worker.domain.invitations.pages import SAMPLE_CODE
 from worker.domain.model.customers import Customer, Person
 from worker.engine.adapters import pages_of, sender_name
 from worker.engine.steps.policies import hours_of
@@ -37,7 +36,7 @@ def rendered(settings: Settings, templates: Templates, customer: Customer, chann
 
 
 def page_of(settings: Settings, customer: Customer, screen: Screen) -> str:
-    """The page behind a stable link, with an example of the code. Raises CannotStart where it cannot be rendered."""
+    """The page behind a stable link. Raises CannotStart where it cannot be rendered."""
     try:
         return pages_of(settings).render(
             screen,
@@ -45,7 +44,6 @@ def page_of(settings: Settings, customer: Customer, screen: Screen) -> str:
             template=customer.template,
             customer_kind=customer.kind.value,
             address="/s/sample",
-            code=SAMPLE_CODE,
         )
     except TemplateProblem as error:
         raise CannotStart(str(error)) from None

@@ -153,7 +153,6 @@ def pages_of(settings: Settings) -> Pages:
         locale=settings.invitations.locale,
         brand=brand_of(settings),
         sender_name=sender_name(settings, "email"),
-        site=settings.links.site or "",
         timezone=settings.invitations.timezone,
     )
 

@@ -235,12 +235,6 @@ class Links(Section):
         description="How long a stable link leads to a session, counted from the last message that left. At most"
         " [retention] personal.",
     )
-    site: Text | None = Field(
-        None,
-        max_length=200,
-        description="The address of your own site where customers compare the code of the link's page, as they would"
-        " type it: www.example.com/verify. It is shown as text. Without it no code is shown.",
-    )
 
 
 def _outlives_unknown_outcomes(kept: timedelta) -> timedelta:

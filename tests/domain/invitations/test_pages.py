@@ -21,8 +21,8 @@ BRAND = Brand(
 DOCUMENT = Path(__file__).parents[3] / "docs" / "reference" / "templates.md"
 
 
-def pages(library: Library = BUILT_IN, brand: Brand = BRAND, site: str = "www.example.com/verify") -> Pages:
-    return Pages(library, locale="en", brand=brand, sender_name="Example Bank", site=site)
+def pages(library: Library = BUILT_IN, brand: Brand = BRAND) -> Pages:
+    return Pages(library, locale="en", brand=brand, sender_name="Example Bank")
 
 
 def own(directory: Path, files: dict[str, str]) -> Path:
@@ -35,9 +35,9 @@ def own(directory: Path, files: dict[str, str]) -> Path:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_language_of_the_messages_has_all_the_words_of_the_page(language: str):
     made = pages()
-    english = {screen: made.render(screen, address="/s/x", code="K7F-3XR") for screen in Screen}
+    english = {screen: made.render(screen, address="/s/x") for screen in Screen}
     for screen in Screen:
-        page = made.render(screen, locale=language, address="/s/x", token="t0k", code="K7F-3XR")
+        page = made.render(screen, locale=language, address="/s/x", token="t0k")
 
         assert f'<html lang="{language}" dir="ltr">' in page
         assert not any(empty in page for empty in ("<h1></h1>", "<p></p>", "></button>", "></a>"))
@@ -59,22 +59,9 @@ def test_a_company_is_asked_about_the_company():
     assert "registration details" in pages().render(Screen.ASK, customer_kind="company")
 
 
-def test_the_code_is_shown_only_where_a_site_confirms_it():
-    assert "K7F-3XR" in pages().render(Screen.ASK, code="K7F-3XR")
-    assert "K7F-3XR" not in pages(site="").render(Screen.ASK, code="K7F-3XR")
-
-
-def test_the_site_to_compare_at_is_text_and_no_link():
-    """A page of a stranger would lead to a site of a stranger: the customer must go there without our help."""
-    page = pages().render(Screen.ASK, code="K7F-3XR")
-
-    assert "<strong>www.example.com/verify</strong>" in page
-    assert 'href="www.example.com' not in page
-
-
 def test_a_page_has_no_script_and_nothing_that_a_policy_without_scripts_refuses():
     for screen in Screen:
-        page = pages().render(screen, address="/s/x", token="t", code="K7F-3XR")
+        page = pages().render(screen, address="/s/x", token="t")
         assert not any(one in page.lower() for one in ("<script", "javascript:", " style=", " onclick", " onload"))
 
 

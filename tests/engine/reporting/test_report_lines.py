@@ -39,8 +39,8 @@ LINE = LineFacts(
     details=Details(Person(email="one@example.com", first_name="Ona"), country="LT"),
 )
 ANY = [
-    Columns(NOON, links=links, routes=routes, details=details, pictures=pictures)
-    for links, routes, details, pictures in product((False, True), (False, True), (False, True), ("", "letters-qr"))
+    Columns(NOON, links=links, routes=routes, details=details)
+    for links, routes, details in product((False, True), repeat=3)
 ]
 
 
@@ -87,5 +87,5 @@ def test_a_time_that_is_not_known_is_an_empty_cell():
 
 
 def test_a_report_that_comes_back_is_known_by_its_own_columns():
-    everything = Columns(NOON, links=True, routes=True, details=True, pictures="letters-qr")
+    everything = Columns(NOON, links=True, routes=True, details=True)
     assert set(everything.names) - {"customer_id", *DETAILS} == REPORT_COLUMNS

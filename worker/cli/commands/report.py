@@ -4,8 +4,6 @@ import csv
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -20,7 +18,6 @@ from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
 from worker.cli.whole_file import OUT, whole_file
 from worker.domain.model.needs import COUNTED, STORED
-from worker.engine.reporting.qr_pictures import MISSING, drawn, folder_of, is_possible, new_folder
 from worker.engine.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.plural import counted
@@ -49,12 +46,6 @@ OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
     " use it, so the audit log records this.",
 )
 @click.option(
-    "--qr",
-    is_flag=True,
-    help="With --with-links and --out: write each link as a QR picture too, for letters, into a folder next to the"
-    " report. The column qr names the picture. The audit log records this.",
-)
-@click.option(
     "--with-details",
     is_flag=True,
     help="Add the customers' details (email, phone, names, …): mend them in a spreadsheet, and give the file to"
@@ -75,7 +66,6 @@ def report(
     form: str | None,
     out: Path | None,
     with_links: bool,
-    qr: bool,
     with_details: bool,
     excel: bool,
     with_routes: bool,
@@ -90,7 +80,6 @@ def report(
     onboard report latest --out report.html
     onboard report latest --out report.xlsx
     onboard report latest --out report.csv --excel
-    onboard report latest --out letters.csv --with-links --qr
     onboard report latest --out todo.csv --with-details --excel
     onboard report 3 --format jsonl
     """
@@ -99,11 +88,10 @@ def report(
         raise click.UsageError("--excel is for CSV and XLSX")
     if with_details and form == "html":
         raise click.UsageError("--with-details is for CSV, XLSX and JSON lines, which can be mended")
-    pictures = _pictures(out, form, with_links=with_links) if qr else None
-    asked = ["with links, as QR pictures too" if qr else "with links"] if with_links else []
+    asked = ["with links"] if with_links else []
     with invocation.parts(STORED if with_links or with_details else COUNTED, migrate=True) as parts:
         found = find_kept(parts, batch)
-        with _folder(pictures), whole_file(out) as stream:
+        with whole_file(out) as stream:
             for reason in [*asked, *(["with details"] if with_details else [])]:
                 note_alone(parts.database, f"batch {found.id}", now=parts.clock(), reason=reason)
             columns = parts.reporting.columns(found, links=with_links, routes=with_routes, details=with_details)
@@ -112,9 +100,6 @@ def report(
             if with_links and (own := parts.report_links) is not None:
                 lines = own.shown(lines, now=columns.now)
             lines = unreadable.of(lines)
-            if pictures is not None:
-                columns = replace(columns, pictures=pictures.name)
-                lines = drawn(lines, pictures)
             if form == "html":
                 from worker.engine.prices import Prices
                 from worker.engine.reporting.html_report import Extras, write_html
@@ -138,36 +123,6 @@ def report(
     if unreadable.count:
         click.echo(f"{counted(unreadable.count, 'link')} cannot be decrypted: the column `error` says why", err=True)
         raise SystemExit(NEEDS_A_PERSON)
-
-
-def _pictures(out: Path | None, form: str, *, with_links: bool) -> Path:
-    """The folder for the QR pictures. Raises UsageError and CannotStart where there can be none."""
-    if not with_links or out is None:
-        raise click.UsageError("--qr needs --with-links and --out FILE: the pictures go into a folder next to FILE")
-    if form == "html":
-        raise click.UsageError("--qr is for CSV, XLSX and JSON lines, whose column qr names each picture")
-    if not is_possible():
-        raise CannotStart(f"--qr: {MISSING}")
-    return folder_of(out)
-
-
-@contextmanager
-def _folder(pictures: Path | None) -> Iterator[None]:
-    """Make the folder for the pictures, which goes again if the report is not written. Raises CannotStart."""
-    if pictures is None:
-        yield
-        return
-    made = False
-    try:
-        with new_folder(pictures):
-            made = True
-            yield
-    except OSError as error:
-        if made:
-            raise
-        there = f"{pictures} is there already; move it away, or give --out another name"
-        why = there if isinstance(error, FileExistsError) else f"{pictures}: {error.strerror or 'cannot be made'}"
-        raise CannotStart(f"--qr: {why}") from None
 
 
 def _workbook(stream: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns) -> int:

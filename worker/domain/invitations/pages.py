@@ -25,20 +25,17 @@ NEEDED_BLOCKS = frozenset({"ask_heading", "request", "button", "not_me_link", "n
 # Of Accept-Language: https://www.rfc-editor.org/rfc/rfc9110#name-accept-language
 _LANGUAGE = re.compile(r"([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4})[ \t]*(?:;[ \t]*q=([01](?:\.\d{0,3})?))?")
 MOST_LANGUAGES, LONGEST_HEADER = 20, 500
-SAMPLE_CODE = "K7F-3XR"
 
 
 class Pages:
     """The words of the page in all languages, and its style. Reads nothing but the library that it is given."""
 
-    def __init__(
-        self, library: Library, *, locale: str, brand: Brand, sender_name: str, site: str = "", timezone: str = ""
-    ) -> None:
-        """`locale`: for visitors without words in their language. `site`: where visitors compare the code; "": no
-        code is shown. `timezone`: of the times that the page names; not the customer's, which would be personal."""
+    def __init__(self, library: Library, *, locale: str, brand: Brand, sender_name: str, timezone: str = "") -> None:
+        """`locale`: for visitors without words in their language. `timezone`: of the times that the page names;
+        not the customer's, which would be personal."""
         self._library, self._locale, self._brand = library, locale, brand
         self._files = TemplateFiles(library)
-        self._sender_name, self._site, self._timezone = sender_name, site, timezone
+        self._sender_name, self._timezone = sender_name, timezone
 
     @cached_property
     def style(self) -> str:
@@ -56,10 +53,6 @@ class Pages:
         return f":root {{ {named} }}\n{rules}"
 
     @property
-    def shows_codes(self) -> bool:
-        return bool(self._site)
-
-    @property
     def logo(self) -> str:
         return self._brand.logo
 
@@ -74,7 +67,6 @@ class Pages:
         address: str = "",
         looks_again: str = "",
         token: str = "",
-        code: str = "",
         ready_by: datetime | None = None,
     ) -> str:
         """The page, whole. For its addresses see `page_variables`. Raises TemplateProblem, without a value in it."""
@@ -91,8 +83,6 @@ class Pages:
             address=address,
             looks_again=looks_again,
             token=token,
-            code=code,
-            site=self._site,
             ready_by=in_words(ready_by, language=texts.locale, timezone=self._timezone) if ready_by else "",
             style=Markup(self.style),  # noqa: S704 -- made here: our own rules, and colours that were checked
         )
@@ -120,9 +110,7 @@ class Pages:
         empty: set[str] = set()
         for screen in Screen:
             for kind in ("individual", "company"):
-                page = self.render(
-                    screen, locale=locale, template=name, customer_kind=kind, address="/s/0", code=SAMPLE_CODE
-                )
+                page = self.render(screen, locale=locale, template=name, customer_kind=kind, address="/s/0")
                 values = page_variables(screen, self._brand, sender_name="-", language=locale, customer_kind=kind)
                 shown = blocks(self._files.template(source), values)
                 empty |= {block for block in NEEDED_BLOCKS & shown.keys() if not TAGS.sub("", shown[block]).strip()}

@@ -35,14 +35,12 @@ BYTE_ORDER_MARK = "\ufeff"
 DETAILS = ("purpose", "kind", *UPDATABLE)
 # What opens a session: for those who send the links themselves.
 SECRETS = ("link", "digits", "vendor", "vendor_parameters")
-PICTURE = "qr"
 
 
 @dataclass(frozen=True)
 class Columns:
     """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen; the
-    customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in UTC. `pictures`:
-    the folder with the QR pictures of the links, by row; "": there are none.
+    customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in UTC.
 
     `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
     are the accounts and senders, by name, that are stopped or paused at the time `now`,
@@ -56,13 +54,11 @@ class Columns:
     blocked: Mapping[str, Blocked] = field(default_factory=dict)
     details: bool = False
     as_dates: bool = False
-    pictures: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         routes, secrets = ("route",) if self.routes else (), SECRETS if self.links else ()
-        pictures = (PICTURE,) if self.pictures else ()
-        return (*COLUMNS, *routes, *secrets, *pictures, *(DETAILS if self.details else ()), "next_at")
+        return (*COLUMNS, *routes, *secrets, *(DETAILS if self.details else ()), "next_at")
 
     def time(self, at: datetime | None) -> str:
         """A time as the report writes it."""
@@ -134,8 +130,6 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
             "vendor": line.opening.vendor,
             "vendor_parameters": parameters if line.opening.vendor_parameters else "",
         }
-    if columns.pictures:
-        values |= {PICTURE: f"{columns.pictures}/{line.row}.png" if line.link else ""}
     if columns.details:
         values |= {"purpose": line.purpose, "kind": "" if line.details is None else line.details.kind.value}
         values |= {name: "" if line.details is None else line.details.shown(name) for name in UPDATABLE}

@@ -279,7 +279,7 @@ def add_stable_links(
         doors,
         parts.not_me,
         Visitors(parts.keyring, is_secure=is_secure),
-        StablePages(parts.link_pages, parts.keyring, is_secure=is_secure),
+        StablePages(parts.link_pages, is_secure=is_secure),
         waiting,
         readiness,
         in_thread,

@@ -70,7 +70,6 @@ class Door:
         *,
         on_click: bool = True,
         page_first: bool = False,
-        site: str = "www.example.com/verify",
         is_secure: bool = True,
     ) -> None:
         self.now = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
@@ -81,7 +80,7 @@ class Door:
         self.keyring = Keyring([new_key()])
         # A page that is not over TLS leads to a provider that is played here, over two hosts.
         brand = BRAND if is_secure else replace(BRAND, logo="")
-        pages = Pages(Library.read(None), locale="en", brand=brand, sender_name="Example Bank", site=site)
+        pages = Pages(Library.read(None), locale="en", brand=brand, sender_name="Example Bank")
         parts: Any = self  # the parts that are scripted here
         hosts = {"kyc": ["ivs.idenfy.com", "localhost"]}
         routes = StableRoutes(
@@ -89,7 +88,7 @@ class Door:
             parts.doors,
             parts.doors,
             Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
-            StablePages(pages, self.keyring, is_secure=is_secure),
+            StablePages(pages, is_secure=is_secure),
             SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
             parts.readiness,
             _at_once,

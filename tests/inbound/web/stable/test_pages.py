@@ -1,6 +1,5 @@
 """What a visitor of a stable link reads, and the headers of it."""
 
-import json
 import re
 from base64 import b64encode
 from datetime import timedelta
@@ -10,12 +9,11 @@ import pytest
 
 from tests.inbound.web.stable.door import SECRET, SESSION, Door
 from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
-from worker.domain.links.page_code import LETTERS
 from worker.domain.model.reasons import Reason
 from worker.inbound.web.stable.routes import OF_LINK
 from worker.store.links.not_me import Outcome
 
-NOT_ME, CODE = f"/s/{SECRET}/not-me", f"/s/{SECRET}/code"
+NOT_ME = f"/s/{SECRET}/not-me"
 UNKNOWN = "/s/AAAAAAAAAAAAAAAAAAAAAAAA"
 LINK = re.compile(r'<a href="(/s/[^"]+)"')
 
@@ -41,7 +39,7 @@ async def test_each_decision_has_its_page(decision, status: int, heading: str):
 async def test_every_answer_has_strict_headers():
     async with Door() as door:
         visitor = door.visitor()
-        answers = [await visitor.get(path) for path in (f"/s/{SECRET}", NOT_ME, CODE, UNKNOWN)]
+        answers = [await visitor.get(path) for path in (f"/s/{SECRET}", NOT_ME, UNKNOWN)]
         door.doors.decision = Lead()
         answers += [await visitor.get(), await visitor.press()]
 
@@ -131,46 +129,14 @@ async def test_an_unknown_link_is_told_from_nothing_else():
     assert not any("Set-Cookie" in answer.headers for answer in answers)
 
 
-async def test_the_code_on_the_page_is_the_one_that_the_companys_site_is_given():
-    async with Door() as door:
-        page, site = door.visitor(), door.visitor()
-        shown = re.search(r'class="code">([^<]+)<', (await page.get()).text)
-        given = json.loads((await site.get(CODE)).text)
-        door.pass_time(10 * 60)
-        later = json.loads((await site.get(CODE)).text)
-
-    assert shown is not None
-    assert shown[1] == given["codes"][0]
-    assert set(shown[1]) <= set(LETTERS + "-")
-    assert given["codes"][0] in later["codes"]  # a page that was opened a while ago still matches
-    assert given["codes"][0] != later["codes"][0]
-    assert given.keys() == {"codes", "changes_at"}
-    assert given["changes_at"] == "2026-11-22T12:10:00Z"
-
-
-async def test_no_code_is_shown_or_given_without_a_site_that_confirms_it():
-    async with Door(site="") as door:
-        visitor = door.visitor()
-        page, asked = await visitor.get(), await visitor.get(CODE)
-
-    assert 'class="code"' not in page.text
-    assert asked.status == 404
-
-
-async def test_an_unknown_link_has_no_code():
-    async with Door() as door:
-        assert (await door.visitor().get(f"{UNKNOWN}/code")).status == 404
-
-
 async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: 0.0)
     async with Door() as door:
         visitor = door.visitor()
         answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]
-        code = await visitor.get(CODE)
 
     assert [answer.status for answer in answers[:-1]] == [200] * OF_LINK.count
-    assert (answers[-1].status, answers[-1].heading, code.status) == (429, "Please wait a moment", 429)
+    assert (answers[-1].status, answers[-1].heading) == (429, "Please wait a moment")
     assert int(answers[-1].headers["Retry-After"]) >= 1
 
 
@@ -246,7 +212,6 @@ async def test_with_the_page_first_a_live_session_is_led_to_by_the_button_alone(
 
     assert (head.status, page.status, page.heading) == (200, 200, "Confirm your identity")
     assert SESSION not in page.text
-    assert re.search(r"[0-9A-Z]{3}-[0-9A-Z]{3}", page.text)
     assert f'href="/s/{SECRET}/not-me"' in page.text
     assert (pressed.status, pressed.headers["Location"]) == (303, SESSION)
     assert door.doors.led == [False, True]  # the page alone is no visit of the session

@@ -12,8 +12,6 @@ from aiohttp import web
 from worker.domain.invitations.page_values import Screen
 from worker.domain.invitations.pages import Pages
 from worker.domain.links.door import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
-from worker.domain.links.page_code import PURPOSE, code_of, texts
-from worker.foundation.keyring import Keyring
 from worker.inbound.web.page_headers import PAGE_HEADERS
 
 HEADERS = PAGE_HEADERS | {"X-Robots-Tag": "noindex, nofollow"}
@@ -37,26 +35,15 @@ class Shown:
     kind: str = "individual"
     address: str = ""
     looks_again: str = ""
-    code: str = ""
     ready_by: datetime | None = None
     again: bool = False
 
 
 class StablePages:
-    def __init__(self, pages: Pages, keyring: Keyring, *, is_secure: bool) -> None:
+    def __init__(self, pages: Pages, *, is_secure: bool) -> None:
         """`is_secure`: our links are https. Only on a machine of its own may a page lead to http."""
-        self._pages, self._keyring = pages, keyring
+        self._pages = pages
         self._headers = HEADERS | {"Content-Security-Policy": policy(pages, is_secure=is_secure)}
-
-    def codes(self, secret: str, now: datetime) -> list[str]:
-        """The codes that a page may show: of this window first, then of the one before; of older digest keys too.
-
-        Empty if no page shows codes. They come of the digest key: every web process has the same.
-        """
-        if not self._pages.shows_codes:
-            return []
-        found = [code_of(digest) for text in texts(secret, now) for digest in self._keyring.digests(PURPOSE, text)]
-        return list(dict.fromkeys(found))
 
     def answer(self, shown: Shown, *, status: int, accepts: str, headers: Mapping[str, str]) -> web.Response:
         """The page. `accepts`: the visitor's Accept-Language, for pages without a customer. Raises TemplateProblem."""
@@ -69,7 +56,6 @@ class StablePages:
             address=shown.address,
             looks_again=shown.looks_again,
             token=shown.form,
-            code=shown.code,
             ready_by=shown.ready_by,
         )
         return web.Response(text=text, status=status, content_type="text/html", headers=self._headers | dict(headers))

@@ -17,13 +17,11 @@ from worker.domain.invitations.page_values import Screen
 from worker.domain.invitations.pages import FORMS
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.links.door import Buy, Gone, Lead, Press, Wait
-from worker.domain.links.page_code import changes_at
 from worker.domain.links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
 from worker.domain.model.wakeups import Wake
 from worker.foundation.clock import Clock
 from worker.foundation.count_log import CountLog
 from worker.foundation.keyring import CannotDecrypt
-from worker.foundation.timestamps import written
 from worker.inbound.web.batching import InThread
 from worker.inbound.web.dashboard.forms import form_of
 from worker.inbound.web.link_waiters import Waiting
@@ -92,7 +90,6 @@ class StableRoutes:
         router.add_post("/s/{secret}", self.post)
         router.add_get("/s/{secret}/not-me", self.ask_not_me)
         router.add_post("/s/{secret}/not-me", self.not_me)
-        router.add_get("/s/{secret}/code", self.code)
 
     async def get(self, request: web.Request) -> web.Response:
         """Lead to the live session, or show a page. A HEAD changes nothing."""
@@ -166,22 +163,6 @@ class StableRoutes:
         screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
         return self._answer(request, _of(seen, screen, address=_address(request)))
 
-    async def code(self, request: web.Request) -> web.Response:
-        """The codes that the link's page shows, for the company's own site. Says nothing about the customer."""
-        if (not_now := self._not_now(request)) is not None:
-            status, wait = not_now
-            return problem(status, "not now", retry_after=wait)
-        now, secret = self._clock(), request.match_info["secret"]
-        try:
-            seen = await self._in_thread(partial(self._doors.see, secret, now=now))
-        except (sa.exc.OperationalError, CannotDecrypt):
-            return problem(503, "not now", retry_after=TROUBLE_SECONDS)
-        codes = self._pages.codes(secret, now)
-        if isinstance(seen.decision, Gone) or not codes:
-            return problem(404, "there is no such link")
-        facts = {"codes": codes, "changes_at": written(changes_at(now))}
-        return web.json_response(facts, headers=HEADERS)
-
     async def _pressed(self, request: web.Request, of: str) -> web.Response | tuple[Visitor, Why | None]:
         """Who posts the form of a page, and why it does not count; or the answer, where it cannot be read."""
         if (refused := self._refused(request)) is not None:
@@ -246,12 +227,11 @@ class StableRoutes:
         screen = screen_of(seen.decision, again=again, now=now)
         if isinstance(seen.decision, Gone):
             return self._answer(request, Shown(screen), status=404)
-        form = code = ""
+        form = ""
         if screen in FORMS:
             form = self._visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
-            code = next(iter(self._pages.codes(secret, now)), "")
         looks_again = self._looks_again(request, seen)
-        shown = {"form": form, "code": code, "looks_again": looks_again, "ready_by": ready_by(seen.decision, now=now)}
+        shown = {"form": form, "looks_again": looks_again, "ready_by": ready_by(seen.decision, now=now)}
         headers = refresh_of(seen.decision, screen, address=looks_again)
         page = self._answer(request, _of(seen, screen, address=_address(request), **shown), headers=headers)
         return self._visitors.known(page, visitor)
