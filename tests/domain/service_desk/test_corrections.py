@@ -1,5 +1,6 @@
 """What a row of a report that comes back has changed about a customer."""
 
+from dataclasses import replace
 from datetime import date
 from itertools import product
 
@@ -97,6 +98,17 @@ def test_a_number_that_a_spreadsheet_has_shortened_is_refused():
     assert [
         (cell, got) for cell in cases if "a spreadsheet has shortened" not in (got := refused(phone=cell)["phone"])
     ] == []
+
+
+def test_a_number_that_a_program_wrote_as_a_float_is_refused():
+    assert set(refused(phone="37060000001.0")) == {"phone"}
+    assert set(refused(phone=37060000001.5)) == {"phone"}
+
+
+def test_a_number_with_two_readings_is_refused():
+    german = replace(STORED, country="DE")
+    correction, problems = correction_of({"phone": "491721234567"}, german, today=TODAY)
+    assert (dict(correction.values), [problem.column for problem in problems]) == ({}, ["phone"])
 
 
 def test_a_mask_of_another_address_is_refused_and_never_stored():

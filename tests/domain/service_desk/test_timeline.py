@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
-from worker.domain.contact.masked import masked_email, masked_phone
+from worker.domain.model.masked import masked_email, masked_phone
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.next_steps import Circumstances
 from worker.domain.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
@@ -119,23 +119,25 @@ def test_a_masked_address_is_recognised_and_not_read():
 
 def test_what_a_person_types_is_read_in_each_way_that_it_can_be(subtests):
     cases = [
-        ("C-1001", "", ("C-1001", "", "")),
-        (" Ona@Example.ORG ", "", ("Ona@Example.ORG", "ona@example.org", "")),
+        ("C-1001", "", ("C-1001", "")),
+        (" Ona@Example.ORG ", "", ("Ona@Example.ORG", "ona@example.org")),
         ("+370 (600) 00001", "", ("+370 (600) 00001", "", "+37060000001")),
         ("860000001", "LT", ("860000001", "", "+37060000001")),
-        ("860000001", "", ("860000001", "", "")),
-        ("x@", "", ("x@", "", "")),
-        ("", "", ("", "", "")),
+        ("860000001", "", ("860000001", "")),
+        ("491721234567", "DE", ("491721234567", "", "+49491721234567", "+491721234567")),
+        ("491721234567.0", "DE", ("491721234567.0", "")),
+        ("x@", "", ("x@", "")),
+        ("", "", ("", "")),
     ]
     for typed, country, found in cases:
         with subtests.test(typed=typed, country=country, found=found):
             read = wanted(typed, country)
-            assert (read.customer_id, read.email, read.phone) == found
+            assert (read.customer_id, read.email, *read.phones) == found
 
 
 def test_hostile_text_finds_nothing_and_breaks_nothing(subtests):
     for typed in ["a" * 5000, "\x00", "' OR 1=1 --", "@" * 400, "١٢٣٤٥٦٧", "+" * 50]:
         with subtests.test(typed=typed):
             read = wanted(typed)
-            assert (read.email, read.phone) == ("", "")
+            assert (read.email, read.phones) == ("", ())
             assert len(read.customer_id) <= 100

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import date, datetime
 from typing import Any
 
 from worker.domain.intake import contacts, rules
+from worker.domain.intake.cells import as_text
 from worker.domain.intake.columns import shown
 from worker.domain.intake.identity import customer_id
 from worker.domain.intake.lines import Accepted, Refusal, Rejected
@@ -37,7 +37,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
             if problem:
                 problems.append(problem)
             continue
-        text = cell.strip() if type(cell) is str else _as_text(cell, column)
+        text = cell.strip() if type(cell) is str else as_text(cell, column)
         if not text:
             continue
         if isinstance(text, Refusal):
@@ -90,38 +90,6 @@ def _keep(values: dict[str, Any], problems: list[FieldProblem], column: str, val
         problems.append(value.at(column))
     else:
         values[column] = value
-
-
-def _as_text(cell: Any, column: str) -> str | Refusal:
-    """The cell as text, as a CSV file would hold it. Only the consent is a truth value, and only tags are a list: all
-    customers would else be one, `true`, after a fault of the program that writes the list."""
-    match cell:
-        case str():
-            return cell.strip()
-        case Refusal():  # the reader's, for a cell whose value is lost
-            return cell
-        case bool() if column == "consent":
-            return "true" if cell else "false"
-        case bool():
-            return Refusal("true or false", "give text")
-        case int():
-            return str(cell)
-        case float() if cell.is_integer():
-            return str(int(cell))  # workbooks keep every number as a float
-        case datetime():
-            return cell.date().isoformat()
-        case date():
-            return cell.isoformat()
-        case list() | tuple() if column != "tags":
-            return Refusal("a list", "give text")
-        case list() | tuple() if all(isinstance(part, str) for part in cell):
-            return ";".join(cell)
-        case float():
-            return Refusal("a number with a fraction", "give text")
-        case list() | tuple():
-            return Refusal("a list that holds more than text", "give text")
-        case _:
-            return Refusal("an object", "give text")
 
 
 def _read_parameter(

@@ -7,7 +7,8 @@ from functools import cache
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from worker.domain.intake.lines import Refusal, characters, unless_shortened
+from worker.domain.intake.lines import AS_TEXT, Refusal, characters, unless_rewritten, written_as_float
+from worker.domain.model.masked import masked_phone
 
 # Addresses that email-validator certainly accepts unchanged; this check costs a tenth of the library's.
 # Narrower than the library's rules on purpose: no upper case (the library lowers domains and some local parts), no
@@ -27,6 +28,8 @@ _SPECIAL = (
 )  # email-validator refuses or treats these specially: it decides
 
 _PHONE_CHARACTERS = re.compile(r"[+\d\s().\-/\u2010-\u2015\u2212]+\Z")
+# Behind a number that a program has kept as a float. Without its dot it would be digits of another person's number.
+_FRACTION = re.compile(r"\.(0{1,2}\Z|(?<=\d{7}\.)\d{1,2}\Z)")
 _SHORTEST_NATIONAL = 3  # digits
 _SHORTEST_PHONE = 7  # digits with the country code: no shorter number can receive a text message
 _LONGEST_PHONE = 15  # E.164
@@ -88,14 +91,18 @@ def phone_of_any_country(text: str, _wrong: str = "") -> str | Refusal:
 
 def _not_a_number(text: str) -> Refusal | None:
     """Why the text is no number in any country."""
-    if shortened := unless_shortened(text.removeprefix("'")):
-        return shortened
+    if rewritten := unless_rewritten(text.removeprefix("'")):
+        return rewritten
     if "…" in text:
         return Refusal("a masked number", "give the whole number, or leave the cell empty")
     if not _PHONE_CHARACTERS.match(text):
         return Refusal(
             f"{characters(text)}, and not all of them belong to a phone number", "give digits, as in +37060000000"
         )
+    if text.count(".") == 1 and (found := _FRACTION.search(text)):
+        if int(found[1]):
+            return Refusal("a number with a fraction", AS_TEXT)
+        return written_as_float(phonenumbers.normalize_digits_only(text[: found.start()]))
     return None
 
 
@@ -105,17 +112,58 @@ def phone(text: str, country: str) -> str | Refusal:
     Every possible number is accepted, not only ranges known to be in use: number plans change faster than our
     copy of them, and the SMS provider refuses an unused number free of charge.
     """
+    found = readings(text, country)
+    if isinstance(found, Refusal):
+        return found
+    return found[0] if len(found) == 1 else _two_numbers(text, country)
+
+
+def readings(text: str, country: str) -> tuple[str, ...] | Refusal:
+    """The numbers that the text may be: two where a national number begins with the digits of its country code. The
+    one that is valid counts then, if only one is."""
     international = text.startswith("+")
-    if international and (plain := plain_phone(text)):
-        return plain
+    if international and "." not in text and (plain := plain_phone(text)):
+        return (plain,)
     if refusal := _not_a_number(text):
         return refusal
     if not international and not country:
         if text.startswith("00"):
             return Refusal("a number that starts with 00", "write + and the country code instead of 00")
         return Refusal("a national number without a country", "start with + and the country code, or fill in country")
+    number = _parsed(text, country)
+    if isinstance(number, Refusal):
+        return number
+    numbers = {_e164(number): number}
+    if not international and (other := _without_plus(text, country)):
+        numbers.setdefault(_e164(other), other)
+    valid = [e164 for e164, one in numbers.items() if len(numbers) > 1 and phonenumbers.is_valid_number(one)]
+    return tuple(valid if len(valid) == 1 else numbers)
+
+
+def _without_plus(text: str, country: str) -> phonenumbers.PhoneNumber | None:
+    """The number that the text is if its + was lost, or 00 stands for it; None if it is none."""
+    digits = phonenumbers.normalize_digits_only(text)
+    if not digits.startswith(("00", str(phonenumbers.country_code_for_region(country)))):
+        return None
+    number = _parsed(f"+{digits.removeprefix('00')}", "")
+    return None if isinstance(number, Refusal) else number
+
+
+def _two_numbers(text: str, country: str) -> Refusal:
+    digits = phonenumbers.normalize_digits_only(text).removeprefix("00")
+    prefix = phonenumbers.ndd_prefix_for_region(country, True)
+    code = f"+{phonenumbers.country_code_for_region(country)} "
+    national = masked_phone(prefix + digits) if prefix else code + masked_phone(digits)
+    return Refusal(
+        "it is one number with a + before it, and another without",
+        f"write {masked_phone('+' + digits)} or {national}",
+    )
+
+
+def _parsed(text: str, country: str) -> phonenumbers.PhoneNumber | Refusal:
+    """The number as the library reads it: one that is possible, and can get text messages."""
     try:
-        number = phonenumbers.parse(text, None if international else country)
+        number = phonenumbers.parse(text, country or None)
     except phonenumbers.NumberParseException as error:
         if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE:
             return Refusal("a number with a country code that does not exist", "check the digits after the +")
@@ -123,10 +171,13 @@ def phone(text: str, country: str) -> str | Refusal:
     reason = phonenumbers.is_possible_number_with_reason(number)
     if reason != phonenumbers.ValidationResult.IS_POSSIBLE:
         return Refusal(_WRONG_LENGTH.get(reason, "not a number of its country"), "check the number of digits")
-    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    if not _SHORTEST_PHONE <= len(e164) - 1 <= _LONGEST_PHONE:
+    if not _SHORTEST_PHONE <= len(_e164(number)) - 1 <= _LONGEST_PHONE:
         return Refusal("a number too short or too long for text messages", "check the number of digits")
-    return e164
+    return number
+
+
+def _e164(number: phonenumbers.PhoneNumber) -> str:
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 _AS_WRITTEN = str.maketrans("", "", " -.()")  # the library leaves these characters out, wherever they are

@@ -5,7 +5,7 @@ import re
 
 import phonenumbers
 
-from worker.domain.intake.lines import Refusal, characters, unless_lost_in_sheet, unless_shortened
+from worker.domain.intake.lines import Refusal, characters, unless_lost_in_sheet, unless_rewritten
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000
@@ -25,7 +25,7 @@ def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str |
     """
     if not text:
         return Refusal("it is empty", "give each customer an id of your own that stays the same")
-    if lost := unless_shortened(text) or unless_lost_in_sheet(text):
+    if lost := unless_rewritten(text) or unless_lost_in_sheet(text):
         return lost
     if _NO_ID.fullmatch(text):
         return Refusal("a word that stands for no value", "give each customer an id of your own that stays the same")

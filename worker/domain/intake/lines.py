@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from worker.domain.model.customers import Customer, FieldProblem
+from worker.domain.model.masked import masked_phone
 
 
 # Not frozen, and nothing changes them: a list makes both for each row, and a frozen one costs four times as much.
@@ -117,9 +118,27 @@ _SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+[eE]\+?|[eE]\+)[0-9]{1,3}")
 _LOST = Refusal("a number that a spreadsheet has shortened, such as 4.4791E+11: digits are lost", AS_TEXT)
 
 
-def unless_shortened(text: str) -> Refusal | None:
-    """Why a number or an id is not used that a spreadsheet has shortened; None for all others."""
-    return _LOST if _SHORTENED.fullmatch(text) else None
+# As a program writes a whole number that it has kept as a float: 1001.0. Neither 1.000 nor 10.1.0 is one for sure.
+_FLOAT = re.compile(r"[+-]?(?:(\d{4,})[.,]0+|(\d{1,3})[.,](?:0{1,2}|0{4,}))")
+
+
+def unless_rewritten(text: str) -> Refusal | None:
+    """Why a number or an id is not used that a program has written in another form than it had; None for all others.
+
+    1001.0 and 1001 are one customer, and 4915112345678.0 without its dot is the number of another person."""
+    if _SHORTENED.fullmatch(text):
+        return _LOST
+    found = _FLOAT.fullmatch(text)
+    return written_as_float(found[1] or found[2]) if found else None
+
+
+def written_as_float(digits: str) -> Refusal:
+    """Why a number with a fraction of zeros is not used. `digits`: those before the fraction."""
+    shown = digits if len(digits) <= _FEW_DIGITS else masked_phone(digits)
+    return Refusal("a whole number that a program has written with .0", f"write the digits alone: {shown}")
+
+
+_FEW_DIGITS = 6  # that name no person: no phone number is as short
 
 
 # The errors of a spreadsheet, as a CSV file has them, too.

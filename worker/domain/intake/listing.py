@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any, Protocol
 
 from worker.domain.intake.accept import accept
+from worker.domain.intake.cells import as_text
 from worker.domain.intake.columns import normal
 from worker.domain.intake.dates import DatesSeen
 from worker.domain.intake.duplicates import Seen, SeenContacts
@@ -133,7 +134,7 @@ def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) 
     """A row of a report; the second row of a customer is a duplicate, whether it was changed or not."""
     text = {name: cell.strip() if isinstance(cell, str) else cell for name, cell in cells.items()}
     state = str(text.pop(STATE, "") or "")
-    own_id = text.get("customer_id")
+    own_id = as_text(text.get("customer_id"), "customer_id")
     customer_id = own_id if isinstance(own_id, str) else ""
     earlier = seen.row_or_remember(customer_id, str(text.get("purpose") or ""), row) if customer_id else None
     if earlier is not None:

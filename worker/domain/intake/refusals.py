@@ -15,8 +15,8 @@ class Refusals:
     def add(self, problems: Iterable[FieldProblem]) -> None:
         """Count a refused row."""
         self.rows += 1
-        # The text of a problem describes one value ("22 characters without an @"); the hint is the same for all values.
-        for key, problem in {(one.column, one.hint or one.problem): one for one in problems}.items():
+        # The text of a problem describes one value ("22 characters without an @"); the remedy is the same for all.
+        for key, problem in {one.remedy: one for one in problems}.items():
             number, first = self._found.get(key, (0, problem))
             self._found[key] = (number + 1, first)
 

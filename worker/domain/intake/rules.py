@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.domain.intake.contacts import email
 from worker.domain.intake.dates import ISO, LONGEST_LIFE, DateForm
-from worker.domain.intake.lines import Refusal, characters, unless_shortened
+from worker.domain.intake.lines import Refusal, characters, unless_rewritten
 from worker.domain.model import countries
 from worker.domain.model.customers import Channel, CustomerKind
 
@@ -83,8 +83,8 @@ def ascii_text(longest: int) -> Rule:
     """A rule for ids of other systems: printable ASCII of at most `longest` characters."""
 
     def rule(value: str) -> str | Refusal:
-        if shortened := unless_shortened(value):
-            return shortened
+        if rewritten := unless_rewritten(value):
+            return rewritten
         if not (value.isascii() and value.isprintable()):
             return Refusal(
                 "characters that are not printable ASCII", "use letters without accents, digits and punctuation"

@@ -44,7 +44,7 @@ class Kind:
 class Warned:
     """The warnings of rows by kind, in the order of their first rows; what comes after the most kinds is not kept.
 
-    The text of a warning describes one value ("the same address as row 7"); its hint is the same for all values.
+    The text of a warning describes one value ("the same address as row 7"); its remedy is the same for all values.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Warned:
     def add(self, row: int | None, problem: FieldProblem) -> None:
         """Note a warning; without a row, one of the whole list."""
         self.count += 1
-        key = (problem.column, problem.hint or problem.problem, row is None)
+        key = (*problem.remedy, row is None)
         if key in self._kinds or len(self._kinds) < MOST_KINDS:
             self._kinds.setdefault(key, Kind(problem)).add(row, problem)
 

@@ -1,5 +1,6 @@
 """A customer as all of the worker uses it: the accepted line of a list, or the data of an event."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date
@@ -70,6 +71,9 @@ class Customer:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
 
+_DIGITS = re.compile("[0-9…]+")
+
+
 @dataclass(frozen=True)
 class FieldProblem:
     """Why a line is refused, or a warning about it. Names the column and the value's shape, never the value; `hint` is
@@ -78,6 +82,11 @@ class FieldProblem:
     column: str  # "" for a problem of the whole line or event
     problem: str
     hint: str = ""
+
+    @property
+    def remedy(self) -> tuple[str, str]:
+        """The same for all problems with one remedy. The digits of a hint may be those of one value."""
+        return self.column, _DIGITS.sub("", self.hint) or self.problem
 
     @property
     def named(self) -> str:

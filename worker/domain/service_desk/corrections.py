@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.events.ordering import UPDATABLE
 from worker.domain.intake import contacts, rules
+from worker.domain.intake.cells import as_text
 from worker.domain.intake.dates import DateForm, readings
 from worker.domain.intake.lines import Refusal
 from worker.domain.model.channels import Address, channels_of
 from worker.domain.model.customers import PERSONAL, CustomerKind, FieldProblem, Person
+from worker.domain.model.masked import masked_email, masked_phone
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 ADDRESSES: tuple[Address, ...] = ("email", "phone")
@@ -75,13 +76,11 @@ def correction_of(
     cells: Mapping[str, Any], stored: Details, *, today: date, dates: DateForm | None = None
 ) -> tuple[Correction, tuple[FieldProblem, ...]]:
     """What the cells change, and what is wrong with them. `dates`: the form of the file's dates."""
-    structures = [column for column, cell in cells.items() if isinstance(cell, bool | dict | list)]
-    plain = {column: cell for column, cell in cells.items() if column not in structures}
-    given = {column: text for column, cell in plain.items() if cell is not None and (text := _text(cell))}
-    changed: dict[str, Any] = {}
+    read = {column: as_text(cell, column) for column, cell in cells.items() if cell is not None}
     # A workbook's cell may be one that cannot be read, such as a number with lost digits.
-    problems = [cell.at(column) for column, cell in cells.items() if isinstance(cell, Refusal)]
-    problems += [FieldProblem(column, "not a text", "write the value as text") for column in structures]
+    problems = [text.at(column) for column, text in read.items() if isinstance(text, Refusal)]
+    given = {column: text for column, text in read.items() if isinstance(text, str) and text}
+    changed: dict[str, Any] = {}
     for column, text in given.items():
         if column in ("customer_id", "purpose"):
             continue
@@ -110,16 +109,6 @@ def guessed_letters(correction: Correction) -> tuple[FieldProblem, ...]:
         for column in correction.columns
         if not str(correction.values[column]).isascii()
     )
-
-
-def _text(cell: Any) -> str:
-    if isinstance(cell, Refusal):
-        return ""
-    if isinstance(cell, date):
-        return cell.isoformat()[:10]
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
 
 
 def _says_what_is_stored(column: str, text: str, stored: Details) -> bool:

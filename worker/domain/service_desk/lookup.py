@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from worker.domain.intake import contacts
+from worker.domain.intake.lines import Refusal
 from worker.domain.model.channels import folded_email
 
 LONGEST = 320
@@ -14,16 +15,16 @@ class Wanted:
 
     customer_id: str
     email: str  # in the form that is hashed
-    phone: str  # E.164
+    phones: tuple[str, ...]  # E.164: each number that the text may be
 
 
 def wanted(text: str, country: str = "") -> Wanted:
     """`country` (alpha-2) applies to a phone number written without a +."""
     text = text.strip()[:LONGEST]
     email = contacts.email(text) if "@" in text else ""
-    phone = contacts.phone(text, country) if text else ""
+    phones = contacts.readings(text, country) if text else ()
     return Wanted(
         customer_id=text if len(text) <= 100 else "",
         email=folded_email(email) if isinstance(email, str) and email else "",
-        phone=phone if isinstance(phone, str) else "",
+        phones=() if isinstance(phones, Refusal) else phones,
     )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.masked import masked_opening
 from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
 from worker.domain.model.channels import address_of
+from worker.domain.model.masked import masked_opening
 from worker.domain.model.sessions import Opening
 from worker.store.service_desk.sent_messages import SentMessage
 

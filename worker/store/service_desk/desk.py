@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.contact.masked import masked
 from worker.domain.model.channels import address_of, is_mail
 from worker.domain.model.customers import Channel
+from worker.domain.model.masked import masked
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.model.wakeups import WakeUp

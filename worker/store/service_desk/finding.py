@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.contact.masked import masked_email, masked_phone
 from worker.domain.model.customers import Person, invitation_channels
+from worker.domain.model.masked import masked_email, masked_phone
 from worker.domain.model.reasons import Reason
 from worker.domain.model.rows import is_among
 from worker.domain.model.states import ENDED_JOBS, OPEN_JOBS, JobState
@@ -83,8 +83,7 @@ class Finder:
         conditions = [CustomerRow.customer_id == wanted.customer_id] if wanted.customer_id else []
         if wanted.email:
             conditions.append(CustomerRow.email_digest.in_(self._keyring.digests(EMAIL, wanted.email)))
-        if wanted.phone:
-            conditions.append(CustomerRow.phone_digest.in_(self._keyring.digests(PHONE, wanted.phone)))
+        conditions += [CustomerRow.phone_digest.in_(self._keyring.digests(PHONE, phone)) for phone in wanted.phones]
         query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted)
         with self._database.read() as connection:
             # One search for each condition, so that each uses its index.

@@ -10,10 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.contact.masked import masked_opening
 from worker.domain.contact.resends import is_resend
 from worker.domain.contact.wording import Wording
 from worker.domain.model.customers import Customer
+from worker.domain.model.masked import masked_opening
 from worker.domain.model.sessions import Opening
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note

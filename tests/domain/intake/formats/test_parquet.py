@@ -48,6 +48,12 @@ def test_typed_columns_keep_their_values(read):
     assert (one.customer.consent, one.customer.tags, one.customer.external_ref) == (True, ("a", "b"), "12")
 
 
+def test_a_narrow_float_is_its_digits_only_where_it_has_them_all(read):
+    columns = {"customer_id": pa.array([1001.0, 2.0**24, 4915112345678.0, 1.5], pa.float32()), "channel": ["none"] * 4}
+    found = [line.customer.customer_id if isinstance(line, Accepted) else "" for line in read(written(columns))]
+    assert found == ["1001", "", "", ""]
+
+
 def test_what_no_cell_can_hold_is_refused_by_name(read):
     columns = {
         "customer_id": ["A1", "A2", "A3"],

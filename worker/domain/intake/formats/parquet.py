@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from worker.domain.intake.cells import EXACT, whole
 from worker.domain.intake.formats import sheet_values
 from worker.domain.intake.formats.parquet_pages import (
     MOST_LISTED,
@@ -25,11 +26,10 @@ WHAT = "the Parquet file"
 _ROWS_OF_A_BYTE = 100  # of the file; ids differ from row to row
 _LARGEST_FOOTER = 16 << 20  # bytes: pyarrow keeps all of it in memory
 _LARGEST_CHUNK = 2 << 30  # bytes of one column in one group of rows, decompressed
-_EXACT = 1 << 53  # beyond it, a float has no digits for ones
+_EXACT = {"float": 1 << 24, "halffloat": 1 << 11}  # by Arrow's narrow types: from there on ones have no digits
 # By the numbers that the format gives them. The others are read with the worst that they may hold.
 _CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 _FRACTION = Refusal("a number with a fraction", "write text or whole numbers")
-_ROUNDED = Refusal("a number with a fraction's type and too many digits to be exact", "write text or whole numbers")
 _BYTES = Refusal("bytes, not text", "write the column as text")
 _OTHER = Refusal("a value of a type that a cell cannot have", "write the column as text")
 _DAMAGED = "it is damaged or cut off: get it again, or write it again"
@@ -118,6 +118,8 @@ def _texts(column: Any) -> list[Cell]:
             if ("tz=" not in name)
             else [_no_zone(value) for value in column.is_null().to_pylist()]
         )
+    if name in _EXACT:
+        return [_float(value, _EXACT[name]) for value in column.to_pylist()]
     return [_text(value) for value in column.to_pylist()]
 
 
@@ -140,12 +142,10 @@ def _string(value: str) -> Cell:
     return value if len(value) <= sheet_values.LONGEST_TEXT else sheet_values.TOO_LONG
 
 
-def _float(value: float) -> Cell:
-    if math.isnan(value):  # how pandas writes an empty cell of a column of numbers
+def _float(value: float | None, exact: int = EXACT) -> Cell:
+    if value is None or math.isnan(value):  # how pandas writes an empty cell of a column of numbers
         return ""
-    if not value.is_integer():
-        return _FRACTION
-    return str(int(value)) if abs(value) < _EXACT else _ROUNDED
+    return whole(value, exact=exact)
 
 
 def _decimal(value: decimal.Decimal) -> Cell:
