@@ -1,1 +1,1 @@
-"""Benchmarks. They compare within one run, because machines are noisy. docs/inside/benchmarks.md explains them."""
+"""Benchmarks. They compare within one run, because machines are noisy. docs/inside/performance.md explains them."""

@@ -4,21 +4,14 @@ import argparse
 import json
 import sys
 
-from benchmarks import call, idle, importing, issuing, latency, limits, mailing, rotating, row, scale, webhooks, whole
+from benchmarks import importing, issuing, latency, limits, whole
 
 BENCHMARKS = {
-    "call": call,
     "issuing": issuing,
     "import": importing,
     "limits": limits,
     "latency": latency,
-    "webhooks": webhooks,
-    "mail": mailing,
     "whole": whole,
-    "row": row,
-    "idle": idle,
-    "scale": scale,
-    "rotating": rotating,
 }
 
 

@@ -1,6 +1,5 @@
 """The measuring code of benchmarks/: it must fail on wrong data, or its figures prove nothing."""
 
-import argparse
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -8,14 +7,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from benchmarks import importing, issuing, latency, limits, mailing
+from benchmarks import importing, issuing
 from benchmarks.importing import Spent
 from benchmarks.latency import STAGES, Waits, mails_of_events, stages_of
 from benchmarks.limits import Calls
-from benchmarks.processes import Failed, cpu_seconds
+from benchmarks.processes import Failed
 from benchmarks.provider import answering, nginx
-from benchmarks.rivals import start
-from benchmarks.rivals.start import RIVALS
 from benchmarks.sides import Figure, expect
 from worker.domain.intake import Accepted, Duplicate, ListOptions, Rejected, open_list
 from worker.domain.limits.rate_limits import Limit
@@ -40,10 +37,6 @@ def test_a_refused_call_uses_nothing():
     calls = Calls.of(log, seconds=60)
     assert calls.refused_share == pytest.approx(10 / 51)
     assert calls.used(TEN) == pytest.approx(0.8)
-
-
-def test_half_the_pace_uses_half_the_limit():
-    assert Calls.of([entry(number / 5) for number in range(26)], seconds=60).used(TEN) == pytest.approx(0.5)
 
 
 def test_what_comes_after_the_time_is_not_counted():
@@ -80,20 +73,6 @@ def test_ratios_are_those_of_the_medians():
     assert naive["database_cpu_per_1000"] == 0.3
 
 
-def test_the_tables_hold_every_side_and_part():
-    figures = {issuing.BARE: [Figure(1000, 0.1)], "ours": [Figure(812, 0.123, 0.04)]}
-    facts = {"machine": "2 cores", "load_before": 0.1, "rounds": 1, "places": 50, "sides": issuing.compared(figures)}
-    assert "| ours | 812 (812) |  | 0.81 | 0.123 | 0.040 |" in issuing.table(facts)
-    assert f"ours                            {'█' * 32} 812/s\n{issuing.BARE}  {'█' * 40} 1,000/s\n" in issuing.table(
-        facts
-    )
-    part = {"configured": "the server's", "limits": ["10/second"], "calls": 600, "refused": 3, "seconds": 60.0}
-    part |= {"used_share": 0.99, "refused_share": 0.005, "shown": "  kyc  10/second  \n"}
-    text = limits.table({"server": ["10/second"], "workers": 3, "seconds": 60, "parts": [part]})
-    assert "| the server's (10/second) | 600 in 60 s | 99.00% | 0.50% (3) |" in text
-    assert "  kyc  10/second\n" in text
-
-
 def at(milliseconds: float) -> datetime:
     return NOON + timedelta(milliseconds=milliseconds)
 
@@ -126,23 +105,6 @@ def test_the_stages_of_an_event_add_up_to_its_way():
     assert len(stages) == len(STAGES)
 
 
-def test_the_table_of_latency_holds_every_part_and_stage():
-    part = {"workers": 1, "p50": 41.5, "p90": 60.0, "p99": 99.0, "max": 120.0, "batch_per_second": 190.1}
-    part |= {
-        "used_share": 0.999,
-        "refused": 0,
-        "cpu": 0.5,
-        "cpu_beside": 0.1,
-        "database_cpu": 0.2,
-        "commits_per_second": 99.5,
-    }
-    part |= {"stages": {name: [index + 0.5, 9.0] for index, name in enumerate(STAGES)}}
-    given = {"events": 500, "rate": 10, "rows": 20_000, "limit": "200/second", "latency": "5ms", "cores": 2}
-    text = latency.table(given | {"load_after": 1.5, "parts": [part, part | {"workers": 2}]})
-    assert "| 2 | 41.5 ms | 60 ms | 99 ms | 120 ms | 190.1 | 99.9% | 0 | 50% | 10% | 20% | 99.5 |" in text
-    assert f"| {STAGES[2]} | 2.5 ms, 9 ms | 2.5 ms, 9 ms |" in text
-
-
 def test_an_import_is_measured_without_its_start_and_by_its_medians():
     starts = {importing.SCRIPT: Spent(1, 1, 0, 30), "ours": Spent(2, 1.5, 0.5, 100)}
     found = {importing.SCRIPT: [Spent(2, 2, 0.1, 40)], "ours": [Spent(seconds, 2.5, 1, 120) for seconds in (3, 4, 7)]}
@@ -164,16 +126,6 @@ def test_the_list_of_the_import_has_refused_rows_and_second_ones(tmp_path, conta
     assert all(bool(line.customer.person.email) is contacts for line in lines if isinstance(line, Accepted))
 
 
-def test_every_message_of_the_mail_benchmark_is_accepted():
-    facts = mailing.run(argparse.Namespace(messages=20, rounds=1, connections=2))
-    assert list(facts["steps"]) == ["render", "MIME", "MIME and hand-over", "all", "a script"]
-    assert "20 messages, medians of 1, 2 connections" in mailing.table(facts)
-
-
-def test_the_processor_time_of_a_process_that_has_ended_is_none_of_ours():
-    assert cpu_seconds([2**22 + 1]) in (0, None)  # beyond the largest number of a process
-
-
 @pytest.mark.parametrize("program", [nginx(), None], ids=["nginx", "python"])
 async def test_the_provider_counts_its_calls_and_not_requests_for_the_count(program, request, tmp_path: Path):
     if request.node.callspec.id == "nginx" and program is None:
@@ -189,13 +141,3 @@ async def test_the_provider_counts_its_calls_and_not_requests_for_the_count(prog
         assert (provider.answered(), len(references)) == (3, 3)
         provider.forget()
         assert provider.answered() == 0
-
-
-@pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.title)
-def test_another_task_queue_has_a_module_a_lock_file_and_two_processes(rival):
-    folder = Path(start.__file__).parent
-    assert (folder / f"{rival.module}.py").exists()
-    assert f"\n{rival.title}==" in "\n" + (folder / f"requirements-{rival.environment[6:]}.lock").read_text()
-    commands = rival.commands(50)
-    assert all(rival.module in " ".join(command) for command in commands)
-    assert len(commands) == 2 or any(word in ("--workers=2", "--processes=2") for word in commands[0])

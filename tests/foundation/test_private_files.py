@@ -163,7 +163,6 @@ BY_ITSELF = {
     "foundation/private_files.py": "the one place",
     "cli/whole_file.py": "a pipe or a device, which is written to as it is",
     "domain/events/schemas.py": "pages of this repository",
-    "domain/model/reference.py": "pages of this repository",
     "engine/reporting/metrics_reference.py": "pages of this repository",
     "providers/parameters/reference.py": "pages of this repository",
     "settings/reference.py": "pages of this repository",

@@ -4,9 +4,9 @@ all.
 
 from pathlib import Path
 
+from tests.domain.model.reason_tables import page_with_tables
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
-from worker.domain.model.reference import page_with_tables
 from worker.domain.model.states import InvitationState, JobState, LineState
 from worker.foundation.harmless_text import spreadsheet_safe
 
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[3] / "docs/reference/states.md"
 
 def test_the_page_lists_the_reasons_as_they_are():
     page = PAGE.read_text(encoding="utf-8")
-    assert page == page_with_tables(page), "run `python -m worker.domain.model.reference`"
+    assert page == page_with_tables(page), "run `python -m tests.domain.model.reason_tables`"
 
 
 def test_every_stored_reason_is_on_the_page():

@@ -26,7 +26,7 @@ FLUSH_EVERY_MOST = timedelta(milliseconds=500)
 FLUSH_LEAST = 50
 # The most rows beyond the permits that are opened, or in a flush: some 0.5 s at full pace. Results that wait for the
 # next flush come on top. With a sixth of this number a worker waits a third of its time for rows, and with two thirds
-# still for some (docs/inside/measured-changes.md, "More rows in a claim").
+# still for some.
 OPEN_MOST = 9000
 # Batch rows are claimed only when one permit in this many is free, or half of the rows that may be opened fit: a
 # transaction for a call or two would cost more than the calls.

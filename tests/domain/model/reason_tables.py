@@ -1,4 +1,4 @@
-"""The tables of reasons in docs/reference/states.md, made from `Reason`: `python -m worker.domain.model.reference`."""
+"""Makes the tables of docs/reference/states.md from `Reason`: `python -m tests.domain.model.reason_tables`."""
 
 import re
 from collections.abc import Iterable
