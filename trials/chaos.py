@@ -6,7 +6,7 @@
 
 Then each promise is checked. The run has its own database, broker and sandbox, on free ports, in a folder that is
 removed after it; the machine's own servers are not touched. Only the sandbox is never killed: the checks compare
-everything with what it received. docs/inside/chaos.md describes the blows and the checks.
+everything with what it received. docs/inside/trials.md describes the blows and the checks.
 """
 
 import argparse

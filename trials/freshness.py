@@ -4,7 +4,7 @@
     python -m trials.freshness --rows 36000      one text a second; takes ten times longer
 
 The engine is the real one, over SQLite in a temporary folder. Provider and sender are fakes, and time passes only
-while all coroutines wait. docs/inside/freshness.md has the figures.
+while all coroutines wait. docs/inside/trials.md says what for.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PAUSE = (4 * HOUR, 2 * HOUR)
 
 
 def cases(rows: int) -> dict[str, Case]:
-    """The cases by their names in docs/inside/freshness.md."""
+    """The cases by their names."""
     kyb = Case(rows=rows, every=LONG / rows)
     waits = replace(kyb, at_once=False)
     return {

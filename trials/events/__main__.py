@@ -5,7 +5,7 @@
     python -m trials.events --pace                              how fast one consumer stores them, and two
 
 The run has its own database, broker and sandbox, on free ports, in a folder that is removed after it; the machine's
-own servers are not touched. docs/inside/event-trial.md describes the run and the checks.
+own servers are not touched. docs/inside/trials.md describes the run and the checks.
 """
 
 import argparse

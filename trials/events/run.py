@@ -1,4 +1,4 @@
-"""One run of events, from empty servers to the checks. docs/inside/event-trial.md describes the run and the checks."""
+"""One run of events, from empty servers to the checks. docs/inside/trials.md describes the run and the checks."""
 
 import contextlib
 import dataclasses

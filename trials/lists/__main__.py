@@ -1,6 +1,6 @@
 """Plays histories of several lists, events and people on the same customers, and checks the rows after each step.
 
-docs/inside/lists-trial.md
+docs/inside/trials.md
 
 python -m trials.lists --seeds 300       seeds 0 to 299
 python -m trials.lists --seed 17         one history, line by line

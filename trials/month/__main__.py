@@ -4,7 +4,7 @@
     python -m trials.month --customers 500 --days 10 --seed 7
     python -m trials.month --database postgresql+psycopg://…  an empty database, which is left as the month ends
 
-Nothing leaves this process: it simulates the five endpoints, emails, texts and customers. docs/inside/month-trial.md
+Nothing leaves this process: it simulates the five endpoints, emails, texts and customers. docs/inside/trials.md
 describes the run and the comparison.
 """
 

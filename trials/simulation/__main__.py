@@ -1,4 +1,4 @@
-"""Plays histories of the whole engine, each from a seed, and checks what the outside saw. docs/inside/simulation.md
+"""Plays histories of the whole engine, each from a seed, and checks what the outside saw. docs/inside/trials.md
 
 python -m trials.simulation --seeds 500               seeds 0 to 499
 python -m trials.simulation --seed 17                 one history, with its lines
