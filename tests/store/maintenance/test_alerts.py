@@ -14,9 +14,8 @@ from worker.domain.events.refused import RefusedMessage
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.operation import Running
-from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import JobState
+from worker.domain.model.states import JobState, PauseCause
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.maintenance.alerts import LOOK_EVERY, Alerts
 from worker.store.operators.processes import Processes

@@ -10,8 +10,7 @@ from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Kind, Reconcile, Retry
-from worker.domain.model.pauses import PauseCause, paused_by
-from worker.domain.model.states import JobState
+from worker.domain.model.states import JobState, PauseCause, paused_by
 from worker.store.base.database import fetch
 from worker.store.base.priorities import BATCH, PAUSED
 from worker.store.onboarding import leadership

@@ -17,10 +17,9 @@ from worker.cli.invocation import Invocation, find_batch
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import COUNTED
 from worker.domain.model.operation import WORK
-from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.reconciliation import lost_answers, lost_sessions
-from worker.domain.model.states import BatchState, JobState, LineState
+from worker.domain.model.states import BatchState, JobState, LineState, PauseCause
 from worker.engine.container import Parts
 from worker.engine.outbox_targets import unpublished_in_words
 from worker.engine.reporting.attention import Attention, Level, level_of

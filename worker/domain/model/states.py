@@ -1,4 +1,4 @@
-"""The states of jobs, sessions, invitations and batches.
+"""The states of jobs, sessions, invitations and batches, and what pauses a batch.
 
     job         waiting → working → issued → invited → completed | lapsed;  also held, failed, cancelled
     invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
@@ -7,7 +7,10 @@
 `docs/reference/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
 """
 
+from datetime import datetime
 from enum import StrEnum
+
+from worker.foundation.timestamps import written
 
 
 class JobState(StrEnum):
@@ -149,3 +152,21 @@ class WebhookState(StrEnum):
 LISTED_WEBHOOKS = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
 # The states that status and alerts name: not the unknown, since accounts may serve other systems' sessions too.
 WEBHOOKS_TO_CHECK = (WebhookState.ALERT, WebhookState.BROKEN)
+
+
+class PauseCause(StrEnum):
+    """What paused a batch.
+
+    `onboard resume` lifts every pause. An interrupt is also lifted by `run` with the same list, and by `up` and
+    `run --all` once a person has agreed.
+    """
+
+    PERSON = "person"  # `onboard pause`
+    INTERRUPT = "interrupt"  # Ctrl-C on `onboard run`
+    ITSELF = "itself"  # too many of its messages came back, or its pilot asks for a person
+
+
+def paused_by(cause: PauseCause, who: str, at: datetime, why: str = "") -> str:
+    """Why a person's batch is paused: who did it, when, and the reason that was given, for people."""
+    did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
+    return f"{did} by {who}, {written(at)}{f': {why}' if why else ''}"

@@ -8,10 +8,9 @@ from typing import Any
 from worker.domain.contact.pilot import PilotNumbers, in_words
 from worker.domain.limits.budgets import BudgetState, stop_in_words
 from worker.domain.limits.obstacles import obstacle_of
-from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
 from worker.domain.model.reconciliation import OrphanRule
-from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, batch_state
+from worker.domain.model.states import BatchState, InvitationState, JobState, LineState, PauseCause, batch_state
 from worker.domain.model.waits import Blocked
 from worker.domain.service_desk.next_steps import Circumstances
 from worker.engine.reporting.batch_forecast import Forecasts

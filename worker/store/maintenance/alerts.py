@@ -14,8 +14,7 @@ from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition
 from worker.domain.limits.budgets import BudgetRule, BudgetState, lasting_outage_of
 from worker.domain.limits.obstacles import obstacle_of
 from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, TAKES_EVENTS, WORK
-from worker.domain.model.pauses import PauseCause
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import InvitationState, JobState, PauseCause
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
 from worker.store.audit.sealing import HEAD, head_of

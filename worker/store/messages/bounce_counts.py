@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.auto_pause import BounceCounts, PauseRule, pause_reason
 from worker.domain.model.audit import Act
-from worker.domain.model.pauses import PauseCause
+from worker.domain.model.states import PauseCause
 from worker.store.audit.entries import note
 from worker.store.base import tally
 from worker.store.base.unanswered import UNANSWERED

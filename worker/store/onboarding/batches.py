@@ -8,7 +8,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from worker.domain.model.known_customers import KnownRule
-from worker.domain.model.pauses import PauseCause
+from worker.domain.model.states import PauseCause
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch

@@ -13,9 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import InvitationState, JobState, PauseCause
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import HELD_BACK

@@ -6,9 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.model.channels import CHANNELS
-from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import LISTED_WEBHOOKS, WEBHOOKS_TO_CHECK, InvitationState, JobState
+from worker.domain.model.states import LISTED_WEBHOOKS, WEBHOOKS_TO_CHECK, InvitationState, JobState, PauseCause
 from worker.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch

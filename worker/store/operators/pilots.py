@@ -18,9 +18,8 @@ import sqlalchemy as sa
 from worker.domain.contact.pilot import PilotNumbers, Verdict, in_words, judge, parse_condition, pilot_size
 from worker.domain.model.audit import Act
 from worker.domain.model.customers import Channel
-from worker.domain.model.pauses import PauseCause
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import ENDED_JOBS, REACHED_JOBS, UNISSUED_JOBS, InvitationState, JobState
+from worker.domain.model.states import ENDED_JOBS, REACHED_JOBS, UNISSUED_JOBS, InvitationState, JobState, PauseCause
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
