@@ -62,6 +62,15 @@ def test_a_page_without_one_is_followed_by_the_next_and_not_for_ever():
     assert isinstance(ending(endless), Hold)
 
 
+ENDED = Listed("scan-3", "EXPIRED", SessionState.EXPIRED)
+
+
+@pytest.mark.parametrize("entries", [(LOST, ENDED), (ENDED, LOST)])
+def test_a_session_that_may_live_ends_the_reading_even_beside_one_that_is_over(entries):
+    assert isinstance(compare(Listing(entries, more=True), unknown_call()), Unmatched)
+    assert compare(Listing((ENDED, ENDED), more=True), unknown_call()) == More()
+
+
 # What becomes of the row.
 
 
@@ -83,8 +92,8 @@ def test_an_unmatched_session_whose_token_is_lost_is_held_for_a_person():
 SEEN = unknown_call(seen=frozenset({LOST.reference}))  # an earlier look-up found it without a verdict
 
 
-def orphan(entry, about=SEEN):
-    found = compare(Listing((entry,)), about)
+def orphan(*entries, about=SEEN):
+    found = compare(Listing(entries), about)
     return ending_of_reconciliation(found, about, 1, POLICY, NOW, 0.5, OrphanRule())
 
 
@@ -100,10 +109,16 @@ def test_an_orphan_that_ended_while_it_is_reviewed_is_not_replaced():
     assert isinstance(orphan(Listed("scan-2", "EXPIRED", SessionState.EXPIRED, "review")), Reconcile)
 
 
+@pytest.mark.parametrize("entries", [(LOST, ENDED), (ENDED, LOST)])
+def test_of_two_sessions_that_may_be_the_calls_both_must_be_over(entries):
+    assert isinstance(orphan(*entries), Reconcile)
+    assert isinstance(orphan(ENDED, ENDED), Retry)
+
+
 def test_an_orphan_is_over_after_the_longest_life_whatever_the_list_says():
     old = replace(SEEN, opened_at=NOW - LONGEST_LIFE)
-    assert isinstance(orphan(LOST, old), Retry)
-    assert isinstance(orphan(LOST, replace(old, opened_at=old.opened_at + timedelta(seconds=1))), Reconcile)
+    assert isinstance(orphan(LOST, about=old), Retry)
+    assert isinstance(orphan(LOST, about=replace(old, opened_at=old.opened_at + timedelta(seconds=1))), Reconcile)
 
 
 def test_the_next_page_is_read_at_once_and_the_outcome_stays_unknown():

@@ -170,6 +170,23 @@ def test_what_is_refused_is_kept_as_it_came_and_the_dead_queue_has_its_reason(br
     assert broker.waiting() == 0
 
 
+@pytest.mark.parametrize("kind", ["amqp"], indirect=True)
+def test_an_event_that_comes_while_a_notice_is_confirmed_is_taken_too(broker: Any):
+    class Refusing(FakeInbox):
+        def keep(self, refused: Any) -> Any:
+            broker.publish(requested("C-2", id="2"))
+            wait_until(lambda: broker.waiting() == 0, "it is on its way to us, before the confirmation of the notice")
+            return super().keep(refused)
+
+    inbox = Refusing()
+    broker.publish(b"no event")
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "the first is refused")
+        broker.publish(requested("C-3", id="3"))
+        wait_until(lambda: "C-3" in inbox.customers, "what comes later is taken")
+    assert inbox.customers == ["C-2", "C-3"]
+
+
 def test_an_event_that_meets_a_bug_is_refused_and_the_rest_is_taken(broker: Any, inbox: FakeInbox, caplog: Any):
     inbox.breaks_at = "3"
     broker.publish(*(requested(id=str(n)) for n in range(6)))

@@ -7,7 +7,7 @@ import pytest
 from tests.store.reconciling import AFTER, LOST, advance, call, look_up, reconcilable, sweep
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Done, Hold, Kind, Retry
+from worker.domain.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
 from worker.domain.model.reconciliation import Nothing
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.store.books.our_records import OurBooks
@@ -231,6 +231,23 @@ def test_a_late_receipt_settles_the_unknown_outcome_of_a_text(shelf, texts, reco
     message = shelf.row(InvitationRow)
     assert (message.state, message.reference, message.unknown_attempt) == (InvitationState.SENT, "SM1", None)
     assert shelf.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.parametrize("kind", [Kind.BAD_INPUT, Kind.UNKNOWN])
+def test_a_late_refusal_of_a_text_is_applied_and_a_late_unknown_outcome_changes_nothing(shelf, texts, kind):
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    shelf.issue()
+    (opened,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
+    advance(shelf, seconds=61)
+    sweep(shelf)
+    before = shelf.row(InvitationRow)
+    ending, problem = Cancel(kind.value, "no"), Problem(kind, "no")
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), ending, problem=problem), policy=texts)
+    message = shelf.row(InvitationRow)
+    if kind is Kind.UNKNOWN:
+        assert message == before
+    else:
+        assert (message.state, message.unknown_attempt) == (InvitationState.FAILED, None)
 
 
 def test_a_late_receipt_of_an_earlier_session_does_not_settle_what_the_job_is_held_for_now(shelf, texts):

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tests.store.shelf import customer
 from worker.domain.model.endings import Cancel, Hold, Kind
 from worker.domain.model.states import JobState, SessionState
-from worker.store.onboarding.admission import UNKNOWN_FOR
+from worker.store.onboarding.admission import UNKNOWN_FOR, release_cleared
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.tables import Attempt, Job, SessionRow
 
@@ -114,6 +114,38 @@ def test_a_call_whose_worker_died_holds_the_next_row_too(shelf, give_up):
     shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
     give_up(batch)
     assert of(shelf, shelf.add(customer("Ona"))).state is JobState.HELD
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_on"), [({"fence": 0}, True), ({"fence": 1}, False), ({"reason": "not_me"}, False)], ids=str
+)
+def test_a_row_that_is_held_for_anything_but_an_earlier_call_stays_held_when_that_proves_to_be_none(
+    shelf, give_up, change, goes_on
+):
+    """Its fence says that it was claimed: the call with the unknown outcome is its own."""
+    batch = unknown_attempt(shelf)
+    give_up(batch)
+    again = shelf.add(customer("Ona"))
+    shelf.set(Job, Job.batch_id == again, **change)
+    shelf.set(Job, Job.batch_id == batch, attempts=0)  # as once a look-up has found nothing
+
+    with shelf.database.write() as connection:
+        release_cleared(connection, [of(shelf, batch).id], now=shelf.clock())
+
+    assert of(shelf, again).state is (JobState.WAITING if goes_on else JobState.HELD)
+
+
+@pytest.mark.parametrize("repeatable", [False, True])
+def test_the_call_of_a_job_that_ended_meanwhile_is_in_doubt_unless_it_may_be_repeated(shelf, repeatable):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim(), repeatable=repeatable)
+    shelf.set(Job, state=JobState.COMPLETED)
+    shelf.clock.advance(minutes=5)
+
+    assert shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock()).ended == 1
+
+    row = shelf.row(Job)
+    assert (row.unknown_attempt, row.attempts) == ((None, 0) if repeatable else (opened.attempt_id, 1))
 
 
 # Known outcomes.

@@ -17,7 +17,7 @@ from worker.store.base.priorities import EVENT
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.limits import budgets
 from worker.store.limits.claims import Room
-from worker.store.tables import Attempt, Job
+from worker.store.tables import Attempt, Budget, Job
 
 SECOND = timedelta(seconds=1)
 
@@ -105,6 +105,16 @@ def test_an_account_that_was_paused_meanwhile_gets_no_call(shelf, policy, overta
     assert (claimed.jobs, claimed.slots, claimed.again_at) == ([], (), shelf.clock() + timedelta(minutes=1))
     assert {row.state for row in shelf.rows(Job)} == {JobState.WAITING}
     assert shelf.rows(Attempt) == []
+
+
+def test_an_account_whose_pause_began_and_ended_meanwhile_gets_no_call_before_its_first_one_alone(
+    shelf, policy, overtaken
+):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    overtaken(lambda: shelf.set(Budget, Budget.name == "kyc", pauses=1))
+    claimed = shelf.jobs.claim(policy, most=20, now=shelf.clock())
+    assert (claimed.jobs, claimed.again_at) == ([], shelf.clock())
+    assert [job.probe for job in shelf.jobs.claim(policy, most=20, now=shelf.clock()).jobs] == [True]
 
 
 def ended_with_an_unknown_call(shelf, policy) -> None:

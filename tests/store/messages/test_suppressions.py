@@ -150,6 +150,14 @@ def test_what_is_known_by_two_keys_becomes_one_row_with_the_stronger_reason(conn
     assert len(rows(connection)) == 1
 
 
+def test_what_is_known_by_two_keys_is_released_only_if_both_reasons_may_be(connection, clock):
+    """The customer texts START: that takes back a STOP, and no complaint, by whichever key that is known."""
+    suppress(connection, BEFORE, *TEXT, SuppressionReason.COMPLAINT, "vita", now=clock())
+    suppress(connection, AFTER, *TEXT, SuppressionReason.STOP, "sender/sms", now=clock())
+    assert release(connection, DURING, *TEXT, only={SuppressionReason.STOP}) is None
+    assert suppressed(connection, DURING, [TEXT]) == {TEXT: SuppressionReason.COMPLAINT}
+
+
 def test_a_reason_that_a_newer_release_has_stored_suppresses_and_outranks_all_others(connection, keyring, clock):
     suppress(connection, keyring, *TEXT, SuppressionReason.STOP, "sender/sms", now=clock())
     connection.execute(sa.text("UPDATE suppression SET reason = 'deceased'"))

@@ -1,6 +1,7 @@
 """Who has waited for the lock of a customer's row works with the row that leads by then: it may be another one."""
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -9,16 +10,18 @@ from tests.store.own_link import secret_of_link
 from tests.store.row_locks import on_postgresql, wait_until_blocked, waiting
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import customer
-from worker.domain.links.door import DoorRules, Wait
+from worker.domain.links.door import DoorRules, Gone, Wait
 from worker.domain.model.states import JobState
 from worker.store.links.doors import DoorPolicy, Doors
 from worker.store.links.not_me import NotMe, Outcome
 from worker.store.maintenance import reissue_counts
+from worker.store.onboarding.admission import lock_customers
 from worker.store.onboarding.cancellation import cancel_jobs
 from worker.store.onboarding.leadership import take_leads
 from worker.store.tables import Job, StableLink
 
 pytestmark = on_postgresql
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -78,6 +81,22 @@ def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_ask
     assert isinstance(seen[0].decision, Wait)
     assert not claimed
     assert (heir.state, heir.pressed_at) == (JobState.WAITING, now)
+
+
+@pytest.mark.parametrize(
+    "change", [sa.update(StableLink).values(revoked_at=NOON), sa.delete(StableLink)], ids=["revoked", "erased"]
+)
+def test_a_visitor_of_a_link_that_was_taken_away_meanwhile_is_led_nowhere_and_asks_for_nothing(
+    ona, secret, keyring, change
+):
+    ona.clock.advance(days=8)
+    jobs, found = ona.rows(Job), []
+    doors = Doors(ona.database, keyring, DoorPolicy(DoorRules(most=3, per_day=5)))
+    with waiting(ona.database, lambda: found.append(doors.ask(secret, now=ona.clock()))) as connection:
+        lock_customers(connection, ["Ona"])
+        connection.execute(change)
+    assert [seen.decision for seen in found] == [Gone()]
+    assert ona.rows(Job) == jobs
 
 
 def test_the_desk_sees_the_row_that_leads_once_it_has_waited(ona, secret):

@@ -168,7 +168,7 @@ def compared_with(known: KnownSession, *, replaced: bool) -> KnownSession:
     clock had called the session expired before."""
     decided = known.state in (SessionState.COMPLETED, SessionState.FAILED)
     over = known.state is SessionState.SUPERSEDED or (replaced and not decided)
-    return replace(REPLACED, rank=max(known.rank, Rank.ENDED)) if over else known
+    return REPLACED if over else known
 
 
 def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
