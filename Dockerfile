@@ -3,29 +3,35 @@
 # Its base is given with its digest: `make images` writes it into .env, for Compose. Alone:
 #   docker build --build-arg PYTHON_IMAGE=python:3.11.13-slim-bookworm@sha256:… .
 ARG PYTHON_IMAGE
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS wheels
+# The build's own tools have hashes too, and stay here: what runs is a wheel, as users install it.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/onboarding
 WORKDIR /src
-# The dependencies come first, because they change seldom: a change of the code does not install them again.
-COPY requirements.lock ./
-RUN /opt/onboarding/bin/pip install --require-hashes -r requirements.lock
+COPY requirements-build.lock ./
+RUN python -m venv /build && /build/bin/pip install --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY celeryconfig.py ./
 COPY onboarding_worker onboarding_worker
 COPY worker worker
-# The lock file has the build's own tools too, so every download has a hash. What runs is a wheel, as users install it.
-RUN mv worker/sandbox /sandbox \
-    && /opt/onboarding/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
-    && /opt/onboarding/bin/pip install --no-deps --no-index /wheel/*.whl
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel-sandbox . \
+    && rm -r worker/sandbox \
+    && /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/onboarding
+# The dependencies come first, because they change seldom: a change of the code does not install them again.
+COPY requirements.lock ./
+RUN /opt/onboarding/bin/pip install --require-hashes -r requirements.lock
+COPY --from=wheels /wheel /wheel
+RUN /opt/onboarding/bin/pip install --no-deps --no-index /wheel/*.whl
 
 FROM build AS build-sandbox
 COPY requirements-sandbox.lock ./
 RUN /opt/onboarding/bin/pip install --require-hashes -r requirements-sandbox.lock
-RUN mv /sandbox worker/sandbox \
-    && /opt/onboarding/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel-sandbox . \
-    && /opt/onboarding/bin/pip install --no-deps --no-index --force-reinstall /wheel-sandbox/*.whl
+COPY --from=wheels /wheel-sandbox /wheel-sandbox
+RUN /opt/onboarding/bin/pip install --no-deps --no-index --force-reinstall /wheel-sandbox/*.whl
 
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/onboarding/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -147,7 +147,8 @@ manifests: .venv-audit/.done ## Check the Kubernetes example against the schemas
 
 lock: ## Update the lock files from pyproject.toml, and those of the benchmarks (needs uv).
 	@command -v uv >/dev/null || { echo "make lock: uv is needed, see https://docs.astral.sh/uv/" >&2; exit 2; }
-	@$(UV_COMPILE) pyproject.toml --extra build -o requirements.lock
+	@$(UV_COMPILE) pyproject.toml -o requirements.lock
+	@$(UV_COMPILE) deploy/build.in -o requirements-build.lock
 	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox -o requirements-sandbox.lock
 	@$(UV_COMPILE) pyproject.toml --extra build --extra sandbox --extra otel --extra dev -o requirements-dev.lock
 	@$(UV_COMPILE) deploy/audit.in -o deploy/audit.lock

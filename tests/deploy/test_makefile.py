@@ -196,7 +196,7 @@ def test_nothing_is_installed_without_its_hash():
     assert all("--require-hashes -r" in line or "--no-deps --no-build-isolation" in line for line in installs)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-sandbox.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", [f"requirements{which}.lock" for which in ("", "-build", "-sandbox", "-dev")])
 def test_a_lock_has_a_hash_for_everything_and_names_no_address(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     pinned = [line for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
@@ -214,6 +214,9 @@ def test_the_lock_of_production_has_no_sandbox_and_else_the_same():
 
     assert "aiosmtpd" in sandbox.keys() - production.keys()
     assert production.items() <= sandbox.items() <= everything.items()
+    build = pinned(ROOT / "requirements-build.lock")
+    assert "hatchling" in build.keys() - production.keys()
+    assert build.items() <= sandbox.items()
 
 
 def pinned(lock: Path) -> dict[str, str]:
