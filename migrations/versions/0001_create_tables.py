@@ -418,6 +418,8 @@ def _create_sessions() -> None:
         _column("note", _text(400), default=""),
         _column("company_id", _text(100)),
         _optional("token_digest", _text(64)),
+        _column("given_away", _text(16), default=""),
+        sa.Column("same_link", sa.Boolean(), nullable=False, server_default=sa.false()),
         postgresql_with=ANALYZED,
     )
     live = "state IN ('waiting', 'started')"

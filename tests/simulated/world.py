@@ -61,7 +61,7 @@ connections = 4
 [invitations]
 {templates}
 [reissue]
-most = 2
+{reissue}
 """
 DEFAULTS: Mapping[str, Any] = {
     "limits": [],
@@ -72,6 +72,7 @@ DEFAULTS: Mapping[str, Any] = {
     "route": ["kyc"],
     "sender": "",
     "templates": "",
+    "reissue": "most = 2",
 }
 KEY = new_key()  # the same in each world: several may share a database
 LIMITED = HttpAnswer(429, {"retry-after": "30"})

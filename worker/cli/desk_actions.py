@@ -11,7 +11,7 @@ from worker.cli.opening import wake_ups_of
 from worker.cli.shared_options import JSON, REASON, YES, confirm
 from worker.domain.intake import contacts
 from worker.domain.intake.lines import Refusal
-from worker.domain.model.channels import CALLED, CHANNELS
+from worker.domain.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.domain.model.needs import STORED, WAKING
 from worker.domain.service_desk.case import Refused, in_utc
 from worker.domain.service_desk.lookup import wanted
@@ -20,7 +20,7 @@ from worker.engine.container import Parts
 from worker.engine.prices import Prices
 from worker.foundation.timestamps import written
 from worker.store.service_desk.cases import SeveralPurposes
-from worker.store.service_desk.desk import Corrected, Sent
+from worker.store.service_desk.desk import Asked, Corrected, Foreseen, Sent
 from worker.store.service_desk.finding import MOST, Found
 
 WORKERS = "running workers send it; without workers: `onboard up`"
@@ -68,12 +68,19 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
 @click.command()
 @click.argument("customer_id", metavar="ID")
 @click.option("--channel", type=click.Choice([*CHANNELS]), help="[default: the row's channel, email first]")
+@click.option("--same-link", is_flag=True, help="Also a link that an address has that was corrected since.")
 @PURPOSE
 @REASON
 @JSON
 @click.pass_obj
 def resend(
-    invocation: Invocation, customer_id: str, channel: str | None, purpose: str | None, reason: str, as_json: bool
+    invocation: Invocation,
+    customer_id: str,
+    channel: str | None,
+    same_link: bool,
+    purpose: str | None,
+    reason: str,
+    as_json: bool,
 ) -> None:
     """Send the customer's present link once more.
 
@@ -88,7 +95,7 @@ def resend(
     with invocation.parts(WAKING) as parts:
         sent = _asking(
             lambda: parts.service_desk().resend(
-                customer_id, channel=channel, purpose=purpose, reason=reason, now=parts.clock()
+                customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason, now=parts.clock()
             )
         )
         if isinstance(sent, Sent):
@@ -148,6 +155,7 @@ def new_link(
 @click.option("--phone", help="The phone number from now on, as +37060000000 or as the customer's country writes it.")
 @PURPOSE
 @REASON
+@YES
 @JSON
 @click.pass_obj
 def address(
@@ -157,12 +165,15 @@ def address(
     phone: str | None,
     purpose: str | None,
     reason: str,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Correct the customer's email address or phone number, and send the present link there.
+    """Correct the customer's email address or phone number.
 
-    The address is checked as in a list. What has not left goes to the new address, nothing more to the old one. The
-    audit log has who changed it and not the address.
+    The address is checked as in a list. What has not left goes to the new address, nothing more to the old one. A link
+    that has gone to the old address opens until its end. Where the provider opens another session early, one is asked
+    for, which costs a credit: the command asks first. Else the new address gets one after that end, or the same link
+    at once ([reissue] corrected_address). The audit log has who changed it and not the address.
 
     \b
     onboard customer address C-1001 --email ona.k@example.com
@@ -171,10 +182,13 @@ def address(
         raise click.UsageError("give --email or --phone")
     with invocation.parts(WAKING) as parts:
         new = {"email": _read_email(email), "phone": _read_phone(parts, customer_id, phone)}
+        desk = parts.service_desk()
+        kinds = [kind for kind in ADDRESSES if new[kind] is not None]
+        foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
+        if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
+            confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
         changed = _asking(
-            lambda: parts.service_desk().correct_address(
-                customer_id, **new, purpose=purpose, reason=reason, now=parts.clock()
-            )
+            lambda: desk.correct_address(customer_id, **new, purpose=purpose, reason=reason, now=parts.clock())
         )
         if isinstance(changed, Corrected):
             wake_ups_of(parts.settings).send(list(changed.due))
@@ -182,13 +196,21 @@ def address(
     assert isinstance(changed, Corrected)  # noqa: S101 -- for mypy
     what, sent = " and ".join(changed.columns), changed.sent
     if as_json:
-        facts = _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
-        click.echo(json.dumps({"customer": customer_id, "done": True, "changed": changed.columns} | facts))
+        facts = {"customer": customer_id, "done": True, "changed": changed.columns} | _followed(sent)
+        if changed.opens_until is not None:
+            facts["old_link_opens_until"] = written(changed.opens_until)
+        click.echo(json.dumps(facts))
     elif isinstance(sent, Sent):
         click.echo(f"{what} changed; the same link leaves by {CALLED[sent.channel]} to {sent.to}")
-        click.echo(WORKERS)
+    elif isinstance(sent, Asked):
+        link = sent.link
+        click.echo(f"{what} changed; {link.account} is asked for session {link.number} of at most {link.most}")
     else:
-        click.echo(f"{what} changed; no message was added: {sent}")
+        click.echo(f"{what} changed; no message was added: {_for(customer_id, sent)}")
+    if not as_json and not isinstance(sent, Refused):
+        if changed.opens_until is not None:
+            click.echo(f"at the old address the link before it opens until {in_utc(changed.opens_until)}")
+        click.echo(WORKERS)
 
 
 def cost_in_words(parts: Parts, planned: NewLink) -> str:
@@ -222,7 +244,12 @@ def _refuse(customer_id: str, answer: Any, as_json: bool) -> None:
         facts = {"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then}
         click.echo(json.dumps(facts, ensure_ascii=False))
         raise SystemExit(NEEDS_A_PERSON)
-    raise NotDone(str(answer).replace(" ID ", f" {customer_id} ").replace(" ID`", f" {customer_id}`"))
+    raise NotDone(_for(customer_id, answer))
+
+
+def _for(customer_id: str, answer: Refused) -> str:
+    """The answer, with the customer's id in its commands."""
+    return str(answer).replace(" ID ", f" {customer_id} ").replace(" ID`", f" {customer_id}`")
 
 
 def _read_email(text: str | None) -> str | None:
@@ -246,6 +273,12 @@ def _found(one: Found) -> dict[str, Any]:
     for row in rows:
         row.pop("batch_id")
     return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}
+
+
+def _followed(sent: Sent | Asked | Refused) -> dict[str, Any]:
+    if isinstance(sent, Asked):
+        return {"account": sent.link.account, "session": sent.link.number, "most": sent.link.most}
+    return _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
 
 
 def _sent(sent: Sent) -> dict[str, Any]:

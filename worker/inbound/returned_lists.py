@@ -5,25 +5,26 @@ with its caps and its entry in the audit log; a row that says what is stored doe
 is filled in, is a new row like one of any list.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Protocol
 
 from worker.domain.intake import ListOptions, RawLine, Returned, check_line
-from worker.domain.model.channels import CALLED
+from worker.domain.model.channels import ADDRESSES, CALLED, Address
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import KnownRule, Standing, decide
 from worker.domain.model.rows import Rows
 from worker.domain.model.states import LineState
 from worker.domain.service_desk.case import Refused, place_in_words
 from worker.domain.service_desk.corrections import Correction, correction_of, guessed_letters
+from worker.domain.service_desk.new_link import NewLink
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock
 from worker.inbound.judging import judge
 from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
 from worker.store.operators.decisions import Which
-from worker.store.service_desk.desk import Corrected, Sent
+from worker.store.service_desk.desk import Asked, Corrected, Foreseen, Sent
 from worker.store.service_desk.returned_rows import Place, StoredCustomer
 
 AS_STORED = "nothing was changed"
@@ -41,7 +42,12 @@ class Desk(Protocol):
     def correct(
         self, customer_id: str, correction: Correction, *, purpose: str | None, reason: str, now: datetime
     ) -> Corrected | Refused:
-        """Change the details, and send the present link to a new address."""
+        """Change the details, and what follows for a new address."""
+
+    def may_correct(
+        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
+    ) -> Foreseen | Refused:
+        """What would follow for new addresses of these kinds."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Returns:
         if not decision.details:
             return _refused(line, _FINISHED)
         if not self.act:
-            return self._changed(line, place[1], f"{_in_words(correction)} changed")
+            return self._changed(line, place[1], self._foreseen(line, correction, place[0]))
         return self._corrected(line, correction, *place)
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
@@ -118,6 +124,8 @@ class Returns:
         what = f"{' and '.join(done.columns)} changed"
         if isinstance(done.sent, Sent):
             what += f"; the same link leaves by {CALLED[done.sent.channel]}"
+        elif isinstance(done.sent, Asked):
+            what += f"; {done.sent.link.account} is asked for another session, whose link follows"
         elif decide(KnownRule.RETURNED, place.standing).retry:
             self.retry(Which(place.batch_id, rows=Rows(((place.row, place.row),))))
             what += f"; {place_in_words(place.row, place.batch_id)} is tried again"
@@ -125,6 +133,19 @@ class Returns:
             what += f"; no message was added: {done.sent}".replace(" ID", f" {line.customer_id}")
         known = self._done[line.row] = self._changed(line, place, what)
         return known
+
+    def _foreseen(self, line: Returned, correction: Correction, purpose: str) -> str:
+        what = f"{' and '.join(correction.columns)} changed"
+        kinds = [kind for kind in ADDRESSES if kind in correction.columns]
+        if not kinds:
+            return what
+        found = self.desk.may_correct(line.customer_id, kinds, purpose=purpose, now=self.clock())
+        if isinstance(found, Refused) or found.opens_until is None:
+            return what
+        if isinstance(found.follows, NewLink):
+            return f"{what}; {found.follows.account} is asked for another session: 1 credit"
+        follows = found.follows.why if isinstance(found.follows, Refused) else "the same link goes to the new address"
+        return f"{what}; {follows}"
 
     def _changed(self, line: Returned, place: Place, what: str) -> RefusedLine:
         self.changes.append(Change(line.row, line.customer_id, what))
@@ -158,10 +179,6 @@ def _place(line: Returned, stored: StoredCustomer) -> tuple[str, Place] | FieldP
 
 def _is_filled_in(line: Returned) -> bool:
     return any(cell not in (None, "") for name, cell in line.cells.items() if name not in ("customer_id", "purpose"))
-
-
-def _in_words(correction: Correction) -> str:
-    return " and ".join(correction.columns)
 
 
 def _known(line: Returned, what: str) -> RefusedLine:

@@ -69,6 +69,7 @@ class FakeProvider:
     lists: bool = False
     gives: timedelta | None = None  # how long its links live; None: as long as was asked for
     may_return_earlier: bool = False
+    opens_early: bool = False  # another session before the end of the one before
     key: int = 1  # the credential that is sent; a reload that returns True moves to the next
 
     def lifetime_with(self, parameters: Mapping[str, Any]) -> timedelta | None:
@@ -112,7 +113,7 @@ class FakeProvider:
         return self.safe_to_repeat
 
     def reissue_at(self, expires_at: datetime) -> datetime:
-        return expires_at
+        return expires_at - timedelta(days=365) if self.opens_early else expires_at
 
     @property
     def no_look_up(self) -> str:

@@ -205,6 +205,11 @@ class Reissue(Section):
         le=10_000_000,
         description="The most sessions per day (UTC) that each account opens to replace sessions that ended unused.",
     )
+    corrected_address: Literal["wait", "same-link"] = Field(
+        "wait",
+        description="What a corrected address gets where the old one has a link that opens, and the account opens no"
+        " other session before its end: `wait` for that end, or the `same-link` at once.",
+    )
 
 
 class Links(Section):

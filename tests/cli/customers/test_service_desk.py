@@ -76,14 +76,18 @@ def test_a_new_link_says_its_cost_and_needs_a_yes(desk: Desk, vita, monkeypatch)
     assert "already" in desk.onboard("customer", "new-link", who, "--yes").err
 
 
-def test_a_corrected_address_gets_the_same_link_and_the_audit_log_has_no_address(desk: Desk, played: Played, vita):
+def test_a_person_sends_the_same_link_to_a_corrected_address_that_no_log_has(desk: Desk, played: Played, vita):
     who = vita["customer_id"]
     wrong = desk.onboard("customer", "address", who, "--email", "vita@")
     assert wrong.code == 2
     assert "--email:" in wrong.err
     changed = desk.onboard("customer", "address", who, "--email", "Vita.New@example.com")
     assert changed.code == 0, changed.err
-    assert "the same link leaves by email to V…@example.com" in changed.out
+    assert "opens there until" in changed.out
+    assert desk.onboard("customer", "resend", who).code == 1
+    sent = desk.onboard("customer", "resend", who, "--same-link")
+    assert sent.code == 0, sent.err
+    assert "the same link leaves by email to V…@example.com" in sent.out
     working = desk.start("up", "--bind", "127.0.0.1:0")
     wait_until(lambda: len(played.sandbox.mailbox) == 2, "the link has arrived at the new address")
     desk.end(working, signal.SIGTERM)

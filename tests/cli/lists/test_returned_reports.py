@@ -26,7 +26,11 @@ def letters(played: Played) -> Counter[str]:
     return Counter(recipient for mail in list(played.sandbox.mailbox) for recipient in mail.recipients)
 
 
+SAME_LINK = '[reissue]\ncorrected_address = "same-link"\n'
+
+
 def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Desk, played: Played):
+    desk.add(SAME_LINK)
     rows = customers(12)
     assert desk.onboard("run", desk.list_of(rows)).code == 0
     before, called = letters(played), len(played.calls())
@@ -128,7 +132,23 @@ def test_what_a_spreadsheet_has_damaged_is_refused_with_the_reason_and_harms_no_
     assert letters(played) == before
 
 
+def test_a_corrected_address_waits_for_the_end_of_the_link_that_the_old_one_has(desk: Desk, played: Played):
+    assert desk.onboard("run", desk.list_of(customers(2))).code == 0
+    before = letters(played)
+    desk.onboard("report", "1", "--out", "todo.csv", "--with-details")
+    name = edit(desk, "todo.csv", lambda lines: lines[1].update(email="mended@example.com"))
+
+    foreseen = desk.onboard("check", name, "--json").facts["changes"]
+    mended = desk.onboard("run", name, "--json")
+
+    assert mended.code == 0, mended.err
+    for (change,) in (foreseen, mended.facts["changes"]):
+        assert "opens there until" in change["what"]
+    assert letters(played) == before
+
+
 def test_a_report_without_details_takes_a_column_that_a_person_adds(desk: Desk, played: Played):
+    desk.add(SAME_LINK)
     assert desk.onboard("run", desk.list_of(customers(3))).code == 0
     before = letters(played)
     desk.onboard("report", "1", "--out", "plain.csv")

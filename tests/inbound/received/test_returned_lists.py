@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 from worker.domain.events.ordering import UPDATABLE
 from worker.domain.intake import ListOptions, Returned, open_list
 from worker.domain.intake.own_files import OwnFile
+from worker.domain.model.channels import Address
 from worker.domain.model.customers import Person
 from worker.domain.model.known_customers import Standing
 from worker.domain.service_desk.case import Refused
 from worker.domain.service_desk.corrections import Correction, Details
+from worker.domain.service_desk.new_address import PresentLink
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.inbound.returned_lists import AS_STORED, Returns
 from worker.store.onboarding.new_rows import RefusedLine
-from worker.store.service_desk.desk import Corrected, Sent
+from worker.store.service_desk.desk import Corrected, Foreseen, Sent
 from worker.store.service_desk.returned_rows import Place, StoredCustomer
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -55,6 +57,11 @@ class FakeDesk:
         channel, address = next(iter(correction.addresses.items()))
         self.sent.append((customer_id, address))
         return Corrected(correction.columns, Sent(channel, "…", now, now))
+
+    def may_correct(
+        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
+    ) -> Foreseen | Refused:
+        return Foreseen(PresentLink())
 
     def returns(self, *, act: bool = True) -> Returns:
         intake: Any = SimpleNamespace()  # no row of these reports is a new one

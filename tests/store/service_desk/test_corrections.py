@@ -2,23 +2,26 @@
 
 import pytest
 
-from tests.store.service_desk.desks import desk_of, told
+from tests.store.service_desk.desks import AT_ONCE, desk_of, told
 from tests.store.shelf import customer
+from worker.domain.contact.caps import Caps
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.endings import Done
 from worker.domain.model.known_customers import Standing
-from worker.domain.model.states import JobState
+from worker.domain.model.states import InvitationState, JobState
 from worker.domain.service_desk.case import Refused
 from worker.domain.service_desk.corrections import Correction
 from worker.domain.service_desk.lookup import wanted
+from worker.domain.verification.given_links import CorrectedRule
 from worker.store.messages.suppressions import suppress
-from worker.store.service_desk.desk import Corrected, Sent
+from worker.store.service_desk.desk import Asked, Corrected, Sent
 from worker.store.service_desk.finding import Finder
 from worker.store.service_desk.returned_rows import Place, ReturnedRows
-from worker.store.tables import CustomerRow, Job
+from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
 
 
-def test_the_present_link_goes_to_the_new_address_at_once(ona, desk):
+def test_the_present_link_goes_to_the_new_address_at_once_where_the_configuration_says_so(ona):
+    desk = desk_of(ona, corrected=CorrectedRule.SAME_LINK)
     changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
     assert isinstance(changed, Corrected)
     assert isinstance(changed.sent, Sent)
@@ -32,6 +35,51 @@ def test_the_present_link_goes_to_the_new_address_at_once(ona, desk):
     same = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
     assert isinstance(same, Refused)
     assert "already" in same.why
+
+
+def test_the_present_link_goes_to_the_new_address_where_no_message_reached_the_old_one(ona, desk):
+    ona.set(InvitationRow, state=InvitationState.BOUNCED)
+    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    assert isinstance(changed.sent, Sent)
+    assert changed.opens_until is None
+    (message,) = ona.send()
+    assert message.customer.person.email == "ona.k@example.org"
+
+
+def test_a_link_that_has_gone_to_the_old_address_waits_for_its_end_unless_a_person_sends_it(ona, desk):
+    foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
+    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    end = ona.row(SessionRow).expires_at
+    assert isinstance(changed.sent, Refused)
+    assert foreseen.follows == changed.sent
+    assert foreseen.opens_until == changed.opens_until == end
+    assert ona.send() == []
+    assert isinstance(desk.resend("Ona", now=ona.clock()), Refused)
+    assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Sent)
+    (message,) = ona.send()
+    assert (message.kind, message.customer.person.email) == ("resend-1", "ona.k@example.org")
+
+
+def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
+    desk = desk_of(ona, allowed_from=AT_ONCE)
+    foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
+    assert ona.row(SessionRow).given_away == "", "only looked at"
+    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    assert isinstance(changed.sent, Asked)
+    assert foreseen.follows == changed.sent.link
+    assert changed.opens_until == ona.row(SessionRow).expires_at
+    ona.issue()
+    (message,) = ona.send()
+    assert (message.link, message.customer.person.email) == ("https://verify.test/token-0002", "ona.k@example.org")
+
+
+def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):
+    desk = desk_of(ona, allowed_from=AT_ONCE, caps=Caps(0, 6))
+    changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
+    assert isinstance(changed.sent, Refused)
+    assert "[reissue] most" in changed.sent.why
+    assert ona.send() == []
+    assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Sent)
 
 
 def test_what_has_not_left_goes_to_the_new_address_and_only_once(shelf):

@@ -9,6 +9,7 @@ from typing import Literal
 from worker.domain.model.customers import Channel, Person
 
 Address = Literal["email", "phone"]
+ADDRESSES: tuple[Address, ...] = ("email", "phone")
 ChannelName = Literal["email", "sms", "whatsapp"]  # those of CHANNELS
 LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
 _END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot

@@ -105,6 +105,13 @@ class Reason(StrEnum):
         "a person asked for a new link for the customer; a new session follows",
         {JobState.WAITING: ""},
     )
+    ADDRESS_CORRECTED = (
+        "address_corrected",
+        "the link went to an address that was corrected since; the new address gets another session, or a person sends"
+        " the same link there",
+        {JobState.WAITING: ""},
+        (InvitationState.SUPERSEDED,),
+    )
     LINK_ENDED = (
         "link_ended",
         "the customer has not finished while the stable link led on ([links] valid)",

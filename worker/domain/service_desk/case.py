@@ -10,6 +10,7 @@ from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason, meaning_of
 from worker.domain.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
+from worker.domain.verification.given_links import CorrectedRule
 
 
 def place_in_words(row: int, batch_id: int) -> str:
@@ -63,7 +64,8 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """The session of the row. `asked`: the provider was asked about it after its end. `readable`: its link is kept."""
+    """The session of the row. `asked`: the provider was asked about it after its end. `readable`: its link is kept.
+    `given_away`: its link went to an address that was corrected since, and is not to go to the new one."""
 
     id: uuid.UUID
     account: str
@@ -72,6 +74,7 @@ class Link:
     asked: bool = False
     in_review: bool = False
     readable: bool = True
+    given_away: bool = False
 
     def works(self, now: datetime) -> bool:
         """Whether what the customer has leads to a session: of an unbought one, our own link does."""
@@ -118,7 +121,8 @@ class DeskRules:
 
     `allowed_from`: by account, from when another session may be opened, by the expiry of the session before. `lists`:
     the accounts whose provider can be asked what became of a session. `link_valid`: messages carry our own link, which
-    leads on for so long after each of them; None: they carry the session's link.
+    leads on for so long after each of them; None: they carry the session's link. `corrected`: what becomes of a link
+    whose address was corrected.
     """
 
     caps: Caps
@@ -128,6 +132,7 @@ class DeskRules:
     allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     lists: Collection[str] = ()
     link_valid: timedelta | None = None
+    corrected: CorrectedRule = CorrectedRule.WAIT
 
 
 def in_utc(moment: datetime) -> str:

@@ -14,12 +14,11 @@ from worker.domain.intake import contacts, rules
 from worker.domain.intake.cells import as_text
 from worker.domain.intake.dates import DateForm, readings
 from worker.domain.intake.lines import Refusal
-from worker.domain.model.channels import Address, channels_of
+from worker.domain.model.channels import ADDRESSES, channels_of
 from worker.domain.model.customers import PERSONAL, CustomerKind, FieldProblem, Person
 from worker.domain.model.masked import masked_email, masked_phone
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
-ADDRESSES: tuple[Address, ...] = ("email", "phone")
 _FIXED = "a report cannot change it for a customer who is known"
 
 

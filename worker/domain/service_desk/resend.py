@@ -38,23 +38,34 @@ _ADDRESS = {"email": "email address", "phone": "phone number"}
 
 @dataclass(frozen=True)
 class Resend:
-    """The message to add: `kind` is its name. `reopens`: the row has failed, and is invited again by this message."""
+    """The message to add: `kind` is its name. `reopens`: the row has failed, and is invited again by this message.
+    `given_away`: an address that was corrected since has the link, too."""
 
     channel: str
     kind: str
     due_at: datetime
     expires_at: datetime
     reopens: bool = False
+    given_away: bool = False
 
 
 def decide_resend(
-    rules: DeskRules, case: Case, channel: str | None, *, now: datetime, to_new_address: bool = False
+    rules: DeskRules,
+    case: Case,
+    channel: str | None,
+    *,
+    now: datetime,
+    to_new_address: bool = False,
+    same_link: bool = False,
 ) -> Resend | Refused:
     """`channel` None: the row's own, the first on which the customer can be reached.
 
     `to_new_address`: the customer's address was just corrected, so that the messages before went elsewhere.
+    `same_link`: also a link that went to an address that was corrected.
     """
     refused = not_serviceable(case) or _without_link(rules, case, now)
+    if refused is None and not same_link:
+        refused = _given_away(case.link, now)
     if refused is not None:
         return refused
     row, link = case.row, case.link
@@ -70,7 +81,7 @@ def decide_resend(
         lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"
         return Refused(lives, "after its end `onboard customer new-link` sends another")
     on_channel = [message for message in case.of_link if message.channel == chosen]
-    refused = _too_soon(on_channel, chosen, now=now, to_new_address=to_new_address)
+    refused = _too_soon(on_channel, chosen, now=now, to_new_address=to_new_address or link.given_away)
     if refused is not None:
         return refused
     if not may_send(rules.caps, case.messages):
@@ -79,7 +90,7 @@ def decide_resend(
     first = next((message for message in on_channel if message.kind == FIRST), None)
     again = first is None or (failed and first.state in UNDELIVERED_INVITATIONS)
     kind = FIRST if again else next_kind(message.kind for message in on_channel)
-    return Resend(chosen, kind, due_at, until, reopens=failed)
+    return Resend(chosen, kind, due_at, until, reopens=failed, given_away=link.given_away and link.works(now))
 
 
 def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None:
@@ -95,6 +106,14 @@ def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None
         return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
     ended = f"the customer's link ended {in_utc(link.expires_at)}" if link is not None else "the customer has no link"
     return Refused(ended, "`onboard customer new-link` sends another")
+
+
+def _given_away(link: Link | None, now: datetime) -> Refused | None:
+    if link is None or not link.given_away or not link.works(now):
+        return None
+    until = in_utc(link.expires_at)
+    why = f"the link went to an address that was corrected since, and opens there until {until}"
+    return Refused(why, "`onboard customer resend ID --same-link` sends it all the same")
 
 
 def _leads_on(rules: DeskRules, case: Case, row: Row, link: Link) -> bool:

@@ -15,6 +15,13 @@ from worker.domain.contact.contact_times import issue_at
 from worker.domain.contact.quiet_hours import QuietHours
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
+from worker.domain.verification.given_links import (
+    CorrectedRule,
+    GivenLink,
+    NewSession,
+    SameLink,
+    after_corrected_address,
+)
 
 # How long after a link's end its result may still come. A customer who opened the link in its last minute is still busy
 # then, and must not be asked to start again: an iDenfy session may take ten minutes, and its webhook some more.
@@ -24,6 +31,8 @@ SETTLES = timedelta(minutes=15)
 REVIEWED_AGAIN = timedelta(hours=1)
 # How often the provider is asked about a customer in review: the webhook with its decision may be lost.
 REVIEW_ASKED = timedelta(days=1)
+# How soon a session is looked at again whose address was corrected while its message was leaving.
+LEAVING = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,14 @@ class ReissueRule:
 
     `spacing` is the least time between two sessions of one customer. `per_day` is the most reissues of an account in a
     UTC day; None: no limit. `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor.
+    `corrected`: what becomes of a link whose address was corrected.
     """
 
     caps: Caps
     spacing: timedelta
     per_day: int | None
     max_age: timedelta
+    corrected: CorrectedRule = CorrectedRule.WAIT
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,8 @@ class SessionFacts:
     outcome of one of the job's calls is unknown. `lists`: the provider lists its sessions; `can_ask`: and it may be
     called now; `asked_at`: when it was last asked about this one. `in_review`: the customer has submitted, and the
     provider has not decided; `in_review_before`: so it is with an earlier one. `link_until`: until when our own link,
-    which the customer has, leads on; None: messages have the session's.
+    which the customer has, leads on; None: messages have the session's. `given_away`: the link went to an address that
+    was corrected since, and it is not decided that it goes to the new one.
     """
 
     job: JobState
@@ -70,6 +82,7 @@ class SessionFacts:
     asked_at: datetime | None = None
     erased: bool = False
     link_until: datetime | None = None
+    given_away: bool = False
 
 
 def replace_at(
@@ -97,9 +110,11 @@ def replace_at(
 
 @dataclass(frozen=True)
 class Reissue:
-    """The session is over: its job waits for a new session, due at `due_at`."""
+    """The session is over: its job waits for a new session, due at `due_at`. `still_opens`: it is replaced before its
+    end, since its link went to an address that was corrected."""
 
     due_at: datetime
+    still_opens: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +154,7 @@ class Leave:
     why: Reason
 
 
-Decision = Reissue | Lapsed | Ask | Wait | Rest | Leave
+Decision = Reissue | SameLink | Lapsed | Ask | Wait | Rest | Leave
 
 
 def decide(
@@ -159,6 +174,8 @@ def decide(
         return Wait(None, Reason.UNKNOWN)
     if facts.job is JobState.ISSUED and facts.link_until is not None and facts.link_until > now:
         return Wait(facts.link_until, Reason.NOT_INVITED)  # its message has our own link, which leads on
+    if facts.job is JobState.ISSUED and facts.given_away and facts.expires_at > now:
+        return Wait(now + LEAVING, Reason.NOT_INVITED)
     if facts.job is not JobState.INVITED:
         if facts.in_review and facts.lists and facts.job not in ENDED_JOBS:
             return Wait(now + REVIEW_ASKED, Reason.IN_REVIEW)  # what is under way ends first
@@ -168,6 +185,8 @@ def decide(
         return Leave(Reason.SESSION_DECIDED)
     if facts.in_review:
         return _about_review(facts, now)
+    if facts.given_away and facts.session in LIVE_SESSIONS and facts.expires_at > now and not facts.in_review_before:
+        return _given_away(rule, facts, zones, quiet, now)
     over = _over_at(facts)
     if over > now:
         return Wait(over, Reason.ALIVE)
@@ -184,9 +203,8 @@ def decide(
     lapse = _lapse(rule.caps, facts)
     if lapse is not None:
         return Ask() if asks else Lapsed(lapse, lapse.meaning)
-    if rule.per_day is not None and facts.reissued_today >= rule.per_day:
-        tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
-        return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
+    if (tomorrow := _tomorrow(rule, facts, now)) is not None:
+        return tomorrow
     if asks:
         return Ask()
     earliest = replace_at(
@@ -199,6 +217,35 @@ def decide(
         now=now,
     )
     return Reissue(issue_at(facts.channels, zones, quiet, max_age=rule.max_age, now=earliest))
+
+
+def _tomorrow(rule: ReissueRule, facts: SessionFacts, now: datetime) -> Wait | None:
+    """The wait for the next day, if the account has opened its sessions of this one."""
+    if rule.per_day is None or facts.reissued_today < rule.per_day:
+        return None
+    tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
+    return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
+
+
+def _given_away(
+    rule: ReissueRule,
+    facts: SessionFacts,
+    zones: tuple[str, ...],
+    quiet: Mapping[str, QuietHours],
+    now: datetime,
+) -> Decision:
+    """About a link that still opens at an address that was corrected. `spacing` does not hold: the customer has had
+    nothing at the new address."""
+    cap = _lapse(rule.caps, facts)
+    link = GivenLink(went=True, expires_at=facts.expires_at, allowed_from=facts.allowed_from, cap=cap)
+    match after_corrected_address(link, rule.corrected, now=now):
+        case NewSession():
+            due_at = issue_at(facts.channels, zones, quiet, max_age=rule.max_age, now=now)
+            return _tomorrow(rule, facts, now) or Reissue(due_at, still_opens=True)
+        case SameLink() as same:
+            return same
+        case _:  # at its end it is decided as for any session
+            return Wait(max(facts.expires_at + SETTLES, facts.allowed_from), Reason.ALIVE)
 
 
 def asked_since_end(asked_at: datetime | None, expires_at: datetime) -> bool:

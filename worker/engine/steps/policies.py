@@ -20,6 +20,7 @@ from worker.domain.model.channels import channels_of, is_mail
 from worker.domain.model.reconciliation import MARGIN, OrphanRule
 from worker.domain.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.domain.service_desk.case import DeskRules
+from worker.domain.verification.given_links import CorrectedRule
 from worker.engine.dispatch.headroom import EVENTS_AHEAD
 from worker.engine.steps.step_endings import FLUSH_MARGIN
 from worker.providers.contract import Provider
@@ -235,6 +236,7 @@ def expiry_policy(
         hours=hours_of(settings),
         fallbacks=fallbacks(settings.invitations.fallback, channels),
         stable=settings.links.mode == "stable",
+        corrected=CorrectedRule(settings.reissue.corrected_address),
     )
 
 
@@ -249,6 +251,7 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
             allowed_from={name: provider.reissue_at for name, provider in providers.items()},
             lists=listing_accounts(settings, providers),
             link_valid=settings.links.valid if stable_links(settings) is not None else None,
+            corrected=CorrectedRule(settings.reissue.corrected_address),
         ),
         hours_of(settings),
         texted_countries(settings),

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Columns, EarlierEvents, brings_details, overlaid
-from worker.domain.model.customers import Customer, CustomerKind
-from worker.foundation.keyring import Keyring
+from worker.domain.model.channels import Address
+from worker.domain.model.customers import Customer, CustomerKind, Person
+from worker.domain.model.same_person import changed_addresses
+from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person, decrypt_update, encrypt_update
@@ -18,6 +20,7 @@ from worker.store.base.keys_of_customers import destroy_unused, kept, lasting, r
 from worker.store.base.upserts import insert
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding import stable_links
+from worker.store.onboarding.corrected_addresses import give_away
 from worker.store.onboarding.new_rows import change_details, customer_row
 from worker.store.tables import CustomerRow, Inbox
 
@@ -78,7 +81,8 @@ class EventCustomers:
             event.encrypted = encrypt_update(keyring, event.id, event.arrival.columns, of=customer_id)
         later = self._later_updates(connection, [*bring, *updates])
         stored = readable(connection, self._keyring, [customers[one].encrypted for one in concerned])
-        rows = []
+        rows: list[dict[str, Any]] = []
+        corrected: dict[str, tuple[Address, ...]] = {}
         for event in [*bring, *updates]:
             arrival, row = event.arrival, customers[event.arrival.customer_id]
             details_at = arrival.occurred_at
@@ -100,7 +104,11 @@ class EventCustomers:
                 event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
                 continue
             rows.append(customer_row(keyring, customer or base, details_at=details_at, now=now))
+            before = _person_of(stored, arrival.customer_id, row)
+            if before is not None:
+                corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
         change_details(connection, rows)
+        give_away(connection, keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
 
     def _later_updates(
         self, connection: sa.Connection, events: Sequence[NewEvent]
@@ -150,6 +158,14 @@ def _as_known(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Customer
     except Erased:
         return None
     return Customer(customer_id, row.kind, "", person, row.country, row.locale, row.timezone)
+
+
+def _person_of(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Person | None:
+    """The person as stored; None: none is, or it cannot be read."""
+    try:
+        return None if row.encrypted is None else decrypt_person(keyring, customer_id, row.encrypted)
+    except (CannotDecrypt, Erased):
+        return None
 
 
 _EMPTY: dict[str, Any] = {

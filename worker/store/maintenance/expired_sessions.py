@@ -18,10 +18,12 @@ from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.fallback_channel import writable
 from worker.domain.events.published import Happened
+from worker.domain.model.channels import Address
 from worker.domain.model.customers import Person, invitation_channels
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import max_age_of
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+from worker.domain.verification.given_links import CorrectedRule, SameLink, kinds_of
 from worker.domain.verification.reissue import (
     SETTLES,
     Ask,
@@ -48,6 +50,7 @@ from worker.store.base.row_by_row import Chunk, row_by_row
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
 from worker.store.onboarding import usage
+from worker.store.onboarding.corrected_addresses import send_again
 from worker.store.onboarding.held_rows import hold_jobs
 from worker.store.onboarding.in_review import others_in_review
 from worker.store.onboarding.stable_links import ends_of
@@ -79,6 +82,7 @@ class ExpiryPolicy:
     # The channel to try where one of the job's channels does not reach the customer, by channel.
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     stable: bool = False  # customers have our own links: a session is replaced when the customer comes
+    corrected: CorrectedRule = CorrectedRule.WAIT
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,9 @@ class _Chunk:
         decided: dict[Any, tuple[Any, Decision]] = {}
         for row, job in current:
             customer, person = customers[row.customer_id], people[row.customer_id]
+            given_away = bool(row.given_away) and not row.same_link
+            # Of a session that was given away the new address has had no link, not our own either.
+            link_until = self._link_until(job, None if given_away else links.get((row.customer_id, row.purpose)))
             facts = SessionFacts(
                 job=job.state,
                 session=row.state,
@@ -209,7 +216,8 @@ class _Chunk:
                 can_ask=row.account == job.account and row.account in can_ask,
                 asked_at=row.asked_at,
                 erased=customer.encrypted is None,
-                link_until=self._link_until(job, links.get((row.customer_id, row.purpose))),
+                link_until=link_until,
+                given_away=given_away,
             )
             hours = self.policy.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
@@ -221,18 +229,26 @@ class _Chunk:
 
     def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> ExpiryCounts:
         changes, jobs, ended = [], [], []
+        same: dict[Any, tuple[Address, ...]] = {}
         replaced = asked = 0
         for row in rows:
             job, decision = decided.get(row.id, (None, None))
             over = isinstance(decision, Reissue | Lapsed | Rest) or self._ended_unused(row, decision)
             over = over and row.state is not SessionState.UNBOUGHT  # it never began
-            if over and row.state is not SessionState.EXPIRED:
+            still_opens = isinstance(decision, Reissue) and decision.still_opens
+            if over and not still_opens and row.state is not SessionState.EXPIRED:
                 ended.append(row.id)
+            ends_as = SessionState.SUPERSEDED if still_opens else SessionState.EXPIRED
+            check_at = decision.until if isinstance(decision, Wait | Rest) else None
+            if isinstance(decision, SameLink):
+                same[row.id] = kinds_of(row.given_away)
+                check_at = row.expires_at + SETTLES
             changes.append(
                 {
                     "session_id": row.id,
-                    "new_state": SessionState.EXPIRED if over else row.state,
-                    "new_check_at": decision.until if isinstance(decision, Wait | Rest) else None,
+                    "new_state": ends_as if over else row.state,
+                    "new_check_at": check_at,
+                    "new_same_link": row.same_link or row.id in same,
                 }
             )
             if isinstance(decision, Reissue):
@@ -246,6 +262,7 @@ class _Chunk:
         # The jobs' reminders stay: they are superseded when they are due, and need no lock here.
         _MOVE_JOBS.run(self.connection, jobs, at=self.now)
         _MOVE_SESSIONS.run(self.connection, changes)
+        send_again(self.connection, same, due_at=self.now, now=self.now)
         add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
         decisions = [decision for _, decision in decided.values()]
         postponed = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
@@ -276,7 +293,8 @@ class _Chunk:
         """The rule for the job. `max_age` is of the account that would open the next session."""
         lifetime = self.policy.lifetimes.get(job.account)
         max_age = max_age_of(lifetime, floor=timedelta(seconds=job.floor_seconds))
-        return ReissueRule(self.policy.caps, self.policy.spacing, self.policy.per_day, max_age)
+        policy = self.policy
+        return ReissueRule(policy.caps, policy.spacing, policy.per_day, max_age, policy.corrected)
 
     def _open_channels(
         self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
@@ -304,6 +322,8 @@ def _person(keyring: Keyring, customer: Any) -> Person:
 def _waits_again(job: Any, decision: Reissue) -> dict[str, Any]:
     # A customer in the app waits for an event's first link, not for this one: new sign-ups go first.
     priority = job.priority + BATCH - EVENT if job.priority in (EVENT, EVENT + PAUSED) else job.priority
+    if decision.still_opens:
+        return _moved(job, JobState.WAITING, decision.due_at, Reason.ADDRESS_CORRECTED, new_priority=priority)
     why = {"new_detail": "the customer's session ended unused", "new_priority": priority}
     return _moved(job, JobState.WAITING, decision.due_at, Reason.SESSION_EXPIRED, **why)
 
@@ -358,6 +378,8 @@ _SESSIONS = (
         SessionRow.issued_at,
         SessionRow.expires_at,
         SessionRow.asked_at,
+        SessionRow.given_away,
+        SessionRow.same_link,
     )
     .where(bulk.among(SessionRow.id, "ids"), SessionRow.check_at <= sa.bindparam("now"))
     .order_by(SessionRow.id)
@@ -382,5 +404,11 @@ _MOVE_JOBS = bulk.Change(
     by="job_id",
 )
 _MOVE_SESSIONS = bulk.Change(
-    SessionRow.id, {"state": sa.bindparam("new_state"), "check_at": sa.bindparam("new_check_at")}, by="session_id"
+    SessionRow.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "check_at": sa.bindparam("new_check_at"),
+        "same_link": sa.bindparam("new_same_link"),
+    },
+    by="session_id",
 )

@@ -17,6 +17,7 @@ from worker.domain.model.customers import Customer
 from worker.domain.model.reconciliation import UnknownCall
 from worker.domain.model.sessions import Opening
 from worker.domain.model.states import InvitationState, SessionState
+from worker.domain.verification.given_links import is_kept_back
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import decrypt_opening, decrypt_person
@@ -80,6 +81,7 @@ class ClaimedInvitation:
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
     stable: bool = False  # its link is our own, which is never too old to be sent
+    given_away: bool = False  # whoever has an address that was corrected has its session's link
 
     @property
     def is_event(self) -> bool:
@@ -136,6 +138,7 @@ WORKED_FROM = (
     InvitationRow.session_id,
     InvitationRow.job_id,
     InvitationRow.batch_id,
+    InvitationRow.channel,
     InvitationRow.kind,
     InvitationRow.state,
     InvitationRow.due_at,
@@ -153,6 +156,8 @@ WORKED_FROM = (
     SessionRow.replaces,
     SessionRow.account,
     SessionRow.vendor,
+    SessionRow.given_away,
+    SessionRow.same_link,
     *CUSTOMER,
     Job.state.label("job_state"),
     Job.reason.label("job_reason"),
@@ -229,6 +234,7 @@ def decrypted(keyring: Keyring, row: Any, unknown_call: UnknownCall | None) -> C
         unknown_handovers=row.unknown_handovers,
         traceparent=row.traceparent,
         ended=row.session_state is SessionState.EXPIRED,
+        given_away=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
     )
 
 

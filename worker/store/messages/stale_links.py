@@ -1,7 +1,7 @@
-"""Links that are too old when their messages are due: their jobs wait for new sessions."""
+"""Links that must not be sent when their messages are due: too old, or given away. Their jobs wait for new sessions."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,10 @@ from worker.store.tables import InvitationRow, Job
 
 
 def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
-    """Whether the message's link is too old to be sent, or its session is over. Our own link never is."""
+    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or whoever has
+    an address that was corrected has the link of its session."""
+    if item.given_away:
+        return True
     if item.stable:
         return False
     return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
@@ -38,11 +41,16 @@ def replace_sessions(
     # A reminder with a stale link is not sent; its job stays as it is.
     firsts = [item for item in stale if item.kind == FIRST]
     due = {item.job_id: _replace_at(policy, item, now) for item in firsts}
+    given_away = {item.job_id for item in firsts if item.given_away}
     sessions = [item.session_id for item in firsts]
     over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": Reason.STALE_LINK}
     # Waiting reminders stay: a reminder repeats a link that was sent, and is checked when it is due.
     first = InvitationRow.session_id.in_(sessions) & (InvitationRow.kind == FIRST)
-    ids = [item.id for item in stale]
+    corrected = [item.id for item in stale if item.given_away]
+    if corrected:
+        values = over | {"reason": Reason.ADDRESS_CORRECTED}
+        connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(corrected)).values(values))
+    ids = [item.id for item in stale if not item.given_away]
     stale_rows = InvitationRow.id.in_(ids) | (first & (InvitationRow.state == InvitationState.WAITING))
     connection.execute(sa.update(InvitationRow).where(stale_rows).values(over))
     query = sa.select(Job.id, Job.customer_id, Job.purpose)
@@ -55,6 +63,7 @@ def replace_sessions(
         _wait_for_session(
             row.id,
             max(due[row.id], now),
+            given_away=row.id in given_away,
             spent=had[row.customer_id, row.purpose] > policy.most_reissues,
             now=now,
         )
@@ -71,21 +80,23 @@ def _replace_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime
         allowed_from=policy.reissue_at(item.account, item.expires_at),
         issued_at=item.issued_at,
         expires_at=item.expires_at,
-        spacing=policy.spacing,
+        spacing=timedelta(0) if item.given_away else policy.spacing,
         reported_over=item.ended,
         reissues=item.reissues,
         now=now,
     )
 
 
-def _wait_for_session(job_id: int, due_at: datetime, *, spent: bool, now: datetime) -> dict[str, Any]:
-    detail = "the link was too old to send when the message was due"
+def _wait_for_session(job_id: int, due_at: datetime, *, given_away: bool, spent: bool, now: datetime) -> dict[str, Any]:
+    detail, reason = "the link was too old to send when the message was due", Reason.STALE_LINK
+    if given_away:
+        detail, reason = "its link may have left for an address that was corrected", Reason.SESSION_ENDS_FIRST
     return {
         "job_id": job_id,
         "new_state": JobState.LAPSED if spent else JobState.WAITING,
         "new_due_at": None if spent else due_at,
         "new_attempts": 0,
-        "new_reason": Reason.REISSUES_SPENT if spent else Reason.STALE_LINK,
+        "new_reason": Reason.REISSUES_SPENT if spent else reason,
         "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
         "new_changed_at": now,
     }

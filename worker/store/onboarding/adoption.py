@@ -78,15 +78,16 @@ def adopt(
 ) -> Collection[str] | None:
     """Let a leased job adopt its customer's live session: no call, and no second message.
 
-    Returns the channels on which it may have messages due. If the link is too old to send, or was erased with the
-    customer's earlier data, the job waits until a new session may be opened; if one may be opened now, this returns
-    None and the caller works the job. `any_age`: no link is too old, because messages have our own. A customer in
-    review needs no link: the job follows the review.
+    Returns the channels on which it may have messages due. If the link is too old to send, was erased with the
+    customer's earlier data, or went to an address that was corrected, the job waits until a new session may be opened;
+    if one may be opened now, this returns None and the caller works the job. `any_age`: no link is too old, because
+    messages have our own. A customer in review needs no link: the job follows the review.
     """
     moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
     bought = session.state is not SessionState.UNBOUGHT
     erased = bought and session.encrypted == ERASED
     too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
+    given_away = bool(session.given_away) and not session.same_link
     # An unknown outcome is reconciled first.
     if _in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
         own = job.session_id == session.id
@@ -94,11 +95,12 @@ def adopt(
         follow_reviews(connection, [(job, session.id)], reason=reason, detail=detail, now=now)
         add_job_events(connection, [job.id], now=now)
         return ()
-    if erased or too_old:
+    if erased or too_old or given_away:
         due_at = reissue_at(session.expires_at)
         if due_at <= now:
             return None
         why = "its link was erased" if erased else "its link is too old to send"
+        why = "its link went to an address that was corrected" if given_away else why
         moved |= {
             "state": JobState.WAITING,
             "due_at": due_at,

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.channels import Address
+from worker.domain.model.channels import ADDRESSES, Address
 from worker.domain.model.customers import Customer, CustomerKind, Person
 from worker.domain.model.same_person import Match, changed_addresses, compare
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -18,6 +18,7 @@ from worker.store.base.columns import picked, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
+from worker.store.onboarding.corrected_addresses import give_away
 from worker.store.onboarding.new_rows import change_details, customer_row
 from worker.store.onboarding.sealed_lines import Lines, SealedLines, numbers_of
 from worker.store.onboarding.sessions import IS_LIVE
@@ -104,10 +105,17 @@ def known_lines(
 def refresh(connection: sa.Connection, keyring: Keyring, lines: Sequence[KnownLine], *, now: datetime) -> None:
     """Give the customers, who must be locked, the details of these lines; of several for one customer the last.
 
-    `KnownLine.changed` says of each line which addresses this changes.
+    `KnownLine.changed` says of each line which addresses this changes. Links that the old ones have lead no new one on.
     """
-    merged = {one.given.customer_id: one.merged for one in lines}
-    change_details(connection, [customer_row(keyring, merged[one], details_at=now, now=now) for one in sorted(merged)])
+    last = {one.given.customer_id: one for one in lines}
+    merged = {one: last[one].merged for one in sorted(last)}
+    change_details(connection, [customer_row(keyring, merged[one], details_at=now, now=now) for one in merged])
+    give_away(connection, keyring, {one: kinds for one in merged if (kinds := _kinds(last[one]))}, now=now)
+
+
+def _kinds(line: KnownLine) -> Collection[Address]:
+    """The kinds of addresses that are corrected. Another person is written to nowhere with a link of the first."""
+    return ADDRESSES if line.is_another else line.changed
 
 
 def _given(keyring: Keyring, lines: Lines, known: Collection[str] | None) -> list[tuple[int, Customer]]:

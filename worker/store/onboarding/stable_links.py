@@ -100,6 +100,16 @@ def ends_of(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, datetim
     return {(row.customer_id, row.purpose): row.revoked_at or row.ends_at for row in rows}
 
 
+def renew(connection: sa.Connection, keyring: Keyring, links: Collection[Any], *, now: datetime) -> None:
+    """Give these rows of links new secret parts, as if they were made now: who has the old ones is led nowhere."""
+    if not links:
+        return
+    ring = writable(connection, keyring, {row.customer_id for row in links}, now=now)
+    new = [_new(ring, row.id, (row.customer_id, row.purpose), ends_at=row.ends_at, now=now) for row in links]
+    changes = [{f"new_{name}": one[name] for name in ("id", "digest", "encrypted")} for one in new]
+    _RENEW.run(connection, changes, at=now)
+
+
 def forget(connection: sa.Connection, customer_ids: Collection[str]) -> int:
     """Remove the links of these customers: they lead nowhere any more. Returns how many there were."""
     if not customer_ids:
@@ -128,5 +138,17 @@ def _found(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, sa.Row
 _OF_KEYS = sa.select(*StableLink.__table__.columns).where(*among_keys(StableLink))
 _ENDS = sa.select(StableLink.customer_id, StableLink.purpose, StableLink.ends_at, StableLink.revoked_at).where(
     *among_keys(StableLink)
+)
+_RENEW = bulk.Change(
+    StableLink.id,
+    {
+        "digest": sa.bindparam("new_digest"),
+        "encrypted": sa.bindparam("new_encrypted"),
+        "created_at": sa.bindparam("at"),
+        "opened_at": None,
+        "visited_at": None,
+        "visited_session": None,
+    },
+    by="new_id",
 )
 _FORGET = sa.delete(StableLink).where(bulk.among(StableLink.customer_id, "customers"))

@@ -202,6 +202,8 @@ def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any |
         SessionRow.expires_at,
         SessionRow.asked_at,
         SessionRow.encrypted,
+        SessionRow.given_away,
+        SessionRow.same_link,
         OTHER_IN_REVIEW.label("in_review_before"),
     ).where(SessionRow.id == session_id)
     found = fetch(connection, query.with_for_update(key_share=True) if lock else query)
@@ -263,4 +265,5 @@ def _link(row: Any) -> Link:
         asked=asked_since_end(row.asked_at, row.expires_at),
         in_review=row.result == Result.REVIEW or row.in_review_before,
         readable=row.state is SessionState.UNBOUGHT or bytes(row.encrypted) != ERASED,
+        given_away=bool(row.given_away) and not row.same_link,
     )

@@ -5,21 +5,23 @@ log. A worker that is sending a message at that moment keeps its lease: the deci
 """
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.model.channels import address_of, is_mail
+from worker.domain.model.channels import Address, address_of, channels_of, is_mail
 from worker.domain.model.customers import Channel
 from worker.domain.model.masked import masked
 from worker.domain.model.reasons import Reason
+from worker.domain.model.same_person import changed_addresses
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.model.wakeups import WakeUp
 from worker.domain.service_desk.case import Case, Refused, Row
 from worker.domain.service_desk.corrections import Correction, Details
+from worker.domain.service_desk.new_address import PresentLink, decide_new_address, opens_until
 from worker.domain.service_desk.new_link import Before, NewLink, decide_new_link
 from worker.domain.service_desk.resend import Resend, decide_resend
 from worker.foundation.keyring import Keyring
@@ -30,6 +32,7 @@ from worker.store.base.keys_of_customers import lasting
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppressions import suppressed
+from worker.store.onboarding import corrected_addresses
 from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
 from worker.store.onboarding.message_rows import waiting_message, why_later
 from worker.store.onboarding.sessions import check_at
@@ -63,14 +66,24 @@ class Asked:
 
 @dataclass(frozen=True)
 class Corrected:
-    """What was changed. `sent`: the message to a new address; a Refused says why there is none."""
+    """What was changed. `sent`: the message to a new address, or the session that is asked for in place of one whose
+    link the old address has; a Refused says why there is none. `opens_until`: until when that link still opens."""
 
     columns: tuple[str, ...]
-    sent: Sent | Refused
+    sent: Sent | Asked | Refused
+    opens_until: datetime | None = None
 
     @property
     def due(self) -> tuple[WakeUp, ...]:
-        return self.sent.due if isinstance(self.sent, Sent) else ()
+        return () if isinstance(self.sent, Refused) else self.sent.due
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a correction would do. `opens_until`: as in `Corrected`."""
+
+    follows: PresentLink | NewLink | Refused
+    opens_until: datetime | None = None
 
 
 class ServiceDesk:
@@ -83,28 +96,33 @@ class ServiceDesk:
         *,
         channel: str | None = None,
         purpose: str | None = None,
+        same_link: bool = False,
         reason: str = "",
         now: datetime,
     ) -> Sent | Refused:
-        """Add a message with the customer's present link. Raises cases.SeveralPurposes, keyring.CannotDecrypt."""
+        """Add a message with the customer's present link. `same_link`: also one that an address has that was corrected
+        since. Raises cases.SeveralPurposes, keyring.CannotDecrypt."""
 
         def work(connection: sa.Connection, customer: FoundCustomer) -> Sent | Refused:
             case = self._case(connection, customer, purpose, lock=True, now=now)
-            decided = decide_resend(self._policy.rules, case, channel, now=now)
+            decided = decide_resend(self._policy.rules, case, channel, now=now, same_link=same_link)
             if isinstance(decided, Refused):
                 return decided
+            _let_go(connection, case)
             sent = self._add(connection, customer, case, decided, now=now)
             self._note(connection, customer_id, f"the same link by {decided.channel}", reason, now)
             return sent
 
         return self._locked(customer_id, work)
 
-    def may_resend(self, customer_id: str, *, channel: str | None, now: datetime) -> Resend | Refused:
+    def may_resend(
+        self, customer_id: str, *, channel: str | None, same_link: bool = False, now: datetime
+    ) -> Resend | Refused:
         """What `resend` would do. Raises as it does."""
 
         def look(connection: sa.Connection, customer: FoundCustomer) -> Resend | Refused:
             case = self._case(connection, customer, None, lock=False, now=now)
-            return decide_resend(self._policy.rules, case, channel, now=now)
+            return decide_resend(self._policy.rules, case, channel, now=now, same_link=same_link)
 
         return self._read(customer_id, look)
 
@@ -151,9 +169,10 @@ class ServiceDesk:
     def correct(
         self, customer_id: str, correction: Correction, *, purpose: str | None = None, reason: str = "", now: datetime
     ) -> Corrected | Refused:
-        """Change what is stored about a customer; if an address is changed, send the present link to it.
+        """Change what is stored about a customer; if an address is changed, what follows for the link.
 
-        A message that has not left reads its address as it leaves: none leaves for the old address from now on.
+        A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
+        present link goes to the new address, unless it has gone to the old one (`domain.verification.given_links`).
         Raises as `resend` does.
         """
 
@@ -174,32 +193,68 @@ class ServiceDesk:
                 return busy
             corrected = change.applied(stored)
             self._write(connection, customer, corrected, now=now)
-            _put_off(connection, before, channels, now=now)
             self._note(connection, customer_id, f"{' and '.join(change.columns)} changed", reason, now)
             if not channels:
                 return Corrected(change.columns, Refused("no address was changed"))
+            _put_off(connection, before, channels, now=now)
             known = FoundCustomer(customer.row, corrected.person)
-            return Corrected(change.columns, self._to_new(connection, known, purpose, channels, now=now))
+            kinds = changed_addresses(stored.person, corrected.person)
+            if kinds:
+                given = corrected_addresses.find(connection, {customer_id: kinds}, lock=True, now=now)
+                corrected_addresses.mark(connection, self._keyring, given, now=now)
+            case = self._case(connection, known, purpose, lock=True, now=now)
+            sent = self._follow(connection, known, case, channels, now=now)
+            return Corrected(change.columns, sent, opens_until(case, now))
 
         return self._locked(customer_id, work)
+
+    def may_correct(
+        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None = None, now: datetime
+    ) -> Foreseen | Refused:
+        """What `correct` of such addresses would do about the link, for the question that comes first. Raises as it
+        does."""
+
+        def look(connection: sa.Connection, customer: FoundCustomer) -> Foreseen | Refused:
+            case = self._case(connection, customer, purpose, lock=False, now=now)
+            given = corrected_addresses.find(connection, {customer_id: kinds}, lock=False, now=now)
+            if case.link is not None and case.link.id in given.sessions:
+                good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
+                case = replace(case, link=replace(case.link, given_away=True), ways={**case.ways, **good})
+            return Foreseen(decide_new_address(self._policy.rules, case, now=now), opens_until(case, now))
+
+        return self._read(customer_id, look)
+
+    def _follow(
+        self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
+    ) -> Sent | Asked | Refused:
+        decided = decide_new_address(self._policy.rules, case, now=now)
+        if isinstance(decided, Refused):
+            return decided
+        if isinstance(decided, PresentLink):
+            return self._to_new(connection, customer, case, channels, now=now)
+        self._renew(connection, case, decided, now=now)
+        return Asked(decided, (WakeUp.issue(decided.account),))
 
     def _to_new(
         self,
         connection: sa.Connection,
         customer: FoundCustomer,
-        purpose: str | None,
+        case: Case,
         channels: list[str],
         *,
         now: datetime,
     ) -> Sent | Refused:
         """Send the present link to the first of these channels that the row uses."""
-        case = self._case(connection, customer, purpose, lock=True, now=now)
         own = () if case.row is None else tuple(one for one in channels if _uses(case.row, one))
         if case.row is not None and not own and case.finished is None:
             option = f" --channel {'email' if is_mail(channels[0]) else channels[0]}"
             return Refused(f"the list asks for no message by {channels[0]}", f"`onboard customer resend ID{option}`")
-        decided = decide_resend(self._policy.rules, case, own[0] if own else None, now=now, to_new_address=True)
-        return decided if isinstance(decided, Refused) else self._add(connection, customer, case, decided, now=now)
+        channel = own[0] if own else None
+        decided = decide_resend(self._policy.rules, case, channel, now=now, to_new_address=True, same_link=True)
+        if isinstance(decided, Refused):
+            return decided
+        _let_go(connection, case)
+        return self._add(connection, customer, case, decided, now=now)
 
     def _write(self, connection: sa.Connection, customer: FoundCustomer, corrected: Details, *, now: datetime) -> None:
         customer_id = customer.row.customer_id
@@ -279,6 +334,13 @@ class ServiceDesk:
     @staticmethod
     def _note(connection: sa.Connection, customer_id: str, what: str, reason: str, now: datetime) -> None:
         note(connection, f"customer {customer_id}", now=now, reason="; ".join(filter(None, (what, reason))))
+
+
+def _let_go(connection: sa.Connection, case: Case) -> None:
+    """Let the link that an old address has go to the new one, too."""
+    if case.link is not None and case.link.given_away:
+        of_link = sa.update(SessionRow).where(SessionRow.id == case.link.id)
+        connection.execute(of_link.values(same_link=True))
 
 
 def _send_again(connection: sa.Connection, message_id: uuid.UUID, due_at: datetime, reason: str) -> None:

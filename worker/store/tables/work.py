@@ -254,6 +254,15 @@ class SessionRow(Base):
     token_digest: Mapped[str | None] = mapped_column(
         sa.String(64), doc="A keyed hash of the token, if events can name the session only by its token."
     )
+    given_away: Mapped[str] = mapped_column(
+        sa.String(16),
+        server_default="",
+        doc="email, phone or both: the address that its link went to was corrected since, and the link opens there. No"
+        " message carries it to another address, unless `same_link`.",
+    )
+    same_link: Mapped[bool] = mapped_column(
+        server_default=sa.false(), doc="The link that was given away may go to the corrected address all the same."
+    )
 
     __table_args__ = (
         # The sessions of a customer, and among them at most one that is live.

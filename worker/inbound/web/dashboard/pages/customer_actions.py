@@ -4,19 +4,21 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from worker.domain.intake import contacts
-from worker.domain.model.channels import CALLED
+from worker.domain.model.channels import ADDRESSES, CALLED
 from worker.domain.model.people import Role
 from worker.domain.service_desk.case import Refused as NotDone
 from worker.domain.service_desk.case import in_utc
-from worker.domain.service_desk.new_link import Before
+from worker.domain.service_desk.new_link import Before, NewLink
 from worker.engine.prices import Prices
 from worker.inbound.web.dashboard.contract import Action, Asked, Done, Field, Plan, Refused
 from worker.inbound.web.dashboard.pages.customer import customer_of, page_of
 from worker.inbound.web.dashboard.sources import Sources
 from worker.store.service_desk.cases import SeveralPurposes
+from worker.store.service_desk.desk import Asked as Renewed
 from worker.store.service_desk.desk import ServiceDesk
 
 T = TypeVar("T")
+GIVEN_AWAY = "The link has gone to an address that was corrected since, and opens there, too."
 
 
 def _desk(sources: Sources, asked: Asked, command: str, reason: str) -> ServiceDesk:
@@ -45,7 +47,7 @@ def _channel(asked: Asked) -> str | None:
 
 def _plan_resend(sources: Sources, asked: Asked) -> Plan:
     who, desk = customer_of(sources, asked).customer_id, sources.desk(sources.stores.database)
-    plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), now=asked.now))
+    plan = _answer(lambda: desk.may_resend(who, channel=_channel(asked), same_link=True, now=asked.now))
     when = "at once" if plan.due_at <= asked.now else f"at {in_utc(plan.due_at)}, after quiet hours"
     price = Prices.of(sources.settings).total({}, {plan.channel: 1})
     amounts = "".join(f" ({amount} {currency})" for currency, amount in price.items())
@@ -55,6 +57,7 @@ def _plan_resend(sources: Sources, asked: Asked) -> Plan:
         does=(
             f"One {CALLED[plan.channel]} with the link that works until {in_utc(plan.expires_at)}.",
             f"It leaves {when}.",
+            *((GIVEN_AWAY,) if plan.given_away else ()),
         ),
         cost=(f"1 {CALLED[plan.channel]}{amounts}; no session.",),
     )
@@ -63,7 +66,8 @@ def _plan_resend(sources: Sources, asked: Asked) -> Plan:
 def _resend(sources: Sources, asked: Asked, reason: str) -> Done:
     who = customer_of(sources, asked).customer_id
     desk = _desk(sources, asked, "customer resend", reason)
-    sent = _answer(lambda: desk.resend(who, channel=_channel(asked), now=asked.now))
+    # The page that asked has said so, if an address that was corrected has it.
+    sent = _answer(lambda: desk.resend(who, channel=_channel(asked), same_link=True, now=asked.now))
     return Done(f"The link leaves by {CALLED[sent.channel]} to {sent.to}.", sent.due)
 
 
@@ -106,14 +110,25 @@ def _plan_address(sources: Sources, asked: Asked) -> Plan:
     if found.erased:
         raise Refused("The customer was erased; nothing is stored to correct.")
     has = " and ".join(filter(None, (found.email, found.phone))) or "no address"
+    desk = sources.desk(sources.stores.database)
+    foreseen = _answer(lambda: desk.may_correct(found.customer_id, ADDRESSES, now=asked.now))
+    follows, until = foreseen.follows, foreseen.opens_until
+    gone = f"At the old address the present link opens until {in_utc(until)}. " if until is not None else ""
+    if isinstance(follows, NewLink):
+        then = f"{gone}{follows.account} is asked for session {follows.number} of at most {follows.most}."
+        cost = f"At most 1 credit at {follows.account} and {len(follows.channels)} message(s)."
+    elif isinstance(follows, NotDone) and until is not None:
+        then, cost = f"{follows.why[:1].upper()}{follows.why[1:]}.", "Nothing now."
+    else:
+        then, cost = f"{gone}The present link, if it works, goes to the new address.", "At most 1 message; no session."
     return Plan(
         title=f"Correct an address of {found.customer_id}?",
-        button="Correct and send the link",
+        button="Correct the address",
         does=(
             f"The customer has {has}. Fill in what changes.",
-            "The present link, if it works, goes to the new address at once. Nothing more goes to the old one.",
+            f"{then} Nothing more goes to the old address.",
         ),
-        cost=("At most 1 message; no session.",),
+        cost=(cost,),
         fields=FIELDS,
     )
 
@@ -140,6 +155,8 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     said = f"{' and '.join(done.columns).capitalize()} changed."
     if isinstance(done.sent, NotDone):
         return Done(f"{said} No message was added: {done.sent}.", done.due)
+    if isinstance(done.sent, Renewed):
+        return Done(f"{said} {done.sent.link.account} is asked for another session; its link follows.", done.due)
     return Done(f"{said} The link leaves by {CALLED[done.sent.channel]} to {done.sent.to}.", done.due)
 
 

@@ -1,0 +1,71 @@
+"""What becomes of a link whose address was corrected after it had gone there."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.model.reasons import Reason
+from worker.domain.verification.given_links import (
+    CorrectedRule,
+    GivenLink,
+    NewSession,
+    SameLink,
+    Spent,
+    Wait,
+    after_corrected_address,
+    is_kept_back,
+)
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+END = NOW + timedelta(days=3)
+AT_ITS_END = GivenLink(went=True, expires_at=END, allowed_from=END)
+EARLY = replace(AT_ITS_END, allowed_from=NOW)
+WAIT, SAME = CorrectedRule.WAIT, CorrectedRule.SAME_LINK
+SPENT = {"cap": Reason.REISSUES_SPENT}
+
+
+@pytest.mark.parametrize(
+    ("link", "rule", "same_link", "after"),
+    [
+        (AT_ITS_END, WAIT, False, Wait(END)),
+        (AT_ITS_END, SAME, False, SameLink()),
+        (AT_ITS_END, WAIT, True, SameLink()),
+        (EARLY, WAIT, False, NewSession()),
+        (EARLY, SAME, False, NewSession()),
+        (EARLY, WAIT, True, SameLink()),
+        (replace(AT_ITS_END, **SPENT), WAIT, False, Spent(Reason.REISSUES_SPENT, END)),
+        (replace(AT_ITS_END, **SPENT), SAME, False, SameLink()),
+        (replace(EARLY, **SPENT), SAME, False, Spent(Reason.REISSUES_SPENT, END)),
+        (replace(EARLY, **SPENT), WAIT, True, SameLink()),
+        (replace(EARLY, unopened=True), WAIT, False, SameLink()),
+        (replace(AT_ITS_END, unopened=True), WAIT, False, SameLink()),
+        (replace(EARLY, went=False), WAIT, False, None),
+        (replace(EARLY, expires_at=NOW), WAIT, False, None),
+    ],
+)
+def test_what_a_corrected_address_gets(link, rule, same_link, after):
+    assert after_corrected_address(link, rule, same_link=same_link, now=NOW) == after
+
+
+@given(
+    link=st.builds(
+        GivenLink,
+        went=st.just(True),
+        expires_at=st.just(END),
+        allowed_from=st.sampled_from([NOW, END]),
+        cap=st.sampled_from([None, Reason.REISSUES_SPENT]),
+    )
+)
+def test_no_link_goes_to_a_second_address_by_itself(link):
+    assert not isinstance(after_corrected_address(link, WAIT, now=NOW), SameLink)
+
+
+def test_a_message_on_a_channel_of_an_address_that_is_right_may_repeat_the_link():
+    assert is_kept_back("email", same_link=False, channel="email")
+    assert not is_kept_back("email", same_link=False, channel="sms")
+    assert is_kept_back("email phone", same_link=False, channel="whatsapp")
+    assert not is_kept_back("email", same_link=True, channel="email")
+    assert not is_kept_back("", same_link=False, channel="email")
