@@ -25,7 +25,6 @@ from worker.foundation.count_log import logged
 from worker.inbound.event_receiver import Receiver
 from worker.inbound.web.alerting import watch
 from worker.inbound.web.batching import Batcher, InThread, Receive
-from worker.inbound.web.connections import name_server
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.metrics import MetricsRoute
@@ -34,6 +33,7 @@ from worker.inbound.web.problems import problem
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusals import EVERY_SECONDS, Refusals
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
+from worker.inbound.web.server import name_server
 from worker.inbound.web.webhooks.routes import Processing, WebhookRoutes
 from worker.inbound.web.webhooks.sns import Get, get
 from worker.inbound.web.webhooks.sources import account_sources, sender_sources

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -13,7 +13,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.foundation.clock import monotonic
 from worker.foundation.count_log import CountLog, logged
-from worker.inbound.web.connections import FIRST_SECONDS, IDLE_SECONDS, Connections
 from worker.inbound.web.middlewares import ROUTE
 from worker.inbound.web.request_body import BROKEN_OFF
 
@@ -22,6 +21,10 @@ log = logging.getLogger(__name__)
 # How long the rest of a refused body is read, so that its sender can read why it was refused.
 LINGERING_SECONDS = 2.0
 BACKLOG = 1024  # connections that wait to be accepted
+# A connection may be idle for so long between two requests; how many there are is bounded by the proxy in front.
+IDLE_SECONDS = 30.0
+# What each answer names as its server, in place of the versions of aiohttp and Python.
+SERVER = "onboard"
 # How long requests in flight may take when the server stops: their chunk is on its way to the database.
 SHUTDOWN_SECONDS = 20.0
 
@@ -80,41 +83,37 @@ async def serve(application: web.Application, *, host: str, port: int, started: 
 
 
 @asynccontextmanager
-async def listening(
-    application: web.Application,
-    *,
-    host: str,
-    port: int,
-    most: int | None = None,
-    first_seconds: float = FIRST_SECONDS,
-) -> AsyncIterator[int]:
-    """Listen on the yielded port until the block ends; then answer the requests in flight. Raises OSError.
-
-    `most`: the most connections; None: as many as `most_connections`. `first_seconds`: how long a connection may be
-    open without a request.
-    """
+async def listening(application: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
+    """Listen on the yielded port until the block ends; then answer the requests in flight. Raises OSError."""
+    _raise_file_limit()
     access_log = _counting()
-    runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
-    listener: asyncio.Server | None = None
+    runner = web.AppRunner(
+        application,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        access_log_class=access_log,
+        access_log=log,
+        logger=_connections,
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=LINGERING_SECONDS,
+        # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
+        auto_decompress=False,
+    )
     async with logged(access_log.answered):
         try:
             await runner.setup()
-            connections = Connections(
-                cast(web.Server, runner.server),  # there is one after `setup`
-                most=most,
-                first_seconds=first_seconds,
-                access_log_class=access_log,
-                access_log=log,
-                logger=_connections,
-                keepalive_timeout=IDLE_SECONDS,
-                lingering_time=LINGERING_SECONDS,
-                # A refused body is read for a while too, and a megabyte may decompress to a gigabyte, on the loop.
-                auto_decompress=False,
-            )
-            loop = asyncio.get_running_loop()
-            listener = await loop.create_server(connections, host, port, backlog=BACKLOG)
-            yield listener.sockets[0].getsockname()[1]
+            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+            yield runner.addresses[0][1]
         finally:
-            if listener is not None:
-                listener.close()
             await runner.cleanup()
+
+
+def _raise_file_limit() -> None:
+    """A connection costs a file, so this process may open as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def name_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """For `Application.on_response_prepare`."""
+    response.headers["Server"] = SERVER
