@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -65,6 +66,7 @@ from worker.engine.steps.policies import (
     sender_timeout,
     stable_links,
 )
+from worker.engine.steps.second_look import SecondLook
 from worker.engine.steps.step_endings import WakeInvite
 from worker.engine.stores import Stores
 from worker.engine.timekeeper import Timekeeper
@@ -152,6 +154,7 @@ class Parts(Stores):
         self.meters = meters or Meters()
         self._traces = traces
         self.first_links = {account: FirstLinks() for account in settings.accounts}
+        self.second_looks: dict[str, SecondLook] = defaultdict(SecondLook)  # by account and by sender
         # The end is random: containers with the same host name may each number their processes from 1.
         self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
 
@@ -240,6 +243,7 @@ class Parts(Stores):
             provider=provider,
             http=http,
             timeout=settings.timeout,
+            second_look=self.second_looks[f"account/{account}"],
             wait_for_orphans=settings.on_orphan == "wait",
             rows=self.jobs,
             wake_invite=wake_invite,
@@ -271,6 +275,7 @@ class Parts(Stores):
             sender=sender,
             sender_name=sender_name(self.settings, channel),
             timeout=sender_timeout(self.settings, channel),
+            second_look=self.second_looks[f"sender/{channel}"],
             templates=self.templates,
             rows=self.invitations,
             clock=self.clock,

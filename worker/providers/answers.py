@@ -131,5 +131,16 @@ def refusal(
         code=code,
         status=answer.status,
         retry_after=retry_after(answer.headers, now, longest=longest_wait) if waits else None,
+        # A firewall on the way may refuse this request alone.
+        unclear=kind is Kind.AUTH and answer.status == 403 and not _is_object(answer),
         words=words,
     )
+
+
+def _is_object(answer: HttpAnswer) -> bool:
+    """Whether the answer is a JSON object, as those of providers are."""
+    try:
+        json_object(answer.body)
+    except BadAnswer:
+        return False
+    return True

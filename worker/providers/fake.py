@@ -30,6 +30,7 @@ KINDS = {
     400: Kind.BAD_INPUT,
     401: Kind.AUTH,
     402: Kind.OUT_OF_CREDIT,
+    403: Kind.AUTH,  # as of a firewall on the way
     409: Kind.CONFLICT,
     429: Kind.RATE_LIMITED,
     500: Kind.TRANSIENT,
@@ -92,7 +93,8 @@ class FakeProvider:
         if not 200 <= answer.status < 300:
             kind = KINDS.get(answer.status, Kind.UNKNOWN)
             wait = retry_after(answer.headers, now, longest=LONGEST_WAIT)
-            return Problem(kind, f"HTTP {answer.status}", status=answer.status, retry_after=wait)
+            unclear = answer.status == 403
+            return Problem(kind, f"HTTP {answer.status}", status=answer.status, retry_after=wait, unclear=unclear)
         try:
             found = json_object(answer.body)
             return Session(

@@ -5,6 +5,8 @@ about our sender. So every reply is read together with its phase.
 """
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
@@ -29,14 +31,13 @@ class Phase(StrEnum):
     END = "end of message"  # the final dot is written
 
 
-CREDENTIALS = frozenset({530, 534, 535, 538})
-# A refusal in these phases is about the relay's set-up or our sender: every message would be refused.
-OURS = frozenset({Phase.GREETING, Phase.TLS, Phase.AUTH, Phase.MAIL})
 # A failure in these phases is not about the message.
 BEFORE_MESSAGE = frozenset({Phase.WAIT, Phase.CONNECT, Phase.GREETING, Phase.TLS, Phase.AUTH})
 CONNECTING = BEFORE_MESSAGE - {Phase.WAIT}  # the server's address and the log-in are what to look at
-THEIRS = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END})
-# RFC 3463's codes about the recipient and its mailbox. 5.1.7 and 5.1.8 are about the sender; 5.7.x about permissions.
+MAIL, RCPT = frozenset({Phase.MAIL}), frozenset({Phase.RCPT})
+MESSAGE = frozenset({Phase.DATA, Phase.END})
+TRANSACTION = MAIL | RCPT | MESSAGE
+# RFC 3463's codes about the recipient and its mailbox. 5.1.7 and 5.1.8 are about the sender.
 GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 REFUSED = frozenset({"5.1.0", "5.1.4", "5.2.0", "5.2.2", "5.2.3"})
 # Without an enhanced code the text decides, because a blocked sender often gets 550 too.
@@ -44,6 +45,64 @@ UNKNOWN_MAILBOX = re.compile(
     r"(user|recipient|mailbox|account|address)\b.{0,40}\b(unknown|not found|invalid|disabled|does ?n[o']t exist)"
     r"|(unknown|no such|invalid) (local )?(user|recipient|mailbox|account|address)"
 )
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a reply means (docs/reference/refusals.md). `status` and `code` are patterns of the SMTP status and of the
+    enhanced code, "" if the reply has none. `kind`, `unclear`, `address`: as of a `Problem`."""
+
+    phases: frozenset[Phase]
+    status: str
+    code: str
+    kind: Kind
+    address: AddressIs | None = None
+    unclear: bool = False
+    words: re.Pattern[str] | None = None  # only with these words
+    wait: timedelta | None = None
+
+    def holds(self, phase: Phase, status: int, code: str, text: str) -> bool:
+        return (
+            phase in self.phases
+            and re.fullmatch(self.status, str(status)) is not None
+            and re.fullmatch(self.code, code) is not None
+            and (self.words is None or self.words.search(text.lower()) is not None)
+        )
+
+
+def _one_of(codes: Iterable[str]) -> str:
+    return "|".join(re.escape(code) for code in codes)
+
+
+ANY = ".*"
+# The first line that holds. RFC 3463 has the enhanced codes, RFC 5321 and RFC 4954 the statuses.
+MEANINGS = (
+    Meaning(BEFORE_MESSAGE | TRANSACTION, "530|534|535|538", ANY, Kind.AUTH),
+    Meaning(BEFORE_MESSAGE, "4..", ANY, Kind.TRANSIENT),
+    Meaning(BEFORE_MESSAGE, "5..", ANY, Kind.AUTH),
+    # A limit or a quota of ours is used up. The first two codes are Google's and Microsoft's for the limit of a day.
+    Meaning(TRANSACTION, "...", r"5\.4\.5|5\.1\.90", Kind.RATE_LIMITED),
+    Meaning(TRANSACTION, "421", r"4\.7\..*", Kind.RATE_LIMITED),
+    Meaning(TRANSACTION, "432|454", ANY, Kind.RATE_LIMITED),
+    Meaning(MAIL | MESSAGE, "452", ANY, Kind.RATE_LIMITED),
+    Meaning(RCPT, "452", r"4\.[35]\..*", Kind.RATE_LIMITED),  # the server's storage, or too many recipients
+    Meaning(RCPT, "452", "", Kind.TRANSIENT, unclear=True),  # or a full mailbox
+    # Greylisting: the message is accepted when it comes again, but not at once.
+    Meaning(RCPT, "45[01]", ANY, Kind.TRANSIENT, wait=GREYLISTING),
+    Meaning(MAIL | MESSAGE, "45[01]", r"4\.2\.0|4\.7\.1", Kind.TRANSIENT, wait=GREYLISTING),
+    Meaning(MAIL | MESSAGE, "45[01]", ANY, Kind.TRANSIENT, unclear=True, wait=GREYLISTING),
+    Meaning(TRANSACTION, "4..", ANY, Kind.TRANSIENT),
+    Meaning(MAIL, "5..", ANY, Kind.AUTH),
+    Meaning(RCPT | MESSAGE, "5..", _one_of(GONE), Kind.BAD_INPUT, AddressIs.GONE),
+    Meaning(RCPT | MESSAGE, "5..", _one_of(REFUSED), Kind.BAD_INPUT, AddressIs.REFUSED),
+    # Microsoft 365 says so of a mailbox that it does not have, and of one that accepts no mail from outside.
+    Meaning(RCPT, "5..", r"5\.4\.1", Kind.BAD_INPUT, AddressIs.REFUSED),
+    # GONE only if the reply is explicit: a suppressed address gets no message of any list, so a mistake is expensive.
+    Meaning(RCPT, "55[0-3]", "", Kind.BAD_INPUT, AddressIs.GONE, words=UNKNOWN_MAILBOX),
+    Meaning(RCPT, "5..", ANY, Kind.BAD_INPUT, AddressIs.REFUSED, unclear=True),
+    Meaning(MESSAGE, "5..", ANY, Kind.BAD_INPUT, unclear=True),
+)
+UTF8_REFUSED = Meaning(TRANSACTION, ANY, ANY, Kind.BAD_INPUT)
 
 
 def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] = (), utf8: bool = False) -> Problem:
@@ -56,47 +115,32 @@ def refused(phase: Phase, status: int, text: str, *, personal: tuple[str, ...] =
     code = found[1] if found else None
     masked = mask(text[found.end() :] if found else text, personal)
     numbers = f"{status} {code}" if code else str(status)
-    # Before the message the server knows of no customer, so its words can only be about our connection and log-in.
-    shown = masked if phase in BEFORE_MESSAGE else ""
+    # Before the recipient is named the server knows of no customer: its words are about our connection and sender.
+    shown = masked if phase in BEFORE_MESSAGE | MAIL else ""
     detail = f"SMTP {numbers} at {phase.value}" + (f": {shown}" if shown else "")
     if not 400 <= status <= 599:  # not SMTP, or the reply to another command
         return broken(phase, f"unexpected reply {status}" if 100 <= status <= 999 else "malformed reply")
-    kind = _kind(phase, status, code, utf8=utf8)
-    wait = GREYLISTING if status in (450, 451) and phase in THEIRS else None
-    unreachable = kind is Kind.TRANSIENT and phase in BEFORE_MESSAGE
-    address = _address(phase, status, code, text) if kind is Kind.BAD_INPUT else None
+    meaning = _meaning(phase, status, code or "", text, utf8=utf8)
     return Problem(
-        kind,
+        meaning.kind,
         detail,
         code=code,
         status=status,
-        retry_after=wait,
-        unreachable=unreachable,
-        address=address,
+        retry_after=meaning.wait,
+        unreachable=meaning.kind is Kind.TRANSIENT and phase in BEFORE_MESSAGE,
+        address=meaning.address,
+        unclear=meaning.unclear,
         words="" if shown else masked,
     )
+
+
+def _meaning(phase: Phase, status: int, code: str, text: str, *, utf8: bool) -> Meaning:
+    if utf8 and phase not in BEFORE_MESSAGE and (status == 555 or code == "5.6.7"):
+        return UTF8_REFUSED
+    return next(one for one in MEANINGS if one.holds(phase, status, code, text))
 
 
 def broken(phase: Phase, failure: str) -> Problem:
     """The Problem if no usable reply came. `failure` names the failure ("timed out") without any value."""
     kind = Kind.UNKNOWN if phase is Phase.END else Kind.TRANSIENT
     return Problem(kind, f"SMTP {failure} at {phase.value}", unreachable=phase in BEFORE_MESSAGE)
-
-
-def _address(phase: Phase, status: int, code: str | None, text: str) -> AddressIs | None:
-    if code is not None:
-        return AddressIs.GONE if code in GONE else AddressIs.REFUSED if code in REFUSED else None
-    if phase is not Phase.RCPT or status not in (550, 551, 552, 553):
-        return None
-    # GONE only if the reply is explicit: a suppressed address gets no message of any list, so a mistake is expensive.
-    return AddressIs.GONE if UNKNOWN_MAILBOX.search(text.lower()) else AddressIs.REFUSED
-
-
-def _kind(phase: Phase, status: int, code: str | None, *, utf8: bool) -> Kind:
-    if status < 500:
-        return Kind.TRANSIENT
-    if status in CREDENTIALS:
-        return Kind.AUTH
-    if utf8 and (status == 555 or code == "5.6.7"):
-        return Kind.BAD_INPUT
-    return Kind.AUTH if phase in OURS else Kind.BAD_INPUT

@@ -116,7 +116,9 @@ def read(answer: HttpAnswer, *, to: str, now: datetime, meaning: Meaning = OF_TE
     except BadAnswer as error:
         problem = _problem(answer, {}, str(error), to=to, now=now, meaning=meaning)
         # The answer is not Twilio's: a proxy on the way refused the request, and not because of this number.
-        return replace(problem, kind=Kind.TRANSIENT, address=None) if problem.kind is Kind.BAD_INPUT else problem
+        if problem.kind is Kind.BAD_INPUT:
+            return replace(problem, kind=Kind.TRANSIENT, address=None, unclear=False)
+        return problem
     if answer.status not in (200, 201):
         text = body.get("message")
         return _problem(answer, body, text if isinstance(text, str) else "", to=to, now=now, meaning=meaning)
@@ -142,7 +144,8 @@ def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
         state = body.get("status")
         return Problem(Kind.AUTH, f"Twilio: the account is {state}") if state in ("suspended", "closed") else None
     text = body.get("message")
-    return replace(_problem(answer, body, text if isinstance(text, str) else "", to="", now=now), kind=Kind.AUTH)
+    problem = _problem(answer, body, text if isinstance(text, str) else "", to="", now=now)
+    return replace(problem, kind=Kind.AUTH, unclear=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -208,7 +211,7 @@ def _sid(item: Mapping[str, Any]) -> str:
 def _look_up_problem(problem: Problem) -> Problem:
     """The Problem of a look-up. An account that may not list can still send texts, so that does not stop the sender."""
     if problem.kind is Kind.AUTH and problem.status != 401:
-        return replace(problem, kind=Kind.BAD_INPUT)
+        return replace(problem, kind=Kind.BAD_INPUT, unclear=False)
     return problem
 
 
@@ -232,6 +235,9 @@ def _problem(
     if code in (OPTED_OUT, BLOCKED):
         detail = f"the number has opted out of our messages: {detail}"
     address = meaning.numbers.get(code or 0, meaning.otherwise) if kind is Kind.BAD_INPUT else None
+    # A code that is not known, or a firewall's page: whether every text is refused so is seen with the others.
+    unknown = kind is Kind.BAD_INPUT and code not in meaning.kinds
+    foreign = kind is Kind.AUTH and answer.status == 403 and not body
     return Problem(
         kind,
         detail,
@@ -239,6 +245,7 @@ def _problem(
         status=answer.status,
         retry_after=wait,
         address=address,
+        unclear=unknown or foreign,
         words=masked,
     )
 

@@ -12,6 +12,7 @@ from worker.domain.limits.budgets import (
     BudgetState,
     after_claim,
     at_cap,
+    proved,
     refunded,
     resumed,
     stop_in_words,
@@ -123,4 +124,18 @@ def test_no_more_is_granted_than_the_credits_allow():
 
 
 def test_the_kinds_that_cost_nothing_are_those_that_open_nothing():
-    assert {Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT} == FREE
+    refused = {Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR}
+    assert refused == FREE
+
+
+def test_an_answer_that_may_be_about_one_row_neither_makes_nor_ends_a_stop():
+    unclear = Lesson(NOW + ASK_AGAIN_AFTER, Kind.UNCLEAR, "SMTP 554", SECOND, unclear=True)
+    assert learn(WELL, unclear) == WELL
+    stopped = learn(WELL, Lesson(NOW, Kind.AUTH, "SMTP 554", unclear=True))
+    assert learn(stopped, unclear, now=NOW + ASK_AGAIN_AFTER).stopped_at == NOW
+
+
+def test_a_stop_because_of_refused_messages_is_not_ended_by_a_log_in():
+    refused = learn(WELL, Lesson(NOW, Kind.AUTH, "SMTP 554", unclear=True))
+    assert proved(refused) == refused
+    assert proved(learn(WELL, Lesson(NOW, Kind.AUTH, "SMTP 535"))).stopped_at is None

@@ -1,4 +1,5 @@
-"""What the email sender makes of a relay that refuses, breaks off or hangs; a test for each row of providers.md 8.1."""
+"""What the email sender makes of a relay that refuses, breaks off or hangs. The table of all
+replies has its own test (test_refusals_page)."""
 
 from datetime import timedelta
 
@@ -24,13 +25,13 @@ async def test_a_reply_has_the_kind_of_its_code_and_its_phase(relay, email, mess
         ("AUTH", "534 5.7.9 too weak", Kind.AUTH, None),
         ("AUTH", "535 5.7.8 bad credentials", Kind.AUTH, None),
         ("AUTH", "538 5.7.11 encryption needed", Kind.AUTH, None),
-        ("MAIL", "421 4.7.0 closing", Kind.TRANSIENT, None),
+        ("MAIL", "421 4.7.0 closing", Kind.RATE_LIMITED, None),
         ("MAIL", "451 4.7.1 try later", Kind.TRANSIENT, MINUTES),
-        ("MAIL", "452 4.3.1 out of storage", Kind.TRANSIENT, None),
+        ("MAIL", "452 4.3.1 out of storage", Kind.RATE_LIMITED, None),
         ("MAIL", "530 5.7.0 authentication required", Kind.AUTH, None),
         ("MAIL", "550 5.7.1 sender blocked", Kind.AUTH, None),
         ("MAIL", "553 5.1.8 sender rejected", Kind.AUTH, None),
-        ("RCPT", "421 4.7.0 closing", Kind.TRANSIENT, None),
+        ("RCPT", "421 4.7.0 closing", Kind.RATE_LIMITED, None),
         ("RCPT", "450 4.2.0 greylisted", Kind.TRANSIENT, MINUTES),
         ("RCPT", "451 4.7.1 greylisted", Kind.TRANSIENT, MINUTES),
         ("RCPT", "452 4.2.2 mailbox full", Kind.TRANSIENT, None),
@@ -45,7 +46,7 @@ async def test_a_reply_has_the_kind_of_its_code_and_its_phase(relay, email, mess
         ("DATA", "554 5.5.1 no valid recipients", Kind.BAD_INPUT, None),
         ("END", "421 4.3.2 closing", Kind.TRANSIENT, None),
         ("END", "451 4.3.0 try later", Kind.TRANSIENT, MINUTES),
-        ("END", "452 4.3.1 out of storage", Kind.TRANSIENT, None),
+        ("END", "452 4.3.1 out of storage", Kind.RATE_LIMITED, None),
         ("END", "552 5.3.4 too big", Kind.BAD_INPUT, None),
         ("END", "554 5.7.1 looks like spam", Kind.BAD_INPUT, None),
         ("END", "hello?", Kind.UNKNOWN, None),

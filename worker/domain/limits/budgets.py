@@ -28,7 +28,7 @@ from worker.foundation import plural
 from worker.foundation.timestamps import written
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
-FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT})
+FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})
 OPENS_AFTER = 5
 # A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
 FAILING_AFTER = timedelta(minutes=5)

@@ -29,6 +29,7 @@ class Lesson(NamedTuple):
     detail: str = ""
     retry_after: timedelta | None = None
     unreachable: bool = False
+    unclear: bool = False  # what was refused is the message itself: a log-in does not show that it is accepted again
 
 
 def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
@@ -52,7 +53,7 @@ def _after(
     if fresh:
         state = _with_failures_counted(state, failed)
     if fresh or lesson.kind in STOPS:
-        state = replace(state, unproven=lesson.unreachable or lesson.kind in STOPS)
+        state = replace(state, unproven=lesson.unreachable or (lesson.kind in STOPS and not lesson.unclear))
     opens = failed and fresh and rule.opens_after is not None and state.failures >= rule.opens_after
     if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
         state = _paused(state, rule, lesson, fresh=fresh, now=now)

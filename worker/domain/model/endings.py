@@ -23,6 +23,7 @@ class Kind(StrEnum):
     BAD_INPUT = "bad_input"  # this row is refused, and would be refused again
     AUTH = "auth"  # the account's credentials or set-up are refused, so every row would be
     OUT_OF_CREDIT = "out_of_credit"  # the account has no credit left
+    UNCLEAR = "unclear"  # refused, and it is not known yet whether because of this row or of the account
     SHORT_LIVED = "short_lived"  # the session was opened, and its link is too short-lived to be sent, as all would be
     CONFLICT = "conflict"  # a live session already exists there
     UNKNOWN = "unknown"  # the call may have been carried out
@@ -47,7 +48,8 @@ class Problem:
     `retry_after` is how long the other side asked us to wait, already bounded. `unreachable`: the other side
     could not be reached, so nothing was sent, and every other row would have the same problem.
     `most_attempts` is below the policy's attempts where each attempt may cost. `address` is set where a message was
-    refused because of its recipient.
+    refused because of its recipient. `unclear`: the answer does not say whether it is about this row or about the
+    account (`limits.second_look`); `kind` is what it is if no other row's call tells.
     """
 
     kind: Kind
@@ -58,6 +60,7 @@ class Problem:
     unreachable: bool = False
     most_attempts: int | None = None
     address: AddressIs | None = None
+    unclear: bool = False
     words: str = field(default="", repr=False)
 
     @property
@@ -179,8 +182,10 @@ def invitation_state_after(ending: Ending) -> InvitationState:
 
 
 def resume_at(problem: Problem, policy: RetryPolicy, now: datetime) -> datetime:
-    """The due time of a row that only waits for its account. The account's pause decides when the call is made."""
-    waits = problem.unreachable or problem.kind is Kind.RATE_LIMITED
+    """The due time of a row that only waits for its account. The account's pause decides when the call is made.
+
+    A row whose refusal may be its own lets others go first."""
+    waits = problem.unreachable or problem.unclear or problem.kind is Kind.RATE_LIMITED
     return now + (problem.retry_after or policy.first) if waits else now
 
 
@@ -203,7 +208,7 @@ def ending_for(
     call may be reconciled: not before a late execution of it is impossible. None: it cannot be reconciled.
     """
     reason = problem.reason
-    if problem.concerns_account:
+    if problem.concerns_account or problem.kind is Kind.UNCLEAR:
         # An outage of hours must not use up the attempts of rows that were never sent.
         return Snooze(resume_at, reason, problem.detail)
     match problem.kind:

@@ -207,6 +207,12 @@ class Reason(StrEnum):
         {JobState.WAITING: "buy credit, or raise the account's `credits`, then `onboard account resume`"},
         (InvitationState.WAITING,),
     )
+    UNCLEAR = (
+        "unclear",
+        "the call was refused, and whether because of this row or of every row shows with the calls for other rows",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
     SHORT_LIVED = (
         "short_lived",
         "the provider's links live too short a time to be sent; the account is stopped",

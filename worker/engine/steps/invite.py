@@ -91,7 +91,9 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         if too_late:
             return self.not_made(opened)
         if isinstance(receipt, Problem):
+            receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
             return InviteResult(opened, now, self._ending(opened, receipt), problem=receipt, template=template)
+        self.second_look.succeeded(item.id, now)
         return InviteResult(opened, now, Done(), reference=receipt.reference, template=template)
 
     def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:

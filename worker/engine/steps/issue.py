@@ -123,9 +123,11 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
         found = self._read(request, began_at, answer)
         if isinstance(found, Session):
+            self.second_look.succeeded(job.id, began_at)
             return self._opened(opened, began_at, found)
         if found.kind is Kind.AUTH:
             found = self._unless_replaced(found, built, lambda: self.provider.build(request))
+        found = self.second_look.judged(job.id, began_at, found, now=self.clock())
         return IssueResult(opened, began_at, self._ending(opened, found), problem=found)
 
     def _read(self, request: SessionRequest, began_at: datetime, answer: HttpAnswer | Broken) -> Session | Problem:
@@ -211,7 +213,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         # Compare the headers: of many calls refused with the old secret, only one sees the reload change it.
         if build().headers == built.headers:
             return refused
-        return replace(refused, kind=Kind.TRANSIENT, detail=f"{refused.detail}; its secret was replaced")
+        return replace(refused, kind=Kind.TRANSIENT, unclear=False, detail=f"{refused.detail}; its secret was replaced")
 
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from worker.domain.model.endings import Ending, Kind, Problem
 from worker.domain.model.meters import Meters
 from worker.domain.model.reconciliation import ending_of_reconciliation
+from worker.engine.steps.second_look import SecondLook
 from worker.engine.steps.step_endings import FLUSH_MARGIN, Result
 from worker.foundation.clock import Clock
 from worker.store.issuing.job_context import ClaimedJob
@@ -30,6 +31,7 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     policy: PolicyT
     rows: Rows[PolicyT, ItemT, OpenedT, ResultT]
     timeout: timedelta
+    second_look: SecondLook
     clock: Clock
     jitter: Callable[[], float] = random.random
     meters: Meters = field(default_factory=Meters)

@@ -217,4 +217,6 @@ def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:
     """The lesson of a call for its account's budget."""
     if problem is None:
         return Lesson(began_at)
-    return Lesson(began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)
+    return Lesson(
+        began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable, unclear=problem.unclear
+    )
