@@ -133,7 +133,10 @@ def test_a_message_that_is_an_object_and_errors_by_field_are_both_shown():
     def read(status, body):
         return provider.read(answer(status, body), company_request(), issued_at=NOW, now=NOW)
 
-    assert (read(401, error).kind, read(401, error).detail) == (Kind.AUTH, "HTTP 401 AUTHENTICATION_FAILED")
+    assert (read(401, error).kind, read(401, error).detail) == (
+        Kind.AUTH,
+        "HTTP 401 AUTHENTICATION_FAILED: the credentials are refused",
+    )
     assert read(401, error).words == "Bad key."
     assert read(400, fields).kind is Kind.BAD_INPUT
     assert "flow: Must be a valid UUID.; tags: Too many." in read(400, fields).words

@@ -76,6 +76,7 @@ class TwilioSide(SenderSide):
         section = SimpleNamespace(
             base_url="https://api.twilio.com",
             account=ACCOUNT,
+            key=None,
             token=Token("hemlig"),
             from_=NUMBER,
             timeout=timedelta(seconds=5),

@@ -208,6 +208,35 @@ async def test_an_account_that_twilio_has_suspended_stops_texts_before_any_sessi
             assert found == ((Kind.AUTH, True, f"Twilio: the account is {status}") if stops else None)
 
 
+REFUSED, LISTED = error(403, 20003), HttpAnswer(200, {}, b'{"messages": []}')
+SHOWN, SUSPENDED = (HttpAnswer(200, {}, json.dumps({"status": status}).encode()) for status in ("active", "suspended"))
+
+
+async def test_an_api_key_that_may_not_see_the_account_is_tried_with_a_page_of_its_messages(subtests):
+    for key, answers, stops in [
+        ("SK1", [SHOWN], False),
+        ("SK1", [SUSPENDED], True),
+        ("SK1", [REFUSED, LISTED], False),
+        ("SK1", [error(401, 20003), LISTED], False),
+        ("SK1", [REFUSED, REFUSED], True),
+        ("", [REFUSED], True),
+    ]:
+        with subtests.test(key=key, answers=[answer.status for answer in answers]):
+            http = FakeCaller(answers)
+
+            problem = await sms_sender(http, key=key).preflight()
+
+            assert (problem is not None and problem.concerns_account, len(http.requests)) == (stops, len(answers))
+            logins = {base64.b64decode(one.headers["Authorization"][6:]).decode() for one in http.requests}
+            assert {login.partition(":")[0] for login in logins} == {key or ACCOUNT}
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_an_account_whose_page_is_not_there_warns_and_texts_go_out(status, caplog):
+    assert await sms_sender(FakeCaller([error(status, 20404)])).preflight() is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 async def test_a_token_replaced_in_its_file_is_tried_once_before_the_channel_stops(text):
     http = FakeCaller([error(401, 20003), TAKEN])
 

@@ -44,6 +44,7 @@ LONGEST_LIFETIME = timedelta(days=366)
 # without a time is not believed.
 LONGEST_WAIT = timedelta(minutes=10)
 LONGEST_VENDOR_VALUE = 4096
+REFUSED = "the credentials are refused"  # what the codes AUTH-… mean
 KEYS = (
     "customer_id",
     "customer_child_id",
@@ -179,7 +180,7 @@ class Frankie:
             answer,
             kind,
             code=code,
-            details=(reason, fields_in(message, self._names)),
+            details=(REFUSED if code and kind is Kind.AUTH else "", reason, fields_in(message, self._names)),
             words=masked(message, request, secrets=secrets),
             longest_wait=LONGEST_WAIT,
             now=now,

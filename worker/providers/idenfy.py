@@ -40,6 +40,14 @@ IDENTIFIERS = {
     "ENCODING_ERROR": Kind.BAD_INPUT,
     "TOKEN_NOT_VALID": Kind.CONFLICT,
 }
+# What the identifiers that stop the account mean, for the person who is called.
+MEANINGS = {
+    "UNAUTHORIZED": "the credentials are refused",
+    "AUTHENTICATION_FAILED": "the credentials are refused",
+    "PERMISSIONS_ERROR": "no credit left, or no right to this call",
+    "PARTNER_CONTRACT_ERROR": "the contract does not cover this call",
+    "METHOD_NOT_ALLOWED": "base_url is wrong",
+}
 # The longest wait that iDenfy documents is that for its hourly quota (docs/providers/idenfy-kyc.md).
 LONGEST_WAIT = timedelta(hours=1)
 # These statuses come from a gateway, not from iDenfy: iDenfy may have carried out the request.
@@ -123,7 +131,7 @@ class Partner:
             answer,
             kind,
             code=known,
-            details=(unread.reason, fields_in(message, self._names)),
+            details=(_meaning(kind, identifier), unread.reason, fields_in(message, self._names)),
             words=masked(said, request, secrets=secrets),
             longest_wait=LONGEST_WAIT,
             now=now,
@@ -156,6 +164,13 @@ def _kind(status: int, identifier: str, message: str) -> Kind:
     if status in STATUSES:
         return STATUSES[status]
     return Kind.BAD_INPUT if 400 <= status < 500 else Kind.UNKNOWN
+
+
+def _meaning(kind: Kind, identifier: str) -> str:
+    """What the identifier means, in our words; "" where it does not stop the account."""
+    if kind is Kind.OUT_OF_CREDIT:
+        return "no credit is left"
+    return MEANINGS.get(identifier, "") if kind is Kind.AUTH else ""
 
 
 def _message(found: Mapping[str, Any]) -> str:

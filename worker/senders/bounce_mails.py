@@ -1,5 +1,5 @@
-"""Reads mails that come to a return path: reports of delivery (RFC 3464), complaints (RFC 5965), and the mails that
-mail programs send for `List-Unsubscribe` (RFC 2369).
+"""Reads mails that come to a return path: reports of delivery (RFC 3464, RFC 6533), complaints (RFC 5965), bounces in
+words (`bounce_texts`), and the mails that mail programs send for `List-Unsubscribe` (RFC 2369).
 
 Strangers write these mails. So a mail is bounded in size, in parts and in depth before it is parsed, and only a report
 that came to a return path that we signed is used (`return_path`). The address in a report is not read: it may be that
@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Iterable
 from email import message_from_bytes
 from email.message import Message
+from email.parser import HeaderParser
 from email.policy import Compat32, compat32
 from itertools import islice
 
 from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.senders import bounce_texts
 from worker.senders.return_path import UNSUBSCRIBE
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
@@ -28,6 +30,10 @@ CAME_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-D
 _CONTENT_TYPE = re.compile(rb"(?:\A|[\r\n])content-type:(?:[^\r\n]|[\r\n]+[ \t])*+")
 STATUS = re.compile(r"\s{0,9}([245]\.\d{1,3}\.\d{1,3})(?!\d)")
 IN_TEXT = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_BLANK = re.compile(r"\r?\n[ \t]*\r?\n")
+GLOBAL_REPORT = "message/global-delivery-status"  # RFC 6533's, for addresses with letters beyond ASCII
+REPORTS = ("message/delivery-status", GLOBAL_REPORT)
+RETURNED = ("text/rfc822-headers", "message/global-headers", "message/rfc822", "message/global")
 # In the order of their weight: a report may have several recipients, after a forward.
 ACTIONS = ("failed", "delivered", "delayed", "relayed", "expanded")
 KeyIn = Callable[[str], str | None]
@@ -75,10 +81,12 @@ def _read(mail: Message, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
     for part in parts:
         if part.get_content_type() == "message/feedback-report":
             return _complaint(part, key or _key(_returned(parts), key_in))
-    report = next((part for part in parts if part.get_content_type() == "message/delivery-status"), None)
+    report = next((part for part in parts if part.get_content_type() in REPORTS), None)
     if report is None:
         if key is not None and str(mail.get("Subject", ""))[:MOST_TEXT].strip().lower() == UNSUBSCRIBE:
             return DeliveryUpdate("unsubscribed", key, stop=Stop.STOPPED)
+        if key is not None and isinstance(found := bounce_texts.read(mail, key), DeliveryUpdate):
+            return found
         automatic = str(mail.get("Auto-Submitted", "no")).strip().lower() not in ("", "no")
         return NotUnderstood("it is an automatic answer" if automatic else "it has no report of a delivery")
     if key is None:
@@ -117,7 +125,38 @@ def _complaint(part: Message, key: str | None) -> DeliveryUpdate | NotUnderstood
 def _blocks(part: Message) -> list[Message]:
     """The groups of fields in a report."""
     payload = part.get_payload()
-    return [block for block in payload if isinstance(block, Message)] if isinstance(payload, list) else []
+    blocks = [block for block in payload if isinstance(block, Message)] if isinstance(payload, list) else []
+    if _is_encoded(part):
+        return _groups(_decoded(part))
+    if part.get_content_type() == GLOBAL_REPORT:  # the parser knows no groups in it: the further ones are its content
+        return [one for block in blocks for one in (block, *_groups(_content(block)))]
+    return blocks
+
+
+def _groups(text: str) -> list[Message]:
+    texts = [group for group in _BLANK.split(text, MOST_PARTS) if group.strip()]
+    if len(texts) > MOST_PARTS:
+        raise _TooMany
+    return [HeaderParser(policy=compat32).parsestr(group.strip("\r\n")) for group in texts]
+
+
+def _is_encoded(part: Message) -> bool:
+    return str(part.get("Content-Transfer-Encoding", "")).strip().lower() in ("base64", "quoted-printable")
+
+
+def _decoded(part: Message) -> str:
+    """The content of an encoded part. The parser takes what is in a `message/…` for a mail, encoded or not."""
+    payload = part.get_payload()
+    whole = Message(compat32)
+    whole["Content-Transfer-Encoding"] = str(part["Content-Transfer-Encoding"]).strip()
+    whole.set_payload("\n".join(map(str, payload)) if isinstance(payload, list) else payload)
+    decoded = whole.get_payload(decode=True)
+    return decoded.decode("utf-8", "replace") if isinstance(decoded, bytes) else ""
+
+
+def _content(block: Message) -> str:
+    payload = block.get_payload()
+    return payload if isinstance(payload, str) else ""
 
 
 def _action(block: Message) -> str:
@@ -137,9 +176,11 @@ def _code(block: Message) -> tuple[str, str]:
 
 def _returned(parts: Iterable[Message]) -> list[str]:
     """Return paths in the headers of a mail that came back as a whole."""
+    parts = list(parts)
     texts = [value for part in parts for value in _values(part, ("Return-Path",))]
-    headers = (part.get_payload() for part in parts if part.get_content_type() == "text/rfc822-headers")
-    return texts + [text[: 10 * MOST_TEXT] for text in headers if isinstance(text, str)]
+    returned = [part for part in parts if part.get_content_type() in RETURNED]
+    headers = [_decoded(part) if _is_encoded(part) else _content(part) for part in returned]
+    return texts + [text[: 10 * MOST_TEXT] for text in headers]
 
 
 def _values(mail: Message, names: Iterable[str]) -> list[str]:

@@ -133,12 +133,15 @@ class Caller(Protocol):
 
 
 class TextSettings(Protocol):
-    """The channel's section, as far as a sender needs it. `from_` is a number, or the service's own form."""
+    """The channel's section, as far as a sender needs it. `from_` is a number, or the service's own form. `key`: who
+    logs in with the token, if it is not the account."""
 
     @property
     def base_url(self) -> str: ...
     @property
     def account(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
     @property
     def token(self) -> Token: ...
     @property

@@ -4,6 +4,7 @@ Facts: docs/providers/twilio.md.
 """
 
 import json
+import logging
 import math
 from base64 import b64encode
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from worker.senders.twilio_answers import (
     read_account,
     read_list,
 )
+
+log = logging.getLogger(__name__)
 
 Read = TypeVar("Read")
 SERVICE = "MG"  # a messaging service's sid begins with it
@@ -73,7 +76,8 @@ WHATSAPP = Way(address=lambda number: f"{PREFIX}{number}", words=_content, meani
 
 
 class TwilioSender:
-    """A channel to phones. `http` belongs to the sender and is closed with it.
+    """A channel to phones. `http` belongs to the sender and is closed with it. `key`: an API key of the account, whose
+    secret is `token`.
 
     `from_` is a number, a sender's name, or a messaging service (MG…). `callback` is the address for Twilio's
     delivery callbacks, "" for none. `now` is the time of reading answers. Twilio has no idempotency key, so a message
@@ -87,6 +91,7 @@ class TwilioSender:
         *,
         account: str,
         token: Token,
+        key: str = "",
         from_: str,
         now: Callable[[], datetime],
         base_url: str = "https://api.twilio.com",
@@ -97,7 +102,8 @@ class TwilioSender:
         by: Way = TEXTS,
     ) -> None:
         self._http = http
-        self._account, self._token = account, token
+        self._login, self._token = key or account, token
+        self._has_key = bool(key)
         self._account_url = f"{base_url.rstrip('/')}/2010-04-01/Accounts/{quote(account, safe='')}"
         self._url = f"{self._account_url}/Messages.json"
         self._login_from = login_from
@@ -113,15 +119,21 @@ class TwilioSender:
         return self._repeat_unknown
 
     async def preflight(self) -> Problem | None:
-        """Fetch the account: it needs the same log-in as a text, says whether it may send, and is free."""
-        url = f"{self._account_url}.json"
-
-        def read_it(answer: HttpAnswer) -> Problem | None:
-            return read_account(answer, now=self._now())
-
-        found: Problem | None = await self._ask(lambda token: HttpRequest("GET", url, self._headers(token)), read_it)
+        """Fetch the account: it needs the same log-in as a text, says whether it may send, and is free. Most API keys
+        may not see it; then a page of its messages shows that the key is good."""
+        found = await self._look(f"{self._account_url}.json")
+        if self._has_key and found is not None and found.status in (401, 403):
+            found = await self._look(f"{self._url}?PageSize=1")
         # Without an answer the account may still be well: only a server that cannot be reached keeps texts back.
         return found if found is None or found.unreachable or found.kind is Kind.AUTH else None
+
+    async def _look(self, url: str) -> Problem | None:
+        def read_it(answer: HttpAnswer) -> Problem | None:
+            if answer.status in (404, 405):
+                log.warning("%s: HTTP %d: whether the account is suspended is not known", url, answer.status)
+            return read_account(answer, now=self._now())
+
+        return await self._ask(lambda token: HttpRequest("GET", url, self._headers(token)), read_it)
 
     async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
         """Hand the message over; the receipt's reference is its sid. The text is not shortened."""
@@ -186,7 +198,7 @@ class TwilioSender:
         return HttpRequest("GET", f"{self._url}?{urlencode({**query, 'PageSize': LARGEST_PAGE})}", self._headers(token))
 
     def _headers(self, token: str) -> dict[str, str]:
-        login = b64encode(f"{self._account}:{token}".encode()).decode()
+        login = b64encode(f"{self._login}:{token}".encode()).decode()
         return {"Authorization": f"Basic {login}", "Accept": "application/json"}
 
 

@@ -12,6 +12,7 @@ def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
         tools.http,
         base_url=settings.base_url,
         account=settings.account,
+        key=settings.key or "",
         token=settings.token,
         from_=settings.from_,
         timeout=settings.timeout,

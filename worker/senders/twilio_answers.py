@@ -90,6 +90,20 @@ class Meaning:
     otherwise: AddressIs | None = None
 
 
+# What the codes that stop the sender mean, for the person who is called.
+_FROM = "`from` is no sender of this account, or may not send"
+_SERVICE = "the messaging service in `from` is not there, or has no sender that may send"
+WORDS = {
+    20003: "the log-in is refused",
+    20005: "the account is not active",
+    10001: "the account is suspended",
+    21608: "a trial account texts verified numbers alone",
+    **dict.fromkeys((21212, 21603, 21606, 21659, 21660, 63007), _FROM),
+    **dict.fromkeys((21701, 21702, 21704, 21705), _SERVICE),
+    63002: "the WhatsApp sender's log-in is refused",
+    63008: "the WhatsApp sender is set up wrongly",
+    **dict.fromkeys((21654, 21655), "no such `content` in this account"),
+}
 OF_TEXTS = Meaning(KINDS, NUMBERS)
 # A landline gets no texts, but may be on WhatsApp: 21614 says nothing about the number there.
 OF_WHATSAPP = Meaning(
@@ -129,12 +143,13 @@ def read(answer: HttpAnswer, *, to: str, now: datetime, meaning: Meaning = OF_TE
 
 
 def read_account(answer: HttpAnswer, *, now: datetime) -> Problem | None:
-    """The Problem if Twilio refuses the log-in (401, 403), has no such account (404), or shows that it is suspended or
-    closed. Never raises on its bytes.
+    """The Problem if Twilio refuses the log-in (401, 403), or shows that the account is suspended or closed. Never
+    raises on its bytes.
 
-    Any other answer says nothing about texts: the page of the account may be overloaded while texts go out.
+    Any other answer says nothing about texts: the page of the account may be overloaded, or not be there (404, 405),
+    while texts go out.
     """
-    if answer.status not in (200, 401, 403, 404):
+    if answer.status not in (200, 401, 403):
         return None
     try:
         body = json_object(answer.body)
@@ -232,6 +247,8 @@ def _problem(
         wait = wait or DAILY_CAP_WAIT
     masked = mask(text, (to, to.removeprefix("+")))
     detail = f"Twilio HTTP {answer.status}" + (f" {code}" if code else "")
+    if words := WORDS.get(code or 0, ""):
+        detail = f"{detail}: {words}"
     if code in (OPTED_OUT, BLOCKED):
         detail = f"the number has opted out of our messages: {detail}"
     address = meaning.numbers.get(code or 0, meaning.otherwise) if kind is Kind.BAD_INPUT else None

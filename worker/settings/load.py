@@ -77,7 +77,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
 
 def _has_own_key(texting: Any) -> bool:
     """True if callbacks of this table are not verified by its token."""
-    return isinstance(texting, dict) and bool(texting.get("callback_key"))
+    return isinstance(texting, dict) and bool(texting.get("callback_key") or texting.get("key"))
 
 
 def _parse(file: Path, *, is_named: bool) -> dict[str, Any]:

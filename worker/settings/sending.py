@@ -200,7 +200,12 @@ class Texting(Client):
         "", description="The provider's address.", json_schema_extra={"default": "the provider's production host"}
     )
     account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
-    token: Credential = Field(description="The account's token.")
+    key: Annotated[str, Field(pattern=r"^[^\s:]+$")] | None = Field(
+        None,
+        description="The SID of an API key, such as SK…; its secret is `token` then.",
+        json_schema_extra={"default": "the account logs in itself"},
+    )
+    token: Credential = Field(description="The account's token, or the secret of `key`.")
     on_unknown: Literal["reconcile", "hold", "repeat"] = Field(
         "reconcile",
         description="What to do about a message with an unknown outcome: ask the provider (reconcile), hold it for a"
@@ -216,7 +221,7 @@ class Texting(Client):
         (),
         description="The key that signs delivery callbacks; several during a rotation. With it, `onboard web` needs no"
         " `token`.",
-        json_schema_extra={"default": "`token`"},
+        json_schema_extra={"default": "`token`; needed with `key`, for Twilio signs with the account's token"},
     )
 
     @model_validator(mode="before")

@@ -258,6 +258,7 @@ def service_sender(calls: Recorder, side: SenderSide, **settings: Any) -> Sender
     section = {
         "base_url": "https://test.example.org/texts",
         "account": side.account,
+        "key": None,
         "token": PlainSecret("hemlig"),
         "from_": side.from_,
         "timeout": timedelta(seconds=5),

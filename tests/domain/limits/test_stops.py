@@ -46,6 +46,11 @@ def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(kind):
     assert (stopped.slots.count, stopped.again_at) == (0, None)
 
 
+def test_where_the_adapter_says_what_its_code_means_the_status_says_no_more():
+    detail = "HTTP 403 PERMISSIONS_ERROR: no credit left, or no right to this call"
+    assert learn(WELL, Lesson(NOW, Kind.AUTH, detail)).stop_reason == detail
+
+
 def test_without_credit_a_person_must_act():
     state = learn(WELL, Lesson(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))
     assert granted(state, now=NOW + timedelta(days=30)).slots.count == 0

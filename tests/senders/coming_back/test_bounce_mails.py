@@ -1,5 +1,7 @@
 """What a mail that came back says; and hostile mails, which say nothing and harm nobody."""
 
+import base64
+import quopri
 import re
 import time
 import uuid
@@ -79,6 +81,95 @@ def test_a_mail_that_asks_for_no_more_stops_the_address_of_the_mail_that_it_answ
         update = read(f"To: {TO}\r\nSubject: {subject}\r\n\r\n".encode(), OURS.key_in)
         assert isinstance(update, DeliveryUpdate)
         assert (update.event, update.reference, update.stop) == ("unsubscribed", KEY, Stop.STOPPED)
+
+
+def encoded(mail, type_, *, how="base64"):
+    """The mail with the content of this part in another form."""
+    before, _, rest = mail.partition(f"Content-Type: {type_}\r\n\r\n".encode())
+    content, boundary, after = rest.partition(b"\r\n--")
+    made = base64.encodebytes(content) if how == "base64" else quopri.encodestring(content)
+    headers = f"Content-Type: {type_}\r\nContent-Transfer-Encoding: {how}\r\n\r\n"
+    return before + headers.encode() + made + boundary + after
+
+
+@pytest.mark.parametrize("how", ["base64", "quoted-printable"])
+def test_an_encoded_report_is_read_as_the_plain_one(how):
+    for made in (report(TO), report(TO, action="delayed", status="4.4.1")):
+        assert read(encoded(made, "message/delivery-status", how=how), OURS.key_in) == read(made, OURS.key_in)
+
+
+def test_a_complaint_whose_returned_mail_is_encoded_names_its_mail():
+    made = complaint("fbl@example.com", TO)
+    for one in (encoded(made, "message/rfc822"), encoded(encoded(made, "message/feedback-report"), "message/rfc822")):
+        assert read(one, OURS.key_in) == read(made, OURS.key_in)
+
+
+def test_a_report_for_an_address_beyond_ascii_is_read_as_any_other():
+    made = report(TO).replace(b"message/delivery-status", b"message/global-delivery-status")
+    made = made.replace(b"rfc822; ona@example.com", "utf-8; õna@example.com".encode())
+    assert read(made, OURS.key_in) == read(report(TO), OURS.key_in)
+    assert read(encoded(made, "message/global-delivery-status"), OURS.key_in) == read(report(TO), OURS.key_in)
+
+
+def in_words(text, *, to=TO, sender="MAILER-DAEMON@mx.example.net", more=""):
+    return f"To: {to}\r\nFrom: {sender}\r\nSubject: failure notice\r\n{more}\r\n{text}".encode()
+
+
+QMAIL = """Hi. This is the qmail-send program at mx.example.net.
+This is a permanent error; I've given up. Sorry it didn't work out.
+
+<ona@example.com>:
+192.0.2.7 does not like recipient.
+Remote host said: {said}
+Giving up on 192.0.2.7.
+
+--- Below this line is a copy of the message.
+
+Subject: 550 5.1.1 no such user"""
+
+
+def test_a_bounce_in_words_is_read_where_its_return_path_is_ours(subtests):
+    cases = [
+        (in_words(QMAIL.format(said="550 5.1.1 User unknown")), "bounced", DeliveryStatus.BOUNCED, Stop.BOUNCED),
+        (in_words(QMAIL.format(said="550 No such user here")), "bounced", DeliveryStatus.BOUNCED, Stop.BOUNCED),
+        (in_words(QMAIL.format(said="554 no")), "bounced", DeliveryStatus.BLOCKED, None),
+        (in_words(QMAIL.format(said="550 5.7.1 user unknown to us")), "bounced", DeliveryStatus.BLOCKED, None),
+        (in_words("Your message has been delayed. It will be retried."), "delayed", DeliveryStatus.LATER, None),
+        (
+            in_words("550 5.1.1 gone", sender="ona@example.com", more="X-Failed-Recipients: ona@example.com\r\n"),
+            "bounced",
+            DeliveryStatus.BOUNCED,
+            Stop.BOUNCED,
+        ),
+        (
+            in_words(
+                base64.encodebytes(b"Delivery failed: mailbox not found").decode(),
+                more="Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n",
+            ),
+            "bounced",
+            DeliveryStatus.BOUNCED,
+            Stop.BOUNCED,
+        ),
+    ]
+    for mail, event, status, stop in cases:
+        with subtests.test(mail=mail):
+            update = read(mail, OURS.key_in)
+            assert isinstance(update, DeliveryUpdate)
+            assert (update.event, update.reference, update.status, update.stop) == (event, KEY, status, stop)
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        in_words("550 5.1.1 User unknown", to=FORGED),
+        in_words("550 5.1.1 User unknown", to="bounces@bounce.example.com"),
+        in_words("550 5.1.1 User unknown, my daughter says", sender="ona@example.com"),
+        in_words("I am back on 24 November.", more="Auto-Submitted: auto-replied\r\n"),
+        in_words("Hello.\n--- Below this line is a copy of the message.\n550 5.1.1 User unknown"),
+    ],
+)
+def test_words_of_anybody_else_or_about_another_mail_are_no_bounce(mail):
+    assert isinstance(read(mail, OURS.key_in), NotUnderstood)
 
 
 ANSWER = f"To: {TO}\r\nFrom: ona@example.com\r\nSubject: Out of office\r\n".encode()

@@ -6,7 +6,8 @@ import re
 CAP = "the cap of "
 
 
-_STATUS = re.compile(r"\bHTTP (\d{3})\b")
+# Not before a code: there the adapter says what it means.
+_STATUS = re.compile(r"\bHTTP (\d{3})\b(?! [\w-]+: )")
 # Who is woken at night need not know the numbers.
 _IN_WORDS = {
     "401": "the credentials are refused",
@@ -18,7 +19,8 @@ _LONGEST = 300  # the column has room for 400
 
 
 def reason_of_stop(detail: str) -> str:
-    """The reason of a stop: what the provider or sender answered, with the meaning of its HTTP status."""
+    """The reason of a stop: what the provider or sender answered, with the meaning of its HTTP status where it gave no
+    code of its own."""
     status = _STATUS.search(detail)
     words = _IN_WORDS.get(status[1], "") if status is not None else ""
     return f"{detail} ({words})" if words and len(detail) <= _LONGEST else detail

@@ -104,9 +104,11 @@ def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, ask_sns: 
         # Twilio, and a service that names no other key, signs with the account's own token.
         signing = [key.reveal() for key in section.callback_key or (section.token,)]
         address = callback_address(settings.links.base_url, channel)
-        why = "links.base_url: needed, since the service signs the address that it was given"
+        why = "" if address else "links.base_url: needed, since the service signs the address that it was given"
+        if section.key and not section.callback_key:
+            why = f"{channel}.callback_key: needed with `key`, since the service signs with the account's own token"
         open_ = TextSource(channel, callbacks, address, signing, keyring)
-        sources[channel] = open_ if address else Closed(open_.name, why)
+        sources[channel] = Closed(open_.name, why) if why else open_
     if settings.email is not None:
         source = build_mail_source(settings.email, keyring, clock, ask_sns)
         sources["email"] = Closed(EMAIL, source) if isinstance(source, str) else source
