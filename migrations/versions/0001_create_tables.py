@@ -458,6 +458,7 @@ def _create_invitations() -> None:
         _optional("sent_at", TIME),
         sa.Column("new_link", sa.Boolean(), nullable=False, server_default=sa.false()),
         _column("template", _text(16), default=""),
+        _column("segments", sa.SmallInteger(), default="1"),
         _optional("delivery_at", TIME),
         _column("unknown_handovers", sa.SmallInteger(), default="0"),
         sa.UniqueConstraint("session_id", "channel", "kind"),

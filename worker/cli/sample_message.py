@@ -20,7 +20,9 @@ def example(*, locale: str, template: str) -> Customer:
     return Customer("sample", person=person, locale=locale, template=template)
 
 
-def rendered(settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str) -> Rendered:
+def rendered(
+    settings: Settings, templates: Templates, customer: Customer, channel: str, kind: str, *, link: str = LINK
+) -> Rendered:
     """The message of this kind. Raises CannotStart where its template cannot be rendered."""
     now = ProcessClock()()
     clock = hours_of(settings).clock_of(
@@ -29,7 +31,7 @@ def rendered(settings: Settings, templates: Templates, customer: Customer, chann
     sender = sender_name(settings, channel)
     try:
         return templates.render(
-            Invitation(customer, LINK, now + timedelta(days=7), sender, kind, clock), channel=channel, now=now
+            Invitation(customer, link, now + timedelta(days=7), sender, kind, clock), channel=channel, now=now
         )
     except TemplateProblem as error:
         raise CannotStart(str(error)) from None

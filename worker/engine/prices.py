@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from worker.domain.model.customers import Channel
 from worker.domain.model.money import Price, total
 from worker.settings import Settings
 
@@ -22,6 +23,13 @@ class Prices:
             {name: account.price for name, account in settings.accounts.items()},
             {name: section.price for name, section in settings.sending.items()},
         )
+
+    def with_texts_of(self, segments: int) -> "Prices":
+        """These prices, where each text is charged as so many segments."""
+        text = self.channels.get(Channel.SMS)
+        if text is None:
+            return self
+        return replace(self, channels={**self.channels, Channel.SMS: replace(text, amount=text.amount * segments)})
 
     def at_most(
         self, calls: Mapping[str, int], customers: Iterable[tuple[Collection[str], int]], *, each: int, together: int

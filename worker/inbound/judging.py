@@ -40,6 +40,8 @@ class Judged:
     # For channels with quiet hours: the number of customers by channel and possible time zones.
     nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)  # for a forecast: the texts by country
+    # For a forecast: the texts by template and language, which say how long they are; 0 for what only a fallback uses.
+    wordings: Counter[tuple[str, str]] = field(default_factory=Counter)
     # Rows by their channels, and by the other channels on which they have an address.
     reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
 
@@ -199,6 +201,8 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
                 if hours is not None and channel == Channel.SMS:
                     judged.texts[country_of(line.customer.person.phone)] += 1
             person = line.customer.person
+            if hours is not None and person.phone and channels:
+                judged.wordings[line.customer.template, line.customer.locale] += Channel.SMS in channels
             spare = tuple(name for name in CHANNELS if channels and address_of(person, name) and name not in channels)
             judged.reach[tuple(channels), spare] += 1
         case RefusedLine(duplicate_of=None, known=""):

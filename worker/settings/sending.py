@@ -268,7 +268,7 @@ class Sms(Texting):
     )
     price: Cost | None = Field(
         None,
-        description='What one text costs, such as "0.05 EUR": `check` then gives amounts.',
+        description='What one segment of a text costs, such as "0.05 EUR": `check` then gives amounts.',
         json_schema_extra={"default": "not given"},
     )
 

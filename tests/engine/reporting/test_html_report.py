@@ -229,8 +229,10 @@ def test_all_row_numbers_of_a_group_are_on_the_page():
 
 def test_costs_are_by_route_and_for_each_verified_customer():
     routes = {
-        "route 1: kind = company": RouteFacts({"kyb": 2}, {"email": 2}, customers=2, verified=1),
-        "route 2: every customer": RouteFacts({"kyc": 10}, {"email": 9, "sms": 1}, customers=10, verified=4),
+        "route 1: kind = company": RouteFacts({"kyb": 2}, {"email": 2}, {"email": 2}, customers=2, verified=1),
+        "route 2: every customer": RouteFacts(
+            {"kyc": 10}, {"email": 9, "sms": 1}, {"email": 9, "sms": 1}, customers=10, verified=4
+        ),
     }
     prices = Prices(
         {"kyc": Price.parse("0.90 EUR"), "kyb": Price.parse("4.50 EUR")}, {"email": Price.parse("0.01 EUR")}

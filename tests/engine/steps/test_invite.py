@@ -11,7 +11,7 @@ from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.states import InvitationState, JobState
 from worker.senders.fake import FakeSender
 from worker.store.limits.claims import Room
-from worker.store.tables import Attempt, InvitationRow, SessionRow
+from worker.store.tables import Attempt, Batch, InvitationRow, SessionRow
 
 LATER = Problem(Kind.TRANSIENT, "450 try later", status=450)
 GONE = Problem(Kind.BAD_INPUT, "550 no such user", status=550)
@@ -40,6 +40,19 @@ async def test_both_channels_get_one_message_each_to_their_own_address(make):
     assert "https://verify.test/token-00000001" in mail.text
     assert "https://verify.test/token-00000001" in text.text
     assert world.states() == {"invited": 1}
+
+
+@pytest.mark.parametrize(("name", "segments"), [("Example Bank", 1), ("Банк", 2)])
+async def test_a_text_is_charged_by_its_segments(make, name, segments):
+    texts = f'[sms]\naccount = "AC1"\ntoken = {{ env = "SECRET" }}\nfrom = "+15005550006"\nname = "{name}"'
+    world = make(sender=texts)
+    await issued(world, customer("Ona", channel=Channel.BOTH))
+    await world.work()
+
+    (facts,) = world.parts.spending.of(world.row(Batch).id).routes.values()
+
+    assert facts.messages == {"email": 1, "sms": 1}
+    assert facts.charged == {"email": 1, "sms": segments}
 
 
 async def test_the_key_of_a_message_is_its_invitations_id(make):

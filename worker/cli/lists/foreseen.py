@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from worker.cli.lists.cost import in_json
+from worker.cli.lists.text_costs import charged, segments_of
 from worker.domain.contact.fallback_channel import following
 from worker.domain.contact.quiet_hours import allowed_at
 from worker.domain.limits.forecast import Forecast, forecast, through_nights
@@ -52,8 +53,9 @@ def foreseen(
     shown = dict.fromkeys([*invitation_channels(Channel.BOTH), *settings.sending])
     most_messages = {channel: reached_on(channel, parts, due) * messages for channel in shown}
     prices = Prices.of(settings)
-    cost_now = prices.total(now, due.messages)
-    cost_at_most = prices.at_most(
+    texts, longest = segments_of(parts, due)
+    cost_now = prices.total(now, charged(due.messages, texts))
+    cost_at_most = prices.with_texts_of(longest).at_most(
         at_most,
         [(_reached(parts, *of), rows) for of, rows in due.reach.items()],
         each=messages,

@@ -44,13 +44,13 @@ def costs(routes: Mapping[str, RouteFacts], prices: Prices) -> Costs:
     return Costs(
         tuple(rows),
         _row("all", everything, prices),
-        bool(prices.total(everything.calls, everything.messages)),
+        bool(prices.total(everything.calls, everything.charged)),
         tuple(missing),
     )
 
 
 def _row(name: str, facts: RouteFacts, prices: Prices) -> CostRow:
-    amounts = prices.total(facts.calls, facts.messages)
+    amounts = prices.total(facts.calls, facts.charged)
     each = {currency: amount / facts.verified for currency, amount in amounts.items()} if facts.verified else {}
     return CostRow(
         name,
@@ -66,7 +66,8 @@ def _row(name: str, facts: RouteFacts, prices: Prices) -> CostRow:
 def _sum(many: Iterable[RouteFacts]) -> RouteFacts:
     one = RouteFacts()
     for facts in many:
-        for ours, theirs in ((one.calls, facts.calls), (one.messages, facts.messages)):
+        counts = ((one.calls, facts.calls), (one.messages, facts.messages), (one.charged, facts.charged))
+        for ours, theirs in counts:
             for name, number in theirs.items():
                 ours[name] = ours.get(name, 0) + number
         one.customers += facts.customers

@@ -9,8 +9,10 @@ from datetime import datetime
 
 from worker.domain.contact.repeats import paced
 from worker.domain.invitations import Invitation, TemplateProblem, Templates
+from worker.domain.invitations.segments import segments
 from worker.domain.limits.measured_pace import Stretch
 from worker.domain.model.channels import address_of
+from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.domain.model.metrics import FRESHNESS, MESSAGES
 from worker.domain.model.reasons import Reason
@@ -76,6 +78,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
             return self.not_made(opened)
         try:
             message, template = self._message(item, first_at=opened.first_at, now=now)
+            charged = segments(message.text).count if self.policy.channel == Channel.SMS else 1
         except TemplateProblem as error:
             # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
@@ -92,9 +95,10 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
             return self.not_made(opened)
         if isinstance(receipt, Problem):
             receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
-            return InviteResult(opened, now, self._ending(opened, receipt), problem=receipt, template=template)
+            ending = self._ending(opened, receipt)
+            return InviteResult(opened, now, ending, problem=receipt, segments=charged, template=template)
         self.second_look.succeeded(item.id, now)
-        return InviteResult(opened, now, Done(), reference=receipt.reference, template=template)
+        return InviteResult(opened, now, Done(), reference=receipt.reference, segments=charged, template=template)
 
     def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
         """Whether its link is fresh, and it is not quiet where it goes."""

@@ -40,6 +40,7 @@ class InviteResult:
     problem: Problem | None = None
     reference: str = ""
     found: Found | None = None  # the answer of a look-up that did not find the message
+    segments: int = 1  # the texts that the message is charged as
     template: str = ""  # `Rendered.digest` of the message; "": none was made
 
 

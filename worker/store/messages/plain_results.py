@@ -35,6 +35,7 @@ _SENT = bulk.ChangeIf(
         "sent_at": sa.bindparam("at"),
         "new_link": sa.bindparam("has_new_link"),
         "template": sa.bindparam("new_template"),
+        "segments": sa.bindparam("new_segments"),
         "unknown_attempt": None,
         "counted": InvitationRow.counted + sa.bindparam("counts"),
     },
@@ -66,6 +67,7 @@ def write_plain(
         "new_reference": [item.reference[:REFERENCE_LENGTH] for item in items],
         "has_new_link": [message.wording is Wording.NEW_LINK for message in messages],
         "new_template": [item.template for item in items],
+        "new_segments": [item.segments for item in items],
     }
     moved = {(row.id, row.fence): row.job_id for row in _SENT.changed(connection, moves, at=now, counts=counts)}
     plain = [item for item, message in zip(items, messages, strict=True) if (message.id, message.fence) in moved]

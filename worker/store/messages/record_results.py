@@ -192,6 +192,8 @@ _MOVE = bulk.Change(
         "template": sa.func.coalesce(
             sa.func.nullif(sa.bindparam("new_template", type_=sa.String()), ""), InvitationRow.template
         ),
+        # As for the template.
+        "segments": sa.func.coalesce(sa.bindparam("new_segments", type_=sa.SmallInteger()), InvitationRow.segments),
         "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "unknown_handovers": InvitationRow.unknown_handovers + sa.bindparam("more_unknown"),
     },
@@ -209,6 +211,7 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
         "new_sent_at": now if isinstance(ending, Done) else None,
         "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
         "new_template": result.template,
+        "new_segments": result.segments if result.template else None,
         "more_unknown": int(stays_unknown(ending, result.problem) and result.opened.invitation.unknown_call is None),
     }
     return move | refusals.refused(result)

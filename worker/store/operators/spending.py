@@ -19,10 +19,11 @@ from worker.store.tables import Attempt, InvitationRow, Job
 @dataclass
 class RouteFacts:
     """What the rows of one route have used. `calls` by account: those that cost a credit, or may have. `messages` by
-    channel: those that left."""
+    channel: those that left; `charged`: as how many, where a text is charged by its segments."""
 
     calls: dict[str, int] = field(default_factory=dict)
     messages: dict[str, int] = field(default_factory=dict)
+    charged: dict[str, int] = field(default_factory=dict)
     customers: int = 0
     verified: int = 0
 
@@ -52,7 +53,8 @@ class SpendingFacts:
             for row in fetch(connection, _CALLS, given):
                 spending.routes.setdefault(row.route, RouteFacts()).calls[row.account] = row.number
             for row in fetch(connection, _MESSAGES, given):
-                spending.routes.setdefault(row.route, RouteFacts()).messages[row.channel] = row.number
+                facts = spending.routes.setdefault(row.route, RouteFacts())
+                facts.messages[row.channel], facts.charged[row.channel] = row.number, row.charged
             spending.series = points_of(connection, PROGRESS, batch_id, unit="minute")
         return spending
 
@@ -79,7 +81,7 @@ _CALLS = (
     .order_by(Job.route, Attempt.account)
 )
 _MESSAGES = (
-    sa.select(Job.route, InvitationRow.channel, _NUMBER)
+    sa.select(Job.route, InvitationRow.channel, _NUMBER, sa.func.sum(InvitationRow.segments).label("charged"))
     .join(InvitationRow, InvitationRow.job_id == Job.id)
     .where(_OF_THE_BATCH, InvitationRow.sent_at.is_not(None), InvitationRow.reason != Reason.SENT_BY_PROVIDER)
     .group_by(Job.route, InvitationRow.channel)

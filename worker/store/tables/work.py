@@ -315,6 +315,9 @@ class InvitationRow(Base):
     template: Mapped[str] = mapped_column(
         sa.String(16), server_default="", doc="The digest of the files that it was made from; empty: it was not made."
     )
+    segments: Mapped[int] = mapped_column(
+        sa.SmallInteger, server_default="1", doc="The texts that it was sent and is charged as; 1 on other channels."
+    )
     delivery_at: Mapped[datetime | None] = mapped_column(doc="When the sender reported it delivered or returned.")
     counted: Mapped[int] = mapped_column(sa.SmallInteger, server_default="0", doc="As in `job`.")
 
