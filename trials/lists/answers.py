@@ -48,6 +48,7 @@ def flush_messages(
     for result in results:
         item = result.opened.invitation
         world.texts.ended(result)
+        world.addresses.ended(result)
         world.note("  handed over to", item.customer.customer_id, channel, item.kind, _word(result.ending))
     # Mails may be repeated; what became of a text can be asked.
     policy = replace(

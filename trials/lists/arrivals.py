@@ -54,6 +54,7 @@ def _deliver(world: World, reports: list[Reported]) -> None:
             world.reports.append(one)
         elif delivered.applied is Applied.APPLIED and delivered.invitation_id is not None:
             world.texts.reported(delivered.invitation_id, one.update)
+            world.addresses.reported(delivered.invitation_id, one.update)
 
 
 def an_address_may_get_messages_again(world: World) -> None:

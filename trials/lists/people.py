@@ -85,7 +85,8 @@ def the_desk_helps(world: World) -> None:
         if what == "new link":
             said = desk.new_link(name, purpose=purpose, now=now)
         elif what == "resend":
-            said = desk.resend(name, purpose=purpose, now=now, channel=world.chance.choice((None, "email", "sms")))
+            channel, same_link = world.chance.choice((None, "email", "sms")), world.chance.random() < 0.5
+            said = desk.resend(name, purpose=purpose, now=now, channel=channel, same_link=same_link)
         else:
             new = {"email": f"{name}{world.chance.randint(0, 99)}@example.org".lower()}
             if world.chance.random() < 0.3:

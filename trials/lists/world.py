@@ -16,6 +16,7 @@ from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import WEEK, Shelf
 from tests.store.webhook_feed import WebhookFeed, update
 from trials.lists import setting
+from trials.lists.addresses import Addresses
 from trials.lists.killed import MortalDatabase
 from trials.lists.setting import Setting
 from trials.lists.texts import Texts
@@ -80,7 +81,7 @@ class World:
         # Attempts that may have opened a session nobody knows of, by whom they were for.
         self.in_doubt: dict[Key, set[UUID]] = defaultdict(set)
         self.reports: list[Reported] = []  # on messages under way: they come again
-        self.texts = Texts()
+        self.texts, self.addresses = Texts(), Addresses()
         self.looked_up: set[UUID] = set()  # attempts that a look-up has settled: no answer of theirs arrives any more
         self.lines: list[str] = []
         self.note("with", given)
@@ -221,7 +222,8 @@ class World:
         # A session that came after a call, or in the same moment, leaves no doubt about the call.
         if any(not any(one.issued_at >= at for one in sessions) for at in opened):
             self.complaints.append(f"{key[0]}: a call leaves, and the outcome of an earlier one is not known")
-        if any(one.state in LIVE_SESSIONS and one.expires_at > self.now() for one in sessions):
+        usable = [one for one in sessions if one.state in LIVE_SESSIONS and one.expires_at > self.now()]
+        if any(one.same_link or not one.given_away for one in usable):
             self.complaints.append(f"{key[0]}: a call leaves, and there is a session that could be used")
         calls = [one for _, one in self.calls if key_of_call(one) == key and not one.job.looks_up]
         if any(one.job.lease_until > self.now() for one in calls):
@@ -242,6 +244,9 @@ class World:
                 self.complaints.append(
                     f"{item.customer.customer_id}: a message leaves, its session is {states[0].value}"
                 )
+            if item.unknown_call is None and not self.setting.own_links:
+                same_link = any(one.same_link for one in self.rows(SessionRow, id=item.session_id))
+                self.complaints += self.addresses.leaves(channel, item, same_link=same_link)
             if item.kind == FIRST and states == [SessionState.UNBOUGHT] and self._has_link(channel, item):
                 self.complaints.append(f"{item.customer.customer_id}: the same link leaves a second time")
             if item.unknown_call is None and leaves_at(self.shelf.on(channel), item, self.now()) > self.now():

@@ -8,7 +8,7 @@ from worker.domain.contact.caps import Caps
 from worker.domain.contact.contact_times import Hours
 from worker.domain.service_desk.case import DeskRules
 from worker.domain.service_desk.next_steps import Circumstances
-from worker.domain.service_desk.timeline import timeline
+from worker.domain.service_desk.timeline import Moment, timeline
 from worker.store.service_desk.cases import DeskPolicy
 from worker.store.service_desk.desk import ServiceDesk
 from worker.store.service_desk.finding import Finder
@@ -27,6 +27,10 @@ def told(shelf: Shelf) -> list[str]:
     return [entry.reason for entry in shelf.rows(Audit) if entry.subject == "customer Ona"]
 
 
-def sentences(shelf: Shelf, who: str = "Ona") -> list[str]:
+def moments(shelf: Shelf, who: str = "Ona") -> list[Moment]:
     history = Finder(shelf.database, shelf.keyring).history(who)
-    return [one.text for one in timeline(history, Circumstances(), now=shelf.clock())]
+    return timeline(history, Circumstances(), now=shelf.clock())
+
+
+def sentences(shelf: Shelf, who: str = "Ona") -> list[str]:
+    return [one.text for one in moments(shelf, who)]

@@ -2,12 +2,13 @@
 
 import pytest
 
-from tests.store.service_desk.desks import AT_ONCE, desk_of, told
+from tests.store.service_desk.desks import AT_ONCE, desk_of, moments, told
 from tests.store.shelf import customer
 from worker.domain.contact.caps import Caps
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.endings import Done
 from worker.domain.model.known_customers import Standing
+from worker.domain.model.reasons import Reason
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.service_desk.case import Refused
 from worker.domain.service_desk.corrections import Correction
@@ -54,10 +55,16 @@ def test_a_link_that_has_gone_to_the_old_address_waits_for_its_end_unless_a_pers
     assert foreseen.follows == changed.sent
     assert foreseen.opens_until == changed.opens_until == end
     assert ona.send() == []
+    (told_of,) = [one for one in moments(ona) if "corrected since" in one.text]
+    assert (told_of.at, "--same-link" in told_of.then) == (end, True)
+    (line,) = ona.facts.lines(ona.row(Job).batch_id)
+    assert (line.reason, line.due_at) == (Reason.ADDRESS_CORRECTED, end)
     assert isinstance(desk.resend("Ona", now=ona.clock()), Refused)
     assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Sent)
     (message,) = ona.send()
     assert (message.kind, message.customer.person.email) == ("resend-1", "ona.k@example.org")
+    (told_of,) = [one for one in moments(ona) if "corrected since" in one.text]
+    assert (told_of.at, told_of.then) == (end, "")
 
 
 def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):

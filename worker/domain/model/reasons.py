@@ -107,9 +107,12 @@ class Reason(StrEnum):
     )
     ADDRESS_CORRECTED = (
         "address_corrected",
-        "the link went to an address that was corrected since; the new address gets another session, or a person sends"
-        " the same link there",
-        {JobState.WAITING: ""},
+        "the link went to an address that was corrected since; another one follows for the new address",
+        {
+            JobState.WAITING: "",
+            JobState.INVITED: "nothing: another one follows the present link's end; `onboard customer resend` with"
+            " --same-link sends the present one now",
+        },
         (InvitationState.SUPERSEDED,),
     )
     LINK_ENDED = (

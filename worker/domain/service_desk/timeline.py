@@ -106,6 +106,8 @@ class LinkFact:
     told_at: datetime | None = None
     may_follow: bool = False
     replaced_at: datetime | None = None
+    given_away: bool = False  # to an address that was corrected since
+    same_link: bool = False  # it goes to the new address all the same
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class MessageFact:
     waits_in: Place = AT_ITS_BATCH
     over_at: datetime | None = None
     in_doubt: bool = False
+    kept_back: bool = False  # its link went to an address that was corrected since
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,12 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
         # By schedule, or when the customer comes by our own link, which does not end with its session.
         then = " Another may follow." if link.may_follow else ""
         yield Moment(link.expires_at, About.NEXT, f"Next: the session ends, if the customer does not finish.{then}")
+    if link.given_away and link.state in ("waiting", "started", "superseded") and link.expires_at > now:
+        waits = link.state != "superseded" and not link.same_link
+        gets = " The new address gets no link before." if waits and link.may_follow else ""
+        text = f"Until then the link opens at an address that was corrected since.{gets}"
+        then = "`onboard customer resend ID --same-link` sends it to the new address now" if waits else ""
+        yield Moment(link.expires_at, About.TROUBLE, text, then)
 
 
 MAY_HAVE_LEFT = "may have left"
@@ -327,6 +336,9 @@ def _message(
             moment = ended or min(message.due_at or message.created_at, now)
             fate = MAY_HAVE_LEFT if message.in_doubt else "was dropped"
             yield Moment(moment, About.MESSAGE, f"{what} {fate}{f': {why}' if why else ''}.")
+        case "waiting" if message.kept_back:
+            text = f"Next: {_lower(what)} is dropped: {Reason.ADDRESS_CORRECTED.meaning}."
+            yield Moment(max(message.due_at or now, now), About.NEXT, text)
         case "waiting" if is_beyond:
             text = f"Next: {_lower(what)} is dropped: {Reason.MESSAGES_SPENT.meaning}."
             yield Moment(max(message.due_at or now, now), About.NEXT, text)

@@ -13,9 +13,10 @@ from worker.domain.contact.resends import PREFIX
 from worker.domain.model.customers import Channel, FieldProblem, invitation_channels, same_customer
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
-from worker.domain.model.states import InvitationState, JobState, LineState, SessionState
+from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState
 from worker.domain.service_desk.corrections import Details
 from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.foundation.timestamps import written
 from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base import bulk
@@ -64,6 +65,8 @@ _LINES = (
         SessionRow.issued_at,
         SessionRow.expires_at,
         SessionRow.vendor,
+        SessionRow.given_away,
+        SessionRow.same_link,
     )
     .join(LEAD, LEAD.id == Job.joins, isouter=True)
     .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
@@ -352,6 +355,9 @@ def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, 
     facts: dict[str, Any] = {"due_at": row.due_at, "reason": row.reason, "detail": row.detail}
     if row.state in _EXPLAINED and row.lead_id != row.id:
         return facts | {"reason": row.ended_for, "detail": "; ".join(filter(None, [row.ended_with, row.detail]))}
+    if row.state is JobState.INVITED and row.given_away and not row.same_link and row.session_state in LIVE_SESSIONS:
+        until = f"the present link opens there until {written(row.expires_at)}"
+        return facts | {"due_at": row.expires_at, "reason": Reason.ADDRESS_CORRECTED, "detail": until}
     if row.state is JobState.WAITING:
         senders = invitation_channels(row.channel) if row.ended_for == Reason.WAITS_FOR_SENDER else ()
         return facts | {"waits_for": (row.account, *senders)}

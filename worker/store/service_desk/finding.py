@@ -25,6 +25,7 @@ from worker.domain.service_desk.timeline import (
     NewsFact,
     RowFact,
 )
+from worker.domain.verification.given_links import is_kept_back
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.attempt_log import DONE
 from worker.store.audit.entries import note
@@ -281,6 +282,8 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
     query = sa.select(
         SessionRow.id,
         SessionRow.update_at,
+        SessionRow.given_away,
+        SessionRow.same_link,
         replaced_at.label("replaced_at"),
         sa.and_(SessionRow.check_at.is_not(None), leads).label("may_follow"),
     ).where(SessionRow.id.in_([one.id for one in sessions]))
@@ -297,6 +300,8 @@ def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]
             told_at=told[one.id].update_at,
             may_follow=told[one.id].may_follow,
             replaced_at=told[one.id].replaced_at,
+            given_away=bool(told[one.id].given_away),
+            same_link=told[one.id].same_link,
         )
         for one in sessions
         if one.id in told  # it may have been purged meanwhile
@@ -307,7 +312,14 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
     sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
     its_row = sa.and_(Job.id == InvitationRow.job_id, Job.session_id == InvitationRow.session_id)
     query = (
-        sa.select(InvitationRow.__table__, Batch.pause_reason, Job.changed_at.label("over_at"))
+        sa.select(
+            InvitationRow.__table__,
+            Batch.pause_reason,
+            Job.changed_at.label("over_at"),
+            SessionRow.given_away,
+            SessionRow.same_link,
+        )
+        .join(SessionRow, SessionRow.id == InvitationRow.session_id)
         .join(Batch, Batch.id == InvitationRow.batch_id)
         .join(Job, sa.and_(its_row, Job.state.in_(ENDED_JOBS)), isouter=True)
         .where(InvitationRow.session_id.in_(sessions))
@@ -327,6 +339,7 @@ def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
             _place(row),
             row.over_at,
             in_doubt=row.unknown_attempt is not None,
+            kept_back=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
         )
         for row in rows
     ]
