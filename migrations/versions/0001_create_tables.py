@@ -39,6 +39,7 @@ TABLES = (
     "skipped_line",
     "bounce_count",
     "customer",
+    "pending_details",
     "customer_key",
     "tombstone",
     "finished",
@@ -217,6 +218,21 @@ def _create_customers() -> None:
     _index("ix_customer_kept", "customer", "changed_at", "customer_id", where="encrypted IS NOT NULL")
     _index("ix_customer_email", "customer", "email_digest", where="email_digest IS NOT NULL")
     _index("ix_customer_phone", "customer", "phone_digest", where="phone_digest IS NOT NULL")
+    op.create_table(
+        "pending_details",
+        sa.Column("job_id", BigId, primary_key=True, autoincrement=False),
+        _column("customer_id", _text(100)),
+        _column("kind", _text(16)),
+        _column("country", _text(2)),
+        _column("locale", _text(35)),
+        _column("timezone", _text(64)),
+        _optional("encrypted", sa.LargeBinary()),
+        _column("given_at", TIME),
+        _optional("due_at", TIME),
+        postgresql_with=VACUUMED | ANALYZED,
+    )
+    _index("ix_pending_details_customer_id", "pending_details", "customer_id")
+    _index("ix_pending_details_due", "pending_details", "due_at", where="due_at IS NOT NULL")
     op.create_table(
         "customer_key",
         _key("id", sa.Uuid()),

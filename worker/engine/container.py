@@ -300,6 +300,7 @@ class Parts(Stores):
             takeovers=self.takeovers,
             decisions=self.decisions,
             pilots=self.pilots,
+            released_details=self.released_details,
             webhooks=self.webhooks,
             meters=self.meters,
             traces=lambda: self.traces,

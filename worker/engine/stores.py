@@ -27,6 +27,7 @@ from worker.store.messages.claim_invitations import Invitations
 from worker.store.messages.do_not_contact import DoNotContact
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.batches import Batches
+from worker.store.onboarding.details.released import ReleasedDetails
 from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.batch_rows import BatchRows
 from worker.store.operators.decisions import Decisions
@@ -72,6 +73,7 @@ class Stores:
         self.budgets = Budgets(database)
         self.decisions = Decisions(database)
         self.pilots = Pilots(database)
+        self.released_details = ReleasedDetails(database, keyring)
         self.standstills = Standstills(database)
         self.facts = Facts(database, keyring)
         self.spending = SpendingFacts(database)

@@ -140,7 +140,9 @@ class Intake(Client):
         1024, ge=1, le=1_000_000, description="The largest file that is taken, in MiB; a larger one is refused."
     )
     approve: Flag = Field(
-        False, description="true: nothing of a list is sent before a person agrees with `onboard resume`."
+        False,
+        description="true: nothing of a list is sent, and no known customer's details change, before a person agrees"
+        " with `onboard resume`.",
     )
     readable_by: Literal["owner", "group"] | None = Field(
         None,

@@ -177,6 +177,7 @@ def test_the_proof_says_what_was_erased_and_the_audit_log_has_its_hash(ona, requ
     with_keys = {"keys of the customer": 1} if ona.keyring.customer_keys else {}
     assert proof.facts["erased"] == with_keys | {
         "copies of webhooks": 1,
+        "details that waited": 0,
         "jobs ended": 1,
         "links and tokens": 1,
         "persons": 1,

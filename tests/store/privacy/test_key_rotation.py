@@ -27,7 +27,7 @@ from worker.store.onboarding.stable_links import StableLinks, digests_of
 from worker.store.operators.processes import Processes
 from worker.store.privacy.key_rotation import KeyRotation
 from worker.store.privacy.key_use import KeyUse
-from worker.store.tables import CustomerRow, Inbox, Job, SessionRow, StableLink, Suppression
+from worker.store.tables import CustomerRow, Inbox, Job, PendingDetails, SessionRow, StableLink, Suppression
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])
@@ -50,6 +50,8 @@ def full(database, clock) -> Shelf:
     shelf.add(customer("C-refused", external_ref="ref-refused"))
     (opened,) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(opened, Kind.BAD_INPUT, Cancel(Reason.BAD_INPUT, ""), words="Invalid value"))
+    unapproved, _ = shelf.batches.open(name="b", digest="b", again=False, now=clock(), hold="until a person agrees")
+    shelf.add(customer("C-1", external_ref="ref-again"), batch=unapproved.id)
     WebhookFeed(shelf).keep(APPROVED)
     refused = RefusedMessage("q", "1", "no type", "event", "crm/1", 20, customer_id="C-1", content={"body": "…"})
     RefusedEvents(database, BEFORE, kept=timedelta(days=14)).keep([refused], now=clock())
@@ -107,6 +109,8 @@ def test_after_a_rotation_the_new_keys_alone_open_and_find_everything(full):
     assert values_by(full, DURING).keys() == {AFTER.ids[0]}
     for row in full.rows(CustomerRow):
         assert decrypt_person(AFTER, row.customer_id, row.encrypted).email == f"{row.customer_id.lower()}@example.org"
+    (waiting,) = full.rows(PendingDetails)
+    assert decrypt_person(AFTER, waiting.customer_id, waiting.encrypted).email == "c-1@example.org"
     for row in full.rows(Job):
         assert decrypt_line(AFTER, row.batch_id, row.row, row.encrypted).external_ref.startswith("ref-")
     for row in full.rows(SessionRow):

@@ -77,6 +77,13 @@ def changed_addresses(stored: Person, new: Person) -> tuple[Address, ...]:
     return tuple(changed)
 
 
+def in_words(stored: Person, new: Person) -> str:
+    """What new details do to the addresses, for the audit log: never an address itself. Empty: nothing."""
+    added = [name for name in ("email", "phone") if getattr(new, name) and not getattr(stored, name)]
+    told = {"changed": changed_addresses(stored, new), "added": added}
+    return ", ".join(f"{' and '.join(names)} {what}" for what, names in told.items() if names)
+
+
 def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:
     own = (_own_name(stored), _own_name(new))
     company = (_words(stored.company_name), _words(new.company_name))

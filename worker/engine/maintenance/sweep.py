@@ -32,6 +32,7 @@ from worker.store.maintenance.alerts import Alerts
 from worker.store.maintenance.expired_leases import EndedLeases, ExpiredLeases
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.maintenance.look import Looked, Looks, Step
+from worker.store.onboarding.details.released import ReleasedDetails
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.pilots import Pilots
 from worker.store.webhooks.results import ACCOUNT, Processed
@@ -61,6 +62,7 @@ class Sweep:
     takeovers: Takeovers
     decisions: Decisions
     pilots: Pilots
+    released_details: ReleasedDetails
     webhooks: Webhooks
     meters: Meters
     sessions: Expiring
@@ -112,6 +114,7 @@ class Sweep:
             (True, self.take_over),
             (Step.PAUSES in looked.steps, self.pause_batches),
             (Step.PILOTS in looked.steps, self.judge_pilots),
+            (Step.DETAILS in looked.steps, self.apply_details),
             # Before sessions are checked: an update may show that a session is not over.
             (Step.WEBHOOKS in looked.steps, partial(self.process_webhooks, wake)),
             (Step.SESSIONS in looked.steps, self.expire),
@@ -154,6 +157,10 @@ class Sweep:
         """Go on with the lists that have a pilot: take the verdicts that are due, and release rows."""
         for batch_id, verdict in self.pilots.step(now=self.clock()).items():
             log.log(logging.INFO if verdict.met else logging.WARNING, "batch %d: %s", batch_id, verdict.why)
+
+    def apply_details(self) -> None:
+        """Give customers the details of rows that are released."""
+        self.released_details.apply(now=self.clock())
 
     def add_up_counts(self) -> None:
         """Add up the changes of the batches' counts, all that are there now."""

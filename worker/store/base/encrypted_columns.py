@@ -38,6 +38,7 @@ from worker.store.tables import (
     CustomerRow,
     Inbox,
     Job,
+    PendingDetails,
     RefusedEvent,
     SessionRow,
     StableLink,
@@ -111,6 +112,14 @@ ENCRYPTED = (
             Hashed(CustomerRow.email_digest, EMAIL, email_text),
             Hashed(CustomerRow.phone_digest, PHONE, itemgetter("phone")),
         ),
+    ),
+    EncryptedColumn(
+        "details that wait",
+        id=PendingDetails.job_id,
+        value=PendingDetails.encrypted,
+        named_by=(PendingDetails.customer_id,),
+        context=context_of_person,
+        owner=PendingDetails.customer_id,
     ),
     EncryptedColumn(
         "lines of lists",

@@ -18,8 +18,9 @@ from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.inbox.refused_events import erase_refused
 from worker.store.onboarding.cancellation import cancel_open
 from worker.store.onboarding.erased_jobs import erase_jobs
+from worker.store.onboarding.new_rows import PERSON_GONE
 from worker.store.onboarding.tombstones import bury
-from worker.store.privacy.erasure import PERSON_GONE, erase, erase_updates
+from worker.store.privacy.erasure import erase, erase_updates
 from worker.store.tables import CustomerRow, Inbox, Job
 
 

@@ -11,7 +11,7 @@ from worker.domain.events.incoming import EventKind
 from worker.domain.events.ordering import Columns, EarlierEvents, brings_details, overlaid
 from worker.domain.model.channels import Address
 from worker.domain.model.customers import Customer, CustomerKind, Person
-from worker.domain.model.same_person import changed_addresses
+from worker.domain.model.same_person import changed_addresses, in_words
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
@@ -21,6 +21,7 @@ from worker.store.base.upserts import insert
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding import stable_links
 from worker.store.onboarding.corrected_addresses import give_away
+from worker.store.onboarding.details.pending import settled
 from worker.store.onboarding.new_rows import change_details, customer_row
 from worker.store.tables import CustomerRow, Inbox
 
@@ -107,6 +108,10 @@ class EventCustomers:
             before = _person_of(stored, arrival.customer_id, row)
             if before is not None:
                 corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
+                event.told = in_words(before, (customer or base).person)
+        requested = {event.arrival.customer_id for event in bring if not customers[event.arrival.customer_id].fresh}
+        if requested:
+            settled(connection, requested)
         change_details(connection, rows)
         give_away(connection, keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
 

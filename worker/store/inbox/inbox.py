@@ -125,7 +125,7 @@ class Inboxes:
                 connection, self._keyring, customer_id, at, event.known, final=False, remembered=counts, now=now
             )
         _note(connection, new)
-        note_all(connection, [_entry(event, now) for event in reaching if not event.ignored])
+        note_all(connection, [_entry(event, now) for event in reaching if event.told or not event.ignored])
         remove_empty(connection, reaching, customers)
 
     def _refuse_erased(self, connection: sa.Connection, new: Sequence[NewEvent]) -> Mapping[str, Erased]:
@@ -278,7 +278,8 @@ def _may_compare(digest: str, arrival: Arrival) -> bool:
 def _entry(event: NewEvent, now: datetime) -> Entry:
     """What the audit log says of an event that changes something."""
     arrival = event.arrival
-    return Entry(now, arrival.actor, arrival.kind.value, f"customer {arrival.customer_id}", reason=f"event {event.id}")
+    reason = f"{event.told} by event {event.id}" if event.told else f"event {event.id}"
+    return Entry(now, arrival.actor, arrival.kind.value, f"customer {arrival.customer_id}", reason=reason)
 
 
 def _without_refused(connection: sa.Connection, new: list[NewEvent]) -> list[NewEvent]:

@@ -43,7 +43,8 @@ class Arrival:
 
 @dataclass
 class NewEvent:
-    """An event that was not stored before, on its way through one round. `refused`: why it is not stored after all."""
+    """An event that was not stored before, on its way through one round. `refused`: why it is not stored after all.
+    `told`: what it changes of its customer's addresses, for the audit log."""
 
     id: uuid.UUID
     arrival: Arrival
@@ -51,6 +52,7 @@ class NewEvent:
     known: EarlierEvents = field(default_factory=EarlierEvents)
     ignored: str = ""
     refused: str = ""
+    told: str = ""
     job_id: int | None = None
     encrypted: bytes | None = None
 

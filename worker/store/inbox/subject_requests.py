@@ -34,7 +34,7 @@ from worker.store.base.encrypted_values import (
     decrypt_words,
     person_as_json,
 )
-from worker.store.base.job_ids import AS_THEY_CAME
+from worker.store.base.job_ids import AS_THEY_CAME, batch_of, row_of
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.inbox.customer_erasure import erase_customer
@@ -51,6 +51,7 @@ from worker.store.tables import (
     InvitationRow,
     Job,
     Outbox,
+    PendingDetails,
     RefusedEvent,
     SessionRow,
     SkippedLine,
@@ -152,6 +153,7 @@ class SubjectRequests:
                 "exported_at": written(now),
                 "erased": written_if_any(self._erased_at(connection, customer_id)),
                 "person": None if customer is None else _person(keyring, customer),
+                "details_that_wait": self._waiting(connection, customer_id),
                 "rows": [_job(keyring, job) for job in jobs],
                 "finished_in_purged_batches": _finished(connection, customer_id),
                 "rows_left_out": _left_out(connection, customer_id),
@@ -173,6 +175,13 @@ class SubjectRequests:
     def _erased_at(self, connection: sa.Connection, customer_id: str) -> datetime | None:
         found = erased_among(connection, self._keyring, [customer_id]).get(customer_id)
         return found.at if found else None
+
+    def _waiting(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+        """The details of rows that are not released."""
+        query = sa.select(PendingDetails.__table__).where(PendingDetails.customer_id == customer_id)
+        rows = fetch(connection, query.where(PendingDetails.encrypted.is_not(None)).order_by(PendingDetails.job_id))
+        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
+        return [{"batch": batch_of(row.job_id), "row": row_of(row.job_id)} | _details(keyring, row) for row in rows]
 
     def _words(self, connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
         query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids), Attempt.encrypted.is_not(None))
@@ -253,14 +262,12 @@ def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> l
 
 
 def _person(keyring: Keyring, row: Any) -> dict[str, Any]:
-    facts = {
-        "kind": row.kind.value,
-        "country": row.country,
-        "locale": row.locale,
-        "timezone": row.timezone,
-        "known_since": written(row.created_at),
-        "details_from": written_if_any(row.details_at),
-    }
+    times = {"known_since": written(row.created_at), "details_from": written_if_any(row.details_at)}
+    return times | _details(keyring, row)
+
+
+def _details(keyring: Keyring, row: Any) -> dict[str, Any]:
+    facts = {"kind": row.kind.value, "country": row.country, "locale": row.locale, "timezone": row.timezone}
     try:
         return facts | person_as_json(decrypt_person(keyring, row.customer_id, row.encrypted))
     except Erased:

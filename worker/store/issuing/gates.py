@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -42,10 +42,12 @@ from worker.store.limits.claims import Leased
 from worker.store.messages.address_places import Wanted, take
 from worker.store.onboarding import adoption, batch_pace, in_review
 from worker.store.onboarding.cancellation import cancel_jobs
+from worker.store.onboarding.details import pending
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import Job
 
 log = logging.getLogger(__name__)
+A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
 
 
 @dataclass
@@ -80,6 +82,17 @@ def cancelled(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     if ids:
         cancel_jobs(claim.connection, ids, now=claim.now)
     return ids
+
+
+def with_details_that_wait(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+    """Keep the jobs whose details are not their customers' yet: the sweep applies them once their rows are released."""
+    if not any(row.any_pending for row in rows):
+        return ()
+    soon = claim.now + A_MOMENT
+    waiting = pending.waiting_among(claim.connection, [row.id for row in rows])
+    stay: dict[int, NotNow] = {id_: Later(max(at or soon, soon), Reason.PLANNED) for id_, at in waiting.items()}
+    _keep_back(claim.connection, stay, now=claim.now)
+    return stay.keys()
 
 
 def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
@@ -253,7 +266,14 @@ def _sender_may_wait_for(job: ClaimedJob) -> bool:
 
 RowGate = Callable[[Claim, Sequence[Any]], Collection[int]]
 Gate = Callable[[Claim, Sequence[ClaimedJob]], Mapping[int, NotNow]]
-ROW_GATES: tuple[RowGate, ...] = (cancelled, with_live_session, with_own_link, reviewed, before_the_start)
+ROW_GATES: tuple[RowGate, ...] = (
+    cancelled,
+    with_details_that_wait,
+    with_live_session,
+    with_own_link,
+    reviewed,
+    before_the_start,
+)
 # Last the places, of batches and addresses: only a job whose call is made takes one.
 GATES: tuple[Gate, ...] = (unreachable_customers, quiet_hours, full_senders, paced_batches, spent_addresses)
 

@@ -24,6 +24,7 @@ from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits.claims import ClaimPolicy
 from worker.store.messages.suppressions import ANY_SUPPRESSED
 from worker.store.onboarding import sessions
+from worker.store.onboarding.details import pending
 from worker.store.onboarding.stable_links import StableLinks
 from worker.store.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 
@@ -132,6 +133,7 @@ _WORKED_FROM = (
     Batch.planned,
     sessions.HAD_SESSION.label("had_session"),
     ANY_SUPPRESSED.label("any_suppressed"),
+    pending.ANY.label("any_pending"),
     _ASKS_ABOUT.label("asks_about"),
 )
 

@@ -16,6 +16,7 @@ from worker.store.base.database import THERE_IS, Database
 from worker.store.base.priorities import PRIORITIES
 from worker.store.limits import standstill
 from worker.store.maintenance.batch_counts import MANY_CHANGES
+from worker.store.onboarding.details import pending
 from worker.store.operators.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
 from worker.store.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
 
@@ -26,6 +27,7 @@ class Step(StrEnum):
     LEASES = "leases"
     PAUSES = "pauses"
     PILOTS = "pilots"
+    DETAILS = "details"
     WEBHOOKS = "webhooks"
     SESSIONS = "sessions"
     AUDIT = "audit"
@@ -76,6 +78,7 @@ _STEPS = {
         THERE_IS.where(IS_CHANGING, Batch.changing_since <= sa.bindparam("cut_off", type_=Batch.changing_since.type)),
     ),
     Step.PILOTS: THERE_IS.where(BatchPlan.check_at <= _NOW),
+    Step.DETAILS: pending.is_due(_NOW),
     Step.WEBHOOKS: THERE_IS.where(Webhook.due_at <= _NOW),
     Step.SESSIONS: THERE_IS.where(SessionRow.check_at <= _NOW),
     Step.AUDIT: THERE_IS.where(Audit.number.is_(None)),

@@ -12,14 +12,24 @@ from worker.store.audit.entries import note
 from worker.store.base import bulk, tally
 from worker.store.base.columns import Columns, picked
 from worker.store.base.customer_keys import Key
+from worker.store.base.encrypted_values import ERASED
 from worker.store.base.job_ids import job_id
 from worker.store.base.keys_of_customers import kept, writable
 from worker.store.base.loading import load_customers
 from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding import plans
 from worker.store.onboarding.admission import following, left_out, lock_customers
+from worker.store.onboarding.details.pending import keep
 from worker.store.onboarding.leadership import take_all
-from worker.store.onboarding.new_rows import CANCELLED, RefusedLine, another_line, erased_line, new_jobs, refusal_row
+from worker.store.onboarding.new_rows import (
+    CANCELLED,
+    PERSON_GONE,
+    RefusedLine,
+    another_line,
+    erased_line,
+    new_jobs,
+    refusal_row,
+)
 from worker.store.onboarding.refreshed import KnownLine, known_lines, refresh
 from worker.store.onboarding.sealed_lines import Lines, SealedLines, customers_of, numbers_of, seal, without
 from worker.store.onboarding.tombstones import bring_back, erased_among
@@ -85,7 +95,12 @@ def add_lines(
     if accepted:
         writing = writable(connection, keyring, set(customers_of(accepted)), now=now)
         lines = accepted if isinstance(accepted, SealedLines) else seal(writing, batch_id, accepted)
-        known = load_customers(connection, _new_customers(lines.customers, now=now))
+        if plan is not None and plan.holds_back:
+            priority += HELD_BACK
+        elif paused:
+            priority += PAUSED
+        new = _new_customers(lines.customers, gone=cancelled_at is not None, now=now)
+        known = load_customers(connection, new)
         lock_customers(connection, known)
         # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
         if erased_among(connection, keyring, set(customers_of(lines))) or not kept(connection, writing):
@@ -103,15 +118,20 @@ def add_lines(
         if left:
             out, lines = _without_those_left_out(lines, left)
             refused = [*refused, *out]
-        if rule is KnownRule.SKIP:  # the details stay, unless the customer is invited after all
+        if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
             leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
-            found = [one for one in found if one.given.customer_id in leading]
-        refresh(connection, writing, found, now=now)
+            found = [one for one in found if one.given.customer_id in leading or one.unreleased]
+        starts_at = plan.plan.start_at if plan is not None else None
+        if cancelled_at is not None:
+            found = []
+        elif priority < PAUSED and (starts_at is None or starts_at <= now):
+            refresh(connection, writing, found, batch_id=batch_id, now=now)
+        else:
+            due_at = starts_at if priority < PAUSED else None
+            waiting = {one.given.customer_id for one in found}
+            added = set(lines.customers["customer_id"]) - known
+            keep(connection, lines.jobs["id"], lines.customers, waiting=waiting, new=added, due_at=due_at, now=now)
         changed = [one for one in found if one.changed]
-        if plan is not None and plan.holds_back:
-            priority += HELD_BACK
-        elif paused:
-            priority += PAUSED
         jobs = new_jobs(
             lines.jobs,
             followed,
@@ -124,6 +144,8 @@ def add_lines(
             plans.spread(plan, jobs, now=now)
         if cancelled_at is not None:
             jobs |= {name: [value] * len(lines) for name, value in CANCELLED.items()}
+            rows_ = zip(jobs["customer_id"], jobs["encrypted"], strict=True)
+            jobs["encrypted"] = [line if line is None or one in known else ERASED for one, line in rows_]
         if traced:
             jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
         _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
@@ -179,15 +201,18 @@ def _erased_lines(
     return [erased_line(row, one) for row, one in lines if one in erased] if erased else []
 
 
-def _new_customers(customers: Columns, *, now: datetime) -> Columns:
+def _new_customers(customers: Columns, *, gone: bool, now: datetime) -> Columns:
     """The customers' rows, in the order that is the same everywhere: two imports of the same customers cannot deadlock.
 
-    Of a customer's lines the last one counts. The details of a list count as true at the time of its import.
+    Of a customer's lines the last one counts. The details of a list count as true at the time of its import. `gone`:
+    they have gone already, with the batch, which was cancelled.
     """
     last = {customer_id: place for place, customer_id in enumerate(customers["customer_id"])}
     times = [now] * len(last)
     rows = picked(customers, [last[customer_id] for customer_id in sorted(last)])
-    return {**rows, "details_at": times, "created_at": times, "changed_at": times}
+    rows = {**rows, "details_at": times, "created_at": times, "changed_at": times}
+    none = PERSON_GONE | {"details_at": None} if gone else {}
+    return rows | {name: [value] * len(last) for name, value in none.items()}
 
 
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:

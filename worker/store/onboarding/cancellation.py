@@ -20,6 +20,7 @@ from worker.store.base import bulk
 from worker.store.base.customer_keys import Key
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import as_they_came
+from worker.store.onboarding.details import pending
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.onboarding.joined import served_by
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
@@ -74,6 +75,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
     end["detail"] = sa.case((Job.joins.is_not(None), ""), else_=Job.detail)
     # The mark also ends a message in flight, at its next claim.
     change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now, "cancelled_at": now})
+    pending.drop(connection, ids, now=now)
     unsent = sa.update(InvitationRow).where(
         InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
     )

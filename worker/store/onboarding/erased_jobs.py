@@ -9,7 +9,7 @@ from worker.domain.model.sessions import EXTERNAL_REF
 from worker.domain.model.states import SessionState
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.keys_of_customers import destroy_unused
-from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, Outbox, SessionRow, Webhook
+from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, Outbox, PendingDetails, SessionRow, Webhook
 
 
 def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
@@ -30,12 +30,14 @@ def erase_jobs(connection: sa.Connection, ids: Collection[int]) -> Counter[str]:
     )
     # Only jobs that hold data: each updated job row costs writes to six indexes.
     lines = sa.update(Job).where(Job.id.in_(ids), Job.encrypted.is_not(None), Job.encrypted != ERASED)
+    waiting = sa.delete(PendingDetails).where(PendingDetails.job_id.in_(ids))
     _forget_external_refs(connection, ids)
     return Counter(
         {
             "links and tokens": connection.execute(links.values(encrypted=ERASED)).rowcount,
             "words of providers and senders": connection.execute(words.values(encrypted=None)).rowcount,
             "copies of webhooks": connection.execute(copies.values(encrypted=None)).rowcount,
+            "details that waited": connection.execute(waiting).rowcount,
             "values of lists": connection.execute(lines.values(encrypted=ERASED)).rowcount,
         }
     )

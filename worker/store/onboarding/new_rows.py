@@ -93,6 +93,12 @@ DETAILS = (
 )
 
 
+# What is left of a customer whose details are gone.
+PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None} | dict.fromkeys(
+    ("country", "locale", "timezone"), ""
+)
+
+
 def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
     """A new customer. `details_at` is the time that the details are from."""
     values = rows_of(customer_values(keyring, [customer]))[0]

@@ -2,23 +2,26 @@
 stored stays.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from worker.domain.model.audit import Act
 from worker.domain.model.channels import ADDRESSES, Address
 from worker.domain.model.customers import Customer, CustomerKind, Person
-from worker.domain.model.same_person import Match, changed_addresses, compare
+from worker.domain.model.same_person import Match, changed_addresses, compare, in_words
 from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.columns import picked, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.corrected_addresses import give_away
+from worker.store.onboarding.details.pending import IS_UNRELEASED, settled
 from worker.store.onboarding.new_rows import change_details, customer_row
 from worker.store.onboarding.sealed_lines import Lines, SealedLines, numbers_of
 from worker.store.onboarding.sessions import IS_LIVE
@@ -31,6 +34,8 @@ _STORED = sa.select(
     CustomerRow.locale,
     CustomerRow.timezone,
     CustomerRow.encrypted,
+    # What only a row says that is not released is nobody's: nothing is compared with it, and nothing of it stays.
+    IS_UNRELEASED.label("unreleased"),
 ).where(bulk.among(CustomerRow.customer_id, "customers"))
 _WITH_LINK = sa.select(SessionRow.customer_id).where(
     bulk.among(SessionRow.customer_id, "customers"), IS_LIVE, SessionRow.expires_at > sa.bindparam("now")
@@ -49,7 +54,9 @@ class KnownLine:
     locale: str
     timezone: str
     person: Person | None
+    unreleased: bool = False  # all that is stored is of a row that is not released
     has_link: bool = False
+    given_at: datetime | None = None  # when the line was imported; None: now
 
     @property
     def is_another(self) -> bool:
@@ -83,15 +90,21 @@ def known_lines(
     Lock the customers first (`admission.lock_customers`), unless nothing follows from it: another import may bring
     them too.
     """
-    mine = _given(keyring, lines, known)
+    return beside(connection, keyring, _given(keyring, lines, known), now=now)
+
+
+def beside(
+    connection: sa.Connection, keyring: Keyring, mine: Sequence[tuple[int, Customer]], *, now: datetime
+) -> list[KnownLine]:
+    """These rows of customers beside what is stored of those who are known."""
     if not mine:
         return []
     customers = {"customers": bulk.keys({customer.customer_id for _, customer in mine})}
     rows = fetch(connection, _STORED, customers)
     keys = readable(connection, keyring, [row.encrypted for row in rows])
-    stored = {row.customer_id: (row, _person(keys, row)) for row in rows}
+    stored = {row.customer_id: (row, None if row.unreleased else _person(keys, row)) for row in rows}
     found = [
-        KnownLine(number, customer, row.kind, row.country, row.locale, row.timezone, person)
+        KnownLine(number, customer, row.kind, row.country, row.locale, row.timezone, person, row.unreleased)
         for number, customer in mine
         if customer.customer_id in stored
         for row, person in [stored[customer.customer_id]]
@@ -102,20 +115,45 @@ def known_lines(
     return [replace(one, has_link=True) if one.given.customer_id in linked else one for one in found]
 
 
-def refresh(connection: sa.Connection, keyring: Keyring, lines: Sequence[KnownLine], *, now: datetime) -> None:
-    """Give the customers, who must be locked, the details of these lines; of several for one customer the last.
+def refresh(
+    connection: sa.Connection,
+    keyring: Keyring,
+    lines: Sequence[KnownLine],
+    *,
+    batch_id: int,
+    act: Act | None = None,
+    now: datetime,
+) -> None:
+    """Give the customers, who must be locked, the details of these lines of a batch; of several for one the last.
 
-    `KnownLine.changed` says of each line which addresses this changes. Links that the old ones have lead no new one on.
+    `KnownLine.changed` says of each line which addresses this changes; the audit log has it too. Links that the old
+    ones have lead no new one on. `act`: see `note`.
     """
     last = {one.given.customer_id: one for one in lines}
-    merged = {one: last[one].merged for one in sorted(last)}
-    change_details(connection, [customer_row(keyring, merged[one], details_at=now, now=now) for one in merged])
-    give_away(connection, keyring, {one: kinds for one in merged if (kinds := _kinds(last[one]))}, now=now)
+    if not last:
+        return
+    settled(connection, last)
+    rows = [
+        customer_row(keyring, last[one].merged, details_at=last[one].given_at or now, now=now) for one in sorted(last)
+    ]
+    change_details(connection, rows)
+    give_away(connection, keyring, {one: kinds for one in sorted(last) if (kinds := _kinds(last[one]))}, now=now)
+    told = {one: in_words(line.person, line.given.person) for one, line in last.items() if line.person is not None}
+    for customer_id in sorted(one for one, words in told.items() if words):
+        by = f"{told[customer_id]} by batch {batch_id} row {last[customer_id].row}"
+        note(connection, f"customer {customer_id}", now=now, reason=by, act=act)
 
 
 def _kinds(line: KnownLine) -> Collection[Address]:
     """The kinds of addresses that are corrected. Another person is written to nowhere with a link of the first."""
     return ADDRESSES if line.is_another else line.changed
+
+
+def opened(keyring: Keyring, row: Mapping[str, Any]) -> Customer:
+    """The customer of one of `SealedLines.customers`."""
+    named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
+    person = decrypt_person(keyring, row["customer_id"], row["encrypted"])
+    return Customer(row["customer_id"], person=person, **named)
 
 
 def _given(keyring: Keyring, lines: Lines, known: Collection[str] | None) -> list[tuple[int, Customer]]:
@@ -126,13 +164,7 @@ def _given(keyring: Keyring, lines: Lines, known: Collection[str] | None) -> lis
     places = [place for place, one in enumerate(ids) if known is None or one in known]
     rows = rows_of(picked(lines.customers, places))
     numbers = numbers_of(lines)
-    return [(numbers[place], _opened(keyring, row)) for place, row in zip(places, rows, strict=True)]
-
-
-def _opened(keyring: Keyring, row: dict[str, Any]) -> Customer:
-    named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
-    person = decrypt_person(keyring, row["customer_id"], row["encrypted"])
-    return Customer(row["customer_id"], person=person, **named)
+    return [(numbers[place], opened(keyring, row)) for place, row in zip(places, rows, strict=True)]
 
 
 def _person(keyring: Keyring, row: Any) -> Person | None:

@@ -22,13 +22,14 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.cancellation import cancel_open
+from worker.store.onboarding.details import pending
 from worker.store.onboarding.joined import LEAD
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.operators.pilots import Pilots
 from worker.store.operators.priority_moves import Changed, pause_rows, resume_rows
 from worker.store.operators.settlement import Decided, abandon, in_state, repeat, retry
-from worker.store.tables import Batch, InvitationRow, Job
+from worker.store.tables import Batch, InvitationRow, Job, PendingDetails
 
 CHUNK = 2000
 # An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
@@ -187,6 +188,8 @@ class Decisions:
         while chunk := outlive_deadlocks(partial(self._cancel_chunk, batch_id, after, now=now)):
             after = chunk[0]
             changed(chunk[1])
+        while outlive_deadlocks(partial(self._drop_details, batch_id, now=now)):
+            pass
         # Messages in flight, and jobs whose call brings no session, end at their next claim, and rows of a paused batch
         # are never claimed.
         resume_rows(self._database, batch_id, changed=changed)
@@ -350,6 +353,14 @@ class Decisions:
             if not chunk:
                 return None
             return chunk[-1].row, cancel_open(connection, [row.id for row in chunk], now=now)
+
+    def _drop_details(self, batch_id: int, *, now: datetime) -> int:
+        """Drop the next details of rows that had ended, and wait for the release that will not come."""
+        waiting = sa.select(PendingDetails.job_id).where(of_batch(batch_id, id_=PendingDetails.job_id))
+        with self._database.write() as connection:
+            ids = list(connection.execute(waiting.order_by(PendingDetails.job_id).limit(CHUNK)).scalars())
+            pending.drop(connection, ids, now=now)
+        return len(ids)
 
     def _due_names(self, batch_id: int) -> tuple[frozenset[str], frozenset[str]]:
         jobs = sa.select(Job.account).where(of_batch(batch_id), Job.state == JobState.WAITING).distinct()

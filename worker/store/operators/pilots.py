@@ -26,6 +26,7 @@ from worker.store.base.job_ids import of_batch
 from worker.store.base.outages import is_outage, outlive_deadlocks
 from worker.store.base.priorities import HELD_BACK, PAUSED, PRIORITIES
 from worker.store.onboarding import plans
+from worker.store.onboarding.details.pending import let_go
 from worker.store.onboarding.plans import Planned
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Batch, BatchPlan, InvitationRow, Job
@@ -205,9 +206,11 @@ class Pilots:
                 return None
             # The batch stays locked until the chunk is changed: a pause sees every change, or is seen here.
             paused = sa.select(Batch.pause_cause != "").where(Batch.id == batch_id).with_for_update(read=True)
-            by = (PAUSED if connection.execute(paused).scalar_one() else 0) - HELD_BACK
-            change = sa.update(Job).where(Job.id.in_([row.id for row in rows]))
-            connection.execute(change.values(priority=Job.priority + by))
+            is_paused, ids = connection.execute(paused).scalar_one(), [row.id for row in rows]
+            change = sa.update(Job).where(Job.id.in_(ids))
+            connection.execute(change.values(priority=Job.priority + (PAUSED if is_paused else 0) - HELD_BACK))
+            if not is_paused:
+                let_go(connection, ids)
         return rows[-1].row, len(rows)
 
     def _set(self, batch_id: int, **values: datetime | None) -> None:

@@ -16,6 +16,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import PAUSED, PRIORITIES
+from worker.store.onboarding.details.pending import let_go
 from worker.store.tables import Batch, InvitationRow, Job
 
 CHUNK = 2000
@@ -112,5 +113,8 @@ def _move_chunk(
         if not chunk or not fetch(connection, still.with_for_update(read=True)):
             return []
         shift = sa.update(what.table).values(priority=what.table.priority + by)
-        connection.execute(shift.where(what.table.id.in_([row.id for row in chunk])))
+        ids = [row.id for row in chunk]
+        connection.execute(shift.where(what.table.id.in_(ids)))
+        if by < 0 and what.table is Job:
+            let_go(connection, ids)
     return chunk

@@ -22,13 +22,11 @@ from worker.store.base.encrypted_values import ERASED
 from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.onboarding import stable_links
 from worker.store.onboarding.erased_jobs import erase_jobs
+from worker.store.onboarding.new_rows import PERSON_GONE
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 
 CHUNK = 500
 ERASES = Act(RETENTION, "customer.erased")
-PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None} | dict.fromkeys(
-    ("country", "locale", "timezone"), ""
-)
 Place = tuple[datetime, str]  # a customer's place in the order of the search
 
 

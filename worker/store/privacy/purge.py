@@ -33,6 +33,7 @@ from worker.store.tables import (
     Finished,
     InvitationRow,
     Job,
+    PendingDetails,
     SessionRow,
     SkippedLine,
     StableLink,
@@ -238,6 +239,7 @@ def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
     connection.execute(sa.delete(Attempt).where(Attempt.job_id.in_(ids)))
     customers = sa.select(Job.customer_id).where(Job.id.in_(ids))
     owned = list(connection.execute(customers.distinct()).scalars())
+    connection.execute(sa.delete(PendingDetails).where(PendingDetails.job_id.in_(ids)))
     connection.execute(sa.delete(Job).where(Job.id.in_(ids)))
     serves = sa.exists().where(Job.customer_id == StableLink.customer_id, Job.purpose == StableLink.purpose)
     connection.execute(sa.delete(StableLink).where(StableLink.customer_id.in_(owned), ~serves))

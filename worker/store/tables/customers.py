@@ -50,6 +50,32 @@ class CustomerRow(Base):
     )
 
 
+class PendingDetails(Base):
+    """The details of a row that is not released: its list waits for a person, for its pilot, or for its start.
+
+    They are applied to the customer once the row is released, and go with it when it is cancelled.
+    """
+
+    __tablename__ = "pending_details"
+
+    job_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    customer_id: Mapped[str] = mapped_column(sa.String(100), index=True)
+    kind: Mapped[CustomerKind]
+    country: Mapped[str] = mapped_column(sa.String(2))
+    locale: Mapped[str] = mapped_column(sa.String(35))
+    timezone: Mapped[str] = mapped_column(sa.String(64))
+    encrypted: Mapped[bytes | None] = mapped_column(
+        doc="The Person, encrypted. NULL: the customer was not known before, and what is stored of the customer is this"
+        " row's."
+    )
+    given_at: Mapped[datetime] = mapped_column(doc="When the row was imported.")
+    due_at: Mapped[datetime | None] = mapped_column(
+        doc="From when on the row is released; NULL: its batch is paused since then, or it is behind the pilot."
+    )
+
+    __table_args__ = (partial("ix_pending_details_due", "due_at", where="due_at IS NOT NULL"),)
+
+
 class CustomerKey(Base):
     """The key of one customer, or of one refused event: what it encrypts can be read as long as this row is there.
 

@@ -1,0 +1,1 @@
+"""When the details that a row brings become its customer's."""
