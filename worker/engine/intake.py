@@ -1,16 +1,18 @@
 """What a row of a list, or an event, is judged by: the routes, and what the accounts and channels can serve."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 
 from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.deadlines import Paces
-from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.contact.text_numbers import is_landline, why_not_texted
 from worker.domain.events.traces import NO_TRACES, Traces
 from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels
+from worker.domain.model.placeholders import NAMES
 from worker.domain.model.sessions import floor_of, never_fresh
+from worker.domain.providers.facts import facts_of
 from worker.domain.providers.lifetimes import lifetime_parameter
 from worker.domain.routing import Rule
 from worker.foundation.clock import Clock
@@ -18,6 +20,8 @@ from worker.foundation.durations import show_duration
 from worker.providers.contract import Provider
 from worker.providers.parameters import parameter_warnings
 from worker.settings import Account
+
+_LANDLINE = FieldProblem("phone", "a landline: no text goes to it", "give a mobile number, or leave the cell empty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +87,26 @@ class Intake:
         return parameter_warnings(settings.provider, given, settings.dialect) if given else []
 
     def uses(self, column: str, accounts: Collection[str]) -> bool:
-        """True if a route tests the personal column, or one of the accounts sends it."""
+        """True if a route tests the personal column, or one of the accounts sends it. Of a name that is none: if one
+        of the accounts needs it; a route takes it as empty."""
+        if column in NAMES:
+            return column != "company_name" and any(map(self._needs_name, accounts))
         return any(column in route.when for route in self.routes) or not set(self.prefilled).isdisjoint(accounts)
+
+    def _needs_name(self, account: str) -> bool:
+        settings = self.accounts.get(account)
+        facts = facts_of(settings.provider) if settings is not None and settings.prefill != "none" else None
+        return facts is not None and facts.needs_name
+
+    def without_texts_to_landlines(self, customer: Customer) -> tuple[Customer, tuple[FieldProblem, ...]]:
+        """The customer as it is written to, and a warning of a landline. Where the text would be the only message, the
+        row is refused: `unsendable` says so."""
+        phone, channel = customer.person.phone, customer.channel
+        if not phone or channel in (Channel.SMS, Channel.NONE) or Channel.SMS not in self.channels:
+            return customer, ()
+        if not is_landline(phone):
+            return customer, ()
+        return (replace(customer, channel=Channel.EMAIL) if channel is Channel.BOTH else customer), (_LANDLINE,)
 
     def unsendable(self, customer: Customer) -> list[FieldProblem]:
         """Why the customer's invitation could not be written or sent; empty when it could."""

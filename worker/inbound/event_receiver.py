@@ -111,5 +111,8 @@ class Receiver:
             taken = self._inboxes.take(arrivals, now=now, within=within)
         for sender, count in Counter(taken.beyond).items():
             log.warning("events of %s: %d named a customer that it does not reach, and changed nothing", sender, count)
+        warned = Counter((one.sender.name, warning) for one in arrivals for warning in one.warnings)
+        for (sender, warning), count in warned.items():
+            log.warning("events of %s: %d with a warning: %s", sender, count, warning.named)
         receipts = iter(taken.receipts)
         return Received([one if isinstance(one, Receipt) else next(receipts) for one in judged], taken.due)

@@ -107,7 +107,8 @@ class Judging:
         customer = line.customer
         columns: dict[str, Any] = {}
         if event.kind is EventKind.UPDATED:
-            names = [name for name in given if name in UPDATABLE]
+            left_out = {problem.column for problem in line.if_used}  # names that are none
+            names = [name for name in given if name in UPDATABLE and name not in left_out]
             columns = columns_of(customer, names)
             problems += [
                 FieldProblem(name, "it is empty", "an update cannot remove a value: leave it out")
@@ -115,7 +116,8 @@ class Judging:
                 if not value
             ]
             if not names and not problems:
-                problems.append(FieldProblem("", "it has no column that is new", f"give one of {', '.join(UPDATABLE)}"))
+                nothing = FieldProblem("", "it has no column that is new", f"give one of {', '.join(UPDATABLE)}")
+                problems += line.if_used or (nothing,)
         if problems:
             return problems
         purpose = customer.purpose if event.kind is EventKind.CANCELLED else ""
@@ -129,6 +131,7 @@ class Judging:
             occurred_at,
             digests,
             columns=columns,
+            warnings=line.if_used,
         )
 
     def _request(
@@ -154,6 +157,7 @@ class Judging:
             digests,
             line=judged,
             invite_after=wait,
+            warnings=judged.warnings,
         )
 
     def _wait(self, asked: Any, line: AcceptedLine | None) -> timedelta | FieldProblem | None:

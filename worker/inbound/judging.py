@@ -23,6 +23,7 @@ _AT_ONCE = 1000  # lines in one question to the database
 A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
 # No message contains these columns: only providers receive them, and only from accounts with `prefill = "all"`.
 PREFILLED = frozenset({"date_of_birth", "sex", "nationality", "address"})
+_NOT_USED = ": nothing here uses this column"
 
 
 @dataclass
@@ -75,13 +76,14 @@ def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
 
 
 def _judge_accepted(intake: Intake, line: Accepted) -> AcceptedLine | RefusedLine:
-    customer = line.customer
+    customer, landline = intake.without_texts_to_landlines(line.customer)
     chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
     problems: tuple[FieldProblem, ...] = ()
-    warnings: tuple[FieldProblem, ...] = ()
+    warnings = landline
     if line.if_used:
         accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
-        problems, warnings = _by_use(intake, line, accounts)
+        problems, unused = _by_use(intake, line, accounts)
+        warnings += unused
     if isinstance(chosen, Unroutable):
         problems += chosen.problems
     problems += tuple(intake.unsendable(customer))
@@ -149,8 +151,9 @@ def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -
     wrong = {problem.column for problem in problems}
     if not line.rest.person.phone:
         wrong.add("phone")
-    yield from further_problems(line.rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
-    yield from (problem for problem in intake.unsendable(line.rest) if problem.column not in wrong)
+    rest, _ = intake.without_texts_to_landlines(line.rest)
+    yield from further_problems(rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
+    yield from (problem for problem in intake.unsendable(rest) if problem.column not in wrong)
 
 
 def _accounts_of(chosen: Chosen) -> Collection[str]:
@@ -160,12 +163,13 @@ def _accounts_of(chosen: Chosen) -> Collection[str]:
 def _by_use(
     intake: Intake, line: Accepted | Rejected, accounts: Collection[str]
 ) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
-    """The problems of columns that one of these accounts uses, and warnings for those that none of them uses."""
+    """The problems of columns that one of these accounts uses, and warnings for those that none of them uses, or that
+    are no names."""
     if not line.if_used:
         return (), ()
     used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
     unused = tuple(
-        replace(problem, problem=f"{problem.problem}; left out: nothing here uses this column")
+        replace(problem, problem=f"{problem.problem}; left out{_NOT_USED if problem.column in PREFILLED else ''}")
         for problem in line.if_used
         if problem not in used
     )

@@ -98,6 +98,28 @@ def test_a_number_that_gets_no_texts_is_named_with_its_column_and_never_repeated
     assert "90012345" not in ended.out + ended.err
 
 
+def test_a_landline_gets_no_text_and_refuses_a_row_that_has_nothing_else(desk: Desk):
+    rows = "customer_id,phone,email,channel,country\n"
+    rows += "P-1,+493012345678,,sms,DE\nP-2,+493012345678,two@example.com,both,DE\n"
+    rows += "P-3,030 12345679,three@example.com,,DE\nP-4,+4915112345678,four@example.com,both,DE\n"
+    facts = desk.onboard("check", desk.write("numbers.csv", rows), "--json").facts
+    assert [(one["row"], one["column"]) for one in facts["problems"]] == [(2, "phone")]
+    warned = [(one["row"], one["column"]) for one in facts["warnings"] if one["row"]]
+    assert warned == [(3, "phone"), (4, "phone")]
+    assert facts["messages"] == {"email": 12, "sms": 4}  # with three reissues each
+
+
+def test_a_name_that_is_none_is_left_out_or_refused_where_the_provider_needs_one(desk: Desk):
+    rows = "customer_id,email,first_name,last_name,company_name,country\n"
+    rows += "N-1,n1@example.com,NULL,NULL,-,LT\nN-2,n2@example.com,Christopher,Null,,US\n"
+    rows += "N-3,n3@example.com,Ona,MÃ¼ller,,LT\nN-4,n4@example.com,{{first_name}},Smith,,AU\n"
+    rows += "N-5,n5@example.com,,,,AU\n"
+    facts = desk.onboard("check", desk.write("names.csv", rows), "--json").facts
+    assert [(one["row"], one["column"]) for one in facts["problems"]] == [(5, "first_name")]
+    warned = [(one["row"], one["column"]) for one in facts["warnings"]]
+    assert warned == [(2, "first_name"), (2, "last_name"), (2, "company_name"), (4, "last_name")]
+
+
 def test_a_list_with_texts_is_warned_of_where_no_countries_are_named(desk: Desk):
     texts = desk.write("texts.csv", "customer_id,phone,country\nP-1,+37060000001,LT\n")
     everywhere = desk.onboard("check", texts)

@@ -1,6 +1,6 @@
 """Which numbers get text messages: none that cost extra, and only those of the configured countries."""
 
-from worker.domain.contact.text_numbers import why_not_texted
+from worker.domain.contact.text_numbers import is_landline, why_not_texted
 
 
 def test_a_number_that_costs_extra_gets_no_text(subtests):
@@ -25,6 +25,16 @@ def test_a_number_that_costs_extra_gets_no_text(subtests):
             assert not phone or phone[3:] not in why_not_texted(phone, None)
 
 
+def test_what_can_only_be_a_landline_gets_no_text(subtests):
+    for phone in ["+37052123456", "+49491721234567", "+442071838750", "+390669800000"]:
+        with subtests.test(phone=phone):
+            assert is_landline(phone)
+            assert "landline" in why_not_texted(phone, None)
+    for phone in ["+12025550100", "+37060000001", "+18005551234", "+999", ""]:
+        with subtests.test(phone=phone):
+            assert not is_landline(phone)
+
+
 def test_a_usual_number_gets_texts_where_its_country_is_among_the_configured_ones(subtests):
     cases = [
         ("+37060000001", "LT"),
@@ -33,7 +43,6 @@ def test_a_usual_number_gets_texts_where_its_country_is_among_the_configured_one
         ("+12042345678", "CA"),  # shares +1 with the United States
         ("+447700900123", "GB"),  # a range that no plan knows counts as the main country's
         ("+447781123456", "GG"),
-        ("+37052123456", "LT"),  # a landline: some receive texts
     ]
     for phone, country in cases:
         with subtests.test(phone=phone):

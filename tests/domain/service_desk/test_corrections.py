@@ -105,6 +105,13 @@ def test_a_number_that_a_program_wrote_as_a_float_is_refused():
     assert set(refused(phone=37060000001.5)) == {"phone"}
 
 
+def test_a_name_that_is_none_is_refused_and_judged_beside_the_stored_one():
+    assert set(refused(first_name="NULL", last_name="NULL")) == {"first_name", "last_name"}
+    assert set(refused(last_name="PetrauskaitÄ—")) == {"last_name"}
+    assert set(refused(company_name="N/A")) == {"company_name"}
+    assert changed(last_name="Null") == {"last_name": "Null"}
+
+
 def test_a_number_with_two_readings_is_refused():
     german = replace(STORED, country="DE")
     correction, problems = correction_of({"phone": "491721234567"}, german, today=TODAY)

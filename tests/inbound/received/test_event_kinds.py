@@ -25,6 +25,31 @@ async def test_what_has_not_been_sent_goes_to_the_new_address(inlet):
     assert world.row(CustomerRow).locale == "de"
 
 
+async def test_a_name_that_is_none_is_left_out_with_a_warning(inlet, caplog):
+    world, receiver = inlet()
+    receiver.receive([requested("C-1", 0, first_name="NULL", last_name="NULL")])
+    assert (person(world, "C-1").first_name, person(world, "C-1").last_name) == ("", "")
+    assert "first_name" in caplog.text
+    receiver.receive([updated("C-1", 5, first_name="Christopher", last_name="Null")])
+    received = receiver.receive(
+        [updated("C-1", 6, first_name="undefined", email="new@example.org"), updated("C-1", 7, first_name="nan")]
+    )
+    assert outcomes(received) == ["taken", "refused"]
+    assert [problem.column for problem in received.receipts[1].problems] == ["first_name"]
+    found = person(world, "C-1")
+    assert (found.first_name, found.last_name, found.email) == ("Christopher", "Null", "new@example.org")
+
+
+async def test_a_number_that_a_program_rewrote_refuses_its_event(inlet):
+    world, receiver = inlet()
+    one = requested("C-1", 0, phone="491721234567", country="DE")
+    two = requested("C-2", 0, phone="4915112345678.0", country="DE")
+    assert outcomes(receiver.receive([one, two, requested("1001.0", 0)])) == ["refused", "refused", "refused"]
+    receiver.receive([requested("C-3", 0, phone=37060000001.0, country="LT")])
+    assert person(world, "C-3").phone == "+37060000001"
+    assert [row.customer_id for row in world.rows(Job)] == ["C-3"]
+
+
 async def test_an_update_that_overtook_its_request_is_kept_for_it(inlet):
     world, receiver = inlet()
     receiver.receive([updated("C-1", 5, email="new@example.org", date_of_birth="1990-12-31")])

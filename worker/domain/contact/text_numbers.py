@@ -9,8 +9,9 @@ from collections.abc import Collection
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-# Toll-free numbers and landlines stay allowed: some receive texts, at the usual price.
+# Toll-free numbers stay allowed: some receive texts, at the usual price. So does what may be a mobile or a landline.
 _NEVER = {
+    PhoneNumberType.FIXED_LINE: "a landline, which gets no texts",
     PhoneNumberType.PREMIUM_RATE: "a premium-rate number",
     PhoneNumberType.SHARED_COST: "a shared-cost number",
     PhoneNumberType.PERSONAL_NUMBER: "a personal number, which forwards at a higher price",
@@ -33,9 +34,8 @@ def why_not_texted(phone: str, countries: Collection[str] | None) -> str:
     `countries` (alpha-2) are those that texts may go to; None: all. A number that no number plan knows counts as one of
     the main country of its calling code, because plans change faster than our copy of them.
     """
-    try:
-        number = phonenumbers.parse(phone)
-    except phonenumbers.NumberParseException:
+    number = _parsed(phone)
+    if number is None:
         return "not a phone number"
     sharing = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(number.country_code or 0, ())
     if _NO_COUNTRY in sharing:
@@ -47,3 +47,16 @@ def why_not_texted(phone: str, countries: Collection[str] | None) -> str:
         return never or ""
     country = phonenumbers.region_code_for_number(number) or next(iter(sharing), "")
     return "" if country in countries else f"a number of {country or 'no country'}, which [sms] countries does not have"
+
+
+def is_landline(phone: str) -> bool:
+    """Whether a number (E.164) can only be a landline."""
+    number = _parsed(phone)
+    return number is not None and phonenumbers.number_type(number) == PhoneNumberType.FIXED_LINE
+
+
+def _parsed(phone: str) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(phone)
+    except phonenumbers.NumberParseException:
+        return None

@@ -13,6 +13,7 @@ from worker.domain.intake.options import ListOptions
 from worker.domain.intake.parameters import put, storable
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
+from worker.domain.model.placeholders import NAMES, real_name, real_names
 
 _UNKNOWN = tuple(field.default for field in fields(Person))
 _ADDRESSES = {"email": "an email address", "phone": "a phone number"}
@@ -72,10 +73,11 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         own = later.get("customer_id", "")
         kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
         _keep(values, problems, "customer_id", kept)
+    no_names = _without_no_names(values)
     channel = _channel(values, problems)
     if not problems:
-        return Accepted(row, _customer(values, channel, parameters))
-    if_used = tuple(problem for problem in problems if problem.column in options.if_used)
+        return Accepted(row, _customer(values, channel, parameters), no_names)
+    if_used = no_names + tuple(problem for problem in problems if problem.column in options.if_used)
     refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
     if refusing:
         own_id = values.setdefault("customer_id", "")
@@ -83,6 +85,16 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
             values["phone"] = ""
         return Rejected(row, own_id, refusing, if_used, _customer(values, channel, parameters))
     return Accepted(row, _customer(values, channel, parameters), if_used)
+
+
+def _without_no_names(values: dict[str, Any]) -> tuple[FieldProblem, ...]:
+    """Take the names that are none out of the values; returns why each is none."""
+    first, last, company = (values.get(column, "") for column in NAMES)
+    if not (first or last or company):
+        return ()
+    kept = (*real_names(first, last), real_name(company))
+    wrong = [column for column, name in zip(NAMES, kept, strict=True) if not name and column in values]
+    return tuple(rules.no_name(values.pop(column)).at(column) for column in wrong)
 
 
 def _keep(values: dict[str, Any], problems: list[FieldProblem], column: str, value: Any) -> None:

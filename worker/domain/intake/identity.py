@@ -6,6 +6,7 @@ import re
 import phonenumbers
 
 from worker.domain.intake.lines import Refusal, characters, unless_lost_in_sheet, unless_rewritten
+from worker.domain.model.placeholders import is_no_value
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000
@@ -13,8 +14,6 @@ _LOOKS_LIKE_EMAIL = re.compile(r"\S+@\S+")
 _LOOKS_LIKE_PHONE = re.compile(r"(?=(?:\D*\d){7,15}\D*\Z)[+(][\d\s().\-/]+\Z")
 _DIGITS_AND_SIGNS = re.compile(r"[\d\s().\-/]{7,25}\Z")
 _NOT_A_DIGIT = re.compile(r"\D")
-# What programs write where there is no value: all customers without an id would be one.
-_NO_ID = re.compile(r"(?i:n/?a|nan|none|null|undefined)")
 _HINT = "give another id, or use --hash-ids to keep only a hash of it"
 
 
@@ -27,7 +26,7 @@ def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str |
         return Refusal("it is empty", "give each customer an id of your own that stays the same")
     if lost := unless_rewritten(text) or unless_lost_in_sheet(text):
         return lost
-    if _NO_ID.fullmatch(text):
+    if is_no_value(text):  # all customers without an id would be one
         return Refusal("a word that stands for no value", "give each customer an id of your own that stays the same")
     if hash_ids:
         return _hashed(text)

@@ -13,6 +13,7 @@ from worker.domain.intake.dates import ISO, LONGEST_LIFE, DateForm
 from worker.domain.intake.lines import Refusal, characters, unless_rewritten
 from worker.domain.model import countries
 from worker.domain.model.customers import Channel, CustomerKind
+from worker.domain.model.placeholders import is_spoiled
 
 Rule = Callable[[str], Any]
 
@@ -94,6 +95,13 @@ def ascii_text(longest: int) -> Rule:
         return value
 
     return rule
+
+
+def no_name(text: str) -> Refusal:
+    """Why a name that is none is not used."""
+    if is_spoiled(text):
+        return Refusal("letters that a wrong encoding has spoiled", "write the name again, and save it as UTF-8")
+    return Refusal("a word or a sign that stands for no name", "give the name, or leave the cell empty")
 
 
 def date_of_birth(value: str, today: date, form: DateForm | None) -> date | Refusal:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from worker.domain.invitations.plain import folded, plain
+from worker.domain.model.placeholders import real_name, real_names
 
 LONGEST = 40  # characters of a given or a family name; wide ones, of which a sentence needs few, count twice
 MOST_WORDS = 8  # of both
@@ -37,9 +38,10 @@ _LEGAL_FORM = re.compile(r"\b(Co|Pty|Pte|mbH)\.(?=(?:Inc|KG|KGaA|Limited|Ltd|OHG
 
 
 def person_names(first: str, last: str) -> tuple[str, str]:
-    """The given and the family name as a message repeats them; both empty if they look like something else."""
+    """The given and the family name as a message repeats them; both empty if they look like something else. One that
+    stands for no name is empty."""
     if _is_word(first) and _is_word(last):
-        return first, last
+        return real_names(first, last)
     first, last = plain(first), plain(last)
     together = folded(f"{first} {last}")
     if max(_width(first), _width(last)) > LONGEST or _NO_PERSON.search(together):
@@ -49,7 +51,7 @@ def person_names(first: str, last: str) -> tuple[str, str]:
         return "", ""
     if len(words) >= SENTENCE_WORDS and any(map(_is_small, words)):
         return "", ""
-    return first, last
+    return real_names(first, last)
 
 
 def company_name(text: str) -> str:
@@ -62,7 +64,7 @@ def company_name(text: str) -> str:
     split = digits >= MOST_DIGITS_OF_COMPANY and len(_RUNS.findall(read)) > 1  # 1-800-…
     if _NO_COMPANY.search(read) or digits > MOST_DIGITS_OF_COMPANY or split:
         return ""
-    return plain(name)
+    return real_name(plain(name))
 
 
 def _is_word(text: str) -> bool:

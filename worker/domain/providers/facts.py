@@ -54,6 +54,7 @@ class ProviderFacts:
     keys: tuple[str, ...] = ()  # which of SPECIAL_KEYS its accounts may have
     needs: Mapping[str, str] = field(default_factory=dict)  # the keys that they must have, each with why, or ""
     answers: tuple[str, ...] = ()  # what an answer may have besides the link, as `link` and templates name it
+    needs_name: bool = False  # without the person's name there is nothing to verify
     prefill: str = "none"  # which personal fields are sent if the account does not say
     dialects: tuple[str, ...] = ()  # the endpoint's forms, the default first
     lifetime: timedelta | None = None  # what is asked for if the account does not say

@@ -17,6 +17,7 @@ from worker.domain.intake.lines import Refusal
 from worker.domain.model.channels import ADDRESSES, channels_of
 from worker.domain.model.customers import PERSONAL, CustomerKind, FieldProblem, Person
 from worker.domain.model.masked import masked_email, masked_phone
+from worker.domain.model.placeholders import NAMES, real_name, real_names
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _FIXED = "a report cannot change it for a customer who is known"
@@ -94,6 +95,8 @@ def correction_of(
         if _says_what_is_stored(column, text, stored):
             continue
         value = _read(column, text, given, stored, today=today, dates=dates)
+        if column in NAMES and isinstance(value, str) and not _names(given, stored)[column]:
+            value = rules.no_name(value)
         if isinstance(value, Refusal):
             problems.append(value.at(column))
         elif value != stored.get(column):
@@ -108,6 +111,12 @@ def guessed_letters(correction: Correction) -> tuple[FieldProblem, ...]:
         for column in correction.columns
         if not str(correction.values[column]).isascii()
     )
+
+
+def _names(given: Mapping[str, str], stored: Details) -> dict[str, str]:
+    """The names as they would be then; "" for one that is none."""
+    first, last, company = (given.get(column) or stored.shown(column) for column in NAMES)
+    return dict(zip(NAMES, (*real_names(first, last), real_name(company)), strict=True))
 
 
 def _says_what_is_stored(column: str, text: str, stored: Details) -> bool:

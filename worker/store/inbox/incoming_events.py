@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from worker.domain.events.incoming import EventKind, EventSender
 from worker.domain.events.ordering import Columns, EarlierEvents
 from worker.domain.events.rights import NO_STANDING, Standing
+from worker.domain.model.customers import FieldProblem
 from worker.store.onboarding.new_rows import AcceptedLine
 
 Key = tuple[str, str, str]  # what identifies an event: its sender's name, its source and its id
@@ -32,6 +33,7 @@ class Arrival:
     line: AcceptedLine | None = None
     invite_after: timedelta | None = None
     columns: Columns = field(default_factory=dict)
+    warnings: tuple[FieldProblem, ...] = ()  # for the log; not stored
     actor: str = "unknown"
     traceparent: str | None = None  # of the span that took it in; None: it is not traced
     signed_at: datetime | None = None  # by its sender's clock; None: it was not signed
