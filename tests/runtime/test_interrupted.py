@@ -47,7 +47,7 @@ batches.add_lines = slowly
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored, as behind nohup
 main()
 """
-# Of calls that are done and not written yet there are those of 100 ms and of a transaction: 8 to 18 in all on an idle
+# Of calls that are done and not written yet there are those of 50 ms and of a transaction: 8 to 18 in all on an idle
 # machine. Three times that is allowed, for one that is busy with other tests; test_dispatcher counts exactly.
 OUTCOME_UNKNOWN = 6 * PLACES
 # The tests may themselves run under `nohup`.

@@ -79,12 +79,14 @@ class Rows:
     most_calls: int = 0
     unknown: int = 0  # attempts that are written, and their results are not
     most_unknown: int = 0
+    most_waiting: int = 0  # opened rows beyond those that get a free permit at once
+    most_opened: int = 0  # and with those
+    most_unwritten: int = 0  # results
     chunks: list[int] = field(default_factory=list)
     claims: list[int] = field(default_factory=list)
     flushes: list[tuple[int, Room | None]] = field(default_factory=list)  # (results, room)
     permits_released: int = 0
     shares: list[tuple[float, int]] = field(default_factory=list)  # (seconds, permits from then on)
-    shared: bool = False  # other workers make calls too
 
     @property
     def spacing(self):
@@ -97,6 +99,8 @@ class Rows:
             self.lost_releases -= 1
             raise UNREACHABLE
         if results:
+            answered = len(self.numbers("answer"))
+            self.most_unwritten = max(answered - len(self.written), self.most_unwritten)
             self.finish(results, now)
         self.flushes.append((len(results), room))
         try:
@@ -114,7 +118,7 @@ class Rows:
             return Flushed(again_at=now + ASK_AGAIN, permits=permits)
         limits = [self.limit] if self.limit else []
         most = max(room.rows, room.events)
-        begin, horizon = now + room.lead, max(self.horizon, room.horizon, 2 * room.lead)
+        begin, horizon = now + room.lead, max(self.horizon, room.horizon, 3 * room.lead)
         slots = offer(limits, next_at=self.next_at, most=most, now=begin, horizon=horizon + EVENTS_AHEAD)
         soon = min(slots.until(begin + horizon), room.rows)
         numbers = share_out(slots.count, 0.5, soon=soon, events=self.pick(True), batches=self.pick(False)).rows
@@ -131,11 +135,14 @@ class Rows:
         self.chunks += [len(opened)] if opened else []
         self.unknown += len(opened)
         self.most_unknown = max(self.unknown, self.most_unknown)
+        waiting = len(self.numbers("open")) - len(self.begun) - len(self.numbers("not made"))
+        self.most_opened = max(waiting, self.most_opened)
+        self.most_waiting = max(waiting - (self.permits - self.calls), self.most_waiting)
         if self.lost_answers and opened:
             self.lost_answers -= 1
             self.log.append(("lost", numbers[0]))
             raise UnknownFlush(opened, UNREACHABLE)
-        return Flushed(opened, again_at, permits, reserved, spacing=self.spacing, shared=self.shared)
+        return Flushed(opened, again_at, permits, reserved, spacing=self.spacing)
 
     def pick(self, events):
         def some(most):

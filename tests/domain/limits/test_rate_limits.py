@@ -118,9 +118,9 @@ def test_a_worker_that_leaves_out_slots_claims_again_before_they_are_over():
     assert granted.slots.again_at(11, horizon=HORIZON, now=NOW) == NOW
     later = NOW + 50 * MILLISECOND
     granted = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON, shared=True)
-    assert granted.slots.again_at(6, horizon=HORIZON, now=NOW) == NOW + 15 * MILLISECOND
+    assert granted.slots.again_at(6, horizon=HORIZON, now=NOW) == NOW + 45 * MILLISECOND
     alone = grant(BudgetState(next_at=later), QUICK, most=100, now=NOW, horizon=HORIZON)
-    assert alone.slots.again_at(11, horizon=HORIZON, now=NOW) == NOW + 55 * MILLISECOND
+    assert alone.slots.again_at(11, horizon=HORIZON, now=NOW) == NOW + 105 * MILLISECOND - HORIZON / 3
 
 
 def test_a_worker_alone_leaves_out_no_slot_and_takes_those_that_are_left():
@@ -142,7 +142,7 @@ def test_left_out_slots_beyond_the_horizon_wait_for_a_later_claim():
     later = after_claim(state, QUICK, granted, 1, now=NOW, probe_for=LEASE)
     assert (later.next_at, later.left_at) == (state.next_at, NOW + 105 * MILLISECOND)
     none = grant(later, QUICK, most=9, now=NOW, horizon=HORIZON, shared=True)
-    assert (none.slots.count, none.again_at) == (0, NOW + 55 * MILLISECOND)
+    assert (none.slots.count, none.again_at) == (0, NOW + 105 * MILLISECOND - HORIZON / 3)
 
 
 def test_with_few_slots_in_a_second_none_is_left_out():
@@ -200,7 +200,7 @@ def test_with_nothing_free_within_the_horizon_it_says_when_to_ask_again():
     state = BudgetState(next_at=NOW + timedelta(seconds=3))
     rule = BudgetRule("kyc", (Limit.parse("10/second"),))
     granted = grant(state, rule, most=100, now=NOW, horizon=HORIZON)
-    assert (granted.slots.count, granted.again_at) == (0, NOW + timedelta(seconds=3) - HORIZON / 2)
+    assert (granted.slots.count, granted.again_at) == (0, NOW + timedelta(seconds=3) - HORIZON / 3)
     later = grant(state, rule, most=100, now=granted.again_at, horizon=HORIZON)
     assert later.slots.count > 0
 

@@ -8,10 +8,10 @@ from itertools import accumulate
 
 import pytest
 
-from tests.simulated.bench import EVENTS
+from tests.simulated.bench import EVENTS, MINUTE
 from tests.simulated.virtual_time import START
 from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.headroom import FLUSH_EVERY, FLUSH_LEAST, OPEN_MOST
+from worker.engine.dispatch.headroom import FLUSH_EVERY, OPEN_LEAST, OPEN_MOST
 from worker.engine.dispatch.slot_gate import CATCH_UP
 
 
@@ -104,16 +104,6 @@ async def test_results_are_written_within_a_flush_while_calls_go_on(bench):
         assert rows.written[number] - answered < timedelta(milliseconds=200)
 
 
-async def test_of_two_workers_each_opens_as_many_rows_as_one_alone_for_half_as_many_calls(bench):
-    alone = bench.rows(400, shares=[(0, 20)], limit=Limit.parse("200/second"))
-    await bench.run(alone)
-    one_of_two = bench.rows(400, shares=[(0, 20)], limit=Limit.parse("100/second"), shared=True)  # its part of it
-    await bench.run(one_of_two)
-    assert max(alone.chunks) == max(one_of_two.chunks)
-    assert len(one_of_two.flushes) < 1.3 * len(alone.flushes)  # in twice the time
-    assert one_of_two.most_unknown < 1.2 * alone.most_unknown
-
-
 async def test_attempts_are_opened_in_chunks_while_many_calls_are_in_flight(bench):
     rows = bench.rows(400, permits=40, latency={number: 0.05 + number % 7 / 100 for number in range(400)})
     await bench.run(rows)
@@ -155,13 +145,29 @@ async def test_two_flushes_are_under_way_only_where_flushes_take_long(bench, dat
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.02, 0.4])
 @pytest.mark.parametrize("permits", [3, 30, 100])
-async def test_a_kill_leaves_an_unknown_outcome_for_the_calls_in_flight_and_one_flush_at_most(bench, permits, seconds):
+async def test_beyond_the_permits_as_many_rows_are_opened_as_are_called_in_50_ms(bench, permits, seconds):
     rows = bench.rows(permits * 30, permits=permits, latency=dict.fromkeys(range(permits * 30), seconds))
     await bench.run(rows)
     assert rows.most_calls == permits
-    time = FLUSH_EVERY + 2 * timedelta(seconds=bench.database_seconds)  # from one flush to the end of the next
-    in_a_flush = permits * time / timedelta(seconds=seconds) if seconds else OPEN_MOST
-    assert rows.most_unknown <= permits + max(permits, FLUSH_LEAST, in_a_flush)
+    ends = permits * (int(FLUSH_EVERY.total_seconds() / seconds) + 1) if seconds else OPEN_MOST
+    while_a_flush_is_under_way = ends * bench.database_seconds / FLUSH_EVERY.total_seconds()
+    assert rows.most_waiting <= min(ends + while_a_flush_is_under_way, OPEN_MOST)
+
+
+@pytest.mark.parametrize("limit", ["2/second", "20/second", "200/second", "2000/second"])
+@pytest.mark.parametrize("database_seconds", [0.002, 0.01, 0.04])
+async def test_under_a_limit_the_rows_of_50_ms_wait_for_their_slots_and_the_results_of_50_ms_are_not_written(
+    bench, limit, database_seconds
+):
+    bench.database_seconds = database_seconds
+    limit = Limit.parse(limit)
+    rows = bench.rows(min(limit.count * 5, 999), limit=limit, permits=200, latency=dict.fromkeys(range(999), 0.08))
+    await bench.run(rows)
+    in_50_ms = FLUSH_EVERY / limit.interval
+    assert rows.most_opened <= max(in_50_ms, OPEN_LEAST) + 1
+    flush = database_seconds / FLUSH_EVERY.total_seconds()
+    assert rows.most_unwritten <= in_50_ms * (1 + 2 * flush) + 2
+    assert bench.clock.elapsed < len(rows.begun) / limit.count * 1.05 + 0.3  # and no slot is lost for it
 
 
 async def test_with_a_slow_provider_hardly_more_rows_are_opened_than_there_are_calls_in_flight(bench):
@@ -198,7 +204,7 @@ async def test_late_calls_are_as_far_apart_as_the_last_claim_says(bench):
     rows.claim = lambda room, now: replace(claim(room, now), spacing=timedelta(seconds=0.1))
     await bench.run(rows)
     first, *late = rows.begun
-    assert late[0] - first > timedelta(seconds=0.3)
+    assert late[0] - first >= timedelta(seconds=0.3)
     assert keeps(Limit.parse("10/second"), late)
 
 
@@ -248,15 +254,15 @@ async def test_where_each_call_needs_a_new_connection_no_slot_is_lost(bench):
     assert bench.clock.elapsed < 0.3 + 60 / 20 + 0.3
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(0.01, 40), (0.07, 20)])
+@pytest.mark.parametrize(("seconds", "most"), [(0.01, 80), (0.07, 80)])
 async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flush_and_no_more(bench, seconds, most):
-    """Each transaction writes the results of the last 100 ms, and opens rows for as long; longer where it is slow."""
+    """Each transaction writes the results of the last 50 ms, and opens rows for as long. Where it is slow, two overlap."""
     bench.database_seconds = seconds
     limit, latency = Limit.parse("200/second"), dict.fromkeys(range(600), 0.01)
     rows = bench.rows(600, limit=limit, permits=50, latency=latency)
     await bench.run(rows)
-    assert bench.clock.elapsed < 3.5  # no slot was lost
-    assert max(rows.delays[50:]) - min(rows.delays[50:]) < timedelta(milliseconds=10)  # and no call was late
+    assert bench.clock.elapsed < 3.2 + 10 * seconds  # hardly a slot was lost
+    assert max(rows.delays[50:]) < 3 * timedelta(seconds=seconds)  # and no call was late for more than its flush
     assert len(rows.flushes) <= most
 
 
@@ -274,7 +280,7 @@ async def test_rows_that_wait_for_permits_are_followed_by_no_claim_of_a_few_more
     bench.stopping.set()
     await going
     assert sorted(rows.numbers("done")) == [*range(500), EVENTS]
-    assert len(rows.chunks) <= 1 + 5 * 4
+    assert len(rows.chunks) <= 1 + 5 * 6
 
 
 async def test_a_process_that_is_slower_than_the_limit_still_calls_as_often_as_it_can(bench):
@@ -325,7 +331,8 @@ async def test_a_slot_that_has_passed_takes_no_event_and_no_row_that_waits_longe
     await asyncio.sleep(0.015)
     opened, before = rows.numbers("open"), set(rows.numbers("call"))
     assert EVENTS in set(opened) - before
-    bench.clock.advance(seconds=LAPSE.total_seconds() + 0.1)  # the machine stood still; the last slots have not passed
+    # The machine stood still; the last slots have not passed.
+    bench.clock.advance(seconds=(LAPSE - CATCH_UP).total_seconds() + 0.07)
     await going
     not_made = set(rows.numbers("not made"))
     batch_rows = [number for number in opened if number != EVENTS and number not in before]
@@ -343,11 +350,12 @@ async def test_waiting_for_permits_uses_no_processor_time(bench):
 
 @pytest.mark.parametrize("seconds", [0.2, 0.7, 2.5])
 async def test_on_a_slow_database_the_slots_begin_as_late_as_its_transactions_need(bench, seconds):
-    """Until the dispatcher knows how long a flush takes, slots lapse."""
+    """Until the dispatcher knows how long a flush takes, slots lapse. A flush opens few rows, so they are called less
+    often."""
     bench.database_seconds = seconds
     rows = bench.rows(200, limit=Limit.parse("20/second"))
-    await bench.run(rows)
+    await bench.run(rows, longest=60 * MINUTE)
     assert sorted(rows.numbers("done")) == list(range(200))
     assert max(rows.numbers("not made"), default=0) < 40
     assert keeps(rows.limit, rows.begun)
-    assert bench.clock.elapsed < 10 + 20 * seconds
+    assert bench.clock.elapsed < 10 + 200 / OPEN_LEAST * 2 * seconds

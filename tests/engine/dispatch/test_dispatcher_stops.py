@@ -32,7 +32,7 @@ async def test_as_many_rows_are_claimed_as_can_be_called_soon(bench):
 
 
 async def test_the_lease_is_checked_again_immediately_before_the_call(bench):
-    rows = bench.rows(1, lease=timedelta(seconds=10.07), limit=Limit.parse("10/second"))
+    rows = bench.rows(1, lease=timedelta(seconds=10.07), limit=Limit.parse("10/second"), horizon=2 * FLUSH_EVERY)
     rows.next_at = bench.clock() + 2 * FLUSH_EVERY
     bench.database_seconds = 0.02
     await bench.run(rows)
@@ -408,7 +408,7 @@ async def test_a_dispatcher_whose_claim_fails_still_writes_the_results_of_its_ca
     rows.claim = claim
     with pytest.raises(ZeroDivisionError):
         await bench.run(rows)
-    assert rows.numbers("call") == rows.numbers("done") == [0, 1]  # each once
+    assert rows.numbers("call") == sorted(rows.numbers("done")) == [0, 1, 2]  # each once
     assert rows.calls == 0
 
 

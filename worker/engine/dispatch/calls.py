@@ -11,7 +11,7 @@ from worker.engine.dispatch.claim_plan import ClaimPlan
 from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.halts import Halts
-from worker.engine.dispatch.headroom import FLUSH_LEAST, Headroom
+from worker.engine.dispatch.headroom import Headroom
 from worker.engine.dispatch.opened_rows import OpenedRows
 from worker.engine.dispatch.slot_gate import SlotGate
 from worker.engine.dispatch.steady_time import SteadyTime
@@ -19,6 +19,9 @@ from worker.engine.dispatch.throughput import BusyStretch
 from worker.foundation.clock import Clock, monotonic
 
 log = logging.getLogger(__name__)
+
+# A look at each result would cost too much: the first one plans the flush, later ones show that rows are needed.
+LOOK_EVERY = 50
 
 
 class Results(Generic[ResultT]):
@@ -119,8 +122,7 @@ class Calls(Generic[OpenedT, ResultT]):
                 self._halts.by_result()
             follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)
-            # A look at each result would cost too much: the first one plans the flush, later ones show that many wait.
-            if follows or self._halts.unwritten.is_set() or len(results.others) % FLUSH_LEAST == 1:
+            if follows or self._halts.unwritten.is_set() or len(results.others) % LOOK_EVERY == 1:
                 self._look_again()
 
     def _why_not(self, opened: OpenedT, halts: int, now: datetime) -> str:

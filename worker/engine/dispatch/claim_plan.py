@@ -21,7 +21,8 @@ class ClaimPlan:
         self.at: datetime | None = time()
         self.woken_for_events = False  # an event may be due
         self.more_due = False  # the last claim brought rows, and left more
-        self._more_at_once = False  # and these may be claimed at once
+        self._more_after: timedelta | None = None  # and these may be claimed so long after it; None: it left none
+        self._guessed: datetime | None = None  # when to claim, until the claim that is under way tells
 
     def wake(self, *, for_events: bool) -> None:
         """Something has become due. Batch rows are claimed in chunks, so they wait for one; events do not."""
@@ -48,17 +49,21 @@ class ClaimPlan:
         """A claim of batch rows and of events begins: a wake-up from now on is for another one."""
         self.woken_for_events = False
         self._claimed_at = self._time()
-        self.at = self._claimed_at if self._more_at_once else None
+        self.at = self._guessed = None if self._more_after is None else self._claimed_at + self._more_after
 
     def ends(self, again_at: datetime | None, *, found: int) -> None:
         """That claim found so many rows. `again_at`: when more is due, in steady time; None: nothing more is."""
         self.more_due = again_at is not None and found > 0
-        self._more_at_once = self.more_due and again_at is not None and again_at <= self._time()
-        if self._more_at_once and self._wake_others is not None:
+        if self.at == self._guessed:
+            self.at = None
+        if again_at is None:
+            self._more_after = None
+            return
+        self._more_after = max(again_at - self._time(), timedelta(0)) if found else None
+        if self._more_after == timedelta(0) and self._wake_others is not None:
             self._wake_others()
             self._wake_others = None
-        if again_at is not None:
-            self.claim_by(again_at)
+        self.claim_by(again_at)
 
     def begins_for_events(self) -> None:
         """A claim of events alone begins. A wake-up may be for a batch row too, so batch rows are looked for soon."""

@@ -34,7 +34,7 @@ from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.halts import Halts
-from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, OPEN_MOST, Headroom
+from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_MOST, Headroom
 from worker.engine.dispatch.lanes import Lanes
 from worker.engine.dispatch.opened_rows import OpenedRows
 from worker.engine.dispatch.steady_time import SteadyTime
@@ -80,10 +80,11 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._headroom = Headroom(
             work.permits,
             time=self._time,
-            taken=lambda: self._calls.in_flight + len(self._rows) + self._lanes.rows,
-            waiting=lambda: len(self._results),
+            in_flight=lambda: self._calls.in_flight,
+            opened=lambda: len(self._rows),
+            opening=lambda: self._lanes.rows,
             events=lambda: self._rows.events,
-            spaced=lambda: bool(self._rows.spacing),
+            spacing=lambda: self._rows.spacing,
         )
         busy_stretch = BusyStretch(self._time())
         self._calls: Calls[OpenedT, ResultT] = Calls(
@@ -212,10 +213,10 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             self._decisions.not_done("claim", "the database cannot be used")
         if not free or (self._flushes.unreachable and not self._lanes.batches_idle):
             return
-        if not self._lanes.batches_idle and (finishing or not headroom.for_another_flush):
-            return  # a second flush next to the first one is worth it only for many rows
         now, halted = self._time(), self._halts.unwritten.is_set()
-        waited = now - self._last_flush_at >= headroom.flush_every or len(self._results.others) >= OPEN_MOST
+        waited = now - self._last_flush_at >= FLUSH_EVERY or len(self._results.others) >= OPEN_MOST
+        if not self._lanes.batches_idle and (finishing or not (waited and headroom.flushes_take_long)):
+            return
         results_due = bool(self._results.others or (halted and self._results)) and (halted or waited)
         room = None
         if not finishing and self._claim_due(now, results_due=results_due):
@@ -239,7 +240,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
         at, rows = self._plan.at, self._headroom.for_batches
-        with_results = self._headroom.flush_every / 2 + self._headroom.flush_times.longest
+        with_results = FLUSH_EVERY / 2 + self._headroom.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
         if self._halts.unwritten.is_set() or self._lanes.write_halt:
@@ -266,14 +267,17 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Wait for a result, a wake-up, or the next planned time."""
         now = self._time()
         times = [now + LINGER]
+        flush_at = self._last_flush_at + FLUSH_EVERY
         if self._lanes.batches_idle:
             if self._results.others:
-                times.append(self._last_flush_at + self._headroom.flush_every)
+                times.append(flush_at)
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
             # wakes the loop.
             at = None if finishing or self._flushes.unreachable else self._plan.at
             if at is not None and (at > now or self._calls.use_all_permits):
                 times.append(at if at > now else self._flushes.check_permits_at)
+        elif self._lanes.free_for_batches and self._headroom.flushes_take_long and flush_at > now:
+            times.append(flush_at)
         with suppress(TimeoutError):
             async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):
                 await self._look_again.wait()

@@ -7,9 +7,10 @@ lapse before its row's flush has ended. So slots begin later there.
 from collections import deque
 from datetime import timedelta
 
-# No lead below this: a call that is a little late uses its slot all the same, and delays only the calls behind it.
-LEAST = timedelta(milliseconds=50)
-LEAD_MOST = timedelta(seconds=5)
+# How late a call may be for its flush: it uses its slot all the same.
+LATE = timedelta(milliseconds=200)
+MOST = timedelta(seconds=5)
+_NONE = timedelta(0)
 _KEPT = 8  # flushes
 
 
@@ -17,21 +18,29 @@ class FlushTimes:
     """How long the last flushes of one dispatcher took."""
 
     def __init__(self) -> None:
-        self._took: deque[timedelta] = deque([timedelta(0)], maxlen=_KEPT)
+        self._took: deque[timedelta] = deque(maxlen=_KEPT)
 
     def add(self, took: timedelta) -> None:
-        self._took.append(min(took, LEAD_MOST))
+        self._took.append(min(took, MOST))
+
+    @property
+    def shortest(self) -> timedelta:
+        return min(self._took, default=_NONE)
 
     @property
     def longest(self) -> timedelta:
-        return max(self._took)
+        return max(self._took, default=_NONE)
+
+    @property
+    def usual(self) -> timedelta:
+        """A few long flushes among short ones do not count."""
+        return sorted(self._took)[(len(self._took) - 1) // 2] if self._took else _NONE
 
     @property
     def lead(self) -> timedelta:
-        """From the begin of a flush to the calls of its rows; zero while that is short.
+        """How much later slots begin than the flush that reserves them; not at all while flushes are short.
 
-        One long flush among short ones does not count: until it is forgotten, all slots would begin later, and an event
-        at another worker would wait for them.
+        Of a few long flushes all slots would begin later until they are forgotten, and an event at another worker would
+        wait for them.
         """
-        second = sorted(self._took)[-2:][0]
-        return second if second > LEAST else timedelta(0)
+        return max(self.usual - LATE, _NONE)

@@ -68,9 +68,8 @@ class Flushes(Generic[OpenedT, ResultT]):
 
     def begin(self, lane: Lane, results: list[ResultT], room: Room | None) -> None:
         """Begin a flush in a free lane; `room` None: it claims nothing."""
-        lane.rows = len(results)
         if room is not None:
-            lane.rows += room.events if lane.for_events else room.rows
+            lane.rows = room.events if lane.for_events else room.rows
         # The count of halts of now: after a halt in between, the rows of this flush must not be called.
         lane.flush = asyncio.create_task(self._flush(lane, results, room, self._halts.count))
         lane.flush.add_done_callback(lambda _: self._ended())
@@ -104,7 +103,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         if self._rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
             self._opened_event_at = self._time()
         if flushed.permits is not None:
-            self._headroom.permits, self._headroom.shared = flushed.permits, flushed.shared
+            self._headroom.permits = flushed.permits
         self.check_permits_at = self._time() + ASK_AGAIN
         again_at = None if flushed.again_at is None else self._time.of(flushed.again_at)
         if lane.for_events:

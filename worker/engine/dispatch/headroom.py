@@ -1,7 +1,8 @@
-"""How many rows a dispatcher may open: for its free permits, and for the calls until the flush after the next one.
+"""How many rows a dispatcher may open: for its free permits, and for the calls of the next 50 ms.
 
-The opened rows without a permit are those that will be called while flushes are written. A killed worker leaves all
-its opened rows with an unknown outcome, also those that it has not called: its permits, and at most OPEN_MOST more.
+The opened rows without a permit are those that will be called while the next flush is written. A killed worker leaves
+all its opened rows with an unknown outcome, also those that it has not called. So there are few, and results are
+written as often (docs/inside/architecture.md, "What happens when something dies").
 """
 
 from collections.abc import Callable
@@ -13,34 +14,24 @@ from worker.engine.dispatch.steady_time import SteadyTime
 from worker.engine.dispatch.throughput import Throughput
 from worker.store.limits.claims import Room
 
-# The least time from one flush of batches to the next: results wait for others. A killed worker leaves an unknown
-# outcome for the calls in flight, for the results of this time, and for the rows that are opened for it.
-FLUSH_EVERY = timedelta(milliseconds=100)
-# Where flushes take long, on a busy machine or a slow database, they begin so many times as far apart as the second
-# longest of the last ones took (`FlushTimes.lead`: nothing up to 50 ms). Else they would take most of the loop's
-# time, and each step of an event waits for its turn there.
-FLUSH_APART = 5
-FLUSH_EVERY_MOST = timedelta(milliseconds=500)
-# A flush has room for at least so many rows, however few permits there are, and so many may be events: a stream of
-# events has its own pace.
-FLUSH_LEAST = 50
-# The most rows beyond the permits that are opened, or in a flush: some 0.5 s at full pace. Results that wait for the
-# next flush come on top. With a sixth of this number a worker waits a third of its time for rows, and with two thirds
-# still for some.
-OPEN_MOST = 9000
-# Batch rows are claimed only when one permit in this many is free, or half of the rows that may be opened fit: a
+# The time from one flush of batches to the next, and of the calls that rows are opened for: results wait for others.
+FLUSH_EVERY = timedelta(milliseconds=50)
+# However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
+OPEN_LEAST = 3
+# And however quick they are, no more.
+OPEN_MOST = 1000
+# Under a slow limit slots are reserved as far ahead as the next few of them are, and never further than this.
+AHEAD_MOST = 3 * FLUSH_EVERY
+# Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
 # transaction for a call or two would cost more than the calls.
 EMPTY_PERMITS_FRACTION = 4
+SPARE = FLUSH_EVERY / 5
 # How many events a flush of theirs claims at most: as many permits are kept free for them until it ends. So many events
-# may be opened however many batch rows are, and however many results wait.
+# may be opened however many batch rows are.
 EVENTS_AT_ONCE = 20
 # How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
 # reserved: the event takes the next slot of this dispatcher, and the new slot is for a batch row.
 EVENTS_AHEAD = timedelta(milliseconds=400)
-# Where flushes take long, two may be under way, and the rows are shared out: those of a flush, the results of another
-# one, and the rows that are called meanwhile.
-LONG_FLUSH = 1.5 * FLUSH_EVERY
-PARTS = 3
 
 
 class Headroom:
@@ -51,98 +42,92 @@ class Headroom:
         permits: int,
         *,
         time: SteadyTime,
-        taken: Callable[[], int],
-        waiting: Callable[[], int],
+        in_flight: Callable[[], int],
+        opened: Callable[[], int],
+        opening: Callable[[], int],
         events: Callable[[], int],
-        spaced: Callable[[], bool],
+        spacing: Callable[[], timedelta],
     ) -> None:
-        """`taken`: calls in flight, opened rows, and the rows of flushes under way. `waiting`: results that are not
-        being written yet. `events`: opened events. `spaced`: whether the calls have a rate limit.
+        """`in_flight`: calls. `opened`: rows that wait for theirs. `opening`: how many rows the flushes under way may
+        open. `events`: opened events. `spacing`: the least time between two calls; zero without a rate limit.
         """
         self.permits = permits
-        self.shared = False  # other workers make calls too, as the last claim said
         self.flush_times = FlushTimes()
-        self._batch_flush_times = FlushTimes()
+        self._of_batches = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
-        self._spaced, self._time, self._taken, self._waiting = spaced, time, taken, waiting
-        self._events = events
-
-    @property
-    def flush_every(self) -> timedelta:
-        """How long results wait for others, so that they are written together.
-
-        Of several workers each makes a part of the calls. With flushes twice as far apart it opens no more rows than
-        one alone.
-        """
-        least = 2 * FLUSH_EVERY if self.shared else FLUSH_EVERY
-        return min(max(least, FLUSH_APART * self._batch_flush_times.lead), FLUSH_EVERY_MOST)
+        self._time, self._in_flight, self._opened, self._opening = time, in_flight, opened, opening
+        self._events, self._spacing = events, spacing
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
         self.flush_times.add(took)
         if not for_events:
-            self._batch_flush_times.add(took)
+            self._of_batches.add(took)
 
     @property
     def _free(self) -> int:
-        """Permits that no call uses and no opened row waits for; below zero if more rows wait."""
-        return self.permits - self._taken()
+        """Permits that no call uses."""
+        return max(self.permits - self._in_flight(), 0)
 
     @property
-    def _calls_in_a_flush(self) -> int:
-        """How many calls are expected to end until the end of the flush after this one, as the last calls show."""
-        time = 2 * self.flush_times.longest + max(self.flush_every, self.flush_times.longest)
-        expected = self.throughput.expected(time, self._time.seconds())
-        # On a slow database each flush has room for twice the calls of the one before, until the slots bound them.
-        return min(2 * expected if self.flush_times.lead and self._spaced() else expected, OPEN_MOST)
+    def _calls(self) -> int:
+        """The calls of 50 ms, as the last ones show; under a rate limit those that it allows, if permits are free."""
+        measured = max(self.throughput.best(self._time.seconds()), 1)
+        spacing = self._spacing()
+        return min(FLUSH_EVERY // spacing, measured + self._free) if spacing else measured
 
     @property
-    def _most_in_a_flush(self) -> int:
-        """The most rows that one flush opens for batches."""
-        most = self.permits + self._calls_in_a_flush
-        most = max(-(-most // PARTS), FLUSH_LEAST) if self.flush_times.longest > LONG_FLUSH else most
-        return min(most, max(MOST_PER_PERMIT * self.permits, FLUSH_LEAST))  # a claim brings no more
+    def _most(self) -> int:
+        """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now."""
+        return max(self._calls, OPEN_LEAST) if self._spacing() else self._free + self._calls
+
+    @property
+    def _called_meanwhile(self) -> int:
+        """How many rows are called before a flush that begins now can end, if it is as quick as the quickest of the
+        last ones."""
+        opened = self._opened() + self._opening()
+        return min(opened, int(self._calls * min(self._of_batches.shortest / FLUSH_EVERY, 1)))
 
     @property
     def for_batches(self) -> int:
-        return min(self._free + self._calls_in_a_flush, self._most_in_a_flush)
-
-    @property
-    def _has_room_for_many(self) -> bool:
-        """Whether half of the batch rows that one flush opens at most may be opened now."""
-        return 2 * self.for_batches >= self._most_in_a_flush
+        opened = self._opened() + self._opening()
+        room = min(self._most + self._called_meanwhile, OPEN_MOST) - opened
+        return min(room, MOST_PER_PERMIT * max(self.permits, 1))  # a claim brings no more
 
     @property
     def worth_a_claim(self) -> bool:
-        """Whether a transaction for batch rows alone is worth its cost: many permits are empty, or many rows fit."""
-        return self._free >= self.permits // EMPTY_PERMITS_FRACTION or self._has_room_for_many
+        """Whether a transaction for batch rows alone is worth it: many permits are empty, or soon no row waits."""
+        opened = self._opened() + self._opening()
+        many = self._free - opened >= max(self.permits // EMPTY_PERMITS_FRACTION, 1)
+        return many or opened <= self._calls * min((self._of_batches.usual + SPARE) / FLUSH_EVERY, 1)
 
     @property
-    def for_another_flush(self) -> bool:
-        """Whether so many batch rows may be opened that a second flush next to one under way is worth it."""
-        return self.flush_times.longest > LONG_FLUSH and self._has_room_for_many
+    def flushes_take_long(self) -> bool:
+        """Whether a second flush begins next to one under way: else results would be written, and rows opened, less
+        often."""
+        return self._of_batches.usual > FLUSH_EVERY
 
     @property
     def for_events(self) -> int:
         """Events may use all of it. Whatever batch rows are opened, a few events are, and take the slots of these."""
-        most = max(self.permits, FLUSH_LEAST, self._calls_in_a_flush)
-        return max(min(self._free + most - self._waiting(), OPEN_MOST), EVENTS_AT_ONCE - self._events())
+        return max(self.for_batches, EVENTS_AT_ONCE - self._events())
 
     @property
     def horizon(self) -> timedelta:
-        """How far ahead slots are reserved: for two flushes, because rows are claimed when half of it is free.
+        """How far ahead slots are reserved: for the time of a flush, and for the calls after it.
 
         (`rate_limits.claim_again_at`.) It is short, so that a killed worker leaves few unknown outcomes. An event takes
         the next slot of its worker, however far ahead slots are reserved: workers leave some out for each other
         (`rate_limits.offer`).
         """
-        return 2 * self.flush_every
+        calls = min((OPEN_LEAST - 1) * self._spacing(), AHEAD_MOST)
+        return max(FLUSH_EVERY + min(self._of_batches.shortest, FLUSH_EVERY), calls)
 
     @property
     def furthest_slot(self) -> timedelta:
         """How far ahead a reserved slot may be; a longer wait would come from a wrong clock."""
         clock_set_meanwhile = timedelta(seconds=1)
-        return 2 * FLUSH_EVERY_MOST + EVENTS_AHEAD + 2 * self.flush_times.lead + clock_set_meanwhile
+        return AHEAD_MOST + EVENTS_AHEAD + 3 * self.flush_times.lead + clock_set_meanwhile
 
     def room(self, *, busy: int) -> Room:
         """For batch rows and events. Without a free permit there is none: the claim asks whether there are permits."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class Lane:
-    """One flush at a time. `rows`: how many it may open, and how many results it writes."""
+    """One flush at a time. `rows`: how many it may open."""
 
     def __init__(self, *, for_events: bool) -> None:
         self.for_events = for_events
@@ -46,7 +46,7 @@ class Lanes:
 
     @property
     def rows(self) -> int:
-        """How many rows are in the flushes under way."""
+        """How many rows the flushes under way may open."""
         return sum(lane.rows for lane in self)
 
     def end(self) -> None:

@@ -5,32 +5,31 @@ from datetime import datetime, timedelta
 
 from worker.domain.limits.measured_pace import Stretch
 
-LATELY = timedelta(seconds=1)
+LATELY = 1.0  # seconds
 STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush after this time
 
 
 class Throughput:
-    """Counts the ends of calls in the last `flush`, and of late: rows come in chunks, with gaps."""
+    """Counts the ends of calls in each `span` of the last second. The best of them is the pace: rows come in chunks,
+    and between two chunks no call ends."""
 
-    def __init__(self, flush: timedelta) -> None:
-        self._flush = flush.total_seconds()
-        self._in_a_flush: deque[float] = deque()
-        self._of_late: deque[float] = deque()
+    def __init__(self, span: timedelta) -> None:
+        self._span = span.total_seconds()
+        self._spans: deque[list[int]] = deque()  # [number of the span, calls that ended in it]
 
     def add(self, at: float) -> None:
         """A call has ended at `at`, in the loop's seconds."""
-        self._in_a_flush.append(at)
-        self._of_late.append(at)
+        number = int(at / self._span)
+        if self._spans and self._spans[-1][0] == number:
+            self._spans[-1][1] += 1
+        else:
+            self._spans.append([number, 1])
 
-    def expected(self, time: timedelta, now: float) -> int:
-        """How many calls are expected to end within this time: as in the last flush, or at the rate of late.
-
-        On a slow database calls come in bursts, one for each flush: then the rate is that of several of them.
-        """
-        lately = max(LATELY, 2 * time)
-        _forget(self._in_a_flush, now - self._flush)
-        _forget(self._of_late, now - lately.total_seconds())
-        return max(len(self._in_a_flush), round(len(self._of_late) * (time / lately)))
+    def best(self, now: float) -> int:
+        """The most calls that ended in one span."""
+        while self._spans and self._spans[0][0] < (now - LATELY) / self._span:
+            self._spans.popleft()
+        return max((calls for _, calls in self._spans), default=0)
 
 
 class BusyStretch:
@@ -59,7 +58,3 @@ class BusyStretch:
         self._since, self._calls = now, 0
         return stretch
 
-
-def _forget(ends: deque[float], before: float) -> None:
-    while ends and ends[0] < before:
-        ends.popleft()

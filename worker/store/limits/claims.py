@@ -63,8 +63,8 @@ class ClaimPolicy:
 class Room:
     """How much a claim may bring: so many rows, and up to `events` rows if the rest are events.
 
-    `busy` calls are in flight. `lead`: how long a row needs from its claim to its call; no slot is reserved earlier.
-    Zero while the database is quick. `horizon`: how far ahead slots are reserved; without a rate limit it says nothing.
+    `busy` calls are in flight. `lead`: no slot is reserved earlier than so long from now, where flushes take long; else
+    zero. `horizon`: how far ahead slots are reserved; without a rate limit it says nothing.
     `for_event`: an event may be due, and nothing else is asked for. (Without it, a claim without rows asks whether
     permits are free.)
     """
@@ -179,7 +179,7 @@ class Claims:
         """Lease as many due rows as are asked for and whose calls fit into the horizon.
 
         Without a free permit or slot no row is leased. The horizon begins `asked.lead` from now, and is at least
-        twice as long: the next claim may take as long, and begins when half of the horizon is free.
+        three times as long: the next claim may take as long, and begins when a third of the horizon is left.
         """
         rule, busy, lead = policy.rule, asked.busy, asked.lead
         # New permits are written under the lock.
@@ -198,7 +198,7 @@ class Claims:
         if permits is not None and permits < max(busy, 1):
             none = Grant(Slots(now, timedelta(0), 0), again_at=now + ASK_AGAIN)
             return Leased(policy, state, lock, none, Reach(asked.horizon, lead), permits=permits)
-        reach = Reach(max(asked.horizon, 2 * lead), lead, self._permits.shared(rule, policy.permit_owner))
+        reach = Reach(max(asked.horizon, 3 * lead), lead, self._permits.shared(rule, policy.permit_owner))
         room = MOST_PER_PERMIT * permits if permits is not None else max(asked.rows, asked.events)
         most, events = min(asked.rows, room), min(asked.events, room)
         furthest = lead + reach.horizon + policy.ahead

@@ -51,8 +51,7 @@ class Flushed(Generic[OpenedT]):
     `slots`: a reserved time for each of these calls, whichever row goes first; none if calls may be made at once.
     `spacing`: the least time between two calls, as the account's limit and what was found of it are now.
     `again_at`: when to claim again; None: nothing more is due, or a person must act. `permits`: how many calls may be
-    in flight from now on; None: as many as before. `channels`: those on which messages became due. `shared`: other
-    workers make calls too.
+    in flight from now on; None: as many as before. `channels`: those on which messages became due.
     """
 
     opened: Sequence[OpenedT] = ()
@@ -61,7 +60,6 @@ class Flushed(Generic[OpenedT]):
     slots: Sequence[datetime] = ()
     channels: frozenset[str] = frozenset()
     spacing: timedelta = timedelta(0)
-    shared: bool = False
 
 
 class UnknownFlush(Exception):
@@ -194,7 +192,6 @@ class Rows(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
                 reserved.slots[: len(opened)],
                 due | channels,
                 reserved.spacing,
-                leased.reach.shared,
             )
 
         def set_aside(connection: sa.Connection, kinds: Mapping[Any, str]) -> None:

@@ -1,0 +1,92 @@
+"""How many rows a dispatcher may open, whatever its pace is."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_LEAST, OPEN_MOST, Headroom
+
+QUICK = timedelta(milliseconds=10)
+LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
+
+
+def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0):
+    """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
+    found = Headroom(
+        permits,
+        time=SimpleNamespace(seconds=lambda: 1.0),
+        in_flight=lambda: in_flight,
+        opened=lambda: opened,
+        opening=lambda: opening,
+        events=lambda: 0,
+        spacing=lambda: timedelta(seconds=1 / limit) if limit else timedelta(0),
+    )
+    for number in range(20 * calls):
+        found.throughput.add(number / calls * FLUSH_EVERY.total_seconds())
+    for took in flushes:
+        found.flushed(took, for_events=False)
+    return found
+
+
+numbers = st.integers(0, 3000)
+
+
+@given(
+    permits=st.integers(0, 2000),
+    calls=st.integers(0, 300),
+    flushes=st.lists(st.timedeltas(timedelta(0), timedelta(seconds=3)), max_size=9),
+    limit=st.sampled_from(LIMITS),
+    in_flight=numbers,
+    opened=numbers,
+    opening=numbers,
+)
+def test_at_no_pace_more_rows_are_opened_than_are_called_in_50_ms_and_while_a_flush_is_under_way(
+    permits, calls, flushes, limit, in_flight, opened, opening
+):
+    found = headroom(
+        permits=permits,
+        calls=calls,
+        flushes=flushes,
+        limit=limit,
+        in_flight=in_flight,
+        opened=opened,
+        opening=opening,
+    )
+    if limit:
+        in_50_ms = max(limit * FLUSH_EVERY.total_seconds(), OPEN_LEAST)
+    else:
+        in_50_ms = max(calls, 1) + 1 + max(permits - in_flight, 0)  # a free permit takes its row at once
+    most = min(in_50_ms + min(in_50_ms, opened + opening), OPEN_MOST)  # those that are called meanwhile
+    assert opened + opening + max(found.for_batches, 0) <= max(most, opened + opening)
+    assert found.room(busy=in_flight).rows >= 0
+
+
+def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits(subtests):
+    cases = [(1, 1), (10, 10), (250, 250), (1000, 1000), (5000, 1000)]  # calls in 50 ms
+    for calls, opened in cases:
+        with subtests.test(calls=calls):
+            assert headroom(permits=100, calls=calls, in_flight=100).for_batches == opened
+
+
+def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_where_they_are_far_apart(subtests):
+    cases = [(2000, 60, 100), (200, 60, 10), (20, 100, 3), (1, 150, 3)]  # calls a second, horizon in ms, rows
+    for limit, horizon, rows in cases:
+        with subtests.test(limit=limit):
+            found = headroom(permits=500, calls=1, limit=limit)
+            assert found.horizon == timedelta(milliseconds=horizon)
+            assert found.for_batches == rows
+
+
+def test_with_all_permits_in_use_and_rows_enough_a_few_events_are_opened_all_the_same():
+    found = headroom(permits=10, calls=5, in_flight=10, opened=5, opening=5)
+    assert found.for_batches <= 0
+    assert found.for_events == EVENTS_AT_ONCE
+
+
+def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
+    """A transaction for a few rows costs nearly as much as one for many."""
+    assert not headroom(permits=100, calls=100, in_flight=100, opened=60).worth_a_claim
+    assert headroom(permits=100, calls=100, in_flight=100, opened=30).worth_a_claim
+    assert headroom(permits=100, calls=100, in_flight=70).worth_a_claim
