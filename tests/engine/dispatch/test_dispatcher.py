@@ -256,7 +256,7 @@ async def test_where_each_call_needs_a_new_connection_no_slot_is_lost(bench):
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.01, 80), (0.07, 80)])
 async def test_under_a_limit_the_rows_of_a_batch_cost_a_transaction_for_each_flush_and_no_more(bench, seconds, most):
-    """Each transaction writes the results of the last 50 ms, and opens rows for as long. Where it is slow, two overlap."""
+    """Each transaction writes the results of 50 ms, and opens rows for as long. Where it is slow, two overlap."""
     bench.database_seconds = seconds
     limit, latency = Limit.parse("200/second"), dict.fromkeys(range(600), 0.01)
     rows = bench.rows(600, limit=limit, permits=50, latency=latency)

@@ -57,4 +57,3 @@ class BusyStretch:
         stretch = Stretch(self._calls, now - self._since)
         self._since, self._calls = now, 0
         return stretch
-
