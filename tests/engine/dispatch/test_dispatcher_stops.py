@@ -408,7 +408,7 @@ async def test_a_dispatcher_whose_claim_fails_still_writes_the_results_of_its_ca
     rows.claim = claim
     with pytest.raises(ZeroDivisionError):
         await bench.run(rows)
-    assert rows.numbers("call") == sorted(rows.numbers("done")) == [0, 1, 2]  # each once
+    assert rows.numbers("call") == rows.numbers("done") == [0, 1]  # each once
     assert rows.calls == 0
 
 

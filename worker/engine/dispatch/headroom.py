@@ -72,7 +72,7 @@ class Headroom:
     @property
     def _calls(self) -> int:
         """The calls of 50 ms, as the last ones show; under a rate limit those that it allows, if permits are free."""
-        measured = max(self.throughput.best(self._time.seconds()), 1)
+        measured = self.throughput.best(self._time.seconds())
         spacing = self._spacing()
         return min(FLUSH_EVERY // spacing, measured + self._free) if spacing else measured
 
