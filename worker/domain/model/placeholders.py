@@ -13,6 +13,7 @@ _LONGEST_WORD = 20  # with brackets
 _FIRST, _LAST = frozenset({"nan", "na"}), frozenset({"null", "nan", "na"})
 # A template's variable that nobody has filled in: {{first_name}}, ${name}, %FIRSTNAME%, *|FNAME|*, [NAME], <%= name %>.
 _VARIABLE = re.compile(r"\{\{|\}\}|\$\{|\*\||\|\*|<%|%>|\A(?:\{.*\}|%\w+%|\[[A-Z_ .]+\]|<+[\w .]+>+|\$\w+)\Z")
+_SIGNS = frozenset("{}$*|<>%[")  # each variable has one
 # What Windows-1252 shows for the second byte of a letter in UTF-8: MÃ¼ller. One Ð or Î before it may be a letter.
 _SECOND = re.escape("".join({bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0xC0)} - {"\ufffd"}))
 _SPOILED = re.compile(rf"\ufffd|[ÃÄÅ][{_SECOND}]|(?:[ÎÏÐÑ][{_SECOND}]){{2}}|â€|á[º»][{_SECOND}]")
@@ -42,7 +43,7 @@ def real_name(text: str) -> str:
     """The name; "" if it is none: a word for no value, signs alone, a template's variable, spoiled letters."""
     if is_no_value(text) or is_spoiled(text):
         return ""
-    if text.isalpha():
+    if text[:1].isalpha() and _SIGNS.isdisjoint(text):  # the names of most people
         return text
     return "" if _VARIABLE.search(text) or not any(map(str.isalnum, text)) else text
 
