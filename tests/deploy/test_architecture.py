@@ -34,11 +34,13 @@ def test_each_place_that_the_page_names_exists():
 
 def test_the_picture_of_the_rooms_shows_each_room():
     picture = PAGE.split("## The rooms")[1].split("## The way of a row")[0]
+    assert ROOMS
     assert [room for room in sorted(ROOMS) if not re.search(rf"\b{room}\b", picture)] == []
 
 
 def test_each_room_says_what_it_holds():
     rooms = [path.parent for path in (ROOT / "worker").rglob("__init__.py")]
+    assert rooms
     assert [
         str(room) for room in rooms if not (room / "__init__.py").read_text(encoding="utf-8").startswith('"""')
     ] == []

@@ -120,6 +120,7 @@ def test_every_secret_of_compose_is_written(tmp_path):
         run("make_secrets", place, cwd=tmp_path)
         files = compose({"SECRETS": str(place), "BROKER": broker})["secrets"].values()
 
+        assert files
         assert [file["file"] for file in files if not Path(file["file"]).read_text().strip()] == []
 
 

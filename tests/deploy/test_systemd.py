@@ -38,6 +38,7 @@ def lines(unit: Path, section: str) -> list[tuple[str, str]]:
 
 
 def test_each_unit_runs_a_command_that_there_is_without_needless_rights(subtests):
+    assert SERVICES
     for unit in SERVICES:
         with subtests.test(case=unit.name):
             service = lines(unit, "Service")

@@ -26,7 +26,9 @@ LABELS = {label for metric in ALL for label in metric.labels} | {"instance", "jo
 
 
 def rules() -> list[dict]:
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    found = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    assert found
+    return found
 
 
 def dashboard() -> list[str]:

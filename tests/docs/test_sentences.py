@@ -28,4 +28,5 @@ def sentences(text: str) -> Iterator[str]:
 def test_no_sentence_is_long():
     found = [(str(page.relative_to(DOCS)), one) for page in PAGES for one in sentences(page.read_text("utf-8"))]
 
+    assert found
     assert [(page, one) for page, one in found if len(one.split()) > MOST] == []

@@ -47,6 +47,7 @@ def wrong(line: str) -> str:
 def test_the_commands_of_the_pages_exist():
     lines = {(str(page.relative_to(ROOT)), line) for page in PAGES for line in typed(page.read_text("utf-8")) if line}
 
+    assert lines
     assert [(page, line, said) for page, line in sorted(lines) if (said := wrong(line))] == []
 
 

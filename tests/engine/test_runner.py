@@ -163,6 +163,7 @@ async def test_after_a_stop_no_wake_up_starts_a_dispatcher(make):
 async def test_closing_the_runner_closes_the_senders_connections(make):
     world = make()
     await world.start().close()
+    assert world.senders
     assert all(sender.closed for sender in world.senders.values())
 
 

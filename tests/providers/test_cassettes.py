@@ -76,6 +76,7 @@ def test_every_cassette_belongs_to_a_case_and_every_case_has_one():
 
 
 def test_a_cassette_says_what_it_was_recorded_from_and_holds_no_secret(subtests):
+    assert FILES
     for path in FILES:
         with subtests.test(case=f"{path.parent.name}/{path.stem}"):
             text = path.read_text()

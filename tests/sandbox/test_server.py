@@ -151,7 +151,9 @@ async def test_it_listens_on_loopback_only_by_default(caller):
 
 
 def test_it_imports_nothing_else_of_the_worker():
-    for module in Path(worker.sandbox.__file__).parent.glob("*.py"):
+    modules = list(Path(worker.sandbox.__file__).parent.rglob("*.py"))
+    assert modules
+    for module in modules:
         for node in ast.walk(ast.parse(module.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -22,6 +22,7 @@ def test_every_stored_reason_is_on_the_page():
     page = PAGE.read_text(encoding="utf-8")
     lines = {LineState.REJECTED, LineState.DUPLICATE}
     stored = [reason for reason in Reason if reason.messages or set(reason.jobs) - lines]
+    assert stored
     assert [reason for reason in stored if f"| `{reason}` |" not in page] == []
 
 
@@ -37,6 +38,7 @@ def test_no_two_reasons_share_a_sentence():
 def test_a_row_that_needs_a_person_has_a_step():
     needed = [JobState.HELD, JobState.FAILED, JobState.LAPSED, LineState.REJECTED]
     found = {(state, reason): step_for(state.value, reason.value) for reason in Reason for state in reason.jobs}
+    assert {state for state, _ in found} >= set(needed)
     assert [at for at, step in found.items() if at[0] in needed and not step] == []
 
 

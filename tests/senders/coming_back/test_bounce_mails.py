@@ -265,7 +265,9 @@ def test_the_naughty_strings_are_no_reports(request):
     corpora = os.environ.get("BAD_INPUT")
     if not corpora:
         pytest.skip("BAD_INPUT names no folder of bad input")
-    for file in Path(corpora, "blns").rglob("*.txt"):
+    files = list(Path(corpora, "blns").rglob("*.txt"))
+    assert files
+    for file in files:
         for line in file.read_bytes().splitlines():
             for mail in (line, report(TO, status="", diagnostic="").replace(b"Action: failed", b"Action: " + line)):
                 assert isinstance(read(mail, OURS.key_in), DeliveryUpdate | NotUnderstood)

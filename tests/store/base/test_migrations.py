@@ -210,6 +210,7 @@ def test_postgresql_compares_all_texts_by_their_bytes_whatever_the_locale(make_p
 
 def test_closing_an_attempt_changes_nothing_that_an_index_knows():
     """PostgreSQL then writes no index when an attempt is closed: a million jobs close two million attempts."""
+    assert Attempt.__table__.indexes
     for index in Attempt.__table__.indexes:
         known = {column.name for column in index.columns} | set(
             re.findall(r"\w+", str(index.dialect_options["postgresql"]["where"]))

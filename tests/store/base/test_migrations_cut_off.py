@@ -106,7 +106,9 @@ def _cuts(database: Database, url: str, revision: str, migrations: Path) -> Iter
 
 
 def test_every_migration_is_done_by_a_second_run_wherever_the_first_was_cut_off(url, next_release):
-    for revision in reversed(list(ScriptDirectory(str(next_release)).walk_revisions())):
+    revisions = list(ScriptDirectory(str(next_release)).walk_revisions())
+    assert revisions
+    for revision in reversed(revisions):
         for statement, expected, found in cuts(url, revision.revision, next_release):
             assert found == expected, f"{revision.revision}, cut off after statement {statement}"
 

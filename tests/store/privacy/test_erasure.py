@@ -278,5 +278,7 @@ def test_erased_values_are_nowhere_in_the_tables(shelf, erase):
     erase()
     with shelf.database.read() as connection:
         for table in (CustomerRow, SessionRow, Job):
-            for row in connection.execute(sa.select(table.__table__)):
+            rows = connection.execute(sa.select(table.__table__)).all()
+            assert rows
+            for row in rows:
                 assert before.isdisjoint(value for value in row if isinstance(value, bytes))

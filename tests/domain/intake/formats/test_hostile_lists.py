@@ -218,6 +218,7 @@ def test_xml_in_a_declared_encoding_of_one_byte_is_read(read, encoding, name):
 
 
 def test_each_encoding_of_one_byte_is_one_that_python_has(read):
+    assert bounded_xml._OF_ONE_BYTE
     for encoding in bounded_xml._OF_ONE_BYTE:
         assert [type(line) for line in read(in_encoding(encoding, "Ann"))] == [Accepted], encoding
 

@@ -191,6 +191,7 @@ async def test_with_the_page_first_no_robot_gets_to_a_live_session_or_counts_as_
             await act(door, robot)
             door.pass_time(3600)
 
+        assert door.doors.led
         assert not any(door.doors.led)
         assert not any(door.doors.opened)
 
