@@ -289,7 +289,8 @@ def _link(link: LinkFact, now: datetime) -> Iterable[Moment]:
     elif link.state == "superseded":
         # Another follows, or none: after "not me", or until the customer opens a link that was moved.
         at = link.replaced_at or min(link.expires_at, now)
-        yield Moment(at, About.LINK, "The session is superseded: no link leads to it any more.")
+        more = "it counts no more" if link.given_away else "no link leads to it any more"
+        yield Moment(at, About.LINK, f"The session is superseded: {more}.")
     if link.state in ("waiting", "started") and not in_review and link.expires_at > now:
         # By schedule, or when the customer comes by our own link, which does not end with its session.
         then = " Another may follow." if link.may_follow else ""

@@ -18,8 +18,8 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
-from worker.store.onboarding.joined import DUE_AT, LEAD, RESULT, STATE
 from worker.store.tables import Inbox, Job, SessionRow
+from worker.store.tables.joined import DUE_AT, LEAD, RESULT, STATE
 
 # A joined job has no call of its own that could have a reason.
 _REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)

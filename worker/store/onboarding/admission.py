@@ -21,8 +21,8 @@ from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.store.onboarding.cancellation import change_jobs, waiting_again
-from worker.store.onboarding.joined import served_by
 from worker.store.tables import Attempt, CustomerRow, Finished, Job, SessionRow
+from worker.store.tables.joined import served_by
 
 # A session whose token was lost may stay open for the longest lifetime that a provider offers.
 UNKNOWN_FOR = timedelta(days=30)

@@ -22,10 +22,10 @@ from worker.store.base.database import fetch
 from worker.store.base.job_ids import as_they_came
 from worker.store.onboarding.details import pending
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
-from worker.store.onboarding.joined import served_by
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.outbox.outbox import add_job_events, add_session_events
 from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.store.tables.joined import served_by
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
     bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)

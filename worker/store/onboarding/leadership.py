@@ -19,9 +19,9 @@ from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.cancellation import lock_unsent, with_unknown_calls
-from worker.store.onboarding.joined import served_by
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import Batch, InvitationRow, Job
+from worker.store.tables.joined import served_by
 
 CHUNK = 500
 _Leader = aliased(Job)

@@ -13,9 +13,9 @@ from worker.domain.model.states import JobState
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
-from worker.store.onboarding.joined import DUE_AT, LEAD
 from worker.store.operators.counting import WAITS_FOR, WAITS_FOR_END
 from worker.store.tables import Batch, Job
+from worker.store.tables.joined import DUE_AT, LEAD
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _AFTER = sa.bindparam("after", type_=Job.due_at.type)

@@ -15,10 +15,10 @@ from worker.domain.model.states import JobState, LineState
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
-from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.operators.report_rows import why_skipped
 from worker.store.operators.series import WORK, Points, points_of
 from worker.store.tables import Job, SkippedLine
+from worker.store.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 
 MOST_GROUPED = 20_000  # rows whose reasons are grouped
 # Few rows of a batch are in these states, and an index has them (`ix_job_rare`): a page of them reads no other rows.

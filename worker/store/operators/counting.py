@@ -18,10 +18,10 @@ from worker.store.base import bulk, tally
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.leases import NOT_SENT
-from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST, OF_ITS_SESSION
 from worker.store.operators.counts import AccountFacts, BatchCounts, Waits, from_totals, later
 from worker.store.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
+from worker.store.tables.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.tables.types import word_of
 
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)

@@ -23,13 +23,13 @@ from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.cancellation import cancel_open
 from worker.store.onboarding.details import pending
-from worker.store.onboarding.joined import LEAD
 from worker.store.onboarding.leadership import take_leads
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST
 from worker.store.operators.pilots import Pilots
 from worker.store.operators.priority_moves import Changed, pause_rows, resume_rows
 from worker.store.operators.settlement import Decided, abandon, in_state, repeat, retry
 from worker.store.tables import Batch, InvitationRow, Job, PendingDetails
+from worker.store.tables.joined import LEAD
 
 CHUNK = 2000
 # An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.

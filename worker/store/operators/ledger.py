@@ -20,9 +20,9 @@ from worker.store.base.encrypted_values import Erased, decrypt_words
 from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.admission import finished_in_purged
-from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.store.onboarding.usage import messages_of
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.store.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 
 # Outcomes of calls that cost nothing, as credits are counted.
 COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)

@@ -14,10 +14,10 @@ from worker.store.base import bulk, tally
 from worker.store.base.database import fetch
 from worker.store.base.job_ids import of_batch
 from worker.store.base.priorities import PRIORITIES
-from worker.store.onboarding.joined import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.counting import COUNTED, ROWS, WAITS_FOR
 from worker.store.tables import InvitationRow, Job
+from worker.store.tables.joined import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 
 
 @dataclass(frozen=True)

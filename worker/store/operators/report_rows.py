@@ -24,7 +24,6 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.base.keys_of_customers import readable
-from worker.store.onboarding.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.apart import Apart, due_after
 from worker.store.operators.counting import count
@@ -32,6 +31,7 @@ from worker.store.operators.counts import BatchCounts
 from worker.store.operators.outlook import Outlook, last_planned, outlook
 from worker.store.operators.unsent import left_of
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.store.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 
 _REFUSED = (
     sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)

@@ -19,10 +19,10 @@ from worker.store.onboarding.cancellation import (
     with_unknown_calls,
     with_wrong_address,
 )
-from worker.store.onboarding.joined import LEAD, STATE
 from worker.store.onboarding.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
 from worker.store.outbox.outbox import add_job_events
 from worker.store.tables import InvitationRow, Job
+from worker.store.tables.joined import LEAD, STATE
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.store.base.upserts import insert
 from worker.store.onboarding.admission import UNKNOWN_FOR
-from worker.store.onboarding.joined import LEAD, served_by
 from worker.store.onboarding.message_rows import move_messages
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.counts import BatchCounts, totals_of
@@ -38,6 +37,7 @@ from worker.store.tables import (
     SkippedLine,
     StableLink,
 )
+from worker.store.tables.joined import LEAD, served_by
 
 CHUNK = 500
 

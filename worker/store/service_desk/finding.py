@@ -37,10 +37,10 @@ from worker.store.base.leases import NOT_SENT
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.admission import finished_in_purged
 from worker.store.onboarding.daily_batch import DAILY
-from worker.store.onboarding.joined import LEAD, RESULT, STATE
 from worker.store.onboarding.usage import messages_of
 from worker.store.operators.ledger import sessions_of
 from worker.store.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from worker.store.tables.joined import LEAD, RESULT, STATE
 
 MOST = 50  # customers of one search: an address may be shared by many
 MOST_FACTS = 200  # of each kind in a history, the newest

@@ -6,7 +6,7 @@ A query that uses these joins `LEAD`: `.join(LEAD, LEAD.id == Job.joins, isouter
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.store.tables import Job
+from worker.store.tables.work import Job
 
 LEAD = aliased(Job)
 STATE = sa.func.coalesce(LEAD.state, Job.state)
