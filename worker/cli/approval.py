@@ -5,7 +5,7 @@ import click
 from worker.cli.lists.cost import ListCost, costs_in_words
 from worker.cli.lists.foreseen import foreseen
 from worker.cli.lists.options import Listed, returns_of
-from worker.cli.running.summary import show_changes, show_warned
+from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
 from worker.domain.contact.wording import Wording
@@ -42,9 +42,9 @@ def approve(parts: Parts, listed: Listed, options: ListOptions, choices: ImportC
     judged, warned = Judged(), Warned()
     calls = CallsNow(parts.database, digest=content_digest(listed.content), rule=choices.rule)
     cost = ListCost(parts, calls, shared=warned.add)
-    returns = returns_of(parts, options, listed.name).foreseeing()
+    returns = returns_of(parts, options, listed.name, choices).foreseeing()
     reading = open_list(listed.content, options)
-    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=choices.allow_erased, returns=returns):
+    for line in judge_all(parts.intake, parts.batches, reading, **choices.judging, returns=returns):
         count(judged, line, parts.hours)
         for warning in line.warnings:
             warned.add(line.row, warning)
@@ -80,6 +80,8 @@ def _summary(parts: Parts, listed: Listed, judged: Judged, cost: ListCost, plan:
         f"{listed.name}: {counted(judged.total, 'row')}, {judged.rejected:,} rejected, {judged.duplicate:,} duplicate",
         f"  {messages or 'no message'}{to}, from {', '.join(senders) or 'no sender'}",
     ]
+    if judged.changed:
+        lines.append(f"  {changed_in_words(judged.changed)}")
     calls = ", ".join(f"{name} {number:,}" for name, number in facts["now"].items() if number)
     worst = ", ".join(f"{name} {number:,}" for name, number in facts["credits"].items() if number)
     lines.append(f"  sessions now: {calls or 'none'}; at most, with every reissue: {worst or 'none'}")

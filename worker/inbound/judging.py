@@ -12,12 +12,13 @@ from worker.domain.contact.country_cap import country_of
 from worker.domain.intake import Accepted, Duplicate, Line, ListOptions, Rejected, Returned
 from worker.domain.model.channels import CHANNELS, address_of
 from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels, same_customer
+from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.sessions import floor_of, max_age_of
 from worker.domain.routing import Chosen, Unroutable, choose_account, further_problems
 from worker.engine.intake import Intake
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.onboarding.batches import Batches
-from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine, erased_line
+from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine, another_line, erased_line
 
 _AT_ONCE = 1000  # lines in one question to the database
 A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
@@ -35,6 +36,7 @@ class Judged:
     rejected: int = 0
     duplicate: int = 0
     known: int = 0
+    changed: int = 0  # of the accepted: those that change the address of a customer with a live link
     routes: dict[str, int] = field(default_factory=dict)
     unsent: dict[str, int] = field(default_factory=dict)  # of the rows, by account: those that ask for no message
     messages: dict[str, int] = field(default_factory=dict)
@@ -129,19 +131,34 @@ def judge_chunk(intake: Intake, lines: Sequence[Line], returns: Settles | None) 
 
 
 def judge_all(
-    intake: Intake, batches: Batches, lines: Iterable[Line], *, allow_erased: bool, returns: Settles | None = None
+    intake: Intake,
+    batches: Batches,
+    lines: Iterable[Line],
+    *,
+    allow_erased: bool = False,
+    another_person: bool = False,
+    rule: KnownRule = KnownRule.REFRESH,
+    returns: Settles | None = None,
 ) -> Iterator[AcceptedLine | RefusedLine]:
-    """Judge each line of a list as the import does: also by who was erased on request. Changes nothing."""
+    """Judge each line of a list as the import does: also by who was erased on request, and by whose id it is. Changes
+    nothing."""
     each = iter(lines)
     returns = returns.foreseeing() if returns is not None else None
     while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), returns):
-        ids = [line.customer.customer_id for line in chunk if isinstance(line, AcceptedLine)]
-        erased = set() if allow_erased else batches.erased(ids)
+        accepted = [line for line in chunk if isinstance(line, AcceptedLine)]
+        erased = set() if allow_erased else batches.erased([line.customer.customer_id for line in accepted])
+        known = {one.row: one for one in batches.known(accepted, rule=rule, now=intake.clock())}
         for line in chunk:
-            if isinstance(line, AcceptedLine) and line.customer.customer_id in erased:
-                yield replace(erased_line(line.row, line.customer.customer_id), warnings=line.warnings)
-            else:
+            if not isinstance(line, AcceptedLine):
                 yield line
+            elif line.customer.customer_id in erased:
+                yield replace(erased_line(line.row, line.customer.customer_id), warnings=line.warnings)
+            elif (found := known.get(line.row)) is None:
+                yield line
+            elif found.is_another and not another_person:
+                yield replace(another_line(line.row, line.customer.customer_id), warnings=line.warnings)
+            else:
+                yield replace(line, changes_address=found.has_link)
 
 
 def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
@@ -190,6 +207,7 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
     match line:
         case AcceptedLine():
             judged.accepted += 1
+            judged.changed += line.changes_address
             judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
             channels = invitation_channels(line.customer.channel)
             if not channels:

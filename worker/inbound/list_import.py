@@ -82,6 +82,11 @@ class ImportChoices:
     plan: Plan | None = None
     hold: str = ""
 
+    @property
+    def judging(self) -> dict[str, Any]:
+        """What `judge_all` must know of them."""
+        return {"allow_erased": self.allow_erased, "another_person": self.another_person, "rule": self.rule}
+
 
 USUAL = ImportChoices()
 
@@ -131,7 +136,7 @@ def import_list(
         raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
     digest = content_digest(content)
     if choices.strict:
-        _nothing_refused(intake, reading, batches, allow_erased=choices.allow_erased, returns=returns)
+        _nothing_refused(intake, reading, batches, choices, returns)
     before = batches.of_content(digest) if choices.again else None
     # A command with --again that was killed is given again as it was: the half batch must not stay behind.
     again = choices.again and (before is None or before.imported_at is not None or before.cancelled_at is not None)
@@ -307,10 +312,10 @@ def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], No
 
 
 def _nothing_refused(
-    intake: Intake, reading: CustomerList, batches: Batches, *, allow_erased: bool, returns: Settles | None
+    intake: Intake, reading: CustomerList, batches: Batches, choices: ImportChoices, returns: Settles | None
 ) -> None:
     judged = Judged()
-    for line in judge_all(intake, batches, reading, allow_erased=allow_erased, returns=returns):
+    for line in judge_all(intake, batches, reading, **choices.judging, returns=returns):
         count(judged, line)
     if judged.rejected:
         raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")

@@ -22,7 +22,7 @@ from worker.domain.service_desk.new_link import NewLink
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock
 from worker.inbound.judging import judge
-from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
+from worker.store.onboarding.new_rows import ANOTHER_PERSON, AcceptedLine, RefusedLine
 from worker.store.operators.decisions import Which
 from worker.store.service_desk.desk import Asked, Corrected, Foreseen, Sent
 from worker.store.service_desk.returned_rows import Place, StoredCustomer
@@ -40,7 +40,14 @@ class Desk(Protocol):
     """What `store.service_desk.desk.ServiceDesk` does here."""
 
     def correct(
-        self, customer_id: str, correction: Correction, *, purpose: str | None, reason: str, now: datetime
+        self,
+        customer_id: str,
+        correction: Correction,
+        *,
+        purpose: str | None,
+        reason: str,
+        another_person: bool,
+        now: datetime,
     ) -> Corrected | Refused:
         """Change the details, and what follows for a new address."""
 
@@ -62,7 +69,8 @@ class Change:
 
 @dataclass
 class Returns:
-    """What became of the rows of one report. `act` False: only what would become of them, for `check`."""
+    """What became of the rows of one report. `act` False: only what would become of them, for `check`.
+    `another_person`: a row may leave nothing of the person who is stored."""
 
     intake: Intake
     options: ListOptions
@@ -72,6 +80,7 @@ class Returns:
     clock: Clock
     name: str
     act: bool = True
+    another_person: bool = False
     changes: list[Change] = field(default_factory=list)
     batches: set[int] = field(default_factory=set)  # those whose rows the changes are about
     _done: dict[int, RefusedLine] = field(default_factory=dict)  # of lines whose chunk was cut off by an outage
@@ -105,6 +114,8 @@ class Returns:
             return _refused(line, *problems)
         if not correction.columns:
             return _known(line, AS_STORED)
+        if not self.another_person and correction.is_of_another(stored.details):
+            return _refused(line, ANOTHER_PERSON)
         place = _place(line, stored)
         if isinstance(place, FieldProblem):
             return _refused(line, place)
@@ -117,7 +128,14 @@ class Returns:
 
     def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
         reason = f"row {line.row} of {self.name}"[:200]
-        done = self.desk.correct(line.customer_id, correction, purpose=purpose, reason=reason, now=self.clock())
+        done = self.desk.correct(
+            line.customer_id,
+            correction,
+            purpose=purpose,
+            reason=reason,
+            another_person=self.another_person,
+            now=self.clock(),
+        )
         if isinstance(done, Refused):
             column = correction.columns[0]
             return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))

@@ -214,7 +214,7 @@ def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_who
         return found["error"], found["next_at"], found["action"]
 
     assert line(1) == ("", "", "")
-    assert line(2)[0] == "joined_job: the customer is served by batch 1, row 2"
+    assert line(2)[0] == "joined_job: joined batch 1, row 2"
     at = "2999-01-01 00:00:00.000000"
     desk.sql("UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'", at)
     assert line(1) == line(2) == ("account_paused: kyc: HTTP 429", "2999-01-01T00:00:00Z", "")
@@ -229,7 +229,7 @@ def test_a_row_that_waits_says_for_what_and_until_when_and_a_served_row_says_who
     desk.sql("UPDATE budget SET stopped_at = NULL, stop_reason = '', blocked_until = NULL")
     assert desk.onboard("run", "first.csv").code == 0
     assert line(1) == ("", "", "")
-    assert line(2) == ("", "", "nothing: the customer is served by batch 1, row 2")
+    assert line(2) == ("", "", "nothing: joined batch 1, row 2")
 
 
 def test_a_row_that_is_wrong_as_a_whole_has_no_empty_column_in_its_reason(desk: Desk):

@@ -50,7 +50,18 @@ def test_check_in_json_has_exactly_the_documented_keys(desk: Desk, played: Playe
     facts = ended.facts
     assert ended.code == 1
     assert list(facts) == [
-        *("rows", "problems", "warnings", "routes", "served", "now", "credits", "messages", "forecast"),
+        *(
+            "rows",
+            "problems",
+            "warnings",
+            "changed_addresses",
+            "routes",
+            "served",
+            "now",
+            "credits",
+            "messages",
+            "forecast",
+        ),
         *("batch", "unsent", "refused"),
     ]
     assert (facts["batch"], facts["unsent"], facts["refused"]) == (None, 0, None)

@@ -60,6 +60,40 @@ def test_a_row_that_gives_a_customer_another_address_is_refused_and_gives_none(r
         assert (problem.column, problem.problem) == ("email", told)
 
 
+PEOPLE = """customer_id,first_name,last_name,date_of_birth,email,phone
+A1,Ona,Petraitė,1990-12-31,ona@example.com,+37060000001
+A1,Jonas,Kazys,1985-01-02,jonas@example.com,+37060000002
+A1,PETRAITE,Ona,,new@example.com,
+A1,Jonas,Kazys,1990-12-31,jonas@example.com,
+A1,,,,,+37060000001
+A1,Jonas,,,,+37060000003
+"""
+
+
+def test_a_row_of_another_person_under_the_id_of_a_row_above_is_refused(read):
+    lines = read(PEOPLE)
+    assert [type(line) for line in lines] == [Accepted, Rejected, Duplicate, Duplicate, Duplicate, Rejected]
+    for refused in (lines[1], lines[5]):
+        (problem,) = refused.problems
+        told = "same id, another person? nothing agrees with row 2"
+        assert (problem.column, problem.problem) == ("customer_id", told)
+
+
+def test_another_person_is_refused_whatever_the_purpose_and_rows_of_one_person_for_others_go_on(read):
+    cells = "customer_id,purpose,first_name,email\nA1,,Ona,ona@example.com\nA1,renewal,Jonas,jonas@example.com\n"
+    lines = read(
+        f"{cells}A1,renewal,Ona,ona@example.com\nA1,audit,Jonas,ona@example.com\nA1,audit,Ona,ona@example.com\n"
+    )
+    assert [type(line) for line in lines] == [Accepted, Rejected, Accepted, Accepted, Duplicate]
+
+
+def test_two_companies_of_one_id_are_refused_whoever_speaks_for_them(read):
+    head = "customer_id,kind,company_name,first_name,email\n"
+    rows = ["Acme UAB,Ona,a@example.com", "UAB ACME,Jonas,b@example.com", "Kita UAB,Petras,c@example.com"]
+    lines = read(head + "".join(f"A1,company,{row}\n" for row in rows))
+    assert [type(line) for line in lines] == [Accepted, Duplicate, Rejected]
+
+
 @given(st.lists(st.integers(0, 30), max_size=60))
 def test_the_first_row_of_each_customer_is_remembered(numbers):
     seen, first = Seen(), {}

@@ -279,9 +279,10 @@ async def test_an_event_appears_or_vanishes_with_the_callers_transaction(inlet, 
 
 
 def _events(events, customer_id):
-    """The events as a producer sends them."""
+    """The events as a producer sends them. Their addresses all differ: the name says that they are of one person."""
     for one in events:
         data = {"customer_id": customer_id, **(one.columns if one.kind in (R, U) else {})}
+        data |= {"first_name": "Ona", "last_name": "Petraitė"} if one.kind is R else {}
         purpose = {"purpose": one.purpose} if one.kind in (R, C) else {}
         yield event(one.kind, data | purpose, of_minute(one))
 

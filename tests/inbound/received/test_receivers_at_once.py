@@ -166,3 +166,10 @@ async def test_a_list_in_parallel_with_an_event_serves_the_customer_once(world):
         other.result()
     first, second = world.rows(Job)
     assert second.joins == first.id
+
+
+async def test_of_two_requests_at_once_that_give_one_id_to_two_people_the_second_is_refused(world):
+    ona = requested("C-1", first_name="Ona", last_name="Petraitė", email="ona@example.org")
+    jonas = requested("C-1", first_name="Jonas", last_name="Kazys", email="jonas@example.org")
+    assert in_parallel(world, ona, jonas).outcome is Outcome.REFUSED
+    assert len(world.rows(Job)) == 1

@@ -24,7 +24,7 @@ from worker.domain.service_desk.corrections import Correction, Details
 from worker.domain.service_desk.new_address import PresentLink
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.inbound.returned_lists import AS_STORED, Returns
-from worker.store.onboarding.new_rows import RefusedLine
+from worker.store.onboarding.new_rows import ANOTHER_PERSON, RefusedLine
 from worker.store.service_desk.desk import Corrected, Foreseen, Sent
 from worker.store.service_desk.returned_rows import Place, StoredCustomer
 
@@ -48,7 +48,14 @@ class FakeDesk:
         return {one: StoredCustomer(self.customers[one], {"onboarding": place}) for one in ids if one in self.customers}
 
     def correct(
-        self, customer_id: str, correction: Correction, *, purpose: str | None, reason: str, now: datetime
+        self,
+        customer_id: str,
+        correction: Correction,
+        *,
+        purpose: str | None,
+        reason: str,
+        another_person: bool,
+        now: datetime,
     ) -> Corrected | Refused:
         self.customers[customer_id] = correction.applied(self.customers[customer_id])
         self.corrected.append((customer_id, correction.columns))
@@ -200,3 +207,22 @@ def test_a_report_in_json_is_recognised_and_acts_on_the_changed_rows(form: str):
     assert isinstance(changed, RefusedLine)
     assert changed.known == "email changed; the same link leaves by email"
     assert desk.sent == [("C2", "two@example.org")]
+
+
+@pytest.mark.parametrize("act", [False, True])
+def test_a_row_that_leaves_nothing_of_the_person_is_refused_and_one_that_leaves_something_is_corrected(act: bool):
+    ona = Details(Person(email="ona@example.org", phone="+37060000001", first_name="Ona", last_name="Petraitė"))
+    desk = FakeDesk({name: replace(ona) for name in ("C-1", "C-2")})
+    rows = report(desk.customers)
+    jonas = {"first_name": "Jonas", "last_name": "Kazys", "email": "jonas@example.org"}
+    rows[0] |= jonas | {"phone": "+37060000002"}
+    rows[1] |= jonas
+
+    another, corrected = settle(desk.returns(act=act), rows)
+
+    assert another.problems == (ANOTHER_PERSON,)
+    assert corrected.known
+    assert desk.customers["C-1"] == ona
+    taken = settle(replace(desk.returns(act=act), another_person=True), rows[:1])
+    assert [one.problems for one in taken] == [()]
+    assert desk.customers["C-1"].person.first_name == ("Jonas" if act else "Ona")

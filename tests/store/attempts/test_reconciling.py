@@ -28,18 +28,6 @@ def texts(shelf):
     return reconcilable(shelf.on("sms"))
 
 
-def test_a_look_up_of_a_job_that_ended_meanwhile_leaves_the_call_in_doubt_that_it_asked_about(shelf, policy):
-    """Its worker died: no answer came, and the look-up itself was no call."""
-    drop(shelf, policy)
-    advance(shelf)
-    about = look_up(shelf, policy).job.unknown_call.attempt_id
-    attempts = shelf.job("Ona").attempts
-    shelf.set(Job, state=JobState.COMPLETED)
-    advance(shelf)
-    assert sweep(shelf) == EndedLeases(ended=1)
-    assert (shelf.job("Ona").unknown_attempt, shelf.job("Ona").attempts) == (about, attempts)
-
-
 # The stored attempt, and the row after its lease has run out.
 
 

@@ -30,7 +30,7 @@ def test_a_second_job_for_a_customer_joins_the_first_without_a_call_or_a_message
     assert (len(shelf.rows(SessionRow)), len(shelf.rows(InvitationRow))) == (1, 1)
     joined = shelf.job("Ona", batch_id=second)
     assert (joined.joins, joined.due_at, joined.fence) == (shelf.job("Ona", batch_id=first).id, None, 0)
-    assert joined.detail == f"the customer is served by batch {first}, row 2"
+    assert joined.detail == f"joined batch {first}, row 2"
 
 
 @pytest.mark.parametrize("state", [JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED])
@@ -40,7 +40,7 @@ def test_the_line_of_a_joined_job_that_ended_badly_says_why_and_who_served_it(sh
     shelf.set(Job, Job.joins.is_(None), state=state, reason="unknown", detail="no answer came")
     (reported,) = shelf.facts.lines(second)
     assert (reported.reason, reported.served_by) == ("unknown", first)
-    assert reported.detail == f"no answer came; the customer is served by batch {first}, row 2"
+    assert reported.detail == f"no answer came; joined batch {first}, row 2"
 
 
 def test_the_line_of_a_joined_job_names_the_account_that_its_session_is_of(shelf):

@@ -224,7 +224,7 @@ def test_the_first_of_several_joined_rows_leads_and_the_other_rows_join_it(shelf
     assert leader.joins is None
     joined = [shelf.job("Ona", batch_id=one) for one in (second, third)]
     assert {one.joins for one in joined} == {leader.id}
-    assert {one.detail for one in joined} == {f"the customer is served by batch {first}, row 2"}
+    assert {one.detail for one in joined} == {f"joined batch {first}, row 2"}
     assert len(shelf.issue()) == 1
     shelf.send()
     assert [states(shelf, one) for one in (first, second, third)] == [{"invited": 1}] * 3

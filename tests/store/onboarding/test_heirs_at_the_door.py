@@ -13,7 +13,6 @@ from tests.store.shelf import customer
 from worker.domain.links.door import DoorRules, Gone, Wait
 from worker.domain.model.states import JobState
 from worker.store.links.doors import DoorPolicy, Doors
-from worker.store.links.moves import Move, Moved, Moves
 from worker.store.links.not_me import NotMe, Outcome
 from worker.store.maintenance import reissue_counts
 from worker.store.onboarding.admission import lock_customers
@@ -84,12 +83,9 @@ def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_ask
     assert (heir.state, heir.pressed_at) == (JobState.WAITING, now)
 
 
-taken_away = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     "change", [sa.update(StableLink).values(revoked_at=NOON), sa.delete(StableLink)], ids=["revoked", "erased"]
 )
-
-
-@taken_away
 def test_a_visitor_of_a_link_that_was_taken_away_meanwhile_is_led_nowhere_and_asks_for_nothing(
     ona, secret, keyring, change
 ):
@@ -101,27 +97,6 @@ def test_a_visitor_of_a_link_that_was_taken_away_meanwhile_is_led_nowhere_and_as
         connection.execute(change)
     assert [seen.decision for seen in found] == [Gone()]
     assert ona.rows(Job) == jobs
-
-
-@taken_away
-def test_a_link_that_was_taken_away_meanwhile_stops_nothing(ona, secret, keyring, change):
-    jobs, found = ona.rows(Job), []
-    stop = NotMe(ona.database, keyring).stop
-    with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
-        lock_customers(connection, ["Ona"])
-        connection.execute(change)
-    assert (found, ona.rows(Job)) == ([Outcome.GONE], jobs)
-
-
-def test_a_link_that_its_customer_opened_meanwhile_is_not_moved(ona, secret, keyring):
-    found, move = [], Move("kyc", "au", "frankieone-v2", lambda _: True)
-    moves = Moves(ona.database, keyring)
-    assert moves.count(move, now=ona.clock()).links == 1
-    with waiting(ona.database, lambda: found.append(moves.move(move, now=ona.clock()))) as connection:
-        lock_customers(connection, ["Ona"])
-        connection.execute(sa.update(StableLink).values(opened_at=NOON))
-    assert found == [Moved()]
-    assert {job.account for job in ona.rows(Job)} == {"kyc"}
 
 
 def test_the_desk_sees_the_row_that_leads_once_it_has_waited(ona, secret):

@@ -62,8 +62,8 @@ def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
     lines = list(shelf.facts.lines(batch))
     assert sum(counts.jobs.values()) + counts.rejected + counts.duplicate == len(given_lines) == len(lines)
     assert [one.row for one in lines] == list(range(2, 2 + len(given_lines)))
-    for state in JobState:
-        assert counts.jobs.get(state, 0) == sum(one.state == state for one in lines)
+    for state in (*JobState, LineState.JOINED):
+        assert counts.lines.get(state, 0) == sum(one.state == state for one in lines)
     for result in ("approved", "denied", "review"):
         assert counts.results.get(result, 0) == sum(one.result == result for one in lines)
     assert counts.rejected == sum(one.state == "rejected" for one in lines)

@@ -72,7 +72,7 @@ def test_those_who_had_joined_a_row_that_now_joins_another_follow_it(shelf, deci
     leads = shelf.job("Ona", batch_id=leader).id
     followers = [shelf.job("Ona", batch_id=one) for one in (batch, joined)]
     assert {row.joins for row in followers} == {leads}
-    assert {row.detail for row in followers} == {f"the customer is served by batch {leader}, row 2"}
+    assert {row.detail for row in followers} == {f"joined batch {leader}, row 2"}
     shelf.issue()
     assert shelf.facts.counts(joined).jobs == {JobState.ISSUED: 1}
 

@@ -201,7 +201,7 @@ def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_mes
     assert left == [(line.state, line.reference, line.invitation, line.link, line.expires_at) for line in before]
     heir, other = shelf.rows(Job)
     assert (heir.joins, other.joins) == (None, heir.id)
-    assert other.detail == f"the customer is served by batch {second}, row 2"
+    assert other.detail == f"joined batch {second}, row 2"
     for batch in (third, second):
         purge(batch)
     assert [shelf.rows(model) for model in OF_A_BATCH] == [[], [], [], [], []]

@@ -162,9 +162,9 @@ def _checked(
     reading = _opened(parts, listed, asked)
     digest = content_digest(listed.content)
     calls = CallsNow(parts.database, digest=digest, rule=choices.rule)
-    returns = returns_of(parts, asked, listed.name).foreseeing()
+    returns = returns_of(parts, asked, listed.name, choices).foreseeing()
     found = _Found(parts, calls, deadline)
-    for line in judge_all(parts.intake, parts.batches, reading, allow_erased=choices.allow_erased, returns=returns):
+    for line in judge_all(parts.intake, parts.batches, reading, **choices.judging, returns=returns):
         found.add(line)
     found.finish(reading)
     judged, due = found.judged, found.cost.due

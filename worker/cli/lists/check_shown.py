@@ -11,6 +11,7 @@ from rich.table import Table
 
 from worker.cli.lists.cost import costs_in_words
 from worker.cli.lists.found_rows import SHOWN, FoundRows
+from worker.cli.running.summary import changed_in_words
 from worker.domain.intake.refusals import Refusals
 from worker.domain.intake.warned import warned_of
 from worker.foundation.plural import counted
@@ -31,6 +32,8 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
         f"[bold]{counted(rows['total'], 'row')}[/]: {rows['accepted']:,} accepted, {rows['rejected']:,} rejected,"
         f" {rows['duplicate']:,} duplicate{', ' + format(rows['known'], ',') + ' known' if 'known' in rows else ''}"
     )
+    if facts["changed_addresses"]:
+        click.echo(changed_in_words(facts["changed_addresses"]))
     if facts["routes"]:
         table = Table("account", "rows", "calls now", "at most", box=None, pad_edge=False, padding=(0, 2))
         for account, count_ in facts["routes"].items():

@@ -70,6 +70,7 @@ def foreseen(
             "duplicate": judged.duplicate,
             **({"known": judged.known} if judged.known else {}),
         },
+        "changed_addresses": judged.changed,
         "routes": dict(sorted(judged.routes.items())),
         "served": judged.accepted - due.accepted,
         "now": now,

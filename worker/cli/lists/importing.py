@@ -15,7 +15,7 @@ from worker.cli.exits import CannotStart, Stopped
 from worker.cli.lists.options import Listed, returns_of
 from worker.cli.lists.terminated import ended_by_sigterm
 from worker.cli.opening import with_hint
-from worker.cli.running.summary import show_changes, show_refusals, show_warned
+from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
 from worker.domain.intake import ListOptions
 from worker.domain.model.operation import IMPORT
 from worker.engine.container import Parts
@@ -58,7 +58,7 @@ def import_listed(
     `was_shown`: a person has seen the warnings. Raises Terminated where SIGTERM comes.
     """
     began = time.monotonic()
-    returns = returns_of(parts, options, listed.name)
+    returns = returns_of(parts, options, listed.name, choices)
     try:
         with ExitStack() as exits:
             note_batch = exits.enter_context(ended_by_sigterm(parts, again=choices.again))
@@ -96,6 +96,8 @@ def import_listed(
     if lift:
         _lift(parts, batch)
     _say_what_it_became(parts, listed.name, imported, returns, seconds=time.monotonic() - began)
+    if imported.changed:
+        click.echo(changed_in_words(imported.changed), err=True)
     if not was_shown:
         show_warned(imported.warned, listed.name)
     if not lift and (paused := is_paused(batch)):
@@ -158,6 +160,6 @@ def refused_by_run(batch: BatchFacts | None) -> str:
 
 
 def changes_of(imported: Imported, returns: Returns) -> dict[str, Any]:
-    """What a report has changed, for `--json`."""
+    """What a list or a report has changed of customers who were known, for `--json`."""
     changed = [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes]
-    return {"changes": changed} if imported.is_report else {}
+    return {"changed_addresses": imported.changed, **({"changes": changed} if imported.is_report else {})}

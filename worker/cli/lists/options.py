@@ -150,11 +150,24 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Bring back customers who were erased on request. Without it their rows are rejected.",
     )
+    @click.option(
+        "--another-person",
+        is_flag=True,
+        help="Let a row take over the id of a customer with whom it agrees in nothing: name, date of birth, email,"
+        " phone. Without it such a row is rejected.",
+    )
     @wraps(command)
-    def wrapped(listed: Listed, known: str | None, allow_erased: bool, **more: Any) -> Any:
+    def wrapped(listed: Listed, known: str | None, allow_erased: bool, another_person: bool, **more: Any) -> Any:
         def choose(parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices:
             rule = KnownRule(known or parts.settings.import_.known)
-            return ImportChoices(again=again, strict=listed.strict, allow_erased=allow_erased, rule=rule, plan=plan)
+            return ImportChoices(
+                again=again,
+                strict=listed.strict,
+                allow_erased=allow_erased,
+                another_person=another_person,
+                rule=rule,
+                plan=plan,
+            )
 
         return command(listed=listed, choose=choose, **more)
 
@@ -189,7 +202,7 @@ def named_reasons(error: ListRefused, name: str) -> list[str]:
     return [f"{name}: {one}" if name else one for one in error.reasons]
 
 
-def returns_of(parts: Parts, options: ListOptions, name: str) -> Returns:
+def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportChoices) -> Returns:
     """What settles the rows of a report with this name. It acts as the service desk does."""
     return Returns(
         intake=parts.intake,
@@ -199,4 +212,5 @@ def returns_of(parts: Parts, options: ListOptions, name: str) -> Returns:
         retry=lambda which: parts.decisions.retry(which, now=parts.clock()),
         clock=parts.clock,
         name=name,
+        another_person=choices.another_person,
     )

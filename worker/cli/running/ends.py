@@ -16,7 +16,7 @@ from worker.cli.opening import why_unusable
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
 from worker.domain.model.reconciliation import lost_answers
-from worker.domain.model.states import BatchState
+from worker.domain.model.states import BatchState, LineState
 from worker.engine.container import Parts
 from worker.engine.reporting.batch_report import needs_a_person
 from worker.foundation.os_user import os_user
@@ -143,7 +143,8 @@ def _why_later(facts: dict[str, Any], left: int, later: GoesOn | None) -> list[s
     if left:
         names = f"`onboard report {facts['batch']}` names it"
         return [f"{waiting} for another batch that has the same customers; {names}"]
-    unfinished = counted(facts["rows"]["invited"], "customer has", "customers have")
+    invited = facts["rows"]["invited"] + facts["rows"].get(LineState.JOINED, 0)
+    unfinished = counted(invited, "customer has", "customers have")
     return [f"{unfinished} not finished; this command has nothing left to do"]
 
 

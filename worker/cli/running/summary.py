@@ -30,6 +30,11 @@ def show_refusals(refusals: Refusals, batch: BatchFacts, *, of: str = "") -> Non
         click.echo(f"  {counted(number, 'row')}: {problem.named}{hint}", err=True)
 
 
+def changed_in_words(rows: int) -> str:
+    """How many rows change the address of a customer whose link may be with whoever has the old one."""
+    return f"{counted(rows, 'row')} change{'s' * (rows == 1)} the address of a customer with a live link"
+
+
 def show_warned(warned: Warned, name: str) -> None:
     """The first kinds of warnings of a list's rows, and how to see all."""
     kinds = warned.kinds

@@ -7,12 +7,19 @@ each has a part of the customers and grows by itself.
 import hashlib
 import struct
 from array import array
-from collections.abc import Sequence
+from typing import NamedTuple
+
+from worker.domain.model.channels import ADDRESSES
+from worker.domain.model.same_person import Marks, Match, compare_marks
 
 _TABLES = 64  # a power of two; the lowest bits of a digest name the table
 _TABLE_BITS = _TABLES.bit_length() - 1
 _PARTS = struct.Struct("=IQ")
 _FIRST_SIZE = 1 << 6  # slots of each; always a power of two
+_HASHES = (1 << 32) - 1  # 0 is for what is not known
+_EACH = len(Marks._fields) + 1 + len(ADDRESSES)
+# Each address with the places of its hash, and of its first row.
+_ADDRESSES = [(name, Marks._fields.index(name), _EACH - len(ADDRESSES) + n) for n, name in enumerate(ADDRESSES)]
 
 
 class Seen:
@@ -39,35 +46,49 @@ def _digest(customer_id: str, purpose: str) -> tuple[int, int]:
     return high, low
 
 
-class SeenContacts:
-    """The addresses that a list's rows give to each customer. A customer has one of each kind for all purposes.
+class SeenPeople:
+    """What a list's rows say of each customer: one person, with one address of each kind for all purposes.
 
-    Of an address a hash is kept, and the first row with it: some 60 bytes for a customer.
+    Of each of their `Marks` a hash of 32 bits is kept, then the first row, and the first row with each address: some 60
+    bytes for a customer.
     """
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._customers = Seen()  # each with its number here, from 1
         self._count = 0
-        self._given = [(column, array("q"), array("I")) for column in columns]
+        self._kept = array("I")  # _EACH of each customer
 
-    def other_or_remember(self, customer_id: str, addresses: Sequence[str], row: int) -> tuple[str, int] | None:
-        """The column in which an earlier row has another address for this customer, and that row; None: there is none,
-        and these addresses are remembered now. An empty address says nothing."""
+    def match_or_remember(self, customer_id: str, marks: Marks, row: int) -> "Earlier | None":
+        """What earlier rows say of this customer; None: there is none. What this row adds is remembered."""
+        given = [(mark and hash(mark) % _HASHES + 1) or 0 for mark in marks]
         number = self._customers.row_or_remember(customer_id, "", self._count + 1)
         if number is None:
             self._count += 1
-            for (_, hashes, rows), address in zip(self._given, addresses, strict=True):
-                hashes.append(hash(address))  # 0 of an empty one
-                rows.append(row)
+            self._kept.extend((*given, row, row, row))
             return None
-        place = number - 1
-        for (column, hashes, rows), address in zip(self._given, addresses, strict=True):
-            if address and hashes[place] and hashes[place] != hash(address):
-                return column, rows[place]
-        for (_, hashes, rows), address in zip(self._given, addresses, strict=True):
-            if address and not hashes[place]:
-                hashes[place], rows[place] = hash(address), row
-        return None
+        begin = (number - 1) * _EACH
+        known = self._kept[begin : begin + _EACH]
+        match = compare_marks(known[: len(marks)], given)
+        changed = None
+        for column, place, at in _ADDRESSES:
+            if changed is None and known[place] and given[place] and known[place] != given[place]:
+                changed = column, known[at]
+        if match is Match.SAME and changed is None:
+            for _, place, at in _ADDRESSES:
+                known[at] = known[at] if known[place] else row
+            for place, one in enumerate(given):
+                known[place] = known[place] or one
+            self._kept[begin : begin + _EACH] = known
+        return Earlier(known[len(marks)], match, changed)
+
+
+class Earlier(NamedTuple):
+    """The first row of a customer. `match`: whether it is of the same person. `changed`: the first column of addresses
+    in which an earlier row has another one, and that row."""
+
+    row: int
+    match: Match
+    changed: tuple[str, int] | None
 
 
 class _Table:

@@ -12,7 +12,7 @@ from worker.domain.intake.accept import accept
 from worker.domain.intake.cells import as_text
 from worker.domain.intake.columns import normal
 from worker.domain.intake.dates import DatesSeen
-from worker.domain.intake.duplicates import Seen, SeenContacts
+from worker.domain.intake.duplicates import Earlier, Seen, SeenPeople
 from worker.domain.intake.formats.csv_list import CsvList
 from worker.domain.intake.formats.json_list import JsonList
 from worker.domain.intake.formats.kind import (
@@ -33,7 +33,9 @@ from worker.domain.intake.lines import Accepted, Duplicate, Line, ListRefused, R
 from worker.domain.intake.options import Form, ListOptions
 from worker.domain.intake.own_files import STATE, OwnFile, as_written, own_file
 from worker.domain.model.customers import FieldProblem
+from worker.domain.model.same_person import Match, marks
 
+OWN_ID = "give each person an id of its own"
 OTHER_ADDRESS = "a customer has one address for all purposes: give each person an id of its own"
 BINARY: tuple[Form, ...] = ("xlsx", "ods", "parquet")
 
@@ -85,7 +87,7 @@ class CustomerList:
         return None if found is None else FieldProblem("date_of_birth", *found)
 
     def __iter__(self) -> Iterator[Line]:
-        seen, contacts = Seen(), SeenContacts(("email", "phone")) if self._repeats else None
+        people, seen = SeenPeople(), Seen()
         self._dates = DatesSeen(self._options.today)
         for found in islice(self._source, self._options.most):
             raw = found if self.own is None else as_written(found)
@@ -101,15 +103,17 @@ class CustomerList:
             if isinstance(line, Accepted):
                 customer = line.customer
                 # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
+                earlier = people.match_or_remember(
+                    customer.customer_id, marks(customer.person, customer.kind), line.row
+                )
                 key = (customer.customer_id, customer.purpose)
-                earlier = seen.row_or_remember(*key, line.row) if contacts is None else seen.row_of(*key)
                 if earlier is not None:
-                    yield Duplicate(line.row, customer.customer_id, earlier)
-                    continue
-                if contacts is not None:
-                    line = _with_one_address(line, contacts)
-                    if isinstance(line, Accepted):
-                        seen.row_or_remember(*key, line.row)
+                    again = _again(line, earlier, seen.row_of(*key) if self._repeats else earlier.row)
+                    if again is not line:
+                        yield again
+                        continue
+                if self._repeats:
+                    seen.row_or_remember(*key, line.row)
             yield line
 
     def _note_date(self, raw: RawLine, line: Accepted | Rejected) -> None:
@@ -117,16 +121,22 @@ class CustomerList:
             self._dates.add(raw.cells.get("date_of_birth"))
 
 
-def _with_one_address(line: Accepted, contacts: SeenContacts) -> Accepted | Rejected:
-    """The line, refused if it gives its customer another address than an earlier one: the links of both would go to one
-    of the two addresses."""
+def _again(line: Accepted, earlier: Earlier, same: int | None) -> Line:
+    """A line of a customer whom an earlier row has, too. `same`: the row with this purpose.
+
+    It is refused if it is of another person, and where it gives another address for another purpose: the links of both
+    would go to one of the two. A second line for one purpose is a duplicate.
+    """
     customer = line.customer
-    addresses = (customer.person.email.casefold(), customer.person.phone)
-    other = contacts.other_or_remember(customer.customer_id, addresses, line.row)
-    if other is None:
-        return line
-    column, row = other
-    problem = FieldProblem(column, f"another address than in row {row}, which has the same customer_id", OTHER_ADDRESS)
+    if earlier.match is Match.ANOTHER:
+        problem = FieldProblem("customer_id", f"same id, another person? nothing agrees with row {earlier.row}", OWN_ID)
+    elif earlier.changed is not None and same is None:
+        column, row = earlier.changed
+        problem = FieldProblem(
+            column, f"another address than in row {row}, which has the same customer_id", OTHER_ADDRESS
+        )
+    else:
+        return line if same is None else Duplicate(line.row, customer.customer_id, same)
     return Rejected(line.row, customer.customer_id, (problem,), line.if_used, customer)
 
 

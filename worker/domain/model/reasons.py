@@ -144,7 +144,7 @@ class Reason(StrEnum):
     JOINED_JOB = (
         "joined_job",
         "another row serves the same customer; this row has the state of that row",
-        {JobState.WAITING: ""},
+        {JobState.WAITING: "", LineState.JOINED: ""},
         (InvitationState.SUPERSEDED,),
     )
 

@@ -7,17 +7,18 @@ one's link would go to the second. So what both say is compared: name, date of b
 import re
 import unicodedata
 from collections.abc import Sequence
+from datetime import date
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from worker.domain.model.channels import Address, folded_email
+from worker.domain.model.channels import ADDRESSES, Address, folded_email
 from worker.domain.model.customers import CustomerKind, Person
 
 # Letters that Unicode does not take apart into a plain one and its accent.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
 _INSIDE_A_WORD = re.compile("['’ʼ`´]")
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
-_UMLAUT = re.compile("(?<=[aou])e")  # "ue" is written for "ü"
+_UMLAUTS = (("ae", "a"), ("oe", "o"), ("ue", "u"))  # "ue" is written for "ü", too
 
 
 class Match(StrEnum):
@@ -27,19 +28,20 @@ class Match(StrEnum):
 
 
 class Marks(NamedTuple):
-    """What a person is known by, each in one form for all its spellings; "" where it is not known. Personal."""
+    """What a person is known by, each in one form for all its spellings; empty where it is not known. Personal."""
 
     name: str
-    birth: str
+    birth: date | None
     email: str
     phone: str
 
 
 def marks(person: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Marks:
-    own, company = _own_name(person), _words(person.company_name)
-    name = company or own if kind is CustomerKind.COMPANY else own or company
-    birth = person.date_of_birth.isoformat() if person.date_of_birth is not None else ""
-    return Marks(" ".join(sorted(name)), birth, _mailbox(person.email), person.phone)
+    if kind is CustomerKind.COMPANY:
+        name = _words(person.company_name) or _own_name(person)
+    else:
+        name = _own_name(person) or _words(person.company_name)
+    return Marks(" ".join(sorted(name)), person.date_of_birth, _mailbox(person.email), person.phone)
 
 
 def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIVIDUAL) -> Match:
@@ -57,24 +59,21 @@ def compare(stored: Person, new: Person, kind: CustomerKind = CustomerKind.INDIV
     return compare_marks(ours, theirs)
 
 
-def compare_marks(ours: Sequence[str | int], theirs: Sequence[str | int]) -> Match:
-    """As `compare`, by `Marks` alone, or by hashes of them: what is "" or 0 is not known."""
+def compare_marks(ours: Sequence[Any], theirs: Sequence[Any]) -> Match:
+    """As `compare`, by `Marks` alone, or by hashes of them: what is empty or 0 is not known."""
     both = [place for place, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one and other]
     if not both or any(ours[place] == theirs[place] for place in both):
         return Match.SAME
-    only_address = len(both) == 1 and Marks._fields[both[0]] in ("email", "phone")
+    only_address = len(both) == 1 and Marks._fields[both[0]] in ADDRESSES
     return Match.CHANGED_ADDRESS if only_address else Match.ANOTHER
 
 
 def changed_addresses(stored: Person, new: Person) -> tuple[Address, ...]:
     """Which addresses both have, and differ. Another spelling of one mailbox is no change, nor is an address that was
     not known before."""
-    changed: list[Address] = []
-    if stored.email and new.email and _mailbox(stored.email) != _mailbox(new.email):
-        changed.append("email")
-    if stored.phone and new.phone and stored.phone != new.phone:
-        changed.append("phone")
-    return tuple(changed)
+    ours, theirs = ((_mailbox(person.email), person.phone) for person in (stored, new))
+    pairs = zip(ADDRESSES, ours, theirs, strict=True)
+    return tuple(name for name, one, other in pairs if one and other and one != other)
 
 
 def in_words(stored: Person, new: Person) -> str:
@@ -104,10 +103,17 @@ def _own_name(person: Person) -> list[str]:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name without case and accents, with "Müller" as "Mueller"."""
-    plain = unicodedata.normalize("NFKD", name.casefold()).translate(_LETTERS)
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return [_UMLAUT.sub("", word) for word in _BETWEEN_WORDS.sub(" ", _INSIDE_A_WORD.sub("", plain)).split()]
+    """The words of a name without case and accents, with "Müller" as "Mueller". Each row of a list asks this."""
+    plain = name.lower()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", name.casefold()).translate(_LETTERS)
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    for umlaut, letter in _UMLAUTS:
+        plain = plain.replace(umlaut, letter)
+    words = plain.split()
+    if all(map(str.isalnum, words)):
+        return words
+    return _BETWEEN_WORDS.sub(" ", _INSIDE_A_WORD.sub("", plain)).split()
 
 
 def _mailbox(email: str) -> str:

@@ -26,11 +26,12 @@ class JobState(StrEnum):
 
 
 class LineState(StrEnum):
-    """The states of lines that become no job."""
+    """The states that only lines have: they become no job of their own."""
 
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
     KNOWN = "known"  # its customer was known, and the rule asks for nothing new
+    JOINED = "joined"  # another row serves its customer, who was invited for that one
 
 
 # A job in one of these states has ended: nothing more happens to it by itself.
@@ -45,6 +46,12 @@ REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
 UNISSUED_JOBS = (JobState.WAITING, JobState.WORKING)
 # The first invitation of a job in one of these states has yet to leave.
 UNSENT_JOBS = (*UNISSUED_JOBS, JobState.ISSUED)
+
+
+def state_of_line(state: JobState, *, joined: bool) -> JobState | LineState:
+    """The state of a job as lists and counts show it. A job that joined another has its state, but for the invitation:
+    there was none for it."""
+    return LineState.JOINED if joined and state is JobState.INVITED else state
 
 
 class InvitationState(StrEnum):

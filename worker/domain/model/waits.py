@@ -6,13 +6,13 @@ from datetime import datetime
 
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import JobState
+from worker.domain.model.states import JobState, LineState
 from worker.domain.model.stops import way_out
 from worker.foundation.timestamps import written
 
 # Words that say how a row is served, and nothing that went wrong.
 _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
-_SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED})
+_SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED, LineState.JOINED})
 # The reasons whose words say nothing without the time.
 _UNTIL_A_TIME = frozenset(
     {

@@ -18,6 +18,7 @@ from worker.domain.model.channels import ADDRESSES, channels_of
 from worker.domain.model.customers import PERSONAL, CustomerKind, FieldProblem, Person
 from worker.domain.model.masked import masked_email, masked_phone
 from worker.domain.model.placeholders import NAMES, real_name, real_names
+from worker.domain.model.same_person import Match, compare
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _FIXED = "a report cannot change it for a customer who is known"
@@ -70,6 +71,10 @@ class Correction:
         own = {column: value for column, value in self.values.items() if column not in PERSONAL}
         personal = {column: value for column, value in self.values.items() if column in PERSONAL}
         return replace(stored, **own, person=replace(stored.person, **personal))
+
+    def is_of_another(self, stored: Details) -> bool:
+        """Whether nothing is left of the person who is stored."""
+        return compare(stored.person, self.applied(stored).person, stored.kind) is Match.ANOTHER
 
 
 def correction_of(

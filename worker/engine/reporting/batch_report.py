@@ -83,7 +83,8 @@ class Reporting:
         counts = counts or self.facts.counts(batch.id)
         budgets = self.budgets.all()
         # And the words that this release does not know, with their rows.
-        rows = {state.value: counts.jobs.get(state, 0) for state in [*JobState, *counts.jobs]}
+        lines = counts.lines
+        rows = {str(state): lines.get(state, 0) for state in [*JobState, *lines]}
         refused = {LineState.REJECTED.value: counts.rejected, LineState.DUPLICATE.value: counts.duplicate}
         refused |= {LineState.KNOWN.value: counts.known} if counts.known else {}
         invitations = {

@@ -22,15 +22,18 @@ class Headline:
 def headline(facts: Mapping[str, Any]) -> Headline:
     """`facts` come from `batch_report.status()`."""
     rows: Mapping[str, int] = facts["rows"]
-    customers = rows["total"] - rows.get(LineState.DUPLICATE, 0) - rows.get(LineState.KNOWN, 0)
-    if not customers:
+    joined = rows.get(LineState.JOINED, 0)
+    customers = rows["total"] - rows.get(LineState.DUPLICATE, 0) - rows.get(LineState.KNOWN, 0) - joined
+    if not customers and not joined:
         return Headline("The list has no rows.", (), True)
     reached = sum(rows.get(state, 0) for state in REACHED_JOBS) - facts.get("lapsed_unsent", 0)
     reached += facts.get("cancelled_out", 0)
     needs = needing(rows)
     stopped = [name for name, account in facts["accounts"].items() if account["stopped"]]
     good = not needs and not stopped
-    parts = [f"{reached:,} of {counted(customers, 'customer')} {are(customers)} invited"]
+    parts = [f"{reached:,} of {counted(customers, 'customer')} {are(customers)} invited"] if customers else []
+    if joined:
+        parts.append(f"{counted(joined, 'row')} joined rows of other lists")
     if needs:
         parts.append(f"{counted(needs, 'row')} {'needs' if needs == 1 else 'need'} a person")
     if stopped:

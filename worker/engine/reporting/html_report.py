@@ -52,6 +52,7 @@ STATES: dict[JobState | LineState, str] = {
     JobState.CANCELLED: "An operator, or an event, cancelled the row.",
     LineState.REJECTED: "The line of the list could not be used. No session was requested and no message was sent.",
     LineState.DUPLICATE: "An earlier line of the list has the same customer. The earlier line counts.",
+    LineState.JOINED: "A row of another list serves the customer, who was invited for that row.",
     LineState.KNOWN: "The customer was known already. The row asked for no session of its own.",
 }
 MESSAGES = {

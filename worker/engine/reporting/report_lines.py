@@ -13,7 +13,7 @@ from worker.domain.model.states import JobState, LineState
 from worker.domain.model.waits import Blocked, Wait, explained, is_healthy, wait_of
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.timestamps import written
-from worker.store.onboarding.new_rows import WAS_ERASED
+from worker.store.onboarding.new_rows import ANOTHER_PERSON, WAS_ERASED
 from worker.store.operators.report_rows import LineFacts
 
 COLUMNS = (
@@ -31,6 +31,8 @@ COLUMNS = (
     "error",
     "action",
 )
+# What is to be done about rows in which nothing is to be corrected.
+_HINTS = {problem.named: problem.hint for problem in (WAS_ERASED, ANOTHER_PERSON)}
 BYTE_ORDER_MARK = "\ufeff"
 DETAILS = ("purpose", "kind", *UPDATABLE)
 # What opens a session: for those who send the links themselves.
@@ -89,8 +91,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
     # A held row is resolved in the batch of the row that it joined.
     batch = str(line.served_by) if line.state == JobState.HELD and line.served_by else columns.batch
     action = step_for(line.state, line.reason).replace("BATCH", batch)
-    if line.detail == WAS_ERASED.named:  # nothing in the row is to be corrected
-        action = WAS_ERASED.hint
+    action = _HINTS.get(line.detail, action)
     if healthy and line.detail:  # which other row has the customer is no error
         action = f"nothing: {line.detail}"
     next_at: datetime | None = None

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.events.incoming import EventKind
-from worker.domain.events.ordering import Columns, EarlierEvents, brings_details, overlaid
+from worker.domain.events.ordering import Columns, EarlierEvents, brings_details, changed, overlaid
 from worker.domain.model.channels import Address
 from worker.domain.model.customers import Customer, CustomerKind, Person
-from worker.domain.model.same_person import changed_addresses, in_words
+from worker.domain.model.same_person import Match, changed_addresses, in_words
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
@@ -23,8 +23,13 @@ from worker.store.onboarding import stable_links
 from worker.store.onboarding.corrected_addresses import give_away
 from worker.store.onboarding.details.pending import settled
 from worker.store.onboarding.new_rows import change_details, customer_row
+from worker.store.onboarding.refreshed import beside, match_of
 from worker.store.tables import CustomerRow, Inbox
 
+ANOTHER = (
+    "same id, another person? nothing agrees with what is stored: give each person an id of its own;"
+    " `onboard import --another-person` lets another one take it over"
+)
 BEFORE = "the database holds a newer update of this customer whose columns are no longer stored"
 
 
@@ -63,6 +68,33 @@ class EventCustomers:
         if not kept(connection, keyring):  # destroyed meanwhile: a row made by one is written again
             return {customer_id: HeldCustomer(*values) for customer_id, *values in held}
         return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
+
+    def refuse_another(
+        self,
+        connection: sa.Connection,
+        new: Sequence[NewEvent],
+        customers: Mapping[str, HeldCustomer],
+        *,
+        now: datetime,
+    ) -> None:
+        """Mark the events that are of another person than the one who is stored under the id.
+
+        A request says who it is for. An update leaves as it is what it does not name: it is compared with that, too.
+        Whom a sender does not reach is not compared, so that it does not learn who that is.
+        """
+        concerned = [
+            event
+            for event in new
+            if event.standing.reaches
+            and (event.arrival.line is not None or event.arrival.columns)
+            and customers[event.arrival.customer_id].encrypted is not None
+        ]
+        said = [(place, _said(event.arrival)) for place, event in enumerate(concerned)]
+        for one in beside(connection, self._keyring, said, now=now):
+            event = concerned[one.row]
+            given = one.given if event.arrival.line is not None else one.merged
+            if one.person is not None and match_of(one.person, one.kind, given) is Match.ANOTHER:
+                event.refused = event.refused or ANOTHER
 
     def keep_details(
         self,
@@ -133,6 +165,13 @@ class EventCustomers:
                 columns = _columns(keyring, row)
                 found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
         return found
+
+
+def _said(arrival: Arrival) -> Customer:
+    """What a request or an update says of its customer."""
+    return (
+        arrival.line.customer if arrival.line is not None else changed(Customer(arrival.customer_id), arrival.columns)
+    )
 
 
 def _with_details(new: Iterable[NewEvent]) -> set[str]:

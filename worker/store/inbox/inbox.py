@@ -94,6 +94,7 @@ class Inboxes:
         for event in new:
             event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].owner)
         erased = self._refuse_erased(connection, new)
+        self._customers.refuse_another(connection, new, customers, now=now)
         new = _without_refused(connection, new)
         learn(connection, new, customers)
         for event in new:

@@ -143,7 +143,7 @@ class ExpiredLeases:
             calls = [
                 {"row_id": attempt.job_id, "new_unknown_attempt": attempt.id}
                 for attempt in attempts
-                if not attempt.repeatable  # a look-up is
+                if attempt.reconciles is None and not attempt.repeatable
             ]
             if ids:
                 connection.execute(sa.update(Job).where(Job.id.in_(ids)).values(lease_until=None))

@@ -1,7 +1,7 @@
 """Batches: one for each list. The list's lines become jobs and skipped lines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -16,6 +16,7 @@ from worker.store.base.job_ids import of_batch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding import plans
 from worker.store.onboarding.added_lines import Added, ErasedMeanwhile, add_lines
+from worker.store.onboarding.admission import following, left_out
 from worker.store.onboarding.daily_batch import DAILY
 from worker.store.onboarding.new_rows import (
     AcceptedLine,
@@ -166,10 +167,18 @@ class Batches:
         with self._database.read() as connection:
             return set(erased_among(connection, self._keyring, set(customer_ids)))
 
-    def known(self, lines: Sequence[AcceptedLine], *, now: datetime) -> list[KnownLine]:
+    def known(self, lines: Sequence[AcceptedLine], *, rule: KnownRule, now: datetime) -> list[KnownLine]:
         """Those of these lines whose customers are known, beside what is stored. Locks nothing."""
         with self._database.read() as connection:
-            return known_lines(connection, self._keyring, lines, now=now)
+            found = known_lines(connection, self._keyring, lines, now=now)
+            if rule is not KnownRule.SKIP or not any(one.has_link for one in found):
+                return found
+            # Of those who are skipped, the addresses stay.
+            keys = {(one.given.customer_id, one.given.purpose) for one in found}
+            skipped = set(following(connection, keys, now=now, lock=False, rule=rule))
+            skipped |= left_out(connection, keys - skipped, rule=rule).keys()
+            leads = {customer_id for customer_id, _ in keys - skipped}
+        return [replace(one, has_link=one.has_link and one.given.customer_id in leads) for one in found]
 
     def last_row(self, batch_id: int) -> int:
         """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""

@@ -38,6 +38,7 @@ class AcceptedLine:
     quiet_until: datetime | None = None
     warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
     planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
+    changes_address: bool = False  # of a customer with a live link; for the operator, not stored
 
 
 LONGEST_KNOWN = 200

@@ -45,7 +45,7 @@ _WITH_LINK = sa.select(SessionRow.customer_id).where(
 @dataclass(frozen=True, repr=False)
 class KnownLine:
     """A line of a customer who is known. `person`: as stored; None if nothing is: erased, or by a key that the ring has
-    no more. `has_link`: a link that was made for the stored person still opens."""
+    no more. `has_link`: it changes an address, and a live link went to the old one."""
 
     row: int
     given: Customer
@@ -112,7 +112,7 @@ def beside(
     if not any(one.changed for one in found):
         return found
     linked = set(connection.execute(_WITH_LINK, {**customers, "now": now}).scalars())
-    return [replace(one, has_link=True) if one.given.customer_id in linked else one for one in found]
+    return [replace(one, has_link=True) if one.given.customer_id in linked and one.changed else one for one in found]
 
 
 def refresh(

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.states import JobState, LineState
+from worker.domain.model.states import JobState, LineState, state_of_line
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import of_batch
@@ -22,6 +22,7 @@ from worker.store.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RE
 
 MOST_GROUPED = 20_000  # rows whose reasons are grouped
 # Few rows of a batch are in these states, and an index has them (`ix_job_rare`): a page of them reads no other rows.
+_SKIPPED = (LineState.REJECTED, LineState.DUPLICATE, LineState.KNOWN)
 _RARE = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -46,9 +47,9 @@ class BatchRows:
     def some(self, batch_id: int, *, after: int, most: int, state: str = "", text: str = "") -> list[RowShown]:
         """The next rows after row `after`: of a state, or with `text` as their number or customer's id."""
         with self._database.read() as connection:
-            queries = [] if state in [*LineState] else _jobs(batch_id, after, most, state)
+            queries = [] if state in _SKIPPED else _jobs(batch_id, after, most, state)
             rows = [_of_job(row) for query in queries for row in fetch(connection, _named(query, Job, text))]
-            if state in ("", *LineState):
+            if state in ("", *_SKIPPED):
                 lines = _named(_lines(batch_id, after, most, state), SkippedLine, text)
                 rows += [_of_line(row) for row in fetch(connection, lines)]
         return sorted(rows, key=lambda one: one.row)[:most]
@@ -77,6 +78,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         REASON.label("reason"),
         DETAIL.label("detail"),
         DUE_AT.label("due_at"),
+        Job.joins,
     )
     return sa.select(*columns).join(LEAD, LEAD.id == Job.joins, isouter=True)
 
@@ -84,6 +86,9 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
 def _jobs(batch_id: int, after: int, most: int, state: str) -> list[sa.Select[*tuple[Any, ...]]]:
     """Of a rare state, two queries: rows of their own, by the index, and rows that joined another list's."""
     query = _select().where(of_batch(batch_id, after=after)).order_by(Job.id).limit(most)
+    if state in (LineState.JOINED, JobState.INVITED):
+        joined = Job.joins.is_not(None) if state == LineState.JOINED else Job.joins.is_(None)
+        return [query.where(joined, sa.cast(STATE, sa.String) == JobState.INVITED.value)]
     if state not in _RARE:
         return [query.where(sa.cast(STATE, sa.String) == state) if state else query]
     fixed, rare = bulk.fixed(JobState(state)), [bulk.fixed(one) for one in _RARE]
@@ -117,9 +122,8 @@ def _named(
 
 
 def _of_job(row: Any) -> RowShown:
-    return RowShown(
-        row.row, row.customer_id, str(row.state), row.result, row.account, row.reason, row.detail, row.due_at
-    )
+    state = state_of_line(row.state, joined=row.joins is not None)
+    return RowShown(row.row, row.customer_id, str(state), row.result, row.account, row.reason, row.detail, row.due_at)
 
 
 def _of_line(row: Any) -> RowShown:

@@ -207,6 +207,8 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
             waits.between(*connection.execute(_bounds(model, Reason(reason)), given).one())
     for row in fetch(connection, _JOINED, given):
         _add_jobs(counts, row, row.state, row.channel)
+        if row.state is JobState.INVITED:
+            counts.joined += row.rows
         if row.reason:
             counts.waits[row.reason].between(row.first, row.last)
         if row.paused_at is not None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from worker.domain.model.states import REACHED_JOBS, UNSENT_JOBS, InvitationState, JobState
+from worker.domain.model.states import REACHED_JOBS, UNSENT_JOBS, InvitationState, JobState, LineState
 from worker.store.tables.types import word_of
 
 
@@ -54,6 +54,7 @@ class BatchCounts:
 
     jobs: dict[JobState, int] = field(default_factory=dict)
     issued_only: int = 0
+    joined: int = 0  # jobs in state invited that joined another list's: that invitation is not theirs
     sessions: int = 0  # jobs whose session was opened, whether or not it still is; or its place, if it is not bought
     rejected: int = 0
     duplicate: int = 0
@@ -72,6 +73,15 @@ class BatchCounts:
     kept: dict[int, Waits] = field(default_factory=dict)  # rows that joined jobs of paused batches, by that batch
     lapsed_unsent: int = 0  # lapsed jobs of which no message ever left
     cancelled_out: int = 0  # cancelled jobs that were out before
+
+    @property
+    def lines(self) -> dict[str, int]:
+        """The jobs by the state of their lines."""
+        lines: dict[str, int] = {str(state): rows for state, rows in self.jobs.items()}
+        if self.joined:
+            lines[JobState.INVITED] -= self.joined
+            lines[LineState.JOINED] = self.joined
+        return lines
 
     @property
     def bought(self) -> int:
@@ -112,6 +122,7 @@ def totals_of(counts: BatchCounts) -> dict[str, Any]:
     return {
         "jobs": dict(counts.jobs),
         "issued_only": counts.issued_only,
+        "joined": counts.joined,
         "sessions": counts.sessions,
         "lapsed_unsent": counts.lapsed_unsent,
         "cancelled_out": counts.cancelled_out,
@@ -128,6 +139,7 @@ def from_totals(totals: dict[str, Any]) -> BatchCounts:
     return BatchCounts(
         jobs={word_of(JobState, state): number for state, number in totals["jobs"].items()},
         issued_only=totals["issued_only"],
+        joined=totals.get("joined", 0),
         sessions=totals["sessions"],
         lapsed_unsent=totals["lapsed_unsent"],
         cancelled_out=totals.get("cancelled_out", 0),

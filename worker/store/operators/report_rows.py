@@ -13,7 +13,14 @@ from worker.domain.contact.resends import PREFIX
 from worker.domain.model.customers import Channel, FieldProblem, invitation_channels, same_customer
 from worker.domain.model.reasons import Reason
 from worker.domain.model.sessions import Opening
-from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState
+from worker.domain.model.states import (
+    LIVE_SESSIONS,
+    InvitationState,
+    JobState,
+    LineState,
+    SessionState,
+    state_of_line,
+)
 from worker.domain.service_desk.corrections import Details
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.foundation.timestamps import written
@@ -216,7 +223,7 @@ class Facts:
             yield LineFacts(
                 row=row.row,
                 customer_id=row.customer_id,
-                state=row.state.value,
+                state=str(state_of_line(row.state, joined=row.lead_id != row.id)),
                 result=row.result,
                 account=row.account,
                 route=row.route,

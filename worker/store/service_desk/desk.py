@@ -35,6 +35,7 @@ from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding import corrected_addresses
 from worker.store.onboarding.cancellation import change_jobs, leave_session, waiting_again
 from worker.store.onboarding.message_rows import waiting_message, why_later
+from worker.store.onboarding.new_rows import ANOTHER_PERSON
 from worker.store.onboarding.sessions import check_at
 from worker.store.service_desk.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
 from worker.store.tables import CustomerRow, InvitationRow, SessionRow
@@ -164,12 +165,22 @@ class ServiceDesk:
         """`correct` for one address or two, given as `domain.intake.contacts` returns them."""
         given = {"email": email, "phone": phone}
         correction = Correction({column: address for column, address in given.items() if address is not None})
-        return self.correct(customer_id, correction, purpose=purpose, reason=reason, now=now)
+        # Who corrects an address by hand sees whose it is.
+        return self.correct(customer_id, correction, purpose=purpose, reason=reason, another_person=True, now=now)
 
     def correct(
-        self, customer_id: str, correction: Correction, *, purpose: str | None = None, reason: str = "", now: datetime
+        self,
+        customer_id: str,
+        correction: Correction,
+        *,
+        purpose: str | None = None,
+        reason: str = "",
+        another_person: bool = False,
+        now: datetime,
     ) -> Corrected | Refused:
         """Change what is stored about a customer; if an address is changed, what follows for the link.
+
+        Refuses what leaves nothing of the person who is stored, unless `another_person` may have the id.
 
         A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
         present link goes to the new address, unless it has gone to the old one (`domain.verification.given_links`).
@@ -183,6 +194,8 @@ class ServiceDesk:
             change = correction.of(stored)
             if not change.columns:
                 return Refused("that is the customer's address already", "nothing was changed")
+            if not another_person and change.is_of_another(stored):
+                return Refused(ANOTHER_PERSON.problem, ANOTHER_PERSON.hint)
             channels = [*change.addresses]
             if suppressed(connection, self._keyring, [*change.addresses.items()]):
                 then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"

@@ -20,4 +20,4 @@ DUE_AT = sa.func.coalesce(LEAD.due_at, Job.due_at)
 
 def served_by(batch_id: int, row: int) -> str:
     """The detail of a job that joined the job of this row. It is written again whenever the job joins another one."""
-    return f"the customer is served by batch {batch_id}, row {row}"
+    return f"joined batch {batch_id}, row {row}"

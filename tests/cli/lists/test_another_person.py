@@ -1,0 +1,77 @@
+"""A second list gives a known id to another person: `check` says it, `run` and `import` refuse the row."""
+
+from tests.desk.desk import Desk, Played, customers
+
+ONA = {"customer_id": "A1", "first_name": "Ona", "last_name": "Petraitė", "email": "ona@example.com"}
+JONAS = {"customer_id": "A1", "first_name": "Jonas", "last_name": "Kazys", "email": "jonas@example.com"}
+SAME_ID = "same id, another person?"
+
+
+def test_check_run_and_import_refuse_the_same_row_and_the_first_person_stays(desk: Desk, played: Played):
+    desk.onboard("run", desk.list_of([ONA], "first.csv"))
+    second = desk.list_of([JONAS, *customers(2)], "second.csv")
+
+    checked = desk.onboard("check", second, "--json")
+    ran = desk.onboard("run", second, "--json")
+
+    assert (checked.code, ran.code) == (1, 1)
+    assert [(one["row"], one["problem"]) for one in checked.facts["problems"]] == [(2, SAME_ID)]
+    assert (ran.facts["rows"]["rejected"], ran.facts["rows"]["invited"]) == (1, 2)
+    refused = desk.onboard("report", "2").table[0]
+    assert (refused["state"], SAME_ID in refused["error"], "--another-person" in refused["action"]) == (
+        "rejected",
+        True,
+        True,
+    )
+    assert desk.onboard("import", desk.list_of([JONAS], "third.csv")).code == 1
+    assert desk.onboard("run", desk.list_of([JONAS], "fourth.csv"), "--strict").code == 2
+    assert desk.onboard("customer", "find", "ona@example.com").code == 0
+    assert "jonas@example.com" not in {one for mail in played.sandbox.mailbox for one in mail.recipients}
+
+
+def test_a_person_lets_another_one_take_the_id_over_and_the_audit_log_says_so(desk: Desk):
+    desk.onboard("run", desk.list_of([ONA], "first.csv"))
+    second = desk.list_of([JONAS], "second.csv")
+    assert desk.onboard("check", second, "--another-person").code == 0
+    assert desk.onboard("run", second, "--another-person").code == 0
+    assert desk.onboard("customer", "find", "jonas@example.com").code == 0
+    assert "another person took over this id" in desk.onboard("audit").out
+
+
+def test_changed_addresses_with_a_live_link_are_counted_and_go_on(desk: Desk):
+    known = [{"customer_id": f"C-{n}", "email": f"old{n}@example.com"} for n in range(3)]
+    desk.onboard("run", desk.list_of(known, "first.csv"))
+    second = desk.list_of([one | {"email": f"new{n}@example.com"} for n, one in enumerate(known[:2])], "second.csv")
+    told = "2 rows change the address of a customer with a live link"
+
+    shown, facts = desk.onboard("check", second), desk.onboard("check", second, "--json").facts
+    ran = desk.onboard("run", second, "--json")
+
+    assert (shown.code, told in shown.out, facts["changed_addresses"]) == (0, True, 2)
+    assert (ran.code, told in ran.err, ran.facts["changed_addresses"]) == (0, True, 2)
+    again = desk.onboard("check", second, "--json")
+    assert again.facts["changed_addresses"] == 0
+
+
+def test_a_row_that_joined_is_joined_and_not_invited(desk: Desk):
+    desk.onboard("run", desk.list_of([ONA], "first.csv"))
+    ran = desk.onboard(
+        "run",
+        desk.list_of(
+            [ONA],
+            "second.csv",
+        ),
+        "--again",
+    )
+    assert (ran.code, "1 joined" in ran.out, "invited" in ran.out) == (0, True, False)
+    line = desk.onboard("report", "latest").table[0]
+    assert (line["state"], line["error"], line["action"]) == ("joined", "", "nothing: joined batch 1, row 2")
+    assert desk.onboard("report", "latest", "--out", "report.html").code == 0
+
+
+def test_two_people_of_one_id_in_one_list_are_told_apart_and_a_copied_row_is_a_duplicate(desk: Desk):
+    ended = desk.onboard("check", desk.list_of([ONA, JONAS, ONA]), "--json")
+    assert ended.code == 1
+    assert ended.facts["rows"] == {"total": 3, "accepted": 1, "rejected": 1, "duplicate": 1}
+    assert [one["row"] for one in ended.facts["problems"] if SAME_ID in one["problem"]] == [3]
+    assert desk.onboard("check", desk.list_of([ONA, ONA], "copied.csv")).code == 0
