@@ -445,7 +445,7 @@ def _create_sessions() -> None:
     _index("ix_session_link", "session", "expires_at", where="length(encrypted) > 0")
     _index("ix_session_reference", "session", "account", "reference")
     _index("ix_session_company", "session", "company_id", where="company_id <> ''")
-    _index("ix_session_token", "session", "token_digest", where="token_digest IS NOT NULL")
+    _index("uq_session_token", "session", "token_digest", where="token_digest IS NOT NULL", unique=True)
     _index("ix_session_review", "session", "job_id", "update_at", where="result = 'review'")
 
 

@@ -180,12 +180,13 @@ class FakeHttp:
         if may_write is not None and not may_write(False):
             return Broken(sent=False, detail="not to be written")
         self.requests.append(request)
+        number = len(self.requests)
         self.in_flight += 1
         self._arrived.set()
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(0)  # lets other coroutines run, as a real call does
-            outcome = await self._outcome(request)
+            outcome = await self._outcome(request, number)
             if isinstance(outcome, Hang):
                 await self._released.wait()
                 return Broken(sent=True, detail="time-out before the answer was complete")
@@ -203,11 +204,11 @@ class FakeHttp:
         """End every call that hangs with a time-out."""
         self._released.set()
 
-    async def _outcome(self, request: HttpRequest) -> Outcome:
+    async def _outcome(self, request: HttpRequest, number: int) -> Outcome:
         if self._compute is not None:
             outcome = self._compute(request)
             return await outcome if inspect.isawaitable(outcome) else outcome
-        return self._script.pop(0) if self._script else self.session(len(self.requests))
+        return self._script.pop(0) if self._script else self.session(number)
 
     @staticmethod
     def listing(*sessions: tuple[str, str], more: bool = False) -> HttpAnswer:

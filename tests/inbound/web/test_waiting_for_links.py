@@ -171,6 +171,7 @@ async def test_who_is_in_review_through_an_earlier_session_gets_no_newer_link(si
     await task
     present = shelf.row(SessionRow)
     before = {"id": uuid.uuid4(), "state": SessionState.SUPERSEDED, "reference": "before", "result": "review"}
+    before |= {"token_digest": None}
     with site.parts.database.write() as connection:
         connection.execute(sa.insert(SessionRow).values(present._asdict() | before))
     shelf.set(SessionRow, SessionRow.id == present.id, replaces=before["id"])

@@ -425,6 +425,7 @@ def test_the_cost_of_a_check_depends_on_the_due_sessions_not_on_all_sessions(she
         "state": "'expired'",
         "check_at": "NULL",
         "reference": "'over-' || number",
+        "token_digest": "NULL",
     }
     copies = ", ".join(changed.get(name, f'"{name}"') for name in columns)
     names = ", ".join(f'"{name}"' for name in columns)

@@ -122,7 +122,7 @@ def test_a_link_that_was_never_sent_is_not_replaced_beyond_the_cap(shelf, feed):
         now = connection.execute(sa.select(SessionRow.__table__).where(SessionRow.customer_id == "Ona")).one()
         for number in range(3):
             over = {"id": new_id(shelf.clock()), "reference": f"before-{number}", "state": EXPIRED, "check_at": None}
-            over |= {"issued_at": now.issued_at - timedelta(days=9)}
+            over |= {"issued_at": now.issued_at - timedelta(days=9), "token_digest": None}
             connection.execute(sa.insert(SessionRow).values(dict(now._mapping) | over))
     feed.receive(OVER, update(EXPIRED, match=((Key.SCAN_REF, "scan-2"),)))
     assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.LAPSED, "reissues_spent")

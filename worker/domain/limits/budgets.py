@@ -191,8 +191,11 @@ def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
     return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
 
 
-# How the reason of another of our own stops begins.
+# How the reasons of our own other stops begin, of which only a person can know that their cause is gone.
 SHORT_LINKS = "the links live "
+REPEATS = "answers repeat: "
+# So many answers with what another customer has are no accident.
+MOST_REPEATS = 3
 
 
 def _used_up(rule: BudgetRule) -> str:
@@ -204,6 +207,18 @@ def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetStat
     if state.stopped_at is not None:
         return state
     return replace(state, stopped_at=now, stop_reason=_used_up(rule))
+
+
+def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:
+    """The state once so many answers of the last hour had what another customer has: stopped until a person acts."""
+    if state.stop_reason.startswith(REPEATS):
+        return state
+    reason = (
+        f"{REPEATS}{count} within an hour had the token or the id of another customer; is there a cache or a proxy"
+        " before the provider?"
+    )
+    stopped_at = state.stopped_at or now
+    return replace(state, stopped_at=stopped_at, stop_reason=reason, asks_again_at=None, probe_until=None)
 
 
 def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
@@ -304,8 +319,8 @@ def proved(state: BudgetState) -> BudgetState:
 
 def tries_again_by_itself(state: BudgetState) -> bool:
     """True if the next run, or worker, may try the stopped account again. One more link that is too short-lived to be
-    sent would be paid for: a person must have changed something."""
-    return not state.stop_reason.startswith(SHORT_LINKS)
+    sent would be paid for, and one more answer may be another customer's: a person must have changed something."""
+    return not state.stop_reason.startswith((SHORT_LINKS, REPEATS))
 
 
 def resumed(state: BudgetState, *, pauses_too: bool = False) -> BudgetState:

@@ -285,6 +285,17 @@ class Reason(StrEnum):
         "the provider opened a session although the customer has a live one",
         {JobState.HELD: "let one of the two sessions expire, then `onboard resolve BATCH` with --repeat, or --abandon"},
     )
+    ANSWER_REPEATED = (
+        "answer_repeated",
+        "the provider's answers for two customers had one token, or one id; its link is not sent, and at the third such"
+        " answer within an hour the account stops",
+        {
+            JobState.HELD: "look for a cache or a proxy before the provider; if the message may have left, end the"
+            " customer's session at the provider; then `onboard resolve BATCH` with --repeat, which asks for a new"
+            " session, or --abandon",
+        },
+        (InvitationState.SUPERSEDED,),
+    )
     CANNOT_DECRYPT = (
         "cannot_open",
         "no key of [encryption] keys decrypts the row",

@@ -23,7 +23,7 @@ from worker.domain.verification.session_updates import (
 )
 
 # A job held for one of these reasons waits for a person's decision about another session than the updated one.
-ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT)
+ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT, Reason.ANSWER_REPEATED)
 # A job that waits for one of these reasons waits for its session's end, or for the time after it.
 FOR_THE_END = (Reason.SESSION_ENDS_FIRST, Reason.STALE_LINK)
 

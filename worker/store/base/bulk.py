@@ -289,8 +289,13 @@ def within(column: InstrumentedAttribute[Any], values: sa.Select[Any]) -> sa.Col
 
 def among(column: InstrumentedAttribute[Any], name: str) -> sa.ColumnElement[bool]:
     """True if the column's value is in the parameter `name`. Make the parameter's value with `keys`."""
-    elements = _Elements(sa.bindparam(name, type_=sa.Text())).table_valued(sa.column("value", sa.Text()))
+    elements = values_of(name)
     return within(column, sa.select(sa.cast(elements.c.value, column.type)))
+
+
+def values_of(name: str) -> sa.TableValuedAlias:
+    """The values of the parameter `name`, as rows of one `value`. Make the parameter's value with `keys`."""
+    return _Elements(sa.bindparam(name, type_=sa.Text())).table_valued(sa.column("value", sa.Text()))
 
 
 def fixed(word: StrEnum) -> sa.ColumnElement[Any]:

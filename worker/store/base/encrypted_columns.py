@@ -53,11 +53,15 @@ Column = InstrumentedAttribute[Any]
 
 @dataclass(frozen=True)
 class Hashed:
-    """The column with a digest, for a `purpose`, of a part of an encrypted value; `text` reads that part."""
+    """The column with a digest, for a `purpose`, of a part of an encrypted value; `text` reads that part.
+
+    `once`: no two rows have the same digest, and a row may be without one.
+    """
 
     column: Column
     purpose: str
     text: Callable[[Mapping[str, Any]], str]
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ ENCRYPTED = (
         value=SessionRow.encrypted,
         named_by=(SessionRow.id,),
         context=context_of_session,
-        hashed=(Hashed(SessionRow.token_digest, TOKEN, itemgetter("token")),),
+        hashed=(Hashed(SessionRow.token_digest, TOKEN, itemgetter("token"), once=True),),
         owner=SessionRow.customer_id,
     ),
     EncryptedColumn(

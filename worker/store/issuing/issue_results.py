@@ -20,7 +20,8 @@ class IssueResult:
     """The result of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
 
     A session whose ending is not Done is kept, and no message is written for it. `found` is the result of a successful
-    look-up. `floor`: the freshness floor of the new session's link.
+    look-up. `floor`: the freshness floor of the new session's link. `token_digest`: the hash by which its token is
+    known again. `repeats`: another customer has what the answer has, so nothing of it is kept (`repeated_answers`).
     """
 
     opened: OpenedJob
@@ -31,6 +32,8 @@ class IssueResult:
     found: Found | None = None
     floor: timedelta | None = None
     called: bool = True  # False: a look-up that needed no request
+    token_digest: str | None = None
+    repeats: bool = False
     news: Listed | None = None  # what the provider's list says about the session that the job asks for
 
 
@@ -41,7 +44,7 @@ def floor_seconds(result: IssueResult) -> int:
 
 def entity_id(result: IssueResult) -> str:
     """The provider's entity of the customer. It is sent from now on: otherwise the provider makes another entity."""
-    new = result.session.references.get("entityId") if result.session else None
+    new = result.session.references.get("entityId") if result.session and not result.repeats else None
     return new or result.opened.job.request.entity_id
 
 
@@ -79,6 +82,7 @@ def new_session(
         cancelled=cancelled,
         live=live,
         silent=silent,
+        token_digest=result.token_digest,
         zones=_zones(policy.hours, channels, job.request.customer),
     )
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from worker.domain.limits.measured_pace import Stretch
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.standing import outcomes_of, standing, standing_of
-from worker.store.issuing import ended_jobs
+from worker.store.issuing import ended_jobs, repeated_answers
 from worker.store.issuing.account_lessons import count_again, teach
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.issuing.job_context import JobPolicy
@@ -39,9 +39,11 @@ def record_results(
 ) -> set[str]:
     """Write results. Returns the channels that have invitations due now.
 
-    For each result the attempt is closed, the session and its invitations are added, and the job's state changes.
-    A result whose lease was lost changes only its attempt: another dispatcher owns the job.
+    For each result the attempt is closed, the session and its invitations are added, and the job's state changes. An
+    answer with what another customer has is not believed. A result whose lease was lost changes only its attempt:
+    another dispatcher owns the job.
     """
+    results = repeated_answers.check(connection, keyring, policy.account, results)
     written: set[uuid.UUID] = set()
     channels: set[str] = set()
     usual = [item for item in results if may_be_plain(item)]
@@ -60,5 +62,8 @@ def record_results(
         channels |= more
         overtaken = ended_jobs.settle(connection, special, now=now)
         count_again(connection, policy.rule, others, outcomes)
+    repeats = repeated_answers.hold_firsts(connection, keyring, policy.account, special, now=now)
     teach(connection, policy.rule, plain, special, overtaken, now=now, stretch=stretch)
+    if repeats:
+        repeated_answers.stop_if_many(connection, policy.rule, policy.account, now=now)
     return channels

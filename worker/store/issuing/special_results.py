@@ -70,7 +70,7 @@ def write_special(
     found = sort_out(connection, results, rows, outcomes, now=now)
     ours = found.priorities
     kept = [item for item in found.results if item.opened.attempt_id in ours]
-    opened = [item for item in kept if item.session is not None]
+    opened = [item for item in kept if item.session is not None and not item.repeats]
     new = [
         _new_session(policy, item, session_id, rows[item.opened.job.id], priority=ours[item.opened.attempt_id])
         for item, session_id in zip(opened, new_ids(now, len(opened)), strict=True)
@@ -84,7 +84,7 @@ def write_special(
     moves, closings = [], [_closing(keyring, result, late=True) for result in found.late]
     for result in found.results:
         job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours
-        if result.session is not None and is_ours and job.id not in added.sessions:
+        if result.session is not None and not result.repeats and is_ours and job.id not in added.sessions:
             second = f"the provider opened {result.session.lasting_reference} next to a session that is still live"
             ending = Hold(Reason.SECOND_SESSION, second)
         if is_ours:
@@ -164,7 +164,9 @@ def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, 
     called = result.ending is not None and result.called
     attempt_id, customer_id = result.opened.attempt_id, _customer_of(result)
     values = closing(keyring, attempt_id, customer_id, called=called, problem=result.problem, found=result.found)
-    if late and result.session is not None:
+    if result.repeats and isinstance(result.ending, Hold):
+        values |= {"new_code": Reason.ANSWER_REPEATED.value, "new_detail": result.ending.detail[:DETAIL_LENGTH]}
+    elif late and result.session is not None:
         # The provider's reference is the only record of a session that was opened and paid for.
         reference = result.session.lasting_reference[:100]
         found = f"the result came after the lease; the provider opened {reference}"[:DETAIL_LENGTH]

@@ -12,16 +12,16 @@ import sqlalchemy as sa
 
 from worker.domain.model.audit import Act
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, InvitationState, JobState, SessionState
+from worker.domain.model.states import OPEN_JOBS, JobState
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.admission import lock_customers, lock_serving
-from worker.store.onboarding.cancellation import change_jobs, lock_unsent
+from worker.store.onboarding.cancellation import lock_unsent
+from worker.store.onboarding.held_rows import hold_back
 from worker.store.onboarding.stable_links import digests_of
-from worker.store.outbox.outbox import add_job_events
-from worker.store.tables import InvitationRow, Job, SessionRow, StableLink
+from worker.store.tables import Job, StableLink
 
 ACT = Act("customer", "link.not-me")
 
@@ -59,24 +59,7 @@ class NotMe:
             if job is not None and job.state is JobState.WORKING:
                 return Outcome.MOMENT
             if job is not None:
-                self._hold(connection, job, now=now)
+                hold_back(connection, [job], Reason.NOT_ME, now=now)
             connection.execute(sa.delete(StableLink).where(StableLink.id == link.id))
             note(connection, f"customer {link.customer_id}", now=now, reason="the link is for another person", act=ACT)
         return Outcome.STOPPED
-
-    def _hold(self, connection: sa.Connection, job: sa.Row[tuple[object, ...]], *, now: datetime) -> None:
-        waiting = sa.update(InvitationRow).where(
-            InvitationRow.job_id == job.id, InvitationRow.state == InvitationState.WAITING
-        )
-        ended = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": Reason.NOT_ME}
-        connection.execute(waiting.values(ended))
-        of_job = sa.update(SessionRow).where(SessionRow.id == job.session_id)
-        live = of_job.where(SessionRow.state.in_(LIVE_SESSIONS))
-        connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
-        # One that was not bought stays so: as superseded it would count as paid for.
-        connection.execute(of_job.where(SessionRow.state == SessionState.UNBOUGHT).values(check_at=None))
-        if job.state is JobState.HELD:
-            return  # for a reason of its own, which a person decides about
-        held = {"state": JobState.HELD, "due_at": None, "reason": Reason.NOT_ME, "detail": ""}
-        change_jobs(connection, [job.id], held | {"asks": False, "pressed_at": None, "changed_at": now})
-        add_job_events(connection, [job.id], now=now)

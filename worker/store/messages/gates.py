@@ -217,9 +217,9 @@ def of_no_use(rows: Sequence[Any], *, stable: bool) -> dict[uuid.UUID, NotNow]:
 def _of_no_use(row: Any, *, stable: bool) -> Never | None:
     if row.cancelled_at is not None:
         return Never(InvitationState.SUPERSEDED, Reason.CANCELLED)
-    # It was under way when a visitor said that the link is for another person, and did not leave.
-    if row.job_state is JobState.HELD and row.job_reason == Reason.NOT_ME:
-        return Never(InvitationState.SUPERSEDED, Reason.NOT_ME)
+    # It was under way when its link turned out to be for another person, or may be, and did not leave.
+    if row.job_state is JobState.HELD and row.job_reason in (Reason.NOT_ME, Reason.ANSWER_REPEATED):
+        return Never(InvitationState.SUPERSEDED, Reason(row.job_reason))
     # Our own link leads on, whatever its session has become.
     if stable and row.job_state not in ENDED_JOBS and (row.kind != FIRST or row.job_session_id == row.session_id):
         return None

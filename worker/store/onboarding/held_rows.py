@@ -1,17 +1,21 @@
-"""Holds rows that cannot be worked, each with the kind of the exception that it raises."""
+"""Holds rows that cannot be worked, each with the kind of the exception that it raises; and rows whose link may be for
+another person."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
+from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.store.onboarding.job_from_messages import move_jobs
 from worker.store.outbox.outbox import add_job_events
-from worker.store.tables import Attempt, InvitationRow, Job
+from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+
+_NONE: Mapping[int, str] = MappingProxyType({})
 
 
 def hold_jobs(
@@ -35,6 +39,30 @@ def hold_messages(
         held = _values(kind, InvitationRow.unknown_attempt, _OPEN_HAND_OVER) | {"state": InvitationState.HELD}
         jobs = connection.execute(hold.values(held).returning(InvitationRow.job_id)).scalars()
         move_jobs(connection, set(jobs), now=now)
+
+
+def hold_back(
+    connection: sa.Connection, jobs: Sequence[Any], reason: Reason, details: Mapping[int, str] = _NONE, *, now: datetime
+) -> None:
+    """Hold these locked jobs because their links may be for other people: their sessions and waiting messages end.
+
+    `details`: by job. A job that is held for a reason of its own keeps it: a person decides about that.
+    """
+    ids = [job.id for job in jobs]
+    of_jobs = sa.update(InvitationRow).where(InvitationRow.job_id.in_(ids))
+    waiting = of_jobs.where(InvitationRow.state == InvitationState.WAITING)
+    connection.execute(waiting.values(state=InvitationState.SUPERSEDED, due_at=None, reason=reason))
+    of_session = sa.update(SessionRow).where(SessionRow.id.in_([job.session_id for job in jobs]))
+    live = of_session.where(SessionRow.state.in_(LIVE_SESSIONS))
+    connection.execute(live.values(state=SessionState.SUPERSEDED, check_at=None))
+    # One that was not bought stays so: as superseded it would count as paid for.
+    connection.execute(of_session.where(SessionRow.state == SessionState.UNBOUGHT).values(check_at=None))
+    free = [job.id for job in jobs if job.state is not JobState.HELD]
+    held = {"state": JobState.HELD, "due_at": None, "lease_until": None, "reason": reason, "asks": False}
+    for job_id in free:
+        values = held | {"detail": details.get(job_id, ""), "pressed_at": None, "changed_at": now}
+        connection.execute(sa.update(Job).where(Job.id == job_id).values(values))
+    add_job_events(connection, free, now=now)
 
 
 def _values(kind: str, unknown: Any, call: Any) -> dict[str, Any]:

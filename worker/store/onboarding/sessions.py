@@ -32,7 +32,7 @@ from worker.store.base import bulk, tally
 from worker.store.base.columns import columns_of_tuples
 from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import ERASED, TOKEN, encrypt_session
+from worker.store.base.encrypted_values import ERASED, encrypt_session
 from worker.store.base.job_ids import row_of
 from worker.store.base.keys_of_customers import writable
 from worker.store.onboarding.message_rows import waiting_message
@@ -81,6 +81,7 @@ class NewSession:
     live: bool
     silent: bool = False  # the customer stands at the stable link: no message follows
     unbought: bool = False  # nothing was asked of the provider: the customer asks for the session
+    token_digest: str | None = None  # the hash by which the token is known again; None: a session has it already
     zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
 
 
@@ -135,7 +136,7 @@ def add(
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
         empty = item.unbought or item.customer_id in erased
         kept = ERASED if empty else encrypt_session(ring, session_id, item.session, of=item.customer_id)
-        rows.append(_session(item, kept, replaces=replaces, keyring=keyring))
+        rows.append(_session(item, kept, replaces=replaces))
         added.sessions[item.job_id] = session_id
         if item.silent:
             added.invited.add(item.job_id)
@@ -301,11 +302,10 @@ _STORED = (
 )
 
 
-def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None, keyring: Keyring) -> tuple[Any, ...]:
+def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) -> tuple[Any, ...]:
     """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns."""
     session = item.session
     references = session.references
-    named = not item.unbought and _named_by_token(session)
     return (
         item.id,
         item.customer_id,
@@ -324,17 +324,9 @@ def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None, 
         replaces,
         # Later events of a company's session may name it only by one of these values.
         references.get("companyId", "")[:100],
-        keyring.digests(TOKEN, session.token)[0] if named else None,
+        item.token_digest,
         session.expires_at + SETTLES if item.channels or item.silent else None,
     )
-
-
-_OWN_IDS = frozenset({"scanRef", "entityId", "applicantId"})
-
-
-def _named_by_token(session: Session) -> bool:
-    """True if the provider may name a session only by its token: iDenfy does, for a company's form."""
-    return _OWN_IDS.isdisjoint(session.references)
 
 
 def first_invitation(

@@ -95,6 +95,7 @@ class KeyRotation:
                     changes.append({"id_": id_} | again)
                 except CannotDecrypt:
                     unreadable += 1
+            _drop_doubles(connection, column, changes)
             _CHANGES[column.name].run(connection, changes)
             return len(changes), unreadable
 
@@ -106,6 +107,18 @@ class KeyRotation:
         if column.own_keys:
             return of_events(connection, keyring, [row.id for row in rows if row.value])
         return writable(connection, keyring, {row.owner for row in rows if row.value and row.owner}, now=now)
+
+
+def _drop_doubles(connection: sa.Connection, column: EncryptedColumn, changes: Sequence[dict[str, Any]]) -> None:
+    """Leave out digests that another row has by the first key: a process without that key could not recognise them."""
+    for one in column.hashed:
+        name = f"new_{one.column.key}"
+        given = {change[name]: change["id_"] for change in changes if change[name] is not None} if one.once else {}
+        taken = sa.select(column.id, one.column).where(one.column.in_(given))
+        others = {digest for id_, digest in connection.execute(taken) if id_ != given[digest]} if given else set()
+        for change in changes:
+            if change[name] in others:
+                change[name] = None
 
 
 def _again(

@@ -252,7 +252,9 @@ class SessionRow(Base):
         sa.String(100), doc="iDenfy's id of the company. Later events name the session by this id."
     )
     token_digest: Mapped[str | None] = mapped_column(
-        sa.String(64), doc="A keyed hash of the token, if events can name the session only by its token."
+        sa.String(64),
+        doc="A keyed hash of the token: no other customer may get it, and some events name the session only by it."
+        " NULL: another session of the customer, or of the same entity, has it already.",
     )
     given_away: Mapped[str] = mapped_column(
         sa.String(16),
@@ -273,7 +275,8 @@ class SessionRow(Base):
         partial("ix_session_link", "expires_at", where="length(encrypted) > 0"),
         sa.Index("ix_session_reference", "account", "reference"),
         partial("ix_session_company", "company_id", where="company_id <> ''"),
-        partial("ix_session_token", "token_digest", where="token_digest IS NOT NULL"),
+        # Also of ended sessions: a cache returns an old answer.
+        partial("uq_session_token", "token_digest", where="token_digest IS NOT NULL", unique=True),
         # Only customers in review: since when the first of a batch waits for the provider's decision.
         partial("ix_session_review", "job_id", "update_at", where="result = 'review'"),
     )
