@@ -18,7 +18,7 @@ from worker.domain.routing import Chosen, Unroutable, choose_account, further_pr
 from worker.engine.intake import Intake
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.onboarding.batches import Batches
-from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine, another_line, erased_line
+from worker.store.onboarding.new_rows import AcceptedLine, OldLink, RefusedLine, another_line, erased_line
 
 _AT_ONCE = 1000  # lines in one question to the database
 A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
@@ -37,6 +37,7 @@ class Judged:
     duplicate: int = 0
     known: int = 0
     changed: int = 0  # of the accepted: those that change the address of a customer with a live link
+    old_links: Counter[OldLink] = field(default_factory=Counter)  # that these old addresses have
     routes: dict[str, int] = field(default_factory=dict)
     unsent: dict[str, int] = field(default_factory=dict)  # of the rows, by account: those that ask for no message
     messages: dict[str, int] = field(default_factory=dict)
@@ -158,7 +159,7 @@ def judge_all(
             elif found.is_another and not another_person:
                 yield replace(another_line(line.row, line.customer.customer_id), warnings=line.warnings)
             else:
-                yield replace(line, changes_address=found.has_link)
+                yield replace(line, old_links=found.links)
 
 
 def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
@@ -207,7 +208,8 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
     match line:
         case AcceptedLine():
             judged.accepted += 1
-            judged.changed += line.changes_address
+            judged.changed += bool(line.old_links)
+            judged.old_links.update(line.old_links)
             judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
             channels = invitation_channels(line.customer.channel)
             if not channels:

@@ -219,7 +219,7 @@ class _Steps:
                 traced=traced,
                 rule=self._choices.rule,
             )
-            chunk.late, chunk.changed = added.refused, sum(one.has_link for one in added.changed)
+            chunk.late, chunk.changed = added.refused, sum(bool(one.links) for one in added.changed)
 
         self.patiently(add)
         self.changed += chunk.changed

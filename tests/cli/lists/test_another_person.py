@@ -48,6 +48,9 @@ def test_changed_addresses_with_a_live_link_are_counted_and_go_on(desk: Desk):
     ran = desk.onboard("run", second, "--json")
 
     assert (shown.code, told in shown.out, facts["changed_addresses"]) == (0, True, 2)
+    corrected = facts["corrected"]
+    assert (corrected["sessions"], corrected["same_link"], corrected["wait"]) == ({}, 0, 2)
+    assert f"until {corrected['until']}" in shown.out
     assert (ran.code, told in ran.err, ran.facts["changed_addresses"]) == (0, True, 2)
     again = desk.onboard("check", second, "--json")
     assert again.facts["changed_addresses"] == 0

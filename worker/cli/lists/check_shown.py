@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from worker.cli.lists.corrected import corrected_in_words
 from worker.cli.lists.cost import costs_in_words
 from worker.cli.lists.found_rows import SHOWN, FoundRows
 from worker.cli.running.summary import changed_in_words
@@ -34,6 +35,8 @@ def show_needs(facts: dict[str, Any], *, in_all: int, reissues: int, step: str, 
     )
     if facts["changed_addresses"]:
         click.echo(changed_in_words(facts["changed_addresses"]))
+        for line in corrected_in_words(facts["corrected"]):
+            click.echo(line)
     if facts["routes"]:
         table = Table("account", "rows", "calls now", "at most", box=None, pad_edge=False, padding=(0, 2))
         for account, count_ in facts["routes"].items():

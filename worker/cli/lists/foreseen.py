@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from worker.cli.lists.corrected import corrected
 from worker.cli.lists.cost import in_json
 from worker.cli.lists.text_costs import charged, segments_of
 from worker.domain.contact.fallback_channel import following
@@ -71,6 +72,7 @@ def foreseen(
             **({"known": judged.known} if judged.known else {}),
         },
         "changed_addresses": judged.changed,
+        **({"corrected": corrected(parts, judged)} if judged.changed else {}),
         "routes": dict(sorted(judged.routes.items())),
         "served": judged.accepted - due.accepted,
         "now": now,

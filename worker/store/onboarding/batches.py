@@ -171,14 +171,14 @@ class Batches:
         """Those of these lines whose customers are known, beside what is stored. Locks nothing."""
         with self._database.read() as connection:
             found = known_lines(connection, self._keyring, lines, now=now)
-            if rule is not KnownRule.SKIP or not any(one.has_link for one in found):
+            if rule is not KnownRule.SKIP or not any(one.links for one in found):
                 return found
             # Of those who are skipped, the addresses stay.
             keys = {(one.given.customer_id, one.given.purpose) for one in found}
             skipped = set(following(connection, keys, now=now, lock=False, rule=rule))
             skipped |= left_out(connection, keys - skipped, rule=rule).keys()
             leads = {customer_id for customer_id, _ in keys - skipped}
-        return [replace(one, has_link=one.has_link and one.given.customer_id in leads) for one in found]
+        return [replace(one, links=one.links if one.given.customer_id in leads else ()) for one in found]
 
     def last_row(self, batch_id: int) -> int:
         """The last imported row. Lines are imported in order, so an interrupted import continues after this row."""

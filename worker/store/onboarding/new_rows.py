@@ -19,6 +19,8 @@ from worker.store.base.encrypted_values import contact_digests, encrypt_line, en
 from worker.store.base.job_ids import job_id
 from worker.store.tables import CustomerRow
 
+OldLink = tuple[str, datetime]  # of a session: its account, and its end
+
 
 @dataclass  # not frozen: see `domain.model.customers`
 class AcceptedLine:
@@ -38,7 +40,7 @@ class AcceptedLine:
     quiet_until: datetime | None = None
     warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
     planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
-    changes_address: bool = False  # of a customer with a live link; for the operator, not stored
+    old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
 
 
 LONGEST_KNOWN = 200

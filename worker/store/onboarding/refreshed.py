@@ -20,12 +20,11 @@ from worker.store.base.columns import picked, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
 from worker.store.base.keys_of_customers import readable
-from worker.store.onboarding.corrected_addresses import give_away
+from worker.store.onboarding.corrected_addresses import find, give_away
 from worker.store.onboarding.details.pending import IS_UNRELEASED, settled
-from worker.store.onboarding.new_rows import change_details, customer_row
+from worker.store.onboarding.new_rows import OldLink, change_details, customer_row
 from worker.store.onboarding.sealed_lines import Lines, SealedLines, numbers_of
-from worker.store.onboarding.sessions import IS_LIVE
-from worker.store.tables import CustomerRow, SessionRow
+from worker.store.tables import CustomerRow
 
 _STORED = sa.select(
     CustomerRow.customer_id,
@@ -37,15 +36,13 @@ _STORED = sa.select(
     # What only a row says that is not released is nobody's: nothing is compared with it, and nothing of it stays.
     IS_UNRELEASED.label("unreleased"),
 ).where(bulk.among(CustomerRow.customer_id, "customers"))
-_WITH_LINK = sa.select(SessionRow.customer_id).where(
-    bulk.among(SessionRow.customer_id, "customers"), IS_LIVE, SessionRow.expires_at > sa.bindparam("now")
-)
 
 
 @dataclass(frozen=True, repr=False)
 class KnownLine:
     """A line of a customer who is known. `person`: as stored; None if nothing is: erased, or by a key that the ring has
-    no more. `has_link`: it changes an address, and a live link went to the old one."""
+    no more. `links`: those that went to an address that it changes, and still open: the account and the
+    end of each."""
 
     row: int
     given: Customer
@@ -55,7 +52,7 @@ class KnownLine:
     timezone: str
     person: Person | None
     unreleased: bool = False  # all that is stored is of a row that is not released
-    has_link: bool = False
+    links: tuple[OldLink, ...] = ()
     given_at: datetime | None = None  # when the line was imported; None: now
 
     @property
@@ -111,8 +108,11 @@ def beside(
     ]
     if not any(one.changed for one in found):
         return found
-    linked = set(connection.execute(_WITH_LINK, {**customers, "now": now}).scalars())
-    return [replace(one, has_link=True) if one.given.customer_id in linked and one.changed else one for one in found]
+    corrected = {one.given.customer_id: kinds for one in found if (kinds := _kinds(one))}
+    links: dict[str, list[OldLink]] = {}
+    for row in find(connection, corrected, lock=False, now=now).sessions.values():
+        links.setdefault(row.customer_id, []).append((row.account, row.expires_at))
+    return [replace(one, links=tuple(links.get(one.given.customer_id, ()))) if one.changed else one for one in found]
 
 
 def refresh(

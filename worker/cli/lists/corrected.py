@@ -1,0 +1,60 @@
+"""What the corrected addresses of a list get, if the old ones have links that open, and what that costs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from worker.cli.lists.cost import in_json
+from worker.domain.verification.given_links import (
+    CorrectedRule,
+    GivenLink,
+    NewSession,
+    SameLink,
+    after_corrected_address,
+)
+from worker.engine.container import Parts
+from worker.engine.prices import Prices
+from worker.foundation.plural import counted
+from worker.foundation.timestamps import written_if_any
+from worker.inbound.judging import Judged
+
+
+def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
+    """By account the sessions that are asked for at once, and their cost; how many get the same link; how many wait for
+    the end of the old one, and until when. The caps are not asked: they may leave some of them out."""
+    rule, now = CorrectedRule(parts.settings.reissue.corrected_address), parts.clock()
+    sessions: Counter[str] = Counter()
+    same, waits, last = 0, 0, None
+    for (account, ends), rows in judged.old_links.items():
+        provider = parts.intake.providers.get(account)
+        allowed_from = ends if provider is None else provider.reissue_at(ends)
+        match after_corrected_address(GivenLink(True, ends, allowed_from), rule, now=now):
+            case NewSession():
+                sessions[account] += rows
+            case SameLink():
+                same += rows
+            case _:
+                waits, last = waits + rows, max(last or ends, ends)
+    cost = Prices.of(parts.settings).total(sessions, {})
+    return {
+        "sessions": dict(sorted(sessions.items())),
+        **({"cost": in_json(cost)} if cost else {}),
+        "same_link": same,
+        "wait": waits,
+        "until": written_if_any(last),
+    }
+
+
+def corrected_in_words(facts: Mapping[str, Any]) -> list[str]:
+    """Lines about them."""
+    asked = ", ".join(f"{name} {rows:,}" for name, rows in facts["sessions"].items())
+    cost = ", ".join(f"{amount} {currency}" for currency, amount in facts.get("cost", {}).items())
+    lines = [f"  another session at once, one credit each: {asked}{f' ({cost})' if cost else ''}"] if asked else []
+    if facts["same_link"]:
+        lines.append(f"  the same link goes to the new address: {counted(facts['same_link'], 'row')}")
+    if facts["wait"]:
+        lines.append(
+            f"  nothing before the end of the link that the old address has: {counted(facts['wait'], 'row')}, the last"
+            f" until {facts['until']}"
+        )
+    return lines
