@@ -80,7 +80,7 @@ def build_senders(
             now=clock,
             callback=callback_address(settings.links.base_url, channel),
             repeat_unknown=section.on_unknown == "repeat",
-            login_from=f"{channel}.account or {_source(settings, f'{channel}.token')}",
+            login_from=f"{channel}.{'key' if section.key else 'account'} or {_source(settings, f'{channel}.token')}",
             channel=channel,
         )
         senders[channel] = text_service(section.provider).sender(section, tools)

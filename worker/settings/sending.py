@@ -200,7 +200,7 @@ class Texting(Client):
         "", description="The provider's address.", json_schema_extra={"default": "the provider's production host"}
     )
     account: Text = Field(pattern=r"^[^\s/?#]+$", description="The account's SID.")
-    key: Annotated[str, Field(pattern=r"^[^\s:]+$")] | None = Field(
+    key: Annotated[str, Field(pattern=r"^SK[0-9a-fA-F]{32}$")] | None = Field(
         None,
         description="The SID of an API key, such as SK…; its secret is `token` then.",
         json_schema_extra={"default": "the account logs in itself"},

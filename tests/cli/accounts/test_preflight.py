@@ -68,7 +68,8 @@ def test_with_a_wrong_token_no_session_is_bought_for_a_text(desk: Desk, played: 
     desk.secret("twilio_token", "wrong")
     ended = desk.onboard("run", desk.list_of(texts(5) + customers(9)[5:]), "--json")
     assert (ended.code, ended.facts["rows"]["waiting"], ended.facts["rows"]["invited"]) == (1, 5, 4)
-    assert "sms is stopped: Twilio HTTP 401 20003; correct sms.account or sms.token (the file" in ended.err
+    refused = "sms is stopped: Twilio HTTP 401 20003: the log-in is refused"
+    assert f"{refused}; correct sms.account or sms.token (the file" in ended.err
     assert {entry["endpoint"] for entry in played.calls() if entry["status"] == 401} == {"twilio-account"}
     assert played.opened.total() == 4
 
