@@ -3,8 +3,8 @@
 from typing import Any
 
 from trials.lists.world import NAMES, World, key_of
-from worker.domain.model.rows import read_rows
 from worker.domain.model.states import JobState
+from worker.domain.service_desk.rows import read_rows
 from worker.store.operators.decisions import Verdict, Which
 from worker.store.service_desk.cases import SeveralPurposes
 from worker.store.tables import Batch, InvitationRow, Job

@@ -10,6 +10,7 @@ from worker.settings import Settings
 from worker.store.audit.reading import AuditLog
 from worker.store.audit.sealing import Seals
 from worker.store.base.database import Database
+from worker.store.inbox.dropped_files import DroppedFiles
 from worker.store.inbox.inbox import Inboxes
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.inbox.subject_requests import SubjectRequests
@@ -28,7 +29,6 @@ from worker.store.messages.do_not_contact import DoNotContact
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.onboarding.batches import Batches
 from worker.store.onboarding.details.released import ReleasedDetails
-from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.batch_rows import BatchRows
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.ledger import Ledger

@@ -14,11 +14,11 @@ from worker.domain.intake import ListOptions, RawLine, Returned, check_line
 from worker.domain.model.channels import ADDRESSES, CALLED, Address
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.known_customers import KnownRule, Standing, decide
-from worker.domain.model.rows import Rows
 from worker.domain.model.states import LineState
 from worker.domain.service_desk.case import Refused, place_in_words
 from worker.domain.service_desk.corrections import Correction, correction_of, guessed_letters
 from worker.domain.service_desk.new_link import NewLink
+from worker.domain.service_desk.rows import Rows
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock
 from worker.inbound.judging import judge

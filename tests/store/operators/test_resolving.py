@@ -9,8 +9,8 @@ from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, resolve
 from tests.store.shelf import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.rows import read_rows
 from worker.domain.model.states import InvitationState, JobState
+from worker.domain.service_desk.rows import read_rows
 from worker.store.operators import decisions as module
 from worker.store.operators.decisions import Decided, Verdict, Which
 from worker.store.tables import Attempt, InvitationRow, Job, SessionRow

@@ -7,8 +7,8 @@ import pytest
 from tests.store.decisions import adds_up, fail, names, retry
 from tests.store.shelf import WEEK, customer
 from worker.domain.model.endings import Cancel, Kind
-from worker.domain.model.rows import read_rows
 from worker.domain.model.states import JobState
+from worker.domain.service_desk.rows import read_rows
 from worker.store.operators.decisions import Decided, Which
 from worker.store.tables import InvitationRow, Job, SessionRow
 

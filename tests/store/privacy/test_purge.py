@@ -12,9 +12,9 @@ from trials.kept_counts import untrue_counts
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Done, Kind, Retry
 from worker.domain.model.reconciliation import Nothing
-from worker.domain.model.rows import read_rows
 from worker.domain.model.states import InvitationState, JobState, SessionState
 from worker.domain.service_desk.lookup import wanted
+from worker.domain.service_desk.rows import read_rows
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.messages.handovers import InviteResult
 from worker.store.onboarding.batches import RefusedLine

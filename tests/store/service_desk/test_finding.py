@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from tests.store.service_desk.desks import AT_ONCE, desk_of, sentences, told
 from tests.store.shelf import WEEK, Shelf, customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed
-from worker.domain.model.rows import read_rows
 from worker.domain.service_desk.lookup import wanted
 from worker.domain.service_desk.next_steps import Circumstances
+from worker.domain.service_desk.rows import read_rows
 from worker.domain.service_desk.timeline import timeline
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, new_key

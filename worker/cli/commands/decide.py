@@ -14,8 +14,8 @@ from worker.cli.option_types import Read
 from worker.cli.other_batches import run_list
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, confirm
 from worker.domain.model.needs import STORED, WAKING
-from worker.domain.model.rows import Rows, read_rows
 from worker.domain.model.states import JobState
+from worker.domain.service_desk.rows import Rows, read_rows
 from worker.engine.container import Parts
 from worker.engine.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.foundation.os_user import os_user

@@ -12,7 +12,7 @@ from worker.domain.intake.dropped_files import DroppedFile, FileState, waits_for
 from worker.engine.reporting.attention import Attention
 from worker.foundation.plural import counted
 from worker.settings.intake import Intake
-from worker.store.onboarding.dropped_files import DroppedFiles
+from worker.store.inbox.dropped_files import DroppedFiles
 
 SHOWN = 20  # files of a folder: those that need a person first
 

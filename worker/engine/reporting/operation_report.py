@@ -33,12 +33,12 @@ from worker.foundation.plural import counted, listed_in_words
 from worker.foundation.timestamps import written, written_if_any
 from worker.settings.intake import Intake
 from worker.store.base.database import Database
+from worker.store.inbox.dropped_files import DroppedFiles
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.standstill import Standstills, Stopped
 from worker.store.maintenance.look import Looks
 from worker.store.messages.country_cap_check import at_their_cap
 from worker.store.onboarding.batches import STDIN, BatchFacts
-from worker.store.onboarding.dropped_files import DroppedFiles
 from worker.store.operators.needs_a_person import (
     cut_off,
     held,

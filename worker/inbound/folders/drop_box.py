@@ -1,6 +1,6 @@
 """A folder that lists are taken from: each file once, whatever dies, whichever of several processes looks.
 
-The database decides which process takes a file (`store.onboarding.dropped_files`). An import that is killed goes on:
+The database decides which process takes a file (`store.inbox.dropped_files`). An import that is killed goes on:
 the file's content names its batch. Next to the list the process writes NAME.errors.csv once the list is imported, and
 NAME.report.csv once it is sent and once it has ended.
 """
@@ -33,8 +33,8 @@ from worker.inbound.returned_lists import Desk, Returns
 from worker.settings.intake import Intake as FolderSettings
 from worker.store.audit.entries import note_alone
 from worker.store.base.database import Database
+from worker.store.inbox.dropped_files import DroppedFiles, lease_of
 from worker.store.onboarding.batches import Batches, BatchFacts
-from worker.store.onboarding.dropped_files import DroppedFiles, lease_of
 from worker.store.onboarding.new_rows import RefusedLine
 from worker.store.onboarding.plans import Plan, PlanRefused
 from worker.store.operators.decisions import Decisions

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
-from worker.domain.model.rows import LARGEST
+from worker.domain.service_desk.rows import LARGEST
 from worker.store.tables import Job
 
 ROWS = LARGEST + 1  # of a batch, with its row 0

@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.rows import Rows
 from worker.domain.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause, paused_by
+from worker.domain.service_desk.rows import Rows
 from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch

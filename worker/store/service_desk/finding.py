@@ -11,11 +11,11 @@ from sqlalchemy.orm import aliased
 from worker.domain.model.customers import Person, invitation_channels
 from worker.domain.model.masked import masked_email, masked_phone
 from worker.domain.model.reasons import Reason
-from worker.domain.model.rows import is_among
 from worker.domain.model.states import ENDED_JOBS, OPEN_JOBS, JobState
 from worker.domain.service_desk.case import place_in_words
 from worker.domain.service_desk.lookup import Wanted
 from worker.domain.service_desk.next_steps import Place
+from worker.domain.service_desk.rows import is_among
 from worker.domain.service_desk.timeline import (
     ActFact,
     CallFact,

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from worker.domain.model.reasons import meaning_of, step_for
-from worker.domain.model.rows import MOST_PARTS
 from worker.domain.model.states import UNSENT_JOBS, JobState, LineState
+from worker.domain.service_desk.rows import MOST_PARTS
 from worker.engine.reporting.report_lines import wait_for
 from worker.engine.reporting.row_groups import Group, Groups, without_ids
 from worker.foundation.clock import monotonic

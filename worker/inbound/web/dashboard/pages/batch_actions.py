@@ -1,7 +1,7 @@
 """Pause, resume and cancel a batch; try its failed rows again; decide its held rows."""
 
 from worker.domain.model.people import Person, Role
-from worker.domain.model.rows import LONGEST, read_rows
+from worker.domain.service_desk.rows import LONGEST, read_rows
 from worker.engine.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.engine.steps.policies import buys_on_click
 from worker.foundation.plural import are, counted
