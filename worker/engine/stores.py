@@ -68,7 +68,8 @@ class Stores:
         self.database, self.keyring = database, keyring
         self.jobs = Jobs(database, keyring, jitter=jitter)
         self.invitations = Invitations(database, keyring, jitter=jitter)
-        self.batches = Batches(database, keyring)
+        wide = {name for name, sender in settings.web.posting.items() if sender.rights(name).every_customer}
+        self.batches = Batches(database, keyring, wide=wide)
         self.dropped_files = DroppedFiles(database)
         self.budgets = Budgets(database)
         self.decisions = Decisions(database)

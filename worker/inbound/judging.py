@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from worker.domain.contact.contact_times import Hours, issue_at
 from worker.domain.contact.country_cap import country_of
+from worker.domain.events.rights import refuses_lists
 from worker.domain.intake import Accepted, Duplicate, Line, ListOptions, Rejected, Returned
 from worker.domain.model.channels import CHANNELS, address_of
 from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels, same_customer
@@ -18,7 +19,7 @@ from worker.domain.routing import Chosen, Unroutable, choose_account, further_pr
 from worker.engine.intake import Intake
 from worker.providers.parameters import parse_cell, unknown_parameter
 from worker.store.onboarding.batches import Batches
-from worker.store.onboarding.new_rows import AcceptedLine, OldLink, RefusedLine, another_line, erased_line
+from worker.store.onboarding.new_rows import AcceptedLine, OldLink, RefusedLine, another_line, erased_line, owned_line
 
 _AT_ONCE = 1000  # lines in one question to the database
 A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
@@ -138,6 +139,7 @@ def judge_all(
     *,
     allow_erased: bool = False,
     another_person: bool = False,
+    take_over: bool = False,
     rule: KnownRule = KnownRule.REFRESH,
     returns: Settles | None = None,
 ) -> Iterator[AcceptedLine | RefusedLine]:
@@ -156,6 +158,9 @@ def judge_all(
                 yield replace(erased_line(line.row, line.customer.customer_id), warnings=line.warnings)
             elif (found := known.get(line.row)) is None:
                 yield line
+            elif refuses_lists(found.owner, batches.wide):
+                owned = owned_line(line.row, line.customer.customer_id, found.owner)
+                yield line if take_over else replace(owned, warnings=line.warnings)
             elif found.is_another and not another_person:
                 yield replace(another_line(line.row, line.customer.customer_id), warnings=line.warnings)
             else:

@@ -69,7 +69,7 @@ class ImportChoices:
     `again`: a new batch, though the list has one. `strict`: nothing is imported if a row is refused.
     `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
     `another_person`: who comes under the id of a known customer and agrees in nothing takes the id over; else the row
-    is refused.
+    is refused. `take_over`: customers who belong to a sender of events become the lists'; else their rows are refused.
     `rule`: what becomes of customers who are known.
     `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
     """
@@ -78,6 +78,7 @@ class ImportChoices:
     strict: bool = False
     allow_erased: bool = False
     another_person: bool = False
+    take_over: bool = False
     rule: KnownRule = KnownRule.REFRESH
     plan: Plan | None = None
     hold: str = ""
@@ -85,7 +86,12 @@ class ImportChoices:
     @property
     def judging(self) -> dict[str, Any]:
         """What `judge_all` must know of them."""
-        return {"allow_erased": self.allow_erased, "another_person": self.another_person, "rule": self.rule}
+        return {
+            "allow_erased": self.allow_erased,
+            "another_person": self.another_person,
+            "take_over": self.take_over,
+            "rule": self.rule,
+        }
 
 
 USUAL = ImportChoices()
@@ -216,6 +222,7 @@ class _Steps:
                 now=clock(),
                 allow_erased=self._choices.allow_erased,
                 another_person=self._choices.another_person,
+                take_over=self._choices.take_over,
                 traced=traced,
                 rule=self._choices.rule,
             )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.events.incoming import NOBODY, OPERATOR, EventKind, EventSender
-from worker.domain.events.rights import Standing, may_name, standing_of
+from worker.domain.events.rights import Standing, may_name, refuses_lists, standing_of
 
 SIGNUP = EventSender("signup", frozenset(EventKind))
 PRIVACY = EventSender("privacy", frozenset(EventKind), every_customer=True)
@@ -42,6 +42,13 @@ def test_what_a_sender_learns_of_anothers_customer_depends_on_its_own_events_onl
 def test_the_events_of_a_sender_that_reaches_all_count_for_the_owner():
     assert standing_of(SIGNUP, "signup").counts("privacy", every_customer=True)
     assert not standing_of(SIGNUP, "signup").counts("billing", every_customer=False)
+
+
+def test_a_list_keeps_out_of_the_customers_of_senders_that_reach_only_their_own():
+    assert refuses_lists("signup", {"privacy"})
+    assert refuses_lists("renamed since", ())
+    assert not refuses_lists("privacy", {"privacy"})
+    assert not refuses_lists("", ())
 
 
 def test_an_event_whose_sender_nobody_has_set_may_do_nothing():

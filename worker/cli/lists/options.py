@@ -156,8 +156,16 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Let a row take over the id of a customer with whom it agrees in nothing: name, date of birth, email,"
         " phone. Without it such a row is rejected.",
     )
+    @click.option(
+        "--take-over",
+        is_flag=True,
+        help='Take over customers whom a sender of events with `customers = "own"` has requested first. Its sessions'
+        " and links for them count no more. Without it their rows are rejected.",
+    )
     @wraps(command)
-    def wrapped(listed: Listed, known: str | None, allow_erased: bool, another_person: bool, **more: Any) -> Any:
+    def wrapped(
+        listed: Listed, known: str | None, allow_erased: bool, another_person: bool, take_over: bool, **more: Any
+    ) -> Any:
         def choose(parts: Parts, *, again: bool = False, plan: Plan | None = None) -> ImportChoices:
             rule = KnownRule(known or parts.settings.import_.known)
             return ImportChoices(
@@ -165,6 +173,7 @@ def known_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 strict=listed.strict,
                 allow_erased=allow_erased,
                 another_person=another_person,
+                take_over=take_over,
                 rule=rule,
                 plan=plan,
             )

@@ -5,6 +5,7 @@ reach a customer gets the answers that it would get about a customer who does no
 Only a request cannot be answered so: it would have to open a session. It is refused.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from worker.domain.events.incoming import EventSender
@@ -50,6 +51,15 @@ def _fits(pattern: str, text: str) -> bool:
         if place < len(part):
             return False
     return True
+
+
+def refuses_lists(owner: str, wide: Collection[str]) -> bool:
+    """Whether a list's row is refused for a customer of this owner, until a person takes the customer over. `wide`: the
+    senders that reach every customer anyway.
+
+    Ids are often counted: a sender that has named one first would get the link of the customer whom the list means.
+    """
+    return bool(owner) and owner not in wide
 
 
 def standing_of(sender: EventSender, owner: str | None) -> Standing:

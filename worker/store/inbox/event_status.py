@@ -18,7 +18,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
-from worker.store.tables import Inbox, Job, SessionRow
+from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.store.tables.joined import DUE_AT, LEAD, RESULT, STATE
 
 # A joined job has no call of its own that could have a reason.
@@ -81,7 +81,7 @@ class EventStatuses:
                 Inbox.detail,
                 Inbox.occurred_at,
                 Inbox.received_at,
-                Inbox.job_id,
+                sa.case((_REACHES, Inbox.job_id)).label("job_id"),
                 Job.id.label("kept_job_id"),
                 Job.batch_id,
                 STATE.label("state"),
@@ -94,7 +94,9 @@ class EventStatuses:
                 SessionRow.issued_at,
                 SessionRow.expires_at,
             )
-            .join(Job, Job.id == Inbox.job_id, isouter=True)
+            .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
+            # Of a customer who was taken over since, its sender learns no more.
+            .join(Job, sa.and_(Job.id == Inbox.job_id, _REACHES), isouter=True)
             .join(LEAD, LEAD.id == Job.joins, isouter=True)
             .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
             .where(Inbox.id == event_id, Inbox.sender == sender)
@@ -159,6 +161,7 @@ def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatu
     return LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS)
 
 
+_REACHES = sa.or_(Inbox.every_customer, CustomerRow.sender == Inbox.sender)
 _STATUSES = (
     sa.select(
         Job.id,

@@ -38,7 +38,7 @@ from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import AcceptedLine, job_values, new_jobs
 from worker.store.onboarding.tombstones import BY_EVENT, Erased, bring_back, erased_among
 from worker.store.outbox.outbox import PUBLISHED_STATES, add_row_events
-from worker.store.tables import Inbox, Job
+from worker.store.tables import CustomerRow, Inbox, Job
 
 CONFLICT = "an event with this source and id was taken already, with different content"
 
@@ -249,8 +249,15 @@ def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: dateti
     return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
 
 
-_BEFORE = sa.select(Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id).where(
-    bulk.among(Inbox.sender, "senders"), bulk.among(Inbox.source, "sources"), bulk.among(Inbox.event_id, "event_ids")
+_COLUMNS = (Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id)
+_BEFORE = (
+    sa.select(*_COLUMNS, CustomerRow.sender.label("owner"))
+    .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
+    .where(
+        bulk.among(Inbox.sender, "senders"),
+        bulk.among(Inbox.source, "sources"),
+        bulk.among(Inbox.event_id, "event_ids"),
+    )
 )
 
 
@@ -268,6 +275,8 @@ def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> di
 def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> Receipt:
     if before is None or (before.digest not in arrival.digests and _may_compare(before.digest, arrival)):
         return Receipt(Outcome.REFUSED, reason=CONFLICT)
+    if arrival.kind is EventKind.REQUESTED and not standing_of(arrival.sender, before.owner).reaches:
+        return Receipt(Outcome.REFUSED, reason=NOT_ITS_CUSTOMER)  # taken over since
     return Receipt(Outcome.DUPLICATE, before.id, before.job_id)
 
 

@@ -1,11 +1,13 @@
 """Adds lines of a list to its batch, in one transaction: their customers, their jobs, and the refused lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from worker.domain.events.rights import refuses_lists
 from worker.domain.model.known_customers import KnownRule
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
@@ -20,6 +22,7 @@ from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding import plans
 from worker.store.onboarding.admission import following, left_out, lock_customers
 from worker.store.onboarding.details.pending import keep
+from worker.store.onboarding.details.take_over import take
 from worker.store.onboarding.leadership import take_all
 from worker.store.onboarding.new_rows import (
     CANCELLED,
@@ -28,6 +31,7 @@ from worker.store.onboarding.new_rows import (
     another_line,
     erased_line,
     new_jobs,
+    owned_line,
     refusal_row,
 )
 from worker.store.onboarding.refreshed import KnownLine, known_lines, refresh
@@ -73,6 +77,8 @@ def add_lines(
     now: datetime,
     allow_erased: bool,
     another_person: bool,
+    take_over: bool,
+    wide: Collection[str],
     traced: Mapping[int, str],
     rule: KnownRule,
 ) -> Added:
@@ -106,7 +112,17 @@ def add_lines(
         if erased_among(connection, keyring, set(customers_of(lines))) or not kept(connection, writing):
             raise ErasedMeanwhile
         found = known_lines(connection, writing, accepted, known, now=now) if known else []
-        another = _of_another(connection, found, allowed=another_person, now=now)
+        theirs = [one for one in found if refuses_lists(one.owner, wide)]
+        taken = theirs if take_over and cancelled_at is None else []
+        take(connection, {one.given.customer_id: (one.owner, one.row) for one in taken}, batch_id=batch_id, now=now)
+        # Nothing stays of what their sender has said: it may be of somebody else.
+        rows = {one.row for one in taken}
+        found = [replace(one, person=None) if one.row in rows else one for one in found]
+        another = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
+        rows = {line.row for line in another}
+        another += _of_another(
+            connection, [one for one in found if one.row not in rows], allowed=another_person, now=now
+        )
         if another:
             refused, rows = [*refused, *another], {line.row for line in another}
             lines = lines.without(rows)
@@ -122,6 +138,16 @@ def add_lines(
             leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
             found = [one for one in found if one.given.customer_id in leading or one.unreleased]
         starts_at = plan.plan.start_at if plan is not None else None
+        # A person has said whose the customers are who are taken over: that does not wait.
+        now_theirs = {one.given.customer_id for one in taken}
+        refresh(
+            connection,
+            writing,
+            [one for one in found if one.given.customer_id in now_theirs],
+            batch_id=batch_id,
+            now=now,
+        )
+        found = [one for one in found if one.given.customer_id not in now_theirs]
         if cancelled_at is not None:
             found = []
         elif priority < PAUSED and (starts_at is None or starts_at <= now):

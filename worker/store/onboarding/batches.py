@@ -1,6 +1,6 @@
 """Batches: one for each list. The list's lines become jobs and skipped lines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -66,9 +66,11 @@ class BatchFacts:
 
 
 class Batches:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    def __init__(self, database: Database, keyring: Keyring, *, wide: Collection[str] = ()) -> None:
+        """`wide`: the senders of events that reach every customer: see `rights.refuses_lists`."""
         self._database = database
         self._keyring = keyring
+        self.wide = frozenset(wide)
 
     @property
     def are_elsewhere(self) -> bool:
@@ -215,6 +217,7 @@ class Batches:
         now: datetime,
         allow_erased: bool = False,
         another_person: bool = False,
+        take_over: bool = False,
         traced: Mapping[int, str] | None = None,
         rule: KnownRule = KnownRule.REFRESH,
     ) -> Added:
@@ -223,7 +226,8 @@ class Batches:
 
         Lines of customers who were erased on request are refused; with `allow_erased` they bring these customers back.
         Lines of another person than the one who is stored under the id are refused; with `another_person` they take
-        the id over. `traced`: the `traceparent` of the lines that are traced, by row.
+        the id over. Lines of customers who belong to a sender of events are refused; with `take_over` these become the
+        lists'. `traced`: the `traceparent` of the lines that are traced, by row.
 
         `rule`: what becomes of customers who are known. By default, if a customer has an open job of another list, the
         new job joins that job: it has no call and no message of its own. If that list was stopped with Ctrl-C, the new
@@ -243,6 +247,8 @@ class Batches:
                     now=now,
                     allow_erased=allow_erased,
                     another_person=another_person,
+                    take_over=take_over,
+                    wide=self.wide,
                     traced=traced or {},
                     rule=rule,
                 )

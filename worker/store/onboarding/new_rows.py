@@ -56,6 +56,9 @@ ANOTHER_PERSON = FieldProblem(
 )
 
 
+TAKE_OVER = "leave the row out; or take the customer over with --take-over, by command"
+
+
 @dataclass(frozen=True)
 class RefusedLine:
     """A line that becomes no job. `duplicate_of` is the earlier row of the same customer. `known`: what became of the
@@ -80,6 +83,13 @@ def erased_line(row: int, customer_id: str) -> RefusedLine:
 def another_line(row: int, customer_id: str) -> RefusedLine:
     """The line of another person under the id of a customer who is known, refused."""
     return RefusedLine(row, customer_id, (ANOTHER_PERSON,))
+
+
+def owned_line(row: int, customer_id: str, owner: str) -> RefusedLine:
+    """The line of a customer who belongs to a sender of events, refused."""
+    return RefusedLine(
+        row, customer_id, (FieldProblem("customer_id", f"first requested by sender {owner}", TAKE_OVER),)
+    )
 
 
 # What newer details of a known customer replace, whether a list or an event brings them.

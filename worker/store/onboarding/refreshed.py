@@ -28,6 +28,7 @@ from worker.store.tables import CustomerRow
 
 _STORED = sa.select(
     CustomerRow.customer_id,
+    CustomerRow.sender,
     CustomerRow.kind,
     CustomerRow.country,
     CustomerRow.locale,
@@ -52,6 +53,7 @@ class KnownLine:
     timezone: str
     person: Person | None
     unreleased: bool = False  # all that is stored is of a row that is not released
+    owner: str = ""  # the sender of events whose customer it is; empty: none
     links: tuple[OldLink, ...] = ()
     given_at: datetime | None = None  # when the line was imported; None: now
 
@@ -101,7 +103,17 @@ def beside(
     keys = readable(connection, keyring, [row.encrypted for row in rows])
     stored = {row.customer_id: (row, None if row.unreleased else _person(keys, row)) for row in rows}
     found = [
-        KnownLine(number, customer, row.kind, row.country, row.locale, row.timezone, person, row.unreleased)
+        KnownLine(
+            number,
+            customer,
+            row.kind,
+            row.country,
+            row.locale,
+            row.timezone,
+            person,
+            unreleased=row.unreleased,
+            owner=row.sender or "",
+        )
         for number, customer in mine
         if customer.customer_id in stored
         for row, person in [stored[customer.customer_id]]
