@@ -3,9 +3,10 @@
 import pytest
 
 from tests.inbound.folders.box import GOOD, HEADER, Box
+from tests.simulated.events import person
 from worker.domain.model.known_customers import KnownRule
 from worker.inbound.folders.local_folder import LocalFolder
-from worker.store.tables import Audit, Job
+from worker.store.tables import Audit, Job, PendingDetails
 
 REPORT = "row,customer_id,state,invitation,attempts,email\n"
 UNCHANGED = "2,C-1,invited,sent,1,ona@example.org\n3,C-2,invited,sent,1,jonas@example.org\n"
@@ -61,6 +62,23 @@ async def test_what_becomes_of_known_customers_is_the_configurations_rule(box):
     here.put("again.csv", HEADER + GOOD + "C-3,rasa@example.org\n")
     here.take()
     assert [row.customer_id for row in here.world.rows(Job, batch_id=2)] == ["C-3"]
+
+
+async def test_a_list_that_no_person_has_approved_redirects_no_known_customers_messages(box):
+    here = box()
+    here.put("list.csv", HEADER + GOOD)
+    here.take()
+    known = person(here.world, "C-1").email
+    careful = box(approve=True)
+    careful.put("other.csv", HEADER + "C-1,attacker@example.net\n")
+    careful.take()
+    await here.world.work()
+    assert person(here.world, "C-1").email == known
+    assert "attacker@example.net" not in sent_to(here)
+    assert [row.customer_id for row in here.world.rows(PendingDetails)] == ["C-1"]
+
+    here.world.parts.decisions.cancel(2, now=here.world.clock())
+    assert here.world.rows(PendingDetails) == []
 
 
 class FullDisk(LocalFolder):

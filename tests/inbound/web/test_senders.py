@@ -6,8 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.inbound.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, THIRD, Site, bytes_of
-from tests.store.shelf import Shelf
+from tests.store.shelf import Shelf, customer, line
 from worker.domain.events.incoming import EventKind
+from worker.store.base.priorities import BATCH
 from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
 
 OTHERS = ("onboarding.cancelled", "customer.updated", "customer.erased")
@@ -67,6 +68,22 @@ async def test_a_request_for_anothers_customer_gets_no_link(site, shelf):
     assert "link" not in refused.body
     own = await site.post(event("onboarding.requested", "C-1", email="ona@example.com"), Prefer="wait=1")
     assert (own.status, own.body["link"]) == (200, "https://verify.test/token-0001")
+
+
+async def test_who_claims_an_id_first_gets_no_link_of_the_customer_whom_a_list_brings(site, shelf):
+    claim = event("onboarding.requested", "CLAIM-3", email="thief@example.net", channel="none")
+    assert (await site.post(claim)).status == 202
+    shelf.issue()
+    assert (await site.post(claim, Prefer="wait=1")).body["link"]
+    batches = site.parts.batches
+    lines = [line(2, customer("CLAIM-3"))]
+    assert len(batches.add(shelf.batch(), lines, [], priority=BATCH, now=site.clock()).refused) == 1
+
+    batches.add(shelf.batch(), lines, [], priority=BATCH, now=site.clock(), take_over=True)
+    for asked in (claim, claim | {"id": "another"}):
+        refused = await site.post(asked, Prefer="wait=1")
+        assert refused.problem(403) == "this sender may not request this customer"
+        assert "link" not in refused.body
 
 
 async def test_an_event_is_read_by_its_sender_alone_with_any_of_its_keys(site):
