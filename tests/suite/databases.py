@@ -62,6 +62,19 @@ class KeptOpen:
         self._database.close()
 
 
+@contextmanager
+def in_encoding(server: str, encoding: str) -> Iterator[str]:
+    """The URL of an empty database of this encoding on the server of a URL. Dropped at the end."""
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    name = f"onboarding_in_{encoding.lower()}_{secrets.token_hex(4)}"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+        try:
+            yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def _has_news(idle: psycopg.Connection[Any]) -> bool:
     """Whether the server has said something on a connection that asked nothing: that it ends the connection."""
     readable, _, _ = select.select([idle.fileno()], [], [], 0)

@@ -65,7 +65,7 @@ def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
 
 
 def _what_helps(why: str, *, is_sqlite: bool) -> str:
-    if "run `" in why or "upgrade the worker" in why:
+    if any(words in why for words in ("run `", "upgrade the worker", "make another one")):
         return ""  # it says so itself
     if certificate := certificate_help(why, "database"):
         return certificate

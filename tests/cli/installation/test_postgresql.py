@@ -6,6 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.desk.desk import Desk, Played, customers
+from tests.suite.databases import in_encoding
+from worker.store.base.database import Database
 
 
 @pytest.fixture
@@ -47,6 +49,23 @@ def test_upgrading_makes_the_tables_and_the_second_time_does_nothing(bare_pg: De
     assert "was" not in second.out
     engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
     assert {"batch", "job", "session", "alembic_version"} <= set(sa.inspect(engine).get_table_names())
+
+
+def test_a_database_that_cannot_hold_every_name_is_refused_before_it_has_a_table(desk: Desk, empty_url: str):
+    encoding = "SQL_ASCII"
+    with in_encoding(empty_url, encoding) as url:
+        over(desk, url)
+        for command in (("db", "upgrade"), ("status",), ("check", desk.list_of(customers(1)))):
+            ended = desk.onboard(*command)
+            assert ended.code == 2, command
+            assert encoding in ended.err
+        asked = desk.onboard("doctor")
+        assert asked.code == 1
+        assert encoding in asked.out
+        database = Database(url)
+        with database.read() as connection:
+            assert sa.inspect(connection).get_table_names() == []
+        database.close()
 
 
 def test_run_invites_everybody_once_and_goes_on_with_the_same_list(pg: Desk, played: Played):

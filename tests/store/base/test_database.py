@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
 import sqlalchemy as sa
 
-from tests.suite.databases import Databases
+from tests.suite.databases import Databases, in_encoding
 from tests.suite.waiting import ENDS_WITHIN
 from worker.store.base.database import CONNECT_SECONDS, IDLE_IN_TRANSACTION_SECONDS, LOCK_SECONDS, SILENCE, Database
 from worker.store.base.outages import DEADLOCK_BACKOFF, outlive_deadlocks, reason
@@ -164,6 +166,69 @@ def test_a_server_that_takes_no_writes_is_known_without_a_write(open_database):
     assert open_database().why_nothing_is_written() == ""
     standby = open_database("?options=-c%20default_transaction_read_only%3Don")
     assert standby.why_nothing_is_written() == "the database server is read-only, or a standby"
+
+
+def stay_read_only(database: Database, *, connections: int = 1) -> None:
+    """Leave these connections in the pool as they are after a failover, whose server takes writes again."""
+    with ExitStack() as exits:
+        for _ in range(connections):
+            run(exits.enter_context(database.read()), "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+
+
+def test_after_a_write_was_refused_as_read_only_every_connection_of_the_pool_is_replaced(url):
+    database = Database(url, connections=3)
+    stay_read_only(database, connections=3)
+    with pytest.raises(TEMPORARY), database.write() as connection:
+        change(connection, 1)
+    with database.write() as first, database.write() as second, database.write() as third:
+        change(first, 1)
+        change(second, 2)
+        assert run(third, "SHOW transaction_read_only").scalar_one() == "off"
+    database.close()
+
+
+def test_who_looks_whether_the_server_takes_writes_is_not_told_for_ever_that_it_does_not(open_database):
+    database = open_database()
+    stay_read_only(database)
+    assert database.why_nothing_is_written()
+    assert database.why_nothing_is_written() == ""
+
+
+@pytest.mark.parametrize("hosts", ["host=127.0.0.1:5432&host=127.0.0.1:1", "host=127.0.0.1,127.0.0.1"])
+def test_of_several_hosts_the_one_that_takes_writes_is_used(url, hosts):
+    names_hosts = sa.make_url(url).set(host=None, port=None).render_as_string(hide_password=False)
+    database = Database(f"{names_hosts}?{hosts}")
+    assert parameters(database)["target_session_attrs"] == "read-write"
+    database.close()
+    database = Database(f"{names_hosts}?{hosts}&target_session_attrs=any")
+    assert "target_session_attrs" not in parameters(database)  # libpq leaves out what is its default
+    database.close()
+
+
+def test_one_host_is_used_also_while_it_takes_no_writes(open_database):
+    assert "target_session_attrs" not in parameters(open_database())
+
+
+def parameters(database: Database) -> dict[str, str]:
+    with database.read() as connection:
+        return connection.connection.driver_connection.info.get_parameters()
+
+
+@pytest.mark.parametrize("style", ["German", "SQL,%20DMY", "Postgres,%20MDY"])
+def test_times_come_as_they_are_whatever_form_of_dates_the_server_has(open_database, style):
+    database = open_database(f"?options=-c%20DateStyle%3D{style.replace('%20', '')}%20-c%20client_encoding%3DLATIN1")
+    with database.read() as connection:
+        row = run(connection, "SELECT timestamptz '2026-11-20 12:00Z', date '2026-03-04', 'Ő'").one()
+    assert tuple(row) == (datetime(2026, 11, 20, 12, tzinfo=UTC), date(2026, 3, 4), "Ő")
+
+
+def test_a_database_that_cannot_hold_every_name_is_named_with_its_encoding(url, open_database):
+    assert open_database().why_it_holds_not_every_text() == ""
+    for encoding in ("LATIN1", "SQL_ASCII"):
+        with in_encoding(url, encoding) as other:
+            database = Database(other)
+            assert encoding in database.why_it_holds_not_every_text()
+            database.close()
 
 
 def test_a_pool_without_a_free_connection_is_a_temporary_failure(open_database):

@@ -24,7 +24,7 @@ from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
 from worker.store.base.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.store.base.on_loop import elsewhere
-from worker.store.base.outages import naming_outages
+from worker.store.base.outages import leave_lost_servers, naming_outages
 from worker.store.base.unanswered import ALONE, let_go_on
 from worker.store.tables.types import UtcDateTime
 
@@ -52,6 +52,7 @@ STOOD_STILL = timedelta(seconds=1)
 USED_AT = "onboarding_used_at"
 # With less than this SQLite's disk counts as full, in bytes: its write-ahead log grows by as much before it is emptied.
 FULL = 10 << 20
+UTF8 = "UTF8"  # PostgreSQL's word
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
 THERE_IS = sa.exists(sa.literal_column("1"))
 # An execution option of all connections: the subscriptions of the outbox (`store.outbox`).
@@ -116,7 +117,9 @@ class Database:
             ours: dict[str, Any] = {
                 "connect_timeout": CONNECT_SECONDS,
                 "application_name": "onboarding-worker",
+                "client_encoding": "UTF8",  # whatever the role or the database has set
                 **SILENCE,
+                **({"target_session_attrs": "read-write"} if _names_several_hosts(given) else {}),
                 **(tls.libpq() if tls is not None else {}),
             }
             self.engine = sa.create_engine(
@@ -133,6 +136,7 @@ class Database:
             let_ask_in_binary(self.engine)
             let_copy(self.engine)
             let_go_on(self.engine)
+            leave_lost_servers(self.engine)
         act = act or Act(os_user().full, "python")
         self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions, ACT: act})
 
@@ -199,11 +203,27 @@ class Database:
         if not self.is_sqlite:
             with self.read() as connection:
                 read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
-            return "the database server is read-only, or a standby" if read_only else ""
+            if not read_only:
+                return ""
+            self.engine.dispose()  # these connections stay so, also where new ones take writes
+            return "the database server is read-only, or a standby"
         file = self.engine.url.database
         if not file or file == ":memory:" or shutil.disk_usage(Path(file).resolve().parent).free >= FULL:
             return ""
         return "the database's disk is full: make space"
+
+    def why_it_holds_not_every_text(self) -> str:
+        """Why the database cannot hold every name, in words; "": it can."""
+        if self.is_sqlite:
+            return ""
+        with self.read() as connection:
+            encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding == UTF8:
+            return ""
+        return (
+            f"the database's encoding is {encoding}, which cannot hold every name: make another one"
+            " (`CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'`), and name it in [database] url"
+        )
 
     def trust_its_time(self, clock: ProcessClock) -> None:
         """From now on, check leases by PostgreSQL's own time, and this clock too. Not where a test sets the time."""
@@ -232,6 +252,12 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _names_several_hosts(url: sa.URL) -> bool:
+    """Whether libpq would take the first server of several that answers, also a standby."""
+    hosts = url.query.get("host", "")
+    return not isinstance(hosts, str) or "," in hosts or "," in (url.host or "")
 
 
 _THEIR_TIME = sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))
@@ -330,7 +356,9 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
     # no index serves, a table is still read, and its cost makes the planner compile the statement: so no jit.
     with connection.cursor() as cursor:
         cursor.execute(
-            "SET TimeZone = 'UTC';"  # `types.UtcDateTime` takes times as they come
+            # `types.UtcDateTime` takes times as they come, and psycopg reads no other form of a date. The server, the
+            # database or the role may have set other ones.
+            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres';"
             " SET random_page_cost = 1.1; SET enable_seqscan = off; SET jit = off;"
             f" SET lock_timeout = '{LOCK_SECONDS}s';"
             f" SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'"

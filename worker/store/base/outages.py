@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from worker.domain.model.backoff import Backoff
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 # PostgreSQL rolled back one of several transactions so that the other transactions could go on.
 SACRIFICED = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 DEADLOCK_BACKOFF = Backoff(first=timedelta(seconds=0.1), most=timedelta(seconds=1), attempts=5)
+# The server takes no writes, or ends: after a failover another one does the work. Its connections may stay open and
+# read-only for ever. No transaction of ours is meant to be read-only and writes.
+LOST = frozenset({"25006", "57P01", "57P02", "57P03"})  # read only, shut down by a person, after a crash, starting up
 # The settings of a server that end our statements, by SQLSTATE: the words of the server may be in any language.
 CANCELLED = "57014"  # SQLSTATE: by a statement_timeout, or by a person
 LIMITS = {CANCELLED: "statement_timeout", "25P04": "transaction_timeout"}
@@ -59,6 +63,16 @@ def reason(error: sa.exc.SQLAlchemyError) -> str:
     if limit is None or BY_A_PERSON in first:
         return first
     return f"{first} ({limit} is too short for this worker: `ALTER ROLE … SET {limit} = 0`, then start it again)"
+
+
+def leave_lost_servers(engine: sa.Engine) -> None:
+    """Replace all connections of the pool, each before its next use, once the server of one of them is lost."""
+
+    def judge(context: sa.engine.ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) in LOST:
+            context.is_disconnect = True
+
+    event.listen(engine, "handle_error", judge)
 
 
 def is_outage(error: sa.exc.SQLAlchemyError) -> bool:

@@ -37,7 +37,8 @@ class TableInUse(Exception):
 
 
 class NotMigrated(Exception):
-    """Alembic has refused, because it does not know the database's revision, or the wanted one. Nothing has changed."""
+    """Nothing has changed: Alembic does not know the database's revision, or the wanted one, or the database's encoding
+    cannot hold every name."""
 
 
 def _config(migrations: Path) -> "Config":
@@ -82,6 +83,8 @@ def upgrade(
     """Migrate up, with one transaction for each step. A second run changes nothing. Raises TableInUse, NotMigrated."""
     from alembic import command
 
+    if unfit := database.why_it_holds_not_every_text():
+        raise NotMigrated(unfit)
     _migrate(database, command.upgrade, _config(migrations), revision, tries, pause)
 
 
@@ -160,6 +163,8 @@ def why_not_ready(database: Database) -> str | None:
 
     Raises sqlalchemy.exc.OperationalError if the database cannot be used.
     """
+    if unfit := database.why_it_holds_not_every_text():
+        return unfit
     at = current(database)
     if at == newest():
         return None
