@@ -167,6 +167,7 @@ def the_beat_sweeps(world: World) -> None:
     world.expiring.check(world.expiry_policy, now=now)
     world.decisions.finish_pauses(now=now)
     world.decisions.finish_changes(now=now)
+    world.released_details.apply(now=now)
     for takeover in world.takeovers.possible():
         if moved := world.takeovers.failover.move(takeover, now=now):
             world.note("  moved from", takeover.source, "to", takeover.target, moved)

@@ -43,6 +43,7 @@ from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.messages.handovers import OpenedInvitation
 from worker.store.messages.message_context import ClaimedInvitation
 from worker.store.messages.quiet_hours_check import leaves_at
+from worker.store.onboarding.details.released import ReleasedDetails
 from worker.store.onboarding.sessions import FIRST
 from worker.store.onboarding.stable_links import StableLinks
 from worker.store.operators.decisions import Decisions
@@ -116,6 +117,7 @@ class World:
         self.feed = _FEED(self.shelf)
         self.inboxes = Inboxes(self.database, self.keyring)
         self.expiring = Expiring(self.database, self.keyring)
+        self.released_details = ReleasedDetails(self.database, self.keyring)
         self.lists = given.accounts if given.lists_sessions else ()
         ends = dict.fromkeys(given.accounts, _at_its_end)
         self.expiry_policy = ExpiryPolicy(
