@@ -188,9 +188,7 @@ def test_celery_reads_our_settings_and_not_the_host_projects(installed: Installe
     (host / "worker/__init__.py").unlink()
     (host / "worker").rmdir()  # Celery imports from its own directory first
     shutil.copytree(configured, host, dirs_exist_ok=True)
-    ended = installed.run(
-        host, "python", "-m", "celery", "-A", "worker.app", "report", ONBOARDING_CONFIG="onboarding.toml"
-    )
+    ended = installed.run(host, "python", "-m", "celery", "-A", "worker", "report", ONBOARDING_CONFIG="onboarding.toml")
     assert ended.returncode == 0, ended.stderr
     assert "host's own" not in ended.stdout + ended.stderr
     assert "task_default_queue: 'sweep'" in ended.stdout

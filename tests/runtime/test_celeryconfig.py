@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.app.utils import find_app
 
 from tests.deploy.compose_file import ROOT
 from tests.desk.desk import Desk
+from worker.app import app
 from worker.runtime.celery_settings import CELERYCONFIG, SWEEP, SWEEP_SECONDS, celeryconfig, configure
 from worker.settings import SettingsError, load
 
@@ -30,6 +32,11 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return file
 
     return edit
+
+
+@pytest.mark.parametrize("name", ["worker", "worker.celery", "worker.app"])
+def test_celery_finds_the_application_by_each_name_that_is_typed(name: str):
+    assert find_app(name) is app
 
 
 def test_the_file_of_the_checkout_is_the_configuration(desk: Desk):

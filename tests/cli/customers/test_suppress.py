@@ -66,7 +66,7 @@ def test_a_user_without_a_name_may_suppress_too(desk, kept, monkeypatch):
 
 
 def test_a_file_of_addresses_is_read_line_by_line_and_its_bad_lines_are_named(desk, kept):
-    gone = desk.write("gone.txt", "\ufeff# by letter\nvita@example.com\n\n060000000\nnobody\n+37060000000\n")
+    gone = desk.write("gone.txt", "\ufeff\ufeff# by letter\nvita@example.com\n\n060000000\nnobody\n+37060000000\n")
     ended = desk.onboard("suppress", "--file", gone, "--reason", "stop", "--json")
     assert ended.code == 1
     assert (ended.facts["added"], [one["place"] for one in ended.facts["refused"]]) == (2, [4, 5])

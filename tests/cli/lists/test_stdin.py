@@ -32,7 +32,7 @@ def send(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Send:
     return send
 
 
-@pytest.mark.parametrize("content", [CSV, JSONL, "\ufeff" + JSONL], ids=["csv", "jsonl", "jsonl with a mark"])
+@pytest.mark.parametrize("content", [CSV, JSONL, "\ufeff" + JSONL, "\ufeff\ufeff" + JSONL, "\ufeff\ufeff" + CSV])
 def test_check_reads_standard_input_and_finds_out_the_format(send: Send, content: str):
     assert send(content, "check", "-", "--json").facts["rows"] == {
         "total": 2,

@@ -84,8 +84,9 @@ def test_headers_are_ignored_where_the_body_has_the_envelope():
     assert seen(read(body, content_type=CLOUD, attributes=other))[1:3] == ("7", EventKind.REQUESTED)
 
 
-def test_a_mark_at_the_start_is_no_part_of_the_json():
-    assert isinstance(binary(b"\xef\xbb\xbf" + bytes_of(DATA)), Event)
+@pytest.mark.parametrize("marks", [1, 2])
+def test_marks_at_the_start_are_no_part_of_the_json(marks):
+    assert isinstance(binary(b"\xef\xbb\xbf" * marks + bytes_of(DATA)), Event)
 
 
 @pytest.mark.parametrize("missing", ATTRIBUTES)

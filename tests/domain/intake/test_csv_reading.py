@@ -43,6 +43,16 @@ def test_a_cell_that_a_spreadsheet_lost_rejects_its_row_and_stays_as_it_was_writ
     assert titles[2] == "first_name"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("above", ["", "sep=,\r\n"])
+def test_a_program_that_adds_a_byte_order_mark_to_one_that_is_there_changes_nothing(read, encoding, above):
+    for marks in (2, 3, 50):
+        text = "\ufeff" * marks + above + HEADER + 'A1,a@example.com,Ann,"Street 1\nTown"\nA2,b@example.com,"x\n'
+        lines = read(text.encode(encoding))
+        assert rows(lines) == [("Accepted", 2), ("Rejected", 3)]
+        assert f"line {5 if above else 4} of the file" in lines[1].problems[0].problem
+
+
 def test_blank_lines_above_the_header_count_too(read):
     assert rows(read("\n\n" + HEADER + "A1,a@example.com\n")) == [("Accepted", 4)]
 

@@ -39,8 +39,8 @@ def test_a_row_is_the_number_of_its_line(read):
     assert rows(read(written(ANN, "", "  \t", BOB))) == [("Accepted", 1), ("Accepted", 4)]
 
 
-def test_lines_end_as_every_system_ends_them_and_a_mark_may_stand_first(read, subtests):
-    for last, mark, end in product(["", "\n"], ["", "\ufeff"], ["\n", "\r\n"]):
+def test_lines_end_as_every_system_ends_them_and_marks_may_stand_first(read, subtests):
+    for last, mark, end in product(["", "\n"], ["", "\ufeff", "\ufeff\ufeff\ufeff"], ["\n", "\r\n"]):
         with subtests.test(last=last, mark=mark, end=end):
             text = (
                 mark

@@ -142,7 +142,7 @@ def _read(lines: Any, country: str, name: str) -> tuple[list[_Given], list[_Refu
     refused: list[_Refused] = []
     try:
         for place, line in enumerate(lines, start=1):
-            text = line.strip()
+            text = line.lstrip("\ufeff").strip()  # of several byte order marks the reader takes one
             if not text or text.startswith("#"):
                 continue
             channel = "email" if "@" in text else "sms"

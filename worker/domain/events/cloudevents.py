@@ -4,7 +4,6 @@ The transport (bus, HTTP) removes its own prefix from the attributes' names firs
 """
 
 import binascii
-import codecs
 import hashlib
 import re
 from base64 import b64decode
@@ -15,6 +14,7 @@ from typing import Any
 
 from worker.domain.events.incoming import Event, EventKind
 from worker.domain.events.traces import TRACEPARENT
+from worker.domain.intake.formats.kind import without_marks
 from worker.foundation.strict_json import has_unstorable_text, read_object
 
 LARGEST = 256 * 1024  # bytes of one event with its envelope
@@ -134,7 +134,7 @@ def _plain(body: bytes, found: dict[str, Any], attributes: Mapping[str, str], pl
 
 
 def _object(raw: bytes, what: str) -> dict[str, Any]:
-    found = read_object(raw.removeprefix(codecs.BOM_UTF8))
+    found = read_object(without_marks(raw))
     if isinstance(found, dict):
         if has_unstorable_text(found):
             raise _Refusal(f"{what} has a NUL character or half of a surrogate pair in a text")

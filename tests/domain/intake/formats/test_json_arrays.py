@@ -28,7 +28,9 @@ def problem(line):
     return found.problem
 
 
-@pytest.mark.parametrize("text", [f"[{ANN},{BOB}]", f"\ufeff [\n {ANN} ,\r\n {BOB},\n]\n\n"])
+@pytest.mark.parametrize(
+    "text", [f"[{ANN},{BOB}]", f"\ufeff [\n {ANN} ,\r\n {BOB},\n]\n\n", f"\ufeff\ufeff[{ANN},{BOB}]"]
+)
 def test_each_object_is_a_row(read, text):
     lines = read(text)
     assert [(type(line), line.row) for line in lines] == [(Accepted, 1), (Accepted, 2)]

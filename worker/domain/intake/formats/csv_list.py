@@ -31,13 +31,13 @@ class CsvList:
         with self._text() as text:
             sample = text.read(LONGEST_HEADER)
             cut = bool(text.read(1))
-        separator = _SEPARATOR_LINE.match(sample)
+        marks = len(sample) - len(sample.lstrip("\ufeff"))  # byte order marks behind the first one
+        separator = _SEPARATOR_LINE.match(sample, marks)
         # Excel writes and reads a `sep=` line but does not show it: the line has no row number.
-        self._skip = separator.end() if separator else 0
+        self._skip = separator.end() if separator else marks
+        self._line = 2 if separator else 1  # of the file, in which the header or what is above it begins
         self._delimiter = _delimiter(sample[self._skip :], separator[1] if separator else None, options)
-        self._header_row, titles = _first_record(
-            sample[self._skip :], self._delimiter, cut=cut, line=1 + bool(self._skip)
-        )
+        self._header_row, titles = _first_record(sample[self._skip :], self._delimiter, cut=cut, line=self._line)
         self._header = read_header(titles, options)
         self.columns, self.titles = self._header.columns, self._header.titles
         self.guessed = bool(self.warnings) and options.encoding is None  # what it says beyond ASCII may be wrong
@@ -60,7 +60,7 @@ class CsvList:
                     yield row, [cell if isinstance(cell, str) else "" for cell in found]
 
     def _rows(self, text: TextIO, *, as_written: bool = False) -> Iterator[Row]:
-        for row, found in records(text, self._delimiter, line=1 + bool(self._skip)):
+        for row, found in records(text, self._delimiter, line=self._line):
             if isinstance(found, FieldProblem):
                 yield row, found
             elif whole := "".join(found).strip():  # a blank line still counts as a row

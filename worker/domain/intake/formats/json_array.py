@@ -4,13 +4,13 @@ A library that parses JSON as a stream accepts a key twice and ends at the first
 here, at the commas between its elements, and each element is read like a line of JSON Lines.
 """
 
-import codecs
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, BinaryIO
 
 from worker.domain.intake.formats.json_lines import LONGEST_LINE, object_of
+from worker.domain.intake.formats.kind import without_marks
 from worker.domain.model.customers import FieldProblem
 
 _CHUNK = 1 << 16
@@ -81,7 +81,7 @@ def _elements(raw: BinaryIO) -> Iterator[tuple[bytes | None, _End]]:
     """Each element's bytes, None if they are too many. The last one may be blank."""
     element = _Element()
     depth, in_text, escaped = 0, False, False
-    chunk = raw.read(_CHUNK).removeprefix(codecs.BOM_UTF8)
+    chunk = without_marks(raw.read(_CHUNK))
     while chunk:
         begin, place = 0, 0
         while place < len(chunk):

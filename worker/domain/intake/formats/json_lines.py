@@ -1,10 +1,10 @@
 """JSON Lines to objects: memory is bounded, and a line that is not an object becomes a problem."""
 
-import codecs
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from worker.domain.intake.columns import shown
+from worker.domain.intake.formats.kind import without_marks
 from worker.domain.model.customers import FieldProblem
 from worker.foundation.strict_json import MOST_LEVELS, Flaw, read_object
 
@@ -26,7 +26,7 @@ def json_lines(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProbl
             yield row, _TOO_LONG
             continue
         if row == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
+            line = without_marks(line)
         if line.strip():
             yield row, object_of(line, "line", _ONE_OBJECT)
 

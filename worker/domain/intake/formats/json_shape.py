@@ -4,12 +4,12 @@ A file in which the list is inside an object has metadata too, such as the numbe
 there could leave out customers without a word. So the file is refused, with what to do.
 """
 
-import codecs
 import json
 import re
 from collections.abc import Iterator
 
 from worker.domain.intake.columns import normal, our_name
+from worker.domain.intake.formats.kind import without_marks
 from worker.domain.intake.lines import ListRefused
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.other_names import OTHER_NAMES
@@ -26,7 +26,7 @@ _OF_CUSTOMERS = frozenset({"customer_id", "email", "phone", "first_name", "last_
 
 def refuse_other_shapes(head: bytes, options: ListOptions) -> None:
     """Raises ListRefused for a list inside an object, and for an object that goes over several lines."""
-    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    text = without_marks(head).lstrip()
     level = 1 if text.startswith(b"{") else 2  # the array's first object
     keys = list(_keys(text, level))
     inside = next((path for path, holds_rows in keys if holds_rows), None)

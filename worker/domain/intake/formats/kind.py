@@ -51,12 +51,18 @@ _FOREIGN = (
 # DOS file, and escape, which ISO-2022 uses. Zeros are not counted: UTF-16 has them.
 _CONTROLS = bytes({*range(0x01, 0x20)} - {*b"\t\n\v\f\r\x1a\x1b"})
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_MARKS = re.compile(rb"\A(?:%s)+" % codecs.BOM_UTF8)
 _PAGE = re.compile(rb"<(?:!doctype|html|head|body|table|\?xml|meta|style)\b", re.IGNORECASE)
+
+
+def without_marks(head: bytes) -> bytes:
+    """The bytes without the byte order marks before them: a program that adds one to a file that has one leaves two."""
+    return _MARKS.sub(b"", head)
 
 
 def first_byte(head: bytes) -> bytes:
     """The first byte that is neither a byte order mark nor a space; empty if there is none."""
-    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    return without_marks(head).lstrip()[:1]
 
 
 def refuse_foreign(head: bytes) -> None:
@@ -64,7 +70,7 @@ def refuse_foreign(head: bytes) -> None:
     for magic, reason in _FOREIGN:
         if head.startswith(magic):
             raise ListRefused([f"the file is {reason}"])
-    if _PAGE.match(head.removeprefix(codecs.BOM_UTF8).lstrip()):
+    if _PAGE.match(without_marks(head).lstrip()):
         raise ListRefused(["the file is an HTML or XML page, whatever its name says: save it as XLSX or CSV"])
 
 
@@ -93,7 +99,7 @@ def of_zip(names: Collection[str]) -> Form | None:
 
 def of_text(head: bytes, name: str) -> Form:
     """The format of a list that is not binary."""
-    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    text = without_marks(head).lstrip()
     if text.startswith(b"{"):
         return "jsonl"
     # "[" alone may begin a CSV header such as [id],[email].
