@@ -312,7 +312,7 @@ def test_an_account_whose_cap_ends_before_its_rows_stops_with_the_reason(shelf):
     assert shelf.job("Rūta").state is JobState.WAITING
 
 
-FREE = [Kind.RATE_LIMITED, Kind.BAD_INPUT, Kind.CONFLICT, Kind.AUTH, Kind.OUT_OF_CREDIT]
+FREE = [Kind.RATE_LIMITED, Kind.BAD_INPUT, Kind.CONFLICT, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.UNCLEAR]
 
 
 @pytest.mark.parametrize("cap", [5, None])
