@@ -54,6 +54,16 @@ def test_work_that_is_due_and_that_no_process_does_is_a_warning(desk: Desk):
     assert (found[0], found[2]) == ("warning", "start `onboard up`")
 
 
+def test_a_proxy_that_must_be_there_and_is_not_named_is_a_warning(desk: Desk):
+    def of_web() -> list[str]:
+        return [grade for grade, found, _ in findings(desk.onboard("doctor", "--json"))["web"] if "https" in found]
+
+    desk.config.write_text(desk.config.read_text() + '[links]\nbase_url = "https://onboard.example.com"\n')
+    assert of_web() == ["warning"]
+    desk.environ["ONBOARDING__WEB__TRUSTED_PROXIES"] = '["127.0.0.1"]'
+    assert of_web() == []
+
+
 def test_a_server_that_takes_no_writes_is_a_failure_and_what_is_read_is_checked_all_the_same(
     desk: Desk, empty_postgresql_url: str
 ):

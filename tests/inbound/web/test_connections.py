@@ -34,3 +34,25 @@ async def test_no_answer_names_the_versions_that_run(site):
     for path in ("/healthz", "/nothing", "/events"):
         async with site.client.get(path) as response:
             assert response.headers["Server"] == "onboard"
+
+
+async def test_who_came_by_tls_is_told_to_come_by_nothing_else(start, sqlite_url):
+    site = await start(sqlite_url, keys='[web]\ntrusted_proxies = ["127.0.0.1"]')
+    for path in ("/healthz", "/nothing", "/s/x"):
+        for proto, told in (("https", True), ("http", False), (None, False)):
+            headers = {"X-Forwarded-Proto": proto} if proto else {}
+            async with site.client.get(path, headers=headers) as response:
+                assert ("Strict-Transport-Security" in response.headers) is told
+
+
+async def test_a_proxy_that_nobody_named_is_warned_of_once_and_not_believed(start, sqlite_url, caplog):
+    site = await start(sqlite_url, keys="")
+    for _ in range(2):
+        headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+        async with site.client.get("/healthz", headers=headers) as response:
+            assert "Strict-Transport-Security" not in response.headers
+    async with site.client.get("/healthz"):
+        pass
+    (warned,) = [one.message for one in caplog.records if "trusted_proxies" in one.message]
+    assert "127.0.0.1" in warned
+    assert "203.0.113.9" not in warned

@@ -18,6 +18,12 @@ IPV6_PREFIX = 64
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5}", re.ASCII)
 
 
+def is_proxy(remote: str | None, trusted: Sequence[Network]) -> bool:
+    """Whether the connection's other end is a proxy whose word counts."""
+    peer = _address(remote or "")
+    return peer is not None and any(peer in network for network in trusted)
+
+
 def peer_of(remote: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
     """The address of the machine that asked, or its IPv6 network. It is never text of the request.
 

@@ -17,9 +17,15 @@ from tests.inbound.web.site import KEYS as SENDER
 from tests.inbound.web.site import until
 from worker.domain.model.people import Role
 from worker.inbound.web import middlewares, refusals
-from worker.inbound.web.dashboard import rendering, visits
+from worker.inbound.web.dashboard import passwords, rendering, visits
 from worker.inbound.web.dashboard.forms import FORM
-from worker.inbound.web.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, is_password
+from worker.inbound.web.dashboard.passwords import (
+    LONGEST_PASSWORD,
+    MOST_OF_MACHINE,
+    PasswordChecks,
+    TooMany,
+    is_password,
+)
 from worker.inbound.web.dashboard.rendering import ASSETS, asset, asset_url
 from worker.inbound.web.dashboard.same_origin import form_token
 from worker.inbound.web.refusals import FREE, LONGEST_DELAY
@@ -164,6 +170,47 @@ async def test_who_guesses_at_a_name_all_the_time_keeps_its_user_out_of_nothing(
     assert await asyncio.gather(*stranger, return_exceptions=True)
 
 
+async def test_one_machine_with_many_log_ins_takes_a_few_places_and_keeps_no_other_machine_out():
+    checked, going_on = [], asyncio.Event()
+
+    async def in_thread(function, *arguments):
+        checked.append(arguments[0])
+        await going_on.wait()
+        return function(*arguments)
+
+    async def log_in(name, password, machine):
+        return await checks.fits(name, password, None, partial(asyncio.sleep, 0), machine)
+
+    checks = PasswordChecks(in_thread, lambda password, _user: password == "right")
+    stranger = [asyncio.create_task(log_in(f"made up {number}", "guess", "203.0.113.9")) for number in range(40)]
+    await asyncio.sleep(0.01)
+    ona = asyncio.create_task(log_in("ona", "right", "192.0.2.1"))
+    await asyncio.sleep(0.01)
+    going_on.set()
+
+    assert await ona
+    answers = await asyncio.gather(*stranger, return_exceptions=True)
+    assert sum(isinstance(one, TooMany) for one in answers) == 40 - MOST_OF_MACHINE
+    assert checked == ["guess", "guess", "guess", "right", "guess"]  # the machines take turns
+
+
+async def test_who_is_refused_for_too_many_log_ins_is_slowed_and_counted(open_site, visit, monkeypatch, caplog):
+    waits = []
+
+    async def wait(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr(middlewares, "wait", wait)
+    monkeypatch.setattr(passwords, "MOST_OF_MACHINE", 0)
+    site = await open_site()
+
+    answers = [await visit(site).log_in("ona") for _ in range(FREE + 1)]
+
+    assert {one.status for one in answers} == {429}
+    assert len(waits) == 1
+    assert "refused" in caplog.text
+
+
 async def test_a_form_of_another_site_logs_nobody_in(visit):
     ona = visit()
     page = await ona.get("/dashboard/log-in")
@@ -196,6 +243,17 @@ async def test_a_log_out_ends_the_log_in_and_not_only_the_cookie(visit, ona):
     assert (await ona.post("/dashboard/log-out", {"token": token})).title == "Log in"
 
     assert (await thief.get("/")).title == "Log in"
+
+
+async def test_a_log_out_that_another_site_sends_ends_nothing_and_drops_no_cookie(ona):
+    page = await ona.get("/")
+    token = page.text.partition('name="token" value="')[2].partition('"')[0]
+
+    for form, headers in (({"token": token}, {"Sec-Fetch-Site": "cross-site"}), ({"token": "0" * 64}, FROM_HERE)):
+        answer = await ona.post("/dashboard/log-out", form, headers=headers, follow=False)
+        assert (answer.status, "Set-Cookie" in answer.headers) == (303, False)
+
+    assert (await ona.get("/")).title != "Log in"
 
 
 def visits_cookie(visitor) -> str:

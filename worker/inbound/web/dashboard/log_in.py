@@ -62,6 +62,7 @@ class LogInPage:
             if not await self._checks.fits(name, password, user, delay, self._peer(request)):
                 return self.form(request, to=to, said=WRONG, status=403)
         except TooMany:
+            request[REFUSED] = "dashboard: too many log-ins at once"
             return self.form(request, to=to, said=BUSY, status=429)
         log.info("%s logged in to the dashboard", name)
         return await self._entered(request, await self._visits.begin(name), to)
@@ -80,9 +81,11 @@ class LogInPage:
     async def leave(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visits.of(request, by_itself=False)
         form = await form_of(request, seconds=self._form_seconds)
-        if visit is not None and is_from_here(request.headers) and visit.has_sent(form):
-            await self._visits.end(visit)
         answer = see(PATH)
+        if not is_from_here(request.headers) or (visit is not None and not visit.has_sent(form)):
+            return answer  # another site's page sent it
+        if visit is not None:
+            await self._visits.end(visit)
         drop_cookie(answer, request, cookie_name(request))
         answer.headers["Clear-Site-Data"] = '"cache"'
         return answer

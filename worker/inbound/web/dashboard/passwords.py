@@ -13,10 +13,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from worker.inbound.web.batching import InThread
+from worker.inbound.web.turns import Turns
 from worker.settings.users import User
 
 AT_ONCE = 2
-MOST_CHECKED = 20  # at the same time, for all users
+MOST_OF_MACHINE = 4  # are checked, or wait for it, at the same time
 # For one user: guesses come one after the other, each after the delay of the last. As many wait of one machine.
 MOST_FOR_ONE = 3
 LONGEST_PASSWORD = 1000  # characters: a longer one is not hashed
@@ -36,7 +37,7 @@ _NO_USER = _random_hash()
 
 
 class TooMany(Exception):
-    """Too many log-ins are checked at this moment."""
+    """Too many log-ins of this machine are checked at this moment."""
 
 
 def hash_password(password: str) -> str:
@@ -62,25 +63,25 @@ class PasswordChecks:
 
     def __init__(self, in_thread: InThread, check: Callable[[str, User | None], bool] = is_password) -> None:
         self._in_thread, self._check = in_thread, check
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._checked = 0  # those who are refused and only wait keep no other person out
+        self._free = Turns(AT_ONCE)
+        self._checked: Counter[str] = Counter()  # by machine; those who are refused and only wait have no place here
         self._waiting: Counter[tuple[str, str]] = Counter()  # by user and machine
         # By user, while they are waited for; first come, first served.
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def fits(self, name: str, password: str, user: User | None, wait: Callable[[], Any], machine: str) -> bool:
         """Whether the user has this password. `wait()` delays a wrong one, as often as it is wrong; meanwhile the same
-        name cannot be tried often. Raises TooMany, where too many wait of this machine: who guesses at a name from
-        another one makes its user wait for a turn, and keeps them out of nothing."""
+        name cannot be tried often. Raises TooMany, where too many wait of this machine: who guesses from another one,
+        at this name or at others, makes its user wait for a turn, and keeps them out of nothing."""
         who = digest_of(name)
         waiting = who, machine
-        if self._waiting[waiting] >= MOST_FOR_ONE or self._checked >= MOST_CHECKED:
+        if self._waiting[waiting] >= MOST_FOR_ONE:
             raise TooMany
         self._waiting[waiting] += 1
         turns = self._turns.setdefault(who, asyncio.Semaphore(MOST_FOR_ONE))
         try:
             async with turns:
-                fits = len(password) <= LONGEST_PASSWORD and await self._is_password(password, user)
+                fits = len(password) <= LONGEST_PASSWORD and await self._is_password(password, user, machine)
                 if not fits:
                     await wait()
                 return fits
@@ -89,10 +90,14 @@ class PasswordChecks:
             if not self._waiting[waiting]:
                 del self._waiting[waiting]
 
-    async def _is_password(self, password: str, user: User | None) -> bool:
-        self._checked += 1
+    async def _is_password(self, password: str, user: User | None, machine: str) -> bool:
+        if self._checked[machine] >= MOST_OF_MACHINE:
+            raise TooMany
+        self._checked[machine] += 1
         try:
-            async with self._free:
+            async with self._free.turn(machine):
                 return bool(await self._in_thread(self._check, password, user))
         finally:
-            self._checked -= 1
+            self._checked[machine] -= 1
+            if not self._checked[machine]:
+                del self._checked[machine]
