@@ -54,6 +54,8 @@ def test_the_locale_is_sent_where_the_provider_has_the_language():
         "zh-TW": "zh_tw",
         "zh-Hant-HK": "zh_tw",
         "zh-CN": "zh",
+        "ko": "ko",
+        "ko-KR": "ko",
         "sw": None,
         "xx-YY": None,
         "": None,

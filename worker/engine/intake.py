@@ -9,6 +9,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.deadlines import Paces
 from worker.domain.contact.text_numbers import is_landline, why_not_texted
 from worker.domain.events.traces import NO_TRACES, Traces
+from worker.domain.intake.rules import LEFT_OUT
 from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels
 from worker.domain.model.placeholders import NAMES
 from worker.domain.model.sessions import floor_of, never_fresh
@@ -88,7 +89,9 @@ class Intake:
 
     def uses(self, column: str, accounts: Collection[str]) -> bool:
         """True if a route tests the personal column, or one of the accounts sends it. Of a name that is none: if one
-        of the accounts needs it; a route takes it as empty."""
+        of the accounts needs it; a route takes it as empty, as it takes a language or a time zone that is none."""
+        if column in LEFT_OUT:
+            return False
         if column in NAMES:
             return column != "company_name" and any(map(self._needs_name, accounts))
         return any(column in route.when for route in self.routes) or not set(self.prefilled).isdisjoint(accounts)

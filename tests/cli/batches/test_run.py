@@ -388,14 +388,14 @@ def test_a_stop_is_named_once_for_all_accounts_of_a_budget_that_the_list_uses(de
 
 @pytest.mark.parametrize("command", ["run", "import"])
 def test_the_commonest_reasons_of_rejected_rows_are_told_after_the_import(desk: Desk, command: str):
-    bad = "".join(f"A-{n},{'nobody' * (n + 1)},\n" for n in range(3)) + "A-4,one@example.com,Deutschland\n"
+    bad = "".join(f"A-{n},{'nobody' * (n + 1)},\n" for n in range(3)) + "A-4,one@example.com,Teutonia\n"
 
     ended = desk.onboard(command, desk.write("bad.csv", f"customer_id,email,country\n{bad}"))
 
     told = ended.err.partition("4 rows rejected (`onboard report 1` has each), mostly for:\n")[2].splitlines()
     assert told[:2] == [
         "  3 rows: email: 6 characters without an @ (give an address such as name@example.com)",
-        "  1 row: country: 11 characters that are not a country code (use an ISO 3166 code, such as DE or DEU)",
+        "  1 row: country: 8 characters that are not a country (use an ISO 3166 code, such as DE, or its name)",
     ]
 
 

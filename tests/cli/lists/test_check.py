@@ -466,3 +466,12 @@ def test_a_database_that_cannot_be_made_is_reported_with_what_to_do(desk: Desk):
     ended = desk.onboard("status")
     assert ended.code == 2
     assert "its directory must exist and be writable" in ended.err
+
+
+def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is_left_out(desk: Desk):
+    rows = "".join(f"A-{n},c{n}@example.com,Deutschland,Deutsch,PST\n" for n in range(30))
+    ended = desk.onboard(
+        "check", desk.write("export.csv", f"customer_id,email,country,locale,timezone\n{rows}"), "--json"
+    )
+    assert (ended.code, ended.facts["rows"]["accepted"], ended.facts["rows"]["rejected"]) == (0, 30, 0)
+    assert {warning["column"] for warning in ended.facts["warnings"]} == {"locale", "timezone"}

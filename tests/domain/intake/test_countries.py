@@ -1,4 +1,8 @@
+import pytest
+
 from worker.domain.contact import time_zones
+from worker.domain.intake import country_names
+from worker.domain.intake.rules import country
 from worker.domain.model import countries
 
 
@@ -22,3 +26,35 @@ def test_kosovo_has_the_code_that_banks_use_though_iso_3166_has_none():
 def test_what_is_no_code_is_no_country():
     cases = ["", "UK", "XX", "ZZZ", "Germany", "D", "İT"]
     assert [(code, got) for code in cases if (got := countries.alpha2(code)) is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("DE", "Deutschland, Germany, Alemania, Allemagne, Vokietija,  GERMANY "),
+        ("AT", "Österreich, Oesterreich, Austria, Autriche, Austrija"),
+        ("LT", "Lietuva, Litauen, Lithuania, Lituanie, Lituania, Republic of Lithuania"),
+        ("ES", "España, Spanien, Spain, Espagne, Ispanija"),
+        ("US", "United States, Vereinigte Staaten, Estados Unidos, États-Unis, Jungtinės Valstijos, U.S.A."),
+        ("BA", "Bosnia & Herzegovina, Bosnia and Herzegovina, Bosnien und Herzegowina"),
+        ("CI", "Côte d’Ivoire, Cote d'Ivoire, Ivory Coast, Elfenbeinküste"),
+        ("NL", "Netherlands, the Netherlands, Niederlande, Pays-Bas, Países Bajos, Nyderlandai"),
+        ("XK", "Kosovo, Kosovas"),
+    ],
+)
+def test_a_country_is_known_by_its_name_in_each_language_that_we_ship(code, names):
+    assert {name: country(name) for name in names.split(",")} == dict.fromkeys(names.split(","), code)
+
+
+@pytest.mark.parametrize("name", ["", "Deutsch", "German", "Teutonia", "Korea", "and", "Ger many", "x" * 81, "\ud800"])
+def test_a_name_that_no_country_has_or_two_have_is_none(name):
+    assert country_names.code_of(name) is None
+
+
+def test_each_country_has_names_and_no_name_is_of_two_countries_or_another_ones_code():
+    words = country_names.NAMES.split()
+    names = [word for word in words if not word.isupper()]
+    assert {word for word in words if word.isupper()} == countries.ALPHA3_OF.keys() | {"XK"}
+    assert len(names) == len(set(names))
+    assert [name for name in names if countries.alpha2(name) or countries.usual_mistake(name)] == []
+    assert [name for name in names if country_names.code_of(name) is None] == []

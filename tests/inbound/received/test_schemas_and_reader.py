@@ -175,7 +175,8 @@ JUDGED = {
     "another kind": (new(kind="person"), False),
     "a purpose of two words": (new(purpose="two words"), False),
     "a country of four letters": (new(country="LTUA"), False),
-    "a locale that is none": (new(locale="english"), False),
+    "a sex that is none": (new(sex="Z"), False),
+    "a time zone that does not exist": (new(timezone="Europe/Atlantis"), True),  # left out
     "a day of birth as in Germany": (new(date_of_birth="31.12.1990"), False),
     "a day of birth that does not exist": (new(date_of_birth="1990-02-30"), False),
     "an empty day of birth": (new(date_of_birth=""), True),
@@ -248,7 +249,6 @@ ONLY_THE_WORKER = {
     "an account that is not configured": new(account="nowhere"),
     "a channel that is not configured": new(channel="whatsapp", phone="+37060000001"),
     "a country that does not exist": new(country="XX"),
-    "a time zone that does not exist": new(timezone="Europe/Atlantis"),
     "a day of birth in the future": new(date_of_birth="2999-01-01"),
     "a number that its country has not": new(phone="+370600"),
     "the digits of its phone for a customer_id": new(customer_id="37060000001", phone="+37060000001"),
@@ -259,6 +259,8 @@ ONLY_THE_WORKER = {
 MORE_FORMS = {
     "a number for a customer_id": new(customer_id=17),
     "a kind in capitals": new(kind="INDIVIDUAL"),
+    "a country's name": new(country="Lietuva"),
+    "a locale that is none, and left out": new(locale="english"),
     "a word for consent": new(consent="yes"),
     "a text for tags": new(tags="a; b"),
     "a column's name as in a list": new(**{"First Name": "Ann"}),

@@ -103,7 +103,7 @@ _COLUMNS: dict[str, Schema] = {
         "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
         "description": "Not in the future, and at most 130 years ago.",
     },
-    "sex": _filled(_UNWANTED, 20),
+    "sex": {"enum": ["M", "F", "X"]},
     "nationality": _COUNTRY | {"description": "A code of ISO 3166, two or three letters."},
     "address": _filled(_UNWANTED.replace("\x00-\x1f", "\x00-\x09\x0b\x0c\x0e-\x1f"), LONGEST_ADDRESS),
     "consent": {"type": "boolean", "description": "Sent to the provider only if true."},

@@ -73,11 +73,11 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
         own = later.get("customer_id", "")
         kept = customer_id(own, hash_ids=options.hash_ids, phone=values.get("phone", ""), country=country)
         _keep(values, problems, "customer_id", kept)
-    no_names = _without_no_names(values)
+    left_out = (*_left_out(values, problems, options.defaults), *_without_no_names(values))
     channel = _channel(values, problems)
     if not problems:
-        return Accepted(row, _customer(values, channel, parameters), no_names)
-    if_used = no_names + tuple(problem for problem in problems if problem.column in options.if_used)
+        return Accepted(row, _customer(values, channel, parameters), left_out)
+    if_used = left_out + tuple(problem for problem in problems if problem.column in options.if_used)
     refusing = tuple(problem for problem in problems if problem.column not in options.if_used)
     if refusing:
         own_id = values.setdefault("customer_id", "")
@@ -85,6 +85,19 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
             values["phone"] = ""
         return Rejected(row, own_id, refusing, if_used, _customer(values, channel, parameters))
     return Accepted(row, _customer(values, channel, parameters), if_used)
+
+
+def _left_out(
+    values: dict[str, Any], problems: list[FieldProblem], defaults: Mapping[str, str]
+) -> tuple[FieldProblem, ...]:
+    """Take the problems out that refuse no line; their cells count as empty."""
+    found = tuple(problem for problem in problems if problem.column in rules.LEFT_OUT)
+    for problem in found:
+        problems.remove(problem)
+        default = rules.RULES[problem.column](defaults.get(problem.column, ""))
+        if not isinstance(default, Refusal):
+            values[problem.column] = default
+    return found
 
 
 def _without_no_names(values: dict[str, Any]) -> tuple[FieldProblem, ...]:

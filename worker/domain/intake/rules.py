@@ -8,6 +8,7 @@ from datetime import date
 from functools import cache, lru_cache
 from typing import Any
 
+from worker.domain.intake import country_names
 from worker.domain.intake.contacts import email
 from worker.domain.intake.dates import ISO, LONGEST_LIFE, DateForm
 from worker.domain.intake.lines import Refusal, characters, unless_rewritten
@@ -31,7 +32,7 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LOCALE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
+_SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "x": "X", "d": "X", "diverse": "X", "other": "X"}
 _YES = frozenset({"true", "1", "yes", "y"})
 _NO = frozenset({"false", "0", "no", "n"})
 
@@ -136,13 +137,13 @@ def _iso_day(value: str) -> date | None:
 
 @lru_cache(maxsize=1024)
 def country(value: str) -> str | Refusal:
-    code = countries.alpha2(value)
-    if code:
-        return code
     meant = countries.usual_mistake(value)
     if meant:
         return Refusal("not an ISO 3166 code", f"use {meant}")
-    return Refusal(f"{characters(value)} that are not a country code", "use an ISO 3166 code, such as DE or DEU")
+    code = countries.alpha2(value) or country_names.code_of(value)
+    return code or Refusal(
+        f"{characters(value)} that are not a country", "use an ISO 3166 code, such as DE, or its name"
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -193,7 +194,7 @@ def consent(value: str) -> bool | Refusal:
 
 
 def sex(value: str) -> str | Refusal:
-    return _SEXES.get(value.lower()) or text(value, 20)
+    return _SEXES.get(value.lower()) or Refusal("none of M, F and X", "use M, F or X, or leave it empty")
 
 
 def purpose(value: str) -> str | Refusal:
@@ -226,6 +227,8 @@ def tags(value: str) -> tuple[str, ...] | Refusal:
     return tuple(unicodedata.normalize("NFC", tag) for tag in found)
 
 
+# What they hold is not needed: a bad value is left out, with a warning.
+LEFT_OUT = frozenset({"locale", "timezone"})
 # The columns that need more than their own cell.
 READ_LAST = ("customer_id", "phone", "date_of_birth")
 # The columns that are checked alone.

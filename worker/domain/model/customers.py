@@ -35,7 +35,7 @@ class Person:
     last_name: str = ""
     company_name: str = ""
     date_of_birth: date | None = None
-    sex: str = ""  # M, F or the text in the list
+    sex: str = ""  # M, F or X
     nationality: str = ""  # ISO 3166 alpha-2
     address: str = ""
 

@@ -42,7 +42,7 @@ DOCUMENTS = _names("""ID_CARD PASSPORT RESIDENCE_PERMIT DRIVER_LICENSE PAN_CARD 
     PROOF_OF_AGE_CARD TRAVEL_CARD SOCIAL_SECURITY_CARD VOTER_CARD DIPLOMATIC_ID WORK_PERMIT""")
 # Languages of the verification pages (documentation.idenfy.com, "Supported Languages"). The default is English.
 LOCALES = _names("""en es fr ru de it pl lt lv et sv cs ro hu ja bg nl pt uk sk sl vi th hi id hr da fi el no tr sr zh
-    zh_tw""")
+    zh_tw ko""")
 
 
 def _text(name: str, least: int | None = None, most: int | None = None, **more: Any) -> Parameter:

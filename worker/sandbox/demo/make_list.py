@@ -166,7 +166,7 @@ def demo_rows() -> Iterator[Row]:
     for place, bad in (
         (140, {"customer_id": "demo-bad-1", "email": "no-at-sign.example.com", "channel": "email"}),
         (470, {"customer_id": "demo-bad-2", "channel": "letter"}),
-        (810, {"customer_id": "demo-bad-3", "country": "Deutschland", "phone": "", "channel": "email"}),
+        (810, {"customer_id": "demo-bad-3", "country": "Teutonia", "phone": "", "channel": "email"}),
     ):
         rows.insert(place, rows[place] | bad)
     rows.insert(900, dict(rows[300]))
