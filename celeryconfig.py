@@ -12,9 +12,7 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_channel_error_retry = True
 
-# Quorum queues need a topic exchange for Celery's delayed delivery.
 task_default_queue = "sweep"
-task_default_exchange_type = "topic"
 task_create_missing_queues = False
 
 # Wake-ups are JSON. Messages that are not the wake-ups of this project are dropped (worker/runtime/celery_consumer.py).

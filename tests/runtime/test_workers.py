@@ -62,7 +62,8 @@ def purge(url: str) -> None:
 def request(broker: str, *events: Any) -> None:
     """As docs/reference/library.md has it, without any code of ours."""
     amqp = broker.startswith("amqp")
-    queue = Queue("requests", Exchange("requests", type="topic"), routing_key="requests", no_declare=amqp)
+    exchange = Exchange("requests", type="topic") if amqp else Exchange("", type="direct")
+    queue = Queue("requests", exchange, routing_key="requests", no_declare=amqp)
     with Celery("theirs", broker=broker, set_as_current=False) as theirs:
         theirs.conf.broker_transport_options = {"confirm_publish": True} if amqp else {}
         for event in events:

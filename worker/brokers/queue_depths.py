@@ -1,7 +1,6 @@
 """What a broker says of itself and its queues, without declaring or changing any: for `onboard doctor`."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +18,16 @@ class QueueState:
     consumers: int | None = None
 
 
-def prove_it_takes_messages(connection: Any, exchange: str, *, on_amqp: bool, seconds: float) -> None:
+def prove_it_takes_messages(connection: Any, *, on_amqp: bool, seconds: float) -> None:
     """Raises the broker's own exception, or TimeoutError, where it answers and takes no message: its memory is full, it
     is a replica, or RabbitMQ holds publishers back. Nothing is left behind: no queue gets this message."""
     if not on_amqp:
         # A write that does nothing, since there is no such list.
         connection.default_channel.client.lpushx("onboarding.doctor", "")
         return
-    with connection.channel() as channel, suppress(NotFound):  # the exchange: the first worker makes it
+    with connection.channel() as channel:
         message = channel.prepare_message(b"")
-        channel.basic_publish_confirm(message, exchange, "onboarding.doctor", confirm_timeout=seconds)
+        channel.basic_publish_confirm(message, "", "onboarding.doctor", confirm_timeout=seconds)
 
 
 def states_of(connection: Any, names: Iterable[str], *, on_amqp: bool) -> list[QueueState]:

@@ -48,7 +48,6 @@ def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
     from worker.brokers.queue_depths import prove_it_takes_messages, states_of
     from worker.inbound.bus.connection import connection_for_looking  # imported here: kombu takes a tenth of a second
-    from worker.runtime.celery_settings import EXCHANGE
 
     connection: Any = connection_for_looking(url, tls=tls)  # kombu has no types
     try:
@@ -57,7 +56,7 @@ def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -
         states = states_of(connection, [one.name for one in needed], on_amqp=on_amqp)
         if name == "broker":  # at that of the bus this user may have no right to write
             try:
-                prove_it_takes_messages(connection, EXCHANGE, on_amqp=on_amqp, seconds=CONNECT_SECONDS)
+                prove_it_takes_messages(connection, on_amqp=on_amqp, seconds=CONNECT_SECONDS)
             except Exception as error:  # as below
                 yield failure(name, f"{where} answers, and takes no messages: {in_words(error)}", FULL)
                 return

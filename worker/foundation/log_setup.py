@@ -53,6 +53,8 @@ def set_up(level: str = "info", file: Path | None = None, form: str = "auto") ->
     root.setLevel(level.upper())
     # A warning for each message that arrives while a worker ends; the broker delivers them again.
     logging.getLogger("amqp").setLevel(logging.ERROR)
+    # A warning for each queue, at each start: delayed delivery, which is not used, would need another exchange.
+    logging.getLogger("kombu.transport.native_delayed_delivery").setLevel(logging.ERROR)
     logging.captureWarnings(True)
     # Only Python's own: another program's hooks, such as a test runner's, stay.
     if threading.excepthook is threading.__excepthook__:

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery.concurrency.thread import TaskPool as Threads
 from celery.signals import (
+    celeryd_after_setup,
     celeryd_init,
     worker_process_init,
     worker_process_shutdown,
@@ -34,9 +35,10 @@ def _in_a_child(**_signal: Any) -> None:
     worker_process.begin()
 
 
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def _begin_here(sender: Any, **_signal: Any) -> None:
-    if type(sender.pool).__module__ != "celery.concurrency.prefork":  # its children begin by themselves
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _begin_here(instance: Any, **_signal: Any) -> None:
+    # Before the broker is reached: it may be away, and what is due is worked without it.
+    if instance.pool_cls.__module__ != "celery.concurrency.prefork":  # its children begin by themselves
         worker_process.begin()
 
 

@@ -15,7 +15,7 @@ from worker.runtime.worker_process import longest_dispatch, note_wake_up, ready_
 
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
-# What is noted is when the last one came, to some seconds: `process.SWEEP_IS_LATE`, `operation.BEAT_IS_MISSING_AFTER`.
+# What is noted is when the last one came, to some seconds: `sweeping.SWEEP_IS_LATE`, `operation.BEAT_IS_MISSING_AFTER`.
 _notes = Ticks(5.0)
 
 

@@ -12,14 +12,14 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.model.wakeups import WakeUp
+from worker.domain.model.wakeups import Step, WakeUp
 from worker.engine.opening import opened
 from worker.engine.outbox_publisher import OutboxPublisher
 from worker.engine.runner import Runner
@@ -37,8 +37,6 @@ T = TypeVar("T")
 CANCEL_SECONDS = 10.0
 # How often a process checks whether the database was upgraded: one small query.
 CHECK_SECONDS = 5.0
-# A sweep is due each second. A worker sweeps by itself once the last one began so long ago.
-SWEEP_IS_LATE = timedelta(seconds=10)
 # How soon a child of the prefork pool, which gets no signal, notices that its worker ends.
 NOTICE_SECONDS = 0.25
 # One byte, shared with the children forked from this process: whether the worker ends.
@@ -62,15 +60,15 @@ class Process:
         wake_others: Callable[[WakeUp], object],
         on_outdated: Callable[[str], None] = lambda _reason: None,
         targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
-        sweep: Callable[["Process"], None] = lambda _process: None,
+        look: Callable[["Process"], object] = lambda _process: None,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
         """Raises NotReady, SettingsError. The next wake-up tries again: an error leaves nothing open.
 
         `longest`, `stay` and `wake_others`: as for a dispatcher.
         `on_outdated(reason)` is called once, from another thread, after the database was upgraded to a newer release's
-        schema: by then the process claims no more rows, and finishes its calls. `sweep(process)` is called, also from
-        another thread, while no wake-up of the scheduler makes any worker sweep.
+        schema: by then the process claims no more rows, and finishes its calls. `look(process)` is called, also from
+        another thread, every `check_seconds`.
         """
         with ExitStack() as exits:
             self.parts = parts = exits.enter_context(opened(load()))
@@ -100,7 +98,8 @@ class Process:
             exits.callback(self._end_loop)
             opening = Runner.open(parts, wake_invite=wake_invite, longest=longest, stay=stay, wake_others=wake_others)
             self.runner = asyncio.run_coroutine_threadsafe(opening, self._loop).result()
-            self._sweep = sweep
+            self._look, self._longest = look, longest
+            self._working: set[asyncio.Future[bool]] = set()
             watching = self._watch(on_outdated, check_seconds)
             self._watching = asyncio.run_coroutine_threadsafe(watching, self._loop)
             self._exits = exits.pop_all()
@@ -142,6 +141,22 @@ class Process:
         self._loop.call_soon_threadsafe(partial(self.runner.wake, wake_up, for_events=for_events))
         return True
 
+    def begin(self, wake_up: WakeUp) -> None:
+        """Work what is due for a wake-up, without a thread that waits. Safe for threads."""
+        asyncio.run_coroutine_threadsafe(self._begun(wake_up), self._loop)
+
+    async def _begun(self, wake_up: WakeUp) -> None:
+        if wake_up.step is Step.PUBLISH:
+            working: Coroutine[Any, Any, bool] = asyncio.to_thread(
+                self.publisher.publish, wake_up.name, longest=self._longest
+            )
+        else:
+            working = self.runner.serve(wake_up)
+        task = asyncio.ensure_future(working)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        task.add_done_callback(partial(_log_late_failure, wake_up))
+
     def stop(self) -> None:
         """Begin to end: dispatchers claim no more rows."""
         self._loop.call_soon_threadsafe(self.runner.stop)
@@ -149,8 +164,13 @@ class Process:
     def close(self) -> None:
         """End dispatchers, connections and the loop."""
         with self._exits:
-            self.wait_for(self.runner.close())
+            self.wait_for(self._end_work())
             self._watching.result()
+
+    async def _end_work(self) -> None:
+        await self.runner.close()
+        if self._working:
+            await asyncio.wait(self._working)
 
     async def _watch(self, on_outdated: Callable[[str], None], check_seconds: float) -> None:
         check_at = monotonic() + check_seconds
@@ -160,18 +180,9 @@ class Process:
             elif monotonic() >= check_at:
                 check_at = monotonic() + check_seconds
                 await self._check_schema(on_outdated)
-                await self._sweep_if_late()
-
-    async def _sweep_if_late(self) -> None:
-        """Sweep if no process has swept for a while: without the scheduler's wake-ups, workers look by themselves."""
-        try:
-            if not self.runner.stopping and await self.runner.in_thread(self._claim_late_sweep):
-                await self.runner.in_thread(self._sweep, self)
-        except sa.exc.SQLAlchemyError:
-            return  # the work logs it
-
-    def _claim_late_sweep(self) -> bool:
-        return self.parts.processes.claim_sweep(older_than=SWEEP_IS_LATE, now=self.parts.clock())
+                with suppress(sa.exc.SQLAlchemyError):  # the work logs it
+                    if not self.runner.stopping:
+                        await self.runner.in_thread(self._look, self)
 
     async def _check_schema(self, on_outdated: Callable[[str], None]) -> None:
         try:
@@ -188,7 +199,7 @@ class Process:
         self._loop.close()
 
 
-def _log_late_failure(wake_up: WakeUp, ended: "Future[bool]") -> None:
+def _log_late_failure(wake_up: WakeUp, ended: "Future[bool] | asyncio.Future[bool]") -> None:
     """Log why a dispatcher failed that no thread waits for. An outage of the database is logged elsewhere."""
     error = None if ended.cancelled() else ended.exception()
     if error is not None and not isinstance(error, sa.exc.OperationalError):

@@ -1,6 +1,7 @@
 """One sweep of a Celery worker: what the scheduler's wake-up starts, and a worker itself while none comes."""
 
 import logging
+from datetime import timedelta
 from functools import partial
 
 from worker.domain.model.wakeups import Wake, WakeUp
@@ -12,19 +13,40 @@ from worker.foundation.outage_log import Outage
 from worker.runtime.celery_settings import PUBLISH
 from worker.runtime.process import Process
 from worker.store.maintenance.look import Looked
+from worker.store.operators.processes import BEAT, is_younger
 
 log = logging.getLogger(__name__)
+# The scheduler wakes a sweep each second. Each worker looks for due work by itself once none came for so long.
+SWEEP_IS_LATE = timedelta(seconds=10)
 _unpublished = Outage(log, logging.WARNING)
 _looks_for_unpublished = Ticks(60.0)
 
 
-def sweep_once(here: Process, *, send: Wake) -> None:
-    """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work."""
+def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
+    """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work.
+
+    Not `whole`: only wake what is due.
+    """
     timer = here.parts.sweep
     looked = timer.look()
     wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_publishers, here.parts.outbox_targets, send)
+    steps = timer.steps(looked, wake=send) if whole else ()
     # Wake-ups first: customers wait for them. Retention last: no customer waits for it.
-    each_alone(wake, tell, *timer.steps(looked, wake=send), here.retention.step, here.bounces.step, here.folders.step)
+    last = (here.retention.step, here.bounces.step, here.folders.step) if whole else ()
+    each_alone(wake, tell, *steps, *last)
+
+
+def sweep_alone(here: Process, *, begin: Wake) -> bool:
+    """Look for due work, if no wake-up of the scheduler came to any worker for a while; whether that is so.
+
+    The database knows it, whatever the broker does: it may have lost them, or take none. Each worker `begin`s what is
+    due in this process; one of them at a time does the rest of the timer's work.
+    """
+    now = here.parts.clock()
+    if is_younger(here.parts.database, BEAT, than=SWEEP_IS_LATE, now=now):
+        return False
+    sweep_once(here, send=begin, whole=here.parts.processes.claim_sweep(older_than=SWEEP_IS_LATE, now=now))
+    return True
 
 
 def _wake_for(timer: Sweep, looked: Looked, send: Wake) -> None:

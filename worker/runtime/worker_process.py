@@ -26,8 +26,9 @@ from worker.foundation.outage_log import Outage
 from worker.publishers.build import build_targets
 from worker.runtime import process, remote_control
 from worker.runtime.celery_app import app
+from worker.runtime.celery_settings import QUEUE_OF
 from worker.runtime.process import Process
-from worker.runtime.sweeping import sweep_once
+from worker.runtime.sweeping import sweep_alone
 from worker.runtime.wakeups import BROKER_UNREACHABLE, BackgroundSender, send_through
 from worker.settings import SettingsError, load
 from worker.store.base.outages import reason
@@ -47,6 +48,7 @@ wake_ups = BackgroundSender(partial(send_through, app))
 _is_child = False
 _node: str | None = None  # Celery's name of this worker
 _idle = Outage(log)
+_alone = Outage(log, logging.WARNING)
 # What is noted is when the last wake-up came, to some seconds: `operation.WAKE_UPS_MISSING_AFTER`.
 _notes = Ticks(5.0)
 # The kinds of steps that need the database, besides those of wake-ups.
@@ -191,13 +193,30 @@ def _make() -> Process:
             wake_others=_wake_others,
             on_outdated=_outdated,
             targets=build_targets,
-            sweep=partial(sweep_once, send=wake_ups.send),
+            look=_look_without_wake_ups,
         )
     except (NotReady, SettingsError) as error:
         _tries.failed(error, monotonic())
         raise
     _idle.over(READY, monotonic(), step=MAKING)
     return made
+
+
+def _look_without_wake_ups(here: Process) -> None:
+    if sweep_alone(here, begin=partial(_begin_here, here)):
+        _alone.lasts("no wake-up of the scheduler comes: this worker looks for due work by itself", monotonic())
+    else:
+        _alone.over("the scheduler's wake-ups come again")
+
+
+def _begin_here(here: Process, wake_up: WakeUp) -> None:
+    """Work what is due in this process, if it is of a queue that this worker consumes.
+
+    A wake-up is sent too: if one comes, the broker works, and it is the scheduler that is missing.
+    """
+    if QUEUE_OF[wake_up.step] in app.amqp.queues.consume_from:
+        here.begin(wake_up)
+    wake_ups.send(wake_up)
 
 
 def _wake_invite(channel: str, for_events: bool) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from worker.domain.model.operation import (
     BEAT_IS_MISSING_AFTER,
+    SWEEP_IS_MISSING_AFTER,
     WAKE_UPS_MISSING_AFTER,
     Running,
     Wakening,
@@ -32,7 +33,7 @@ def test_what_a_run_works_too_does_not_depend_on_wake_ups():
     assert not is_worked_by_workers([WEB], 3)
 
 
-def test_the_broker_works_where_wake_ups_came_after_the_scheduler_s(subtests):
+def test_no_worker_looks_for_work_without_wake_ups_after_the_scheduler_s_or_a_sweep_of_its_own(subtests):
     cases = [
         (Wakening(NOW), False),
         (Wakening(NOW, NOW), False),  # the scheduler's come
@@ -42,7 +43,9 @@ def test_the_broker_works_where_wake_ups_came_after_the_scheduler_s(subtests):
         (Wakening(None), True),
         (Wakening(LONG_AGO, LONG_AGO), True),  # both ended together
         (Wakening(None, NOW - 2 * WAKE_UPS_MISSING_AFTER), True),
+        (Wakening(LONG_AGO, swept_at=NOW), False),
+        (Wakening(None, swept_at=NOW - 2 * SWEEP_IS_MISSING_AFTER), True),
     ]
-    for wakening, none_come in cases:
+    for wakening, none_look in cases:
         with subtests.test(wakening=wakening):
-            assert wakening.none_come(NOW) is none_come
+            assert wakening.none_look(NOW) is none_look

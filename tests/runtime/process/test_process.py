@@ -8,12 +8,15 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.simulated.events import requested
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady, Outdated
 from worker.foundation.keyring import new_key
+from worker.inbound.event_receiver import Receiver
 from worker.runtime.process import Process, current, existing, forget
+from worker.runtime.sweeping import SWEEP_IS_LATE, sweep_alone
 from worker.runtime.worker_process import TRY_SECONDS, Tries
 from worker.store.base.database import Database
 from worker.store.operators.processes import Processes
@@ -58,10 +61,10 @@ def test_a_database_that_was_not_migrated_is_not_worked_on(configured, tmp_path)
     assert set(threading.enumerate()) <= before  # a thread of an earlier test may have ended
 
 
-def test_a_process_that_no_wake_up_reaches_sweeps_by_itself_and_says_that_it_runs(configured, sqlite_url):
+def test_a_process_that_no_wake_up_reaches_looks_by_itself_and_says_that_it_runs(configured, sqlite_url):
     configured(sqlite_url)
     swept = threading.Event()
-    process = make(sweep=lambda _process: swept.set(), check_seconds=0.01)
+    process = make(look=lambda _process: swept.set(), check_seconds=0.01)
     try:
         assert swept.wait(ENDS_WITHIN)
         (running,) = process.parts.processes.running(now=process.parts.clock())
@@ -71,6 +74,31 @@ def test_a_process_that_no_wake_up_reaches_sweeps_by_itself_and_says_that_it_run
     database = Database(sqlite_url)
     assert Processes(database).running(now=process.parts.clock()) == []
     database.close()
+
+
+def test_while_the_scheduler_s_wake_ups_come_no_worker_looks_by_itself(process):
+    begun, processes, clock = [], process.parts.processes, process.parts.clock
+    add_a_row_that_is_due(process)
+    processes.note_wake_up(now=clock())
+    assert not sweep_alone(process, begin=begun.append)
+    processes.note_wake_up(now=clock() - 2 * SWEEP_IS_LATE)
+    # The first one sweeps; each begins what it finds.
+    assert [sweep_alone(process, begin=begun.append) for _ in range(2)] == [True, True]
+    assert begun == [WakeUp.issue("kyc")] * 2
+    assert not processes.claim_sweep(older_than=SWEEP_IS_LATE, now=clock())
+
+
+def add_a_row_that_is_due(process):
+    parts = process.parts
+    Receiver(parts.intake, parts.inboxes, parts.keyring).receive([requested("C-1")])
+
+
+def test_work_that_is_begun_here_is_over_before_the_process_has_ended(configured, sqlite_url):
+    configured(sqlite_url)
+    process = make()
+    for wake_up in (WakeUp.issue("kyc"), WakeUp.publish("nobody")):
+        process.begin(wake_up)
+    process.close()
 
 
 def test_a_process_that_starts_on_a_newer_schema_will_never_be_ready(configured, sqlite_url):

@@ -18,6 +18,8 @@ SILENT_AFTER = timedelta(seconds=10)
 BEAT_IS_MISSING_AFTER = timedelta(seconds=15)
 # Then they wake each other for what is due, over the broker. A worker that works alone takes one in so long at least.
 WAKE_UPS_MISSING_AFTER = timedelta(minutes=1)
+# A worker sweeps by itself every ten seconds then: one that has not is busy, or was killed.
+SWEEP_IS_MISSING_AFTER = timedelta(seconds=30)
 
 
 def starts_work(*, by_workers: bool) -> str:
@@ -37,10 +39,14 @@ def no_process_of_batch(starts: str) -> str:
 
 @dataclass(frozen=True)
 class Wakening:
-    """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler."""
+    """When the last wake-ups came to workers: the scheduler's, and another, which needs the broker and no scheduler.
+
+    `swept_at`: when a worker last looked for due work, whether or not a wake-up came.
+    """
 
     beat_at: datetime | None
     other_at: datetime | None = None
+    swept_at: datetime | None = None
 
     def beat_is_missing(self, now: datetime) -> bool:
         return self.beat_at is None or now - self.beat_at > BEAT_IS_MISSING_AFTER
@@ -51,9 +57,13 @@ class Wakening:
             return False
         return self.beat_at is None or self.other_at - self.beat_at > BEAT_IS_MISSING_AFTER
 
-    def none_come(self, now: datetime) -> bool:
-        """Whether no wake-up reaches a worker, as far as the database knows."""
-        return self.beat_is_missing(now) and not self.others_come(now)
+    def workers_sweep(self, now: datetime) -> bool:
+        """Whether workers look for due work, with wake-ups or by themselves."""
+        return self.swept_at is not None and now - self.swept_at <= SWEEP_IS_MISSING_AFTER
+
+    def none_look(self, now: datetime) -> bool:
+        """Whether no worker looks for due work, as far as the database knows."""
+        return self.beat_is_missing(now) and not self.others_come(now) and not self.workers_sweep(now)
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,12 @@ def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datet
     """Only workers need its wake-ups."""
     if not wakening.beat_is_missing(now) or all(one.kind != "worker" for one in running):
         return []
-    slow = "`onboard beat` does not run, and workers look for due work only every ten seconds"
+    none, slowly = no_wake_up(wakening), "the workers look for due work by themselves, every few seconds"
     if wakening.others_come(now):
-        return [Attention("beat", "", f"{no_wake_up(wakening)}, but others come: {slow}", "onboard beat")]
-    away = "the broker cannot be reached, and new work waits until it is back"
-    return [Attention("beat", "", f"{no_wake_up(wakening)}: {away}, or {slow}", "onboard doctor")]
+        return [Attention("beat", "", f"{none}, but others come: `onboard beat` is missing; {slowly}", "onboard beat")]
+    causes = "`onboard beat` does not run, or the broker cannot be reached, takes no messages or loses them"
+    meanwhile = slowly if wakening.workers_sweep(now) else "no worker looks for due work, and new work waits"
+    return [Attention("beat", "", f"{none}: {causes}; {meanwhile}", "onboard doctor")]
 
 
 def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable: str) -> list[Attention]:

@@ -49,7 +49,7 @@ from worker.store.operators.needs_a_person import (
     refused_events,
     webhooks_to_check,
 )
-from worker.store.operators.processes import BEAT, WAKE, Processes
+from worker.store.operators.processes import BEAT, SWEEP, WAKE, Processes
 from worker.store.operators.unsent import unsent
 from worker.store.operators.waiting import waiting
 
@@ -70,7 +70,7 @@ class OperationReport:
     unwritable: str = ""  # why nothing can be written, whichever process works
     given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
     blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
-    unheard: str = ""  # that no wake-up reaches a worker; empty: wake-ups come, as far as the database knows
+    unheard: str = ""  # that no worker looks for due work; empty: they do, as far as the database knows
 
     @property
     def nothing_to_do(self) -> str:
@@ -158,8 +158,8 @@ class Operation:
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
         timers = self.processes.last()
-        wakening = Wakening(timers.get(BEAT), timers.get(WAKE))
-        unheard = f"{no_wake_up(wakening)}: `onboard doctor`" if wakening.none_come(now) else ""
+        wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
+        unheard = f"{no_wake_up(wakening)}: `onboard doctor`" if wakening.none_look(now) else ""
         needs = [
             *([Attention("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
             *attention.of_work(running, due, unwritable=unwritable, starts=starts),
