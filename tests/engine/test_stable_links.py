@@ -11,7 +11,7 @@ from tests.simulated.world import customer
 from tests.store.row_locks import waiting
 from worker.cli.commands.customers import _facts
 from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.links.door import DoorRules, Finished, Gone, Lead, Over, Press, Wait
+from worker.domain.links.door import Asks, DoorRules, Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.model.customers import Channel
 from worker.domain.model.reasons import Reason
 from worker.domain.service_desk.case import Refused
@@ -96,7 +96,9 @@ async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ah
     await ahead.work()
     assert [row.state for row in ahead.rows(SessionRow)] == ["expired"]
     assert ahead.job("A").state == "invited"
-    assert see(ahead, secret).decision == Press()
+    assert see(ahead, secret).decision == Press(replaces=True)
+    visit = ahead.parts.doors.ask(secret, by=Asks.VISIT, now=ahead.clock())  # a scanner comes again after weeks, too
+    assert (visit.decision, ahead.job("A").state) == (Press(replaces=True), "invited")
 
 
 async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_may_replace_in_a_day(make_on_both):

@@ -15,7 +15,7 @@ from trials.simulation.process import WorkerProcess
 from worker.domain.limits.budgets import BudgetRule, BudgetState, Grant
 from worker.domain.limits.concurrency import Share
 from worker.domain.links import press
-from worker.domain.links.door import Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
+from worker.domain.links.door import Asks, Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
 from worker.domain.model.reasons import Reason
 from worker.domain.verification import reissue, session_chain, session_updates
 from worker.domain.verification.session_updates import KnownSession, Result
@@ -85,7 +85,7 @@ def _never_stopped(
     return asks(*given, **how)._replace(stopped=False)
 
 
-def _buys_at_each_press(rules: DoorRules, facts: Facts, *, asks: bool, now: datetime) -> Decision:
+def _buys_at_each_press(rules: DoorRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
     decision = at_the_door(rules, facts, asks=asks, now=now)
     return Buy(replaces=False) if asks and isinstance(decision, Lead | Wait) else decision
 

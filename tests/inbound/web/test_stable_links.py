@@ -14,7 +14,7 @@ from tests.store.shelf import Shelf, customer
 from tests.store.statements import statements
 from worker.inbound.web.dashboard.forms import FORM, LARGEST
 from worker.store.onboarding.stable_links import StableLinks
-from worker.store.tables import Batch, Job, SessionRow, StableLink
+from worker.store.tables import Audit, Batch, Job, SessionRow, StableLink
 
 LINKS = StableLinks("https://verify.example.com", timedelta(days=60))
 PROVIDERS = "https://ui.idenfy.com/start?authToken=t-1"
@@ -102,11 +102,14 @@ async def test_no_session_leads_to_a_host_that_its_account_may_not_link_to(ahead
     assert "evil.example" not in met.body
 
 
-async def test_an_ended_session_is_asked_for_by_a_visit_and_a_page_waits(ahead, monkeypatch):
+async def test_an_ended_session_is_replaced_by_a_press_and_by_no_visit_and_a_page_waits(ahead, monkeypatch):
     monkeypatch.setattr("worker.inbound.web.stable.routes.PATIENCE", 0.0)
     secret = ahead.customer()
     ahead.clock.advance(days=8)
-    met = await ahead.ask("GET", secret)
+    page = await ahead.ask("GET", secret)
+    assert (page.status, ahead.job().state, ahead.site.woken) == (200, "invited", [])
+    ahead.clock.advance(seconds=4)
+    met = await pressed(ahead, secret, page)
     assert (met.status, met.headers["Refresh"]) == (200, "2")
     assert (ahead.job().state, ahead.job().reason) == ("waiting", "pressed")
     assert [str(wake_up) for wake_up in ahead.site.woken] == ["issue:kyc"]
@@ -114,13 +117,13 @@ async def test_an_ended_session_is_asked_for_by_a_visit_and_a_page_waits(ahead, 
     assert (await ahead.ask("GET", secret)).status == 303
 
 
-async def test_a_visit_waits_for_a_session_that_comes_soon(ahead):
-    secret = ahead.customer()
-    ahead.clock.advance(days=8)
+async def test_a_visit_buys_a_first_session_as_a_visit_and_waits_for_one_that_comes_soon(ahead):
+    secret = ahead.customer(unbought=True)
     visit = asyncio.create_task(ahead.ask("GET", secret))
     await until(lambda: ahead.job().state == "waiting")
     ahead.shelf.issue(link=PROVIDERS)
     assert (await visit).status == 303
+    assert "link.visited" in {row.action for row in ahead.shelf.rows(Audit)}
 
 
 async def test_a_press_after_real_time_by_the_same_visitor_buys_one_session(street):
@@ -262,8 +265,8 @@ async def test_who_comes_back_at_once_costs_the_database_two_queries_and_no_writ
 async def test_a_machine_that_is_refused_uses_nothing_of_a_links_allowance(street, monkeypatch):
     secret, now = street.customer(), [0.0]
     monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: now[0])
-    unknown = [f"{number:024}" for number in range(600)]
-    assert {(await street.ask("HEAD", one)).status for one in unknown} == {404}
+    others = [street.customer(f"B{number}") for number in range(10)]
+    assert {(await street.ask("HEAD", one)).status for one in others * 60} == {303}
     assert {(await street.ask("HEAD", secret)).status for _ in range(61)} == {429}
 
     now[0] = 3.0  # the machine may ask thirty times, and an untouched link sixty

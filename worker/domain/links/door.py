@@ -5,6 +5,7 @@ the link, the customer's job and session, the caps  --at_the_door-->  Lead | Buy
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import LIVE_SESSIONS, JobState, SessionState
@@ -74,6 +75,13 @@ class Facts:
     reissued_today: int = 0
 
 
+class Asks(StrEnum):
+    """What asks for a session: a visit that counts, where no press is needed, or a press that counts."""
+
+    VISIT = "link.visited"
+    PRESS = "link.pressed"
+
+
 @dataclass(frozen=True)
 class Lead:
     """To the live session."""
@@ -88,7 +96,9 @@ class Buy:
 
 @dataclass(frozen=True)
 class Press:
-    """The page with the button: pressing it asks for a session."""
+    """The page with the button: pressing it asks for a session. `replaces`: see `Buy`."""
+
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,9 +130,10 @@ class Gone:
 Decision = Lead | Buy | Press | Wait | Finished | Over | Gone
 
 
-def at_the_door(rules: DoorRules, facts: Facts, *, asks: bool, now: datetime) -> Decision:
-    """The decision. `asks`: the request may buy a session: a press that counts, or, where none is needed, a visit that
-    counts. Without it whatever would cost something is the page with the button."""
+def at_the_door(rules: DoorRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
+    """The decision. `asks`: what in the request may buy a session; None: nothing. A visit buys the first session alone:
+    scanners come again after weeks, and one visit looks like another. Whatever would cost something else is the page
+    with the button."""
     if facts.revoked or facts.erased or facts.job in (None, JobState.CANCELLED):
         return Gone()
     session = facts.session
@@ -140,12 +151,14 @@ def at_the_door(rules: DoorRules, facts: Facts, *, asks: bool, now: datetime) ->
         return Lead()
     if facts.paused:
         return Over(Reason.BATCH_PAUSED)
+    replaces = facts.sessions > 0
     if session is not None and session.state is not SessionState.UNBOUGHT:
         found = _after(rules, facts, session, now=now)
         if found is not None:
             return found
-        return Buy(replaces=True) if asks else Press()
-    return Buy(replaces=facts.sessions > 0) if asks else Press()
+        replaces = True
+    may_buy = asks is Asks.PRESS or (asks is Asks.VISIT and not replaces)
+    return Buy(replaces) if may_buy else Press(replaces)
 
 
 def _after(rules: DoorRules, facts: Facts, session: SessionAtDoor, *, now: datetime) -> Decision | None:

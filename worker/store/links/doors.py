@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.links.door import (
+    Asks,
     Buy,
     Decision,
     DoorRules,
@@ -51,7 +52,6 @@ from worker.store.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 
 # A visit is noted again only after so long.
 NOTED_AGAIN = timedelta(minutes=1)
-OPENED = "link.pressed"
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,14 @@ class Doors:
             return GONE
         with self._database.read() as connection:
             link = _link(connection, digests)
-            return GONE if link is None else self._seen(connection, link, asks=False, now=now)[0]
+            return GONE if link is None else self._seen(connection, link, asks=None, now=now)[0]
 
-    def ask(self, secret: str, *, now: datetime) -> Seen:
-        """What a visitor gets who may buy a session: it is asked for here, if it is needed."""
+    def ask(self, secret: str, *, by: Asks = Asks.PRESS, now: datetime) -> Seen:
+        """What a visitor gets who may buy a session: it is asked for here, if it is needed. `by`: what asks."""
         digests = digests_of(self._keyring, secret)
         if not digests:
             return GONE
-        return outlive_deadlocks(partial(self._ask, digests, now=now))
+        return outlive_deadlocks(partial(self._ask, digests, by, now=now))
 
     def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:
         """Note that a visitor was led to the session, and, if the visit counts, that the link was opened."""
@@ -131,7 +131,7 @@ class Doors:
             rows = fetch(connection, query)
         return {row.id: LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS) for row in rows}
 
-    def _ask(self, digests: tuple[str, ...], *, now: datetime) -> Seen:
+    def _ask(self, digests: tuple[str, ...], by: Asks, *, now: datetime) -> Seen:
         with self._database.write() as connection:
             found = _link(connection, digests)
             if found is None:
@@ -141,11 +141,11 @@ class Doors:
             if link is None:
                 return GONE
             _lock(connection, link)
-            seen, row = self._seen(connection, link, asks=True, now=now)
+            seen, row = self._seen(connection, link, asks=by, now=now)
             if not isinstance(seen.decision, Buy) or row is None:
                 return seen
             self._buy(connection, row, seen.decision, now=now)
-            act = Act("customer", OPENED)
+            act = Act("customer", by.value)
             note(connection, f"customer {link.customer_id}", now=now, reason=f"session at {row.account}", act=act)
             return replace(seen, decision=Wait(), due=(WakeUp.issue(row.account),))
 
@@ -164,7 +164,7 @@ class Doors:
             reissue_counts.so_far(connection, [job.account], today)  # not locked yet where it looked like a first one
             reissue_counts.count(connection, {job.account: 1}, today)
 
-    def _seen(self, connection: sa.Connection, link: Any, *, asks: bool, now: datetime) -> tuple[Seen, Any]:
+    def _seen(self, connection: sa.Connection, link: Any, *, asks: Asks | None, now: datetime) -> tuple[Seen, Any]:
         job = _job(connection, link.customer_id, link.purpose)
         if job is None:
             return GONE, None

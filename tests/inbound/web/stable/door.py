@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from worker.domain.invitations.brand import Brand
 from worker.domain.invitations.library import Library
 from worker.domain.invitations.pages import Pages
-from worker.domain.links.door import Decision, Lead, Press
+from worker.domain.links.door import Asks, Decision, Lead, Press
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import Keyring, new_key
 from worker.inbound.web.stable.pages import StablePages
@@ -35,6 +35,7 @@ class Doors:
     def __init__(self) -> None:
         self.decision: Decision = Press()
         self.asked: list[str] = []
+        self.by: list[Asks] = []
         self.opened: list[bool] = []
         self.led: list[bool] = []
         self.answer: Decision = Lead()
@@ -49,8 +50,9 @@ class Doors:
         link = self.session if isinstance(self.decision, Lead) else ""
         return Seen(self.decision, account="kyc", job_id=1, link=link, locale=self.locale)
 
-    def ask(self, secret: str, *, now: datetime) -> Seen:
+    def ask(self, secret: str, *, by: Asks, now: datetime) -> Seen:
         self.asked.append(secret)
+        self.by.append(by)
         return Seen(self.answer, account="kyc", job_id=1, link=self.session, due=(WakeUp.issue("kyc"),))
 
     def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:

@@ -8,9 +8,9 @@ from hashlib import sha256
 import pytest
 
 from tests.inbound.web.stable.door import SECRET, SESSION, Door
-from worker.domain.links.door import Finished, Gone, Lead, Over, Press, Wait
+from worker.domain.links.door import Asks, Finished, Gone, Lead, Over, Press, Wait
 from worker.domain.model.reasons import Reason
-from worker.inbound.web.stable.routes import OF_LINK
+from worker.inbound.web.stable.routes import MISSES, OF_LINK
 from worker.store.links.not_me import Outcome
 
 NOT_ME = f"/s/{SECRET}/not-me"
@@ -138,6 +138,32 @@ async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.Mon
     assert [answer.status for answer in answers[:-1]] == [200] * OF_LINK.count
     assert (answers[-1].status, answers[-1].heading) == (429, "Please wait a moment")
     assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+async def test_links_that_are_none_use_nothing_of_the_true_ones(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: 0.0)
+    async with Door() as door:
+        stranger, customer = door.visitor(), door.visitor()  # of one address, as behind a proxy that nobody named
+        misses = [await stranger.get(f"/s/made-up-{number}") for number in range(MISSES.count + 1)]
+        others = [await stranger.press(path, form="x") for path in ("/s/x", "/s/x/not-me")]
+        others.append(await stranger.get("/s/x/not-me"))
+
+        assert [one.status for one in misses[:-1]] == [404] * MISSES.count
+        assert {one.status for one in (misses[-1], *others)} == {429}
+        assert (await customer.get()).status == 200
+
+
+@pytest.mark.parametrize(("replaces", "by"), [(False, [Asks.VISIT]), (True, [])])
+async def test_a_visit_buys_the_first_session_and_replaces_none(replaces: bool, by: list[Asks]):
+    async with Door(on_click=False) as door:
+        door.doors.decision = Press(replaces)
+        customer = door.visitor()
+        await customer.get()
+        assert door.doors.by == by
+        door.pass_time(4)
+        await customer.press()
+
+    assert door.doors.by[len(by) :] == ([Asks.PRESS] if replaces else [])
 
 
 async def test_a_database_that_is_away_gets_a_page_that_says_so():

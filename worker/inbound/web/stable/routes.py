@@ -16,7 +16,7 @@ from worker.domain.invitations.language import TemplateProblem
 from worker.domain.invitations.page_values import Screen
 from worker.domain.invitations.pages import FORMS
 from worker.domain.limits.rate_limits import Limit
-from worker.domain.links.door import Buy, Gone, Lead, Press, Wait
+from worker.domain.links.door import Asks, Buy, Gone, Lead, Press, Wait
 from worker.domain.links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
 from worker.domain.model.wakeups import Wake
 from worker.foundation.clock import Clock
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 # Of a link, and of the machine that asks. A page that waits asks each two seconds.
 OF_LINK, OF_ADDRESS = Limit(60, timedelta(minutes=1)), Limit(600, timedelta(minutes=1))
+# Of a machine that asks for links that are none. Apart: a proxy may speak for it and for all customers.
+MISSES = Limit(60, timedelta(minutes=1))
 # How long an answer waits for a session that was just asked for; then a page waits.
 PATIENCE = 2.5
 TROUBLE_SECONDS = 60
@@ -83,7 +85,7 @@ class StableRoutes:
         self._waiting, self._readiness, self._in_thread, self._wake = waiting, readiness, in_thread, wake
         self._clock, self._database_clock = clock, database_clock
         self.not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
-        self._of_link, self._of_address = Allowance(OF_LINK), Allowance(OF_ADDRESS)
+        self._of_link, self._of_address, self._misses = Allowance(OF_LINK), Allowance(OF_ADDRESS), Allowance(MISSES)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/s/{secret}", self.get)
@@ -101,8 +103,12 @@ class StableRoutes:
         asks = why_not_asked(visit)
         try:
             seen = await self._in_thread(partial(self._doors.see, secret, now=now))
-            if asks is None and isinstance(seen.decision, Press) and not self._rules.buys_by_press:
-                seen = await self._asked(secret)
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
+            # A session that has ended is replaced by a press alone.
+            buys = isinstance(seen.decision, Press) and not seen.decision.replaces and not self._rules.buys_by_press
+            if asks is None and buys:
+                seen = await self._asked(secret, Asks.VISIT)
             if isinstance(seen.decision, Lead) and self._rules.page_first and PRESSED not in request.query:
                 seen = replace(seen, decision=Press(), link="")  # only a press leads on
             opened = counts_as_opened(visit, now=now)
@@ -122,10 +128,12 @@ class StableRoutes:
         visitor, why_not = pressed
         now = self._clock()
         try:
+            seen = await self._in_thread(partial(self._doors.see, secret, now=now))
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
             if why_not is not None:
-                seen = await self._in_thread(partial(self._doors.see, secret, now=now))
                 return await self._page(request, seen, visitor, again=True)
-            seen = await self._asked(secret)
+            seen = await self._asked(secret, Asks.PRESS)
             await self._in_thread(partial(self._doors.visited, seen, opened=True, now=now))
             if isinstance(seen.decision, Lead):
                 return self._led(request, seen, visitor)
@@ -141,6 +149,8 @@ class StableRoutes:
         visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
         try:
             seen = await self._in_thread(partial(self._doors.see, request.match_info["secret"], now=now))
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
             return await self._ask_not_me(request, seen, visitor)
         except (sa.exc.OperationalError, CannotDecrypt) as error:
             return self._unavailable(request, error)
@@ -154,6 +164,8 @@ class StableRoutes:
         visitor, why_not = pressed
         try:
             seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
             if why_not is not None:
                 return await self._ask_not_me(request, seen, visitor, again=True)
             outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
@@ -186,9 +198,9 @@ class StableRoutes:
             self.not_counted.add([why_not], seconds())
         return visitor, why_not
 
-    async def _asked(self, secret: str) -> Seen:
+    async def _asked(self, secret: str, by: Asks) -> Seen:
         """What the visitor gets who may buy a session; once it is there, if that is soon."""
-        seen: Seen = await self._in_thread(partial(self._doors.ask, secret, now=self._clock()))
+        seen: Seen = await self._in_thread(partial(self._doors.ask, secret, by=by, now=self._clock()))
         for wake_up in seen.due:
             self._wake(wake_up)
         if isinstance(seen.decision, Wait) and seen.decision.until is None and seen.job_id is not None:
@@ -197,21 +209,22 @@ class StableRoutes:
         return seen
 
     def _refused(self, request: web.Request) -> web.Response | None:
-        if (not_now := self._not_now(request)) is None:
-            return None
-        status, wait = not_now
-        screen = Screen.BUSY if status == 429 else Screen.TROUBLE
-        return self._answer(request, Shown(screen), status=status, headers={"Retry-After": str(wait)})
-
-    def _not_now(self, request: web.Request) -> tuple[int, int] | None:
-        """The status of a refusal, and after how many seconds to ask again; None: the request is answered."""
+        """The answer before anything is looked up; None: go on."""
         if self._readiness.why_not is not None:
-            return 503, TROUBLE_SECONDS
+            return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
+        return None
+
+    def _too_often(self, request: web.Request, seen: Seen) -> web.Response | None:
+        """Count the request; the answer where there were too many. Links that are none use nothing of true ones."""
         peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._rules.trusted)
         now = seconds()
-        # A machine that is refused uses nothing of a link's allowance, and has no other link's forgotten.
-        wait = self._of_address.take(peer, now) or self._of_link.take(request.match_info["secret"][:64], now)
-        return (429, ceil(wait)) if wait else None
+        if isinstance(seen.decision, Gone):
+            wait = self._misses.take(peer, now)
+        else:  # a machine that is refused uses nothing of a link's allowance, and has no other link's forgotten
+            wait = self._of_address.take(peer, now) or self._of_link.take(request.match_info["secret"], now)
+        if not wait:
+            return None
+        return self._answer(request, Shown(Screen.BUSY), status=429, headers={"Retry-After": str(ceil(wait))})
 
     def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
         """To the session's link: nowhere else, and only to a host that its account may link to."""
