@@ -52,6 +52,8 @@ def test_changed_addresses_with_a_live_link_are_counted_and_go_on(desk: Desk):
     assert (corrected["sessions"], corrected["same_link"], corrected["wait"]) == ({}, 0, 2)
     assert f"until {corrected['until']}" in shown.out
     assert (ran.code, told in ran.err, ran.facts["changed_addresses"]) == (0, True, 2)
+    assert [line["state"] for line in desk.onboard("report", "latest").table] == ["joined", "joined"]
+    assert "joined batch 1, row 3" in desk.onboard("report", "latest").table[1]["error"]
     again = desk.onboard("check", second, "--json")
     assert again.facts["changed_addresses"] == 0
 

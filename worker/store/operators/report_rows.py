@@ -364,7 +364,8 @@ def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, 
         return facts | {"reason": row.ended_for, "detail": "; ".join(filter(None, [row.ended_with, row.detail]))}
     if row.state is JobState.INVITED and row.given_away and not row.same_link and row.session_state in LIVE_SESSIONS:
         until = f"the present link opens there until {written(row.expires_at)}"
-        return facts | {"due_at": row.expires_at, "reason": Reason.ADDRESS_CORRECTED, "detail": until}
+        detail = until if row.lead_id == row.id else f"{row.detail}; {until}"
+        return facts | {"due_at": row.expires_at, "reason": Reason.ADDRESS_CORRECTED, "detail": detail}
     if row.state is JobState.WAITING:
         senders = invitation_channels(row.channel) if row.ended_for == Reason.WAITS_FOR_SENDER else ()
         return facts | {"waits_for": (row.account, *senders)}
