@@ -34,9 +34,17 @@ def test_the_least_request_names_the_customer_by_our_own_id_alone():
 
     assert (built.method, built.url) == ("POST", "https://api.uat.frankie.one/idv/v2/idvalidate/token")
     assert json.loads(built.body) == {
+        "referrer": "https://verify.example.com",
         "relayState": "c0ffee00aa11",
         "entity": {"entityType": "INDIVIDUAL", "extraData": [REFERENCE]},
     }
+
+
+def test_the_page_and_the_applicant_are_filled_and_a_parameter_wins():
+    again = request(applicant_id="91be")
+    sent = json.loads(FrankieOneV1(frankie_v1_account()).build(again).body)
+    assert (sent["referrer"], sent["applicantId"]) == ("https://verify.example.com", "91be")
+    assert body({"referrer": "https://id.example.org"})["referrer"] == "https://id.example.org"
 
 
 def test_the_customer_is_mapped_into_the_entity():

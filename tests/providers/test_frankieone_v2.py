@@ -43,7 +43,7 @@ def test_the_request_is_what_the_document_asks_for():
         "Content-Type": "application/json",
         "Accept": "application/json",
     }
-    assert json.loads(built.body) == {"relayState": "c0ffee00aa11"}
+    assert json.loads(built.body) == {"referrer": "https://verify.example.com", "relayState": "c0ffee00aa11"}
 
 
 def test_child_and_channel_are_sent_where_the_account_has_them():
@@ -54,8 +54,21 @@ def test_child_and_channel_are_sent_where_the_account_has_them():
     assert (headers["X-Frankie-CustomerChildID"], headers["X-Frankie-Channel"]) == ("child", "api")
 
 
-def test_a_body_is_sent_even_when_there_is_nothing_to_say():
-    assert FrankieOneV2(frankie_account()).build(request(external_ref="")).body == b"{}"
+def test_the_domain_of_the_page_is_the_links_unless_it_is_given():
+    page = {"link": "https://verify.example.com:8443/start?to=x#{token}", "link_hosts": ("verify.example.com",)}
+    assert body(account=page)["referrer"] == "https://verify.example.com:8443"
+    for_all = {"parameters": {"referrer": "https://id.example.org"}}
+    assert body(account=for_all)["referrer"] == "https://id.example.org"
+    assert body({"referrer": "https://row.example.org"}, for_all)["referrer"] == "https://row.example.org"
+
+
+def test_the_vendor_goes_on_with_the_applicant_of_the_session_before():
+    again = request(applicant_id="ap_71f0")
+    built = FrankieOneV2(frankie_account()).build(again)
+    assert json.loads(built.body)["applicantId"] == "ap_71f0"
+    assert "applicantId" not in body()
+    another = request({"applicantId": "ap_2"}, applicant_id="ap_71f0")
+    assert json.loads(FrankieOneV2(frankie_account()).build(another).body)["applicantId"] == "ap_2"
 
 
 def test_the_entity_that_an_earlier_answer_gave_wins_over_the_lines():
@@ -89,6 +102,7 @@ def test_the_lines_parameters_win_over_the_accounts():
         "provider": "ocrlabs",
         "vendorParameters": {"a": "1", "b": "3"},
         "relayState": "mine",
+        "referrer": "https://verify.example.com",
         "new": [1],
     }
 

@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
 from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
+from worker.domain.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
 from worker.domain.providers.facts import ProviderFacts
 from worker.foundation.ids import EPOCH
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
@@ -86,6 +87,9 @@ class Frankie:
         if account.link and (problem := template_problem(account.link, account.link_hosts)):
             raise AccountUnusable(account.name, "link", f"{account.link} {problem}")
         self.links = Links(account.link or "", account.link_hosts)
+        page = urlsplit(account.link or "")
+        # A link leads to a web page: its SDK's token is valid for this domain alone.
+        self._referrer = f"{page.scheme}://{page.netloc}" if page.netloc else ""
 
     def _headers(self, key: str, customer_id: str, child_id: str) -> Mapping[str, str]:
         headers = {
@@ -99,6 +103,11 @@ class Frankie:
         if self._account.channel:
             headers["X-Frankie-Channel"] = self._account.channel
         return headers
+
+    def filled(self, request: SessionRequest) -> dict[str, Any]:
+        """What we fill in the body for a vendor's SDK; the account's and the row's parameters win."""
+        ours = {"referrer": self._referrer, "relayState": request.external_ref, APPLICANT_ID: request.applicant_id}
+        return {name: value for name, value in ours.items() if value}
 
     def refuses(self, customer: Customer) -> list[FieldProblem]:
         """What is wrong with the customer for any of the endpoints: a company, or a parameter of the row."""
@@ -127,7 +136,7 @@ class Frankie:
         link = self.links.made(values)
         if link is None:  # the token is too long for a link
             raise BadAnswer("the token in the answer does not fit into a link")
-        ids = {name: optional_text(found, name) for name in ("applicantId", "requestId")}
+        ids = {name: optional_text(found, name) for name in (APPLICANT_ID, "requestId")}
         return Session(
             token=token,
             link=link,

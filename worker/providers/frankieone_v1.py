@@ -57,7 +57,7 @@ class FrankieOneV1(NoLookUp):
 
     def build(self, request: SessionRequest) -> HttpRequest:
         customer = request.customer
-        ours: dict[str, Any] = {"relayState": request.external_ref} if request.external_ref else {}
+        ours = self._frankie.filled(request)
         ours["entity"] = {"entityType": ENTITY_TYPE, **self._prefill(customer.person)}
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         entity = fields["entity"]

@@ -60,7 +60,7 @@ class FrankieOneV2(NoLookUp):
 
     def build(self, request: SessionRequest) -> HttpRequest:
         entity_id = entity_id_of(request)
-        ours = {"relayState": request.external_ref} if request.external_ref else {}
+        ours = self._frankie.filled(request)
         fields = merged(ours, self._account.parameters, request.parameters, self._account.unchecked)
         url = f"{self._before}{quote(entity_id, safe='')}{self._after}"
         return HttpRequest("POST", url, self._frankie.credentials.headers(), json_body(fields))

@@ -76,10 +76,15 @@ def company_request(parameters: Mapping[str, Any] | None = None, **fields: Any) 
 
 
 def request(
-    parameters: Mapping[str, Any] | None = None, external_ref: str = "c0ffee00aa11", **fields: Any
+    parameters: Mapping[str, Any] | None = None,
+    external_ref: str = "c0ffee00aa11",
+    applicant_id: str = "",
+    **fields: Any,
 ) -> SessionRequest:
     person = customer(**fields)
-    return SessionRequest(person, external_ref=external_ref, entity_id=person.entity_id, parameters=parameters or {})
+    return SessionRequest(
+        person, external_ref, person.entity_id, parameters=parameters or {}, applicant_id=applicant_id
+    )
 
 
 def shown_of(person: Person) -> set[str]:

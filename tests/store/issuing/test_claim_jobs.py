@@ -21,7 +21,7 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.states import JobState
 from worker.store.base.priorities import BATCH, EVENT
 from worker.store.limits import budgets
-from worker.store.tables import Attempt, Budget, CustomerRow, Job
+from worker.store.tables import Attempt, Budget, CustomerRow, Job, SessionRow
 
 
 def ids(jobs):
@@ -85,6 +85,21 @@ def test_a_claimed_job_has_the_values_of_its_row(shelf):
     assert (known.timezone, known.person.first_name, known.account) == ("Europe/Vilnius", "Ona", "")
     assert (job.floor, job.request.serial, job.request.entity_id) == (timedelta(seconds=5), "-5.4", "e-6")
     assert (job.probe, job.ended, job.asks, job.unknown_call) == (False, False, None, None)
+
+
+@pytest.mark.parametrize(("account", "applicant"), [("kyc", "ap_71f0"), ("another", "")])
+def test_a_reissue_knows_the_applicant_of_the_session_that_it_replaces_at_the_same_account(shelf, account, applicant):
+    shelf.add(customer("Ona"), customer("Jonas"))
+    first, second = shelf.open(shelf.claim())
+    assert first.job.request.applicant_id == ""
+    soon = timedelta(minutes=1)
+    vendors = shelf.session(lifetime=soon, references={"applicantId": "ap_71f0"})
+    shelf.finish(shelf.got(first, vendors), shelf.got(second, shelf.session(lifetime=soon)))
+    shelf.set(SessionRow, account=account)
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
+    shelf.clock.advance(minutes=2)
+    found = {job.request.customer.customer_id: job.request.applicant_id for job in shelf.claim()}
+    assert found == {first.job.request.customer.customer_id: applicant, second.job.request.customer.customer_id: ""}
 
 
 def test_a_claimed_row_is_read_once(shelf, database):

@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.domain.model.customers import Customer
 
+APPLICANT_ID = "applicantId"  # FrankieOne's name of its vendor's id, among a session's references
 EXTERNAL_REF = "externalRef"  # iDenfy KYB's name of a list's external_ref, among a session's references
 
 
@@ -24,6 +25,7 @@ class SessionRequest:
     `parameters` are the line's cells for this adapter's provider. `external_ref` is the line's, or the job's id.
     `serial` tells the customer's calls apart, where an answer has no id of its own: "" for the first call, "-2" for the
     second session, ".2" for the second call. `entity_id` is FrankieOne's: the line's, or that of an earlier answer.
+    `applicant_id` is its vendor's, of the session that this one replaces: the person goes on where they were.
     """
 
     customer: Customer
@@ -31,6 +33,7 @@ class SessionRequest:
     entity_id: str = ""
     serial: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    applicant_id: str = ""
 
 
 @dataclass(repr=False)  # not frozen: see `customers`

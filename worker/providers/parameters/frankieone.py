@@ -8,7 +8,7 @@ from worker.providers.parameters.spec import Parameter, Type
 DOCUMENT_TYPES = frozenset({"DRIVERS_LICENCE", "PASSPORT", "NATIONAL_ID", "DRIVER_LICENCE", "DRIVERS_LICENSE"})
 RELAY_STATE = "the column external_ref, else the job's id"
 
-APPLICANT = Parameter("applicantId", Type.TEXT, 1)
+APPLICANT = Parameter("applicantId", Type.TEXT, 1, filled="the session that is replaced")
 APPLICATION = Parameter("applicationId", Type.TEXT, 1)
 COUNTRY = Parameter(
     "country",
@@ -17,5 +17,5 @@ COUNTRY = Parameter(
     shape="a country's three capital letters (ISO 3166-1 alpha-3)",
 )
 DOCUMENT_TYPE = Parameter("documentType", Type.TEXT, 1, usual=DOCUMENT_TYPES)
-REFERRER = Parameter("referrer", Type.TEXT, 1)
+REFERRER = Parameter("referrer", Type.TEXT, 1, filled="the scheme and the host of the account's link")
 RELAY = Parameter("relayState", Type.TEXT, 1, filled=RELAY_STATE)

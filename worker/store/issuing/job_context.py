@@ -13,7 +13,7 @@ from worker.domain.contact.reminders import Ladder
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.customers import Channel, Customer
 from worker.domain.model.reconciliation import UnknownCall
-from worker.domain.model.sessions import SessionRequest
+from worker.domain.model.sessions import APPLICANT_ID, SessionRequest
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring
 from worker.store.attempts import ended_calls
@@ -99,6 +99,13 @@ class ClaimedJob:
 _ASKS_ABOUT = (
     sa.select(SessionRow.reference).where(SessionRow.id == Job.session_id, Job.asks).correlate(Job).scalar_subquery()
 )
+# The vendor's id of the customer in the session that is replaced, at the same account.
+_APPLICANT = (
+    sa.select(SessionRow.references[APPLICANT_ID].as_string())
+    .where(SessionRow.id == Job.session_id, SessionRow.account == Job.account)
+    .correlate(Job)
+    .scalar_subquery()
+)
 # What a claim returns. Not all columns: converting unused columns cost more than the query.
 _WORKED_FROM = (
     Job.id,
@@ -135,6 +142,7 @@ _WORKED_FROM = (
     ANY_SUPPRESSED.label("any_suppressed"),
     pending.ANY.label("any_pending"),
     _ASKS_ABOUT.label("asks_about"),
+    _APPLICANT.label("applicant_id"),
 )
 
 
@@ -210,7 +218,12 @@ def decrypted(
         line.parameters,
     )
     request = SessionRequest(
-        customer, line.external_ref or str(row.id), row.entity_id, _serial(row), line.parameters.get(provider, {})
+        customer,
+        line.external_ref or str(row.id),
+        row.entity_id,
+        _serial(row),
+        line.parameters.get(provider, {}),
+        row.applicant_id or "",
     )
     return ClaimedJob(
         row.id,
