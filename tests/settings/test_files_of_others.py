@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
-from worker.settings import load
+from worker.settings import SettingsError, load
 
 NOBODY = 65534
 CHANGED = "its directory can be changed by other users of this machine: use one that only its user can change"
@@ -31,6 +31,40 @@ def test_a_configuration_in_another_users_directory_is_warned_of_unless_both_are
 
     said = f"{file}: its directory is another user's, who can replace it: use one of its own user"
     assert (said in load(file, environ=ENVIRON).warnings) is is_said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+@pytest.mark.parametrize("is_named", [True, False])
+def test_another_users_link_to_a_configuration_is_refused(tmp_path: Path, monkeypatch, is_named: bool):
+    write(tmp_path, tree())
+    there = tmp_path / "there"
+    there.mkdir()
+    link = there / "onboarding.toml"
+    link.symlink_to(tmp_path / "onboarding.toml")
+    monkeypatch.chdir(there)
+    how = {"environ": ENVIRON} if not is_named else {"path": link, "environ": ENVIRON}
+    assert load(**how).accounts  # root's own link, as a ConfigMap has
+
+    os.lchown(link, NOBODY, -1)
+
+    with pytest.raises(SettingsError, match="is another user's link"):
+        load(**how)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+def test_another_users_secret_is_refused_unless_the_configuration_is_that_users(tmp_path: Path):
+    file = tmp_path / "key"
+    file.write_text("hunter2")
+    file.chmod(0o600)
+    os.chown(file, NOBODY, -1)
+    configuration = with_value(("accounts", "kyc", "api_key"), {"file": "key"})
+
+    (line,) = problems(tmp_path, configuration)
+
+    assert line.startswith("accounts.kyc.api_key: the file key is another user's")
+    os.chown(write(tmp_path, configuration), NOBODY, -1)
+    settings = load(tmp_path / "onboarding.toml", environ=ENVIRON)
+    assert settings.accounts["kyc"].api_key.reveal() == "hunter2"
 
 
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal"])

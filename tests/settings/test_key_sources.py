@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import sys
 import threading
 import time
@@ -89,6 +90,36 @@ def test_a_command_prints_the_key(tmp_path: Path) -> None:
     settings = loaded(tmp_path, with_key({"command": [sys.executable, "-c", f"print({KEY!r})"]}))
 
     assert settings.encryption.keys[0].reveal() == KEY
+
+
+def program(path: Path, mode: int = 0o700) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'#!/bin/sh\ntest -z "$IDENFY_SECRET" && test -f onboarding.toml && echo {KEY}\n')
+    path.chmod(mode)
+    return path
+
+
+def test_a_program_at_a_path_starts_from_the_configurations_directory_and_gets_no_secret(tmp_path: Path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    program(tmp_path / "bin" / "unwrap")
+
+    settings = loaded(tmp_path, with_key({"command": ["bin/unwrap"]}))
+
+    assert settings.encryption.keys[0].reveal() == KEY
+
+
+def test_a_program_that_another_user_can_change_is_refused(tmp_path: Path):
+    unwrap = program(tmp_path / "bin" / "unwrap", 0o707)
+
+    (line,) = problems(tmp_path, with_key({"command": ["bin/unwrap"]}))
+    assert "can be changed by other users of this machine" in line
+
+    if os.geteuid() == 0:
+        unwrap.chmod(0o700)
+        os.chown(unwrap, 65534, -1)
+        (line,) = problems(tmp_path, with_key({"command": ["bin/unwrap"]}))
+        assert "is another user's" in line
 
 
 def test_a_command_that_gives_no_key_is_a_problem_of_its_key_and_shows_nothing(

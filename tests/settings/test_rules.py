@@ -175,16 +175,24 @@ def test_what_is_allowed_but_odd_is_a_warning(tmp_path: Path, subtests: pytest.S
             [{"accounts": ["kyc"]}, {"accounts": ["au"]}],
             "routes[2]: never reached: routes[1] matches every",
         ),
-        (("accounts", "kyc", "webhook_keys"), [{"env": "SHORT"}], "accounts.kyc.webhook_keys: a key of less than 16"),
         (("broker",), {"url": "amqp://h", "tls": "off"}, 'TLS is off for broker (tls = "off"): '),
     ]
     for path, value, warning in cases:
         with subtests.test(path=path):
-            settings = loaded(tmp_path, with_value(path, value), SHORT="fifteen-letters")
+            settings = loaded(tmp_path, with_value(path, value))
 
             (line,) = [one for one in settings.warnings if not one.startswith("ladder")]
             assert line.startswith(warning)
             assert settings.accounts["au"].lifetime is None
+
+
+def test_a_webhook_key_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
+    configuration = with_value(("accounts", "kyc", "webhook_keys"), [{"env": "KEY_OF_IDENFY"}])
+
+    (line,) = problems(tmp_path, configuration, KEY_OF_IDENFY="fifteen-letters")
+
+    assert line.startswith("accounts.kyc.webhook_keys: a key of less than 16 characters")
+    assert problems(tmp_path, configuration, KEY_OF_IDENFY="sixteen-letters!") == []
 
 
 def test_a_key_that_the_provider_has_no_use_for_is_a_mix_up(tmp_path: Path, subtests: pytest.Subtests) -> None:

@@ -1,6 +1,6 @@
 """Encryption keys that are stored wrapped: a command prints the key, or Vault decrypts it.
 
-Each kind is a function from the reference's table to the key, in base64. It raises ValueError, whose text shows no part
+Each kind is a function that gives the key, in base64. It raises ValueError, whose text shows no part
 of a key, of a token or of an answer.
 """
 
@@ -8,35 +8,46 @@ import http.client
 import json
 import os
 import selectors
+import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from worker.foundation.deadline import Deadline
+from worker.foundation.private_files import is_of_another_user, is_writable_by_others
 from worker.foundation.tls import is_loopback
 
 SECONDS = 30.0  # how long a command or Vault may take
 MOST_BYTES = 100_000  # of their answers: a key has 44
 VAULT_KEYS = frozenset({"url", "key", "token", "wrapped", "mount", "namespace", "ca"})
+# What a command gets of the environment: what programs need to run, and where the clouds' own ones find themselves.
+PASSED_ON = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE"})
+PASSED_ON_OF = ("AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_", "VAULT_")
 VAULT_NEEDED = frozenset({"url", "key", "token", "wrapped"})
 
 
-def from_command(words: Any) -> str:
+def from_command(words: Any, directory: Path, owner: int, environ: Mapping[str, str]) -> str:
     """What the command prints, without the last line break. It gets no input, and no shell reads its words.
 
-    It has SECONDS, and may print MOST_BYTES.
+    It runs in `directory`, the configuration's, where its relative paths start. `owner`: the configuration's; a program
+    of another user, besides root and this one, is refused. It has SECONDS, and may print MOST_BYTES.
     """
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not (words and words[0]):
         raise ValueError('expected a program and its arguments: { command = ["PROGRAM", "ARGUMENT"] }')
     name = repr(str(words[0]))
+    program = _program(words[0], directory, owner, environ)
     deadline = Deadline(SECONDS, each=SECONDS)
     try:
         with subprocess.Popen(  # noqa: S603 -- the operator's own configuration names it
-            [str(word) for word in words],
+            words,
+            executable=program,
+            cwd=directory,
+            env={key: value for key, value in environ.items() if key in PASSED_ON or key.startswith(PASSED_ON_OF)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -58,6 +69,23 @@ def from_command(words: Any) -> str:
     if not key:
         raise ValueError(f"the command {name} printed nothing")
     return key
+
+
+def _program(word: str, directory: Path, owner: int, environ: Mapping[str, str]) -> Path:
+    """The program's file: at a path, or found on PATH. Raises ValueError, also where others can choose what runs."""
+    found = directory / word if "/" in word else Path(shutil.which(word, path=environ.get("PATH")) or directory / word)
+    name = repr(word)
+    try:
+        facts = found.stat() if "\0" not in word else None
+    except OSError as error:
+        raise ValueError(f"the command {name} cannot be run: {error.strerror or 'unknown reason'}") from None
+    if facts is None:
+        raise ValueError(f"the command {name} cannot be run")
+    if is_writable_by_others(facts):
+        raise ValueError(f"the command {name} can be changed by other users of this machine: {found}")
+    if is_of_another_user(facts) and facts.st_uid != owner:
+        raise ValueError(f"the command {name} is another user's: {found}")
+    return found
 
 
 def _printed(output: IO[bytes] | None, deadline: Deadline) -> bytes:
@@ -138,4 +166,4 @@ class _Answer(http.client.HTTPResponse):
         self.fp = deadline.reader(connection)
 
 
-SOURCES: Mapping[str, Callable[[Any], str]] = {"command": from_command, "vault": from_vault}
+SOURCES = frozenset({"command", "vault"})

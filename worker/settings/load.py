@@ -59,7 +59,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     file = Path(named or FILE).absolute()
     if clashes := [*PROVIDERS.clashes(), *TEXT_SERVICES.clashes()]:
         raise SettingsError(clashes)
-    tree = _parse(file, is_named=bool(named))
+    tree, owner = _parse(file, is_named=bool(named))
     if is_too_deep(tree):
         raise SettingsError([f"{file}: is nested too deeply"])
     findings = Findings(apply_overrides(tree, Settings, environ))
@@ -70,7 +70,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     if isinstance(encryption, dict):
         encryption.setdefault("keys", [DEFAULT_KEY])
     own_keys = {name for name in channels_of("phone") if _has_own_key(tree.get(name))}
-    reader = Reader(environ, file.parent, findings, needs, own_keys=own_keys, root=Settings)
+    reader = Reader(environ, file.parent, owner, findings, needs, own_keys=own_keys, root=Settings)
     tree = read_table(tree, Settings, (), reader=reader)
     return _check(tree, file, findings)
 
@@ -80,8 +80,9 @@ def _has_own_key(texting: Any) -> bool:
     return isinstance(texting, dict) and bool(texting.get("callback_key") or texting.get("key"))
 
 
-def _parse(file: Path, *, is_named: bool) -> dict[str, Any]:
-    """`is_named`: a person has named the file, so it is not one that only lay in the present directory."""
+def _parse(file: Path, *, is_named: bool) -> tuple[dict[str, Any], int]:
+    """The tables, and the file's owner. `is_named`: a person has named the file, so it is not one that only lay in the
+    present directory."""
     reason = ""
     try:
         # It may name a command that is run, and where messages go.
@@ -92,7 +93,10 @@ def _parse(file: Path, *, is_named: bool) -> dict[str, Any]:
             )
         if not is_named and is_of_another_user(facts):
             raise SettingsError([f"{file}: is another user's: if you trust that user, name it with `--config`"])
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        # What it names lies at the link: whoever put the link there has chosen the keys.
+        if is_of_another_user(file.lstat()) and file.is_symlink():
+            raise SettingsError([f"{file}: is another user's link: name the file itself with `--config`"])
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig")), facts.st_uid
     except FileNotFoundError:
         reason = "no such file; `onboard init` writes one, `--config PATH` names another"
     except OSError as error:

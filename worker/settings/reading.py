@@ -5,7 +5,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from worker.domain.model.needs import Needs, is_needed
-from worker.settings.key_sources import SOURCES
+from worker.settings.key_sources import SOURCES, from_command, from_vault
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
 from worker.settings.shape import Tables, homes_of, is_lazy, is_mapping, keys_of, tables_of
@@ -51,13 +51,14 @@ def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> An
 
 
 class Reader:
-    """Resolves references. Relative file paths start from `directory`. `needs`, `own_keys`: what must have a value, as
-    `is_needed` says. `root`: the model of the whole configuration."""
+    """Resolves references. Relative file paths start from `directory`; `owner`: the configuration's. `needs`,
+    `own_keys`: what must have a value, as `is_needed` says. `root`: the model of the whole configuration."""
 
     def __init__(
         self,
         environ: Mapping[str, str],
         directory: FilePath,
+        owner: int,
         findings: Findings,
         needs: Needs,
         *,
@@ -66,7 +67,7 @@ class Reader:
     ) -> None:
         self._root = root
         self._environ = environ
-        self._directory = directory
+        self._directory, self._owner = directory, owner
         self._findings = findings
         self._needs, self._own_keys = needs, own_keys
 
@@ -113,7 +114,9 @@ class Reader:
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
             return Unresolved()
         try:
-            return Referenced(SOURCES[kind](given))
+            if kind == "vault":
+                return Referenced(from_vault(given))
+            return Referenced(from_command(given, self._directory, self._owner, self._environ))
         except ValueError as error:
             self._findings.problem(path, str(error))
             return Unresolved()
@@ -142,7 +145,7 @@ class Reader:
     def _from_file(self, name: str, private: bool) -> Referenced | str:
         shown = _name(name)
         try:
-            value = Referenced.from_file(self._directory / name)
+            value = Referenced.from_file(self._directory / name, owner=self._owner)
         except FileNotFoundError:
             return f"no file {shown} (a relative path starts from the configuration's directory)"
         except OSError as error:

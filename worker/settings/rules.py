@@ -136,7 +136,7 @@ def check_account(account: Account, findings: Findings) -> None:
         if account.lifetime < SHORT:
             findings.warn((*path, "lifetime"), f'below "{show_duration(SHORT)}": links will expire before they arrive')
     if any(not key.is_missing and len(key.reveal()) < SHORT_KEY for key in account.webhook_keys):
-        findings.warn(
+        findings.consequence(
             (*path, "webhook_keys"),
             f"a key of less than {SHORT_KEY} characters: who guesses it can say that customers are approved",
         )

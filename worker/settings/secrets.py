@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from worker.foundation.private_files import is_open_to_others, is_writable_by_others
+from worker.foundation.private_files import is_of_another_user, is_open_to_others, is_writable_by_others
 from worker.settings.problems import SettingsError
 
 log = logging.getLogger(__name__)
@@ -23,14 +23,16 @@ class Referenced(str):
     """A string that came from the environment or from a file, not from the configuration itself."""
 
     file: Path | None = None
+    owner: int | None = None  # see `from_file`
     # Why others may have written the file's text, and what to do; "": they have not.
     changed: str = ""
     # As `changed`, or why the text is no secret any more; "": it is one, or need not be.
     exposed: str = ""
 
     @classmethod
-    def from_file(cls, path: Path) -> "Referenced":
-        """The file's text without its last line break. Raises OSError, or ValueError if it is not text."""
+    def from_file(cls, path: Path, *, owner: int | None = None) -> "Referenced":
+        """The file's text without its last line break. `owner`: whose files are believed besides root's and this
+        user's: the configuration's owner; None: everybody's. Raises OSError, or ValueError if it is not text."""
         with path.open("rb") as stream:
             found = os.fstat(stream.fileno())
             raw = stream.read(MOST_BYTES + 1)
@@ -41,8 +43,10 @@ class Referenced(str):
         except UnicodeDecodeError:
             raise ValueError("is not UTF-8 text") from None
         value = cls(text.removesuffix("\n").removesuffix("\r"))
-        value.file = path
-        if is_writable_by_others(found):
+        value.file, value.owner = path, owner
+        if owner not in (None, found.st_uid) and is_of_another_user(found):
+            value.changed = f"is another user's: `chown {os.geteuid()} {shlex.quote(str(path))}` if you trust its text"
+        elif is_writable_by_others(found):
             value.changed = f"can be changed by other users of this machine: `chmod o-w {shlex.quote(str(path))}`"
         value.exposed = value.changed
         if is_open_to_others(found) and not _is_public(text):
@@ -77,12 +81,14 @@ class Missing:
 class Secret:
     """A value that no repr, log or error shows. Only `reveal` returns it."""
 
-    __slots__ = ("_file", "_missing", "_value")
+    __slots__ = ("_file", "_missing", "_owner", "_value")
     __hash__ = None  # type: ignore[assignment]  # its value may change with `reload`
 
-    def __init__(self, value: str, *, file: Path | None = None, missing: Missing | None = None) -> None:
+    def __init__(
+        self, value: str, *, file: Path | None = None, owner: int | None = None, missing: Missing | None = None
+    ) -> None:
         self._value = value
-        self._file = file
+        self._file, self._owner = file, owner
         self._missing = missing
 
     @property
@@ -105,7 +111,7 @@ class Secret:
         if self._file is None:
             return False
         try:
-            found = Referenced.from_file(self._file)
+            found = Referenced.from_file(self._file, owner=self._owner)
         except (OSError, ValueError):
             return False
         if found.exposed:
@@ -148,7 +154,7 @@ class Secret:
         if isinstance(given, Missing):
             return cls("", missing=given)
         if isinstance(given, Referenced):
-            return cls(str(given), file=given.file)
+            return cls(str(given), file=given.file, owner=given.owner)
         if isinstance(given, str):
             raise ValueError(f"do not write a secret in the configuration; {HOW}")
         raise ValueError(f"expected a secret: {HOW}")

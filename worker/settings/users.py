@@ -24,7 +24,8 @@ from worker.settings.values import Credential, Duration, Lazy, ServerUrl, Shown,
 log = logging.getLogger(__name__)
 
 EXPECTED = 'expected { file = "PATH" } of a TOML file that `onboard users add NAME` writes'
-NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")  # it is in the audit log, and in forms
+# ASCII: other letters look alike, and would read as another person's name.
+NAME = re.compile(r"[^\W_][\w.@+-]{0,63}", re.ASCII)  # it is in the audit log, and in forms
 HASH = re.compile(r"\$argon2id\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 
 

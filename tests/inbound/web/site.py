@@ -86,8 +86,8 @@ keys = ["{hash_of(THIRD)}"]
 links = true
 """
 HOOKS = {
-    "HOOK": "webhook-key-one",
-    "OLD_HOOK": "webhook-key-two",
+    "HOOK": "webhook-key-number-one",
+    "OLD_HOOK": "webhook-key-number-two",
     "PATH_SECRET": "unguessable-segment-of-a-path",
     "CUSTOMER": "11111111-1111-4111-8111-111111111111",
 }

@@ -62,6 +62,7 @@ CLAIMS = {
     "not valid yet": {"nbf": 9999999999},
     "no name": {"preferred_username": None},
     "a name that is none": {"preferred_username": "oidc:admin\n<b>"},
+    "a name that reads as another person's": {"preferred_username": "r\u0456ta"},
     "a name of many letters": {"preferred_username": "a" * 65},
     "no role": {"groups": []},
     "a role that is part of another": {"groups": "kyc-operators-of-another-bank"},

@@ -59,7 +59,7 @@ def proven(token: str, keys: Sequence[Mapping[str, Any]], oidc: Oidc, *, nonce: 
         raise NotProven("its nonce is not of this log-in")
     name = claims.get(oidc.name_claim)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise NotProven("its name_claim is missing, or is not up to 64 letters, digits and . _ @ + -")
+        raise NotProven("its name_claim is missing, or is not up to 64 letters (a to z), digits and . _ @ + -")
     if oidc.name_claim == "email" and claims.get("email_verified", True) not in VERIFIED:
         raise NotProven("its email is not verified")
     role = _role(_values(claims, oidc.role_claim), oidc.roles)
