@@ -71,18 +71,6 @@ def test_what_is_due_is_worked_without_the_broker_also_by_a_worker_that_starts_t
     assert office.end(worker, signal.SIGTERM).code == 0
 
 
-def test_redis_that_forgets_everything_still_brings_wake_ups(office: Desk, own_redis: OwnRedis, played: Played):
-    worker = office.start("worker", "--log-file", "worker.log")
-    log = office.path / "worker.log"
-    wait_until(lambda: log.exists() and " ready." in log.read_text(), "it listens")
-    with own_redis.client() as client:
-        client.flushall()
-        assert office.onboard("import", office.list_of(customers(1))).code == 0
-        wait_until(lambda: state(office) == "sent", "the invitation is out")
-        assert not client.keys("_kombu.binding.i*")  # there is nothing that it could lose
-    assert office.end(worker, signal.SIGTERM).code == 0
-
-
 def test_wake_ups_of_others_show_that_it_is_the_scheduler_that_is_missing(office: Desk):
     worker = office.start("worker")
     assert office.onboard("import", office.list_of(customers(1))).code == 0

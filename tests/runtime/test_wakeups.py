@@ -12,6 +12,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import new_key
 from worker.runtime import wakeups
+from worker.runtime.celery_settings import ISSUE
 from worker.runtime.wakeups import BackgroundSender, WakeUps
 from worker.settings import load
 
@@ -97,6 +98,16 @@ def configured(tmp_path):
         return load(tmp_path / "onboarding.toml", environ=environ)
 
     return configure
+
+
+def test_wake_ups_arrive_after_redis_has_lost_every_key(configured, own_redis):
+    """The connection stays, and with it what kombu believes to have declared."""
+    wake_ups = WakeUps(configured(own_redis.url))
+    wake_ups.send([WakeUp.issue("kyc")])
+    with own_redis.client() as client:
+        client.flushall()
+        wake_ups.send([WakeUp.issue("kyc")])
+        assert client.llen(ISSUE) == 1
 
 
 def test_a_redis_whose_memory_is_full_is_not_said_to_be_away(configured, own_redis, caplog):

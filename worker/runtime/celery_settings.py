@@ -48,6 +48,7 @@ WITHOUT = {
     PUBLISH: "no events are published",
     SWEEP: "work that becomes due later does not start, and no expired lease is ended",
 }
+EXCHANGE = "wake-ups"
 SWEEP_SECONDS = 1.0
 # Wake-ups wait while no worker runs. The bound is far above the number of accounts and channels, and the sweep sends a
 # dropped wake-up again.
@@ -152,11 +153,12 @@ def _longest_end(settings: Settings) -> float:
 
 def _queue(name: str, url: str) -> Queue:
     # Quorum queues survive a broker's node; they must be quorum from the start, for a queue's kind cannot be changed.
-    # Messages go to the queue itself, by the exchange without a name: bindings of another are a key on Redis, and a
-    # wake-up is lost without an error once that is evicted. Celery's delayed delivery needs another, and is not used.
+    # Celery sends to a queue of a direct exchange by the exchange without a name, which needs no binding: on Redis
+    # bindings are a key, and a wake-up is lost without an error once that is evicted. Celery's delayed delivery needs
+    # another kind, and is not used.
     bounds = {"x-max-length": MOST_WAKE_UPS, "x-overflow": "drop-head", "x-delivery-limit": DELIVERY_LIMIT}
     arguments = {"x-queue-type": "quorum", **bounds} if url.startswith("amqp") else None
-    return Queue(name, Exchange("", type="direct"), routing_key=name, queue_arguments=arguments)
+    return Queue(name, Exchange(EXCHANGE, type="direct"), routing_key=name, queue_arguments=arguments)
 
 
 def _transport_options(url: str) -> dict[str, Any]:
