@@ -340,6 +340,7 @@ class Parts(Stores):
             wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
             every=max(alert.every for alert in configured.values()),
             event_queues=self._event_queues,
+            furthest=self.seals.furthest,
         )
 
     @cached_property

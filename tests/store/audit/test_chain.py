@@ -194,10 +194,10 @@ def test_an_old_head_that_was_put_back_is_found_by_the_head_that_was_kept_elsewh
     assert problems(log, kept) == ["the chain ends at 5, before the head that you gave: its end was cut off"]
 
 
-def test_a_chain_that_was_made_anew_is_found_by_the_head_that_was_kept_elsewhere(tamper, seals, log, five, keyring):
+def test_a_chain_that_was_made_anew_is_found_by_the_head_that_was_kept_elsewhere(tamper, database, log, five, keyring):
     tamper(sa.update(Audit).values(number=None, hash=None, actor="rasa"))
     tamper(sa.update(AuditHead).values(number=0, hash=Point().hash, digest=None))
-    seals.seal()  # as the owner of the key can
+    Seals(database, keyring).seal()  # as the owner of the key can
 
     assert problems(log) == []
     assert problems(log, five) == [
@@ -359,3 +359,25 @@ def test_the_end_alone_shows_a_head_that_was_changed_or_removed(log, five, tampe
     assert any("not signed by a key" in one for one in log.verify_end(2).problems)
     tamper(sa.delete(AuditHead))
     assert log.verify_end(2).problems[0].startswith("the head of the chain is missing")
+
+
+def test_an_older_head_that_we_have_signed_and_that_comes_back_is_refused_by_who_has_seen_the_later(
+    database, keyring, add, seals, log, five, tamper
+):
+    with database.read() as connection:
+        (older,) = connection.execute(sa.select(AuditHead.__table__)).mappings().all()
+    add("batch 6")
+    assert seals.seal().number == 6
+
+    tamper(sa.delete(Audit).where(Audit.number == 6))
+    tamper(sa.update(AuditHead).values(**older))
+    add("batch 7")
+
+    assert problems(log) == []  # the log alone does not show it
+    for _ in range(2):
+        with pytest.raises(NotSigned, match="older"):
+            seals.seal()
+    assert Seals(database, keyring).seal().number == 6  # a process that starts knows nothing of it
+    add("batch 8")
+    with pytest.raises(NotSigned, match="older"):  # another entry has the number
+        seals.seal()

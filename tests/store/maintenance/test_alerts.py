@@ -13,9 +13,12 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.events.refused import RefusedMessage
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.audit import Act
 from worker.domain.model.operation import Running
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import JobState, PauseCause
+from worker.store.audit.entries import note
+from worker.store.audit.sealing import Seals
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.maintenance.alerts import LOOK_EVERY, Alerts
 from worker.store.operators.processes import Processes
@@ -225,6 +228,23 @@ def test_due_rows_of_a_sender_whose_limit_is_used_up_are_told_only_once_it_allow
 def test_a_head_of_the_audit_log_that_no_key_has_signed_is_told(shelf, watch):
     shelf.set(AuditHead, sa.true(), number=7, digest="0" * 64)
     assert ("raised", "audit_broken", "") in watch()
+
+
+def test_an_older_head_of_the_audit_log_that_comes_back_is_told_though_we_have_signed_it(shelf, keyring, watch):
+    def sealed() -> dict[str, object]:
+        with shelf.database.write() as connection:
+            note(connection, "batch 1", now=shelf.clock(), act=Act("ona", "cancel"))
+        Seals(shelf.database, keyring).seal()
+        with shelf.database.read() as connection:
+            return dict(connection.execute(sa.select(AuditHead.__table__)).mappings().one())
+
+    older = sealed()
+    sealed()
+    assert watch() == []
+
+    shelf.set(AuditHead, sa.true(), **older)
+
+    assert ("raised", "audit_broken", "") in watch(MINUTE)
 
 
 def test_a_target_that_accepts_no_event_for_a_minute_is_told_and_its_answer_too(shelf, keyring):

@@ -112,7 +112,7 @@ def _ordered(conditions: Iterable[Condition]) -> list[Condition]:
 _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     # What is so, what is so when it is over, and the command that does or shows more.
     AlertKind.AUDIT: (
-        "The head of the audit log is not signed by a key of this configuration.",
+        "The head of the audit log is not signed by a key of this configuration, or an older one has come back.",
         "The audit log is sealed again.",
         "onboard audit verify",
     ),

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1000
 NOT_SIGNED = "the audit log's head is not signed by a key of this configuration"
+WENT_BACK = "the audit log's head is an older one than this process has seen"
 NO_HEAD = "the audit log's head was removed"
 CHUNKS = 20  # at once: what else is due must not wait for all entries of a busy hour
 
@@ -44,6 +45,22 @@ class Head:
         return not self.key_id and self.end == self.removed == Point()
 
 
+class Furthest:
+    """The furthest end of the chain that this process has seen. Who puts back an older state of the log, with its head
+    that we have signed, is found by it alone."""
+
+    def __init__(self) -> None:
+        self.end = Point()
+
+    def went_back(self, end: Point, *, known: Point) -> bool:
+        """Whether this end is behind `known`, what `self.end` was before the head was read; else it is remembered."""
+        if end.number < known.number or (end.number == known.number and end != known):
+            return True
+        if end.number > self.end.number:
+            self.end = end
+        return False
+
+
 def head_of(row: Any, keyring: Keyring) -> Head:
     """The head that is stored."""
     end, removed = Point(row.number, row.hash), Point(row.removed_to, row.removed_hash)
@@ -64,12 +81,13 @@ _SEAL = bulk.Change(Audit.id, {"number": sa.bindparam("its_number"), "hash": sa.
 
 class Seals:
     def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
+        self._database, self._keyring, self.furthest = database, keyring, Furthest()
 
     def seal(self) -> Point | None:
         """Seal the entries that are committed, in the order of their ids. Returns the new end; None: nothing to do.
 
-        Does nothing while another process seals. Raises NotSigned, and seals nothing, if the head is not well signed.
+        Does nothing while another process seals. Raises NotSigned, and seals nothing, if the head is not well signed,
+        or is behind one that was seen here.
         """
         end = None
         for _ in range(CHUNKS):
@@ -134,10 +152,13 @@ class Seals:
 
     def _seal_chunk(self) -> Point | None:
         """Seal the next chunk; returns the new end. None: another process seals, or nothing is left."""
+        known = self.furthest.end
         with self._database.write() as connection:
             head = self._locked(connection)
             if head is None:
                 return None
+            if self.furthest.went_back(head.end, known=known):
+                raise NotSigned(WENT_BACK)
             if not head.signed and not (head.is_new and connection.execute(_ANY_SEALED).first() is None):
                 raise NotSigned(NOT_SIGNED)
             rows = fetch(connection, _UNSEALED)
@@ -150,6 +171,7 @@ class Seals:
                 sealed.append({"id_": row.id, "its_number": end.number, "its_hash": end.hash})
             _SEAL.run(connection, sealed)
             self._write(connection, end, head.removed)
+        self.furthest.went_back(end, known=known)
         return end
 
     def _locked(self, connection: sa.Connection) -> Head | None:

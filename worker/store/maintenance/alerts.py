@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from worker.domain.events.alerts import EVENT, WITHOUT_END, AlertKind, Condition, Remembered, as_data, decide, only
 from worker.domain.limits.budgets import BudgetRule, BudgetState, lasting_outage_of
 from worker.domain.limits.obstacles import obstacle_of
+from worker.domain.model.audit import Point
 from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, TAKES_EVENTS, WORK
 from worker.domain.model.states import InvitationState, JobState, PauseCause
 from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring
-from worker.store.audit.sealing import HEAD, head_of
+from worker.store.audit.sealing import HEAD, Furthest, head_of
 from worker.store.base import tally
 from worker.store.base.database import Database, fetch
 from worker.store.limits.budgets import all_states
@@ -50,14 +51,15 @@ class Alerts:
         wanted: Mapping[str, Collection[str]],
         every: timedelta,
         event_queues: Collection[str] = (),
+        furthest: Furthest | None = None,
     ) -> None:
         """`accounts` and `channels`: the rule by name. `targets`: those of outgoing events. `wanted`: the kinds
         by target of alerts. `every`: the shortest time between two messages. `event_queues`: those that senders publish
-        events to."""
+        events to. `furthest`: the end of the audit log as this process has seen it."""
         self._database, self._keyring = database, keyring
         self._accounts, self._channels = accounts, channels
         self._targets, self._wanted, self._every = targets, wanted, every
-        self._event_queues = event_queues
+        self._event_queues, self._furthest = event_queues, furthest or Furthest()
 
     def look(self, *, now: datetime) -> bool:
         """Look what is so, and write a message for people if something has begun or is over. Whether one was written.
@@ -66,6 +68,7 @@ class Alerts:
         """
         if is_younger(self._database, LOOKED, than=LOOK_EVERY, now=now):
             return False
+        sealed_to = self._furthest.end
         with self._database.write() as connection:
             # The timer's row stays locked until the commit: another process waits here, and then finds that it is done.
             if not claim_timer(connection, LOOKED, older_than=LOOK_EVERY, now=now):
@@ -75,6 +78,7 @@ class Alerts:
             told = {one.condition.key for one in known if one.condition.kind in WITHOUT_END and one.fired_at}
             keys = {one.condition.key for one in known}
             current = self._conditions(connection, told, keys, since=is_on_since, now=now)
+            current += self._of_the_audit_log(connection, sealed_to)
             last_told = connection.execute(sa.select(Timer.at).where(Timer.name == TOLD)).scalar()
             may_tell = last_told is None or last_told <= now - self._every
             open_ = [one for one in known if one.condition.key not in told]
@@ -142,10 +146,15 @@ class Alerts:
             found.append(Condition(AlertKind.BUS))
         if not kinds & WORK and self._is_late(connection, now=now):
             found.append(Condition(AlertKind.NOBODY))
-        head = fetch(connection, HEAD)
-        if not head or not ((one := head_of(head[0], self._keyring)).signed or one.is_new):
-            found.append(Condition(AlertKind.AUDIT))
         return found
+
+    def _of_the_audit_log(self, connection: sa.Connection, sealed_to: Point) -> list[Condition]:
+        rows = fetch(connection, HEAD)
+        head = head_of(rows[0], self._keyring) if rows else None
+        is_good = head is not None and (head.signed or head.is_new)
+        if head is None or not is_good or self._furthest.went_back(head.end, known=sealed_to):
+            return [Condition(AlertKind.AUDIT)]
+        return []
 
     def _stopped(self, connection: sa.Connection, rules: Mapping[str, BudgetRule]) -> list[str]:
         stopped = set(connection.execute(sa.select(Budget.name).where(Budget.stopped_at.is_not(None))).scalars())

@@ -28,7 +28,7 @@ from worker.domain.service_desk.timeline import (
 from worker.domain.verification.given_links import is_kept_back
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.attempt_log import DONE
-from worker.store.audit.entries import note
+from worker.store.audit.entries import note, note_alone
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
@@ -42,6 +42,7 @@ from worker.store.operators.ledger import sessions_of
 from worker.store.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.store.tables.joined import LEAD, RESULT, STATE
 
+SEARCH = "text of a search"
 MOST = 50  # customers of one search: an address may be shared by many
 MOST_FACTS = 200  # of each kind in a history, the newest
 
@@ -115,6 +116,12 @@ class Finder:
             note(connection, f"customer {customer_id}", now=now, reason="contact details shown")
         name = " ".join(filter(None, (person.first_name, person.last_name))) or person.company_name
         return Contact(person.email, person.phone, name)
+
+    def searched(self, text: str, *, now: datetime) -> None:
+        """Note that a person has looked for this text. Its keyed digest shows who looked for the same one, and not what
+        it is."""
+        digest = self._keyring.digests(SEARCH, text.casefold())[0]
+        note_alone(self._database, "customers", now=now, reason=f"searched for {digest}")
 
     def history(self, customer_id: str) -> History:
         """What has happened to a customer, the newest facts of each kind."""

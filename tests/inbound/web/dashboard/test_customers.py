@@ -59,6 +59,19 @@ async def test_a_customer_is_found_by_an_address_that_stands_in_no_url(shelf, de
     assert forged.status == 403
 
 
+async def test_a_search_has_an_entry_that_shows_who_looked_for_the_same_and_not_for_what(shelf, desk):
+    page = await desk.get("/dashboard/customers")
+    before = len(audited(shelf))
+    for text in ("nobody@example.org", "NOBODY@example.org", "Ona"):
+        await desk.post("/dashboard/customers", page.form | {"q": text})
+
+    entries = audited(shelf)[before:]
+    assert {one[:3] for one in entries} == {("desk (service desk), dashboard", "customer find", "customers")}
+    first, again, other = [one[3] for one in entries]
+    assert first == again != other
+    assert not any(text in reason for reason in (first, other) for text in ("nobody", "Ona"))
+
+
 async def test_a_timeline_is_shown_and_contact_details_only_to_the_desk_with_an_entry(shelf, desk, viewer):
     seen = await viewer.get("/dashboard/customers/Ona")
     assert "The email with the link left." in seen.words
