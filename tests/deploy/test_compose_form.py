@@ -60,6 +60,7 @@ HEALTHCHECK: dict[str, Check] = {
 DEPENDENCY: dict[str, Check] = {
     "condition": lambda value: value in CONDITIONS,
     "restart": lambda value: isinstance(value, bool),
+    "required": lambda value: value is False,
 }
 BUILD: dict[str, Check] = {
     "context": lambda value: value == ".",
@@ -184,7 +185,7 @@ def test_a_service_waits_for_services_that_can_come_to_what_it_waits_for(subtest
             for other, dependency in service.get("depends_on", {}).items():
                 assert other in everything
                 # This service would never start if a profile left the other one out.
-                assert "profiles" not in everything[other]
+                assert "profiles" not in everything[other] or dependency.get("required") is False
                 if dependency["condition"] == "service_healthy":
                     assert "healthcheck" in everything[other]
                 if dependency["condition"] == "service_completed_successfully":

@@ -10,7 +10,7 @@ import click
 import pytest
 from celery.bin.celery import celery
 
-from tests.deploy.compose_file import ROOT, compose, ours, secrets_of, services
+from tests.deploy.compose_file import ROOT, compose, fill_in, ours, secrets_of, services
 from tests.desk.desk import Desk
 from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
@@ -170,6 +170,21 @@ def test_the_broker_may_be_the_redis_service_instead_with_its_password(tmp_path,
     assert (url.scheme, url.hostname, url.port, url.path) == ("redis", "redis", 6379, "/0")
     assert login.read_text() == f"requirepass {url.password}\n"
     assert len(url.password) >= 32
+
+
+@pytest.mark.parametrize(("environ", "broker"), [({}, "rabbitmq"), ({"BROKER": "redis"}, "redis")])
+def test_one_broker_runs_and_the_services_wait_for_it(environ, broker, tmp_path):
+    subprocess.run([ROOT / "deploy/make_secrets", tmp_path / "s", tmp_path / ".env"], check=True, capture_output=True)
+    lines = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    profiles = {fill_in(lines["COMPOSE_PROFILES"], environ)}
+    both = {"rabbitmq", "redis"}
+    runs = {name for name, one in services(environ).items() if profiles & set(one.get("profiles", profiles))}
+    assert runs & both == {broker}
+    for name in ("worker", "beat", "bus", "web"):
+        waits = services(environ)[name]["depends_on"]
+        assert {one: waits[one] for one in both} == dict.fromkeys(
+            both, {"condition": "service_healthy", "required": False}
+        )
 
 
 def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_loopback(tmp_path, written):

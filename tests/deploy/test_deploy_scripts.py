@@ -21,6 +21,7 @@ from worker.store.base import grants, schema
 from worker.store.base.database import Database
 
 DIGEST = "sha256:" + "a1" * 32
+BROKER = "COMPOSE_PROFILES=${BROKER:-rabbitmq}\n"
 
 
 def run(script: str, *arguments: str | Path, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -91,7 +92,7 @@ def test_the_secrets_are_new_each_time_and_only_their_owner_reaches_them(tmp_pat
     assert {stat.S_IMODE(file.stat().st_mode) for file in first.iterdir()} == {0o440}
     group = str(os.getgid() or 10001)
     assert {str(file.stat().st_gid) for file in first.iterdir()} == {group}
-    assert (tmp_path / ".env").read_text() == f"SECRETS_GROUP={group}\n"
+    assert (tmp_path / ".env").read_text() == f"SECRETS_GROUP={group}\n{BROKER}"
     assert {tuple(service["group_add"]) for service in services({"SECRETS_GROUP": group}).values()} == {(group,)}
     same = {file.name for file in first.iterdir() if file.read_text() == (second / file.name).read_text()}
     # The sandbox's, valid nowhere else.
@@ -109,7 +110,7 @@ def test_secrets_that_are_there_are_kept_and_no_secret_is_shown(tmp_path):
     again = run("make_secrets", place, cwd=tmp_path)
 
     assert again.stdout.splitlines() == [f"wrote {place}/run_password"]
-    assert (tmp_path / ".env").read_text() == f"LISTS=/srv/lists\nSECRETS_GROUP={os.getgid() or 10001}\n"
+    assert (tmp_path / ".env").read_text() == f"LISTS=/srv/lists\nSECRETS_GROUP={os.getgid() or 10001}\n{BROKER}"
     assert {name: (place / name).read_text() for name in before} == before
     assert not [text for text in before.values() if text.strip() in again.stdout + again.stderr]
 
