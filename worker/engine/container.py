@@ -216,6 +216,7 @@ class Parts(Stores):
             clock=self.clock,
             database_clock=self.database_clock,
             columns=self.settings.import_.columns,
+            values=self.settings.import_.values,
             routes=self.routes,
             accounts=self.accounts,
             providers=self.providers,

@@ -9,6 +9,7 @@ from worker.domain.contact.contact_times import Hours
 from worker.domain.contact.deadlines import Paces
 from worker.domain.contact.text_numbers import is_landline, why_not_texted
 from worker.domain.events.traces import NO_TRACES, Traces
+from worker.domain.intake.options import Values
 from worker.domain.intake.rules import LEFT_OUT
 from worker.domain.model.customers import Channel, Customer, FieldProblem, invitation_channels
 from worker.domain.model.placeholders import NAMES
@@ -35,6 +36,7 @@ class Intake:
     clock: Clock
     database_clock: Clock
     columns: Mapping[str, str]  # the list's own column names, by the configuration
+    values: Values  # its words in some columns, and ours
     routes: Sequence[Rule]  # in their order
     accounts: Mapping[str, Account]
     providers: Mapping[str, Provider]  # by account

@@ -56,6 +56,7 @@ def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **ho
     return ListOptions(
         today=intake.clock().date(),
         mapping={**intake.columns, **(mapping or {})},
+        values=intake.values,
         check_parameter=parse_cell,
         known_parameter=unknown_parameter,
         **how,

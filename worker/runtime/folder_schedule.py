@@ -95,6 +95,7 @@ class FolderSchedule:
                 lease=settings.worker.lease,
                 desk=desk,
                 rule=KnownRule(settings.import_.known),
+                defaults=settings.import_.defaults,
                 ignore=frozenset(settings.import_.ignore),
                 dates=settings.import_.dates,
                 sheet=settings.import_.sheet,

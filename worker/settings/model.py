@@ -16,13 +16,14 @@ from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
 from worker.settings.intake import Intake
 from worker.settings.outside import Alert, Bus, Metrics, Subscriber, TracesTo, Web
-from worker.settings.routes import Route, check_column
+from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.secrets import Secret
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
 from worker.settings.tls import Client
 from worker.settings.values import (
     BaseUrl,
     BrokerUrl,
+    Country,
     DatabaseUrl,
     DatesForm,
     Directory,
@@ -314,7 +315,17 @@ class Import(Section):
     columns: Annotated[dict[str, str], BeforeValidator(_columns), Shown("table")] = Field(
         default_factory=dict, description="The list's column names and ours: THEIRS = OURS."
     )
+    values: Annotated[dict[str, dict[str, str]], BeforeValidator(words_by_column), Shown("table")] = Field(
+        default_factory=dict,
+        description="The words of lists and events in a column of ours: COLUMN = { THEIRS = OURS }.",
+    )
     ignore: tuple[Text, ...] = Field((), description="Columns of the list to leave out.")
+    country: Country | None = Field(
+        None, description="The country of rows that name none.", json_schema_extra={"default": "none"}
+    )
+    locale: Locale | None = Field(
+        None, description="The language of rows that name none.", json_schema_extra={"default": "invitations.locale"}
+    )
     dates: DatesForm | None = Field(
         None,
         description="The form of the list's dates, such as `DD.MM.YYYY` or `MM/DD/YYYY`. YYYY-MM-DD is always read.",
@@ -326,6 +337,11 @@ class Import(Section):
         description="What becomes of customers who are known: `skip` leaves them as they are, `refresh` takes their"
         " details from the list, `invite` also invites those again who have finished.",
     )
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """What a row's cell is where the row has none, by our column."""
+        return {name: value for name in ("country", "locale") if (value := getattr(self, name)) is not None}
 
 
 class Settings(Section):

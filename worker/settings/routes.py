@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from worker.domain.intake.lines import Refusal
+from worker.domain.intake.rules import RULES, WORDED
 from worker.domain.providers.facts import PROVIDERS
 from worker.settings.problems import suggestion
 from worker.settings.values import Duration, Section, Shown, Text
@@ -28,6 +30,22 @@ def check_column(name: Any) -> None:
     provider, dot, parameter = name.partition(".") if isinstance(name, str) else ("", "", "")
     if name not in COLUMNS and not (dot and parameter and provider in PROVIDERS):
         raise ValueError(f"no such column{suggestion(name, COLUMNS)}")
+
+
+def words_by_column(given: Any) -> dict[str, dict[str, str]]:
+    """`[import.values]`: by column, the words of lists in small letters, and ours. Raises ValueError."""
+    if not isinstance(given, dict) or not all(isinstance(words, dict) for words in given.values()):
+        raise ValueError('expected words by column, such as country = { "Allemagne" = "DE" }')
+    for column, words in given.items():
+        if column not in WORDED:
+            raise ValueError(f"`{column}`: expected one of {', '.join(WORDED)}")
+        for theirs, ours in words.items():
+            found = RULES[column](ours) if isinstance(ours, str) else Refusal("not a text in quotes")
+            if isinstance(found, Refusal):
+                raise ValueError(f"`{column}`, `{theirs}`: {found.problem}")
+    return {
+        column: {theirs.strip().casefold(): ours for theirs, ours in words.items()} for column, words in given.items()
+    }
 
 
 def _condition(column: str, wanted: Any) -> Condition:

@@ -468,6 +468,20 @@ def test_a_database_that_cannot_be_made_is_reported_with_what_to_do(desk: Desk):
     assert "its directory must exist and be writable" in ended.err
 
 
+def test_the_configuration_says_the_words_of_lists_and_what_rows_without_a_word_have(desk: Desk):
+    listed = desk.write("export.csv", "customer_id,email,Land,phone\nA-1,one@example.com,Teutonia,\nA-2,,,060000000\n")
+    shown = desk.onboard("check", listed).err
+    block = tomllib.loads(shown[shown.index("[import.columns]") :].replace("# ", ""))["import"]
+    assert (block["columns"], set(block["values"])) == ({"Land": "country"}, {"country"})
+
+    desk.config.write_text(
+        desk.config.read_text(encoding="utf-8")
+        + '[import]\ncountry = "LT"\ncolumns = { Land = "country" }\nvalues = { country = { Teutonia = "DE" } }\n',
+        encoding="utf-8",
+    )
+    assert desk.onboard("check", listed, "--json").facts["rows"]["accepted"] == 2
+
+
 def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is_left_out(desk: Desk):
     rows = "".join(f"A-{n},c{n}@example.com,Deutschland,Deutsch,PST\n" for n in range(30))
     ended = desk.onboard(

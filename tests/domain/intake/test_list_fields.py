@@ -203,6 +203,15 @@ def test_a_language_or_time_zone_that_is_none_is_left_out_and_refuses_no_line(co
     assert getattr(line.customer, column) == ""
 
 
+def test_a_word_of_another_system_is_read_as_ours_and_others_as_they_are():
+    values = {"country": {"teutonia": "DE"}, "sex": {"w": "F"}, "consent": {"ja": "true"}}
+    options = ListOptions(today=TODAY, values=values)
+    cells = {"customer_id": "A1", "email": "a@example.com", "country": " Teutonia ", "sex": "W", "consent": "JA"}
+    known = accept(2, cells, options).customer
+    assert (known.country, known.person.sex, known.consent) == ("DE", "F", True)
+    assert accept(2, cells | {"country": "LT", "sex": "m"}, options).customer.country == "LT"
+
+
 def test_a_language_that_is_none_gives_way_to_the_lists_own():
     cells = {"customer_id": "A1", "email": "a@example.com", "locale": "Deutsch", "timezone": "PST"}
     line = accept(2, cells, ListOptions(today=TODAY, defaults={"locale": "de"}))

@@ -179,7 +179,12 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
     with invocation.parts_to_read() as parts, refusing_lists(path.name):
         own = parts.settings.import_
         options = options_of(
-            parts.intake, ignore=frozenset(own.ignore), dates=own.dates, sheet=own.sheet, if_used=PREFILLED
+            parts.intake,
+            ignore=frozenset(own.ignore),
+            dates=own.dates,
+            sheet=own.sheet,
+            if_used=PREFILLED,
+            defaults=own.defaults,
         )
         for line in (judge(parts.intake, line) for line in open_list(path, options)):
             if line.row < number:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from worker.domain.intake import ListOptions
+from worker.domain.intake.rules import WORDED
 from worker.settings.model import Import
 
 
@@ -26,8 +27,13 @@ def block_for(
         return []
     lines = ["", "for onboarding.toml, in place of these options:"] if not renames else ["", "for onboarding.toml:"]
     lines += ["[import]", *keys] if keys else []
-    lines += ["[import.columns]", *(f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in columns.items())]
-    return lines if columns else lines[:-1]
+    if columns:
+        lines += ["[import.columns]", *(f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in columns.items())]
+    if worded := [ours for ours in (renames or {}).values() if ours in WORDED]:
+        # Which words the list has is seen only when it can be read: a comment, which changes nothing.
+        lines += ["# [import.values]"]
+        lines += [f'# {column} = {{ "THEIRS" = "OURS" }}' for column in worded]
+    return lines
 
 
 def _quoted(text: str) -> str:

@@ -119,6 +119,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 ignore=frozenset(ignored).union(parts.settings.import_.ignore),
                 dates=dates or parts.settings.import_.dates,
                 if_used=PREFILLED,
+                defaults=parts.settings.import_.defaults,
                 hash_ids=hash_ids,
                 form=form,
                 sheet=sheet or parts.settings.import_.sheet,

@@ -39,6 +39,8 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
                 problems.append(problem)
             continue
         text = cell.strip() if type(cell) is str else as_text(cell, column)
+        if column in options.values and type(text) is str:
+            text = options.values[column].get(text.casefold(), text)
         if not text:
             continue
         if isinstance(text, Refusal):

@@ -10,6 +10,7 @@ from worker.domain.intake.vocabulary import Vocabulary
 
 Form = Literal["csv", "jsonl", "json", "xlsx", "ods", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
+Values = Mapping[str, Mapping[str, str]]
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]
 
 
@@ -38,6 +39,7 @@ class ListOptions:
     `near` also the name that is meant. The providers know which values a parameter may have, so the caller passes both
     functions. `if_used` are the columns whose problems refuse a line only where the column is used; the caller decides
     that (`Accepted.if_used`).
+    `values`: by our column, our word for the list's, which is in small letters (`casefold`).
     `defaults` are the cells, by our names, of rows that have none in that column. `vocabulary`: the table is no list of
     customers, and has these columns. `most`: no further rows are read.
     """
@@ -55,5 +57,6 @@ class ListOptions:
     check_parameter: CheckParameter = _as_it_is
     known_parameter: KnownParameter = _any_name
     defaults: Mapping[str, str] = field(default_factory=dict)
+    values: Values = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
     most: int | None = None

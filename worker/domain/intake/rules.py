@@ -229,6 +229,20 @@ def tags(value: str) -> tuple[str, ...] | Refusal:
 
 # What they hold is not needed: a bad value is left out, with a warning.
 LEFT_OUT = frozenset({"locale", "timezone"})
+# They hold words of a few: another system's may be mapped to ours, `[import.values]`.
+WORDED = (
+    "kind",
+    "purpose",
+    "sex",
+    "nationality",
+    "consent",
+    "country",
+    "locale",
+    "timezone",
+    "channel",
+    "account",
+    "template",
+)
 # The columns that need more than their own cell.
 READ_LAST = ("customer_id", "phone", "date_of_birth")
 # The columns that are checked alone.

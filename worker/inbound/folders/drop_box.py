@@ -6,9 +6,9 @@ NAME.report.csv once it is sent and once it has ended.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TextIO
 
@@ -67,6 +67,7 @@ class DropBox:
     lease: timedelta
     desk: Callable[[Database], Desk]
     rule: KnownRule = KnownRule.REFRESH
+    defaults: Mapping[str, str] = field(default_factory=dict)  # the folder's own win
     ignore: frozenset[str] = frozenset()
     dates: DateForm | None = None
     sheet: str | None = None
@@ -162,7 +163,7 @@ class DropBox:
         options = options_of(
             self.intake,
             if_used=PREFILLED,
-            defaults=self.folder.defaults,
+            defaults={**self.defaults, **self.folder.defaults},
             ignore=self.ignore,
             dates=self.dates,
             sheet=self.sheet,
