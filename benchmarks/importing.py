@@ -62,6 +62,7 @@ def write_list(path: Path, rows: int, *, contacts: bool = True) -> tuple[int, in
     """
     chance = random.Random(7)
     refused = twice = 0
+    line: list[str] = []
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS if contacts else (*COLUMNS, "channel"))
@@ -70,18 +71,21 @@ def write_list(path: Path, rows: int, *, contacts: bool = True) -> tuple[int, in
             phone = start + str(chance.randrange(10**digits)).zfill(digits)
             if row % NATIONAL_EVERY == 3 and country != "LT":
                 phone = "0" + phone[3:]
-            number, email = row, f"c{row}@mail.example.com"
+            email = f"c{row}@mail.example.com"
             if row % REFUSED_EVERY == 150:
                 email, refused = f"c{row}.example.com", refused + 1
             elif row % TWICE_EVERY == 401:
-                number, twice = row - 1, twice + 1
+                writer.writerow(line)
+                twice += 1
+                continue
             born = f"{chance.randrange(1940, 2005)}-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}"
             name = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
             rest = (*name, born, country, locale)
             if contacts:
-                writer.writerow([f"C-{number:08}", email, phone, *rest])
+                line = [f"C-{row:08}", email, phone, *rest]
             else:
-                writer.writerow([f"C-{number:08}" if "@" in email else "", "", "", *rest, "none"])
+                line = [f"C-{row:08}" if "@" in email else "", "", "", *rest, "none"]
+            writer.writerow(line)
     return refused, twice
 
 

@@ -1,4 +1,4 @@
-"""The counts of docs/inside/proofs.md: public collections, written as lists, have one result in each format."""
+"""Public collections of odd input, written as lists, have one result in each format."""
 
 import csv
 import io
@@ -20,7 +20,6 @@ from worker.domain.intake import Accepted, Duplicate, ListOptions, open_list
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")
 FOLDER = Path(BAD_INPUT)
-PAGE = Path(__file__).parents[3] / "docs" / "inside" / "proofs.md"
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 Rows = list[tuple[Any, ...]]
 
@@ -76,24 +75,26 @@ COLLECTIONS: dict[str, Callable[[], Rows]] = {
 }
 
 
-def documented() -> dict[str, tuple[int, ...]]:
-    found = {}
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        what, *counts = [cell.strip() for cell in line.strip("|").split("|")]
-        for name in COLLECTIONS:
-            if what.startswith(name) and len(counts) == 4:
-                found[name] = tuple(int(count.replace(",", "")) for count in counts)
-    return found
-
-
 def counts(content: bytes) -> tuple[int, ...]:
     kinds = Counter(type(line) for line in open_list(io.BytesIO(content), OPTIONS))
     accepted, duplicates = kinds[Accepted], kinds[Duplicate]
     return kinds.total(), accepted, kinds.total() - accepted - duplicates, duplicates
 
 
+# Rows, and of them accepted, rejected and duplicates. The first is without 6 strings that XML cannot hold.
+COUNTS = {
+    "big-list-of-naughty-strings, `first_name`": (509, 487, 22, 0),
+    "the same, `email`": (509, 0, 509, 0),
+    "the same, `customer_id`": (509, 388, 118, 3),
+    "isemail's": (164, 29, 135, 0),
+    "libphonenumber's": (1074, 1070, 4, 0),
+    "the same, as numbers": (1074, 1039, 35, 0),
+    "csv-injection's": (6, 6, 0, 0),
+}
+
+
 @pytest.mark.parametrize("name", COLLECTIONS)
-def test_a_public_collection_has_the_documented_counts_in_each_format(name):
+def test_a_public_collection_has_the_same_counts_in_each_format(name):
     rows = COLLECTIONS[name]()
     found = {write.__name__: counts(write(*rows)) for write in (as_csv, as_json_lines, workbook, spreadsheet)}
-    assert found == dict.fromkeys(found, documented()[name])
+    assert found == dict.fromkeys(found, COUNTS[name])
