@@ -4,6 +4,7 @@ from datetime import date, datetime
 import pytest
 
 from worker.domain.intake import Accepted, ListOptions, Rejected, accept
+from worker.domain.intake.lines import SHEET_ERRORS
 from worker.domain.model.customers import Channel, Customer, CustomerKind, Person
 
 TODAY = date(2026, 11, 20)
@@ -201,6 +202,12 @@ def test_a_language_or_time_zone_that_is_none_is_left_out_and_refuses_no_line(co
     assert isinstance(line, Accepted)
     assert [(one.column, one.problem) for one in line.if_used] == [(column, problem)]
     assert getattr(line.customer, column) == ""
+
+
+@pytest.mark.parametrize("error", sorted(SHEET_ERRORS))
+def test_the_error_of_a_spreadsheet_is_no_name_in_any_format(error):
+    line = accept(2, {"customer_id": "A1", "email": "a@example.com", "first_name": error}, ListOptions(today=TODAY))
+    assert ([one.column for one in line.if_used], line.customer.person.first_name) == (["first_name"], "")
 
 
 def test_a_word_of_another_system_is_read_as_ours_and_others_as_they_are():
