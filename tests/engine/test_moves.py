@@ -50,7 +50,7 @@ async def test_an_unopened_link_leads_to_the_new_accounts_session_which_is_bough
     assert move(ahead) == Moved(1, 1, 0)
     assert [row.state for row in ahead.rows(SessionRow)] == ["superseded", "unbought"]
     await ahead.work()
-    assert (see(ahead, secret).decision, ahead.budget("au").credits_used) == (Press(), 0)
+    assert (see(ahead, secret).decision, ahead.budget("au").credits_used) == (Press(replaces=True), 0)
     ask(ahead, secret)
     await ahead.work()
     assert (see(ahead, secret).decision, see(ahead, secret).account) == (Lead(), "au")
@@ -64,7 +64,7 @@ async def test_who_was_in_the_session_that_a_move_gave_up_buys_no_other_during_i
     (secret,) = await sent(ahead)
     move(ahead)
     before, _ = ahead.rows(SessionRow)
-    assert see(ahead, secret).decision == Press()
+    assert see(ahead, secret).decision == Press(replaces=True)
     ahead.set(SessionRow, SessionRow.id == before.id, result="review")
     assert [look(ahead, secret).decision for look in (see, ask)] == [Finished()] * 2
     await ahead.work()
