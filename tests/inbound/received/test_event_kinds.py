@@ -18,6 +18,7 @@ async def test_what_has_not_been_sent_goes_to_the_new_address(inlet):
     await world.issue()
     (receipt,) = receiver.receive([updated("C-1", 5, email="new@example.org", locale="de")]).receipts
     assert receipt.outcome is Outcome.TAKEN
+    world.clock.advance(seconds=3)  # a claim that had read the old address is over
     await world.work()
     (message,) = world.senders["email"].messages
     assert message.to == "new@example.org"
