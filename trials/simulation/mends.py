@@ -30,8 +30,7 @@ from worker.store.base import database
 from worker.store.base.row_by_row import Chunk
 from worker.store.issuing import gates as issuing_gates
 from worker.store.limits import budgets, claims, concurrency, credits, flush, standstill
-from worker.store.links import doors
-from worker.store.links.not_me import NotMe
+from worker.store.links import doors, not_me
 from worker.store.maintenance import expired_sessions
 from worker.store.messages import gates as message_gates
 from worker.store.onboarding import added_lines, in_review
@@ -143,7 +142,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # Each press buys a session, also one that finds that another has asked for it.
     "one-session-for-two-presses": ((doors, "at_the_door", _buys_at_each_press),),
     # Who is not meant loses the link, and the messages and sessions of the row go on.
-    "not-me": ((NotMe, "_hold", lambda _self, _connection, _job, *, now: None),),
+    "not-me": ((not_me, "hold_back", lambda *_given, **_how: None),),
     # A press is believed however soon it comes: a robot's too.
     "time-before-a-press": ((press, "LEAST", timedelta(seconds=-5)),),
     # The last checks of a call: of its slot and the distance from the call before it, of a halt, of its lease.
