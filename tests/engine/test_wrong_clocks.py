@@ -110,7 +110,7 @@ def world_policy(world):
 
 async def test_a_process_that_is_ahead_leaves_the_account_to_the_others(make_on_both, clock):
     world = make_on_both(limits=LIMITS)
-    wrong = make_on_both(limits=LIMITS, process_clock=Machine(clock))
+    wrong = make_on_both(lambda _: world.session(), limits=LIMITS, process_clock=Machine(clock))  # one provider
     world.add_many(40)
     wrong.parts.clock.step = HOUR
     wrong.longest = timedelta(seconds=1)
