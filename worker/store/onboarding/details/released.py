@@ -18,7 +18,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import batch_of, row_of
-from worker.store.base.keys_of_customers import lasting
+from worker.store.base.keys_of_customers import lasting, readable
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.refreshed import beside, opened, refresh
 from worker.store.tables import CustomerRow, PendingDetails
@@ -52,6 +52,7 @@ class ReleasedDetails:
         ids = {row.customer_id for row in waiting}
         stored = {row.customer_id: row.details_at for row in fetch(connection, _STORED, {"ids": bulk.keys(ids)})}
         keyring = lasting(connection, self._keyring, ids, now=now)
+        keyring = readable(connection, keyring, (row.encrypted for row in waiting))
         closed = []
         # Batch by batch, as they came: of two lists of a customer the later one finds what the earlier one has given.
         for batch_id, rows in groupby(waiting, key=lambda row: batch_of(row.job_id)):
