@@ -113,7 +113,7 @@ timeout = "500 ms"
         form = dict(await request.post())
         code = str(form.get("code"))
         asked = self._codes.get(code) if self.redeems_twice else self._codes.pop(code, None)
-        credentials = base64.b64encode(f"{CLIENT}:webhook-key-one".encode()).decode()
+        credentials = base64.b64encode(f"{CLIENT}:webhook-key-number-one".encode()).decode()
         if request.headers.get("Authorization") != f"Basic {credentials}":
             return await self._answer("token", {"error": "invalid_client"}, 401)
         if asked is None or form.get("redirect_uri") != asked["redirect_uri"]:
