@@ -191,7 +191,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "not-me": (12986,),
     "time-before-a-press": (12986,),
     "slot": (7002,),
-    "halt": (11064,),
+    "halt": (66,),
     "lease": (7051,),
     "message": (7075,),
     "permits-of-all": (10783,),
