@@ -73,7 +73,6 @@ class Plan:
     stopped_at: float = 0.0  # when an operator stops everything; 0: never
     pilot: int = 0  # how many of the list's rows go first; 0: the list has no pilot
     stable: str = ""  # ahead, on-click: messages have our own links; "": the providers'
-    moved_at: float = 0.0  # when an operator moves unopened links from kyc to lt; 0: never
     concurrency: int = 4  # calls of each account in flight
     stalls: float = 0.0  # the longest that opening a connection takes, where each call opens one; 0: few do
     reissues: int = 1
@@ -162,13 +161,7 @@ def _with_stable_links(chance: random.Random, plan: Plan) -> Plan:
     people = tuple(
         replace(person, visits=chance.choice(VISITS)) if person.finishes else person for person in plan.people
     )
-    moves = chance.random() < 0.5 and any(person.account in ("kyc", "both") for person in people)
-    return replace(
-        plan,
-        people=people,
-        stable=chance.choice(("ahead", "on-click", "on-click")),
-        moved_at=chance.uniform(1, STORM * 3) if moves else 0.0,
-    )
+    return replace(plan, people=people, stable=chance.choice(("ahead", "on-click", "on-click")))
 
 
 def _with_reviews(chance: random.Random, plan: Plan) -> Plan:

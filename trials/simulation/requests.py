@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 from trials.simulation.plan import FLOOR, Person
 from trials.simulation.setting import ROUTES, customer_of, row_of
 from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome
-from worker.domain.model.customers import CustomerKind
 from worker.engine.container import Parts
 from worker.store.base.priorities import BATCH
-from worker.store.links.moves import Move
 from worker.store.onboarding.batches import AcceptedLine
 from worker.store.onboarding.plans import Plan
 
@@ -52,8 +50,6 @@ class Requests:
             ids = [person.id for person in listed]
             self._decide(at, "cancelled", lambda parts: parts.decisions.cancel(batch, now=parts.clock()), ids)
 
-        if plan.moved_at:
-            self._decide(plan.moved_at, "moved", self._move)
         if plan.pilot:
             self.left += 1
             self._await_verdict(batch)
@@ -64,11 +60,6 @@ class Requests:
     def _go_on(self, parts: Parts) -> None:
         self._simulation.note("goes on")  # before, since the answer may be lost
         parts.standstills.go_on(now=parts.clock())
-
-    def _move(self, parts: Parts) -> None:
-        self._simulation.note("moves links")  # before, since the answer may be lost
-        move = Move("kyc", "lt", "idenfy-kyc", lambda customer: customer.kind is CustomerKind.INDIVIDUAL)
-        parts.moves.move(move, now=parts.clock())
 
     def _await_verdict(self, batch: int) -> None:
         """Note when the verdict on the pilot is there. If it did not pass, an operator resumes the list."""

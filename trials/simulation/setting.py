@@ -101,7 +101,7 @@ timeout = "{timeout:g} s"
 
 
 def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
-    used = {name for person in plan.people for name in ROUTES[person.account]} | ({"lt"} if plan.moved_at else set())
+    used = {name for person in plan.people for name in ROUTES[person.account]}
     invitations = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
     if plan.shared:
         invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'

@@ -49,7 +49,6 @@ COMMANDS = {
     "pause": ("decide", "Pause a batch."),
     "resume": ("decide", "Resume a paused batch, or everything."),
     "stop": ("stop", "Stop everything at once."),
-    "move": ("accounts", "Move unopened stable links to another account."),
     "cancel": ("decide", "Cancel a batch, for good."),
     "archive": ("archive", "Save a batch as a file, and remove it if you wish."),
     "backup": ("database", "Back up the database, and restore it."),

@@ -17,7 +17,6 @@ from worker.store.inbox.subject_requests import SubjectRequests
 from worker.store.issuing.claim_jobs import Jobs
 from worker.store.limits.budgets import Budgets
 from worker.store.limits.standstill import Standstills
-from worker.store.links.moves import Moves
 from worker.store.links.not_me import NotMe
 from worker.store.maintenance.expired_leases import ExpiredLeases
 from worker.store.maintenance.expired_sessions import Expiring
@@ -99,7 +98,7 @@ class Stores:
         self.do_not_contact = DoNotContact(database, keyring)
         self.key_use, self.key_rotation = KeyUse(database, keyring), KeyRotation(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
-        self.not_me, self.moves = NotMe(database, keyring), Moves(database, keyring)
+        self.not_me = NotMe(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
         self._again = Again(settings.reissue.most, settings.reissue.spacing)
 

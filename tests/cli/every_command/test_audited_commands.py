@@ -116,7 +116,7 @@ WITHOUT_DATABASE = {
     "users add",
 }
 # Their entries are tested where their brokers, databases and links are: test_backup.py, test_bus.py, test_roles.py,
-# test_set_up.py and tests/engine/test_moves.py.
+# test_set_up.py.
 ELSEWHERE = {
     "backup restore",
     "bus dead list",
@@ -125,7 +125,6 @@ ELSEWHERE = {
     "bus dead drop",
     "db grant",
     "db upgrade",
-    "move",
 }
 # What any command writes besides: which processes run, the budgets' rows, the chain of the audit log, the schema.
 HOUSEKEEPING = {"process", "metric_count", "timer", "budget", "audit_head", "alembic_version"}

@@ -31,7 +31,7 @@ def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: 
 @pytest.mark.parametrize(
     "name",
     [
-        *("archive", "cancel", "move", "nonresponders", "pause", "reconcile", "report", "resolve"),
+        *("archive", "cancel", "nonresponders", "pause", "reconcile", "report", "resolve"),
         *("resume", "retry", "status"),
     ],
 )

@@ -15,7 +15,6 @@ from trials.simulation.rules.reading import (
     by_account,
     by_customer,
     fell_asleep,
-    given_up,
     left_late,
     looked_up,
     may_be_unknown,
@@ -24,7 +23,6 @@ from trials.simulation.rules.reading import (
     over_at,
     pairwise_by_process,
     times,
-    was_written,
 )
 from trials.simulation.setting import ROUTES
 
@@ -44,7 +42,7 @@ def one_live_session(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             ends = min(earlier.expires_at, earlier.ended_at or earlier.expires_at)
             # An answer that came too late is not kept: the worker does not know of its session.
-            excused = left_late(history, earlier) or left_late(history, later) or given_up(history, earlier, later)
+            excused = left_late(history, earlier) or left_late(history, later)
             if later.token != earlier.token and opened_at(later) < ends - 1e-6 and not excused:
                 yield (
                     f"{customer}: a session is opened at {opened_at(later):.1f} s by {later.account}, and one of"
@@ -69,8 +67,6 @@ def no_unsafe_repeat(history: History) -> Iterator[str]:
                     continue
                 if call.account in LISTED and looked_up(history, call, later):
                     continue
-                if given_up(history, call, later) and was_written(history, call, later):
-                    continue
                 yield (
                     f"{customer}: the call of {call.sent_at:.1f} s to {call.account} has an unknown outcome, and"
                     f" {later.account} is called at {later.sent_at:.1f} s"
@@ -93,7 +89,6 @@ def no_call_for_nothing(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             over = earlier.ended_at is not None and later.sent_at >= earlier.ended_at
             known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
-            over = over or given_up(history, earlier, later)
             if known and not (over or left_late(history, later)) and later.sent_at < earlier.expires_at - 1:
                 yield f"{customer}: its session of {earlier.sent_at:.1f} s lives, and another is asked for"
 

@@ -51,9 +51,7 @@ def caps_are_kept(history: History) -> Iterator[str]:
     for customer, calls in opened(history).items():
         lost = sum(may_be_unknown(history, call) or left_late(history, call) for call in calls)
         sessions = len({call.token for call in calls})
-        # The session after a move does not count when it is asked for.
-        moves = min(len(times(history, "moves links")), 1)
-        if sessions > 1 + history.plan.reissues + lost + moves:
+        if sessions > 1 + history.plan.reissues + lost:
             yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers, or too late"
     for customer, sent in by_customer(history, Kind.MAIL, Kind.TEXT).items():
         mails = len({call.key for call in sent if call.processed and call.kind is Kind.MAIL})

@@ -66,23 +66,6 @@ def fell_asleep(history: History, call: Call) -> float | None:
     return min(begins, default=None)
 
 
-def given_up(history: History, earlier: Call, later: Call) -> bool:
-    """Whether an operator had moved the customer's link before the later call, and the customer had not been led to
-    the earlier session: that session was paid for, and leads nowhere any more."""
-    if earlier.account == later.account:
-        return False
-    led = [one.at for one in history.record.happened if one.what == "is led to" and one.detail == earlier.token]
-    moved = [at for at in times(history, "moves links") if at <= later.sent_at]
-    return bool(moved) and not any(at < max(moved) for at in led)
-
-
-def was_written(history: History, call: Call, later: Call) -> bool:
-    """Whether a message left between the calls: with links bought ahead, none leaves before the answer is written."""
-    messages = [one for one in history.record.of(Kind.MAIL, Kind.TEXT) if one.customer == call.customer]
-    ahead = history.plan.stable == "ahead" and call.answered_at is not None
-    return ahead and any(call.sent_at < message.sent_at < later.sent_at for message in messages)
-
-
 def looked_up(history: History, call: Call, later: Call) -> bool:
     """Whether a look-up after the call was answered before the later one left."""
     return any(
