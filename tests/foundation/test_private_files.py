@@ -1,6 +1,5 @@
 """Files that other users can neither read nor swap for their own."""
 
-import errno
 import logging
 import os
 import re
@@ -14,7 +13,6 @@ from worker.foundation.private_files import (
     is_open_to_others,
     new_file,
     replacing,
-    take_free_place,
     to_append,
 )
 
@@ -62,35 +60,6 @@ def test_a_file_is_replaced_with_its_mode_and_what_a_link_points_to_stays(tmp_pa
         assert not (tmp_path / name).is_symlink()
         assert mode(tmp_path / name) == 0o600
     assert (tmp_path / "victim").read_text() == "kept"
-
-
-@pytest.fixture(params=["hard links", "no hard links"])
-def file_system(request, monkeypatch):
-    """One with hard links, and one that refuses them as exFAT does."""
-
-    def refused(*_paths, **_options):
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    if request.param == "no hard links":
-        monkeypatch.setattr(os, "link", refused)
-
-
-@pytest.mark.usefixtures("file_system")
-@pytest.mark.parametrize("there", ["nothing", "a file", "a broken link"])
-def test_a_finished_file_takes_a_place_that_is_free_and_no_other(tmp_path: Path, there: str):
-    (tmp_path / "part").write_text("all of it")
-    (tmp_path / "part").chmod(0o600)
-    target = tmp_path / "onboarding.db"
-    if there == "nothing":
-        take_free_place(tmp_path / "part", target)
-        assert (target.read_text(), mode(target)) == ("all of it", 0o600)
-        return
-    target.write_text("kept") if there == "a file" else target.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(FileExistsError):
-        take_free_place(tmp_path / "part", target)
-    assert (tmp_path / "part").read_text() == "all of it"
-    assert target.is_symlink() or target.read_text() == "kept"
-    assert not (tmp_path / "nowhere").exists()
 
 
 def test_the_file_that_is_being_written_has_a_name_that_no_other_user_can_guess(tmp_path: Path):

@@ -28,11 +28,11 @@ class Read(click.ParamType[Any]):
 
 
 class Named(click.Path):
-    """A file or directory to write, beside what the command prints. A dash is refused: it is standard output
+    """A file to write, beside what the command prints. A dash is refused: it is standard output
     elsewhere, and a file of this name would surprise its owner."""
 
-    def __init__(self, *, directory: bool = False) -> None:
-        super().__init__(file_okay=not directory, dir_okay=directory, path_type=Path)
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if str(value) == "-":

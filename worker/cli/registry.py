@@ -51,7 +51,6 @@ COMMANDS = {
     "stop": ("stop", "Stop everything at once."),
     "cancel": ("decide", "Cancel a batch, for good."),
     "archive": ("archive", "Save a batch as a file, and remove it if you wish."),
-    "backup": ("database", "Back up the database, and restore it."),
     "audit": ("audit", "Show who did what, and check the log."),
     "reconcile": ("books.reconcile", "Compare a batch with the providers' and senders' own lists."),
     "bounces": ("webhook", "Read mails that came back."),

@@ -14,8 +14,6 @@ from typing import TextIO
 PRIVATE = 0o600
 SHARED = 0o640  # also for the group
 READABLE = 0o666  # less what the umask says: for what holds nothing personal and no secret
-# What a file system answers that has no hard links: exFAT, FAT, a share.
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
 # Another user may read it, or put something else in its place.
 _OPEN = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
 
@@ -47,28 +45,6 @@ def to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def take_free_place(part: Path, path: Path) -> None:
-    """Give a finished file the name `path`, which must be free. Raises FileExistsError, for a link too, and OSError.
-
-    `part` may still have its own name afterwards. Where a file system has no hard links (exFAT, some network shares),
-    an empty file holds the place for a moment.
-    """
-    try:
-        os.link(part, path, follow_symlinks=False)
-        return
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-    descriptor = new_file(path)
-    try:
-        held, there = os.fstat(descriptor), os.lstat(path)
-        if there.st_size or not os.path.samestat(held, there):  # another process uses it already
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-        part.replace(path)
     finally:
         os.close(descriptor)
 

@@ -262,7 +262,6 @@ def test_a_dash_is_standard_output_and_no_file_of_that_name(desk: Desk, command:
         ["rehearse", "one.csv", "--out"],
         ["reconcile", "latest", "--provider", "one.csv", "--out"],
         ["archive", "latest", "--out"],
-        ["backup", "--out"],
         ["status", "--log-file"],
     ],
 )

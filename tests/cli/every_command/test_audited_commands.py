@@ -70,7 +70,6 @@ CHANGES = {
 }
 # Commands that show what is protected, or do what takes many transactions: an entry comes before that.
 BEFORE = {
-    "backup --out kept",
     "customer export C-0001",
     "customer show C-0001 --provider-words",
     "keys rotate",
@@ -115,10 +114,8 @@ WITHOUT_DATABASE = {
     "template export",
     "users add",
 }
-# Their entries are tested where their brokers, databases and links are: test_backup.py, test_bus.py, test_roles.py,
-# test_set_up.py.
+# Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py, test_set_up.py.
 ELSEWHERE = {
-    "backup restore",
     "bus dead list",
     "bus dead requeue",
     "bus dead show",

@@ -22,8 +22,6 @@ NEEDS = {
     "audit accept --yes": STORED,
     "audit export": STORED,
     "audit verify": STORED,
-    "backup --out monday": STORED,
-    "backup restore .": {"KEY"},
     "beat": {"BROKER"},
     "bounces read": STORED | SENDING | {"BOUNCES"},
     "bus": WAKING | {"BUS"},

@@ -17,7 +17,7 @@ from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
 from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
 from worker.store.base.upserts import insert
-from worker.store.onboarding.tombstones import Erasures, buried_among, erased_among
+from worker.store.onboarding.tombstones import erased_among
 from worker.store.operators.needs_a_person import refused_events
 from worker.store.tables import RefusedEvent
 
@@ -179,32 +179,3 @@ def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Col
     digests = [digest for customer_id in customer_ids for digest in keyring.digests(CUSTOMER, customer_id)]
     theirs = RefusedEvent.customer_digest.in_(digests)
     return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)
-
-
-def remove_of_erased(
-    connection: sa.Connection, keyring: Keyring, done: Erasures, *, after: uuid.UUID | None
-) -> tuple[uuid.UUID | None, int]:
-    """Remove, of the next refused messages after this id, those that name a customer with a tombstone, but for the
-    tombstones in `done`.
-
-    Returns the id to go on after, None at the end, and how many were removed.
-    """
-    query = sa.select(RefusedEvent.id, RefusedEvent.customer_digest, RefusedEvent.encrypted)
-    query = query.where(RefusedEvent.customer_digest.is_not(None)).order_by(RefusedEvent.id).limit(CHUNK)
-    rows = fetch(connection, query if after is None else query.where(RefusedEvent.id > after))
-    if not rows:
-        return None, 0
-    ring = readable(connection, keyring, [row.encrypted for row in rows])
-    digests = {row.id: _digests(ring, row) for row in rows}
-    buried = buried_among(connection, set().union(*digests.values()), done)
-    ids = [id_ for id_, theirs in digests.items() if not buried.isdisjoint(theirs)]
-    return rows[-1].id, _remove(connection, ids, sa.true())
-
-
-def _digests(keyring: Keyring, row: Any) -> set[str]:
-    """The hashes of the customer, by each key of the ring: the tombstone may have been made by another key."""
-    try:
-        content = keyring.decrypt(row.encrypted, context=context_of_refused(row.id)) if row.encrypted else {}
-    except CannotDecrypt:
-        content = {}
-    return {row.customer_digest, *(keyring.digests(CUSTOMER, content["customer_id"]) if content else ())}

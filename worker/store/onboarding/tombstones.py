@@ -40,9 +40,9 @@ def bury(connection: sa.Connection, keyring: Keyring, customer_id: str, at: date
     connection.execute(statement, {"digest": digest, "erased_at": at, "final": final})
 
 
-Erasures = Mapping[str, Erased]  # by the keyed hash of the customer's id
-_ALL = sa.select(Tombstone.digest, Tombstone.erased_at, Tombstone.final)
-_FOUND = _ALL.where(bulk.among(Tombstone.digest, "digests"))
+_FOUND = sa.select(Tombstone.digest, Tombstone.erased_at, Tombstone.final).where(
+    bulk.among(Tombstone.digest, "digests")
+)
 _ANY = sa.select(sa.exists(sa.select(Tombstone.digest)))
 
 
@@ -54,17 +54,6 @@ def erased_among(connection: sa.Connection, keyring: Keyring, customer_ids: Coll
     by_digest = {digest: one for one in customer_ids for digest in keyring.digests(CUSTOMER, one)}
     rows = fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)})
     return {by_digest[row.digest]: Erased(row.erased_at, row.final) for row in rows}
-
-
-def erasures(connection: sa.Connection) -> Erasures:
-    """All erasures on request."""
-    return {row.digest: Erased(row.erased_at, row.final) for row in fetch(connection, _ALL)}
-
-
-def buried_among(connection: sa.Connection, digests: Collection[str], done: Erasures) -> set[str]:
-    """Those of these hashes that are a customer's who was erased on request, but not as in `done`."""
-    rows = fetch(connection, _FOUND, {"digests": bulk.keys(digests)}) if digests else ()
-    return {row.digest for row in rows if done.get(row.digest) != Erased(row.erased_at, row.final)}
 
 
 def bring_back(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> None:
