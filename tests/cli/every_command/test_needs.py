@@ -46,7 +46,6 @@ NEEDS = {
     "keys status": STORED,
     "outbox list": STORED,
     "outbox retry bus": STORED,
-    "move --from kyc --to other --unopened": STORED,
     "pause 1": STORED,
     "nonresponders --by 2026-11-27": set(),
     "reconcile 1 --provider customers.csv": STORED,
