@@ -20,6 +20,8 @@ FLUSH_EVERY = timedelta(milliseconds=50)
 OPEN_LEAST = 3
 # And however quick they are, no more.
 OPEN_MOST = 1000
+# Under a quick limit only half of the calls of 50 ms beyond so many are opened: a transaction for so many pays already.
+OPEN_ALL_OF = 50
 # Under a slow limit slots are reserved as far ahead as the next few of them are, and never further than this.
 AHEAD_MOST = 3 * FLUSH_EVERY
 # Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
@@ -79,7 +81,9 @@ class Headroom:
     @property
     def _most(self) -> int:
         """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now."""
-        return max(self._calls, OPEN_LEAST) if self._spacing() else self._free + self._calls
+        if not self._spacing():
+            return self._free + self._calls
+        return max(self._calls - max(self._calls - OPEN_ALL_OF, 0) // 2, OPEN_LEAST)
 
     @property
     def _called_meanwhile(self) -> int:
