@@ -729,12 +729,10 @@ def _create_operating() -> None:
     )
     op.create_table(
         "alert",
-        _key("key", _text(120)),
-        _column("kind", _text(32)),
-        _column("name", _text(80)),
-        _column("seen_at", TIME),
-        _optional("fired_at", TIME),
-        _optional("ended_at", TIME),
+        _key("target", _text(16)),
+        _column("looked_at", TIME),
+        _column("seen", sa.JSON()),
+        _column("told", sa.JSON()),
     )
     op.create_table(
         "metric_count",

@@ -131,13 +131,6 @@ def _exports(desk: Desk) -> Values:
     return {}
 
 
-def _alerts(desk: Desk) -> Values:
-    relay = re.search(r'^url = ("smtp.+?")', desk.config.read_text("utf-8"), re.MULTILINE)
-    assert relay is not None
-    desk.add(f'[alerts.operations]\ntype = "email"\nto = ["o@example.com"]\nfrom = "a@example.com"\nurl = {relay[1]}\n')
-    return {}
-
-
 def _bounces(desk: Desk) -> Values:
     for part in ("cur", "new", "tmp"):
         (desk.path / "mail" / part).mkdir(parents=True)
@@ -173,7 +166,6 @@ def _refused_event(desk: Desk) -> Values:
 
 # What a page's reader has done by then, besides sending the list. Returns values of this page alone.
 PREPARED: dict[str, Callable[[Desk], Values]] = {
-    "how-to/alerts.md": _alerts,
     "how-to/bounces.md": _bounces,
     "how-to/dashboard.md": _refused_event,
     "how-to/going-live.md": _from_nothing,

@@ -32,7 +32,6 @@ from tests.desk.tls_front import (
 from tests.publishers.events import event
 from worker.brokers.connection import BrokerConnection
 from worker.cli.online import ask
-from worker.domain.events.alerts import AlertKind, Condition, as_data
 from worker.engine.container import Parts
 from worker.foundation import event_loop
 from worker.foundation.connection_failures import in_words
@@ -40,12 +39,13 @@ from worker.foundation.keyring import new_key
 from worker.foundation.tls import Tls
 from worker.inbound.bus.connection import BusConnection, connection_for_looking, connection_to
 from worker.inbound.bus.sources import sources_of
-from worker.publishers.alert_targets import alert_targets
+from worker.publishers.alerts import alert_targets
 from worker.publishers.build import build_targets
 from worker.runtime.celery_app import app as workers
 from worker.runtime.celery_connection import WorkersConnection
 from worker.runtime.wakeups import WakeUps
 from worker.settings import Settings, load
+from worker.settings.outside import Alerts
 from worker.store.base.outages import reason
 
 COMMON = """
@@ -110,10 +110,9 @@ def as_publisher(settings: Settings) -> str:
 
 
 def as_alert(settings: Settings) -> str:
-    (target,) = alert_targets(settings).values()
-    alert = event(1, kind="alert", data=as_data([Condition(AlertKind.ACCOUNT, "kyc")], [], now=NOON))
-    (reply,) = target.publish([alert], clock=lambda: NOON, goes_on=lambda: True)
-    return reply.problem.detail if reply.problem else ""
+    told = settings.model_copy(update={"alerts": Alerts(email=("ops@example.com",))})
+    (send,) = alert_targets(told).values()
+    return event_loop.run(send(["account kyc needs a person"]))
 
 
 def as_account(settings: Settings) -> str:
@@ -162,7 +161,6 @@ OVER_REDIS = f"rediss://localhost:{{port}}{urlsplit(REDIS).path}"
 NO_DECLARING = 'exchange = "amq.topic"\ndeclare = false'
 TEXTS = 'account = "AC0"\ntoken = { env = "KEY" }\nfrom = "+15005550006"'
 MAILS = 'from = "verify@example.com"'
-ALERTS = f'type = "email"\nto = ["ops@example.com"]\n{MAILS}'
 CLIENTS = {
     "database": Client("database", DATABASE, as_database, as_postgresql, POSTGRESQL, 'tls = "verify"'),
     "broker on RabbitMQ": Client("broker", OVER_AMQP, as_import, speaking=AMQP),
@@ -179,12 +177,11 @@ CLIENTS = {
     ),
     "texts": Client("sms", "https://localhost:{port}", as_sms, more=TEXTS),
     "alert by mail over TLS": Client(
-        "alerts.ops", "smtps://localhost:{port}", as_alert, speaking=smtp(greets=True), more=ALERTS
+        "email", "smtps://localhost:{port}", as_alert, speaking=smtp(greets=True), more=MAILS
     ),
     "alert by mail after STARTTLS": Client(
-        "alerts.ops", "smtp+starttls://localhost:{port}", as_alert, as_starttls, smtp(greets=False), ALERTS
+        "email", "smtp+starttls://localhost:{port}", as_alert, as_starttls, smtp(greets=False), MAILS
     ),
-    "alert to a chat": Client("alerts.ops", "https://localhost:{port}", as_alert, more='type = "slack"'),
     "account": Client("accounts.kyc", "https://localhost:{port}", as_account),
     "subscriber": Client("subscribers.crm", "https://localhost:{port}", as_publisher, more='keys = [{ env = "KEY" }]'),
 }

@@ -43,7 +43,7 @@ TREE: dict[str, Any] = {
     "sms": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
     "whatsapp": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
     "bus": {"url": "amqp://127.0.0.1"},
-    "alerts": {"ops": {"type": "slack", "url": "http://127.0.0.1:9/hooks"}},
+    "alerts": {"webhook": "http://127.0.0.1:9/hooks"},
     "web": {
         "oidc": {
             "issuer": "https://login.example.com",

@@ -30,8 +30,8 @@ def every_key() -> list[Key]:
                 at = (name, key) if within.kind == "one" else (name, key, "signup")
                 keys += [(*at, each) for each in keys_of(within.model)]
                 continue
-            if name in ("alerts", "subscribers"):
-                keys.append((name, "ops" if name == "alerts" else "crm", key))
+            if name == "subscribers":
+                keys.append((name, "crm", key))
             elif tables.kind == "named":
                 keys.append((name, "au" if key in FRANKIEONE_ONLY else "kyc", key))
             else:

@@ -6,7 +6,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.events.alerts import EVENT as ALERT
 from worker.domain.events.published import Happened
 from worker.store.base.database import Database
 from worker.store.outbox.outbox import Subscriptions
@@ -78,7 +77,7 @@ class Witness:
         with self._database.read() as connection:
             changes = Counter((row.what, row.kind) for row in connection.execute(_CHANGES))
             rows = connection.execute(_EVENTS)
-            events = Counter((_of(row), row.kind) for row in rows if row.kind != ALERT)
+            events = Counter((_of(row), row.kind) for row in rows)
         return changes - events
 
 

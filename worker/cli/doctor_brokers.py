@@ -79,7 +79,7 @@ def _needed(settings: Settings, name: str) -> list[Needed]:
 
     found = []
     if name == "broker":
-        publishes = bool(settings.subscribers or settings.alerts or settings.bus)
+        publishes = bool(settings.subscribers or settings.bus)
         wanted = [queue for queue in WITHOUT if queue != PUBLISH or publishes]
         found = [Needed(queue, "onboard worker", "onboard worker", WITHOUT[queue]) for queue in wanted]
     for source in sources_of(settings):

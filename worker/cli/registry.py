@@ -57,7 +57,6 @@ COMMANDS = {
     "suppress": ("suppress", "Manage the do-not-contact list."),
     "customer": ("customers", "Find a customer, and help: resend, new link, address."),
     "account": ("accounts", "Show accounts, resume stopped ones."),
-    "alerts": ("outbox", "Show what people are alerted of, send a test."),
     "outbox": ("outbox", "Show outgoing events not yet published."),
     "webhook": ("webhook", "Show webhooks to check, process them again."),
     "template": ("template", "Preview messages, and export their built-in texts."),

@@ -15,7 +15,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from worker.domain.contact.contact_times import Hours
-from worker.domain.events.alerts import TARGET
 from worker.domain.events.traces import Traces
 from worker.domain.invitations import Templates
 from worker.domain.invitations.pages import Pages
@@ -41,6 +40,7 @@ from worker.engine.maintenance.sweep import Sweep
 from worker.engine.maintenance.takeover import Takeovers
 from worker.engine.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.engine.reporting.account_report import AccountReport
+from worker.engine.reporting.alerts import Alerts
 from worker.engine.reporting.batch_forecast import Forecasts
 from worker.engine.reporting.batch_report import Reporting
 from worker.engine.reporting.message_texts import MessageText, message_text
@@ -72,6 +72,7 @@ from worker.engine.stores import Stores
 from worker.engine.timekeeper import Timekeeper
 from worker.foundation.clock import Clock, ProcessClock
 from worker.http.trust import Trust, trust_of
+from worker.publishers.alerts import alert_targets
 from worker.publishers.traces import build_traces, check_traces_are_installed
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings
@@ -79,7 +80,6 @@ from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.store.base.database import Database
 from worker.store.links.doors import Doors
 from worker.store.links.report_links import ReportLinks
-from worker.store.maintenance.alerts import Alerts
 from worker.store.messages.country_cap_check import texts_by_country
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.operators import metric_counts
@@ -131,7 +131,7 @@ class Parts(Stores):
         keyring = keyring_of(settings.encryption)
         self.subscriptions = subscriptions_of(settings)
         # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
-        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + len(settings.alerts) + 1
+        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + 1
         database = Database(
             settings.database.url,
             connections=connections,
@@ -307,7 +307,7 @@ class Parts(Stores):
             traces=lambda: self.traces,
             sessions=self.expiring,
             sealing=self._sealing,
-            alerts=self.alerts,
+            alert=self.alerts.look,
             expiry=expiry_policy(
                 self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
             ),
@@ -327,22 +327,10 @@ class Parts(Stores):
         )
 
     @cached_property
-    def alerts(self) -> Alerts | None:
-        """What people are alerted of; None: [alerts] names no target."""
-        configured = self.settings.alerts
-        if not configured:
-            return None
-        return Alerts(
-            self.database,
-            self.keyring,
-            accounts=self.budget_rules.accounts,
-            channels=self.budget_rules.channels,
-            targets=list(self.subscriptions.targets),
-            wanted={f"{TARGET}{name}": alert.kinds for name, alert in configured.items()},
-            every=max(alert.every for alert in configured.values()),
-            event_queues=self._event_queues,
-            furthest=self.seals.furthest,
-        )
+    def alerts(self) -> Alerts:
+        """Tells people what needs a person."""
+        needs = lambda: self.operation.report().attention  # noqa: E731
+        return Alerts(alert_targets(self.settings), self.database, needs, self.database_clock)
 
     @cached_property
     def _sealing(self) -> Sealing:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.domain.events.alerts import TARGET
 from worker.domain.events.published import BUS, SUBSCRIBER, Happened
 from worker.domain.limits.budgets import BudgetRule
 from worker.foundation.clock import Clock
@@ -18,7 +17,6 @@ from worker.store.outbox.outbox import Subscriptions
 PAUSES_AFTER = 3
 # A broker is tried again that soon, however long it cannot be reached: it costs the broker one connection.
 BUS_LONGEST_PAUSE = timedelta(seconds=10)
-ALERTS_GIVE_UP = timedelta(days=1)
 UNPUBLISHED_AFTER = timedelta(minutes=5)  # a running publisher publishes each second
 
 
@@ -74,17 +72,7 @@ def subscriptions_of(settings: Settings) -> Subscriptions:
 
 def target_policies(settings: Settings) -> dict[str, TargetPolicy]:
     """How each configured target is published to, by its name."""
-    published = {name: _policy_of(settings, name) for name in subscriptions_of(settings).targets}
-    return published | {name: _policy_of_alert(settings, name) for name in alert_targets(settings)}
-
-
-def alert_targets(settings: Settings) -> list[str]:
-    """Where people are alerted."""
-    return [f"{TARGET}{name}" for name in settings.alerts]
-
-
-def _policy_of_alert(settings: Settings, target: str) -> TargetPolicy:
-    return TargetPolicy(BudgetRule(target, retry=settings.retry.policy, opens_after=PAUSES_AFTER), ALERTS_GIVE_UP)
+    return {name: _policy_of(settings, name) for name in subscriptions_of(settings).targets}
 
 
 def _policy_of(settings: Settings, target: str) -> TargetPolicy:

@@ -1,7 +1,6 @@
 """Builds the targets that a configuration names."""
 
 from worker.domain.events.published import BUS, SUBSCRIBER
-from worker.publishers.alert_targets import alert_targets
 from worker.publishers.bus import AmqpBus
 from worker.publishers.contract import Target
 from worker.publishers.stream import RedisStream
@@ -23,4 +22,4 @@ def build_targets(settings: Settings) -> dict[str, Target]:
         targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(
             subscriber.url, subscriber.keys, timeout=subscriber.timeout, tls=subscriber.protection
         )
-    return targets | alert_targets(settings)
+    return targets

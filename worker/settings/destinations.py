@@ -60,8 +60,8 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "bus", settings.bus.url
     for name, subscriber in settings.subscribers.items():
         yield f"subscribers.{name}", subscriber.url
-    for name, alert in settings.alerts.items():
-        yield f"alerts.{name}", alert.url
+    if settings.alerts is not None and settings.alerts.webhook:
+        yield "alerts", settings.alerts.webhook
     if settings.web.oidc is not None:
         yield "web.oidc", settings.web.oidc.issuer
     for folder in settings.intake:

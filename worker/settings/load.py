@@ -23,14 +23,14 @@ from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import SenderOfEvents, check_senders
 from worker.settings.intake import Intake, check_intake
 from worker.settings.model import Invitations, LadderStep, Settings
-from worker.settings.outside import MAIL, Alert, Subscriber
+from worker.settings.outside import Subscriber
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
 from worker.settings.problems import Path as KeyPath
 from worker.settings.reading import Reader, read_table
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, Secret
-from worker.settings.shape import SHARED, is_too_deep, keys_of, tables_of
+from worker.settings.shape import is_too_deep, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls
 from worker.settings.users import Oidc
 from worker.settings.values import Section, Shown
@@ -127,7 +127,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     accounts = _accounts(given, context, findings)
     routes = _routes(tree, list(given), context, findings)
     subscribers = _subscribers(tree, context, findings)
-    alerts = _alerts(tree, context, findings)
     intake = _listed(Intake, "intake", tree, context, findings)
     check_intake(intake, given, findings)
     ladder = _listed(LadderStep, "ladder", tree, context, findings)
@@ -141,7 +140,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["links"]:
         rules.check_links(parts["links"], parts.get("retention"), findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
-    for section, named in (("accounts", accounts), ("subscribers", subscribers), ("alerts", alerts)):
+    for section, named in (("accounts", accounts), ("subscribers", subscribers)):
         clients |= {(section, name): one for name, one in named.items()}
     clients |= {("web", "oidc"): oidc} if oidc else {}
     clients |= {("intake", index): folder for index, folder in intake.items() if folder.is_s3}
@@ -158,6 +157,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     accounts = share_budgets(accounts, given, findings)
     rules.check_bounces(parts.get("bounces"), parts.get("email"), findings)
     rules.check_callbacks(parts.get("email"), findings)
+    if parts.get("alerts") and parts["alerts"].email and "email" not in tree:
+        findings.consequence(("alerts", "email"), "mails need the server of [email]")
     if findings.problems:
         raise SettingsError(findings.lines)
     return Settings.model_validate(
@@ -169,7 +170,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             "accounts": accounts,
             "routes": tuple(routes.values()),
             "subscribers": subscribers,
-            "alerts": alerts,
             "intake": tuple(intake.values()),
             "ladder": tuple(ladder.values()),
         }
@@ -280,25 +280,6 @@ def _named(
 def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Subscriber]:
     given = tree.get("subscribers", {})
     return _named(Subscriber, ("subscribers",), given, context, findings, longest=MOST_SUBSCRIBER_NAME)
-
-
-def _alerts(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Alert]:
-    """Where people are alerted. Mails go over the server of [email] if they name none."""
-    tables, email = tree.get("alerts", {}), tree.get("email", {})
-    if isinstance(tables, dict) and isinstance(email, dict):
-        tables = {name: _over(email, table) for name, table in tables.items()}
-    alerts = _named(Alert, ("alerts",), tables, context, findings, longest=MOST_SUBSCRIBER_NAME)
-    for name, alert in alerts.items():
-        rules.check_alert(name, alert, findings)
-    return alerts
-
-
-def _over(email: Mapping[str, Any], alert: Any) -> Any:
-    """The table of an alert, with what it needs of [email] if it is a mail."""
-    if not isinstance(alert, dict) or alert.get("type") != MAIL:
-        return alert
-    shared = ("url", *SHARED) if "url" not in alert else ()
-    return {key: email[key] for key in (*shared, "from") if key in email} | alert
 
 
 def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, SenderOfEvents]:

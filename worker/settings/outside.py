@@ -1,14 +1,14 @@
-"""Other systems: events that come from them and go to them, who scrapes metrics, and who is alerted."""
+"""Other systems: events that come from them and go to them, who scrapes metrics, who is alerted."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from worker.domain.limits.rate_limits import Limit
 from worker.foundation.tls import is_loopback
 from worker.settings import addresses
-from worker.settings.addresses import SmtpServer, bind_address
+from worker.settings.addresses import bind_address
 from worker.settings.event_senders import EVENTS, EventKey, Received, SenderOfEvents
 from worker.settings.secrets import HOW, Referenced
 from worker.settings.tls import Client
@@ -38,37 +38,15 @@ Published = Literal[
 ]
 
 
-Alerted = Literal[
-    "audit_broken",
-    "nobody_working",
-    "account_stopped",
-    "sender_stopped",
-    "calls_failing",
-    "not_configured",
-    "batch_paused",
-    "rows_held",
-    "events_not_accepted",
-    "events_refused",
-    "webhooks_to_check",
-    "beat_missing",
-    "bus_missing",
-    "batch_done",
-]
-MAIL = "email"
-
-
-def _alert_url(given: Any) -> str:
-    """A web address, with a query where the service gives one, or a mail server."""
-    if isinstance(given, str) and given.partition(":")[0].startswith("smtp"):
-        SmtpServer.parse(addresses.without_plain_password(given))
-        return given
-    parts = addresses.web_url(given, 'expected a URL such as "https://hooks.example.com/…", or smtp://…', http=True)
+def _chat_url(given: Any) -> str:
+    """A web address, with a query where the service gives one."""
+    parts = addresses.web_url(given, 'expected a URL such as "https://hooks.example.com/…"')
     if not isinstance(given, Referenced) and not is_loopback(parts.hostname or ""):
         raise ValueError(f"who knows this address can write there, so do not write it in the configuration; {HOW}")
     return str(given)
 
 
-AlertUrl = Annotated[str, BeforeValidator(_alert_url), Shown("URL"), Lazy()]
+ChatUrl = Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()]
 
 
 class Bus(Client):
@@ -219,39 +197,15 @@ class TracesTo(Client):
     )
 
 
-class Alert(Client):
-    """Where people are alerted: a chat, a system of yours, or mailboxes."""
+class Alerts(Section):
+    """Who gets a message when something begins or ends to need a person (docs/how-to/alerts.md)."""
 
-    type: Literal["json", "slack", "teams", "email"] = Field(
-        description="What is sent: a POST as `json`, in the form of Slack or of Teams; or an email."
+    email: tuple[Mailbox, ...] = Field(
+        (), description="Mailboxes: a mail over the server of [email].", json_schema_extra={"default": "none"}
     )
-    url: AlertUrl = Field(
-        repr=False,
-        description="The address for the POST: it is a secret, so from the environment or a file. For email an SMTP"
-        " server, as in [email]; left out: that of [email].",
-        json_schema_extra={"default": "for email: the server of [email]"},
-    )
-    to: tuple[Mailbox, ...] = Field((), description="For email: the mailboxes.", json_schema_extra={"default": "none"})
-    from_: Mailbox | None = Field(
+    webhook: ChatUrl = Field(
         None,
-        alias="from",
-        description="For email: the sender.",
-        json_schema_extra={"default": "that of [email]"},
+        repr=False,
+        description='A chat\'s address: a POST of `{"text": "…"}`. It is a secret: from the environment or a file.',
+        json_schema_extra={"default": "none"},
     )
-    kinds: tuple[Alerted, ...] = Field(
-        get_args(Alerted),
-        min_length=1,
-        description="What it is alerted of (docs/how-to/alerts.md).",
-        json_schema_extra={"default": "everything"},
-    )
-    every: Duration = Field(
-        timedelta(minutes=1),
-        ge=timedelta(seconds=10),
-        le=timedelta(days=1),
-        description="The shortest time between two messages: what happens meanwhile is in one message. The longest of"
-        " all targets counts.",
-    )
-
-    @property
-    def server(self) -> SmtpServer:
-        return SmtpServer.parse(self.url)

@@ -19,7 +19,7 @@ from worker.foundation.private_files import directory_doubt, is_of_another_user,
 from worker.foundation.tls import is_loopback
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.model import Database, Encryption, Invitations, LadderStep, Links, Retention, Retry
-from worker.settings.outside import MAIL, Alert, Web
+from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
@@ -42,22 +42,6 @@ NO_ADDRESS = 'missing, and needed for mode = "stable": the public address of `on
 ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
 ONLY_OURS = 'needs mode = "stable": the provider\'s link leads to no page of ours'
 OUTLIVES = "must not be longer than [retention] personal: the customer's data would be erased before"
-
-
-def check_alert(name: str, alert: Alert, findings: Findings) -> None:
-    """A mail needs a server, a sender and mailboxes; a POST needs a web address."""
-    path = ("alerts", name)
-    if alert.lacks("url"):
-        return
-    by_mail, is_server = alert.type == MAIL, alert.url.startswith("smtp")
-    if by_mail != is_server:
-        findings.problem((*path, "url"), "expected an SMTP server" if by_mail else "expected https://…")
-    if by_mail and not alert.to:
-        findings.consequence((*path, "to"), "missing: the mailboxes that the mail goes to")
-    if by_mail and alert.from_ is None:
-        findings.consequence((*path, "from"), "missing: the sender of the mail")
-    if not by_mail and alert.to:
-        findings.problem((*path, "to"), "only for email")
 
 
 def check_ladder(

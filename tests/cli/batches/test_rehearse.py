@@ -57,9 +57,8 @@ most = 1
 [subscribers.crm]
 url = "http://127.0.0.1:{port}"
 keys = [{{ env = "NOT_HERE" }}]
-[alerts.ops]
-type = "slack"
-url = "http://127.0.0.1:{port}"
+[alerts]
+webhook = "http://127.0.0.1:{port}"
 """
 AT = ("--start-at", "2026-11-23T09:00Z")
 

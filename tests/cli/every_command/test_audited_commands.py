@@ -77,7 +77,6 @@ BEFORE = {
     "suppress --check vita@example.com",
 }
 READS = {
-    "alerts list",
     "account list",
     "archive 1 --out batch.jsonl",
     "audit",
@@ -103,7 +102,6 @@ READS = {
 PROCESSES = {"beat", "bounces read", "bus", "up", "web", "worker"}
 # Nothing of the database: files, standard output, or a simulation.
 WITHOUT_DATABASE = {
-    "alerts test",
     "completion",
     "init",
     "keys digest-key",

@@ -54,8 +54,6 @@ NEEDS = {
     "resolve 1 --abandon": WAKING,
     "resume 1": WAKING,
     "retry 1": WAKING,
-    "alerts list": STORED,
-    "alerts test": {"SMTP", "TWILIO", "ALERT"},
     "doctor": EVERYTHING,
     "run customers.csv": EVERYTHING,
     "status": set(),
@@ -104,9 +102,8 @@ keys = [{ env = "EVENTS" }]
 [subscribers.crm]
 url = "https://crm.example.com"
 keys = [{ env = "SUBSCRIBER" }]
-[alerts.ops]
-type = "slack"
-url = { env = "ALERT" }
+[alerts]
+webhook = { env = "ALERT" }
 """
 
 

@@ -59,7 +59,7 @@ FLUSH_SECONDS = _histogram(
 EVENTS = _counter("events_total", ("door", "outcome"), "Events that came in, by `web` or `bus`.")
 WEBHOOKS = _counter("webhooks_total", ("source", "outcome"), "Webhooks and callbacks that came in.")
 PROCESSED = _counter("webhooks_processed_total", ("source", "state"), "Webhooks and callbacks that were processed.")
-PUBLISHED = _counter("published_total", ("target", "outcome"), "Outgoing events and alerts, by what the target said.")
+PUBLISHED = _counter("published_total", ("target", "outcome"), "Outgoing events, by what the target said.")
 ANSWERS = _counter("http_answers_total", ("route", "status"), "Answers of `web`, by route and status.")
 ANSWER_SECONDS = _histogram("http_seconds", ("route",), "How long an answer of `web` took.", CALL)
 
@@ -87,7 +87,6 @@ OUTBOX_AGE = _gauge("outbox_oldest_seconds", ("target",), "How long the oldest e
 GIVEN_UP = _gauge("outbox_given_up", ("target",), "Events that were given up, and are still kept.")
 WEBHOOKS_AGE = _gauge("webhooks_oldest_due_seconds", (), "How long the oldest due webhook has waited.")
 WEBHOOKS_TO_CHECK = _gauge("webhooks_to_check", (), "Webhooks that a person is to check (`onboard webhook list`).")
-ALERTS = _gauge("alerts_firing", ("kind",), "Alerts that are not over (docs/how-to/alerts.md).")
 
 COUNTED = (
     CALLS,
@@ -125,5 +124,4 @@ READ = (
     GIVEN_UP,
     WEBHOOKS_AGE,
     WEBHOOKS_TO_CHECK,
-    ALERTS,
 )

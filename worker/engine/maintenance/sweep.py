@@ -28,7 +28,6 @@ from worker.store.base.database import Database
 from worker.store.limits import concurrency as permits
 from worker.store.limits.budgets import Budgets
 from worker.store.maintenance import batch_counts
-from worker.store.maintenance.alerts import Alerts
 from worker.store.maintenance.expired_leases import EndedLeases, ExpiredLeases
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.maintenance.look import Looked, Looks, Step
@@ -67,7 +66,7 @@ class Sweep:
     meters: Meters
     sessions: Expiring
     sealing: Sealing
-    alerts: Alerts | None  # None: people are not alerted
+    alert: Callable[[], object]
     expiry: ExpiryPolicy
     listing: Collection[str]  # the accounts whose sessions the provider lists
     traces: Callable[[], Traces] = lambda: NO_TRACES
@@ -120,7 +119,7 @@ class Sweep:
             (Step.SESSIONS in looked.steps, self.expire),
             (Step.AUDIT in looked.steps, self.sealing.seal),
             (Step.COUNTS in looked.steps, self.add_up_counts),
-            (self.alerts is not None, self.alert),
+            (True, self.alert),
         )
         return tuple(step for is_needed, step in steps if is_needed)
 
@@ -186,11 +185,6 @@ class Sweep:
                 self.expiry.per_day or 0,
             )
         return counts
-
-    def alert(self) -> None:
-        """Alert people of what has begun or is over, if a look is due."""
-        if self.alerts is not None:
-            self.alerts.look(now=self.database_clock())
 
     def due_wake_ups(self, due: Looked | None = None) -> list[WakeUp]:
         """A wake-up for each account and channel with something due that it may do now. None: look first.

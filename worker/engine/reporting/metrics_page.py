@@ -125,7 +125,6 @@ def page_of(gauges: Gauges, budgets: Mapping[str, BudgetState], configured: Conf
         metrics.GIVEN_UP: _one((target, gauges.given_up.get(target, 0)) for target in configured.targets),
         metrics.WEBHOOKS_AGE: {(): age(gauges.webhooks)},
         metrics.WEBHOOKS_TO_CHECK: {(): float(gauges.webhooks_to_check)},
-        metrics.ALERTS: _one(gauges.alerts.items()),
     }
     return Page(values, {series: value for series, value in gauges.counts.items() if _is_shown(series, configured)})
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from aiohttp import web
 
 from worker.domain.events.incoming import Event, Receipt
@@ -17,13 +18,12 @@ from worker.domain.model.metrics import EVENTS, WEBHOOKS
 from worker.domain.model.wakeups import Wake, WakeUp
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
-from worker.engine.maintenance.sweep import process_webhooks
+from worker.engine.maintenance.sweep import each_alone, process_webhooks
 from worker.engine.reporting.metrics_page import UNREACHABLE, Configured, Page, page_of
 from worker.engine.steps.policies import buys_on_click
 from worker.foundation.clock import monotonic
 from worker.foundation.count_log import logged
 from worker.inbound.event_receiver import Receiver
-from worker.inbound.web.alerting import watch
 from worker.inbound.web.batching import Batcher, InThread, Receive
 from worker.inbound.web.events import ADDRESS, Events
 from worker.inbound.web.link_waiters import Waiting
@@ -52,6 +52,7 @@ DESCRIPTION = Path(__file__).with_name("openapi.yaml")
 # Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
 # for links, and two for queries.
 THREADS = 6
+ALERT_SECONDS = 10.0
 CHUNKS, READINESS, WAITING = (
     web.AppKey("chunks", Batcher),
     web.AppKey("ready", Readiness),
@@ -233,16 +234,15 @@ def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thr
     async def description(_request: web.Request) -> web.Response:
         return web.Response(body=described, content_type="application/yaml", charset="utf-8")
 
-    alerting = watch(
-        parts.alerts,
-        parts.outbox_targets,
-        parts.settings,
-        meters=parts.meters,
-        is_ready=lambda: readiness.why_not is None,
-        now=parts.database_clock,
-    )
-    if alerting is not None:
-        made.cleanup_ctx.append(_meanwhile(alerting.keep_watching, in_thread))
+    async def keep_alerting() -> None:
+        # Here too: the workers may all be gone.
+        while True:
+            await asyncio.sleep(ALERT_SECONDS)
+            if readiness.why_not is None:
+                with suppress(sa.exc.OperationalError):
+                    await in_thread(partial(each_alone, parts.alerts.look))
+
+    made.cleanup_ctx.append(_meanwhile(keep_alerting))
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     made.router.add_get("/openapi.yaml", description)

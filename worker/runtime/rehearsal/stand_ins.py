@@ -58,7 +58,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "bus": None,
             "traces": None,
             "subscribers": {},
-            "alerts": {},
+            "alerts": None,
             "intake": (),
         }
     )

@@ -21,7 +21,7 @@ from worker.store.operators import metric_counts
 from worker.store.operators.counting import COUNTED, ROWS
 from worker.store.operators.needs_a_person import to_check
 from worker.store.operators.processes import GONE_AFTER
-from worker.store.tables import AlertRow, InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
+from worker.store.tables import InvitationRow, Job, Outbox, Permit, ProcessRow, Timer, Webhook
 
 # A scrape must not be what makes a slow database slower.
 MOST_TIME = timedelta(seconds=3)
@@ -44,7 +44,6 @@ class Gauges:
     given_up: Mapping[str, int]  # by target
     webhooks: datetime | None
     webhooks_to_check: int
-    alerts: Mapping[str, int]  # by kind
 
 
 def read(
@@ -76,7 +75,6 @@ def read(
             given_up=_by_name(connection, _GIVEN_UP),
             webhooks=connection.execute(_WEBHOOKS, {"now": now}).scalar(),
             webhooks_to_check=to_check(connection),
-            alerts=_by_name(connection, _ALERTS),
         )
 
 
@@ -155,9 +153,4 @@ _WEBHOOKS = (
     .where(Webhook.due_at <= sa.bindparam("now", type_=Webhook.due_at.type), Webhook.due_at.is_not(None))
     .order_by(Webhook.due_at)
     .limit(1)
-)
-_ALERTS = (
-    sa.select(AlertRow.kind, sa.func.count())
-    .where(AlertRow.fired_at.is_not(None), AlertRow.ended_at.is_(None))
-    .group_by(AlertRow.kind)
 )

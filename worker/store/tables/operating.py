@@ -98,8 +98,7 @@ class Timer(Base):
     name: Mapped[str] = mapped_column(
         sa.String(16),
         primary_key=True,
-        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
-        " alert: a process looked for alerts; alerted: the last message about alerts was written.",
+        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came.",
     )
     at: Mapped[datetime]
 
@@ -139,17 +138,11 @@ class MetricCount(Base):
 
 
 class AlertRow(Base):
-    """Something that people are alerted of, once when it begins and once when it is over; then the row is removed."""
+    """What people were told to need a person, by mail or by webhook."""
 
     __tablename__ = "alert"
 
-    key: Mapped[str] = mapped_column(sa.String(120), primary_key=True, doc="Its kind and its name.")
-    kind: Mapped[str] = mapped_column(sa.String(32))
-    name: Mapped[str] = mapped_column(
-        sa.String(80), doc="An account, a channel, a batch's number or a target; or empty."
-    )
-    seen_at: Mapped[datetime] = mapped_column(doc="Since when it was seen at every look.")
-    fired_at: Mapped[datetime | None] = mapped_column(doc="When people were alerted; NULL: it has not lasted so long.")
-    ended_at: Mapped[datetime | None] = mapped_column(
-        doc="Of what has no end, such as a batch that is done: when people were alerted. The row says that they were."
-    )
+    target: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="email or webhook.")
+    looked_at: Mapped[datetime]
+    seen: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What needed a person at the last look.")
+    told: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What people know to need a person.")
