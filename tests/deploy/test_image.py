@@ -1,6 +1,8 @@
 """The Dockerfile and the files that it may read, checked line by line without a Docker engine."""
 
 import re
+import subprocess
+import sys
 
 from tests.deploy.compose_file import IMAGES, ROOT, ours
 
@@ -74,3 +76,19 @@ def test_the_programs_that_the_services_start_are_on_the_path():
     assert len(set(copied)) == 1
 
     assert path.removeprefix("PATH=").split(":")[0] == f"{copied[0]}/bin"
+
+
+def test_numbers_are_read_and_have_their_zones_without_the_tables_that_the_image_leaves_out():
+    (removed,) = [rest for rest in all_of("RUN") if "phonenumbers" in rest]
+    names = re.findall(r"site-packages/phonenumbers/(\w+)", removed)
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys(["phonenumbers." + name for name in {names}]))
+from worker.domain.contact.time_zones import candidate_zones
+from worker.domain.intake.contacts import readings
+print(*readings("491721234567", "DE"))
+print(*candidate_zones(timezone="", phone="+16042345678", country="CA", default=""))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(names) == {"geodata", "carrierdata"}
+    assert done.stdout.splitlines() == ["+49491721234567 +491721234567", "America/Vancouver"]
