@@ -11,6 +11,8 @@ wins over a computed one, except for the addresses and the TLS of the broker, an
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_channel_error_retry = True
+# Concerns late acknowledgements, which no task has. Without a value each lost connection is warned of.
+worker_cancel_long_running_tasks_on_connection_loss = True
 
 task_default_queue = "sweep"
 task_create_missing_queues = False
@@ -29,7 +31,10 @@ task_store_errors_even_if_ignored = False
 task_acks_late = False
 worker_prefetch_multiplier = 1
 
-# Survives the loss of the broker, and ends in order on SIGQUIT.
+# Nobody who can write to the broker commands a worker: Celery's remote control would deafen it or kill its calls.
+worker_enable_remote_control = False
+
+# No message of a stranger ends it.
 worker_consumer = "worker.runtime.celery_consumer:Consumer"
 # Time limits are neither set nor needed: a dispatcher claims rows for a bounded time, and each of its calls has a
 # time-out. The threads pool would not keep them.

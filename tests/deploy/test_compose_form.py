@@ -148,7 +148,13 @@ def test_no_secret_is_in_the_environment_or_in_the_command(subtests):
     for name, service in services().items():
         with subtests.test(name=name):
             environment = service.get("environment", {})
-            known = {"ONBOARDING_CONFIG", "ONBOARDING_LOG_LEVEL", "POSTGRES_PASSWORD_FILE", "POSTGRES_DB"}
+            known = {
+                "ONBOARDING_CONFIG",
+                "ONBOARDING_ALIVE_FILE",
+                "ONBOARDING_LOG_LEVEL",
+                "POSTGRES_PASSWORD_FILE",
+                "POSTGRES_DB",
+            }
 
             assert set(environment) <= known
             assert environment.get("POSTGRES_PASSWORD_FILE", "/run/secrets/").startswith("/run/secrets/")

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from tests.deploy.compose_file import ROOT
-from worker.cli.commands.workers import NODE
 from worker.cli.registry import main_group
 from worker.domain.model.needs import BEATING, EVERYTHING, SERVING, Needs
 from worker.foundation.keyring import new_key
@@ -146,11 +145,11 @@ def test_the_comment_that_lets_web_out_is_a_policy_once_it_is_none():
     }
 
 
-def test_a_worker_is_asked_by_the_name_that_it_gives_itself_as_the_first_process_of_its_container():
+def test_a_worker_has_started_once_it_touches_the_file_that_its_probe_looks_for():
     (worker,) = pods()["worker"]["containers"]
+    environment = {one["name"]: one["value"] for one in worker["env"]}
 
-    assert worker["command"][:2] == ["onboard", "worker"]
-    assert f'"{NODE.format(pid=1).replace("%h", "$(hostname)")}"' in worker["startupProbe"]["exec"]["command"][-1]
+    assert worker["startupProbe"]["exec"]["command"] == ["test", "-e", environment["ONBOARDING_ALIVE_FILE"]]
 
 
 def test_web_answers_requests_while_its_address_is_still_known_and_only_to_the_ingress_and_prometheus():

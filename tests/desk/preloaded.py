@@ -30,7 +30,7 @@ from worker.cli.registry import COMMANDS
 # Not `runtime`: as they are loaded, its modules read the configuration and the command line, or make a secret, or what
 # a process shares with the children that it forks.
 ROOMS = ("domain", "engine", "foundation", "inbound", "providers", "publishers", "senders", "store")
-ITS_OWN = ("worker.runtime.celery_app", "worker.runtime.process", "worker.runtime.remote_control")
+ITS_OWN = ("worker.runtime.celery_app", "worker.runtime.process")
 LIBRARIES = (
     "celery.apps.beat",
     "celery.apps.worker",

@@ -1,44 +1,63 @@
-"""Beat's scheduler: it wakes the sweep each second, survives the loss of its broker, and stops while no worker runs."""
+"""Beat's scheduler: it wakes the sweep each second, survives the loss of its broker, and ends when it is told to."""
 
 import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import Celery
-from celery.beat import ScheduleEntry, SchedulingError
+from celery.beat import ScheduleEntry, SchedulingError, Service
 from celery.schedules import schedule
+from celery.signals import beat_init
+from kombu.exceptions import ChannelError
 from redis.exceptions import ExecAbortError, OutOfMemoryError
 
-from worker.runtime.celery_beat import MOST_WAITING, Scheduler
+from tests.suite.waiting import ENDS_WITHIN
+from worker.runtime.celery_beat import MOST_WAITING, Scheduler, end_by_signal
 
 SWEEP = SimpleNamespace(name="sweep", task="sweep")
+
+
+class Broker:
+    """A channel, and the connection that it is of. `waiting` None: there is no such list."""
+
+    def __init__(self, waiting: int | None = 0, transport: str = "redis") -> None:
+        self.waiting = waiting
+        self.connection = SimpleNamespace(transport=SimpleNamespace(driver_type=transport), release=self.release)
+        self.left = 0
+
+    def queue_declare(self, _name: str, passive: bool) -> Any:
+        assert passive
+        if self.waiting is None:
+            raise ChannelError
+        return SimpleNamespace(message_count=self.waiting)
+
+    def release(self) -> None:
+        self.left += 1
 
 
 class Beat(Scheduler):
     """With a broker that the test controls."""
 
-    def __init__(self, channel: object) -> None:
+    def __init__(self, broker: Broker) -> None:
         super().__init__(Celery(set_as_current=False), lazy=True)
-        self.channel = channel
+        self.broker = broker
         self.sent = 0
         self.unreachable = False
-        self.told_to_end = False
         self.refuses: Exception | None = None
+        self.connection = broker.connection
 
     @property
     def producer(self):
-        return SimpleNamespace(channel=self.channel)
+        self.connection = self.broker.connection
+        return SimpleNamespace(channel=self.broker)
 
     def apply_async(self, entry, producer=None, advance=True, **options):
-        if self.told_to_end:
-            try:
-                try:
-                    raise SystemExit
-                finally:
-                    raise ValueError("the clean-up of a client that was cut off in a read")
-            except ValueError as error:
-                raise SchedulingError("Couldn't apply") from error
         if self.refuses is not None:
             raise self.refuses
         if self.unreachable:
@@ -46,13 +65,13 @@ class Beat(Scheduler):
         self.sent += 1
 
 
-def queue_of(length: int) -> object:
-    return SimpleNamespace(_size=lambda _queue: length)
+def apply(beat: Beat) -> None:
+    beat.apply_entry(SWEEP, producer=beat.producer)
 
 
 def test_it_looks_no_more_than_twice_for_a_wake_up():
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
-    beat = Beat(SimpleNamespace())
+    beat = Beat(Broker())
     each_second = schedule(1.0, nowfun=lambda: now, app=beat.app)
     beat.schedule = {"sweep": ScheduleEntry("sweep", "sweep", now, schedule=each_second, app=beat.app)}
     for _ in range(21):
@@ -61,25 +80,26 @@ def test_it_looks_no_more_than_twice_for_a_wake_up():
     assert now < datetime(2026, 11, 20, 12, 0, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("waiting", "sent"), [(0, 1), (MOST_WAITING - 1, 1), (MOST_WAITING, 0), (10**6, 0)])
-def test_it_sends_no_more_when_wake_ups_pile_up(waiting, sent):
-    beat = Beat(queue_of(waiting))
-    beat.apply_entry(SWEEP)
+@pytest.mark.parametrize(
+    ("broker", "sent"),
+    [
+        (Broker(None), 1),
+        (Broker(MOST_WAITING - 1), 1),
+        (Broker(MOST_WAITING), 0),
+        (Broker(10**6, "amqp"), 1),  # it bounds its queues itself
+    ],
+)
+def test_it_sends_no_more_when_wake_ups_pile_up(broker, sent):
+    beat = Beat(broker)
+    apply(beat)
     assert beat.sent == sent
-
-
-def test_a_broker_that_bounds_its_queues_is_not_asked_how_long_they_are():
-    beat = Beat(SimpleNamespace())
-    beat.apply_entry(SWEEP)
-    assert beat.sent == 1
 
 
 def test_a_full_queue_is_logged_once_and_that_it_is_consumed_again_once(caplog):
     caplog.set_level(logging.INFO, logger="worker.runtime.celery_beat")
-    beat = Beat(queue_of(MOST_WAITING))
-    for waiting in (MOST_WAITING, MOST_WAITING, 0, 0):
-        beat.channel = queue_of(waiting)
-        beat.apply_entry(SWEEP)
+    beat = Beat(Broker())
+    for beat.broker.waiting in (MOST_WAITING, MOST_WAITING, 0, 0):
+        apply(beat)
     assert caplog.messages == [
         "60 wake-ups wait in the queue sweep: does a worker consume it?",
         "a worker consumes the queue sweep again",
@@ -88,10 +108,9 @@ def test_a_full_queue_is_logged_once_and_that_it_is_consumed_again_once(caplog):
 
 def test_the_loss_of_the_broker_and_its_return_are_two_lines(caplog):
     caplog.set_level(logging.INFO, logger="worker.runtime.celery_beat")
-    beat = Beat(queue_of(0))
-    for unreachable in (False, True, True, True, False, False):
-        beat.unreachable = unreachable
-        beat.apply_entry(SWEEP)
+    beat = Beat(Broker())
+    for beat.unreachable in (False, True, True, True, False, False):
+        apply(beat)
     assert [message.partition(":")[0] for message in caplog.messages] == [
         "the broker cannot be reached (connection refused)",
         "the broker is back",
@@ -101,31 +120,74 @@ def test_the_loss_of_the_broker_and_its_return_are_two_lines(caplog):
 
 def test_what_redis_refuses_is_told_from_a_broker_that_is_away(caplog):
     """Redis ends the transaction of a wake-up that it refuses, and Celery wraps both."""
-    beat = Beat(queue_of(0))
+    beat = Beat(Broker())
     refused = OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
     refused.__context__ = ExecAbortError("Transaction discarded because of previous errors.")
     for error in (refused, SchedulingError("Couldn't apply")):
         error.__context__ = error.__context__ or refused
         beat.refuses = error
-        beat.apply_entry(SWEEP)
+        apply(beat)
     assert caplog.messages == ["the broker refuses beat (its memory is full): the sweep does not run; trying again"]
 
 
 def test_a_connection_that_lost_a_wake_up_is_left_for_a_new_one():
-    left = []
-    beat = Beat(queue_of(0))
-    beat.connection = SimpleNamespace(collect=lambda socket_timeout: left.append(socket_timeout))
-    lost = beat.connection
-    beat.apply_entry(SWEEP)
-    assert beat.connection is lost
+    beat = Beat(Broker())
+    apply(beat)
+    assert beat.broker.left == 0
     beat.unreachable = True
-    beat.apply_entry(SWEEP)
-    assert len(left) == 1
-    assert beat.connection is not lost
+    apply(beat)
+    assert beat.broker.left == 1
 
 
-def test_a_signal_to_end_that_an_error_of_the_brokers_client_hides_ends_it():
-    beat = Beat(queue_of(0))
-    beat.told_to_end = True
-    with pytest.raises(SystemExit):
-        beat.apply_entry(SWEEP)
+class SignalInAFinalizer:
+    """Told to end while Python drops what is raised."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of this test is left to the next one, and no app of another test hears of it."""
+    monkeypatch.setattr(beat_init, "receivers", [])
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def run(tick: Callable[[], float]) -> None:
+    """Celery's loop, with what happens at a tick."""
+    service = Service(Celery(set_as_current=False))
+    service.scheduler = Beat(Broker())
+    service.scheduler.tick = tick
+    end_by_signal(service)
+    service.start()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_comes_inside_a_finalizer_ends_its_loop():
+    ticks = []
+
+    def tick() -> float:
+        assert not ticks, "it goes on"
+        ticks.append(SignalInAFinalizer)
+        SignalInAFinalizer()
+        return 0
+
+    run(tick)
+    assert ticks
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_comes_inside_a_finalizer_ends_a_wait_too():
+    def tick() -> float:
+        SignalInAFinalizer()
+        time.sleep(ENDS_WITHIN)
+        pytest.fail("it waits on")
+
+    run(tick)

@@ -3,8 +3,6 @@
 import base64
 import json
 import signal
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -152,9 +150,7 @@ GOSSIP = ["worker.online", "worker.heartbeat", "worker.elect", "worker.elect.ack
 # Celery's own commands for its workers, which anybody may send who can write to the broker.
 CONTROL: list[tuple[str, dict[str, Any]]] = [
     *(("cancel_consumer", {"queue": name}) for name in (ISSUE, PUBLISH, SWEEP, "invite")),
-    ("onboarding_drain", {}),
-    ("onboarding_drain", {"word": "é" * 32}),
-    ("onboarding_drain", {"word": [MARKER]}),
+    ("shutdown", {}),
     ("rate_limit", {"task_name": SWEEP, "rate_limit": "1/h"}),
     ("time_limit", {"task_name": ISSUE, "hard": 0.001}),
     ("pool_shrink", {"n": 100}),
@@ -190,19 +186,19 @@ def send_hostile(url: str) -> int:
     channel.confirm_delivery()  # a queue that has only just been made may lose what nobody waits for
     for given, body, content_type in HOSTILE.values():
         properties = pika.BasicProperties(content_type=content_type, content_encoding="utf-8", headers=given)
-        channel.basic_publish("onboarding", ISSUE, body, properties)
+        channel.basic_publish("", ISSUE, body, properties)
         channel.basic_publish("celery.pidbox", "", body, properties)
         for key in GOSSIP if len(body) < LARGEST else ():
             channel.basic_publish("celeryev", key, body, properties)
     for given, body in NAMED:
         properties = pika.BasicProperties(content_type="application/json", content_encoding="utf-8", headers=given)
-        channel.basic_publish("onboarding", ISSUE, body, properties)
+        channel.basic_publish("", ISSUE, body, properties)
     for given, body, content_type in tasks:
         properties = pika.BasicProperties(content_type=content_type, content_encoding="utf-8", headers=given)
         channel.basic_publish("requests", "requests", body, properties)
     for more in ODD:
         given = {"content_type": "application/json", "content_encoding": "utf-8", "headers": OURS, **more}
-        channel.basic_publish("onboarding", ISSUE, BODY, pika.BasicProperties(**given))
+        channel.basic_publish("", ISSUE, BODY, pika.BasicProperties(**given))
         channel.basic_publish("requests", "requests", BODY, pika.BasicProperties(**given))
     connection.close()
     return len(tasks) + len(ODD)
@@ -229,18 +225,6 @@ def refusals(office: Desk) -> int:
     """How many messages were refused; each copy of the same message counts."""
     events = office.onboard("bus", "dead", "list", "--limit", "1000", "--json").facts["events"]
     return sum(int(event["refusals"]) for event in events)
-
-
-def test_remote_control_has_nothing_but_questions_and_an_orderly_end():
-    program = (
-        "from celery.worker.control import Panel\n"
-        "from worker.runtime import remote_control\n"
-        "remote_control.restrict()\n"
-        "print(*sorted(Panel.data.keys() - remote_control.ASKS))"
-    )
-    # In a process of its own: Celery's table of commands is the whole process's.
-    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert left == ["disable_events", "enable_events", "heartbeat", "onboarding_drain", "shutdown"]
 
 
 def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: Played, broker: str):

@@ -7,7 +7,6 @@ import pytest
 from celery import Celery
 
 from tests.simulated.world import configuration
-from tests.suite.dripping import dripping
 from tests.suite.waiting import ENDS_WITHIN
 from worker.domain.model.wakeups import WakeUp
 from worker.foundation.keyring import new_key
@@ -148,17 +147,3 @@ def test_without_a_broker_nothing_is_sent(configured, monkeypatch):
     wake_ups = WakeUps(configured(""))
     wake_ups.send([WakeUp.issue("kyc")])
     wake_ups.send_soon(WakeUp.issue("kyc"))
-
-
-@pytest.mark.parametrize(("kind", "how"), [("redis", "redis"), ("amqp", "amqp"), ("amqp", "beats")])
-def test_a_command_that_has_committed_ends_though_the_broker_drips(kind, how, request, configured, monkeypatch):
-    monkeypatch.setattr(wakeups, "SEND_SECONDS", 0.5)
-    with dripping(request.getfixturevalue(f"{kind}_url"), how) as broker:
-        broker.drips.set()
-        sending = WakeUps(configured(broker.url))
-        thread = threading.Thread(target=sending.send, args=[[WakeUp.invite("email")]], daemon=True)
-        thread.start()
-        thread.join(ENDS_WITHIN)
-        ended = not thread.is_alive()
-    thread.join()
-    assert ended

@@ -1,90 +1,74 @@
-"""kombu's connection as every process of this project has it: the workers', beat's, the bus's and the import's.
+"""Connections to brokers as every process of this project makes them: with time-outs, and over verified TLS.
 
-kombu asks for no certificate on `rediss`, compares no host name on `amqps`, and unpacks a message as soon as a header
-asks for it. Here the other side is verified, and messages stay as they came. An operation may be ended from outside.
+kombu asks for no certificate on `rediss`, and compares no host name on `amqps`: so each option is said.
 """
 
-from typing import Any, ClassVar
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
 
-import redis as redis_py
-from kombu.connection import Connection, ConnectionPool, PooledConnection
-from kombu.transport import pyamqp, redis
+import redis
+from kombu.connection import Connection
 
-from worker.brokers.bounded import AmqpConnection, GoesOn, bounded
-from worker.brokers.redis_tls import VerifiedRedis, redis_options
-from worker.brokers.undecoded import Undecoded
 from worker.foundation.tls import Tls
 
-
-class AmqpMessage(Undecoded, pyamqp.Message):
-    """A message from RabbitMQ, as it came."""
-
-
-class AmqpTransport(pyamqp.Transport):
-    Connection = AmqpConnection
+# Seconds. Without these, a call to a broker that hangs, or whose host vanished, waits for ever.
+CONNECT_SECONDS = 5
+SILENT_SECONDS = 10
+# How long RabbitMQ may take to confirm a message.
+CONFIRM_SECONDS = 10
 
 
-class RedisChannel(redis.Channel):
-    """kombu's, over verified connections."""
+def tls_options(url: str, tls: Tls | None) -> dict[str, Any] | None:
+    """What kombu calls `ssl`, and Celery `broker_use_ssl`; None for an address without TLS.
 
-    connection_class_ssl: type[redis_py.SSLConnection] | None = VerifiedRedis
-
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        options: dict[str, Any] = super()._connparams(asynchronous)
-        goes_on = self.connection.client.transport_options.get("goes_on")
-        if goes_on is not None:
-            options["connection_class"] = bounded(options["connection_class"], goes_on)
-        return options
+    kombu has one such table for all nodes of an address: a certificate of RabbitMQ must have the first node's name.
+    """
+    first = urlsplit(url.partition(";")[0])
+    if first.scheme == "amqps":
+        return (tls or Tls()).amqp(first.hostname or "localhost")
+    return redis_tls(tls) if first.scheme == "rediss" else None
 
 
-class RedisTransport(redis.Transport):
-    Channel = RedisChannel
+def redis_tls(tls: Tls | None) -> dict[str, Any]:
+    """redis-py's options. It trusts the system's authorities beside `ca`."""
+    given = tls or Tls()
+    options: dict[str, Any] = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    if given.ca is not None:
+        options["ssl_ca_certs"] = str(given.ca)
+    if given.certificate is not None:
+        options["ssl_certfile"] = str(given.certificate)
+        options["ssl_keyfile"] = str(given.key or given.certificate)
+        options["ssl_password"] = ""  # never asked for: a service has no terminal
+    return options
 
 
-class BrokerConnection(Connection):
-    """A connection to one broker, also after a switch to another node. `ssl` is a Tls, or None for the usual one."""
-
-    redis_transport: ClassVar[type[redis.Transport]] = RedisTransport
-    amqp_message: ClassVar[type[AmqpMessage]] = AmqpMessage
-
-    def _init_params(self, **params: Any) -> None:  # type: ignore[override]
-        # Called for each node with its own host. A clone hands over what this made.
-        scheme, given = params.get("transport"), params.get("ssl")
-        if scheme == "amqps":
-            options = given if isinstance(given, dict) else (given or Tls()).amqp("")
-            params["ssl"] = {**options, "server_hostname": params["hostname"] or "localhost"}
-        elif scheme == "rediss":
-            params["ssl"] = given if isinstance(given, dict) else redis_options(given or Tls())
-        elif isinstance(given, Tls):
-            params["ssl"] = False  # another node of the same broker has TLS
-        super()._init_params(**params)
-
-    def bound(self, goes_on: GoesOn) -> None:
-        """End each operation with TimeoutError once `goes_on` returns False. Called before the connection opens."""
-        self.transport_options = {**(self.transport_options or {}), "goes_on": goes_on}
-
-    def get_transport_cls(self) -> Any:
-        if self.transport_cls in ("redis", "rediss"):
-            return self.redis_transport
-        found = super().get_transport_cls()
-        # kombu's second one, for amqps, only asks for the options of TLS, which `_init_params` has set.
-        return AmqpTransport if issubclass(found, pyamqp.Transport) else found
-
-    def Pool(self, limit: int | None = None, **options: Any) -> ConnectionPool:
-        return _Pool(self, limit, **options)
-
-    def channel(self) -> Any:
-        """A channel whose messages are not decoded."""
-        channel = super().channel()
-        if isinstance(channel, pyamqp.Channel):
-            channel.auto_decode = False
-            channel.Message = self.amqp_message
-        return channel
+def transport_options(url: str) -> dict[str, Any]:
+    """The time-outs, by kombu's documented names."""
+    if url.startswith("redis"):
+        return {
+            "socket_timeout": SILENT_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_keepalive": True,
+            "health_check_interval": SILENT_SECONDS,
+        }
+    if url.startswith("amqp"):
+        return {"confirm_publish": True, "read_timeout": SILENT_SECONDS, "write_timeout": SILENT_SECONDS}
+    return {"polling_interval": 0.01}
 
 
-class _Pool(ConnectionPool):
-    """A pool of our connections. kombu's makes its own kind, whatever it is made of, and each wake-up goes over one."""
+def broker_connection(url: str, tls: Tls | None = None, *, heartbeat: int = 0, **options: Any) -> Connection:
+    """A connection to a broker. It opens when it is first used, or by `connect`. `options`: of kombu's transport."""
+    return Connection(
+        url,
+        ssl=tls_options(url, tls),
+        heartbeat=heartbeat,
+        connect_timeout=CONNECT_SECONDS,
+        transport_options={**transport_options(url), **options},
+    )
 
-    def new(self) -> Any:
-        kind = type(self.connection)
-        return type(kind.__name__, (PooledConnection, kind), {})(self, **dict(self.connection._info(resolve=False)))
+
+def redis_client(url: str, tls: Tls | None = None) -> redis.Redis:
+    """redis-py's client, for streams. The time-outs are those of kombu's connections."""
+    options = transport_options(url) | (redis_tls(tls) if url.startswith("rediss") else {})
+    return redis.Redis.from_url(url, **options)

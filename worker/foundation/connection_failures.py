@@ -26,11 +26,11 @@ _REFUSED = {
 
 def tls_failure(error: BaseException) -> str:
     """Why TLS failed; "" for an error that is not about TLS."""
-    causes = list(_causes(error))
-    codes = [code for cause in causes if (code := getattr(cause, "verify_code", None)) is not None]
-    if codes or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    found = list(causes(error))
+    codes = [code for cause in found if (code := getattr(cause, "verify_code", None)) is not None]
+    if codes or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):
         return next((_REFUSED[code] for code in codes if code in _REFUSED), NOT_TRUSTED)
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+    if any(isinstance(cause, ssl.SSLError) for cause in found):
         return "TLS handshake failed"
     return ""
 
@@ -68,7 +68,7 @@ _TEXTS = {
 
 def refusal(error: BaseException) -> str:
     """Why a server refuses that was reached; "" if it is not known that it does."""
-    for cause in _causes(error):
+    for cause in causes(error):
         kind, text = type(cause).__name__, str(cause)
         for parts, place in ((_TEXTS, text), (_REFUSALS, kind)):
             for part, words in parts.items():
@@ -84,7 +84,7 @@ def in_words(error: BaseException) -> str:
 
 
 def _network_failure(error: BaseException) -> str:
-    for cause in _causes(error):
+    for cause in causes(error):
         match cause:
             case socket.gaierror():
                 return "host name not found"
@@ -97,11 +97,12 @@ def _network_failure(error: BaseException) -> str:
             case OSError():  # py-amqp gives the end of a connection no number
                 return os.strerror(cause.errno) if cause.errno else "connection lost"
     # redis-py has a ConnectionError of its own. It has no cause where the server closed the connection.
-    lost = any(type(cause).__name__ == "ConnectionError" for cause in _causes(error))
+    lost = any(type(cause).__name__ == "ConnectionError" for cause in causes(error))
     return "connection lost" if lost else ""
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it came of."""
     seen: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in seen:

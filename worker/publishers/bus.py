@@ -13,8 +13,7 @@ from amqp.exceptions import AMQPError
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
-from worker.brokers.bounded import CHECK_SECONDS
-from worker.brokers.connection import BrokerConnection
+from worker.brokers.connection import CONFIRM_SECONDS, CONNECT_SECONDS, SILENT_SECONDS, broker_connection
 from worker.brokers.faults import broker_fault
 from worker.domain.events.published import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
@@ -24,10 +23,7 @@ from worker.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_ans
 
 log = logging.getLogger(__name__)
 UNREACHABLE = (OperationalError, AMQPError, OSError)
-CONNECT_SECONDS = 5
-SILENT_SECONDS = 10
-# A message that is not confirmed in this time counts as not accepted.
-CONFIRM_SECONDS = 10
+CHECK_SECONDS = 0.5  # how often `goes_on` is asked while confirms are waited for
 # A connection that was idle for longer may have been cut without a notice, for example by a firewall.
 KEPT_SECONDS = 15.0
 
@@ -44,7 +40,6 @@ class AmqpBus:
         self._declare = declare
         self._connection: Any = None
         self._channel: Any = None
-        self._goes_on: GoesOn = lambda: True
         self._used_at = 0.0
         # The broker counts the messages of a channel from 1, and names this number (the tag) in its answers.
         self._published = 0
@@ -56,14 +51,14 @@ class AmqpBus:
         began_at = clock()
         tags: dict[int, OutgoingEvent] = {}
         outage: Problem | None = None
-        self._goes_on = until_answered(goes_on)
+        waits = until_answered(goes_on)
         try:
             self._open()
             for event in events:
                 if not goes_on():
                     break
                 tags[self._publish(event)] = event
-            self._wait_for_answers()
+            self._wait_for_answers(waits)
         except UNREACHABLE as error:
             outage = Problem(Kind.TRANSIENT, broker_fault(error), unreachable=True)
             self.close()
@@ -92,11 +87,7 @@ class AmqpBus:
         if self._connection is not None and monotonic() - self._used_at > KEPT_SECONDS:
             self.close()
         if self._connection is None:
-            options = {"read_timeout": SILENT_SECONDS, "write_timeout": SILENT_SECONDS}
-            self._connection = BrokerConnection(
-                self._url, ssl=self._tls, connect_timeout=CONNECT_SECONDS, transport_options=options
-            )
-            self._connection.bound(lambda: self._goes_on())
+            self._connection = broker_connection(self._url, self._tls, confirm_publish=False)
             self._connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             self._channel = self._connection.channel()
             # Declared if configured so; else only checked, so that no event is lost on an exchange that does not exist.
@@ -121,12 +112,12 @@ class AmqpBus:
         self._published = tag
         return tag
 
-    def _wait_for_answers(self) -> None:
+    def _wait_for_answers(self, waits: GoesOn) -> None:
         """Wait until the broker has confirmed or refused each message. Raises TimeoutError."""
         until = monotonic() + CONFIRM_SECONDS
         while self._unanswered:
             # Also after a read: a broker that sends anything else, such as heartbeats, confirms nothing.
-            if monotonic() >= until or not self._goes_on():
+            if monotonic() >= until or not waits():
                 raise TimeoutError
             with suppress(TimeoutError):
                 self._connection.drain_events(timeout=CHECK_SECONDS)

@@ -9,18 +9,15 @@ from datetime import datetime, timedelta
 
 import redis
 
-from worker.brokers.bounded import bounded
+from worker.brokers.connection import CONNECT_SECONDS, SILENT_SECONDS, redis_client
 from worker.brokers.faults import broker_fault
-from worker.brokers.redis_tls import VerifiedRedis, redis_options
 from worker.domain.events.published import OutgoingEvent, cloud_event
 from worker.domain.model.endings import Kind, Problem
 from worker.foundation.clock import Clock
 from worker.foundation.connection_failures import in_words
 from worker.foundation.tls import Tls
-from worker.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
+from worker.publishers.contract import GoesOn, Reply
 
-CONNECT_SECONDS = 5
-SILENT_SECONDS = 10
 # The stream's approximate length: about 100 MB. A client that is further behind misses the oldest events.
 MOST_EVENTS = 100_000
 
@@ -28,18 +25,16 @@ MOST_EVENTS = 100_000
 class RedisStream:
     """One stream. The URL may name several nodes, separated by `;`: after a failure the next node is used."""
 
-    longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS + ANSWERS_SECONDS)
+    longest = timedelta(seconds=CONNECT_SECONDS + 2 * SILENT_SECONDS)
 
     def __init__(self, url: str, name: str, *, tls: Tls | None = None) -> None:
-        self._tls = redis_options(tls or Tls())
+        self._tls = tls
         self._urls = url.split(";")
         self._name = name
         self._client: redis.Redis | None = None
-        self._goes_on: GoesOn = lambda: True
 
     def publish(self, events: Sequence[OutgoingEvent], *, clock: Clock, goes_on: GoesOn) -> list[Reply]:
         began_at = clock()
-        self._goes_on = until_answered(goes_on)
         try:
             return self._add(events if goes_on() else (), began_at)
         except (redis.RedisError, OSError) as error:
@@ -52,16 +47,7 @@ class RedisStream:
         if not events:
             return []
         if self._client is None:
-            url = self._urls[0]
-            has_tls = url.startswith("rediss:")
-            self._client = redis.Redis.from_url(
-                url,
-                connection_class=bounded(VerifiedRedis if has_tls else redis.Connection, lambda: self._goes_on()),
-                socket_timeout=SILENT_SECONDS,
-                socket_connect_timeout=CONNECT_SECONDS,
-                health_check_interval=SILENT_SECONDS,
-                **(self._tls if has_tls else {}),
-            )
+            self._client = redis_client(self._urls[0], self._tls)
         chunk = self._client.pipeline(transaction=False)
         for event in events:
             fields = {"type": event.kind, "customer_id": event.customer_id, "event": cloud_event(event)}

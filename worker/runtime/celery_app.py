@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
+from worker.brokers.faults import broker_fault, refuses_log_in
+from worker.brokers.undecoded import never_unpack
 from worker.domain.model.needs import BEATING, EVERYTHING, Needs
 from worker.foundation.log_setup import set_up
-from worker.runtime.celery_connection import Amqp
 from worker.runtime.celery_settings import configure, why_not_with_workers
 from worker.settings import Settings, SettingsError, load
 
@@ -44,16 +45,19 @@ def _settings() -> Settings:
         _end(str(error))
 
 
-def _end(reason: str) -> NoReturn:
+def _end(reason: str, code: int = 2) -> NoReturn:
     """End with the reason alone: Celery would show a traceback."""
     sys.stderr.write(f"{reason}\n")
-    raise SystemExit(2) from None
+    raise SystemExit(code) from None
 
 
 log = logging.getLogger(__name__)
+# The exit code where the broker refuses the log-in. Not 2: service managers do not start a wrong configuration again,
+# but a password may be mended at the broker.
+NEEDS_A_PERSON = 1
+never_unpack()
 app = Celery(
     "onboarding",
-    amqp=Amqp,
     include=["worker.runtime.celery_tasks", "worker.runtime.celery_signals"],
     set_as_current=False,
 )
@@ -83,6 +87,25 @@ def _refuse_what_no_worker_can_work_with(**_signal: Any) -> None:
         check_configuration(load())
     except SettingsError as error:
         _end(str(error))
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _refuse_a_broker_that_refuses(**_signal: Any) -> None:
+    # Celery would end with a traceback, or try for ever. One that cannot be reached is waited for.
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+    except Exception as error:  # each transport has its own
+        if refuses_log_in(error):
+            _end(f"{broker_fault(error)}: check broker.url", NEEDS_A_PERSON)
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _end_by_signal(sender: Any, **_signal: Any) -> None:
+    from worker.runtime.celery_beat import end_by_signal  # workers do not need it
+
+    end_by_signal(sender)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

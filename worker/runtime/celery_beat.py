@@ -1,13 +1,17 @@
-"""Celery beat's scheduler: wakes the sweep, survives the loss of its broker, and stops when no worker consumes."""
+"""Celery beat: wakes the sweep, survives the loss of its broker, and stops when no worker consumes."""
 
+import atexit
 import logging
-import time
-from typing import Any
+import signal
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, Protocol
 
 from celery.beat import ScheduleEntry, SchedulingError
 from celery.beat import Scheduler as CelerysScheduler
+from kombu.exceptions import ChannelError
 
-from worker.brokers.faults import REFUSED, REFUSED_SECONDS, broker_fault
+from worker.brokers.faults import broker_fault
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.runtime.celery_settings import SWEEP
@@ -16,8 +20,7 @@ log = logging.getLogger(__name__)
 # How many wake-ups may wait on Redis while no worker runs; RabbitMQ bounds its queues itself (`celery_settings`).
 # Enough while all workers are busy, and little memory if Redis is left alone for a week.
 MOST_WAITING = 60
-# The longest pause between two tries to connect: once the broker is back, due work waits for beat.
-RECONNECT_SECONDS = 5
+AGAIN_SECONDS = 1.0
 
 
 class Scheduler(CelerysScheduler):  # type: ignore[misc]
@@ -33,6 +36,11 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
         and again without a pause: a hundredth of a core."""
         return super().adjust(n, drift)
 
+    @cached_property
+    def producer(self) -> Any:
+        """Connects with the first wake-up: Celery's own waits here for its broker, and cannot be told to end."""
+        return self.Producer(self.connection, auto_declare=False)
+
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         try:
             if self._is_queue_full():
@@ -43,42 +51,38 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
                 self._queue_full.over(f"a worker consumes the queue {SWEEP} again")
                 self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # beat must not end: the next tick tries again
-            if _is_told_to_end(error):
-                raise SystemExit from None
-            self._unreachable(error.__context__ if isinstance(error, SchedulingError) and error.__context__ else error)
-            self._leave_connection()
+            cause = error.__context__ if isinstance(error, SchedulingError) and error.__context__ else error
+            fault = broker_fault(cause, whom="beat")
+            self._broker.lasts(f"{fault}: the sweep does not run; trying again", monotonic())
+            self.close()  # RabbitMQ's connection sends nothing more once it is lost: the next tick opens another
         else:
             self._broker.over("the broker is back: the sweep runs")
 
-    def _leave_connection(self) -> None:
-        """Connect anew at the next wake-up: RabbitMQ's connection sends nothing more once it is lost."""
-        connection = self.__dict__.pop("connection", None)
-        self.__dict__.pop("producer", None)
-        if connection is not None:
-            connection.collect(socket_timeout=1)
-
-    def _ensure_connected(self) -> Any:
-        while True:
-            try:
-                return self.connection.ensure_connection(self._unreachable, interval_max=RECONNECT_SECONDS)
-            except REFUSED as error:  # beat would end with it; a signal ends the sleep
-                self._broker.lasts(f"{broker_fault(error, whom='beat')}: check broker.url; trying again", monotonic())
-                time.sleep(REFUSED_SECONDS)
-
-    def _unreachable(self, error: BaseException, _seconds: float = 0.0) -> None:
-        fault = broker_fault(error, whom="beat")
-        self._broker.lasts(f"{fault}: the sweep does not run; trying again", monotonic())
-
     def _is_queue_full(self) -> bool:
-        size = getattr(self.producer.channel, "_size", None)  # kombu's own channels, such as Redis's, have it
-        return size is not None and size(SWEEP) >= MOST_WAITING
+        if self.connection.transport.driver_type != "redis":
+            return False
+        with suppress(ChannelError):  # an empty list is not there
+            waiting = self.producer.channel.queue_declare(SWEEP, passive=True).message_count
+            return bool(waiting >= MOST_WAITING)
+        return False
 
 
-def _is_told_to_end(error: BaseException | None) -> bool:
-    """Whether the error hides the SystemExit that beat's handler of SIGTERM raised.
+class Stopped(Protocol):
+    def stop(self) -> None: ...
 
-    A signal in the middle of a read leaves the client half done: its clean-up may raise an error of its own.
+
+def end_by_signal(beat: Stopped) -> None:
+    """Let SIGTERM and SIGINT end this process, whatever it is doing.
+
+    Celery's handler raises SystemExit, and Python drops an exception that is raised inside a finalizer. Here the loop
+    is told to stop as well, and the exception is raised again each second, which ends a wait.
     """
-    while error is not None and not isinstance(error, SystemExit):
-        error = error.__cause__ or error.__context__
-    return error is not None
+
+    def end(*_signal: object) -> None:
+        beat.stop()
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        raise SystemExit
+
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, end)

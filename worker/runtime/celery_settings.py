@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Exchange, Queue
 
+from worker.brokers.connection import tls_options, transport_options
 from worker.domain.model.wakeups import Step
 from worker.settings import Settings, SettingsError
 
@@ -131,7 +132,7 @@ def computed(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
     threads = 2 * (len(settings.accounts) + 2 + targets) + 2
     return {
         "broker_url": url,
-        "broker_use_ssl": settings.broker.protection,  # a `Tls`, which `celery_connection` reads
+        "broker_use_ssl": tls_options(url, settings.broker.protection),
         "broker_transport_options": _transport_options(url),
         "task_queues": [_queue(name, url) for name in QUEUES],
         # All accounts and channels of a process work in parallel on its loop; `--pool prefork` works too.
@@ -162,26 +163,14 @@ def _queue(name: str, url: str) -> Queue:
 
 
 def _transport_options(url: str) -> dict[str, Any]:
+    options = transport_options(url)
     if url.startswith("redis"):
-        return {
-            "visibility_timeout": VISIBILITY_SECONDS,
-            # Without these a publish on a dead connection waits for ever.
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "socket_keepalive_options": _keepalive(),
-            "health_check_interval": 10,
-            "retry_on_timeout": True,
-        }
-    if url.startswith("amqp"):
-        return {
-            "confirm_publish": True,
-            "max_retries": 3,
-            # Without these, closing a connection waits for ever for the answer of a broker that hangs.
-            "read_timeout": 10,
-            "write_timeout": 10,
-        }
-    return {"polling_interval": 0.01}
+        # A sender that finds no broker tries again some times, and gives the wake-up up: the sweep sends another.
+        tries = {"max_retries": 2, "interval_start": 0, "interval_step": 0.2}
+        options |= {"visibility_timeout": VISIBILITY_SECONDS, "socket_keepalive_options": _keepalive(), **tries}
+    elif url.startswith("amqp"):
+        options["max_retries"] = 3
+    return options
 
 
 def _keepalive() -> dict[int, int]:

@@ -1,14 +1,15 @@
 """What a worker does when it starts and ends, by Celery's signals."""
 
 import logging
+import os
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from celery.concurrency.thread import TaskPool as Threads
 from celery.signals import (
     celeryd_after_setup,
-    celeryd_init,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
@@ -21,11 +22,7 @@ from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import INVITE, left_to_others
 
 log = logging.getLogger(__name__)
-
-
-@celeryd_init.connect  # type: ignore[untyped-decorator]
-def _remember_the_name(sender: str, **_signal: Any) -> None:
-    worker_process.remember_node(sender)
+LOOK_SECONDS = 1.0
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
@@ -45,6 +42,19 @@ def _begin_here(instance: Any, **_signal: Any) -> None:
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _try_stopped_accounts_again(sender: Any, **_signal: Any) -> None:
     worker_process.resume_stopped_accounts(sender.timer, sends=INVITE in app.amqp.queues.consume_from)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _look_each_second(sender: Any, **_signal: Any) -> None:
+    alive = os.environ.get("ONBOARDING_ALIVE_FILE")
+
+    def look() -> None:
+        worker_process.leave_queues_once_outdated(sender)
+        if alive:
+            Path(alive).touch()
+
+    look()
+    sender.timer.call_repeatedly(LOOK_SECONDS, look)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

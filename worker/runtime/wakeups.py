@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from math import inf
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
 log = logging.getLogger(__name__)
-# For one wake-up: by then a broker that hangs is given up, and so is one that sends on and on, but not what it must.
-SEND_SECONDS = 40.0
 BROKER_UNREACHABLE = (OperationalError, OSError, *REFUSED)
 _broker = Outage(log, logging.WARNING)
 
@@ -32,8 +29,7 @@ _broker = Outage(log, logging.WARNING)
 def send_through(app: Celery, wake_up: WakeUp) -> bool:
     """Send a wake-up; whether the broker took it.
 
-    Never raises. Waits for a broker that hangs: some seconds with RabbitMQ, up to 40 with Redis. How long for one that
-    sends on and on, the app's connections say.
+    Never raises. Waits for a broker that hangs: some seconds with RabbitMQ, up to 40 with Redis.
     """
     queue = QUEUE_OF[wake_up.step]  # the task has the queue's name
     try:
@@ -55,7 +51,6 @@ class WakeUps:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._soon = BackgroundSender(self._send)
-        self._sending = threading.local()  # `until`: when this thread gives up
         self._has_broker = settings.broker.wakes_workers
 
     @cached_property
@@ -64,16 +59,11 @@ class WakeUps:
         # the configuration from the environment and sets up the log and the signals of a worker's process.
         from celery import Celery
 
-        app = Celery("onboarding", amqp="worker.runtime.celery_connection:Amqp", set_as_current=False)
+        app = Celery("onboarding", set_as_current=False)
         configure(app, lambda: self._settings)
-        app.conf.broker_transport_options = {**app.conf.broker_transport_options, "goes_on": self._goes_on}
         return app
 
-    def _goes_on(self) -> bool:
-        return monotonic() < getattr(self._sending, "until", inf)  # another thread may close a connection
-
     def _send(self, wake_up: WakeUp) -> bool:
-        self._sending.until = monotonic() + SEND_SECONDS
         return send_through(self._app, wake_up)
 
     def send(self, wake_ups: Iterable[WakeUp]) -> None:

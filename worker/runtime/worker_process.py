@@ -5,6 +5,7 @@ sends the wake-ups again that were lost meanwhile.
 """
 
 import logging
+import mmap
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.brokers.faults import broker_fault
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.maintenance.ticks import Ticks
 from worker.engine.opening import NotReady, Outdated, opened
@@ -24,12 +24,12 @@ from worker.foundation import event_loop
 from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.publishers.build import build_targets
-from worker.runtime import process, remote_control
+from worker.runtime import process
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import QUEUE_OF
 from worker.runtime.process import Process
 from worker.runtime.sweeping import sweep_alone
-from worker.runtime.wakeups import BROKER_UNREACHABLE, BackgroundSender, send_through
+from worker.runtime.wakeups import BackgroundSender, send_through
 from worker.settings import SettingsError, load
 from worker.store.base.outages import reason
 
@@ -46,7 +46,8 @@ TRY_SECONDS = 2.0
 RESUME_SECONDS = 10.0
 wake_ups = BackgroundSender(partial(send_through, app))
 _is_child = False
-_node: str | None = None  # Celery's name of this worker
+# One byte, shared with the children forked from this process: whether the worker leaves its queues.
+_leaving = mmap.mmap(-1, 1)
 _idle = Outage(log)
 _alone = Outage(log, logging.WARNING)
 # What is noted is when the last wake-up came, to some seconds: `operation.WAKE_UPS_MISSING_AFTER`.
@@ -126,12 +127,6 @@ def longest_dispatch() -> timedelta:
     return LONGEST_DISPATCH_OF_A_CHILD if _is_child else LONGEST_DISPATCH
 
 
-def remember_node(name: str) -> None:
-    """Keep Celery's name of this worker, which its remote control needs."""
-    global _node
-    _node = name
-
-
 def remember_child() -> None:
     """This process is a child of the prefork pool."""
     global _is_child
@@ -173,7 +168,7 @@ def _process() -> Process | None:
     except (NotReady, SettingsError) as error:
         _log_not_ready(error, MAKING)
         if isinstance(error, Outdated):
-            _stop_consuming()
+            _leaving[0] = 1
         return None
     return here
 
@@ -238,16 +233,11 @@ def _wake_others(wake_up: WakeUp) -> None:
 
 def _outdated(why: str) -> None:
     log.error("draining: finishing calls in flight, claiming no more work: %s", why)
-    _stop_consuming()
+    _leaving[0] = 1
 
 
-def _stop_consuming() -> None:
+def leave_queues_once_outdated(consumer: Any) -> None:
     """Leave the queues to workers of the newer release. This worker stays: if it ended, it would be started again."""
-    if _node is None:
-        return
-    try:
-        remote_control.drain(app, _node)
-    except BROKER_UNREACHABLE as error:
-        log.warning(
-            "%s: the worker goes on consuming its queues, and does no work", broker_fault(error, whom="this worker")
-        )
+    if _leaving[0]:
+        for queue in list(app.amqp.queues.consume_from):
+            consumer.call_soon(consumer.cancel_task_queue, queue)

@@ -12,9 +12,10 @@ import pytest
 
 from tests.inbound.bus.brokers import broker_of, requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
-from tests.suite.waiting import wait_until
+from tests.suite.waiting import ENDS_WITHIN, wait_until
 from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
 from worker.foundation.outage_log import Outage
+from worker.inbound.bus.consumer import LogInRefused
 
 REFUSED = "the broker refuses this process (it refuses the user or the password)"
 
@@ -142,8 +143,8 @@ def test_a_broker_that_restarts_is_come_back_to(
     assert "Traceback" not in caplog.text
 
 
-def test_a_login_that_is_refused_is_tried_again(amqp_url: str, make_broker: Any, inbox: FakeInbox, caplog: Any):
+def test_a_log_in_that_is_refused_at_the_start_ends_it(amqp_url: str, make_broker: Any, inbox: FakeInbox):
     broker = make_broker("amqp://nobody:known@" + amqp_url.rpartition("@")[2], declared=False)
-    with consuming(broker.bus, inbox):
-        wait_until(lambda: logged(caplog, REFUSED) == 1, "it says so")
-    assert "known" not in caplog.text
+    with pytest.raises(LogInRefused) as refused, consuming(broker.bus, inbox) as running:
+        running.thread.join(ENDS_WITHIN)
+    assert str(refused.value) == f"{REFUSED}: check bus.url"

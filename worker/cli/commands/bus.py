@@ -92,11 +92,15 @@ class Receiving:
         return self._consumers.outdated
 
     def run(self) -> None:
-        """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit."""
+        """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit, and
+        Stopped where a broker refuses the log-in."""
+        from worker.inbound.bus.consumer import LogInRefused
         from worker.inbound.bus.topology import Unfit
 
         try:
             self._consumers.run()
+        except LogInRefused as error:  # not a wrong configuration: a password may be mended at the broker
+            raise Stopped(str(error)) from None
         except (Unfit, SettingsError) as error:
             raise CannotStart(str(error)) from None
 

@@ -12,8 +12,7 @@ from worker.domain.model.needs import BEATING, EVERYTHING, Needs
 from worker.runtime.celery_settings import QUEUES, why_not_with_workers
 from worker.settings import Settings
 
-# By default Celery gives all workers of a machine one name, and RabbitMQ refuses the second worker of a name.
-# `deploy/kubernetes/worker.yaml` asks for process 1 by this name.
+# By default Celery gives all workers of a machine one name, and then its events tell none from the others.
 NODE = "onboarding-{pid}@%h"
 
 
@@ -43,6 +42,7 @@ def worker(invocation: Invocation, queues: str | None, pool: str, concurrency: i
     Needs PostgreSQL, a broker (RabbitMQ or Redis: url in [broker]) and one running `onboard beat`. Without a broker use
     `onboard run` or `onboard up`. The command is the same as `celery -A worker.app worker` with the variable
     ONBOARDING_CONFIG. It waits for a broker or database that cannot be reached, and for `onboard db upgrade`.
+    Where the broker refuses its log-in it ends with 1.
 
     At least one worker must consume each queue: `issue` (opens sessions), `invite` (sends messages), `tell` (publishes
     events), `sweep` (finds work that is due and ends expired leases). Other settings of Celery are in celeryconfig.py.

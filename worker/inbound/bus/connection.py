@@ -2,25 +2,25 @@
 
 from typing import Any
 
-from worker.brokers.connection import AmqpMessage, BrokerConnection
+from kombu.connection import Connection
+from kombu.transport import pyamqp
+
+from worker.brokers.connection import CONNECT_SECONDS, tls_options, transport_options
+from worker.brokers.undecoded import never_unpack
 from worker.foundation.tls import Tls
 from worker.inbound.bus.redis_channel import TAKEN_SECONDS, keys_of
 from worker.inbound.bus.redis_channel import Transport as RedisTransport
 
 # Seconds. RabbitMQ ends a connection that is silent for two heartbeats: longer than a transaction may wait for locks.
 HEARTBEAT = 60
-# As for wake-ups: a broker that hangs, or a host that vanished, is given up in bounded time.
-CONNECT_SECONDS = 5
-SOCKET_SECONDS = 10
-# How long RabbitMQ may take to confirm a message.
-CONFIRM_SECONDS = 10
 
 
-class BusMessage(AmqpMessage):
+class BusMessage(pyamqp.Message):
     """A message from RabbitMQ. `body` is bytes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.errors = []
         if not isinstance(self.body, bytes):
             self.body = b""  # an empty body is a text to amqp
 
@@ -36,11 +36,19 @@ class BusMessage(AmqpMessage):
         return times if isinstance(times, int) else 0
 
 
-class BusConnection(BrokerConnection):
+class BusConnection(Connection):
     """A connection whose messages the bus reads."""
 
-    redis_transport = RedisTransport
-    amqp_message = BusMessage
+    def get_transport_cls(self) -> Any:
+        return RedisTransport if self.transport_cls in ("redis", "rediss") else super().get_transport_cls()
+
+    def channel(self) -> Any:
+        """A channel whose messages are not decoded."""
+        channel = super().channel()
+        if isinstance(channel, pyamqp.Channel):
+            channel.auto_decode = False
+            channel.Message = BusMessage
+        return channel
 
 
 def connection_to(
@@ -65,23 +73,11 @@ def connection_for_looking(url: str, *, tls: Tls | None = None) -> BusConnection
 
 
 def _connection(url: str, tls: Tls | None, options: dict[str, Any]) -> BusConnection:
+    never_unpack()
     return BusConnection(
         url,
-        ssl=tls,
+        ssl=tls_options(url, tls),
         heartbeat=HEARTBEAT,
         connect_timeout=CONNECT_SECONDS,
-        transport_options={**_options(url), **options},
+        transport_options={**transport_options(url), **options},
     )
-
-
-def _options(url: str) -> dict[str, Any]:
-    if url.startswith("amqp"):
-        return {"confirm_publish": True, "read_timeout": SOCKET_SECONDS, "write_timeout": SOCKET_SECONDS}
-    if url.startswith("redis"):
-        return {
-            "socket_timeout": SOCKET_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            "socket_keepalive": True,
-            "health_check_interval": SOCKET_SECONDS,
-        }
-    return {"polling_interval": 0.01}

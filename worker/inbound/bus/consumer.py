@@ -17,7 +17,7 @@ from kombu.entity import Queue
 from kombu.mixins import ConsumerMixin
 
 from worker.brokers import undecoded
-from worker.brokers.faults import REFUSED, REFUSED_SECONDS, UNREADABLE, broker_fault
+from worker.brokers.faults import REFUSED, UNREADABLE, broker_fault, refuses_log_in
 from worker.domain.events.incoming import Outcome
 from worker.domain.model.wakeups import Wake
 from worker.engine.opening import NotReady
@@ -34,9 +34,8 @@ from worker.store.base.outages import reason
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 1.0  # between two tries to reach the broker or the database
+UNFIT_SECONDS = 5.0  # and while the broker lacks a queue
 IDLE_SECONDS = 1.0  # between two checks whether to stop, while no message comes
-# How long a consumer that ends talks to its broker: what is not acknowledged by then comes again.
-LEAVE_SECONDS = 10.0
 LOOK_SECONDS = 5.0  # how often it is checked that the database has this release's schema and takes writes
 # A message that was delivered so often may be what ends the connection, or the process. Then the consumer takes one
 # message at a time, so that the broker counts only the deliveries of this one.
@@ -55,6 +54,10 @@ NAMES = {
 
 def _outcomes_in_words(new: Mapping[Outcome, int]) -> str:
     return ", ".join(f"{new.get(one, 0):,} {name}" for one, name in NAMES.items())
+
+
+class LogInRefused(Exception):
+    """The broker does not let this user in. The text says so."""
 
 
 class BusConsumer(ConsumerMixin):
@@ -77,6 +80,7 @@ class BusConsumer(ConsumerMixin):
         `idle`: seconds between two checks whether to stop, while no message comes.
         """
         self.connection = connect()  # kombu reads the kinds of errors from it; it is never opened
+        self._outages = (*REFUSED, *self.connection.connection_errors, *self.connection.channel_errors, MessageNacked)
         self._connect = connect
         self._source = source
         self._topology = source.topology
@@ -84,7 +88,7 @@ class BusConsumer(ConsumerMixin):
         self._wake = wake
         self._clock = clock
         self._idle = idle
-        self._ended, self._leave_at = threading.Event(), 0.0
+        self._ended = threading.Event()
         self._broker, self._database = Outage(log), database or Outage(log)
         self._warned = Outage(log, logging.WARNING)
         self._outcomes: CountLog[Outcome] = CountLog(log, lambda new: f"{source.consumed}: {_outcomes_in_words(new)}")
@@ -100,27 +104,28 @@ class BusConsumer(ConsumerMixin):
 
     def stop(self) -> None:
         """Finish the current chunk, and end. A signal handler may call this."""
-        self._leave_at = monotonic() + LEAVE_SECONDS
         self._ended.set()
         self.should_stop = True
 
     def run(self) -> None:  # type: ignore[override]
-        """Take events until `stop`, or until `outdated` holds the reason why this release must stop. Raises Unfit."""
+        """Take events until `stop`, or until `outdated` holds the reason why this release must stop.
+
+        Raises Unfit or LogInRefused before the first event.
+        """
         while not (self._ended.is_set() or self.outdated):
             if not self._database_is_ready():
                 self._ended.wait(AGAIN_SECONDS)
                 continue
             try:
                 self._work()
-            except REFUSED as error:
-                self._broker_lasts(f"{broker_fault(error)}: see {self._source.setting}; trying again")
-                self._ended.wait(REFUSED_SECONDS)
             except Unfit as error:
                 if not self._has_begun:
                     raise
                 self._broker_lasts(str(error))
-                self._ended.wait(REFUSED_SECONDS)
-            except (*self.connection.connection_errors, *self.connection.channel_errors, MessageNacked) as error:
+                self._ended.wait(UNFIT_SECONDS)
+            except self._outages as error:
+                if refuses_log_in(error) and not self._has_begun:
+                    raise LogInRefused(f"{broker_fault(error)}: check {self._source.setting}") from None
                 # One outage shows as several errors: the first one is logged.
                 self._lost = self._lost or broker_fault(error)
                 self._broker_lasts(f"{self._lost}: events stay in {self._source.consumed}; trying again")
@@ -161,7 +166,6 @@ class BusConsumer(ConsumerMixin):
     @contextmanager
     def establish_connection(self) -> Iterator[Any]:
         with self._connect() as connection:
-            connection.bound(self._may_wait)
             try:
                 connection.connect()
                 prepare(connection, self._topology, declare=self._source.declare, warn=self._warn)
@@ -172,16 +176,14 @@ class BusConsumer(ConsumerMixin):
                     channel.do_restore = False
                 raise
 
-    def _may_wait(self) -> bool:
-        return not self._ended.is_set() or monotonic() < self._leave_at
-
     def _warn(self, what: str) -> None:
         self._warned.lasts(what, monotonic())
 
     def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:
         # Without `accept` and callbacks kombu decodes nothing: a message is checked first.
         queue = Queue(self._source.consumed, no_declare=True)
-        return [Consumer(queues=[queue], on_message=self._on_message, prefetch_count=self._most, auto_declare=False)]
+        consumer = Consumer(queues=[queue], on_message=self._on_message, prefetch_count=self._most, auto_declare=False)
+        return [consumer]
 
     def on_consume_ready(self, connection: Any, channel: Any, consumers: Any, **_options: Any) -> None:
         self.connected, self.channel = connection, channel

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.brokers.connection import RedisChannel
+from worker.brokers.connection import CONFIRM_SECONDS
 from worker.domain.events.cloudevents import LARGEST
 from worker.domain.events.incoming import EventKind
 from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.customers import FieldProblem
 from worker.foundation.strict_json import read_object
 from worker.foundation.timestamps import written
-from worker.inbound.bus.connection import CONFIRM_SECONDS
 from worker.inbound.bus.messages import Message, attributes_of
 from worker.inbound.bus.plain_values import TooDeep, from_plain, to_plain
 from worker.inbound.bus.redis_entry import Entry
@@ -130,7 +129,7 @@ def notify(channel: Any, topology: Topology, id_: uuid.UUID, refusal: Refusal, n
         {REASON: refusal.reason, REFUSED_AT: written(now), NOTICE_ID: str(id_)},
     )
     publish(channel, notice, exchange=topology.dead_exchange, key=topology.dead_key)
-    if isinstance(channel, RedisChannel):  # RabbitMQ bounds the queue itself
+    if not topology.on_amqp:  # RabbitMQ bounds the queue itself
         channel.client.ltrim(topology.dead, 0, MOST_NOTICES - 1)
 
 

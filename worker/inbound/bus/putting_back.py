@@ -9,7 +9,6 @@ from uuid import UUID
 from amqp.exceptions import MessageNacked
 
 from worker.domain.events.refused import NotPutBack, PutBack, dead_queue_of
-from worker.foundation.clock import monotonic
 from worker.foundation.connection_failures import in_words
 from worker.inbound.bus.connection import connection_for_looking
 from worker.inbound.bus.dead_lettering import message_in
@@ -20,8 +19,6 @@ from worker.store.audit.entries import note_alone
 from worker.store.base.database import Database
 from worker.store.inbox.refused_events import KeptMessage, RefusedEvents
 
-# For all messages: the page's thread must not keep its process from ending. What is left then can be put back again.
-ALL_SECONDS = 600.0
 NOT_NAMED = "this configuration does not name its queue"
 NO_QUEUES = (
     "this configuration has no queue of refused events: neither [bus] (events of other systems) nor a [broker]"
@@ -77,12 +74,10 @@ def _opened(settings: Settings) -> Iterator[_Queues]:
     """Raises NotPutBack if no queue can be reached, or a broker is lost meanwhile."""
     queues, reached = _Queues({}, {}), []
     errors: tuple[type[Exception], ...] = (MessageNacked,)
-    until = monotonic() + ALL_SECONDS
     with ExitStack() as exits:
         for place, source in _places(settings):
             key = source.setting
             connection = exits.enter_context(connection_for_looking(source.url, tls=source.tls))
-            connection.bound(lambda: monotonic() < until)
             errors += (*connection.connection_errors, *connection.channel_errors)
             try:
                 connection.connect()

@@ -18,8 +18,6 @@ from uuid import uuid4
 from kombu.transport import redis, virtual
 
 from worker.brokers import undecoded
-from worker.brokers.connection import RedisChannel
-from worker.brokers.undecoded import Undecoded
 from worker.inbound.bus.redis_entry import opened
 
 # An entry that was taken and not settled for so long goes back. A living consumer renews its entries three times as
@@ -101,11 +99,12 @@ def keys_of(queue: str) -> Keys:
     return Keys(f"{queue}.taken", f"{queue}.taken.since", f"{queue}.returned")
 
 
-class RedisMessage(Undecoded, virtual.Message):
+class RedisMessage(virtual.Message):
     """A message from a Redis list. `body` is bytes: the envelope's, or the whole entry where there is no envelope."""
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **options: Any) -> None:
         super().__init__(payload, channel=channel, **options)
+        self.errors = []
         self.times_given_back: int = payload["times"]
         self.broken: str = payload["broken"]
 
@@ -123,7 +122,7 @@ class QoS(redis.QoS):
         """Do nothing: the TAKE script gives back the entries of consumers that are gone, by Redis's own clock."""
 
 
-class Channel(RedisChannel):
+class Channel(redis.Channel):
     """Takes entries from one queue."""
 
     _in_poll: Any
