@@ -24,7 +24,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos events month simulate lists fuzz record screenshots images secrets sbom audit manifests lock clean
+.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos events month simulate lists fuzz newest record screenshots images secrets sbom audit manifests lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -113,6 +113,11 @@ lists: .venv/.dev ## Play lists, events and people on the same customers: make l
 fuzz: .venv/.dev ## Send the web requests made from its OpenAPI document: make fuzz EXAMPLES=5000
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(PY) -m pytest tests/hostile/test_openapi.py
 
+newest: .venv/.dev ## Run the tests of calls with the newest aiohttp instead of the locked one.
+	@rm -rf .venv-newest
+	@$(PIP) --target .venv-newest --upgrade aiohttp
+	@PYTHONPATH=.venv-newest $(PY) -m pytest -q tests/http
+
 record: .venv/.dev ## Record the tests' provider answers again; with test credentials, from the providers themselves.
 	@$(PY) -m tests.providers.record
 	@$(PY) -m tests.senders.record
@@ -156,7 +161,7 @@ lock: ## Update the lock files from pyproject.toml, and those of the benchmarks 
 		$(UV_COMPILE) $(RIVALS)/requirements-$$which.in -o $(RIVALS)/requirements-$$which.lock || exit 1; done
 
 clean: ## Remove what these commands created: .venv, caches, the demo. Never a database, a key or a list.
-	@rm -rf .venv .venv-audit $(RIVALS)/.venv-* demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit .venv-newest $(RIVALS)/.venv-* demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files of the installations: each is made again when its sources have changed.

@@ -49,7 +49,7 @@ def test_each_room_says_what_it_holds():
 def test_no_room_is_too_large_for_one_look():
     folders = [path for path in (ROOT / "worker").rglob("*") if path.is_dir() and path.name != "__pycache__"]
     assert [str(path) for path in folders if len(list(path.glob("*.py"))) > 25] == []
-    assert len([path for path in (ROOT / "worker").iterdir() if path.name != "__pycache__"]) <= 19
+    assert len([path for path in (ROOT / "worker").iterdir() if path.name != "__pycache__"]) <= 20
 
 
 CLOCKS = {ROOT / "worker/foundation/clock.py", ROOT / "worker/sandbox/clock.py"}  # the sandbox imports no other room

@@ -1,4 +1,7 @@
-"""Each call runs on both loops: the worker's own, and asyncio's where uvloop is not installed."""
+"""Each call runs on both loops: the worker's own, and asyncio's where uvloop is not installed.
+
+Other ways of making a call pass the same tests, with a `making` of their own: tests/features/fast_calls.
+"""
 
 import asyncio
 import ssl
@@ -14,20 +17,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from worker.foundation.event_loop import new_event_loop
 from worker.http.client import Http, open_http_session
+from worker.http.trust import NO_TRUST, Trust
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"worker": new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
-@pytest.fixture(params=["lean", "through ClientSession"])
-async def http(request, monkeypatch) -> AsyncIterator[Http]:
-    """Both ways of making a call: each test holds for both."""
-    is_lean = request.param == "lean"
-    async with open_http_session() as session:
-        if is_lean:
-            monkeypatch.delattr(aiohttp.ClientSession, "request")
-        yield Http(session, lean=is_lean)
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with open_http_session() as opened:
+        yield opened
+
+
+@pytest.fixture
+def making(session) -> Callable[[Trust], Http]:
+    """Makes what makes the calls, with a trust."""
+    return lambda trust: Http(session, trust)
+
+
+@pytest.fixture
+def http(making) -> Http:
+    return making(NO_TRUST)
 
 
 @pytest.fixture

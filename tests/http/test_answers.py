@@ -8,8 +8,7 @@ import struct
 import pytest
 
 from tests.http.talks import call, read_request, says
-from worker.http.connections import LARGEST_ANSWER
-from worker.http.messages import Broken, HttpAnswer
+from worker.http.messages import LARGEST_ANSWER, Broken, HttpAnswer
 
 ZIPPED = gzip.compress(b"{}")
 

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from tests.http.talks import LONG, call, listening, post, read_request, says
 from worker.foundation.version import __version__
-from worker.http.client import Http, open_http_session
+from worker.http.client import Http
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
 SHORT = timedelta(milliseconds=80)
@@ -85,12 +85,12 @@ async def test_a_closed_port_is_not_sent(http):
     assert got == Broken(sent=False, detail=f"127.0.0.1:{port}: connection refused or not possible")
 
 
-async def test_a_host_that_does_not_exist_is_not_sent(http):
+async def test_a_host_that_does_not_exist_is_not_sent(http, session):
     # Asking a name server would leave this machine; the resolver's answer is all that matters here.
     async def nowhere(*_: object, **__: object) -> list[object]:
         raise OSError("no such host")
 
-    http._session.connector._resolver.resolve = nowhere
+    session.connector._resolver.resolve = nowhere
     got = await http.call(post("http://provider.invalid/"), timeout=LONG)
 
     assert got == Broken(sent=False, detail="provider.invalid:80: host name not found")
@@ -118,9 +118,8 @@ async def test_a_tls_handshake_that_never_ends_is_not_sent(http):
     assert got == Broken(sent=False, detail=f"{place_of(url)}: time-out before there was a connection")
 
 
-async def test_a_request_to_an_invalid_address_is_not_sent():
-    async with open_http_session() as session:
-        got = await Http(session).call(post("http:///nothing"), timeout=LONG)
+async def test_a_request_to_an_invalid_address_is_not_sent(session):
+    got = await Http(session).call(post("http:///nothing"), timeout=LONG)
 
     assert got == Broken(sent=False, detail="address not valid")
 
@@ -219,11 +218,12 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent_to(http, self_signe
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_trusted_certificate_must_have_the_hosts_name(http, self_signed, tmp_path, host):
-    http._session.connector._ssl = ssl.create_default_context(cafile=tmp_path / "server.pem")
+async def test_a_trusted_certificate_must_have_the_hosts_name(making, self_signed, tmp_path, host):
+    trusted = ssl.create_default_context(cafile=tmp_path / "server.pem")
 
     async with listening(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), tls=self_signed) as url:
         place = place_of(url).replace("127.0.0.1", host)
+        http = making({(host, int(place.partition(":")[2])): trusted})
         got = await http.call(post(f"https://{place}/"), timeout=LONG)
 
     if host == "127.0.0.1":

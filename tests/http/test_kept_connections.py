@@ -10,7 +10,6 @@ from aiohttp.client_proto import ResponseHandler
 
 from tests.http.talks import LONG, call, listening, post, read_request, says
 from worker.http import connections
-from worker.http.client import Http, open_http_session
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
 
@@ -86,6 +85,34 @@ async def test_an_answer_that_nobody_asked_for_is_no_calls_answer(http):
     assert (first.body, second.body) == (b"own", b"own")
 
 
+BUSY = b"HTTP/1.1 429 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n"
+OWN = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"
+
+
+async def test_a_second_answer_right_behind_the_first_is_no_calls_answer(http):
+    accepted = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(1)
+        await says(*[OWN + BUSY] * 3)(reader, writer)
+
+    async with listening(talk) as url:
+        answers = [await http.call(post(url), timeout=LONG) for _ in range(3)]
+
+    assert [(answer.status, answer.body) for answer in answers] == [(200, b"own")] * 3
+    assert [answer.headers.get("retry-after") for answer in answers] == [None] * 3
+    assert len(accepted) == 3
+
+
+@pytest.mark.parametrize("more", [BUSY[:10], b"babble"], ids=["half an answer", "no HTTP"])
+async def test_what_comes_right_behind_an_answer_is_no_calls_answer(http, more):
+    async with listening(says(*[OWN + more] * 3)) as url:
+        answers = [await http.call(post(url), timeout=LONG) for _ in range(3)]
+
+    unknown = Broken(sent=True, detail="answer is not HTTP")
+    assert [answer for answer in answers if answer != unknown and (answer.status, answer.body) != (200, b"own")] == []
+
+
 async def test_an_answer_before_the_request_is_no_answer(http, monkeypatch):
     monkeypatch.setattr(connections.Connector, "_create_connection", greeted(connections.Connector._create_connection))
 
@@ -107,7 +134,7 @@ def greeted(create: Callable[..., Awaitable[ResponseHandler]]) -> Callable[..., 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 async def test_a_request_that_may_no_longer_be_written_is_not_sent_and_its_connection_is_the_next_calls(
-    tls, http, self_signed, tmp_path
+    tls, making, self_signed, tmp_path
 ):
     requests, asked, accepted = [], [], []
 
@@ -126,14 +153,12 @@ async def test_a_request_that_may_no_longer_be_written_is_not_sent_and_its_conne
 
     async with listening(serve, self_signed if tls else None) as url:
         place = url.partition("//")[2]
+        trust = {}
         if tls:
             url = f"https://{place}"
             port = int(place.partition(":")[2])
-            http = Http(
-                http._session,
-                {("127.0.0.1", port): ssl.create_default_context(cafile=tmp_path / "server.pem")},
-                lean=http._lean is not None,
-            )
+            trust[("127.0.0.1", port)] = ssl.create_default_context(cafile=tmp_path / "server.pem")
+        http = making(trust)
         first = await http.call(post(url), timeout=LONG, may_write=answering(False))
         await asyncio.sleep(0.05)
         assert requests == []
@@ -142,8 +167,8 @@ async def test_a_request_that_may_no_longer_be_written_is_not_sent_and_its_conne
     assert first == Broken(sent=False, detail=f"{place}: too late to be written when there was a connection")
     assert second.status == 200
     assert (len(accepted), len(requests)) == (1, 1)
-    # Once for each call. Through ClientSession nothing tells a kept connection from a new one.
-    assert asked == [(True, 0), (http._lean is None, 0)]
+    assert [number for _, number in asked] == [0, 0]  # once for each call, before anything was written
+    assert asked[0] == (True, 0)
 
 
 async def test_whether_a_request_may_be_written_is_asked_when_its_connection_is_there(http):
@@ -166,8 +191,8 @@ async def test_whether_a_request_may_be_written_is_asked_when_its_connection_is_
     assert asked == []
 
 
-async def test_a_look_up_that_client_session_repeats_is_not_asked_for_twice():
-    """Else a request that was written would count as not made."""
+async def test_a_look_up_is_written_once(http):
+    """ClientSession would repeat it on a new connection: a second request for one slot of the account's limit."""
     asked, requests = [], []
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,10 +204,10 @@ async def test_a_look_up_that_client_session_repeats_is_not_asked_for_twice():
         asked.append(1)
         return True
 
-    async with listening(once) as url, open_http_session() as session:
-        through_session, look_up = Http(session, lean=False), HttpRequest("GET", url, {})
-        await through_session.call(look_up, timeout=LONG)
-        got = await through_session.call(look_up, timeout=LONG, may_write=may_write)
+    async with listening(once) as url:
+        look_up = HttpRequest("GET", url, {})
+        await http.call(look_up, timeout=LONG)
+        got = await http.call(look_up, timeout=LONG, may_write=may_write)
 
-    assert got.status == 200
-    assert (len(requests), len(asked)) == (3, 1)
+    assert got == Broken(sent=True, detail="connection closed without an answer")
+    assert (len(requests), len(asked)) == (2, 1)

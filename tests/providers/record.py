@@ -59,7 +59,7 @@ async def _call(case: Case, source: str, **settings: Any) -> None:
         with tape(source=source, mode="all").use_cassette(str(case.path)):
             listing = [provider.look_up(asked, page=1)] if case.look_up else []
             for built in filter(None, [*(provider.build(asked) for _ in range(case.calls)), *listing]):
-                got = await Http(session, lean=False).call(built, timeout=TIMEOUT)
+                got = await Http(session).call(built, timeout=TIMEOUT)
                 if isinstance(got, Broken):
                     raise SystemExit(f"{case.path.name}: {got.detail}")
                 assert isinstance(got, HttpAnswer)

@@ -25,7 +25,7 @@ async def replayed(case: Case, **settings) -> HttpAnswer | Broken:
         with tape().use_cassette(str(case.path), allow_playback_repeats=False):
             listing = [provider.look_up(case.asked, page=1)] if case.look_up else []
             for built in filter(None, [*(provider.build(case.asked) for _ in range(case.calls)), *listing]):
-                got = await Http(session, lean=False).call(built, timeout=LONG)
+                got = await Http(session).call(built, timeout=LONG)
     return got
 
 

@@ -19,7 +19,7 @@ from tests.providers.test_against_sandbox import results
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session, is_stale
 from worker.http.client import Http, open_http_session
-from worker.http.connections import LARGEST_ANSWER
+from worker.http.messages import LARGEST_ANSWER
 from worker.providers.contract import Broken
 from worker.sandbox import Sandbox, SandboxOptions
 from worker.sandbox.faults import Fault

@@ -37,7 +37,7 @@ async def record(case: Case) -> str:
 
 async def _send(case: Case, source: str, **settings: object) -> None:
     case.path.unlink(missing_ok=True)
-    sender = sms_sender(OwnHttp(lean=False), from_=case.from_, **settings)
+    sender = sms_sender(OwnHttp(), from_=case.from_, **settings)
     with tape(source, "once").use_cassette(str(case.path)):
         await sender.send(message_of(case))
         if case.look_up:

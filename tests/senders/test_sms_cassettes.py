@@ -16,7 +16,7 @@ FILES = sorted(CASSETTES.rglob("*.yaml"))
 
 async def replayed(case, message=None, **settings):
     """The sender's answer to the recorded one. A request other than the recorded one breaks."""
-    sender = sms_sender(OwnHttp(lean=False), **{"from_": case.from_, **settings})
+    sender = sms_sender(OwnHttp(), **{"from_": case.from_, **settings})
     with tape().use_cassette(str(case.path), allow_playback_repeats=False):
         answer = await sender.send(message or message_of(case))
         if case.look_up:

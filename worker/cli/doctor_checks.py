@@ -133,6 +133,11 @@ def check_clock(parts: Parts) -> Iterator[Finding]:
         yield ok("clock", words)
 
 
+def check_fast_calls(parts: Parts) -> Iterator[Finding]:
+    """Where they are on and unfit, no command starts, and `doctor` says so instead of this."""
+    yield ok("fast calls", "on" if parts.settings.fast_calls.on else "off")
+
+
 def check_disk(parts: Parts) -> Iterator[Finding]:
     """The space where a SQLite database is, or else where the command runs and its log files are."""
     file = sa.make_url(parts.settings.database.url).database if parts.database.is_sqlite else None
@@ -324,6 +329,7 @@ def check_processes(parts: Parts) -> Iterator[Finding]:
 # In the order in which one needs the other.
 WITHOUT_DATABASE: tuple[Check, ...] = (
     check_adapters,
+    check_fast_calls,
     check_disk,
     check_brokers,
     check_accounts_and_senders,

@@ -31,6 +31,7 @@ from worker.engine.adapters import (
     sender_name,
     templates_of,
 )
+from worker.engine.fast_calls import fast_calls
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.intake import Intake
 from worker.engine.keyrings import keyring_of
@@ -123,6 +124,7 @@ class Parts(Stores):
         None: as the configuration says.
         """
         check_traces_are_installed(settings)
+        fast_calls(settings)  # the start fails where they are on and do not fit
         self.settings = settings
         self.jitter = jitter
         self.accounts: Mapping[str, Account] = settings.accounts

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
+from worker.foundation import event_loop
 from worker.settings import Settings
 from worker.store.base import schema
 from worker.store.base.database import Database
@@ -43,8 +44,11 @@ def _unreachable(error: sa.exc.OperationalError) -> NotReady:
 
 
 def check_configuration(settings: Settings) -> None:
-    """Raise SettingsError for a configuration that names what cannot work. Opens no connection."""
+    """Raise SettingsError for a configuration, or an aiohttp, that cannot work. Opens no connection."""
     Parts(settings).close()
+    from worker.http.connections import check_aiohttp  # imported here: aiohttp, which few commands need
+
+    event_loop.run(check_aiohttp())
 
 
 @contextmanager

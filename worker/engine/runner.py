@@ -22,6 +22,7 @@ from worker.domain.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SEC
 from worker.domain.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.engine.container import DATABASE_THREADS, Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
+from worker.engine.fast_calls import fast_calls
 from worker.engine.preflight import Preflight
 from worker.engine.steps.traced_work import traced
 from worker.engine.store_calls import StoreCalls
@@ -142,7 +143,8 @@ class Runner:
         # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
         parts.database.give_up_after(parts.settings.worker.lease / 2)
         exits = AsyncExitStack()
-        http = Http(await exits.enter_async_context(open_http_session()), parts.trust)
+        http = Http(await exits.enter_async_context(open_http_session()), parts.trust, fast_calls(parts.settings))
+        log.info("fast calls: %s", "on" if parts.settings.fast_calls.on else "off")
         try:
             return cls(
                 parts,

@@ -8,37 +8,40 @@ If unsure, `sent` is True: a call that counts as not made is made again, and may
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Protocol
 
 import aiohttp
-from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from worker.foundation.connection_failures import tls_failure
 from worker.foundation.version import __version__
-from worker.http.connections import (
-    TOO_LARGE,
-    Connector,
-    NotHttp,
-    NotWritten,
-    Phase,
-    UnaskedAnswer,
-    bounded,
-    phase_of_call,
-)
-from worker.http.lean_call import Unusual, lean_calls
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.http.connections import Connector, NotWritten, Phase, UnaskedAnswer, check_aiohttp, phase_of_call
+from worker.http.messages import LARGEST_ANSWER, TOO_LARGE, Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.http.trust import NO_TRUST, Trust, server
 
 # Raised before there is a connection, with any session.
 NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
+class Exchange(Protocol):
+    """Writes a request and reads its answer, within `seconds`. Raises what ClientSession raises, and NotWritten."""
+
+    async def __call__(
+        self, request: HttpRequest, phase: Phase, seconds: float, /, *, reads_body: bool
+    ) -> HttpAnswer | Broken: ...
+
+
+# Makes another exchange over the connections of a session. It may leave requests to the one that it is given.
+Faster = Callable[[aiohttp.ClientSession, Trust, Exchange], Exchange]
+
+
 @asynccontextmanager
 async def open_http_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The only session of a process's loop. The callers bound their calls themselves."""
+    """The only session of a process's loop. The callers bound their calls themselves. Raises SettingsError."""
+    await check_aiohttp()
     async with _new_session() as session:
         yield session
 
@@ -59,11 +62,9 @@ def _new_session() -> aiohttp.ClientSession:
 class Http:
     """Makes calls through a session of `open_http_session`. With another session, more failures count as sent."""
 
-    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST, *, lean: bool = True) -> None:
-        """Not `lean`: each call goes through ClientSession, which is where recorders of calls are hooked in."""
-        self._session = session
-        self._trust = trust
-        self._lean = lean_calls(session, trust) if lean else None
+    def __init__(self, session: aiohttp.ClientSession, trust: Trust = NO_TRUST, faster: Faster | None = None) -> None:
+        through_session = _ThroughSession(session, trust)
+        self._exchange: Exchange = faster(session, trust, through_session) if faster else through_session
 
     # The deadline is an argument because the outcome depends on it: how far the call had come at the deadline.
     async def call(
@@ -80,22 +81,31 @@ class Http:
         there is a connection, directly before the request is written. If it says no, nothing is written, and the next
         call finds the connection there.
         """
-        phase, seconds = Phase(), timeout.total_seconds()
-        phase.may_write = may_write
+        phase = Phase(may_write)
         try:
-            if self._lean is not None:
-                try:
-                    return await self._lean.exchange(request, phase, seconds, reads_body=reads_body)
-                except Unusual:  # nothing was sent
-                    pass
-            phase_of_call.set(phase)
-            async with asyncio.timeout(seconds):
-                return await self._exchange(request, reads_body)
+            return await self._exchange(request, phase, timeout.total_seconds(), reads_body=reads_body)
         except NEVER_CONNECTED as error:
             return Broken(sent=False, detail=_place(request.url) + _name(error, phase))
         except Exception as error:
             sent = phase.connected or not phase.traced
             return Broken(sent=sent, detail=("" if sent else _place(request.url)) + _name(error, phase))
+
+
+class _ThroughSession:
+    """The exchange of ClientSession."""
+
+    def __init__(self, session: aiohttp.ClientSession, trust: Trust) -> None:
+        self._session, self._trust = session, trust
+
+    async def __call__(
+        self, request: HttpRequest, phase: Phase, seconds: float, /, *, reads_body: bool
+    ) -> HttpAnswer | Broken:
+        of_this_call = phase_of_call.set(phase)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(request, reads_body)
+        finally:
+            phase_of_call.reset(of_this_call)
 
     async def _exchange(self, request: HttpRequest, reads_body: bool) -> HttpAnswer | Broken:
         url = URL(request.url, encoded=True)  # sent exactly as the adapter built it
@@ -110,18 +120,34 @@ class Http:
             headers = response.headers
             if not reads_body:  # if the body has not all arrived, this closes the connection
                 return HttpAnswer(response.status, headers)
-            body = await bounded(response.content)
+            body = await _bounded(response.content)
             if body is None:
                 response.close()
                 return TOO_LARGE
             return HttpAnswer(response.status, headers, body)
 
 
-class OwnHttp:
-    """Like `Http`, with a session of its own: opened by the first call, on its loop, and closed by `close`."""
+async def _bounded(content: aiohttp.StreamReader) -> bytes | None:
+    """The whole body; None, without reading on, if it is larger than LARGEST_ANSWER."""
+    body = await content.readany()
+    if content.at_eof():
+        return body if len(body) <= LARGEST_ANSWER else None
+    whole = bytearray(body)
+    while len(whole) <= LARGEST_ANSWER:
+        if not (body := await content.readany()):
+            return bytes(whole)
+        whole += body
+    return None
 
-    def __init__(self, trust: Trust = NO_TRUST, *, lean: bool = True) -> None:
-        self._trust, self._lean = trust, lean
+
+class OwnHttp:
+    """Like `Http`, with a session of its own: opened by the first call, on its loop, and closed by `close`.
+
+    The process has called `check_aiohttp` at its start.
+    """
+
+    def __init__(self, trust: Trust = NO_TRUST, faster: Faster | None = None) -> None:
+        self._trust, self._faster = trust, faster
         self._session: aiohttp.ClientSession | None = None
         self._http: Http | None = None
 
@@ -134,7 +160,7 @@ class OwnHttp:
     ) -> HttpAnswer | Broken:
         if self._http is None:
             self._session = _new_session()
-            self._http = Http(self._session, self._trust, lean=self._lean)
+            self._http = Http(self._session, self._trust, self._faster)
         return await self._http.call(request, timeout=timeout, may_write=may_write)
 
     async def close(self) -> None:
@@ -175,7 +201,7 @@ def _name(error: Exception, phase: Phase) -> str:
             return "connection closed without an answer"
         case aiohttp.ClientPayloadError():
             return "answer cut off"
-        case NotHttp() | aiohttp.ClientResponseError() | HttpProcessingError():
+        case aiohttp.ClientResponseError():
             return "answer is not HTTP"
         case aiohttp.ClientOSError() | ConnectionError():
             return "connection reset"

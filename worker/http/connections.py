@@ -1,5 +1,11 @@
-"""The connector of a process's session, and what both ways of making a call read from a connection."""
+"""The connector of each session: it says how far a call has come, and lends no connection with a stray answer on it.
 
+It depends on two things that aiohttp does not promise: ClientSession asks `connect` for each request's connection, and
+the protocol of a connection says in `should_close` that bytes came which nobody had asked for. `check_aiohttp` finds
+out whether they are so, and no session is opened where they are not.
+"""
+
+import asyncio
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -7,32 +13,30 @@ from typing import Any
 import aiohttp
 from aiohttp.connector import Connection
 
-from worker.http.messages import Broken, MayWrite
+from worker.http.messages import MayWrite
+from worker.settings import SettingsError
 
-# Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
-LARGEST_ANSWER = 1024 * 1024
-TOO_LARGE = Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
 # Servers and load balancers close idle connections, many after 60 s. The outcome of a request that is written at that
 # moment is unknown, and its row is held. So this side closes first, well before.
 KEEP_IDLE = timedelta(seconds=15)
 # How many connections a call drops before it gives up: see `UnaskedAnswer`.
 MOST_DROPPED = 20
+UNFIT = f"aiohttp {aiohttp.__version__} is not as calls need it: install the one of requirements.lock"
 
 
 class Phase:
-    """How far one request has come."""
+    """How far one call has come."""
 
     traced = False  # whether the connector reports anything
     connected = False  # from here on bytes may have left
-    may_write: MayWrite | None = None  # asked once, when there is a connection; None: it may be written at any time
+
+    def __init__(self, may_write: MayWrite | None = None) -> None:
+        """`may_write` is asked once, when there is a connection; None: the request may be written at any time."""
+        self.may_write = may_write
 
 
-# The request of a call through ClientSession, which calls the connector itself.
+# The call of this task: ClientSession asks the connector itself, and hands nothing on to it.
 phase_of_call: ContextVar[Phase | None] = ContextVar("phase", default=None)
-
-
-class NotHttp(aiohttp.ClientError):
-    """The answer is not HTTP, or its head is too large."""
 
 
 class NotWritten(aiohttp.ClientError):
@@ -44,65 +48,68 @@ class UnaskedAnswer(aiohttp.ClientConnectionError):
 
 
 class Connector(aiohttp.TCPConnector):
-    """Keeps connections, and records how far the request in the task's context has come.
+    """Keeps connections. Having one, new (TLS done) or kept, is the last moment that is surely before the first byte.
 
-    Having a connection, new (TLS done) or kept, is the last moment that is surely before the first byte. The
-    session's own tracing reports the same, but took a tenth of a call's whole cost.
+    aiohttp's own tracing says so too, but before the check for stray bytes, and costs a tenth of a call.
     """
 
     def __init__(self) -> None:
-        # No bound: the callers bound their calls, and a kept connection counts as one in use (`kept_connection`).
+        # No bound: the callers bound their calls.
         super().__init__(limit=0, keepalive_timeout=KEEP_IDLE.total_seconds())
 
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
-    ) -> Connection:
+    async def connect(self, *asked: Any, **more: Any) -> Connection:
         phase = phase_of_call.get()
-        if phase is not None:
-            phase.traced = True
-        connection = await self.clean(req, traces, timeout)
-        if phase is not None:
-            # ClientSession repeats a look-up whose kept connection broke: it was allowed then.
-            if phase.may_write is not None and not phase.connected and not phase.may_write(True):
-                connection.release()
-                raise NotWritten
-            phase.connected = True
+        if phase is None:
+            return await self.clean(*asked, **more)
+        phase.traced = True
+        # ClientSession repeats a GET whose kept connection broke; a call has the slot of one request.
+        if phase.connected:
+            raise aiohttp.ServerDisconnectedError
+        connection = await self.clean(*asked, **more)
+        # Nothing here tells a kept connection from a new one: each call counts as one that has waited.
+        if phase.may_write is not None and not phase.may_write(True):
+            connection.release()
+            raise NotWritten
+        phase.connected = True
         return connection
 
-    async def clean(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
-    ) -> Connection:
+    async def clean(self, *asked: Any, **more: Any) -> Connection:
         """A connection on which nothing has come that was not asked for. Raises UnaskedAnswer.
 
         aiohttp would give such an answer to the next request, and each later answer to the request after its own: one
         customer would get the session of another.
         """
         for _ in range(MOST_DROPPED):
-            connection = await super().connect(req, traces, timeout)
-            if _is_clean(connection):
+            connection = await super().connect(*asked, **more)
+            if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()
         raise UnaskedAnswer
 
 
-def _is_clean(connection: Connection) -> bool:
-    return not getattr(connection.protocol, "should_close", False)
+class _Asked(Exception):
+    pass
 
 
-async def bounded(content: aiohttp.StreamReader) -> bytes | None:
-    """The whole body; None, without reading on, if it is larger than LARGEST_ANSWER."""
-    body = await content.readany()
-    if content.at_eof():
-        return body if len(body) <= LARGEST_ANSWER else None
-    whole = bytearray(body)
-    while len(whole) <= LARGEST_ANSWER:
-        if not (body := await content.readany()):
-            return bytes(whole)
-        whole += body
-    return None
+class _Probe(Connector):
+    async def clean(self, *_asked: Any, **_more: Any) -> Connection:
+        raise _Asked
+
+
+async def check_aiohttp() -> None:
+    """Raises SettingsError where aiohttp is not as the connector needs it. Connects to nothing."""
+    try:
+        from aiohttp.client_proto import ResponseHandler  # imported here: it may be gone
+
+        idle = ResponseHandler(asyncio.get_running_loop())
+        was_clean = not idle.should_close
+        idle.data_received(b"HTTP/1.1 200 OK\r\n")
+        says_so = was_clean and idle.should_close
+        async with aiohttp.ClientSession(connector=_Probe()) as session:
+            await session.get("http://127.0.0.1:9")
+    except _Asked:
+        if says_so:
+            return
+    except Exception as error:  # whatever another release makes of it
+        raise SettingsError([UNFIT]) from error
+    raise SettingsError([UNFIT])

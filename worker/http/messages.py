@@ -57,6 +57,9 @@ class Broken:
     detail: str  # names the failure ("connect timeout"), never an address or value
 
 
+# Answers are a few hundred bytes, FrankieOne's with vendor parameters a few thousand.
+LARGEST_ANSWER = 1024 * 1024
+TOO_LARGE = Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
 _FOREVER = timedelta(days=3650)  # what a larger number in `Retry-After` is read as
 
 

@@ -250,6 +250,12 @@ def _outlives_unknown_outcomes(kept: timedelta) -> timedelta:
     return kept
 
 
+class FastCalls(Section):
+    """Calls without aiohttp's ClientSession: docs/features/fast_calls.md. Needs the extra `fast-calls`."""
+
+    on: Flag = Field(False, description="The start fails where the installed aiohttp does not fit.")
+
+
 class Retention(Section):
     """How long personal data, batches and the audit log are kept."""
 
@@ -371,6 +377,7 @@ class Settings(Section):
     web: Web
     metrics: Metrics
     traces: TracesTo | None = None
+    fast_calls: FastCalls
     retention: Retention
     retry: Retry
     import_: Import = Field(alias="import")

@@ -1,4 +1,4 @@
-"""The lean call writes what ClientSession writes, and is used only where it is sure to fit."""
+"""A fast call writes what ClientSession writes, and is used only where it is sure to fit."""
 
 import asyncio
 import gzip
@@ -14,19 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.http.talks import LONG, listening, post, read_request, says
+from worker.features import fast_calls
+from worker.features.fast_calls import exchange
+from worker.features.fast_calls.exchange import FastCalls
+from worker.features.fast_calls.kept_connection import KeptConnection
 from worker.foundation.clock import monotonic
-from worker.http import lean_call
-from worker.http.client import Http, open_http_session
-from worker.http.connections import LARGEST_ANSWER
-from worker.http.kept_connection import KeptConnection
-from worker.http.lean_call import TESTED, lean_calls
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.http.client import Faster, Http, open_http_session
+from worker.http.messages import LARGEST_ANSWER, Broken, HttpAnswer, HttpRequest
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 JSON = {"Authorization": "Basic a2V5", "Content-Type": "application/json", "Accept": "application/json"}
 
 
-async def written(request: HttpRequest, *, lean: bool) -> bytes:
+def fast(session: aiohttp.ClientSession) -> Http:
+    return Http(session, faster=FastCalls)
+
+
+async def written(request: HttpRequest, faster: Faster | None) -> bytes:
     """The bytes that a server gets; `URL` in the request's address is the server's."""
     got = []
 
@@ -37,7 +41,7 @@ async def written(request: HttpRequest, *, lean: bool) -> bytes:
 
     async with listening(keep) as url, open_http_session() as session:
         asked = HttpRequest(request.method, request.url.replace("URL", url), request.headers, request.body)
-        answer = await Http(session, lean=lean).call(asked, timeout=LONG)
+        answer = await Http(session, faster=faster).call(asked, timeout=LONG)
     assert isinstance(answer, HttpAnswer)
     return got[0].replace(url.removeprefix("http://").encode(), b"PLACE")
 
@@ -54,9 +58,9 @@ async def written(request: HttpRequest, *, lean: bool) -> bytes:
     ids=["json", "no body", "odd path", "odd headers", "look-up"],
 )
 async def test_the_same_bytes_are_written_as_through_client_session(request_):
-    lean, through_session = [await written(request_, lean=lean) for lean in (True, False)]
+    ours, through_session = [await written(request_, faster) for faster in (FastCalls, None)]
 
-    head, _, body = lean.partition(b"\r\n\r\n")
+    head, _, body = ours.partition(b"\r\n\r\n")
     other_head, _, other_body = through_session.partition(b"\r\n\r\n")
     assert head.split(b"\r\n")[0] == other_head.split(b"\r\n")[0]
     assert sorted(head.split(b"\r\n")) == sorted(other_head.split(b"\r\n"))
@@ -72,8 +76,8 @@ async def test_each_call_sends_the_headers_that_it_was_given():
             writer.write(ANSWER)
 
     async with listening(keep) as url, open_http_session() as session:
-        http, headers = Http(session), {"key": "old"}
-        for key in ["old", "new", *map(str, range(lean_call.MOST_HEADS)), "old"]:
+        http, headers = fast(session), {"key": "old"}
+        for key in ["old", "new", *map(str, range(exchange.MOST_HEADS)), "old"]:
             headers["key"] = key
             await http.call(HttpRequest("POST", url, headers, b"{}"), timeout=LONG)
 
@@ -94,35 +98,18 @@ async def test_calls_in_flight_together_end_each_at_its_own_deadline():
         return got, monotonic() - began
 
     async with listening(answers_the_last) as url, open_http_session() as session:
-        http = Http(session)
+        http = fast(session)
         *late, (last, _) = await asyncio.gather(took(0.2), took(0.05), took(0.3), took(10, "/last"))
         again, _ = await took(0.05)  # after a time without calls
 
     for (got, seconds), timeout in zip(late, (0.2, 0.05, 0.3), strict=True):
         assert got == again == Broken(sent=True, detail="time-out before the answer was complete")
-        assert timeout <= seconds < timeout + lean_call.LOOK_SECONDS + 1
+        assert timeout <= seconds < timeout + exchange.LOOK_SECONDS + 1
     assert isinstance(last, HttpAnswer)
 
 
-async def test_a_look_up_is_not_repeated_either():
-    asked = []
-
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await read_request(reader))
-        writer.write(ANSWER)
-        asked.append(await read_request(reader))
-
-    async with listening(once) as url, open_http_session() as session:
-        http, look_up = Http(session), HttpRequest("GET", url, {})
-        await http.call(look_up, timeout=LONG)
-        second = await http.call(look_up, timeout=LONG)
-
-    assert second == Broken(sent=True, detail="connection closed without an answer")
-    assert len(asked) == 2
-
-
 async def test_a_connection_that_no_call_uses_is_closed(monkeypatch):
-    monkeypatch.setattr(lean_call, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "IDLE_SECONDS", 0.05)
     closed = asyncio.Event()
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,7 +118,7 @@ async def test_a_connection_that_no_call_uses_is_closed(monkeypatch):
         closed.set()
 
     async with listening(once) as url, open_http_session() as session:
-        answer = await Http(session).call(post(url), timeout=LONG)
+        answer = await fast(session).call(post(url), timeout=LONG)
         async with asyncio.timeout(10):
             await closed.wait()
 
@@ -146,9 +133,9 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used(monkeypatch):
         await says(ANSWER, ANSWER)(reader, writer)
 
     async with listening(serve) as url, open_http_session() as session:
-        http = Http(session)
+        http = fast(session)
         first = await http.call(post(url), timeout=LONG)
-        monkeypatch.setattr(lean_call, "IDLE_SECONDS", 0)
+        monkeypatch.setattr(exchange, "IDLE_SECONDS", 0)
         second = await http.call(post(url), timeout=LONG)
 
     assert first == second
@@ -158,8 +145,8 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used(monkeypatch):
 BUSY = b"HTTP/1.1 429 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.mark.parametrize("more", [BUSY, ANSWER[:10], b"babble"], ids=["an answer", "half of one", "no HTTP"])
-async def test_what_comes_right_behind_an_answer_is_no_calls_answer(more):
+@pytest.mark.parametrize("more", [BUSY, b"HTTP/1.1 2", b"babble"], ids=["an answer", "half of one", "no HTTP"])
+async def test_a_connection_is_dropped_for_whatever_comes_right_behind_an_answer(more):
     accepted = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,11 +156,11 @@ async def test_what_comes_right_behind_an_answer_is_no_calls_answer(more):
         await reader.read()
 
     async with listening(talk) as url, open_http_session() as session:
-        http = Http(session)
+        http = fast(session)
         answers = [await http.call(post(url), timeout=LONG) for _ in range(3)]
 
     assert [(answer.status, answer.body) for answer in answers] == [(200, b"own")] * 3
-    assert [answer.headers for answer in answers] == [{"content-length": "3"}] * 3
+    assert [answer.headers.get("retry-after") for answer in answers] == [None] * 3
     assert len(accepted) == 3
 
 
@@ -185,7 +172,7 @@ async def test_what_comes_right_behind_an_answer_is_no_calls_answer(more):
 async def test_a_part_of_what_was_compressed_is_no_answer(encoded):
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(encoded) + encoded
     async with listening(says(answer)) as url, open_http_session() as session:
-        got = await Http(session).call(post(url), timeout=LONG)
+        got = await fast(session).call(post(url), timeout=LONG)
 
     assert got == Broken(sent=True, detail="answer is not HTTP")
 
@@ -206,7 +193,7 @@ async def test_all_bytes_of_an_answer_are_bounded(endless):
             written.append(len(endless) * 50)
 
     async with listening(flood) as url, open_http_session() as session:
-        got = await Http(session).call(post(url), timeout=LONG)
+        got = await fast(session).call(post(url), timeout=LONG)
 
     assert got == Broken(sent=True, detail=f"answer larger than {LARGEST_ANSWER} bytes")
     assert sum(written) < 50 * LARGEST_ANSWER
@@ -225,7 +212,7 @@ async def test_a_connection_whose_call_was_cancelled_is_not_used_again():
         await writer.drain()
 
     async with listening(slow_at_first) as url, open_http_session() as session:
-        http = Http(session)
+        http = fast(session)
         cancelled = asyncio.create_task(http.call(post(url), timeout=LONG))
         await arrived.wait()
         cancelled.cancel()
@@ -313,7 +300,7 @@ async def test_a_request_that_is_not_usual_goes_through_client_session(method, a
     monkeypatch.setattr(aiohttp.ClientSession, "request", counted)
     async with listening(says(ANSWER)) as url, open_http_session() as session:
         address = address.replace("URL", url).replace("PORT", url.rpartition(":")[2])
-        got = await Http(session).call(HttpRequest(method, address, headers, b"{}"), timeout=LONG)
+        got = await fast(session).call(HttpRequest(method, address, headers, b"{}"), timeout=LONG)
 
     assert isinstance(got, HttpAnswer)
     assert len(through_session) == 1
@@ -330,30 +317,33 @@ async def test_no_value_adds_a_header_to_the_request(path, headers):
         got.append(await reader.read(1000))
 
     async with listening(keep) as url, open_http_session() as session:
-        answer = await Http(session).call(HttpRequest("POST", url + path, headers, b"{}"), timeout=LONG)
+        answer = await fast(session).call(HttpRequest("POST", url + path, headers, b"{}"), timeout=LONG)
 
     assert isinstance(answer, Broken)
     assert b"\r\nInjected" not in b"".join(got)
 
 
-async def test_the_locked_aiohttp_is_as_the_lean_call_expects():
-    lock = (Path(__file__).parents[2] / "requirements.lock").read_text()
+def test_the_locked_aiohttp_is_the_one_that_it_fits():
+    lock = (Path(__file__).parents[3] / "requirements.lock").read_text()
     locked = re.search(r"^aiohttp==(\S+)", lock, re.MULTILINE)
 
-    assert locked[1].startswith(TESTED)
-    async with open_http_session() as session:
-        assert lean_calls(session, {}) is not None
+    assert locked[1].startswith(fast_calls.RELEASE)
+    assert fast_calls.unfit() == ""
 
 
-@pytest.mark.parametrize("differs", ["version", "name", "parameter", "connector"])
-async def test_another_aiohttp_or_session_is_called_through_client_session(differs, monkeypatch):
+@pytest.mark.parametrize("differs", ["version", "name", "parameter"])
+def test_another_aiohttp_is_unfit(differs, monkeypatch):
     if differs == "version":
         monkeypatch.setattr(aiohttp, "__version__", "3.15.0")
     if differs == "name":
-        monkeypatch.setitem(lean_call.EXPECTED, "connector:Connection.gone", set())
+        monkeypatch.setitem(fast_calls.EXPECTED, "connector:Connection.gone", set())
     if differs == "parameter":
-        monkeypatch.setitem(lean_call.EXPECTED, "connector:Connection.close", {"gone"})
-    opened = aiohttp.ClientSession() if differs == "connector" else open_http_session()
-    async with listening(says(ANSWER)) as url, opened as session:
-        assert lean_calls(session, {}) is None
-        assert isinstance(await Http(session).call(post(url), timeout=LONG), HttpAnswer)
+        monkeypatch.setitem(fast_calls.EXPECTED, "connector:Connection.close", {"gone"})
+
+    assert aiohttp.__version__ in fast_calls.unfit()
+
+
+async def test_a_session_with_another_connector_is_refused():
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(TypeError):
+            fast(session)

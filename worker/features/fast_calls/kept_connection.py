@@ -13,15 +13,24 @@ from itertools import chain
 import aiohttp
 from aiohttp.connector import Connection
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
-from worker.http.connections import LARGEST_ANSWER, TOO_LARGE, NotHttp
-from worker.http.messages import Broken, HttpAnswer
+from worker.http.messages import LARGEST_ANSWER, TOO_LARGE, Broken, HttpAnswer
 
 LARGEST_HEAD = 16 * 1024  # of an answer's header lines; nginx and Apache send at most 8 KB
 # Of all bytes of an answer: a body of the largest size may come in chunks of a few bytes, each with a line of its own.
 MOST_BYTES = 8 * LARGEST_ANSWER
 COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+NO_REQUEST = aiohttp.RequestInfo(URL(), "", CIMultiDictProxy(CIMultiDict()), URL())  # no error holds an address
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+
+
+class NotHttp(aiohttp.ClientResponseError):
+    """The answer is not HTTP, or its head is too large."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_REQUEST, ())
 
 
 class KeptConnection(asyncio.Protocol):

@@ -1,41 +1,25 @@
 """One exchange over the session's connector, without what ClientSession does for each request.
 
-    exchange(request) -> HttpAnswer | Broken     as through ClientSession, and the same errors
-
-It uses parts of aiohttp that aiohttp does not promise: docs/decisions/0033-the-lean-call.md. So `lean_calls` gives
-None where aiohttp is not as expected, and a request that is not a usual one is refused (`Unusual`). Both go through
-ClientSession.
+It raises what ClientSession raises. A request that is not a usual one is left to ClientSession.
 """
 
 import asyncio
-import inspect
 import re
 import ssl
 from collections.abc import Mapping
-from importlib import import_module
-from operator import attrgetter
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
 from yarl import URL
 
+from worker.features.fast_calls.kept_connection import KeptConnection
 from worker.foundation.clock import monotonic
+from worker.http.client import Exchange
 from worker.http.connections import KEEP_IDLE, Connector, NotWritten, Phase
-from worker.http.kept_connection import KeptConnection
 from worker.http.messages import Broken, HttpAnswer, HttpRequest
 from worker.http.trust import Trust, server
 
-TESTED = "3.14."  # of aiohttp
-# What is used of aiohttp besides its documented interface: modules, names, and the parameters that are given.
-EXPECTED: dict[str, set[str]] = {
-    "connector:BaseConnector.connect": {"req", "traces", "timeout"},
-    "connector:Connection.transport.fget": set(),
-    "connector:Connection.protocol.fget": set(),
-    "connector:Connection.close": set(),
-    "client_proto:ResponseHandler.connection_lost": {"exc"},
-    "client_proto:ResponseHandler.should_close.fget": set(),
-}
 USUAL = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,5})?)((?:/[!\"$-~]*)?)")  # no fragment, nothing to be quoted
 # What the call itself depends on: a request that sets one of these is not a usual one.
 OUR_HEADERS = frozenset({"connection", "content-length", "cookie", "expect", "host", "transfer-encoding", "upgrade"})
@@ -50,26 +34,6 @@ LOOK_SECONDS = 0.05
 
 class Unusual(Exception):
     """A request that is left to ClientSession. Nothing has been sent."""
-
-
-def lean_calls(session: aiohttp.ClientSession, trust: Trust) -> "LeanCalls | None":
-    """Lean calls over the session's connector; None if the connector or this aiohttp is not as expected."""
-    connector = session.connector
-    if not isinstance(connector, Connector) or not aiohttp.__version__.startswith(TESTED):
-        return None
-    return LeanCalls(session.headers, connector, trust) if _is_as_expected() else None
-
-
-def _is_as_expected() -> bool:
-    try:
-        for name, parameters in EXPECTED.items():
-            module, _, path = name.partition(":")
-            used = attrgetter(path)(import_module(f"aiohttp.{module}"))
-            if not parameters <= inspect.signature(used).parameters.keys():
-                return False
-    except (ImportError, AttributeError, TypeError):
-        return False
-    return True
 
 
 class _Head:
@@ -104,12 +68,13 @@ class _Beginning:
         return b"%b%d\r\n\r\n%b" % (self._text, len(body), body) if self.has_body else self._text
 
 
-class LeanCalls:
-    def __init__(self, headers: Mapping[str, str], connector: Connector, trust: Trust) -> None:
-        """`headers` go with each request, as the session's."""
-        self._headers = headers
-        self._connector = connector
-        self._trust = trust
+class FastCalls:
+    def __init__(self, session: aiohttp.ClientSession, trust: Trust, through_session: Exchange) -> None:
+        """`through_session` makes the exchanges that are not usual ones. `session`: one of `open_http_session`."""
+        if not isinstance(session.connector, Connector):
+            raise TypeError("fast calls need a session with a Connector")
+        self._headers, self._connector = session.headers, session.connector
+        self._trust, self._through_session = trust, through_session
         self._heads: dict[object, _Head] = {}
         self._beginnings: dict[tuple[str, str], _Beginning] = {}  # the last one for each method and URL
         self._kept: dict[ConnectionKey, list[KeptConnection]] = {}
@@ -117,19 +82,18 @@ class LeanCalls:
         self._in_flight: set[KeptConnection] = set()
         self._look: asyncio.TimerHandle | None = None  # at the calls in flight
 
-    async def exchange(
-        self, request: HttpRequest, phase: Phase, seconds: float, *, reads_body: bool
+    async def __call__(
+        self, request: HttpRequest, phase: Phase, seconds: float, /, *, reads_body: bool
     ) -> HttpAnswer | Broken:
-        """Raises Unusual, and what ClientSession raises: aiohttp.ClientError, OSError. TimeoutError after `seconds`.
-
-        NotWritten: the phase's `may_write` said no when there was a connection.
-        """
+        try:
+            beginning = self._beginnings.get((request.method, request.url))
+            if beginning is None or beginning.headers != request.headers:  # by their values: a credential may be new
+                beginning = self._beginning(request)
+            if request.body and not beginning.has_body:
+                raise Unusual
+        except Unusual:
+            return await self._through_session(request, phase, seconds, reads_body=reads_body)
         phase.traced = True
-        beginning = self._beginnings.get((request.method, request.url))
-        if beginning is None or beginning.headers != request.headers:  # by their values: a credential may be new
-            beginning = self._beginning(request)
-        if request.body and not beginning.has_body:
-            raise Unusual
         now = monotonic()
         connection = self._take(beginning.kept, now)
         waited = connection is None

@@ -1,0 +1,1 @@
+"""Parts that are off until the configuration switches them on. Each is a folder that may be deleted."""
