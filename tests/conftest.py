@@ -110,10 +110,8 @@ def clock() -> SetClock:
 
 
 @pytest.fixture(scope="session")
-def keyring(request: pytest.FixtureRequest) -> Keyring:
-    """Its parameter: whether customers have keys of their own; in all other tests CUSTOMER_KEYS=1 says so."""
-    own = getattr(request, "param", os.environ.get("CUSTOMER_KEYS") == "1")
-    return Keyring([new_key()], customer_keys=own)
+def keyring() -> Keyring:
+    return Keyring([new_key()])
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,6 @@ TABLES = (
     "bounce_count",
     "customer",
     "pending_details",
-    "customer_key",
     "tombstone",
     "finished",
     "stable_link",
@@ -233,13 +232,6 @@ def _create_customers() -> None:
     )
     _index("ix_pending_details_customer_id", "pending_details", "customer_id")
     _index("ix_pending_details_due", "pending_details", "due_at", where="due_at IS NOT NULL")
-    op.create_table(
-        "customer_key",
-        _key("id", sa.Uuid()),
-        _optional("customer_id", _text(100)),
-        _column("wrapped", sa.LargeBinary()),
-    )
-    _index("ix_customer_key_customer", "customer_key", "customer_id", where="customer_id IS NOT NULL")
     op.create_table("tombstone", _key("digest", _text(64)), _column("erased_at", TIME), _column("final", sa.Boolean()))
     op.create_table(
         "finished",

@@ -17,21 +17,6 @@ from worker.store.base.database import Database
 from worker.store.maintenance.takeover import Failover
 from worker.store.operators.decisions import Decisions
 
-# What these test must hold with and without keys of customers. CUSTOMER_KEYS=1 runs all others with such keys.
-WITH_CUSTOMER_KEYS = (
-    "attempts.test_words",
-    "inbox.test_refused_events",
-    "inbox.test_subject_requests",
-    "issuing.test_adopting",
-    "issuing.test_cannot_decrypt",
-)
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    name = metafunc.module.__name__.removeprefix("tests.store.")
-    if name in WITH_CUSTOMER_KEYS and "keyring" in metafunc.fixturenames:
-        metafunc.parametrize("keyring", [False, True], indirect=True, ids=["ring", "keys of customers"])
-
 
 @pytest.fixture(scope="session")
 def witnessed_template(sqlite_template: Path) -> Path:

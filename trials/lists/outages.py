@@ -77,7 +77,7 @@ def keys_change(world: World) -> None:
         world.note("a new key goes first")
         world.keys.insert(0, new_key())
         world.digest_keys.insert(0, new_key())
-        world.start(replace(world.setting, customer_keys=world.chance.random() < 0.5))
+        world.start(world.setting)
         return
     rotation = KeyRotation(world.database, world.keyring, look=5, most=2)
     if world.chance.random() < 0.5:

@@ -24,10 +24,9 @@ class Setting:
     fallbacks: Mapping[str, str]
     hours: Hours
     caps: Caps
-    customer_keys: bool
 
     def __str__(self) -> str:
-        on = [name for name in ("lists_sessions", "own_links", "on_click", "customer_keys") if getattr(self, name)]
+        on = [name for name in ("lists_sessions", "own_links", "on_click") if getattr(self, name)]
         on += ["failover"] * (len(self.accounts) > 1)
         on += ["fallback"] * bool(self.fallbacks) + ["quiet hours"] * bool(self.hours.quiet)
         return ", ".join([*on, f"{len(self.purposes)} purposes", str(self.caps)])
@@ -44,5 +43,4 @@ def drawn(chance: random.Random) -> Setting:
         fallbacks=fallbacks("sms", SENDERS) if chance.random() < 0.5 else {},
         hours=NIGHT if chance.random() < 0.2 else Hours(),
         caps=Caps(chance.choice((1, 3, 3)), chance.choice((4, 60, 60))),
-        customer_keys=chance.random() < 0.3,
     )

@@ -92,7 +92,7 @@ class World:
     def start(self, given: Setting) -> None:
         """Start all processes, with this configuration and the keys of now. What is under way stays so."""
         self.setting = given
-        self.keyring = Keyring(self.keys, self.digest_keys, customer_keys=given.customer_keys)
+        self.keyring = Keyring(self.keys, self.digest_keys)
         self.shelf = _STORE(self.database, self.keyring, self.clock)
         self.delivery = DeliveryPolicy(given.fallbacks, given.hours)
         self.shelf.message_policy = replace(

@@ -1,16 +1,17 @@
 """Tries the configured encryption keys on the database, before anything is worked with them."""
 
-from worker.foundation.keyring import CannotDecrypt, Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
 from worker.settings import SettingsError
 from worker.store.base.database import Database
+from worker.store.base.encrypted_values import decrypt_person
 from worker.store.messages.do_not_contact import DoNotContact
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.key_use import KeyUse
 
 
 def check_keys(database: Database, keyring: Keyring) -> None:
-    """Raise SettingsError when the keys do not decrypt the newest customer, when the keys of all customers are missing,
-    when a key of suppressed addresses is gone, or when the first key was retired.
+    """Raise SettingsError when the keys do not decrypt the newest customer, when a key of suppressed addresses is gone,
+    or when the first key was retired.
 
     A single row that cannot be decrypted is held; keys that decrypt nothing would hold all rows. An address that was
     hashed with a key that is gone would be written to again, though its owner asked for the opposite.
@@ -24,9 +25,8 @@ def check_keys(database: Database, keyring: Keyring) -> None:
     newest = Facts(database, keyring).any_encrypted()
     try:
         # A key that was given up is no reason to stop: the rows that need it are held one by one.
-        if newest is not None and not use.decrypts(*newest, given_up=retired):
-            why = "the keys of customers are not in this database: restore them (docs/how-to/backup.md)"
-            raise SettingsError([f"encryption.customer_keys: {why}"])
+        if newest is not None and key_id_of_value(newest[1]) not in retired:
+            decrypt_person(keyring, *newest)
         forgotten = DoNotContact(database, keyring).keys_gone()
     except CannotDecrypt as error:
         raise SettingsError([f"encryption.keys: {error.for_logs}"]) from None

@@ -9,5 +9,4 @@ def keyring_of(encryption: Encryption) -> Keyring:
     return Keyring(
         [key.reveal() for key in encryption.keys],
         [key.reveal() for key in encryption.digest_key],
-        customer_keys=encryption.customer_keys,
     )

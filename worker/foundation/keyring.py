@@ -1,8 +1,7 @@
 """Encrypts personal fields and tokens before they are stored: AES-256-GCM, with keys that can rotate.
 
-An encrypted value is  version (1 byte) | key id (4, or 16) | nonce (12) | ciphertext and tag.  Its context binds it to
-its row: a value copied into another row cannot be decrypted there. Version 1 needs a key of the ring. Version 2 needs a
-key of one customer, which is stored encrypted by the ring.
+An encrypted value is  version (1 byte) | key id (4) | nonce (12) | ciphertext and tag.  Its context binds it to its
+row: a value copied into another row cannot be decrypted there.
 
 A digest is  key id (8 hex digits) | the first 56 hex digits of an HMAC-SHA256.  So the key that a value or a digest
 needs can be read from it without any key.
@@ -10,16 +9,13 @@ needs can be read from it without any key.
 
 import base64
 import binascii
-import copy
 import hashlib
 import hmac
 import json
 import os
 import secrets
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,7 +25,6 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from worker.foundation import quick_json
 
 VERSION = b"\x01"
-OF_CUSTOMER = b"\x02"
 KEY_BYTES = 32
 _ENCODER, _DECODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")), json.JSONDecoder()
 KEY_ID_BYTES = 5  # of a value: its version and the id
@@ -38,8 +33,6 @@ KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
 NEEDS_THE_KEY = "it needs the key "
 NONCE_BYTES = 12  # NIST SP 800-38D's recommended length; random, so a key must encrypt fewer than 2**32 values
 _NONCE = slice(KEY_ID_BYTES, KEY_ID_BYTES + NONCE_BYTES)
-CUSTOMER_KEY_BYTES = 17  # of a value: its version and the id of a customer's key
-_NONCE_OF_CUSTOMER = slice(CUSTOMER_KEY_BYTES, CUSTOMER_KEY_BYTES + NONCE_BYTES)
 
 
 class CannotDecrypt(Exception):
@@ -51,10 +44,6 @@ class CannotDecrypt(Exception):
     def __init__(self, text: str, for_logs: str = "a value cannot be decrypted") -> None:
         super().__init__(text)
         self.for_logs = for_logs
-
-
-class KeyGone(CannotDecrypt):
-    """The key of the value's customer was destroyed, so the value counts as erased."""
 
 
 def new_key() -> str:
@@ -70,17 +59,6 @@ def derived_digest_key(key: str) -> str:
 def key_id_of_value(start: bytes) -> str:
     """The id of the key that a value needs, from its first KEY_ID_BYTES bytes; empty if the value has no such start."""
     return start[1:KEY_ID_BYTES].hex() if len(start) >= KEY_ID_BYTES and start[:1] == VERSION else ""
-
-
-def customer_key_of(encrypted: bytes | None) -> uuid.UUID | None:
-    """The id of the customer's key that a value needs; None: it needs a key of the ring, or has no such start."""
-    if encrypted is None or encrypted[:1] != OF_CUSTOMER or len(encrypted) < CUSTOMER_KEY_BYTES:
-        return None
-    return uuid.UUID(bytes=bytes(encrypted[1:CUSTOMER_KEY_BYTES]))
-
-
-def context_of_customer_key(key_id: uuid.UUID) -> str:
-    return f"key of a customer {key_id.hex}"
 
 
 def key_id_of(digest: str) -> str:
@@ -106,9 +84,8 @@ def _key_bytes(text: str) -> bytes:
 class Keyring:
     """The first key encrypts, all of them decrypt. The first digest key hashes, all of them recognise."""
 
-    def __init__(self, keys: Sequence[str], digest_keys: Sequence[str] = (), *, customer_keys: bool = False) -> None:
-        """Without digest keys each key has one that is derived from it. `customer_keys`: what belongs to one customer
-        is encrypted by the customer's own key.
+    def __init__(self, keys: Sequence[str], digest_keys: Sequence[str] = ()) -> None:
+        """Without digest keys each key has one that is derived from it.
 
         Raises ValueError, without any key in its text, when a key is malformed or there is none.
         """
@@ -131,33 +108,6 @@ class Keyring:
         ]
         self.digest_ids = tuple(key_id for key_id, _ in self._digest_keys)
         """The ids of the digest keys, in their order: 8 hex digits that show nothing of the key."""
-        self.customer_keys = customer_keys
-        self.found_key_ids: frozenset[uuid.UUID] = frozenset()
-        """The ids of the customers' keys in this ring that were there before."""
-        # Of the customers of one chunk (`with_customers`).
-        self._wrapped: Mapping[uuid.UUID, bytes] = MappingProxyType({})
-        self._writes_by: Mapping[str, uuid.UUID] = MappingProxyType({})
-        self._unwrapped: dict[uuid.UUID, AESGCM] = {}
-
-    def with_customers(
-        self, wrapped: Mapping[uuid.UUID, bytes], writes_by: Mapping[str, uuid.UUID], *, made: Iterable[uuid.UUID] = ()
-    ) -> Self:
-        """This ring, and these keys of customers. `writes_by`: the key that encrypts for each customer. `made`: those
-        that were not there before."""
-        more = copy.copy(self)
-        more.found_key_ids = self.found_key_ids | (wrapped.keys() - set(made))
-        more._wrapped = {**self._wrapped, **wrapped}
-        more._writes_by = {**self._writes_by, **writes_by}
-        more._unwrapped = {}
-        return more
-
-    def new_customer_key(self, key_id: uuid.UUID) -> bytes:
-        """A new key of a customer, encrypted by the first key."""
-        return self.encrypt({"key": secrets.token_hex(KEY_BYTES)}, context=context_of_customer_key(key_id))
-
-    def knows(self, encrypted: bytes) -> bool:
-        """True if the ring has the key that a value of version 1 needs."""
-        return encrypted[:KEY_ID_BYTES] in self._ciphers
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         """Keyed hashes of a text, one by each digest key: to recognise the text without storing it.
@@ -168,16 +118,9 @@ class Keyring:
         content = f"{purpose}\0{text}".encode()
         return tuple([key_id + _hashed(keyed, content)[:DIGEST_DIGITS] for key_id, keyed in self._digest_keys])
 
-    def encrypt(self, value: dict[str, Any], *, context: str, of: str | None = None) -> bytes:
-        """Encrypt a JSON object for the row that `context` names.
-
-        `of`: the customer to whom it belongs. With `customer_keys` that customer's key must be in the ring.
-        """
+    def encrypt(self, value: dict[str, Any], *, context: str) -> bytes:
+        """Encrypt a JSON object for the row that `context` names."""
         plain, nonce = quick_json.written(value, _ENCODER), os.urandom(NONCE_BYTES)
-        if of is not None and self.customer_keys:
-            key_id = self._writes_by[of]
-            start, cipher = OF_CUSTOMER + key_id.bytes, self._of_customer(key_id)
-            return start + nonce + cipher.encrypt(nonce, plain, context.encode())
         return self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context.encode())
 
     def is_current(self, start: bytes) -> bool:
@@ -185,33 +128,20 @@ class Keyring:
         return start == self._current
 
     def decrypt(self, encrypted: bytes, *, context: str) -> dict[str, Any]:
-        """The object that was encrypted for this context. Raises CannotDecrypt, which names only the context; KeyGone
-        if it needs a customer's key that this ring does not have."""
-        cipher, nonce = self._ciphers.get(encrypted[:KEY_ID_BYTES]), _NONCE
-        if cipher is None and (key_id := customer_key_of(encrypted)) is not None:
-            if key_id not in self._wrapped:
-                raise KeyGone(f"the key of the customer of {context} was destroyed")
-            cipher, nonce = self._of_customer(key_id), _NONCE_OF_CUSTOMER
+        """The object that was encrypted for this context. Raises CannotDecrypt, which names only the context."""
+        cipher = self._ciphers.get(encrypted[:KEY_ID_BYTES])
         if cipher is None:
             needed = f"{NEEDS_THE_KEY}{key_id_of_value(encrypted) or '?'}"
             likely = "is an older key missing from [encryption] keys?"
             text = "no key of the ring decrypts {}: {}; {}"
             raise CannotDecrypt(text.format(context, needed, likely), text.format("a value", needed, likely))
         try:
-            plain = cipher.decrypt(encrypted[nonce], encrypted[nonce.stop :], context.encode())
+            plain = cipher.decrypt(encrypted[_NONCE], encrypted[_NONCE.stop :], context.encode())
         except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
             text = "the encrypted value of {} was changed or belongs to another row"
             raise CannotDecrypt(text.format(context), text.format("a row")) from None
         value: dict[str, Any] = quick_json.read(plain, _DECODER)
         return value
-
-    def _of_customer(self, key_id: uuid.UUID) -> AESGCM:
-        """Raises CannotDecrypt, which names the key of the ring that wraps this one."""
-        cipher = self._unwrapped.get(key_id)
-        if cipher is None:
-            key = self.decrypt(self._wrapped[key_id], context=context_of_customer_key(key_id))["key"]
-            cipher = self._unwrapped[key_id] = AESGCM(bytes.fromhex(key))
-        return cipher
 
 
 def _hashed(keyed: HMAC, content: bytes) -> str:

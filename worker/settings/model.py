@@ -91,11 +91,6 @@ class Encryption(Section):
         " several the first hashes and all recognise.",
         json_schema_extra={"default": "derived from each of `keys`"},
     )
-    customer_keys: Flag = Field(
-        False,
-        description="Encrypt what belongs to one customer by a key of that customer, which is destroyed with the"
-        " customer's data: docs/how-to/keys.md. `onboard keys rotate` changes what is stored already.",
-    )
 
 
 class Worker(Section):

@@ -11,9 +11,7 @@ from tests.store.shelf import customer, line
 from worker.domain.model.customers import FieldProblem, Person
 from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.states import ENDED_JOBS, JobState, LineState, state_of_line
-from worker.foundation.keyring import Keyring
 from worker.store.base.encrypted_values import contact_digests, decrypt_person
-from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.batches import RefusedLine
 from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
 
@@ -124,19 +122,13 @@ def test_a_third_list_joins_the_leader_not_the_joiner(shelf):
     assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=leader).id
 
 
-def ring_for(shelf, value: bytes) -> Keyring:
-    """The ring, with the key of the customer if the value needs it."""
-    with shelf.database.read() as connection:
-        return readable(connection, shelf.keyring, [value])
-
-
 def test_the_details_of_the_newest_list_are_used(shelf):
     shelf.add(customer("Ona"))
     shelf.clock.advance(hours=1)
     person = Person(email="new@example.org", phone="+37060000001", first_name="Ona", last_name="Kita")
     shelf.add(customer("Ona", person=person, locale="en", country="EE"))
     row = shelf.row(CustomerRow)
-    assert decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted) == person
+    assert decrypt_person(shelf.keyring, "Ona", row.encrypted) == person
     assert (row.locale, row.country, row.changed_at) == ("en", "EE", shelf.clock())
     assert row.created_at == shelf.clock() - timedelta(hours=1)
 
@@ -150,7 +142,7 @@ def test_an_empty_cell_of_a_newer_list_keeps_what_is_stored(shelf, rule):
     shelf.batches.add(batch, [line(2, newer), line(3, customer("Jonas"))], [], priority=0, now=shelf.clock(), rule=rule)
 
     row = shelf.row(CustomerRow, customer_id="Ona")
-    stored = decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted)
+    stored = decrypt_person(shelf.keyring, "Ona", row.encrypted)
     assert stored == replace(person, email="new@example.org", last_name="Petraitė")
     assert (row.locale, row.country, row.timezone) == ("en", "LT", "Europe/Vilnius")
     assert row.email_digest == contact_digests(shelf.keyring, stored)["email_digest"]
@@ -241,7 +233,7 @@ def add_again(shelf, rule: KnownRule) -> int:
 
 def stored_address(shelf) -> str:
     row = shelf.row(CustomerRow)
-    return decrypt_person(ring_for(shelf, row.encrypted), "Ona", row.encrypted).email
+    return decrypt_person(shelf.keyring, "Ona", row.encrypted).email
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from worker.domain.model.customers import Person
 from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.states import JobState
 from worker.store.base.encrypted_values import decrypt_person
-from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.admission import lock_customers
 from worker.store.onboarding.new_rows import ANOTHER_PERSON, change_details, customer_row
 from worker.store.tables import Audit, CustomerRow, Job, SkippedLine
@@ -36,8 +35,7 @@ def add(shelf, *customers, rule=KnownRule.REFRESH, another_person=False):
 
 def stored(shelf) -> Person:
     row = shelf.row(CustomerRow, customer_id="A1")
-    with shelf.database.read() as connection:
-        return decrypt_person(readable(connection, shelf.keyring, [row.encrypted]), "A1", row.encrypted)
+    return decrypt_person(shelf.keyring, "A1", row.encrypted)
 
 
 @pytest.mark.parametrize("state", [JobState.WAITING, JobState.INVITED, JobState.COMPLETED, JobState.CANCELLED])

@@ -6,14 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.store.shelf import Shelf, customer, line
+from tests.store.shelf import customer, line
 from worker.domain.events.incoming import OPERATOR, EventKind
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.known_customers import KnownRule
 from worker.domain.model.states import JobState
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.encrypted_values import Erased, decrypt_person
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import BATCH
 from worker.store.inbox.inbox import Inboxes
 from worker.store.inbox.incoming_events import Arrival
@@ -56,11 +55,10 @@ def add(shelf, batch, email, *, phone="", rule=KnownRule.REFRESH, row=2, name="O
 
 def person(shelf, name="Ona", keyring=None) -> Person | None:
     row = shelf.row(CustomerRow, customer_id=name)
-    with shelf.database.read() as connection:
-        try:
-            return decrypt_person(readable(connection, keyring or shelf.keyring, [row.encrypted]), name, row.encrypted)
-        except Erased:
-            return None
+    try:
+        return decrypt_person(keyring or shelf.keyring, name, row.encrypted)
+    except Erased:
+        return None
 
 
 def email(shelf) -> str | None:
@@ -252,21 +250,6 @@ def test_details_that_no_key_decrypts_wait_and_hold_up_nobody_else(shelf, given,
     shelf.clock.advance(hours=1)
     sweep(shelf)
     assert email(shelf) == OTHER
-
-
-def test_details_by_a_customers_key_are_read_after_the_ring_makes_no_such_keys_any_more(shelf, given, decide):
-    key, digest_key = new_key(), new_key()
-    with_keys, without = (Keyring([key], [digest_key], customer_keys=makes) for makes in (True, False))
-    before = Shelf(shelf.database, with_keys, shelf.clock)
-    batch, _ = before.batches.open(name="list", digest="list", again=False, now=shelf.clock(), **PAUSED)
-    add(before, shelf.batch(), TRUE)
-    add(before, batch.id, OTHER)
-    decide.resume(batch.id, now=shelf.clock())
-
-    ReleasedDetails(shelf.database, without).apply(now=shelf.clock())
-
-    assert person(shelf, keyring=without).email == OTHER
-    assert shelf.rows(PendingDetails) == []
 
 
 def told(shelf) -> list[tuple[str, str]]:

@@ -11,7 +11,6 @@ from worker.domain.events.rights import NOT_ITS_CUSTOMER
 from worker.domain.model.customers import Channel, Person
 from worker.domain.model.states import JobState
 from worker.store.base.encrypted_values import decrypt_person
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import BATCH
 from worker.store.inbox.event_status import EventStatuses
 from worker.store.inbox.inbox import Inboxes
@@ -56,8 +55,7 @@ def link(shelf, receipt) -> str:
 
 def person(shelf) -> Person:
     row = shelf.row(CustomerRow)
-    with shelf.database.read() as connection:
-        return decrypt_person(readable(connection, shelf.keyring, [row.encrypted]), "Ona", row.encrypted)
+    return decrypt_person(shelf.keyring, "Ona", row.encrypted)
 
 
 def test_the_row_of_a_customer_whom_a_sender_has_requested_first_is_refused(shelf, post):

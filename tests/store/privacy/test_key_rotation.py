@@ -20,7 +20,6 @@ from worker.foundation.ids import new_id
 from worker.foundation.keyring import Keyring, new_key
 from worker.store.base.encrypted_columns import ENCRYPTED
 from worker.store.base.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
-from worker.store.base.keys_of_customers import writable
 from worker.store.inbox.refused_events import RefusedEvents
 from worker.store.messages.suppressions import suppress, suppressed
 from worker.store.onboarding.stable_links import StableLinks, digests_of
@@ -33,7 +32,6 @@ OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])
 DURING = Keyring([NEW, OLD], [NEW_DIGEST, OLD_DIGEST])
 AFTER = Keyring([NEW], [NEW_DIGEST])
-WITH_KEYS = Keyring([OLD], [OLD_DIGEST], customer_keys=True)
 OLD_DIGEST_ID = BEFORE.digest_ids[0]
 ADDRESS = ("email", "stop@example.org")
 LINKS, LINKED = StableLinks("https://verify.example.com", timedelta(days=60)), ("C-2", "onboarding")
@@ -56,7 +54,6 @@ def full(database, clock) -> Shelf:
     refused = RefusedMessage("q", "1", "no type", "event", "crm/1", 20, customer_id="C-1", content={"body": "…"})
     RefusedEvents(database, BEFORE, kept=timedelta(days=14)).keep([refused], now=clock())
     with database.write() as connection:
-        writable(connection, WITH_KEYS, ["C-1"], now=clock())
         suppress(connection, BEFORE, *ADDRESS, SuppressionReason.STOP, "vita", now=clock())
         LINKS.ensure(connection, BEFORE, [LINKED], now=clock())
         id_ = new_id(clock())
@@ -75,7 +72,7 @@ def full(database, clock) -> Shelf:
                 received_at=clock(),
                 outcome=Outcome.TAKEN,
                 detail="",
-                encrypted=encrypt_update(BEFORE, id_, {"locale": "lt"}, of="C-1"),
+                encrypted=encrypt_update(BEFORE, id_, {"locale": "lt"}),
             )
         )
     return shelf

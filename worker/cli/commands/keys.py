@@ -21,7 +21,7 @@ from worker.foundation.plural import counted
 from worker.foundation.private_files import new_file
 from worker.settings.event_senders import hash_of
 from worker.store.audit.entries import note_alone
-from worker.store.base.encrypted_columns import BY_CUSTOMER, CUSTOMER_KEYS, DIGESTS, Uses
+from worker.store.base.encrypted_columns import DIGESTS, Uses
 from worker.store.operators.processes import GONE_AFTER
 from worker.store.privacy.key_use import Needs
 
@@ -107,28 +107,15 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
     with invocation.parts(STORED, migrate=True) as parts:
         values, digests = parts.key_use.uses()
         retired = parts.key_use.retired()
-        by_customer = values.get(BY_CUSTOMER, {})
-        of_ring = {key_id: uses for key_id, uses in values.items() if key_id != BY_CUSTOMER}
         facts = [
-            *_states("encryption", parts.keyring.ids, of_ring, retired),
+            *_states("encryption", parts.keyring.ids, values, retired),
             *_states("digests", parts.keyring.digest_ids, digests, retired),
         ]
-        on, number = parts.keyring.customer_keys, sum(uses.get(CUSTOMER_KEYS, 0) for uses in of_ring.values())
-        gone = parts.key_use.without_key() if by_customer else {}
     if as_json:
-        click.echo(
-            json.dumps(
-                {"keys": facts, "customer_keys": {"on": on, "keys": number, "needed_by": by_customer, "gone": gone}}
-            )
-        )
+        click.echo(json.dumps({"keys": facts}))
     else:
         for one in facts:
             click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
-        if on or number or by_customer:
-            state = "on" if on else "off: new values are encrypted by the first key"
-            click.echo(f"{counted(number, 'key')} of customers ({state}): {_words(by_customer)}")
-        if gone:
-            click.echo(f"their customers' keys are gone, so they read as erased: {_words(gone)}")
     if any(one["state"] == "missing" for one in facts):
         raise SystemExit(NEEDS_A_PERSON)
 

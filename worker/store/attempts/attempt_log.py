@@ -133,16 +133,12 @@ CLOSE_DONE = bulk.Change(
 def closing(
     keyring: Keyring,
     attempt_id: uuid.UUID,
-    customer_id: str,
     *,
     called: bool,
     problem: Problem | None,
     found: Found | None = None,
 ) -> dict[str, Any]:
-    """The values that close an attempt, for `CLOSE`, without the time. `found` is the result of a look-up.
-
-    If there are words of the other side, the customer's key must be in the ring.
-    """
+    """The values that close an attempt, for `CLOSE`, without the time. `found` is the result of a look-up."""
     outcome: str = (problem.kind.value if problem else DONE) if called else NOT_SENT
     if problem is not None and problem.unreachable:
         outcome = UNREACHABLE
@@ -155,9 +151,7 @@ def closing(
         "new_status": problem.status if problem else None,
         "new_code": problem.code[:64] if problem and problem.code else None,
         "new_detail": (problem.detail if problem else unmatched.detail if unmatched else "")[:DETAIL_LENGTH],
-        "new_words": encrypt_words(keyring, attempt_id, problem.words, of=customer_id)
-        if problem and problem.words
-        else None,
+        "new_words": encrypt_words(keyring, attempt_id, problem.words) if problem and problem.words else None,
         "new_found": references(unmatched.references if unmatched else ()),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
-from worker.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, OF_CUSTOMER, context_of_customer_key, key_id_of_value
+from worker.foundation.keyring import KEY_ID_BYTES, KEY_ID_DIGITS, key_id_of_value
 from worker.store.base.encrypted_values import (
     ADDRESS,
     CUSTOMER,
@@ -34,7 +34,6 @@ from worker.store.tables import (
     AddressPlace,
     Attempt,
     AuditHead,
-    CustomerKey,
     CustomerRow,
     Inbox,
     Job,
@@ -47,7 +46,6 @@ from worker.store.tables import (
     Webhook,
 )
 
-CUSTOMER_KEYS = "keys of customers"
 Column = InstrumentedAttribute[Any]
 
 
@@ -69,7 +67,6 @@ class EncryptedColumn:
     """A column of encrypted values. `name` says in the plural what they are of; `id` is the table's primary key.
 
     `context` makes the context of a value from the columns of `named_by`. `hashed`: the digests of parts of the value.
-    `owner`: the customer to whom a value belongs, and whose key encrypts it if customers have keys.
     """
 
     name: str
@@ -78,20 +75,11 @@ class EncryptedColumn:
     named_by: Sequence[Column]
     context: Callable[..., str]
     hashed: Sequence[Hashed] = ()
-    owner: sa.ColumnElement[str] | Column | None = None
-    own_keys: bool = False  # each row has a key of its own, with the row's id
 
     @property
     def start(self) -> sa.ColumnElement[bytes]:
-        """The bytes that say which key of the ring the value needs, or OF_CUSTOMER: a key of its customer's."""
-        version = sa.func.substr(self.value, 1, 1, type_=sa.LargeBinary())
-        whole = sa.func.substr(self.value, 1, KEY_ID_BYTES, type_=sa.LargeBinary())
-        return sa.case((version == OF_CUSTOMER, version), else_=whole)
-
-    @property
-    def is_customers(self) -> bool:
-        """True if a value belongs to one customer."""
-        return self.owner is not None or self.own_keys
+        """The bytes that say which key the value needs."""
+        return sa.func.substr(self.value, 1, KEY_ID_BYTES, type_=sa.LargeBinary())
 
 
 # Its digest is its key, so that it changes in another way than the others.
@@ -111,7 +99,6 @@ ENCRYPTED = (
         value=CustomerRow.encrypted,
         named_by=(CustomerRow.customer_id,),
         context=context_of_person,
-        owner=CustomerRow.customer_id,
         hashed=(
             Hashed(CustomerRow.email_digest, EMAIL, email_text),
             Hashed(CustomerRow.phone_digest, PHONE, itemgetter("phone")),
@@ -123,7 +110,6 @@ ENCRYPTED = (
         value=PendingDetails.encrypted,
         named_by=(PendingDetails.customer_id,),
         context=context_of_person,
-        owner=PendingDetails.customer_id,
     ),
     EncryptedColumn(
         "lines of lists",
@@ -131,7 +117,6 @@ ENCRYPTED = (
         value=Job.encrypted,
         named_by=(Job.batch_id, Job.row),
         context=context_of_line,
-        owner=Job.customer_id,
     ),
     EncryptedColumn(
         "sessions",
@@ -140,7 +125,6 @@ ENCRYPTED = (
         named_by=(SessionRow.id,),
         context=context_of_session,
         hashed=(Hashed(SessionRow.token_digest, TOKEN, itemgetter("token"), once=True),),
-        owner=SessionRow.customer_id,
     ),
     EncryptedColumn(
         "stable links",
@@ -149,7 +133,6 @@ ENCRYPTED = (
         named_by=(StableLink.id,),
         context=context_of_stable_link,
         hashed=(Hashed(StableLink.digest, STABLE, itemgetter("secret")),),
-        owner=StableLink.customer_id,
     ),
     EncryptedColumn(
         "words of providers and senders",
@@ -157,7 +140,6 @@ ENCRYPTED = (
         value=Attempt.encrypted,
         named_by=(Attempt.id,),
         context=context_of_attempt,
-        owner=sa.select(Job.customer_id).where(Job.id == Attempt.job_id).correlate(Attempt).scalar_subquery(),
     ),
     EncryptedColumn(
         "events",
@@ -165,7 +147,6 @@ ENCRYPTED = (
         value=Inbox.encrypted,
         named_by=(Inbox.id,),
         context=context_of_update,
-        owner=Inbox.customer_id,
     ),
     EncryptedColumn(
         "refused events",
@@ -174,14 +155,6 @@ ENCRYPTED = (
         named_by=(RefusedEvent.id,),
         context=context_of_refused,
         hashed=(Hashed(RefusedEvent.customer_digest, CUSTOMER, itemgetter("customer_id")),),
-        own_keys=True,
-    ),
-    EncryptedColumn(
-        CUSTOMER_KEYS,
-        id=CustomerKey.id,
-        value=CustomerKey.wrapped,
-        named_by=(CustomerKey.id,),
-        context=context_of_customer_key,
     ),
     EncryptedColumn(
         "webhooks", id=Webhook.id, value=Webhook.encrypted, named_by=(Webhook.id,), context=context_of_webhook
@@ -219,38 +192,17 @@ DIGESTS = (
     DigestColumn("places of addresses", AddressPlace.digest, lasts=False),
 )
 
-BY_CUSTOMER = "customers"
 Uses = Mapping[str, Mapping[str, int]]  # by key id: how many values of each column need the key
 
 
 def uses_of_keys(connection: sa.Connection) -> Uses:
-    """How many encrypted values need each key. Reads every row. An empty id: values with no key's id. BY_CUSTOMER:
-    values that need a key of their customer's."""
+    """How many encrypted values need each key. Reads every row. An empty id: values with no key's id."""
     counted = (
-        (column.name, BY_CUSTOMER if bytes(start) == OF_CUSTOMER else key_id_of_value(bytes(start)), number)
+        (column.name, key_id_of_value(bytes(start)), number)
         for column in ENCRYPTED
         for start, number in _by_start(connection, column.start, sa.func.length(column.value) > 0)
     )
     return _by_key(counted)
-
-
-def without_key(connection: sa.Connection) -> dict[str, int]:
-    """How many values of each column need a customer's key that is gone: they count as erased. Reads every row."""
-    found = {}
-    for column in ENCRYPTED:
-        if column.is_customers:
-            id_ = sa.func.substr(column.value, 2, 16, type_=sa.LargeBinary())
-            hex_: Any = sa.func.lower(sa.func.hex(id_)) if connection.dialect.name == "sqlite" else _hex(id_)
-            gone = sa.select(sa.func.count()).where(
-                sa.func.substr(column.value, 1, 1, type_=sa.LargeBinary()) == OF_CUSTOMER,
-                ~sa.exists().where(sa.type_coerce(CustomerKey.id, sa.Uuid()) == hex_),
-            )
-            found[column.name] = connection.execute(gone.select_from(column.id.class_)).scalar_one()
-    return {name: number for name, number in found.items() if number}
-
-
-def _hex(value: Any) -> Any:
-    return sa.cast(sa.func.encode(value, "hex"), sa.Uuid())
 
 
 def uses_of_digest_keys(connection: sa.Connection) -> Uses:

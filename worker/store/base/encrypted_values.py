@@ -13,7 +13,7 @@ from typing import Any
 from worker.domain.model.channels import folded_email
 from worker.domain.model.customers import PERSONAL, Customer, Person
 from worker.domain.model.sessions import Opening, Session
-from worker.foundation.keyring import KeyGone, Keyring
+from worker.foundation.keyring import Keyring
 
 # The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.
 ERASED = b""
@@ -85,14 +85,14 @@ def person_as_json(person: Person) -> dict[str, Any]:
 
 
 def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
-    return keyring.encrypt(person_as_json(person), context=context_of_person(customer_id), of=customer_id)
+    return keyring.encrypt(person_as_json(person), context=context_of_person(customer_id))
 
 
 def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
     """The person. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
         raise Erased("the customer's personal data was erased")
-    known = _decrypt(keyring, encrypted, context_of_person(customer_id))
+    known = keyring.decrypt(encrypted, context=context_of_person(customer_id))
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
     return Person(**{name: value for name, value in known.items() if name in PERSONAL})
@@ -117,7 +117,7 @@ def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) 
     if not (customer.external_ref or customer.tags or customer.parameters):
         return None
     line = {"external_ref": customer.external_ref, "tags": customer.tags, "parameters": dict(customer.parameters)}
-    return keyring.encrypt(line, context=context_of_line(batch_id, row), of=customer.customer_id)
+    return keyring.encrypt(line, context=context_of_line(batch_id, row))
 
 
 def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> Line:
@@ -126,24 +126,24 @@ def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | N
         return _EMPTY
     if encrypted == ERASED:
         raise Erased("the values of the list's line were erased with the customer's personal data")
-    line = _decrypt(keyring, encrypted, context_of_line(batch_id, row))
+    line = keyring.decrypt(encrypted, context=context_of_line(batch_id, row))
     return Line(line.get("external_ref", ""), tuple(line.get("tags", ())), line.get("parameters", {}))
 
 
-def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session, *, of: str) -> bytes:
-    """What opens a session, encrypted. `of`: the customer."""
+def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:
+    """What opens a session, encrypted."""
     kept: dict[str, Any] = {"token": session.token, "link": session.link}
     if session.digit_string:
         kept["digit_string"] = session.digit_string
     kept["vendor_parameters"] = dict(session.vendor_parameters)
-    return keyring.encrypt(kept, context=context_of_session(session_id), of=of)
+    return keyring.encrypt(kept, context=context_of_session(session_id))
 
 
 def decrypt_opening(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes, *, vendor: str) -> Opening:
     """What the customer needs for the session. Raises keyring.CannotDecrypt, Erased."""
     if encrypted == ERASED:
         raise Erased("the session's link was erased with the customer's personal data")
-    kept = _decrypt(keyring, encrypted, context_of_session(session_id))
+    kept = keyring.decrypt(encrypted, context=context_of_session(session_id))
     return Opening(kept["link"], kept.get("digit_string", ""), vendor, kept.get("vendor_parameters", {}))
 
 
@@ -152,14 +152,14 @@ def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> s
     return decrypt_opening(keyring, session_id, encrypted, vendor="").link
 
 
-def encrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, secret: str, *, of: str) -> bytes:
-    """The secret part of the stable link of the customer `of`, encrypted."""
-    return keyring.encrypt({"secret": secret}, context=context_of_stable_link(link_id), of=of)
+def encrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, secret: str) -> bytes:
+    """The secret part of a stable link, encrypted."""
+    return keyring.encrypt({"secret": secret}, context=context_of_stable_link(link_id))
 
 
 def decrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, encrypted: bytes) -> str:
-    """The secret part of a stable link. Raises keyring.CannotDecrypt, Erased."""
-    secret: str = _decrypt(keyring, encrypted, context_of_stable_link(link_id))["secret"]
+    """The secret part of a stable link. Raises keyring.CannotDecrypt."""
+    secret: str = keyring.decrypt(encrypted, context=context_of_stable_link(link_id))["secret"]
     return secret
 
 
@@ -174,32 +174,24 @@ def decrypt_address(keyring: Keyring, digest: str, encrypted: bytes) -> str:
     return text
 
 
-def encrypt_words(keyring: Keyring, attempt_id: uuid.UUID, words: str, *, of: str) -> bytes:
-    """The other side's own sentence about a call for the customer `of`, encrypted."""
-    return keyring.encrypt({"words": words}, context=context_of_attempt(attempt_id), of=of)
+def encrypt_words(keyring: Keyring, attempt_id: uuid.UUID, words: str) -> bytes:
+    """The other side's own sentence about a call, encrypted."""
+    return keyring.encrypt({"words": words}, context=context_of_attempt(attempt_id))
 
 
 def decrypt_words(keyring: Keyring, attempt_id: uuid.UUID, encrypted: bytes) -> str:
-    """The other side's own sentence. Raises keyring.CannotDecrypt, Erased."""
-    words: str = _decrypt(keyring, encrypted, context_of_attempt(attempt_id))["words"]
+    """The other side's own sentence. Raises keyring.CannotDecrypt."""
+    words: str = keyring.decrypt(encrypted, context=context_of_attempt(attempt_id))["words"]
     return words
 
 
-def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any], *, of: str) -> bytes:
-    """The new columns of an update of the customer `of`, as JSON values, encrypted."""
-    return keyring.encrypt(dict(columns), context=context_of_update(event_id), of=of)
+def encrypt_update(keyring: Keyring, event_id: uuid.UUID, columns: Mapping[str, Any]) -> bytes:
+    """The new columns of an update, as JSON values, encrypted."""
+    return keyring.encrypt(dict(columns), context=context_of_update(event_id))
 
 
 def decrypt_update(keyring: Keyring, event_id: uuid.UUID, encrypted: bytes) -> dict[str, Any]:
     """The new columns of an update. Raises keyring.CannotDecrypt, Erased."""
     if encrypted == ERASED:
         raise Erased("the columns of the update were erased with the customer's personal data")
-    return _decrypt(keyring, encrypted, context_of_update(event_id))
-
-
-def _decrypt(keyring: Keyring, encrypted: bytes, context: str) -> dict[str, Any]:
-    """What belongs to one customer. Raises keyring.CannotDecrypt, Erased."""
-    try:
-        return keyring.decrypt(encrypted, context=context)
-    except KeyGone as error:
-        raise Erased(str(error)) from None
+    return keyring.decrypt(encrypted, context=context_of_update(event_id))

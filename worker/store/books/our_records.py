@@ -14,7 +14,6 @@ from worker.store.attempts.unknown_outcomes import found_by
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
 from worker.store.base.job_ids import of_batch
-from worker.store.base.keys_of_customers import readable
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 
 CHUNK = 1000
@@ -81,10 +80,9 @@ class OurBooks:
             .join(Job, Job.id == SessionRow.job_id)
             .where(of_batch(batch_id), SessionRow.state != SessionState.UNBOUGHT)
         )
-        for rows, connection in self._chunks(query, SessionRow.id):
-            keyring = readable(connection, self._keyring, [row.line for row in rows])
+        for rows in self._chunks(query, SessionRow.id):
             for row in rows:
-                yield _session(keyring, batch_id, row)
+                yield _session(self._keyring, batch_id, row)
 
     def messages(self, batch_id: int) -> Iterator[OurMessage]:
         columns = (
@@ -93,7 +91,7 @@ class OurBooks:
             *(Job.row.label("row"), Job.customer_id),
         )
         query = sa.select(*columns).join(Job, Job.id == InvitationRow.job_id).where(InvitationRow.batch_id == batch_id)
-        for rows, _ in self._chunks(query, InvitationRow.id):
+        for rows in self._chunks(query, InvitationRow.id):
             for row in rows:
                 keys = (row.id.hex, str(row.id), row.reference)
                 yield OurMessage(
@@ -113,7 +111,7 @@ class OurBooks:
         columns = (Job.id, Job.row, Job.customer_id, CustomerRow.email_digest, CustomerRow.phone_digest)
         query = sa.select(*columns, has_session.label("has_session"))
         query = query.join(CustomerRow, CustomerRow.customer_id == Job.customer_id).where(of_batch(batch_id))
-        for rows, _ in self._chunks(query, Job.id):
+        for rows in self._chunks(query, Job.id):
             for row in rows:
                 digests = tuple(filter(None, (row.email_digest, row.phone_digest)))
                 yield OurCustomer(row.row, row.customer_id, digests, bool(row.has_session))
@@ -122,7 +120,7 @@ class OurBooks:
         """The references of sessions that exist only at the provider, as far as we know of them."""
         query = sa.select(Attempt.id, Attempt.reconciles, Attempt.found).join(Job, Job.id == Attempt.job_id)
         query = query.where(of_batch(batch_id), Attempt.found != "", Attempt.invitation_id.is_(None))
-        for rows, _ in self._chunks(query, Attempt.id):
+        for rows in self._chunks(query, Attempt.id):
             for row in rows:
                 yield from found_by(row)
 
@@ -167,7 +165,7 @@ class OurBooks:
         found = self._keyring.digests(EMAIL, email) if email else ()
         return (*found, *(self._keyring.digests(PHONE, phone) if phone else ()))
 
-    def _chunks(self, query: Any, by: Any) -> Iterator[tuple[list[Any], sa.Connection]]:
+    def _chunks(self, query: Any, by: Any) -> Iterator[list[Any]]:
         """The rows of a query in the order of a unique column, its `id`."""
         after: Any = None
         while True:
@@ -177,7 +175,7 @@ class OurBooks:
                 if not rows:
                     return
                 after = rows[-1].id
-                yield rows, connection
+            yield rows
 
 
 def _session(keyring: Keyring, batch_id: int, found: Any) -> OurSession:

@@ -14,7 +14,6 @@ from worker.domain.events.ordering import EarlierEvents, spares_newer
 from worker.domain.model.states import OPEN_JOBS
 from worker.foundation.keyring import Keyring
 from worker.store.base.database import fetch
-from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.inbox.refused_events import erase_refused
 from worker.store.onboarding.cancellation import cancel_open
 from worker.store.onboarding.erased_jobs import erase_jobs
@@ -67,6 +66,4 @@ def erase_customer(
         has_details = sa.or_(CustomerRow.encrypted.is_not(None), CustomerRow.details_at.is_not(None))
         person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, has_details)
         connection.execute(person.values(gone))
-    if not spares and (keys := destroy_unused(connection, [customer_id])):
-        counts["keys of the customer"] = keys
     return counts

@@ -16,7 +16,6 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person, decrypt_update, encrypt_update
-from worker.store.base.keys_of_customers import destroy_unused, kept, lasting, readable, writable
 from worker.store.base.upserts import insert
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding import stable_links
@@ -60,13 +59,10 @@ class EventCustomers:
 
         In one pass and in the order that an import uses, so that two transactions cannot deadlock.
         """
-        keyring = writable(connection, self._keyring, _with_details(new), now=now)
-        rows = {event.arrival.customer_id: _first_row(keyring, event.arrival, now=now) for event in new}
+        rows = {event.arrival.customer_id: _first_row(self._keyring, event.arrival, now=now) for event in new}
         held = connection.execute(
             _HOLD[connection.dialect.name], [rows[customer_id] for customer_id in sorted(rows)]
         ).all()
-        if not kept(connection, keyring):  # destroyed meanwhile: a row made by one is written again
-            return {customer_id: HeldCustomer(*values) for customer_id, *values in held}
         return {customer_id: _held(values, rows[customer_id]["encrypted"]) for customer_id, *values in held}
 
     def refuse_another(
@@ -107,13 +103,9 @@ class EventCustomers:
         """Write the customers for whom a newer row, or newer columns, arrived; store the columns of updates."""
         bring = [t for t in new if t.arrival.line and brings_details(t.arrival.occurred_at, t.known)]
         updates = of_kind(new, EventKind.UPDATED)
-        concerned = {event.arrival.customer_id for event in (*bring, *updates)}
-        keyring = lasting(connection, self._keyring, concerned, now=now)
         for event in updates:
-            customer_id = event.arrival.customer_id
-            event.encrypted = encrypt_update(keyring, event.id, event.arrival.columns, of=customer_id)
+            event.encrypted = encrypt_update(self._keyring, event.id, event.arrival.columns)
         later = self._later_updates(connection, [*bring, *updates])
-        stored = readable(connection, self._keyring, [customers[one].encrypted for one in concerned])
         rows: list[dict[str, Any]] = []
         corrected: dict[str, tuple[Address, ...]] = {}
         for event in [*bring, *updates]:
@@ -122,9 +114,9 @@ class EventCustomers:
             if arrival.line is not None:
                 base = arrival.line.customer
             elif row.encrypted is None or row.details_at is None:
-                continue  # not known, or erased: the update is stored for a request that it may have overtaken
+                continue  # not known, or erased: the update is self._keyring for a request that it may have overtaken
             else:
-                known = _as_known(stored, arrival.customer_id, row)
+                known = _as_known(self._keyring, arrival.customer_id, row)
                 if known is None:
                     continue
                 base, details_at = known, row.details_at
@@ -136,8 +128,8 @@ class EventCustomers:
             if customer is None and row.encrypted is not None:
                 event.ignored = event.ignored or (BEFORE if arrival.line is None else "")
                 continue
-            rows.append(customer_row(keyring, customer or base, details_at=details_at, now=now))
-            before = _person_of(stored, arrival.customer_id, row)
+            rows.append(customer_row(self._keyring, customer or base, details_at=details_at, now=now))
+            before = _person_of(self._keyring, arrival.customer_id, row)
             if before is not None:
                 corrected[arrival.customer_id] = changed_addresses(before, (customer or base).person)
                 event.told = in_words(before, (customer or base).person)
@@ -145,7 +137,7 @@ class EventCustomers:
         if requested:
             settled(connection, requested)
         change_details(connection, rows)
-        give_away(connection, keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
+        give_away(connection, self._keyring, {one: kinds for one, kinds in corrected.items() if kinds}, now=now)
 
     def _later_updates(
         self, connection: sa.Connection, events: Sequence[NewEvent]
@@ -157,12 +149,11 @@ class EventCustomers:
         given = {"customers": bulk.keys(overtaken), "ids": bulk.keys(one.id for one in events)}
         found: dict[str, list[tuple[datetime, Columns | None]]] = {}
         rows = fetch(connection, _UPDATES, given)
-        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         for row in rows:
             event = overtaken[row.customer_id]
             counts = event.standing.counts(row.sender, every_customer=row.every_customer)
             if counts and row.occurred_at > event.arrival.occurred_at:
-                columns = _columns(keyring, row)
+                columns = _columns(self._keyring, row)
                 found.setdefault(row.customer_id, []).append((row.occurred_at, columns))
         return found
 
@@ -318,7 +309,6 @@ def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: 
     if outdated | empty:
         connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
         stable_links.forget(connection, outdated | empty)
-        destroy_unused(connection, outdated | empty)
 
 
 _DELETE = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))

@@ -16,7 +16,6 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note_all
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
-from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.in_review import OTHER_IN_REVIEW
 from worker.store.tables import CustomerRow, Inbox, Job, SessionRow
 from worker.store.tables.joined import DUE_AT, LEAD, RESULT, STATE
@@ -133,8 +132,7 @@ class EventStatuses:
         """
         with self._database.read() as connection:
             rows = fetch(connection, _STATUSES, {"job_ids": list({job_id for job_id, _ in wanted})})
-            keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
-        link_statuses = {row.id: _link_status(keyring, row, now) for row in rows}
+        link_statuses = {row.id: _link_status(self._keyring, row, now) for row in rows}
         customers = {row.id: row.customer_id for row in rows}
         entries = [
             Entry(now, caller, "link", f"customer {customers[job_id]}", reason=f"job {job_id}")

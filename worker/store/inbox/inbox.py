@@ -24,7 +24,6 @@ from worker.store.audit.entries import note_all
 from worker.store.base import bulk
 from worker.store.base.columns import rows_of
 from worker.store.base.database import Database, fetch
-from worker.store.base.keys_of_customers import lasting
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import EVENT, PAUSED
 from worker.store.base.upserts import insert
@@ -156,10 +155,9 @@ class Inboxes:
         # As late as possible: until this transaction ends, no other event gets a row number.
         numbers = next_rows(connection, len(requests), now=now)
         priority = EVENT + PAUSED if numbers.paused else EVENT
-        keyring = lasting(connection, self._keyring, {event.arrival.customer_id for event in requests}, now=now)
         by_row = dict(enumerate(requests, numbers.first))
         lines = [replace(_line(event.arrival), row=number) for number, event in by_row.items()]
-        values = job_values(keyring, numbers.batch_id, lines)
+        values = job_values(self._keyring, numbers.batch_id, lines)
         jobs = new_jobs(
             values,
             followed,

@@ -15,7 +15,6 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import CUSTOMER, context_of_refused
-from worker.store.base.keys_of_customers import destroy_of_events, lock_of_events, of_events, readable
 from worker.store.base.upserts import insert
 from worker.store.onboarding.tombstones import erased_among
 from worker.store.operators.needs_a_person import refused_events
@@ -57,11 +56,10 @@ class RefusedEvents:
         anew = {name: new.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
         # Always in the same order, so that two consumers of the same messages cannot deadlock.
         with self._database.write() as connection:
-            keyring = of_events(connection, self._keyring, set(ids))
             named = {message.customer_id for message in messages if message.customer_id}
-            erased = {one for one, was in erased_among(connection, keyring, named).items() if was.final}
+            erased = {one for one, was in erased_among(connection, self._keyring, named).items() if was.final}
             kept = [replace(one, content=None) if one.customer_id in erased else one for one in messages]
-            rows = {id_: self._row(keyring, id_, message, now) for id_, message in zip(ids, kept, strict=True)}
+            rows = {id_: self._row(id_, message, now) for id_, message in zip(ids, kept, strict=True)}
             for id_, number in Counter(ids).items():
                 rows[id_]["refusals"] = number
             connection.execute(
@@ -76,14 +74,14 @@ class RefusedEvents:
         digest = self._keyring.digests(_IDENTITY, f"{message.queue}\0{message.identity}")[0]
         return uuid.UUID(hex=digest[-32:])
 
-    def _row(self, keyring: Keyring, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
+    def _row(self, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
         encrypted, customer_digest = None, None
         if message.customer_id:
             customer_digest = self._keyring.digests(CUSTOMER, message.customer_id)[0]
         if message.content is not None:
             # With the id that was hashed, so that it can be hashed by another key.
             content = {**message.content, "customer_id": message.customer_id}
-            encrypted = keyring.encrypt(content, context=context_of_refused(id_), of=id_.hex)
+            encrypted = self._keyring.encrypt(content, context=context_of_refused(id_))
         return {
             "id": id_,
             "queue": message.queue,
@@ -119,16 +117,15 @@ class RefusedEvents:
         query = sa.select(RefusedEvent).where(where).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(most)
         with self._database.read() as connection:
             rows = fetch(connection, query)
-            keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
-            return [self._read(keyring, row) for row in rows]
+            return [self._read(row) for row in rows]
 
-    def _read(self, keyring: Keyring, row: Any) -> KeptMessage:
+    def _read(self, row: Any) -> KeptMessage:
         content, why_not = None, ""
         if row.encrypted is None:
             why_not = "it was not kept: it is too large, or its customer was erased"
         else:
             try:
-                content = keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
+                content = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
             except CannotDecrypt as error:  # names the row and a key's id
                 why_not = str(error)
         facts = (row.id, row.queue, row.reason, row.kind, row.event, row.size, row.refusals)
@@ -164,14 +161,10 @@ class RefusedEvents:
 
 
 def _remove(connection: sa.Connection, ids: Collection[uuid.UUID], where: sa.ColumnElement[bool]) -> int:
-    """Remove those of these messages for which `where` is true, with their keys; returns how many."""
+    """Remove those of these messages for which `where` is true; returns how many."""
     if not ids:
         return 0
-    lock_of_events(connection, ids)
-    gone = sa.delete(RefusedEvent).where(RefusedEvent.id.in_(ids), where).returning(RefusedEvent.id)
-    removed = list(connection.execute(gone).scalars())
-    destroy_of_events(connection, removed)
-    return len(removed)
+    return connection.execute(sa.delete(RefusedEvent).where(RefusedEvent.id.in_(ids), where)).rowcount
 
 
 def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> int:

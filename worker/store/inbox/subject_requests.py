@@ -35,7 +35,6 @@ from worker.store.base.encrypted_values import (
     person_as_json,
 )
 from worker.store.base.job_ids import AS_THEY_CAME, batch_of, row_of
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.inbox.customer_erasure import erase_customer
 from worker.store.inbox.event_customers import EventCustomers, remove_empty
@@ -60,6 +59,7 @@ from worker.store.tables import (
     Webhook,
 )
 
+OUTSIDE = "backups, logs of the database, reports and lists outside of the database"
 UNREADABLE, ERASED_VALUE = "no key of the ring decrypts it", "erased"
 
 
@@ -106,7 +106,7 @@ class SubjectRequests:
             event = NewEvent(new_id(now), arrival)
             customers = self._customers.hold(connection, [event], now=now)
             encrypted = customers[customer_id].encrypted
-            addresses = _addresses(readable(connection, self._keyring, [encrypted]), customer_id, encrypted)
+            addresses = _addresses(self._keyring, customer_id, encrypted)
             counts = erase_customer(connection, self._keyring, customer_id, now, EarlierEvents(), final=True, now=now)
             kept = suppressed(connection, self._keyring, addresses)
             if forget_suppressed:
@@ -128,7 +128,7 @@ class SubjectRequests:
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
                     "entries of the audit log": "they name your own id at most",
                     "refused events that name no customer": "until their time is over",
-                    **_outside(counts["keys of the customer"]),
+                    OUTSIDE: "see docs/reference/retention.md",
                 },
             }
             text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
@@ -147,14 +147,13 @@ class SubjectRequests:
             jobs = fetch(connection, own.order_by(*AS_THEY_CAME))
             job_ids = [job.id for job in jobs]
             encrypted = None if customer is None else customer.encrypted
-            keyring = readable(connection, self._keyring, [encrypted, *(job.encrypted for job in jobs)])
             facts = {
                 "customer": customer_id,
                 "exported_at": written(now),
                 "erased": written_if_any(self._erased_at(connection, customer_id)),
-                "person": None if customer is None else _person(keyring, customer),
+                "person": None if customer is None else _person(self._keyring, customer),
                 "details_that_wait": self._waiting(connection, customer_id),
-                "rows": [_job(keyring, job) for job in jobs],
+                "rows": [_job(self._keyring, job) for job in jobs],
                 "finished_in_purged_batches": _finished(connection, customer_id),
                 "rows_left_out": _left_out(connection, customer_id),
                 "sessions": _sessions(connection, customer_id),
@@ -166,7 +165,7 @@ class SubjectRequests:
                 "refused_events": self._refused(connection, customer_id),
                 "webhooks": _webhooks(connection, customer_id, job_ids),
                 "outgoing_events": _outgoing(connection, customer_id),
-                "suppressed": self._suppressed(connection, _addresses(keyring, customer_id, encrypted)),
+                "suppressed": self._suppressed(connection, _addresses(self._keyring, customer_id, encrypted)),
                 "audit_log": _audit(connection, customer_id),
             }
             note(connection, f"customer {customer_id}", now=now, reason="all that is stored was shown")
@@ -180,19 +179,17 @@ class SubjectRequests:
         """The details of rows that are not released."""
         query = sa.select(PendingDetails.__table__).where(PendingDetails.customer_id == customer_id)
         rows = fetch(connection, query.where(PendingDetails.encrypted.is_not(None)).order_by(PendingDetails.job_id))
-        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
-        return [{"batch": batch_of(row.job_id), "row": row_of(row.job_id)} | _details(keyring, row) for row in rows]
+        return [
+            {"batch": batch_of(row.job_id), "row": row_of(row.job_id)} | _details(self._keyring, row) for row in rows
+        ]
 
     def _words(self, connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
         query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids), Attempt.encrypted.is_not(None))
         rows = fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
-        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         found = []
         for row in rows:
             try:
-                words = decrypt_words(keyring, row.id, row.encrypted)
-            except Erased:
-                continue
+                words = decrypt_words(self._keyring, row.id, row.encrypted)
             except CannotDecrypt:
                 words = UNREADABLE
             found.append({"at": written_if_any(row.closed_at), "account": row.account, "words": words})
@@ -201,14 +198,13 @@ class SubjectRequests:
     def _events(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
         query = sa.select(Inbox.__table__).where(Inbox.customer_id == customer_id).order_by(Inbox.received_at, Inbox.id)
         rows = fetch(connection, query)
-        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         found = []
         for row in rows:
             facts = {"id": str(row.id), "type": str(row.kind), "sender": row.sender, "source": row.source}
             facts |= {"occurred_at": written(row.occurred_at), "received_at": written(row.received_at)}
             if row.encrypted and row.encrypted != ERASED:
                 try:
-                    facts["columns"] = decrypt_update(keyring, row.id, row.encrypted)
+                    facts["columns"] = decrypt_update(self._keyring, row.id, row.encrypted)
                 except Erased:
                     facts["columns"] = ERASED_VALUE
                 except CannotDecrypt:
@@ -220,13 +216,12 @@ class SubjectRequests:
         digests = self._keyring.digests(CUSTOMER, customer_id)
         query = sa.select(RefusedEvent.__table__).where(RefusedEvent.customer_digest.in_(digests))
         rows = fetch(connection, query.order_by(RefusedEvent.refused_at))
-        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         found = []
         for row in rows:
             facts = {"id": str(row.id), "reason": row.reason, "refused_at": written(row.refused_at)}
             if row.encrypted is not None:
                 try:
-                    facts["message"] = keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
+                    facts["message"] = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
                 except CannotDecrypt:
                     facts["message"] = UNREADABLE
             found.append(facts)
@@ -238,17 +233,6 @@ class SubjectRequests:
             {"channel": channel, "address": address, "why": detail_of(reason)}
             for (channel, address), reason in found.items()
         ]
-
-
-def _outside(keys: int) -> dict[str, str]:
-    """What the proof says about what is outside of the database."""
-    whole = "backups, logs of the database, reports and lists outside of the database"
-    if not keys:
-        return {whole: "see docs/reference/retention.md"}
-    return {
-        "backups without the keys of customers": "cannot be read once no copy of these keys from before is left",
-        whole.replace("backups", "other backups"): "see docs/reference/retention.md",
-    }
 
 
 def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> list[tuple[str, str]]:

@@ -13,9 +13,8 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base.encrypted_values import Erased
-from worker.store.base.keys_of_customers import readable
 from worker.store.issuing.issue_results import IssueResult
-from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.store.onboarding.admission import release_cleared
 
 
@@ -31,7 +30,6 @@ def decrypted_calls(
     if not rows:
         return []
     calls = calls_to_reconcile(connection, rows, now=now)
-    keyring = readable(connection, keyring, values_of(rows))
     jobs: list[ClaimedJob] = []
     unread: list[int] = []
     for row in rows:

@@ -30,11 +30,10 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.unknown_outcomes import calls_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import kept_back
 from worker.store.base.priorities import BATCH
 from worker.store.issuing import deferral, unbought
-from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted, values_of
+from worker.store.issuing.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.store.issuing.sender_backlog import Backlogs, Rooms
 from worker.store.issuing.unreachable import unreachable
 from worker.store.limits.budgets import sender_state
@@ -326,13 +325,12 @@ def _explain(policy: JobPolicy, gate: str, kept: Collection[int], asked: Sequenc
 def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dict[int, NotNow]]:
     """The jobs, and those that cannot be decrypted: these may block no other jobs."""
     unknown_calls = calls_to_reconcile(claim.connection, rows, now=claim.now)
-    keyring = readable(claim.connection, claim.keyring, values_of(rows))
     jobs: list[ClaimedJob] = []
     stay: dict[int, NotNow] = {}
     for row in rows:
         try:
             job = decrypted(
-                keyring,
+                claim.keyring,
                 row,
                 unknown_calls.get(row.id),
                 provider=claim.policy.provider,

@@ -17,7 +17,6 @@ from worker.foundation.keyring import Keyring
 from worker.store.attempts.attempt_log import CLOSE, LATE, after_call, closing
 from worker.store.attempts.standing import Standing
 from worker.store.base import bulk
-from worker.store.base.keys_of_customers import writable
 from worker.store.issuing.issue_results import IssueResult, entity_id, floor_seconds, new_session
 from worker.store.issuing.job_context import JobPolicy
 from worker.store.issuing.late_results import sort_out
@@ -79,8 +78,6 @@ def write_special(
     if policy.reminders:
         times = reminders.Times(policy.reminders, policy.hours, policy.ladder, policy.countries)
         reminders.add(connection, times, _texted(kept, added), now=now)
-    spoken = {_customer_of(item) for item in (*found.results, *found.late) if item.problem and item.problem.words}
-    keyring = writable(connection, keyring, spoken, now=now)
     moves, closings = [], [_closing(keyring, result, late=True) for result in found.late]
     for result in found.results:
         job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours
@@ -162,8 +159,7 @@ def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, 
 
 def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, Any]:
     called = result.ending is not None and result.called
-    attempt_id, customer_id = result.opened.attempt_id, _customer_of(result)
-    values = closing(keyring, attempt_id, customer_id, called=called, problem=result.problem, found=result.found)
+    values = closing(keyring, result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
     if result.repeats and isinstance(result.ending, Hold):
         values |= {"new_code": Reason.ANSWER_REPEATED.value, "new_detail": result.ending.detail[:DETAIL_LENGTH]}
     elif late and result.session is not None:
@@ -172,7 +168,3 @@ def _closing(keyring: Keyring, result: IssueResult, *, late: bool) -> dict[str, 
         found = f"the result came after the lease; the provider opened {reference}"[:DETAIL_LENGTH]
         values |= {"new_outcome": LATE, "new_detail": found, "new_found": reference}
     return values
-
-
-def _customer_of(result: IssueResult) -> str:
-    return result.opened.job.request.customer.customer_id

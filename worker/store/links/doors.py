@@ -38,7 +38,6 @@ from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_link
 from worker.store.base.job_ids import AS_THEY_CAME
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import EVENT, PRIORITIES
 from worker.store.inbox.event_status import LinkStatus
@@ -182,8 +181,7 @@ class Doors:
         seen = replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None)
         if isinstance(decision, Lead):
             try:
-                keyring = readable(connection, self._keyring, [job.encrypted])
-                return replace(seen, link=decrypt_link(keyring, job.session_id, job.encrypted)), job
+                return replace(seen, link=decrypt_link(self._keyring, job.session_id, job.encrypted)), job
             except Erased:
                 return GONE, job
         return seen, job

@@ -43,7 +43,6 @@ from worker.store.base import bulk
 from worker.store.base.customer_keys import among_keys, rows_of
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.base.priorities import BATCH, EVENT, PAUSED
 from worker.store.base.row_by_row import Chunk, row_by_row
@@ -181,8 +180,7 @@ class _Chunk:
         }
         sessions = usage.sessions_of(self.connection, customer_ids)
         messages = usage.messages_of(self.connection, customer_ids)
-        keyring = readable(self.connection, self.keyring, [row.encrypted for row in customers.values()])
-        people = {customer_id: _person(keyring, row) for customer_id, row in customers.items()}
+        people = {customer_id: _person(self.keyring, row) for customer_id, row in customers.items()}
         open_channels = self._open_channels(people, current)
         can_ask = set(self.policy.can_ask())
         keys = [(row.customer_id, row.purpose) for row, _ in current]

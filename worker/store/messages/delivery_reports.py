@@ -32,7 +32,6 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person, email_text
-from worker.store.base.keys_of_customers import readable
 from worker.store.messages import bounce_counts, plain_deliveries
 from worker.store.messages.fallback import DeliveryPolicy, fall_back
 from worker.store.messages.suppressions import release, suppress
@@ -291,8 +290,6 @@ def _address(
     reason = reason_to_suppress(update.stop)
     if reason is None and not update.resume:
         return False
-    if row is not None:
-        keyring = readable(connection, keyring, [row.person])
     address = _address_meant(keyring, channel, row, update)
     try:
         if reason is not None:

@@ -18,7 +18,6 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.upserts import insert
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.message_rows import waiting_message, why_later
@@ -59,7 +58,6 @@ def fall_back(
         return set()
     people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
     unreached = fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)})
-    keyring = readable(connection, keyring, [row.person for row in unreached])
     for row in unreached:
         channel = policy.fallbacks.get(row.channel)
         if channel is None:

@@ -21,7 +21,6 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.unknown_outcomes import messages_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.encrypted_values import Erased
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import kept_back
 from worker.store.messages import (
     address_places,
@@ -38,7 +37,6 @@ from worker.store.messages.message_context import (
     ClaimedInvitation,
     InvitationPolicy,
     decrypted,
-    values_of,
 )
 from worker.store.onboarding import batch_pace
 from worker.store.onboarding.cancellation import cancel_jobs
@@ -170,7 +168,6 @@ def _decrypted(
     """The messages, and those that cannot be decrypted: these may block no others."""
     customers = {row.id: row.customer_id for row in rows}
     unknown_calls = messages_to_reconcile(connection, rows, customers, now=now)
-    keyring = readable(connection, keyring, values_of(rows))
     found: list[Candidate] = []
     stay: dict[uuid.UUID, NotNow] = {}
     for row in rows:
@@ -198,8 +195,6 @@ def _with_own_links(
                 own[one.item.id] = link
             case CannotDecrypt() as error:
                 stay[one.item.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error))
-            case Erased() as error:
-                stay[one.item.id] = Never(InvitationState.FAILED, Reason.ERASED, str(error))
             case None:
                 stay[one.item.id] = Never(InvitationState.SUPERSEDED, Reason.LINK_REVOKED)
     return own, stay

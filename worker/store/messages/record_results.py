@@ -17,7 +17,6 @@ from worker.store.attempts.attempt_log import CLOSE, LATE, after_call, closing, 
 from worker.store.attempts.late_results import LateAnswer, invitations_answered
 from worker.store.attempts.standing import is_leased, outcomes_of, standing, standing_of
 from worker.store.base import bulk
-from worker.store.base.keys_of_customers import writable
 from worker.store.limits import budgets
 from worker.store.messages import bounce_counts, country_cap_check, message_cap_check, refusals, reminders
 from worker.store.messages.handovers import InviteResult
@@ -108,8 +107,6 @@ def _write_special(
         if move["more_unknown"]
     }
     message_cap_check.end_waits(connection, policy, repeats, now=now)
-    spoken = {_customer_of(item) for item in (*results, *late) if item.problem and item.problem.words}
-    keyring = writable(connection, keyring, spoken, now=now)
     closings = [_closing(keyring, item, late=False) for item in results]
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
     erase_again(connection, {rows[item.opened.invitation.id].job_id for item in (*results, *late)})
@@ -160,8 +157,7 @@ def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> No
 
 def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str, Any]:
     called = result.ending is not None
-    attempt_id, customer_id = result.opened.attempt_id, _customer_of(result)
-    values = closing(keyring, attempt_id, customer_id, called=called, problem=result.problem, found=result.found)
+    values = closing(keyring, result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
     if late and isinstance(result.ending, Done):
         # The message left, and may leave again: only this says so. Mail servers give no reference.
         values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}

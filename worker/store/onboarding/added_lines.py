@@ -16,7 +16,6 @@ from worker.store.base.columns import Columns, picked
 from worker.store.base.customer_keys import Key
 from worker.store.base.encrypted_values import ERASED
 from worker.store.base.job_ids import job_id
-from worker.store.base.keys_of_customers import kept, writable
 from worker.store.base.loading import load_customers
 from worker.store.base.priorities import HELD_BACK, PAUSED
 from worker.store.onboarding import plans
@@ -99,8 +98,7 @@ def add_lines(
     another: list[RefusedLine] = []
     changed: list[KnownLine] = []
     if accepted:
-        writing = writable(connection, keyring, set(customers_of(accepted)), now=now)
-        lines = accepted if isinstance(accepted, SealedLines) else seal(writing, batch_id, accepted)
+        lines = accepted if isinstance(accepted, SealedLines) else seal(keyring, batch_id, accepted)
         if plan is not None and plan.holds_back:
             priority += HELD_BACK
         elif paused:
@@ -109,9 +107,9 @@ def add_lines(
         known = load_customers(connection, new)
         lock_customers(connection, known)
         # Now their rows are locked: an erasure is over, and seen, or waits for this transaction.
-        if erased_among(connection, keyring, set(customers_of(lines))) or not kept(connection, writing):
+        if erased_among(connection, keyring, set(customers_of(lines))):
             raise ErasedMeanwhile
-        found = known_lines(connection, writing, accepted, known, now=now) if known else []
+        found = known_lines(connection, keyring, accepted, known, now=now) if known else []
         theirs = [one for one in found if refuses_lists(one.owner, wide)]
         taken = theirs if take_over and cancelled_at is None else []
         take(connection, {one.given.customer_id: (one.owner, one.row) for one in taken}, batch_id=batch_id, now=now)
@@ -142,7 +140,7 @@ def add_lines(
         now_theirs = {one.given.customer_id for one in taken}
         refresh(
             connection,
-            writing,
+            keyring,
             [one for one in found if one.given.customer_id in now_theirs],
             batch_id=batch_id,
             now=now,
@@ -151,7 +149,7 @@ def add_lines(
         if cancelled_at is not None:
             found = []
         elif priority < PAUSED and (starts_at is None or starts_at <= now):
-            refresh(connection, writing, found, batch_id=batch_id, now=now)
+            refresh(connection, keyring, found, batch_id=batch_id, now=now)
         else:
             due_at = starts_at if priority < PAUSED else None
             waiting = {one.given.customer_id for one in found}

@@ -200,12 +200,8 @@ class Batches:
             note(connection, f"batch {batch_id}", now=now, count=count, reason="imported")
 
     def sealer(self, batch_id: int) -> Callable[[Sequence[AcceptedLine]], Lines]:
-        """What seals lines of this batch before they are added. It uses no connection, so a child process may call it.
-
-        With `customer_keys` lines stay as they are: the keys are found within the transaction that adds them.
-        """
-        keyring = self._keyring
-        return lambda lines: lines if keyring.customer_keys else seal(keyring, batch_id, lines)
+        """What seals lines of this batch before they are added. It uses no connection: a child process may call it."""
+        return partial(seal, self._keyring, batch_id)
 
     def add(
         self,

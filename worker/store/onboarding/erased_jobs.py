@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from worker.domain.model.sessions import EXTERNAL_REF
 from worker.domain.model.states import SessionState
 from worker.store.base.encrypted_values import ERASED
-from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, Outbox, PendingDetails, SessionRow, Webhook
 
 
@@ -72,4 +71,3 @@ def erase_again(connection: sa.Connection, job_ids: Collection[int]) -> None:
     erased = erased.where(Job.id.in_(job_ids), CustomerRow.encrypted.is_(None))
     if rows := connection.execute(erased).all():
         erase_jobs(connection, [row.id for row in rows])
-        destroy_unused(connection, {row.customer_id for row in rows})

@@ -19,7 +19,6 @@ from worker.store.base import bulk
 from worker.store.base.columns import picked, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import Erased, decrypt_person
-from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.corrected_addresses import find, give_away
 from worker.store.onboarding.details.pending import IS_UNRELEASED, settled
 from worker.store.onboarding.new_rows import OldLink, change_details, customer_row
@@ -100,8 +99,7 @@ def beside(
         return []
     customers = {"customers": bulk.keys({customer.customer_id for _, customer in mine})}
     rows = fetch(connection, _STORED, customers)
-    keys = readable(connection, keyring, [row.encrypted for row in rows])
-    stored = {row.customer_id: (row, None if row.unreleased else _person(keys, row)) for row in rows}
+    stored = {row.customer_id: (row, None if row.unreleased else _person(keyring, row)) for row in rows}
     found = [
         KnownLine(
             number,

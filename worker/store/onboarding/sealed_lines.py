@@ -44,7 +44,7 @@ Lines = Sequence[AcceptedLine] | SealedLines
 
 
 def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> SealedLines:
-    """Encrypt what is the customers'. A ring with `customer_keys` must have these customers'."""
+    """Encrypt what is the customers'."""
     return SealedLines(
         customer_values(keyring, [line.customer for line in lines]),
         job_values(keyring, batch_id, lines),

@@ -34,7 +34,6 @@ from worker.store.base.customer_keys import Key, among_keys, rows_of
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, encrypt_session
 from worker.store.base.job_ids import row_of
-from worker.store.base.keys_of_customers import writable
 from worker.store.onboarding.message_rows import waiting_message
 from worker.store.outbox.outbox import (
     add_invitation_events,
@@ -117,7 +116,6 @@ def add(
     before = not_ended(connection, [(item.customer_id, item.purpose) for item in new if item.live])
     added.cancelled.update(item.job_id for item in new if item.cancelled)
     erased = _erased(connection, [item.customer_id for item in new if item.cancelled])
-    ring = writable(connection, keyring, {item.customer_id for item in new} - erased, now=now)
     rows, invitations, ended, issued, texted = [], [], [], [], []
     targets = subscriptions(connection)
     publishes = targets.wants(Happened.SESSION_ISSUED)
@@ -135,7 +133,7 @@ def add(
             replaces = old.id
         # The result of a call must not restore the personal data of a customer who was erased meanwhile.
         empty = item.unbought or item.customer_id in erased
-        kept = ERASED if empty else encrypt_session(ring, session_id, item.session, of=item.customer_id)
+        kept = ERASED if empty else encrypt_session(keyring, session_id, item.session)
         rows.append(_session(item, kept, replaces=replaces))
         added.sessions[item.job_id] = session_id
         if item.silent:

@@ -18,8 +18,7 @@ from worker.foundation.ids import new_ids
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.customer_keys import Key, among_keys, rows_of
-from worker.store.base.encrypted_values import STABLE, Erased, decrypt_secret_part, encrypt_secret_part
-from worker.store.base.keys_of_customers import readable, writable
+from worker.store.base.encrypted_values import STABLE, decrypt_secret_part, encrypt_secret_part
 from worker.store.tables import StableLink
 
 SECRET_BYTES = 18  # 144 bits, without padding in base64
@@ -40,7 +39,7 @@ class OwnLink:
     made_at: datetime
 
 
-Found = OwnLink | CannotDecrypt | Erased
+Found = OwnLink | CannotDecrypt
 
 
 @dataclass(frozen=True)
@@ -61,16 +60,14 @@ class StableLinks:
         found = _found(connection, keys)
         missing = sorted(set(keys) - found.keys())
         if missing:
-            ring = writable(connection, keyring, {customer_id for customer_id, _ in missing}, now=now)
             new = [
-                _new(ring, link_id, key, ends_at=now + self.valid, now=now)
+                _new(keyring, link_id, key, ends_at=now + self.valid, now=now)
                 for link_id, key in zip(new_ids(now, len(missing)), missing, strict=True)
             ]
             bulk.add_new(connection, StableLink, new)
             found |= _found(connection, missing)  # another process may have been faster: its link counts
         open_ = {key: row for key, row in found.items() if row.revoked_at is None}
-        ring = readable(connection, keyring, [row.encrypted for row in open_.values()])
-        return {key: self._read(ring, row, now) for key, row in open_.items()}
+        return {key: self._read(keyring, row, now) for key, row in open_.items()}
 
     def put_off(self, connection: sa.Connection, leaving: Iterable[OwnLink], *, now: datetime) -> None:
         """Put off the ends of links whose messages leave now."""
@@ -85,7 +82,7 @@ class StableLinks:
         try:
             address = self.address(decrypt_secret_part(keyring, row.id, row.encrypted))
             return OwnLink(row.id, address, ends_at, is_put_off, row.created_at)
-        except (CannotDecrypt, Erased) as error:
+        except CannotDecrypt as error:
             return error
 
 
@@ -104,8 +101,7 @@ def renew(connection: sa.Connection, keyring: Keyring, links: Collection[Any], *
     """Give these rows of links new secret parts, as if they were made now: who has the old ones is led nowhere."""
     if not links:
         return
-    ring = writable(connection, keyring, {row.customer_id for row in links}, now=now)
-    new = [_new(ring, row.id, (row.customer_id, row.purpose), ends_at=row.ends_at, now=now) for row in links]
+    new = [_new(keyring, row.id, (row.customer_id, row.purpose), ends_at=row.ends_at, now=now) for row in links]
     changes = [{f"new_{name}": one[name] for name in ("id", "digest", "encrypted")} for one in new]
     _RENEW.run(connection, changes, at=now)
 
@@ -125,7 +121,7 @@ def _new(keyring: Keyring, link_id: uuid.UUID, key: Key, *, ends_at: datetime, n
         "customer_id": customer_id,
         "purpose": purpose,
         "digest": keyring.digests(STABLE, secret)[0],
-        "encrypted": encrypt_secret_part(keyring, link_id, secret, of=customer_id),
+        "encrypted": encrypt_secret_part(keyring, link_id, secret),
         "created_at": now,
         "ends_at": ends_at,
     }

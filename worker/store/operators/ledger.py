@@ -16,8 +16,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.attempt_log import DONE, UNREACHABLE
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import Erased, decrypt_words
-from worker.store.base.keys_of_customers import readable
+from worker.store.base.encrypted_values import decrypt_words
 from worker.store.base.leases import NOT_SENT
 from worker.store.onboarding.admission import finished_in_purged
 from worker.store.onboarding.usage import messages_of
@@ -123,9 +122,8 @@ class Ledger:
         )
         with self._database.write() as connection:
             rows = fetch(connection, query)
-            keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
             found = [
-                Words(row.closed_at, row.account, row.outcome, row.status, row.code, _words(keyring, row))
+                Words(row.closed_at, row.account, row.outcome, row.status, row.code, _words(self._keyring, row))
                 for row in rows
             ]
             note(connection, f"customer {customer_id}", now=now, count=len(found), reason="provider's words shown")
@@ -151,7 +149,7 @@ class Ledger:
 def _words(keyring: Keyring, row: Any) -> str | None:
     try:
         return decrypt_words(keyring, row.id, row.encrypted)
-    except (CannotDecrypt, Erased):
+    except CannotDecrypt:
         return None
 
 

@@ -30,7 +30,6 @@ from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
 from worker.store.base.job_ids import job_id, of_batch
-from worker.store.base.keys_of_customers import readable
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.apart import Apart, due_after
 from worker.store.operators.counting import count
@@ -214,9 +213,8 @@ class Facts:
         of_row = _invitation_states(connection, InvitationRow.job_id, on_their_own)
         messages = _waiting_messages(connection, sessions)
         late = opened_late(connection, [row.id for row in rows])
-        keyring = readable(connection, self._keyring, [row.encrypted for row in rows])
         for row in rows:
-            opening, unreadable = _opening(keyring, row) if with_links else (Opening(""), "")
+            opening, unreadable = _opening(self._keyring, row) if with_links else (Opening(""), "")
             bought = row.session_state is not SessionState.UNBOUGHT
             of_session = None if row.state is JobState.CANCELLED else invitations.get(row.session_id)
             invitation = of_session or of_row.get(row.lead_id, InvitationState.SUPERSEDED)
@@ -279,7 +277,6 @@ def details_of_customers(
     Raises keyring.CannotDecrypt.
     """
     rows = fetch(connection, _CUSTOMERS, {"customers": bulk.keys(set(customer_ids))})
-    keyring = readable(connection, keyring, [row.encrypted for row in rows])
     return {row.customer_id: _details(keyring, row) for row in rows}
 
 

@@ -19,7 +19,6 @@ from worker.domain.model.states import ENDED_JOBS, JobState
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import ERASED
-from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.onboarding import stable_links
 from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.onboarding.new_rows import PERSON_GONE
@@ -74,7 +73,6 @@ class Erasing:
             ids = self._whose_jobs_are_over(connection, [row.customer_id for row in rows], since=since, now=now)
             erase(connection, ids, now=now)
             erase_updates(connection, ids, until=now)
-            destroy_unused(connection, ids)
             if ids:
                 note(connection, "customers whose time is over", now=now, count=len(ids), act=ERASES)
         last = rows[-1]

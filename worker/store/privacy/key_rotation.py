@@ -11,11 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.foundation.keyring import OF_CUSTOMER, CannotDecrypt, Keyring, key_id_of
+from worker.foundation.keyring import CannotDecrypt, Keyring, key_id_of
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_columns import ADDRESSES, ENCRYPTED, EncryptedColumn
-from worker.store.base.keys_of_customers import of_events, readable, writable
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.messages.suppressions import hash_anew
 
@@ -62,12 +61,10 @@ class KeyRotation:
         return RotatedChunk(after, changed, len(old) - changed - unreadable, unreadable)
 
     def _is_old(self, column: EncryptedColumn, start: bytes | None, digests: Sequence[str | None]) -> bool:
-        """True for a value, or a digest of it, that is not by the first key, or not yet by its customer's key."""
+        """True for a value, or a digest of it, that is not by the first key."""
         if any(key_id_of(one) != self._keyring.digest_ids[0] for one in digests if one is not None):
             return True
-        if not start or bytes(start) == OF_CUSTOMER:
-            return False  # a customer's key is changed itself, as a row of its own
-        return (column.is_customers and self._keyring.customer_keys) or not self._keyring.is_current(bytes(start))
+        return start is not None and start != b"" and not self._keyring.is_current(bytes(start))
 
     def _change(self, column: EncryptedColumn, ids: Sequence[Any], *, now: datetime) -> tuple[int, int]:
         """How many of these rows were changed, and how many are unreadable. The others are locked, or gone."""
@@ -75,11 +72,9 @@ class KeyRotation:
             if column is ADDRESSES:
                 return hash_anew(connection, self._keyring, ids)
             digests = len(column.hashed)
-            owner = column.owner if column.owner is not None else sa.null()
             query = sa.select(
                 column.id.label("id"),
                 column.value.label("value"),
-                owner.label("owner"),
                 *_digests_of(column),
                 *column.named_by,
             )
@@ -87,26 +82,15 @@ class KeyRotation:
             query = query.where(column.id.in_(ids)).order_by(column.id)
             rows = connection.execute(query.with_for_update(key_share=True, skip_locked=True)).all()
             changes, unreadable = [], 0
-            keyring = self._with_keys(connection, column, rows, now=now)
-            for id_, value, owner, *more in rows:
-                of = id_.hex if column.own_keys else owner
+            for id_, value, *more in rows:
                 try:
-                    again = _again(keyring, column, value, of, more[:digests], more[digests:])
+                    again = _again(self._keyring, column, value, more[:digests], more[digests:])
                     changes.append({"id_": id_} | again)
                 except CannotDecrypt:
                     unreadable += 1
             _drop_doubles(connection, column, changes)
             _CHANGES[column.name].run(connection, changes)
             return len(changes), unreadable
-
-    def _with_keys(
-        self, connection: sa.Connection, column: EncryptedColumn, rows: Sequence[Any], *, now: datetime
-    ) -> Keyring:
-        """The ring with the keys that decrypt these rows, and those that encrypt them."""
-        keyring = readable(connection, self._keyring, [row.value for row in rows])
-        if column.own_keys:
-            return of_events(connection, keyring, [row.id for row in rows if row.value])
-        return writable(connection, keyring, {row.owner for row in rows if row.value and row.owner}, now=now)
 
 
 def _drop_doubles(connection: sa.Connection, column: EncryptedColumn, changes: Sequence[dict[str, Any]]) -> None:
@@ -125,7 +109,6 @@ def _again(
     keyring: Keyring,
     column: EncryptedColumn,
     value: bytes | None,
-    of: str | None,
     digests: list[str | None],
     names: list[Any],
 ) -> dict[str, Any]:
@@ -134,7 +117,7 @@ def _again(
     if value:
         context = column.context(*names)
         kept = keyring.decrypt(value, context=context)
-        again["new_value"] = keyring.encrypt(kept, context=context, of=of)
+        again["new_value"] = keyring.encrypt(kept, context=context)
         for one, was in zip(column.hashed, digests, strict=True):
             if was is not None:
                 again[f"new_{one.column.key}"] = keyring.digests(one.purpose, one.text(kept))[0]

@@ -11,16 +11,12 @@ from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database
 from worker.store.base.encrypted_columns import (
-    BY_CUSTOMER,
     DIGESTS,
     ENCRYPTED,
     Uses,
     uses_of_digest_keys,
     uses_of_keys,
-    without_key,
 )
-from worker.store.base.encrypted_values import Erased, decrypt_person
-from worker.store.base.keys_of_customers import any_there, key_needed, readable
 from worker.store.base.upserts import insert
 from worker.store.operators.processes import Processes
 from worker.store.tables import RetiredKey
@@ -44,34 +40,14 @@ class KeyUse:
         with self._database.read() as connection:
             return uses_of_keys(connection), uses_of_digest_keys(connection)
 
-    def without_key(self) -> dict[str, int]:
-        """How many values of each column need a customer's key that is gone. Reads every row."""
-        with self._database.read() as connection:
-            return without_key(connection)
-
-    def decrypts(self, customer_id: str, encrypted: bytes, *, given_up: Collection[str]) -> bool:
-        """False if a person cannot be read because no key of any customer is there. Raises CannotDecrypt.
-
-        That one customer's key is gone is no fault: the customer was erased. `given_up`: keys that are not asked for.
-        """
-        with self._database.read() as connection:
-            if key_needed(connection, encrypted) in given_up:
-                return True
-            try:
-                decrypt_person(readable(connection, self._keyring, [encrypted]), customer_id, encrypted)
-            except Erased:
-                return any_there(connection)
-        return True
-
     def to_change(self) -> dict[str, int]:
         """How many rows of each column are not by the first keys, and so are for a rotation. Reads every row."""
         values, digests = self.uses()
         hashed = {id(column.digest): column.name for column in DIGESTS}
-        first, own = self._keyring.ids[0], self._keyring.customer_keys
-        first_digest = self._keyring.digest_ids[0]
+        first, first_digest = self._keyring.ids[0], self._keyring.digest_ids[0]
         return {
             column.name: max(
-                _by_others(values, column.name, BY_CUSTOMER if own and column.is_customers else first),
+                _by_others(values, column.name, first),
                 *(_by_others(digests, hashed[id(one.column)], first_digest) for one in column.hashed),
                 0,
             )
@@ -110,5 +86,5 @@ class KeyUse:
 
 
 def _by_others(uses: Uses, name: str, good: str) -> int:
-    """How many of a column's values, or digests, are by another key of the ring, or of a customer, than this one."""
-    return sum(counts.get(name, 0) for key_id, counts in uses.items() if key_id not in (good, BY_CUSTOMER))
+    """How many of a column's values, or digests, are by another key than this one."""
+    return sum(counts.get(name, 0) for key_id, counts in uses.items() if key_id != good)

@@ -23,7 +23,6 @@ from worker.store.attempts.unknown_outcomes import settled_by
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import ERASED, Erased, decrypt_person
 from worker.store.base.job_ids import AS_THEY_CAME
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.priorities import PRIORITIES
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppression_check import reachable
@@ -82,7 +81,6 @@ def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *
     if not found:
         return None
     (row,) = found
-    keyring = readable(connection, keyring, [row.encrypted])
     try:
         return FoundCustomer(row, decrypt_person(keyring, customer_id, row.encrypted))
     except Erased:

@@ -28,7 +28,6 @@ from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database
 from worker.store.base.encrypted_values import contact_digests, encrypt_person
-from worker.store.base.keys_of_customers import lasting
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.maintenance import reissue_counts
 from worker.store.messages.suppressions import suppressed
@@ -271,9 +270,8 @@ class ServiceDesk:
 
     def _write(self, connection: sa.Connection, customer: FoundCustomer, corrected: Details, *, now: datetime) -> None:
         customer_id = customer.row.customer_id
-        keyring = lasting(connection, self._keyring, [customer_id], now=now)
         values: dict[str, Any] = {
-            "encrypted": encrypt_person(keyring, customer_id, corrected.person),
+            "encrypted": encrypt_person(self._keyring, customer_id, corrected.person),
             "country": corrected.country,
             "locale": corrected.locale,
             "timezone": corrected.timezone,

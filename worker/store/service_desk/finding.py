@@ -32,7 +32,6 @@ from worker.store.audit.entries import note, note_alone
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
-from worker.store.base.keys_of_customers import readable
 from worker.store.base.leases import NOT_SENT
 from worker.store.base.priorities import HELD_BACK
 from worker.store.onboarding.admission import finished_in_purged
@@ -95,8 +94,7 @@ class Finder:
                 connection, query.where(CustomerRow.customer_id.in_(chosen)).order_by(CustomerRow.customer_id)
             )
             rows = _rows(connection, chosen)
-            keyring = readable(connection, self._keyring, [row.encrypted for row in people])
-        return [_found(keyring, row, rows.get(row.customer_id, [])) for row in people]
+        return [_found(self._keyring, row, rows.get(row.customer_id, [])) for row in people]
 
     def country_of(self, customer_id: str) -> str:
         """The customer's country (alpha-2), for a phone number without a +; "" where it is not known."""
@@ -110,7 +108,7 @@ class Finder:
         with self._database.write() as connection:
             encrypted = connection.execute(query).scalar()
             try:
-                person = decrypt_person(readable(connection, self._keyring, [encrypted]), customer_id, encrypted)
+                person = decrypt_person(self._keyring, customer_id, encrypted)
             except Erased:
                 return None
             note(connection, f"customer {customer_id}", now=now, reason="contact details shown")

@@ -19,7 +19,6 @@ from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
 from worker.store.base.encrypted_values import Erased, decrypt_opening
-from worker.store.base.keys_of_customers import readable
 from worker.store.messages.message_context import CUSTOMER, customer_of
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
@@ -55,11 +54,8 @@ class SentMessages:
         """
         with self._database.write() as connection:
             rows = fetch(connection, _SENT.where(SessionRow.customer_id == customer_id).limit(MOST))
-            keyring = readable(
-                connection, self._keyring, [value for row in rows for value in (row.person, row.session)]
-            )
             try:
-                messages = [_read(keyring, row) for row in rows]
+                messages = [_read(self._keyring, row) for row in rows]
             except Erased:
                 return []
             note(connection, f"customer {customer_id}", now=now, count=len(messages), reason="messages shown")

@@ -8,7 +8,6 @@ from worker.store.tables.accounts import Budget, Permit, ReissueCount, TextCount
 from worker.store.tables.base import Base
 from worker.store.tables.customers import (
     AddressPlace,
-    CustomerKey,
     CustomerRow,
     Finished,
     PendingDetails,
@@ -52,7 +51,6 @@ __all__ = [
     "BatchPlan",
     "BounceCount",
     "Budget",
-    "CustomerKey",
     "CustomerRow",
     "DroppedFile",
     "Finished",

@@ -76,23 +76,6 @@ class PendingDetails(Base):
     __table_args__ = (partial("ix_pending_details_due", "due_at", where="due_at IS NOT NULL"),)
 
 
-class CustomerKey(Base):
-    """The key of one customer, or of one refused event: what it encrypts can be read as long as this row is there.
-
-    A customer may have several: the newest encrypts, and each decrypts what it has encrypted.
-    """
-
-    __tablename__ = "customer_key"
-
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, doc="Each value that needs the key begins with it.")
-    customer_id: Mapped[str | None] = mapped_column(
-        sa.String(100), doc="NULL: it is the key of the refused event with this id."
-    )
-    wrapped: Mapped[bytes] = mapped_column(doc="The key, encrypted by the ring.")
-
-    __table_args__ = (partial("ix_customer_key_customer", "customer_id", where="customer_id IS NOT NULL"),)
-
-
 class Tombstone(Base):
     """A customer who was erased on request: a list does not make this customer known again."""
 

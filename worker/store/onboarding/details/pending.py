@@ -16,7 +16,6 @@ from worker.store.base import bulk
 from worker.store.base.columns import Columns
 from worker.store.base.database import THERE_IS, fetch
 from worker.store.base.job_ids import ROWS
-from worker.store.base.keys_of_customers import destroy_unused
 from worker.store.onboarding.erased_jobs import erase_jobs
 from worker.store.onboarding.new_rows import PERSON_GONE
 from worker.store.tables import BatchPlan, CustomerRow, Job, PendingDetails
@@ -82,7 +81,6 @@ def drop(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) 
     empty = fetch(connection, _EMPTY, {"ids": bulk.keys(row.job_id for row in gone)})
     if empty:
         erase_jobs(connection, [row.id for row in empty])
-        destroy_unused(connection, {row.customer_id for row in empty})
 
 
 _ROW = (PendingDetails.job_id, PendingDetails.customer_id, PendingDetails.encrypted)

@@ -18,7 +18,6 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import batch_of, row_of
-from worker.store.base.keys_of_customers import lasting, readable
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.refreshed import beside, opened, refresh
 from worker.store.tables import CustomerRow, PendingDetails
@@ -51,15 +50,13 @@ class ReleasedDetails:
     def _apply(self, connection: sa.Connection, waiting: Sequence[Any], *, now: datetime) -> None:
         ids = {row.customer_id for row in waiting}
         stored = {row.customer_id: row.details_at for row in fetch(connection, _STORED, {"ids": bulk.keys(ids)})}
-        keyring = lasting(connection, self._keyring, ids, now=now)
-        keyring = readable(connection, keyring, (row.encrypted for row in waiting))
         closed = []
         # Batch by batch, as they came: of two lists of a customer the later one finds what the earlier one has given.
         for batch_id, rows in groupby(waiting, key=lambda row: batch_of(row.job_id)):
             mine, given_at = [], {}
             for row in rows:
                 try:
-                    customer = opened(keyring, row._mapping)
+                    customer = opened(self._keyring, row._mapping)
                 except CannotDecrypt:
                     closed.append(row._asdict() | {"due_at": now + AGAIN})
                     continue
@@ -67,8 +64,10 @@ class ReleasedDetails:
                 if stored[row.customer_id] is None or stored[row.customer_id] <= row.given_at:
                     mine.append((row_of(row.job_id), customer))
                     given_at[row_of(row.job_id)] = row.given_at
-            found = [replace(one, given_at=given_at[one.row]) for one in beside(connection, keyring, mine, now=now)]
-            refresh(connection, keyring, found, batch_id=batch_id, act=ACT, now=now)
+            found = [
+                replace(one, given_at=given_at[one.row]) for one in beside(connection, self._keyring, mine, now=now)
+            ]
+            refresh(connection, self._keyring, found, batch_id=batch_id, act=ACT, now=now)
         if closed:
             log.error("the details of %d released rows cannot be decrypted: they wait for their key", len(closed))
             bulk.add(connection, PendingDetails, closed)
