@@ -1,6 +1,6 @@
 """A mail server that accepts each message and keeps none: `python -m benchmarks.smtp_sink PORT`.
 
-It speaks PIPELINING (RFC 2920) as postfix's smtp-sink does, answers at once, and counts. The command `XCOUNT` answers
+It answers at once, and counts. The command `XCOUNT` answers
 with the number of messages since the last `XCOUNT`.
 """
 
@@ -8,7 +8,7 @@ import asyncio
 import sys
 
 GREETING = b"220 sink.example ESMTP\r\n"
-HELLO = b"250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+HELLO = b"250-sink.example\r\n250 8BITMIME\r\n"
 ANSWERS = {b"MAIL": b"250 2.1.0 Ok\r\n", b"RCPT": b"250 2.1.5 Ok\r\n", b"RSET": b"250 Ok\r\n", b"NOOP": b"250 Ok\r\n"}
 END = b"\r\n.\r\n"
 

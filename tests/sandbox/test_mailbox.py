@@ -1,6 +1,5 @@
 """The sandbox's mailbox: what it keeps, what it refuses, and its faults."""
 
-import asyncio
 import email.policy
 from email.message import EmailMessage
 
@@ -205,21 +204,3 @@ async def test_one_message_can_be_requested_as_json(smtp):
 @pytest.mark.parametrize("n", ["0", "1", "999999999"])
 async def test_a_message_that_is_not_there_is_404(caller, n):
     assert (await caller.ask("GET", f"/_sandbox/mailbox/{n}"))[0] == 404
-
-
-@pytest.mark.parametrize(
-    ("to", "answers"), [("jonas@example.com", ["250", "250", "354"]), ("gone@example.com", ["250", "550", "503"])]
-)
-async def test_the_commands_of_a_message_may_come_together(smtp, to, answers):
-    caller, client = await smtp(smtp_refused=frozenset({"gone@example.com"}))
-    await client.ehlo()
-    assert client.supports_extension("pipelining")
-
-    reader, writer = await asyncio.open_connection("127.0.0.1", caller.sandbox.smtp_port)
-    await reader.readline()
-    writer.write(b"HELO bank.example\r\n")
-    await reader.readline()
-    writer.write(f"MAIL FROM:<verify@example.com>\r\nRCPT TO:<{to}>\r\nDATA\r\n".encode())
-    assert [(await reader.readline()).decode()[:3] for _ in answers] == answers
-    writer.close()
-    await writer.wait_closed()

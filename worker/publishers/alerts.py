@@ -12,7 +12,7 @@ import aiosmtplib
 from worker.foundation.connection_failures import in_words
 from worker.http.client import Http, open_http_session
 from worker.http.messages import Broken, HttpRequest
-from worker.senders.smtp_session import Client
+from worker.senders.smtp_connection import Client
 from worker.settings import Email, Settings
 
 TIMEOUT = timedelta(seconds=5)  # a sweep waits for it

@@ -160,7 +160,7 @@ class Mailbox:
         self, server: "_Connection", session: Session, envelope: Envelope, hostname: str, extensions: list[str]
     ) -> list[str]:
         session.host_name = hostname  # aiosmtpd leaves it to this hook
-        return [*extensions[:-1], "250-PIPELINING", extensions[-1]]  # RFC 2920, as Postfix has it
+        return extensions
 
     async def handle_MAIL(
         self, server: "_Connection", session: Session, envelope: Envelope, address: str, options: list[str]

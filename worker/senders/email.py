@@ -20,7 +20,7 @@ from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Recei
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.return_path import UNSUBSCRIBE
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
-from worker.senders.smtp_session import Client, Session
+from worker.senders.smtp_connection import Client, Connection
 
 Tls = Literal["plain", "starttls", "tls"]
 # Relays close idle connections after half a minute to five minutes. A new connection is cheaper than a failure.
@@ -35,17 +35,17 @@ class _NotOffered(SMTPException):
 
 
 @dataclass
-class _Connection:
-    session: Session
-    idle_since: float = 0.0
-    reset: bool = False  # a transaction is still open: RSET comes before the next MAIL
-
-
-@dataclass
 class _Progress:
     """How far one hand-over has come, so that a failure names its phase."""
 
     phase: Phase = Phase.WAIT
+    connection: Connection | None = None
+
+    @property
+    def at(self) -> Phase:
+        """The phase. A message that the server has asked for may have been written to its end."""
+        asked = self.phase is Phase.DATA and self.connection is not None and self.connection.go_ahead
+        return Phase.END if asked else self.phase
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +101,7 @@ class EmailSender(NoLookUp):
         self._return_path = return_path
         self._headers = tuple(headers)
         self._unsubscribe = unsubscribe and return_path is not None
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._closed = False
 
     def repeatable(self) -> bool:
@@ -110,26 +110,22 @@ class EmailSender(NoLookUp):
 
     async def preflight(self) -> Problem | None:
         """Connect, log in, and keep the connection for the first message."""
-        progress, session = _Progress(), None
+        progress, connection = _Progress(), None
         try:
             async with asyncio.timeout(min(self._timeout, PREFLIGHT_SECONDS)):
-                session = await self._open(progress)
-                session.write(b"NOOP\r\n")
-                code, text = await session.reply()
-                if 400 <= code < 500:  # a server without NOOP has accepted the log-in all the same
-                    raise SMTPResponseException(code, text)
+                connection = await self._open(progress)
+                reply = await connection.client.execute_command(b"NOOP")
+                if 400 <= reply.code < 500:  # a server without NOOP has accepted the log-in all the same
+                    raise SMTPResponseException(reply.code, reply.message)
         except TimeoutError:
             problem = self._placed(broken(progress.phase, "timed out"), progress.phase)
         except (SMTPException, OSError) as error:
             problem = self._problem(error, progress.phase, (self._username,))
         else:
-            if self._closed:
-                session.close()
-            else:
-                self._idle.append(_Connection(session, asyncio.get_running_loop().time()))
+            self._keep(connection)
             return None
-        if session is not None:
-            session.close()
+        if connection is not None:
+            connection.client.close()
         return problem
 
     async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
@@ -149,7 +145,7 @@ class EmailSender(NoLookUp):
             async with asyncio.timeout(self._timeout), self._places:
                 return await self._hand_over(to, letter, progress)
         except TimeoutError:
-            return self._placed(broken(progress.phase, "timed out"), progress.phase)
+            return self._placed(broken(progress.at, "timed out"), progress.at)
 
     def _returns_to(self, key: str) -> str:
         return self._from.mailbox.address if self._return_path is None else self._return_path(key)
@@ -158,7 +154,7 @@ class EmailSender(NoLookUp):
         """Send QUIT on all idle connections, for two seconds at most. A connection in use ends after its hand-over."""
         self._closed = True
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(connection.session.quit(QUIT_SECONDS) for connection in idle))
+        await asyncio.gather(*(connection.quit(QUIT_SECONDS) for connection in idle))
 
     async def _hand_over(self, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt | Problem:
         kept = self._take()
@@ -171,39 +167,55 @@ class EmailSender(NoLookUp):
         return await self._attempt(None, to, letter, progress)
 
     async def _attempt(
-        self, connection: _Connection | None, to: Mailbox, letter: _Letter, progress: _Progress
+        self, kept: Connection | None, to: Mailbox, letter: _Letter, progress: _Progress
     ) -> Receipt | Problem:
         """One try over a kept connection, or a new one. A failure closes the connection."""
-        session: Session | None = None
-        keep = reset = False
+        connection = kept
+        keep = False
         try:
-            session = connection.session if connection else await self._open(progress)
-            progress.phase = Phase.MAIL
-            if connection and connection.reset:
-                await session.reset()
-            if not letter.may_write(connection is None):
+            connection = progress.connection = kept or await self._open(progress)
+            client, connection.go_ahead, progress.phase = connection.client, False, Phase.MAIL
+            if connection.reset:
+                await self._reset(connection)
+            if not letter.may_write(kept is None):
                 keep, progress.phase = True, Phase.WAIT  # nothing was said on the connection: no other one is tried
                 return TOO_LATE
-            if to.utf8 and not session.utf8:
+            if to.utf8 and not client.supports_extension("smtputf8"):
                 keep = True
                 why = "the address needs SMTPUTF8, which the relay does not offer"
                 return Problem(Kind.BAD_INPUT, why, address=AddressIs.REFUSED)
-            receipt = await self._transact(session, to, letter, progress)
+            receipt = await _transact(connection, to, letter, progress)
             keep = True
         except SMTPResponseException as error:
             # After a refused message the connection can still be used; after 421 or no valid reply it cannot.
             spoken = 400 <= error.code <= 599 and error.code != 421
-            keep = spoken and progress.phase in (Phase.RCPT, Phase.DATA, Phase.END)
-            reset = progress.phase is not Phase.END
-            return self._problem(error, progress.phase, (to.address, self._username), utf8=to.utf8)
+            keep = spoken and progress.phase in (Phase.RCPT, Phase.DATA)
+            if connection is not None:
+                connection.reset = progress.at is not Phase.END
+            return self._problem(error, progress.at, (to.address, self._username), utf8=to.utf8)
         except (SMTPException, OSError) as error:
-            return self._problem(error, progress.phase, (to.address, self._username))
+            return self._problem(error, progress.at, (to.address, self._username))
         finally:  # also if cancelled: a late reply must not be read as the reply to the next message
-            if session is not None and keep and session.is_usable and not self._closed:
-                self._idle.append(_Connection(session, asyncio.get_running_loop().time(), reset))
-            elif session is not None:
-                session.close()
+            if connection is not None and keep:
+                self._keep(connection)
+            elif connection is not None:
+                connection.client.close()
         return receipt
+
+    def _keep(self, connection: Connection) -> None:
+        if connection.client.is_connected and not self._closed:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+        else:
+            connection.client.close()
+
+    async def _reset(self, connection: Connection) -> None:
+        """Raises SMTPServerDisconnected for any refusal: without a reset the connection cannot be used."""
+        try:
+            await connection.client.rset()
+        except SMTPResponseException:
+            raise SMTPServerDisconnected("Connection lost") from None
+        connection.reset = False
 
     def _problem(
         self, error: SMTPException | OSError, phase: Phase, personal: tuple[str, ...], *, utf8: bool = False
@@ -225,12 +237,12 @@ class EmailSender(NoLookUp):
         correct = f"; correct the user or the password in {self._login_from}" if login else ""
         return replace(problem, detail=f"{self._host}:{self._port}: {problem.detail}{correct}")
 
-    async def _open(self, progress: _Progress) -> Session:
+    async def _open(self, progress: _Progress) -> Connection:
         """A new connection, logged in. A failure closes it."""
         client = self._client()
         try:
             await self._log_in(client, progress)
-            return Session(client)
+            return Connection(client)
         except BaseException:  # also if cancelled
             client.close()
             raise
@@ -256,28 +268,6 @@ class EmailSender(NoLookUp):
                 raise _NotOffered("the relay offers no supported log-in")
             await client.login(self._username, self._password)
 
-    async def _transact(self, session: Session, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt:
-        utf8 = b" SMTPUTF8" if to.utf8 else b""
-        steps = (
-            (Phase.MAIL, b"MAIL FROM:<" + letter.returns_to.encode() + b">" + utf8 + b"\r\n", 250),
-            (Phase.RCPT, b"RCPT TO:<" + to.address.encode() + b">\r\n", 250),
-            (Phase.DATA, b"DATA\r\n", 354),
-        )
-        if session.pipelining:
-            session.write(b"".join(command for _, command, _ in steps), replies=len(steps))
-        for phase, command, expected in steps:
-            progress.phase = phase
-            if not session.pipelining:
-                session.write(command)
-            await session.expect(expected)
-        # The message goes out alone, and only after the server asked for it: a break before is one before the final
-        # dot, and a break after it leaves the outcome unknown.
-        session.write(letter.body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        progress.phase = Phase.END
-        _, text = await session.expect(250)
-        queued = QUEUED_AS.search(text)
-        return Receipt(queued[1] if queued else "")
-
     def _client(self) -> Client:
         return Client(
             hostname=self._host,
@@ -289,15 +279,31 @@ class EmailSender(NoLookUp):
             tls_context=self._tls_context,
         )
 
-    def _take(self) -> _Connection | None:
+    def _take(self) -> Connection | None:
         """The idle connection that was used last: it is the likeliest to work. Closes connections that are too old."""
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.session.is_usable and now - connection.idle_since < IDLE_SECONDS:
+            since, connection.idle_since = connection.idle_since or 0.0, None
+            if connection.client.is_connected and now - since < IDLE_SECONDS:
                 return connection
-            connection.session.close()
+            connection.client.close()
         return None
+
+
+async def _transact(connection: Connection, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt:
+    client, progress.phase = connection.client, Phase.MAIL
+    await client.mail(letter.returns_to, options=["SMTPUTF8"] if to.utf8 else [], encoding="utf-8")
+    progress.phase = Phase.RCPT
+    await client.rcpt(to.address, encoding="utf-8")
+    progress.phase = Phase.DATA
+    reply = await client.data(letter.body)
+    if connection.last != str(reply.code).encode():
+        raise SMTPServerDisconnected(
+            "Connection lost"
+        )  # more came before the log-in was over: this is an earlier reply
+    queued = QUEUED_AS.search(reply.message)
+    return Receipt(queued[1] if queued else "")
 
 
 def _failure(error: SMTPException | OSError) -> str:

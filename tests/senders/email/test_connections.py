@@ -227,9 +227,9 @@ async def test_a_session_is_closed_when_it_has_quit_whatever_the_server_says(rel
     sender = email()
     await sender.send(message())
     (kept,) = sender._idle
-    connection = kept.session._transport.get_extra_info("socket")
+    connection = kept.client.get_transport_info("socket")
 
-    await kept.session.quit(0.05)
+    await kept.quit(0.05)
 
     assert connection.fileno() == -1
 

@@ -1,0 +1,78 @@
+"""A kept connection to a mail server. aiosmtplib speaks on it; what the server says unasked ends it.
+
+aiosmtplib reads what comes in one packet with a reply as the reply to the next command. So a 354 and a 250 that come
+together would count as an accepted message.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import cast
+
+from aiosmtplib import SMTP, SMTPException, SMTPServerDisconnected
+
+GO_AHEAD = b"354"
+LONGEST_REPLY = 64 * 1024  # bytes
+
+
+class Client(SMTP):
+    """aiosmtplib's, whose `close` cuts the connection off. Over TLS the other side would have to answer to it, and a
+    loop that ends before the answer fails: libuv's EBUSY."""
+
+    def close(self) -> None:
+        if self.transport is not None:
+            cast(asyncio.WriteTransport, self.transport).abort()
+        super().close()
+
+
+class Connection(asyncio.Protocol):
+    """A client that is logged in, and kept. It stands before the client's protocol: what comes reaches aiosmtplib reply
+    by reply, and the connection is cut off at one that nothing asked for."""
+
+    def __init__(self, client: Client) -> None:
+        """Raises SMTPServerDisconnected. `client` has no open command."""
+        transport = client.transport
+        if transport is None or transport.is_closing():
+            raise SMTPServerDisconnected("Connection lost")
+        self.client = client
+        self.idle_since: float | None = None  # None: in use
+        self.reset = False  # a transaction is still open: RSET comes before the next MAIL
+        self.go_ahead = False  # the server waits for a message: from here its text may have been written
+        self.last = b""  # the code of the last reply
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has no class in common with asyncio's
+        self._inner = cast(asyncio.Protocol, self._transport.get_protocol())
+        self._reply = self._line = b""  # what has come of a reply, and of its last line
+        self._transport.set_protocol(self)
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._line = (self._line + data).split(b"\n")
+        self._reply += data
+        ends = next((number for number, line in enumerate(lines, 1) if line[3:4] != b"-"), 0)
+        spare = ends and (ends < len(lines) or self._line)
+        if self.idle_since is not None or spare or len(self._reply) > LONGEST_REPLY:
+            self._transport.abort()
+        elif ends:  # the whole reply at once: aiosmtplib reads all that it has again for each packet
+            self.last = lines[-1][:3]
+            self.go_ahead = self.go_ahead or self.last == GO_AHEAD
+            reply, self._reply = self._reply, b""
+            self._inner.data_received(reply)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    async def quit(self, seconds: float) -> None:
+        """Send QUIT, wait for the answer so many seconds, and cut the connection off."""
+        self.idle_since = None
+        with suppress(SMTPException, TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.client.quit()
+        self.client.close()
+        await asyncio.sleep(0)  # in the loop's next turn it is closed
