@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, timedelta
 from functools import lru_cache
+from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,14 +33,11 @@ from worker.testing.provider_case import ProviderCase, opened, problem_in, read
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test with each of the module's CASES. A test that takes `bad` runs with each of its bad answers, and one
-    that takes `real` without the fakes: their answers are what their test wants."""
+    """Run each test with each of the module's CASES. A test that takes `real` runs without the fakes: their answers are
+    what their test wants."""
     cases: Mapping[str, ProviderCase] = metafunc.module.CASES
     names = metafunc.fixturenames
-    if "bad" in names:
-        found = [(f"{name}, {what}", case, bad) for name, case in cases.items() for what, bad in case.bad.items()]
-        metafunc.parametrize(("endpoint", "bad"), [one[1:] for one in found], ids=[one[0] for one in found])
-    elif "real" in names:
+    if "real" in names:
         found_real = {name: case for name, case in cases.items() if case.of_provider}
         metafunc.parametrize("real", found_real.values(), ids=found_real)
     elif "endpoint" in names:
@@ -94,37 +92,35 @@ def test_neither_token_nor_link_are_in_what_is_logged_of_a_session(endpoint: Pro
     assert session.link not in repr(session)
 
 
-def test_a_bad_answer_becomes_a_problem_of_its_kind(endpoint: ProviderCase, bad: Bad) -> None:
-    problem = problem_in(endpoint, bad.answer)
+def test_a_bad_answer_becomes_a_problem_of_its_kind_with_the_providers_code_in_clear_and_its_words_apart(
+    endpoint: ProviderCase, subtests: pytest.Subtests
+) -> None:
+    for what, bad in endpoint.bad.items():
+        with subtests.test(what):
+            problem = problem_in(endpoint, bad.answer)
 
-    assert problem.kind is bad.kind
-    assert problem.status == bad.answer.status
-    assert str(bad.answer.status) in problem.detail or not endpoint.of_provider
+            assert problem.kind is bad.kind
+            assert problem.status == bad.answer.status
+            assert str(bad.answer.status) in problem.detail or not endpoint.of_provider
+            assert problem.code == bad.code or bad.code is None
+            assert (bad.code or "") in problem.detail
+            # Our own words: what is wrong with an answer that should have a session, or what its code means.
+            ours = 200 <= bad.answer.status < 300 or bad.detail == "entity not found"
+            assert bad.detail in (problem.detail if ours else problem.words)
+            assert ours or not bad.detail or bad.detail not in problem.detail + repr(problem)
 
 
-def test_the_providers_code_is_kept_in_clear_and_its_words_apart(endpoint: ProviderCase, bad: Bad) -> None:
-    problem = problem_in(endpoint, bad.answer)
-
-    assert problem.code == bad.code or bad.code is None
-    assert (bad.code or "") in problem.detail
-    # Our own words: what is wrong with an answer that should have a session, or what its code means.
-    ours = 200 <= bad.answer.status < 300 or bad.detail == "entity not found"
-    assert bad.detail in (problem.detail if ours else problem.words)
-    assert ours or not bad.detail or bad.detail not in problem.detail + repr(problem)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_no_form_of_a_customers_data_gets_from_a_message_into_the_detail(real: ProviderCase, form: str) -> None:
-    said = f"Invalid value for firstName: {form}"
-    for body in (
-        {"identifier": "BAD_VALUE", "message": said},
-        {"identifier": form, "message": said},
-        {"identifier": "BAD_VALUE", "message": {"detail": said}},
-        {"error": said, "code": form, "title": said},
-        {form: [said]},
-        {"errorCode": f"API-0400 {form}", "errorMsg": said, "issues": [{"issue": said, "issueLocation": form}]},
-    ):
-        for status in (400, 401, 402, 409, 500):
+def test_no_form_of_a_customers_data_gets_from_a_message_into_the_detail(real: ProviderCase) -> None:
+    for form, status in product(FORMS, (400, 401, 402, 409, 500)):
+        said = f"Invalid value for firstName: {form}"
+        for body in (
+            {"identifier": "BAD_VALUE", "message": said},
+            {"identifier": form, "message": said},
+            {"identifier": "BAD_VALUE", "message": {"detail": said}},
+            {"error": said, "code": form, "title": said},
+            {form: [said]},
+            {"errorCode": f"API-0400 {form}", "errorMsg": said, "issues": [{"issue": said, "issueLocation": form}]},
+        ):
             problem = problem_in(real, HttpAnswer(status, {}, json.dumps(body).encode()))
 
             assert form.lower() not in f"{problem} {problem.detail} {problem.code}".lower()
@@ -177,22 +173,20 @@ def test_an_endpoint_that_lists_nothing_says_why(endpoint: ProviderCase) -> None
         assert (result.kind, result.detail) == (Kind.BAD_INPUT, provider.no_look_up)
 
 
-@pytest.mark.parametrize(
-    ("header", "wait"),
-    [("2", timedelta(seconds=2)), ("Fri, 20 Nov 2026 08:01:01 GMT", timedelta(minutes=1)), ("soon", None)],
-)
-def test_a_rate_limit_says_how_long_to_wait(endpoint: ProviderCase, header: str, wait: timedelta | None) -> None:
-    problem = problem_in(endpoint, answer(429, {}, retry_after=header))
+def test_a_rate_limit_says_how_long_to_wait(endpoint: ProviderCase) -> None:
+    waits = {"2": timedelta(seconds=2), "Fri, 20 Nov 2026 08:01:01 GMT": timedelta(minutes=1), "soon": None}
+    for header, wait in waits.items():
+        problem = problem_in(endpoint, answer(429, {}, retry_after=header))
 
-    assert (problem.kind, problem.retry_after) == (Kind.RATE_LIMITED, wait)
+        assert (problem.kind, problem.retry_after) == (Kind.RATE_LIMITED, wait)
 
 
-@pytest.mark.parametrize("header", ["3600000", "Fri, 20 Nov 2099 08:01:01 GMT"])
-def test_no_longer_wait_is_kept_than_the_provider_documents(endpoint: ProviderCase, header: str) -> None:
-    problem = problem_in(endpoint, answer(429, {}, retry_after=header))
+def test_no_longer_wait_is_kept_than_the_provider_documents(endpoint: ProviderCase) -> None:
+    for header in ("3600000", "Fri, 20 Nov 2099 08:01:01 GMT"):
+        problem = problem_in(endpoint, answer(429, {}, retry_after=header))
 
-    assert problem.retry_after is not None
-    assert timedelta(0) < problem.retry_after <= timedelta(hours=1)
+        assert problem.retry_after is not None
+        assert timedelta(0) < problem.retry_after <= timedelta(hours=1)
 
 
 def test_a_customer_that_can_be_served_is_not_refused(endpoint: ProviderCase) -> None:
@@ -320,24 +314,27 @@ def test_a_link_to_a_strange_host_or_without_tls_is_never_what_a_customer_gets(r
                 assert urlsplit(result.link).scheme == "https"
 
 
-@pytest.mark.parametrize("token", [12345, {"value": "t"}, ["t"], True, "", None, " ", "a\nb", "x" * 5000])
-def test_a_token_of_the_wrong_type_opens_no_session(real: ProviderCase, token: Any) -> None:
-    whole = json.loads(real.opened.body)
-    spoilt = {name: token if value == real.token else value for name, value in whole.items()}
-
-    problem = problem_in(real, answer(real.opened.status, spoilt))
-
-    assert problem.kind is real.broken_after_sending
-    assert len(problem.detail) < 500
+NO_TEXTS: tuple[Any, ...] = ({"value": "t"}, ["t"], None, "", " ", "a\nb", "x" * 5000)
 
 
-@pytest.mark.parametrize("reference", [{"value": "r"}, ["r"], None, "", " ", "a\nb", "x" * 5000])
-def test_a_reference_of_the_wrong_type_is_no_reference(real: ProviderCase, reference: Any) -> None:
+def test_a_token_of_the_wrong_type_opens_no_session(real: ProviderCase) -> None:
+    for token in (12345, True, *NO_TEXTS):
+        whole = json.loads(real.opened.body)
+        spoilt = {name: token if value == real.token else value for name, value in whole.items()}
+
+        problem = problem_in(real, answer(real.opened.status, spoilt))
+
+        assert (token, problem.kind) == (token, real.broken_after_sending)
+        assert len(problem.detail) < 500
+
+
+def test_a_reference_of_the_wrong_type_is_no_reference(real: ProviderCase) -> None:
     """Webhooks and look-ups find the session by it, and people see it."""
-    whole = _replaced(json.loads(real.opened.body), real.reference, reference)
-    result = read(real, answer(real.opened.status, whole))
+    for reference in NO_TEXTS:
+        whole = _replaced(json.loads(real.opened.body), real.reference, reference)
+        result = read(real, answer(real.opened.status, whole))
 
-    assert isinstance(result, Problem) or (result.reference.strip() and result.reference != str(reference))
+        assert isinstance(result, Problem) or (result.reference.strip() and result.reference != str(reference))
 
 
 def test_an_end_that_the_answer_does_not_name_is_said_to_be_a_guess(real: ProviderCase) -> None:

@@ -318,18 +318,18 @@ async def test_a_token_that_was_replaced_in_its_file_is_used_after_a_401(
     assert not replaced or calls.requests[0] != calls.requests[1]
 
 
-@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_delivery_report_of_a_stranger_is_refused_and_raises_nothing(side: SenderSide, body: bytes) -> None:
+def test_a_delivery_report_of_a_stranger_is_refused_and_raises_nothing(side: SenderSide) -> None:
     callbacks = text_service(side.service).callbacks if side.service else None
     if callbacks is None:
         return  # no reports
     address = "https://onboard.example.com/callbacks/sms"
 
-    assert callbacks.unsigned({}) or callbacks.refusal({}, body, address, ["k3y"])
-    assert callbacks.refusal({}, body, address, ["k3y"])
-    assert isinstance(callbacks.signed_part(body), bytes)
-    assert isinstance(callbacks.read(body), DeliveryUpdate | NotUnderstood)
     assert callbacks.largest <= 1 << 20
+    for body in HOSTILE:
+        assert callbacks.unsigned({}) or callbacks.refusal({}, body, address, ["k3y"])
+        assert callbacks.refusal({}, body, address, ["k3y"])
+        assert isinstance(callbacks.signed_part(body), bytes)
+        assert isinstance(callbacks.read(body), DeliveryUpdate | NotUnderstood)
 
 
 __all__ = ["SenderSide", "message", *[name for name in dir() if name.startswith("test_")]]

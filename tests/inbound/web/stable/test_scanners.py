@@ -163,7 +163,7 @@ async def act(door: Door, robot: Robot) -> None:
 
 
 @pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.name)
-async def test_a_robot_buys_nothing_ends_nothing_and_counts_as_no_opening(robot: Robot):
+async def test_a_robot_buys_nothing_and_the_customer_comes_after_it_and_is_served(robot: Robot):
     async with Door() as door:
         await act(door, robot)
 
@@ -171,11 +171,6 @@ async def test_a_robot_buys_nothing_ends_nothing_and_counts_as_no_opening(robot:
         assert door.doors.stopped == []
         assert not any(door.doors.opened)
 
-
-@pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.name)
-async def test_the_customer_comes_after_the_robot_and_is_served(robot: Robot):
-    async with Door() as door:
-        await act(door, robot)
         customer = door.visitor(CHROME)
         await customer.get()
         door.pass_time(4)
