@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 
 from worker.domain.contact.contact_times import Hours
-from worker.domain.intake import Content, CustomerList, Line, ListOptions, open_list
+from worker.domain.intake import Content, CustomerList, Line
 from worker.domain.intake.warned import Warned, warned_of
 from worker.domain.model.customers import FieldProblem
 from worker.engine.intake import Intake
@@ -83,10 +83,10 @@ def _planned(
 
 @contextmanager
 def judging_child(
-    intake: Intake, batches: Batches, content: Content, options: ListOptions
+    intake: Intake, batches: Batches, content: Content, reading: CustomerList
 ) -> Iterator[Forked[Chunk] | None]:
-    """A process that makes the chunks of the list, while this one stores them; None where it does not pay or cannot be
-    made. Begin it before any thread."""
+    """A process that makes the chunks of the list `reading`, while this one stores them; None where it does not pay or
+    cannot be made. Begin it before any thread. `content` is what was opened."""
     size = os.path.getsize(content) if isinstance(content, str | os.PathLike) and os.path.exists(content) else 0
     if size < LARGE:
         yield None
@@ -95,7 +95,7 @@ def judging_child(
     def made(batch_id: int, after: int) -> Iterator[Chunk]:
         judged = partial(judge_chunk, intake, returns=None)
         seal, size = batches.sealer(batch_id), batches.lines_at_once
-        yield from chunks(judged, open_list(content, options), intake.hours, seal, after, size=size)
+        yield from chunks(judged, reading, intake.hours, seal, after, size=size)
 
     with forked(made) as child:
         yield child

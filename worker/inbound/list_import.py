@@ -122,6 +122,7 @@ def import_list(
     name: str,
     choices: ImportChoices = USUAL,
     returns: Settles | None = None,
+    reading: CustomerList | None = None,
     child: Forked[Chunk] | None = None,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
     progress: Progress = lambda _rows: None,
@@ -130,6 +131,7 @@ def import_list(
     """Import the list as `name`. An import that was cut off goes on where it stopped, with `again` too.
 
     `returns`: what becomes of the rows of a report that comes back; None: reports are refused.
+    `reading`: the content, if it was opened with these options.
     `child`: of `judging_child` for this list; it judges where judging needs no database.
     A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
 
@@ -137,7 +139,8 @@ def import_list(
     the bytes are not those that it began with. When the database cannot be used in the middle, the import waits,
     `pause` seconds at a time; it raises CutOff when that takes too long.
     """
-    reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
+    if reading is None:
+        reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     if reading.own is OwnFile.REPORT and returns is None:
         raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
     digest = content_digest(content)

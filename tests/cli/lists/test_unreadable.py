@@ -26,7 +26,7 @@ def workbook() -> bytes:
     [
         (b"", "the file is empty"),
         (gzip.compress(CSV.encode())[:-4], "the gzip file is damaged or cut off"),
-        (workbook(), "the workbook is incomplete: it is damaged or cut off"),
+        (workbook(), "the workbook cannot be read: it is damaged or cut off"),
         (b"%PDF-1.7\n", "a PDF"),
         (b"\x7fELF\x02\x01\x01" + bytes(200), "binary"),
     ],

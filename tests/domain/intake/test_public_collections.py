@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.domain.intake.formats.files import spreadsheet, workbook
+from tests.domain.intake.formats.files import workbook
 from worker.domain.intake import Accepted, Duplicate, ListOptions, open_list
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
@@ -96,5 +96,5 @@ COUNTS = {
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_a_public_collection_has_the_same_counts_in_each_format(name):
     rows = COLLECTIONS[name]()
-    found = {write.__name__: counts(write(*rows)) for write in (as_csv, as_json_lines, workbook, spreadsheet)}
+    found = {write.__name__: counts(write(*rows)) for write in (as_csv, as_json_lines, workbook)}
     assert found == dict.fromkeys(found, COUNTS[name])

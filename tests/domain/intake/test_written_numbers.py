@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from tests.domain.intake.conftest import TODAY
-from tests.domain.intake.formats.files import spreadsheet, workbook
+from tests.domain.intake.formats.files import workbook
 from worker.domain.intake import Accepted, ListOptions, Rejected, accept, open_list
 from worker.domain.intake.cells import whole
 from worker.domain.intake.contacts import phone, phone_of_any_country, readings
@@ -121,10 +121,9 @@ TITLES = ("customer_id", "phone", "country")
     "written",
     [
         workbook,
-        spreadsheet,
         lambda titles, row: json.dumps(dict(zip(titles, row, strict=True))).encode(),
     ],
-    ids=["xlsx", "ods", "jsonl"],
+    ids=["xlsx", "jsonl"],
 )
 def test_number_cells_and_text_cells_mean_the_same_in_each_format(written):
     def read(*row):

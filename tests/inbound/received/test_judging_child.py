@@ -1,5 +1,7 @@
 """A large list is judged in a child process: what is stored is the same, whatever becomes of the child."""
 
+import gzip
+import json
 import os
 import random
 import re
@@ -13,11 +15,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import KEY, World
-from worker.domain.intake import ListOptions
+from worker.domain.intake import ListOptions, open_list
 from worker.foundation.keyring import Keyring
 from worker.inbound import forked, judged_chunks
 from worker.inbound.judged_chunks import judging_child
-from worker.inbound.list_import import import_list
+from worker.inbound.list_import import ImportChoices, import_list
 from worker.store.base.encrypted_values import decrypt_line, decrypt_person
 from worker.store.onboarding.batches import Batches
 from worker.store.tables import CustomerRow, Job, SkippedLine
@@ -69,8 +71,10 @@ def bring_in(world, file, *, with_child, **how):
     parts = world.parts
     if not with_child:
         return import_list(parts.intake, parts.batches, file, OPTIONS, name=file.name, **how)
-    with judging_child(parts.intake, parts.batches, file, OPTIONS) as child:
-        imported = import_list(parts.intake, parts.batches, file, OPTIONS, name=file.name, child=child, **how)
+    reading = open_list(file, OPTIONS)
+    with judging_child(parts.intake, parts.batches, file, reading) as child:
+        how |= {"reading": reading, "child": child}
+        imported = import_list(parts.intake, parts.batches, file, OPTIONS, name=file.name, **how)
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
     return imported
@@ -145,7 +149,7 @@ async def test_an_import_that_was_interrupted_leaves_no_child_and_goes_on_with_a
     parts = cut.parts
     with (
         pytest.raises(KeyboardInterrupt),
-        judging_child(parts.intake, parts.batches, file, OPTIONS) as child,
+        judging_child(parts.intake, parts.batches, file, open_list(file, OPTIONS)) as child,
     ):
         import_list(parts.intake, parts.batches, file, OPTIONS, name=file.name, child=child, progress=interrupt)
     with pytest.raises(ProcessLookupError):
@@ -155,10 +159,22 @@ async def test_an_import_that_was_interrupted_leaves_no_child_and_goes_on_with_a
     assert stored(cut) == stored(alone)
 
 
+async def test_a_compressed_list_is_read_by_both_at_a_place_of_its_own(two, tmp_path):
+    file = tmp_path / "list.jsonl.gz"
+    rows = ({"customer_id": f"C-{number}", "email": f"c{number}@example.org"} for number in range(1_500))
+    file.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    strict = ImportChoices(strict=True)  # the parent reads all of it, and then its child
+    for world, with_child in zip(two, (False, True), strict=True):
+        world.parts.batches.lines_at_once = 500
+        bring_in(world, file, with_child=with_child, choices=strict)
+    assert stored(two[1]) == stored(two[0])
+    assert len(stored(two[0])) == 3_000
+
+
 async def test_a_small_list_has_no_child(make, tmp_path, monkeypatch):
     file = tmp_path / "list.csv"
     file.write_text(a_list(seed=9))
     monkeypatch.setattr(judged_chunks, "LARGE", file.stat().st_size + 1)
     world = make()
-    with judging_child(world.parts.intake, world.parts.batches, file, OPTIONS) as child:
+    with judging_child(world.parts.intake, world.parts.batches, file, open_list(file, OPTIONS)) as child:
         assert child is None

@@ -16,7 +16,7 @@ from worker.cli.lists.options import Listed, returns_of
 from worker.cli.lists.terminated import ended_by_sigterm
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
-from worker.domain.intake import ListOptions
+from worker.domain.intake import ListOptions, open_list
 from worker.domain.model.operation import IMPORT
 from worker.engine.container import Parts
 from worker.engine.key_check import check_keys
@@ -67,8 +67,9 @@ def import_listed(
                 note_batch(batch)
                 opened(batch)
 
+            reading = open_list(listed.content, options)
             with parts.one_thread():
-                child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, options))
+                child = exits.enter_context(judging_child(parts.intake, parts.batches, listed.content, reading))
             exits.enter_context(parts.heartbeat(IMPORT))
             imported = import_list(
                 parts.intake,
@@ -78,6 +79,7 @@ def import_listed(
                 name=listed.name,
                 choices=choices,
                 returns=returns,
+                reading=reading,
                 child=child,
                 opened=open_,
                 progress=counting(lambda rows: f"importing: {counted(rows, 'row')}"),

@@ -27,7 +27,7 @@ from worker.store.onboarding.plans import Plan, PlanRefused
 from worker.store.service_desk.returned_rows import ReturnedRows
 
 LIST_HELP = """
-LIST is CSV, XLSX, ODS or Parquet with a header row, or has JSON objects, one per line or in an array; also compressed
+LIST is CSV, XLSX or Parquet with a header row, or has JSON objects, one per line or in an array; also compressed
 with gzip or ZIP. - is standard input; https://, s3:// and sftp:// are fetched. docs/reference/list-format.md describes
 every column. Rows are numbered as in a spreadsheet: the header is row 1. In JSON the first line or object is row 1.
 """

@@ -37,7 +37,7 @@ from worker.domain.model.same_person import Match, marks
 
 OWN_ID = "give each person an id of its own"
 OTHER_ADDRESS = "a customer has one address for all purposes: give each person an id of its own"
-BINARY: tuple[Form, ...] = ("xlsx", "ods", "parquet")
+BINARY: tuple[Form, ...] = ("xlsx", "parquet")
 
 
 class Source(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args
 from worker.domain.intake.dates import DateForm
 from worker.domain.intake.vocabulary import Vocabulary
 
-Form = Literal["csv", "jsonl", "json", "xlsx", "ods", "parquet"]
+Form = Literal["csv", "jsonl", "json", "xlsx", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
 Values = Mapping[str, Mapping[str, str]]
 CheckParameter = Callable[[str, str, Any], tuple[Any, str | None]]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from pathlib import PurePath
 
-from worker.domain.intake.formats import packed, parquet
+from worker.domain.intake.formats import packed
 from worker.domain.intake.lines import ListRefused
 from worker.domain.intake.options import Form
 from worker.foundation.plural import listed_in_words
@@ -20,7 +20,6 @@ _OF_ENDINGS: dict[str, Form] = {
     ".json": "json",
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
-    ".ods": "ods",
     ".parquet": "parquet",
 }
 NAMES: dict[Form, str] = {
@@ -28,9 +27,9 @@ NAMES: dict[Form, str] = {
     "jsonl": "JSON lines",
     "json": "a JSON array",
     "xlsx": "an XLSX workbook",
-    "ods": "an OpenDocument spreadsheet (ODS)",
     "parquet": "Parquet",
 }
+_PARQUET = b"PAR1"
 _FOREIGN = (
     (b"\xd0\xcf\x11\xe0", "an old workbook (XLS), or a workbook with a password: save it as XLSX without a password"),
     (b"%PDF", "a PDF: save the list as XLSX or CSV"),
@@ -42,7 +41,7 @@ _FOREIGN = (
     (packed.GZIP, "compressed twice: decompress it first"),
     (b"SQLite format 3", "a database: export the list as CSV"),
     (b"Obj\x01", "an Avro file: save it as Parquet or CSV"),
-    (b"PAR1", "a Parquet file: leave --format out"),
+    (_PARQUET, "a Parquet file: leave --format out"),
     (b"PARE", "an encrypted Parquet file: write it without encryption"),
     (packed.ZIP, "a workbook or another ZIP file: leave --format out"),
     (b"PK\x05\x06", "an empty ZIP file"),
@@ -94,7 +93,9 @@ def of_zip(names: Collection[str]) -> Form | None:
         if any(name.startswith(("word/", "ppt/")) for name in names):
             raise ListRefused(["the file is a document or a presentation: save the list as XLSX or CSV"])
         return "xlsx"
-    return "ods" if "content.xml" in names and "mimetype" in names else None
+    if "content.xml" in names and "mimetype" in names:
+        raise ListRefused(["the file is an OpenDocument spreadsheet (ODS): save it as XLSX or CSV"])
+    return None
 
 
 def of_text(head: bytes, name: str) -> Form:
@@ -111,7 +112,7 @@ def of_text(head: bytes, name: str) -> Form:
 
 
 def of_binary(head: bytes) -> Form | None:
-    return "parquet" if head.startswith(parquet.MAGIC) else None
+    return "parquet" if head.startswith(_PARQUET) else None
 
 
 def name_warning(name: str, form: Form) -> list[str]:

@@ -1,16 +1,43 @@
 """A list's bytes, which are read more than once: from a file or a seekable stream."""
 
+import io
 import os
+import shutil
 import stat
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from worker.domain.intake.lines import ListRefused
 
 Content = str | PathLike[str] | BinaryIO
+
+
+class OwnPlace(io.RawIOBase):
+    """An open file, read at a place of its own: a process that was forked reads the same file at the same time."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._at = descriptor, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        before = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._descriptor).st_size}
+        self._at = before[whence] + offset
+        return self._at
+
+    def readinto(self, into: memoryview) -> int:  # type: ignore[override]
+        found = os.pread(self._descriptor, len(into), self._at)
+        into[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 class ListBytes:
@@ -19,6 +46,7 @@ class ListBytes:
     def __init__(self, content: Content) -> None:
         """Raises ListRefused for a source that cannot be read twice, OSError for a path that does not exist."""
         self._content = content
+        self._is_ours = False
         if isinstance(content, str | PathLike):
             _refuse_unless_file(content)
         elif not content.seekable():
@@ -32,6 +60,7 @@ class ListBytes:
     def kept(cls, file: BinaryIO) -> "ListBytes":
         """A temporary file, which is closed when the list is no longer used."""
         made = cls(file)
+        made._is_ours = True
         weakref.finalize(made, file.close)
         return made
 
@@ -41,9 +70,25 @@ class ListBytes:
         if isinstance(self._content, str | PathLike):
             with open(self._content, "rb") as raw:
                 yield raw
+        elif self._is_ours:
+            yield io.BufferedReader(OwnPlace(self._content.fileno()))
         else:
             self._content.seek(self._start)
             yield self._content
+
+    @contextmanager
+    def file(self) -> Iterator[BinaryIO]:
+        """The bytes as a file that another process can read, wherever its place is. Raises OSError."""
+        with self.opened() as raw:
+            if isinstance(self._content, str | PathLike):
+                yield raw
+            elif self._is_ours:
+                yield self._content
+            else:
+                with TemporaryFile("w+b") as copy:
+                    shutil.copyfileobj(raw, copy)
+                    copy.flush()
+                    yield copy
 
 
 def _refuse_unless_file(path: str | PathLike[str]) -> None:

@@ -1,6 +1,7 @@
 """A table with a header row as raw lines: what CSV, workbooks and Parquet have in common."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from worker.domain.intake.columns import Header
 from worker.domain.intake.lines import RawLine, Refusal
@@ -9,6 +10,14 @@ from worker.domain.model.customers import FieldProblem
 Cell = str | Refusal  # the text that a CSV file would hold, or why there is none
 # A row's number as a person sees it, and its cells. A row that cannot be read is a problem instead.
 Row = tuple[int, Sequence[Cell] | FieldProblem]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file's rows that have a value; the first is the header. `warnings` are what a person should check."""
+
+    rows: Iterator[Row]
+    warnings: list[str] = field(default_factory=list)
 
 
 def raw_lines(rows: Iterator[Row], header: Header, *, below: int, hint: str) -> Iterator[RawLine]:

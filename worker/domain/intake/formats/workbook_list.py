@@ -1,16 +1,12 @@
 """A workbook's sheet, or a Parquet file, as a source of raw lines: a header row, and typed cells as text."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
 
 from worker.domain.intake.columns import read_header
-from worker.domain.intake.formats import ods, xlsx
 from worker.domain.intake.formats.kind import NAMES
 from worker.domain.intake.formats.opening import ListBytes
-from worker.domain.intake.formats.parquet import ParquetRows
-from worker.domain.intake.formats.table import Row, is_filled, raw_lines
-from worker.domain.intake.formats.zip_parts import Parts
+from worker.domain.intake.formats.read_apart import read_apart
+from worker.domain.intake.formats.table import is_filled, raw_lines
 from worker.domain.intake.lines import ListRefused, RawLine
 from worker.domain.intake.options import Form, ListOptions
 from worker.domain.model.customers import FieldProblem
@@ -19,49 +15,27 @@ _HINT = "remove the extra cells, or name their columns in the first row"
 
 
 class WorkbookList:
-    """One list. It can be iterated several times; each time it is read from the start, row by row."""
+    """One list. It can be iterated several times, row by row."""
 
     def __init__(self, content: ListBytes, options: ListOptions, form: Form) -> None:
         """Raises ListRefused for a list that cannot be read, OSError for a path that cannot be opened."""
         for option, given in (("--delimiter", options.delimiter), ("--encoding", options.encoding)):
             if given is not None:
                 raise ListRefused([f"{option}: the list is {NAMES[form]}, which has none; leave the option out"])
-        self._bytes, self._form = content, form
-        self.warnings: list[str] = []
-        with self._bytes.opened() as raw:
-            if form == "xlsx":
-                self._workbook = xlsx.read_workbook(Parts(raw, xlsx.WHAT), options.sheet)
-                self.warnings += self._workbook.warnings
-            elif form == "ods":
-                self._spreadsheet = ods.read_spreadsheet(Parts(raw, ods.WHAT), options.sheet)
-                self.warnings += self._spreadsheet.warnings
-            else:
-                self._titles = ParquetRows(raw).titles
-        self._header_row, titles = (1, self._titles) if form == "parquet" else self._first_row()
+        self._rows = read_apart(content, form, options.sheet)
+        self.warnings = self._rows.warnings
+        self._header_row, titles = self._first_row()
         self._header = read_header(titles, options)
         self.columns, self.titles = self._header.columns, self._header.titles
         if next(iter(self), None) is None:
             raise ListRefused(["the list has a header, but no row below it"])
 
     def __iter__(self) -> Iterator[RawLine]:
-        with self._bytes.opened() as raw, self._rows(raw) as rows:
-            yield from raw_lines(rows, self._header, below=self._header_row, hint=_HINT)
-
-    @contextmanager
-    def _rows(self, raw: BinaryIO) -> Iterator[Iterator[Row]]:
-        if self._form == "xlsx":
-            with Parts(raw, xlsx.WHAT).opened(self._workbook.sheet) as part:
-                yield xlsx.rows(part, self._workbook)
-        elif self._form == "ods":
-            with Parts(raw, ods.WHAT).opened(ods.CONTENT) as part:
-                yield ods.rows(part, self._spreadsheet)
-        else:
-            yield iter(ParquetRows(raw))
+        return raw_lines(iter(self._rows), self._header, below=self._header_row, hint=_HINT)
 
     def _first_row(self) -> tuple[int, list[str]]:
         """The header and its row number."""
-        with self._bytes.opened() as raw, self._rows(raw) as rows:
-            row, found = next(rows, (0, None))
+        row, found = next(iter(self._rows), (0, None))
         if found is None:
             raise ListRefused(["the sheet is empty"])
         if isinstance(found, FieldProblem):

@@ -55,12 +55,6 @@ class Parts:
         with file:
             yield Part(file, info.compress_size, self.what)
 
-    def check(self, name: str) -> None:
-        """Read one file to its end, for its checksum: a damaged list is refused before a row of it is used."""
-        with self.opened(name) as part:
-            while part.read(1 << 20):
-                pass
-
 
 class Part:
     """The bytes of one file. Raises ListRefused where they are damaged, or more than a list can have."""
