@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from worker.foundation.private_files import (
-    PrivateLog,
     is_open_to_others,
     new_file,
+    private_log,
     replacing,
     to_append,
 )
@@ -89,7 +89,7 @@ def test_after_an_exception_the_earlier_file_stays_and_nothing_is_left(tmp_path:
 
 def test_a_log_is_made_for_its_owner_alone_and_goes_on(tmp_path: Path):
     for line in ("one", "two"):
-        handler = PrivateLog(tmp_path / "log")
+        handler = private_log(tmp_path / "log")
         handler.emit(logging.makeLogRecord({"msg": line}))
         handler.close()
     assert (tmp_path / "log").read_text() == "one\ntwo\n"

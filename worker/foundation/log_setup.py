@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.foundation.foreign_lines import ended_with, is_written
-from worker.foundation.private_files import PrivateLog
+from worker.foundation.private_files import private_log
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMS = ("auto", "text", "json")
@@ -42,7 +42,7 @@ def set_up(level: str = "info", file: Path | None = None, form: str = "auto") ->
 
     `form` auto: text where a person reads it, at a terminal; JSON otherwise.
     """
-    handler: logging.Handler = PrivateLog(file) if file else logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = private_log(file) if file else logging.StreamHandler(sys.stderr)
     at_a_terminal = file is None and sys.stderr.isatty()
     handler.setFormatter(_Form(as_json=form == "json" or (form == "auto" and not at_a_terminal)))
     handler.addFilter(is_written)

@@ -7,7 +7,6 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -63,11 +62,11 @@ def to_append(path: Path | str) -> int:
     return os.open(path, os.O_WRONLY | flags, PRIVATE)
 
 
-class PrivateLog(logging.FileHandler):
-    """Writes a log to a file that it makes readable for its owner only."""
-
-    def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, "a", encoding="utf-8", opener=lambda path, _flags: to_append(path))
+def private_log(path: Path) -> logging.FileHandler:
+    """Writes a log to a file that it makes readable for its owner only. Raises OSError."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setStream(os.fdopen(to_append(path), "a", encoding="utf-8"))
+    return handler
 
 
 def is_writable_by_others(found: os.stat_result) -> bool:

@@ -77,7 +77,12 @@ def known(row: Row) -> Row:
 
 def word_of(kind: type[Kind], text: str) -> Kind:
     """The enumeration's member, or an UnknownWord: every reader of a member must let it through, or raise."""
-    return cast(Kind, kind._value2member_map_.get(text) or UnknownWord(text))
+    return cast(Kind, _by_word(kind).get(text) or UnknownWord(text))
+
+
+@cache
+def _by_word(kind: type[StrEnum]) -> dict[str, StrEnum]:
+    return {member.value: member for member in kind}
 
 
 def member_of(kind: type[Member], stored: Any) -> Member:
