@@ -21,7 +21,7 @@ from worker.store.onboarding.cancellation import cancel_customers
 from worker.store.onboarding.details.released import ReleasedDetails
 from worker.store.onboarding.plans import Plan
 from worker.store.operators.pilots import Pilots
-from worker.store.tables import Audit, CustomerRow, Job, PendingDetails
+from worker.store.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
 
 TRUE, OTHER, THIRD = "ona@example.org", "attacker@example.net", "ona@work.example"
 PILOT = {"plan": Plan(first="1", condition="finished >= 50% within 4 hours")}
@@ -196,6 +196,17 @@ def test_of_two_unreleased_lists_each_brings_its_own_details_whatever_becomes_of
     sweep(shelf)
     shelf.clock.advance(seconds=1)
     assert called(shelf) == [TRUE]
+
+
+@pytest.mark.parametrize("how", [PAUSED, PILOT])
+def test_of_two_unreleased_lists_that_give_one_id_to_two_people_the_second_is_refused(shelf, given, how):
+    given(TRUE, **PAUSED)
+    another = customer("Ona", person=Person(email=OTHER, first_name="Mallory", last_name="Doe"))
+    for allowed, added in [(False, 0), (True, 1)]:
+        batch, _ = shelf.batches.open(name=f"{allowed}", digest=f"{allowed}", again=False, now=shelf.clock(), **how)
+        shelf.batches.add(batch.id, [line(2, another)], [], priority=BATCH, now=shelf.clock(), another_person=allowed)
+        assert len(shelf.rows(Job, batch_id=batch.id)) == added
+        assert len(shelf.rows(SkippedLine, batch_id=batch.id)) == 1 - added
 
 
 def test_a_cancelled_row_leaves_the_details_to_the_customers_other_row_of_its_list(shelf, given, decide):

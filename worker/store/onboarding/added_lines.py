@@ -118,9 +118,14 @@ def add_lines(
         found = [replace(one, person=None) if one.row in rows else one for one in found]
         another = [] if taken else [owned_line(one.row, one.given.customer_id, one.owner) for one in theirs]
         rows = {line.row for line in another}
-        another += _of_another(
-            connection, [one for one in found if one.row not in rows], allowed=another_person, now=now
-        )
+        starts_at = plan.plan.start_at if plan is not None else None
+        released = priority < PAUSED and (starts_at is None or starts_at <= now)
+        others = [
+            one
+            for one in found
+            if one.row not in rows and (one.is_another or (not released and one.is_another_of_two_unreleased))
+        ]
+        another += _of_another(connection, others, allowed=another_person, now=now)
         if another:
             refused, rows = [*refused, *another], {line.row for line in another}
             lines = lines.without(rows)
@@ -135,7 +140,6 @@ def add_lines(
         if rule is KnownRule.SKIP:  # the details stay, if there are any, unless the customer is invited after all
             leading = {customer_id for customer_id, _ in keys - followed.keys() - left.keys()}
             found = [one for one in found if one.given.customer_id in leading or one.unreleased]
-        starts_at = plan.plan.start_at if plan is not None else None
         # A person has said whose the customers are who are taken over: that does not wait.
         now_theirs = {one.given.customer_id for one in taken}
         refresh(
@@ -148,7 +152,7 @@ def add_lines(
         found = [one for one in found if one.given.customer_id not in now_theirs]
         if cancelled_at is not None:
             found = []
-        elif priority < PAUSED and (starts_at is None or starts_at <= now):
+        elif released:
             refresh(connection, keyring, found, batch_id=batch_id, now=now)
         else:
             due_at = starts_at if priority < PAUSED else None
@@ -178,10 +182,9 @@ def add_lines(
 
 
 def _of_another(
-    connection: sa.Connection, found: Sequence[KnownLine], *, allowed: bool, now: datetime
+    connection: sa.Connection, another: Sequence[KnownLine], *, allowed: bool, now: datetime
 ) -> list[RefusedLine]:
-    """The lines of another person than the one who has the id, refused. `allowed`: they take it over."""
-    another = [one for one in found if one.is_another]
+    """These lines of another person than the one who has the id, refused. `allowed`: they take it over."""
     if not allowed:
         return [another_line(one.row, one.given.customer_id) for one in another]
     for customer_id in sorted({one.given.customer_id for one in another}):

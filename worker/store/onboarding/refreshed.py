@@ -33,7 +33,7 @@ _STORED = sa.select(
     CustomerRow.locale,
     CustomerRow.timezone,
     CustomerRow.encrypted,
-    # What only a row says that is not released is nobody's: nothing is compared with it, and nothing of it stays.
+    # What only a row says that is not released is nobody's: a released row is not compared with it, and nothing stays.
     IS_UNRELEASED.label("unreleased"),
 ).where(bulk.among(CustomerRow.customer_id, "customers"))
 
@@ -51,7 +51,7 @@ class KnownLine:
     locale: str
     timezone: str
     person: Person | None
-    unreleased: bool = False  # all that is stored is of a row that is not released
+    unreleased: Person | None = None  # in place of `person`, if all that is stored is of a row that is not released
     owner: str = ""  # the sender of events whose customer it is; empty: none
     links: tuple[OldLink, ...] = ()
     given_at: datetime | None = None  # when the line was imported; None: now
@@ -59,7 +59,15 @@ class KnownLine:
     @property
     def is_another(self) -> bool:
         """Whether the line is of another person, as far as both say anything."""
-        return self.person is not None and match_of(self.person, self.kind, self.given) is Match.ANOTHER
+        return self._is_another_than(self.person)
+
+    @property
+    def is_another_of_two_unreleased(self) -> bool:
+        """The same, beside what only another row says that is not released: nobody knows yet which of them is right."""
+        return self._is_another_than(self.unreleased)
+
+    def _is_another_than(self, person: Person | None) -> bool:
+        return person is not None and match_of(person, self.kind, self.given) is Match.ANOTHER
 
     @property
     def changed(self) -> tuple[Address, ...]:
@@ -99,7 +107,7 @@ def beside(
         return []
     customers = {"customers": bulk.keys({customer.customer_id for _, customer in mine})}
     rows = fetch(connection, _STORED, customers)
-    stored = {row.customer_id: (row, None if row.unreleased else _person(keyring, row)) for row in rows}
+    stored = {row.customer_id: (row, _person(keyring, row)) for row in rows}
     found = [
         KnownLine(
             number,
@@ -108,8 +116,8 @@ def beside(
             row.country,
             row.locale,
             row.timezone,
-            person,
-            unreleased=row.unreleased,
+            None if row.unreleased else person,
+            unreleased=person if row.unreleased else None,
             owner=row.sender or "",
         )
         for number, customer in mine
