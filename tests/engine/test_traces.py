@@ -37,10 +37,10 @@ class Collector:
     def __init__(self) -> None:
         self._kept = InMemorySpanExporter()
 
-    def traces(self, *, row_ratio: float = 1.0, draw: Callable[[], float] = random.random) -> OtelTraces:
+    def traces(self, *, row_share: float = 1.0, draw: Callable[[], float] = random.random) -> OtelTraces:
         """What one process records with."""
         processor = SimpleSpanProcessor(self._kept)
-        return OtelTraces(processor, service="test", ratio=1.0, row_ratio=row_ratio, draw=draw)
+        return OtelTraces(processor, row_share=row_share, draw=draw)
 
     @property
     def spans(self) -> Sequence[ReadableSpan]:
@@ -198,7 +198,7 @@ def import_rows(world: World, count: int) -> None:
 
 async def test_a_share_of_a_lists_rows_is_traced_and_the_others_cost_nothing(make_on_both, collector):
     drawn = iter([0.5, 0.001, *[0.5] * 18])
-    world = make_on_both(traces=collector.traces(row_ratio=0.01, draw=lambda: next(drawn)))
+    world = make_on_both(traces=collector.traces(row_share=0.01, draw=lambda: next(drawn)))
     import_rows(world, 20)
     traced = [row for row in world.rows(Job) if row.traceparent is not None]
     assert [row.row for row in traced] == [3]

@@ -1,16 +1,13 @@
-"""Spans on their way to a collector, and what the configuration says of it."""
+"""Spans on their way to a collector, by OpenTelemetry's own variables."""
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -20,29 +17,8 @@ from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.domain.events.traces import NO_TRACES
 from worker.publishers import traces as module
 from worker.publishers.traces import build_traces
-from worker.settings import SettingsError, load
 
-BASE = """
-[database]
-url = "sqlite:///onboarding.db"
-[accounts.kyc]
-provider = "idenfy-kyc"
-api_key = { env = "SECRET" }
-api_secret = { env = "SECRET" }
-[[routes]]
-accounts = ["kyc"]
-"""
-KEY = "kxQ2VvG3q5n2J6m0m6m0wqgq5n2J6m0m6m0wqgq5n2I="
-
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Callable[[str], Any]:
-    def read(more: str) -> Any:
-        (tmp_path / "onboarding.toml").write_text(BASE + more)
-        environ = {"SECRET": "0000", "ONBOARDING_KEY": KEY, "COLLECTOR": "Bearer collector-key"}
-        return load(tmp_path / "onboarding.toml", environ=environ)
-
-    return read
+ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 
 @pytest.fixture
@@ -56,23 +32,22 @@ async def _answer() -> web.Response:
     return web.Response()
 
 
-def record(settings: Any) -> None:
-    traces = build_traces(settings)
+def record() -> None:
+    traces = build_traces()
     span = traces.of_event(None, NOON, {"event": "onboarding.requested"})
     assert span is not None
     span.end(NOON + timedelta(seconds=1), "taken")
     traces.close()
 
 
-def test_spans_reach_the_collector_with_its_key_and_our_own_names_alone(configured, collector, monkeypatch):
+def test_spans_reach_the_collector_with_its_key_and_over_no_proxy(collector, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=of-the-environment,authorization=other")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/of/the/environment.pem")
-    settings = configured(f'[traces]\nurl = "{collector.url}"\nkey = {{ env = "COLLECTOR" }}\nservice = "kyc-worker"')
-    record(settings)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=of-the-environment")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "kyc-worker")
+    monkeypatch.setenv(ENDPOINT, collector.url)
+    record()
     ((headers, body),) = collector.got
-    assert headers["Authorization"] == "Bearer collector-key"
-    assert "x-api-key" not in headers
+    assert headers["x-api-key"] == "of-the-environment"
     (of_resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
     named = {one.key: one.value.string_value for one in of_resource.resource.attributes}
     assert set(named) == {"service.name", "service.version"}
@@ -82,26 +57,34 @@ def test_spans_reach_the_collector_with_its_key_and_our_own_names_alone(configur
     assert span.end_time_unix_nano - span.start_time_unix_nano == 10**9
 
 
-def test_a_redirect_is_not_followed_and_a_collector_that_is_gone_keeps_no_process_from_ending(
-    configured, monkeypatch, caplog
-):
+def test_the_sampler_of_the_environment_decides_which_events_are_traced(collector, monkeypatch):
+    monkeypatch.setenv(ENDPOINT, collector.url)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    traces = build_traces()
+    assert traces.of_event(None, NOON, {}) is None
+    assert traces.of_event("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", NOON, {}) is not None
+    traces.close()
+
+
+def test_a_redirect_is_not_followed_and_a_collector_that_is_gone_keeps_no_process_from_ending(monkeypatch, caplog):
     async def elsewhere(request: web.Request) -> web.Response:
         return web.Response(status=307, headers={"Location": "/other"})
 
     listener = Listener(elsewhere)
-    settings = configured(f'[traces]\nurl = "{listener.url}"\ntimeout = "1 s"')
+    monkeypatch.setenv(ENDPOINT, listener.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with caplog.at_level(logging.ERROR):
-        record(settings)
+        record()
     assert len(listener.got) == 1
     listener.close()
     monkeypatch.setattr(module, "CLOSE_SECONDS", 0.05)
-    record(settings)  # returns
+    record()  # returns
     for thread in threading.enumerate():
         if thread.name == "traces":
             thread.join()  # it draws random numbers, which would disturb the property tests after this one
 
 
-def test_a_collector_whose_answer_has_no_end_gets_the_next_spans_too(configured):
+def test_a_collector_whose_answer_has_no_end_gets_the_next_spans_too(monkeypatch):
     async def answer_on_and_on(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -112,8 +95,8 @@ def test_a_collector_whose_answer_has_no_end_gets_the_next_spans_too(configured)
         return answer
 
     listener = Listener(answer_on_and_on)
-    settings = configured(f'[traces]\nurl = "{listener.url}"')
-    traces = build_traces(settings)
+    monkeypatch.setenv(ENDPOINT, listener.url)
+    traces = build_traces()
     for number in range(1, 3):
         span = traces.of_event(None, NOON, {"event": "onboarding.requested"})
         assert span is not None
@@ -127,35 +110,17 @@ def test_a_collector_whose_answer_has_no_end_gets_the_next_spans_too(configured)
     listener.close()
 
 
-def test_without_the_section_nothing_is_traced_and_without_the_extra_it_says_how_to_install_it(configured, monkeypatch):
-    assert build_traces(configured("")) is NO_TRACES
-    settings = configured('[traces]\nurl = "https://collector.example.com/v1/traces"')
+def test_without_the_variables_or_the_extra_nothing_is_traced(monkeypatch):
+    assert build_traces() is NO_TRACES
+    monkeypatch.setenv(ENDPOINT, "https://collector.example.com/v1/traces")
     monkeypatch.setattr(module, "NEEDED", ("opentelemetry.nothing.at_all", "opentelemetry.nothing"))
-    with pytest.raises(SettingsError, match=r"pip install 'onboarding-worker\[otel\]'"):
-        build_traces(settings)
+    assert build_traces() is NO_TRACES
 
 
-@pytest.mark.parametrize(
-    ("section", "why"),
-    [
-        ('url = "http://collector.example.com/v1/traces"', "traces.url: expected https"),
-        ('url = "https://c.example.com"\nratio = 2', "traces.ratio: expected a number from 0 to 1"),
-        ('url = "https://c.example.com"\nrow_ratio = true', "traces.row_ratio: expected a number from 0 to 1"),
-        ('url = "https://c.example.com"\nheader = "A\\nB"', "traces.header: expected the name"),
-        ('url = "https://c.example.com"\nkey = "in-the-file"', "traces.key"),
-        ("ratio = 1", "traces.url"),
-    ],
-)
-def test_a_mistake_in_the_section_names_its_key(configured, section, why):
-    with pytest.raises(SettingsError) as raised:
-        configured(f"[traces]\n{section}")
-    assert why in str(raised.value)
-
-
-def test_tls_is_as_for_other_clients(configured, tmp_path):
-    ca_file = tmp_path / "ca.pem"
-    trustme.CA().cert_pem.write_to_path(str(ca_file))
-    settings = configured(f'[traces]\nurl = "https://c.example.com/v1/traces"\nca = "{ca_file}"')
-    session = module._exporter(settings.traces)._client._transport._session
-    assert session.verify == str(ca_file)
-    assert session.trust_env is False
+def test_a_collector_on_another_machine_is_sent_nothing_without_tls_unless_that_is_switched_off(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example.com:4318")
+    assert build_traces() is NO_TRACES
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
+    traces = build_traces()
+    assert traces.on
+    traces.close()

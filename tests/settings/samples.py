@@ -52,7 +52,6 @@ TREE: dict[str, Any] = {
             "roles": {"operator": ["kyc-operators"]},
         }
     },
-    "traces": {"url": "http://127.0.0.1:4318/v1/traces"},
     "subscribers": {"crm": {"url": "https://crm.example.com/hooks", "keys": [{"env": "EVENTS_KEY"}]}},
 }
 

@@ -30,8 +30,6 @@ def test_each_value_is_needed_for_one_thing_and_any_other_always(subtests):
         (("sms", "token"), Need.RECEIVING),
         (("web", "senders", "signup", "keys"), Need.RECEIVING),
         (("subscribers", "crm", "keys"), Need.PUBLISHING),
-        (("traces", "key"), Need.CALLS),
-        (("traces", "key"), Need.BUS),
         (("invitations", "templates"), None),
     ]
     for path, need in cases:

@@ -74,7 +74,7 @@ from worker.engine.timekeeper import Timekeeper
 from worker.foundation.clock import Clock, ProcessClock
 from worker.http.trust import Trust, trust_of
 from worker.publishers.alerts import alert_targets
-from worker.publishers.traces import build_traces, check_traces_are_installed
+from worker.publishers.traces import build_traces
 from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.settings.event_senders import REQUESTS, queues_published_to
@@ -123,7 +123,6 @@ class Parts(Stores):
         log says of changes, see `Database`. `meters`: those of other parts in this process. `traces`: for tests;
         None: as the configuration says.
         """
-        check_traces_are_installed(settings)
         fast_calls(settings)  # the start fails where they are on and do not fit
         self.settings = settings
         self.jitter = jitter
@@ -458,7 +457,7 @@ class Parts(Stores):
     def traces(self) -> Traces:
         """What records spans. Built when first needed: it has a thread."""
         if self._traces is None:
-            self._traces = build_traces(self.settings)
+            self._traces = build_traces()
         return self._traces
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:

@@ -9,6 +9,7 @@ from worker.domain.model.channels import channels_of
 from worker.foundation.tls import is_loopback
 from worker.settings.intake import Remote
 from worker.settings.model import Settings
+from worker.settings.outside import traces_endpoint
 
 PORTS = {
     "amqp": 5672,
@@ -67,8 +68,8 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
     for folder in settings.intake:
         if isinstance(folder.folder, Remote):
             yield f"intake.{folder.known_as}", folder.address if folder.is_s3 else str(folder.folder)
-    if settings.traces is not None:
-        yield "traces", settings.traces.url
+    if collector := traces_endpoint():
+        yield "traces", collector
 
 
 def _of(section: str, addresses: str) -> Iterator[Destination]:

@@ -15,7 +15,7 @@ from worker.domain.model.endings import RetryPolicy
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
 from worker.settings.intake import Intake
-from worker.settings.outside import Alerts, Bus, Metrics, Subscriber, TracesTo, Web
+from worker.settings.outside import Alerts, Bus, Metrics, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.secrets import Secret
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
@@ -371,7 +371,6 @@ class Settings(Section):
     alerts: Alerts | None = None
     web: Web
     metrics: Metrics
-    traces: TracesTo | None = None
     fast_calls: FastCalls
     retention: Retention
     retry: Retry

@@ -1,7 +1,10 @@
 """Other systems: events that come from them and go to them, who scrapes metrics, who is alerted."""
 
+import os
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
@@ -19,12 +22,10 @@ from worker.settings.values import (
     Credential,
     Duration,
     Flag,
-    HeaderName,
     Lazy,
     Mailbox,
     Network,
     Rate,
-    Ratio,
     Section,
     ServerUrl,
     Shown,
@@ -172,29 +173,18 @@ class Metrics(Section):
     )
 
 
-class TracesTo(Client):
-    """Where traces are sent: a collector that speaks OTLP over HTTP. Needs the extra `otel`: docs/how-to/traces.md."""
+def traces_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The collector that OpenTelemetry's own variables name; None: nothing is traced."""
+    return environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
 
-    url: ServerUrl = Field(description="The collector's address with its path, such as https://HOST:4318/v1/traces.")
-    header: HeaderName = Field("Authorization", description="The header that carries `key`.")
-    key: Credential | None = Field(
-        None,
-        description='The header\'s whole value, such as "Bearer …".',
-        json_schema_extra={"default": "none"},
-    )
-    ratio: Ratio = Field(
-        1.0,
-        description="Which share of events begins a trace. An event with a `traceparent` continues its own trace, if"
-        " that is sampled, whatever this says.",
-    )
-    row_ratio: Ratio = Field(0.01, description="Which share of the rows of lists begins a trace.")
-    service: Text = Field("onboarding-worker", max_length=100, description="The `service.name` of the spans.")
-    timeout: Duration = Field(
-        timedelta(seconds=10),
-        ge=timedelta(milliseconds=50),
-        le=timedelta(minutes=1),
-        description="How long one request may take. Spans that cannot be sent are lost, and the log says so.",
-    )
+
+def why_not_traced(environ: Mapping[str, str] = os.environ) -> str:
+    """Why spans do not go there without TLS; empty: they go."""
+    parts = urlsplit(traces_endpoint(environ) or "")
+    is_safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
+    if is_safe or environ.get("OTEL_EXPORTER_OTLP_INSECURE", "").lower() == "true":
+        return ""
+    return "nothing is traced: the collector needs https, or OTEL_EXPORTER_OTLP_INSECURE=true"
 
 
 class Alerts(Section):

@@ -56,8 +56,6 @@ def is_needed(path: tuple[str | int, ...], needs: Needs, own_keys: Collection[st
     """True if the value at this path is needed. A table that is not listed above is always needed. `own_keys`: the
     channels whose callbacks are verified by a `callback_key`."""
     used_for: set[Need | None] = {_BY_TABLE.get(str(path[0]))}
-    if path[0] == "traces":  # of the processes that take customers in or work them
-        used_for = {Need.CALLS, Need.SENDING, Need.RECEIVING, Need.BUS}
     if path[0] in ("accounts", *CHANNELS) and not _VERIFYING.isdisjoint(path):
         used_for = {Need.RECEIVING}
     elif path[0] in channels_of("phone") and path[0] not in own_keys and path[1:2] == ("token",):

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from worker.domain.events.traces import NO_TRACES
 from worker.domain.intake import Content, ListOptions, open_list
 from worker.domain.limits.budgets import BudgetRule
 from worker.domain.model.wakeups import WakeUp
@@ -111,7 +112,9 @@ class _Rehearsal:
     async def play(self) -> Rehearsed:
         jitter = random.Random(f"{self._asked.seed}/jitter").random
         async with AsyncExitStack() as exits:
-            parts = Parts(self._settings, clock=self._loop.now, jitter=jitter, senders=self._senders())
+            parts = Parts(
+                self._settings, clock=self._loop.now, jitter=jitter, senders=self._senders(), traces=NO_TRACES
+            )
             exits.callback(parts.close)
             parts.database.need_not_last()
             schema.upgrade(parts.database)

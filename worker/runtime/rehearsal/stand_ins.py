@@ -56,7 +56,6 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "metrics": type(settings.metrics)(),
             "bounces": None,
             "bus": None,
-            "traces": None,
             "subscribers": {},
             "alerts": None,
             "intake": (),
