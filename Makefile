@@ -24,7 +24,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos events month simulate lists fuzz newest record screenshots images secrets sbom audit manifests lock clean
+.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos simulate fuzz newest record screenshots images secrets sbom audit manifests lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -93,22 +93,9 @@ chaos: .venv/.dev ## Kill workers, broker and database again and again, and chec
 	@$(PY) -m trials.chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(POOL),--pool $(POOL))
 
-events: .venv/.dev ## Send 20,000 events, with duplicates, bad bytes and kills: make events BROKER=redis EVENTS=2000
-	@for broker in $(or $(BROKER),amqp redis); do \
-		$(PY) -m trials.events --broker $$broker $(if $(SEED),--seed $(SEED)) $(if $(EVENTS),--events $(EVENTS)) \
-			|| exit 1; done
-
-month: .venv/.dev ## Compare a month of 5,000 customers with a model: make month SEED=7 LINKS=on-click DAYS=10
-	@$(PY) -m trials.month $(if $(SEED),--seed $(SEED)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) \
-		$(if $(DAYS),--days $(DAYS)) $(if $(LINKS),--links $(LINKS)) $(if $(DATABASE),--database $(DATABASE))
-
 simulate: .venv/.dev ## Play simulated histories of the engine, each from a seed: make simulate SEEDS=5000 FROM=0, or SEED=7
 	@$(PY) -m trials.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) \
 		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(JOBS),--jobs $(JOBS))
-
-lists: .venv/.dev ## Play lists, events and people on the same customers: make lists SEEDS=300 FROM=0 STEPS=120, or SEED=7
-	@$(PY) -m trials.lists $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) \
-		$(if $(STEPS),--steps $(STEPS)) $(if $(JOBS),--jobs $(JOBS))
 
 fuzz: .venv/.dev ## Send the web requests made from its OpenAPI document: make fuzz EXAMPLES=5000
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(PY) -m pytest tests/hostile/test_openapi.py

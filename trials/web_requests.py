@@ -20,9 +20,8 @@ async def answered(
     path: str,
     headers: Mapping[str, str],
     body: bytes = b"",
-    remote: str = "",
 ) -> web.StreamResponse:
-    """The application's answer, as its own server would send it. `remote`: the other end's address."""
+    """The application's answer, as its own server would send it."""
     loop = asyncio.get_running_loop()
     payload = streams.StreamReader(_WIRE, 2**16, loop=loop)
     payload.feed_data(body)
@@ -33,7 +32,5 @@ async def answered(
         method, path, HttpVersion11, CIMultiDictProxy(CIMultiDict(given)), raw, False, None, False, False, URL(path)
     )
     request: web.BaseRequest = web.Request(message, payload, _WIRE, _WIRE, _WIRE, loop)
-    if remote:
-        request = request.clone(remote=remote)
     # aiohttp's own server would call this next: routes, middlewares, the handler.
     return await application._handle(request)

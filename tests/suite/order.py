@@ -15,7 +15,7 @@ GROUPS = {
     # They wait for each other: the queues of the machine's RabbitMQ are fixed.
     "broker": ("tests/runtime/test_workers.py", "tests/runtime/test_hostile_messages.py::test_worker_and_bus"),
     # Each has its own database, broker and half a dozen processes.
-    "chaos": ("tests/trials/chaos/test_event_run.py", "tests/trials/chaos/test_short_run.py"),
+    "chaos": ("tests/trials/chaos/test_short_run.py",),
     # One process loads what a consumer needs, which takes longer than all that these tests do, and forks each consumer.
     "killed consumers": ("tests/inbound/bus/test_killed.py",),
     # The others would wait until the first one has built the wheel.

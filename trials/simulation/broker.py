@@ -47,6 +47,7 @@ class Broker:
     def _plan(self) -> None:
         calls = len(self._simulation.record.calls)
         worked, self._calls_before = calls != self._calls_before, calls
+        self._simulation.look_at_rows()
         due = self._simulation.observer.next_due()
         self.nothing_due = due is None
         ahead = (due - START).total_seconds() - self._world.elapsed if due is not None else LONGEST

@@ -18,6 +18,7 @@ from sqlalchemy import event
 
 from tests.simulated.statements import STATEMENTS
 from trials.kept_counts import untrue_counts
+from trials.simulation.row_rules import QUERIES
 from trials.simulation.setting import KEY
 from worker.foundation.clock import ProcessClock
 from worker.foundation.keyring import Keyring
@@ -164,6 +165,12 @@ def strikes_at_commits(process: "WorkerProcess", engine: sa.Engine) -> None:
     engine.dialect.do_commit = commit  # type: ignore[method-assign]
 
 
+def wrong_rows(connection: sa.Connection) -> Iterator[str]:
+    """The rows that break a rule now, with its name."""
+    for rule, query in QUERIES.items():
+        yield from (f"{rule}: {tuple(row)}" for row in connection.exec_driver_sql(query))
+
+
 class Observer:
     """Reads the database as nobody's process: for the beat, and for the end of the history."""
 
@@ -193,6 +200,10 @@ class Observer:
                 )
                 row = CustomerRow.customer_id == customer
                 connection.execute(sa.update(CustomerRow).where(row).values(encrypted=spoilt))
+
+    def wrong_rows(self) -> list[str]:
+        with self._engine.connect() as connection:
+            return list(wrong_rows(connection))
 
     def untrue_counts(self) -> list[str]:
         with self._engine.connect() as connection:

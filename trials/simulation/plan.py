@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from trials.simulation.faults import KINDS, Fault, TooMany, WrongCredentials
+from trials.simulation.faults import KINDS, Fault, SpoilRow, TooMany, WrongCredentials
 
 STORM = 40.0  # seconds with faults; then all works
 # What a history's people are served by. `both`: kyc, with a second account that takes over. Few each time: each account
@@ -28,6 +28,9 @@ REMINDERS = ((60.0,), (60.0, 400.0), (200.0, 1000.0))
 TURNS = (0.0,) * 12 + (0.01, 0.05, 0.2)
 # Quiet hours of customers in Vilnius and Riga, where a history begins at 14:00: by the clock there, and in its seconds.
 QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
+# What people do meanwhile, of trials.simulation.office, and how often.
+OFFICE = (*4 * ("another_list",), "pause", "stop", "resume", "run_again", "cancel", "retry", "repeat", "abandon")
+OFFICE += (*2 * ("new_link", "send_again", "correct"),)
 PER_ADDRESS, PER_ADDRESS_SECONDS = 2, 120.0  # messages to one address, where customers share one
 
 
@@ -62,6 +65,12 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Act:
+    at: float
+    what: str
+
+
+@dataclass(frozen=True)
 class Plan:
     seed: int
     people: tuple[Person, ...]
@@ -80,6 +89,7 @@ class Plan:
     quiet: str = ""  # quiet hours, one of QUIET
     shared: bool = False  # whether the customers share a mailbox
     turn: float = 0.0  # seconds that each turn of a process's loop takes: other work keeps its processor busy
+    acts: tuple[Act, ...] = ()  # of the office: several lists want the same people
     faults: tuple[Fault, ...] = field(default=())
 
     @property
@@ -124,7 +134,21 @@ def plan_of(seed: int) -> Plan:
     planned = _with_reviews(random.Random(f"{seed}/reviews"), planned)
     reminders = random.Random(f"{seed}/reminders")
     planned = replace(planned, reminders=reminders.choice(REMINDERS) if reminders.random() < 0.25 else ())
-    return replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
+    planned = replace(planned, turn=random.Random(f"{seed}/busy").choice(TURNS))
+    return _with_office(random.Random(f"{seed}/operators"), planned)
+
+
+def _with_office(chance: random.Random, plan: Plan) -> Plan:
+    """In some of the histories, people do more than import one list."""
+    if chance.random() >= 0.18 or plan.pilot or plan.operator or plan.shared:
+        return plan
+    times = sorted(
+        chance.uniform(0.5, chance.choice((STORM, STORM, 2 * LIFETIME))) for _ in range(chance.randint(3, 9))
+    )
+    acts = [Act(at, chance.choice(OFFICE)) for at in times]
+    # An import, too, ends at a row that no release can read.
+    faults = tuple(fault for fault in plan.faults if not isinstance(fault, SpoilRow))
+    return replace(plan, faults=faults, acts=(*acts, Act(max(times[-1], 3 * STORM) + 60, "all_go_on")))
 
 
 def _with_environment(chance: random.Random, plan: Plan) -> Plan:

@@ -74,7 +74,8 @@ class Simulation:
         self.hosts = [Host(number, self, self.world.chance.choice(WRONG)) for number in range(plan.hosts)]
         self.running: dict[int, WorkerProcess] = {}  # by host
 
-    def play(self) -> History:
+    def play(self, until: float | None = None) -> History:
+        until = until or (REVIEWED_UNTIL if self.plan.asks_about_reviews else UNTIL)
         try:
             for host in self.hosts:
                 self._start(host)
@@ -83,9 +84,10 @@ class Simulation:
                 self.world.later(fault.at, self._begin, fault)
             self.world.later(0.1, self.broker.beat)
             try:
-                self.world.run(REVIEWED_UNTIL if self.plan.asks_about_reviews else UNTIL, is_over=lambda: self._is_over)
+                self.world.run(until, is_over=lambda: self._is_over)
             except TooLong as error:
                 self.record.complaints.append(str(error))
+            self.look_at_rows()
             self.record.complaints += self.observer.untrue_counts()
             return self._history()
         finally:
@@ -139,8 +141,13 @@ class Simulation:
                 fault.strike(self, process, call)
                 return
 
-    def note(self, what: str, customer: str = "") -> None:
-        self.record.note(self.world.elapsed, what, customer)
+    def look_at_rows(self) -> None:
+        self.record.wrong_rows = self.record.wrong_rows or [
+            f"{wrong} at {self.world.elapsed:.1f} s" for wrong in self.observer.wrong_rows()
+        ]
+
+    def note(self, what: str, customer: str = "", detail: str = "") -> None:
+        self.record.note(self.world.elapsed, what, customer, detail)
 
     def database_away(self, seconds: float) -> None:
         self.is_database_away = True

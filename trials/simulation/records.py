@@ -76,6 +76,7 @@ class Record:
     happened: list[Happened] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)  # of the database
     complaints: list[str] = field(default_factory=list)  # of what must not arrive at all
+    wrong_rows: list[str] = field(default_factory=list)  # that broke a rule when somebody looked first
     struck_at: float = 0.0  # when the last fault struck that had waited for its point
 
     def note(self, at: float, what: str, customer: str = "", detail: str = "") -> None:

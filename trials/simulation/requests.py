@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trials.simulation.plan import FLOOR, Person
-from trials.simulation.setting import ROUTES, customer_of, row_of
+from trials.simulation.office import Office, import_list
+from trials.simulation.plan import Person
+from trials.simulation.setting import row_of
 from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome
 from worker.engine.container import Parts
-from worker.store.base.priorities import BATCH
-from worker.store.onboarding.batches import AcceptedLine
 from worker.store.onboarding.plans import Plan
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ class Requests:
         if plan.operator == "cancel":
             ids = [person.id for person in listed]
             self._decide(at, "cancelled", lambda parts: parts.decisions.cancel(batch, now=parts.clock()), ids)
-
+        for act in plan.acts:
+            self._decide(act.at, f"the office: {act.what}", Office(self._simulation, act).do)
         if plan.pilot:
             self.left += 1
             self._await_verdict(batch)
@@ -73,28 +73,12 @@ class Requests:
             self._decide(RESUMES, "resumed", lambda parts: parts.decisions.resume(batch, now=parts.clock()))
 
     def _import(self, people: list[Person]) -> int:
-        parts = self._simulation.running[0].parts
-        now, pilot = self._world.clock(), self._simulation.plan.pilot
+        pilot = self._simulation.plan.pilot
         plan = Plan(first=str(pilot), condition=PASSES) if pilot else None
-        batch, _ = parts.batches.open(name="list.csv", digest="list", again=True, now=now, plan=plan)
-        lines = [
-            AcceptedLine(
-                person.number + 2,
-                customer_of(person),
-                ROUTES[person.account][0],
-                "",
-                int(FLOOR),
-                ROUTES[person.account][1:],
-                int(FLOOR),
-            )
-            for person in people
-        ]
-        parts.batches.add(batch.id, lines, [], priority=BATCH, now=now)
-        if plan is not None:
-            parts.batches.imported(batch.id, now=now)
+        batch = import_list(self._simulation.running[0].parts, people, "list", now=self._world.clock(), plan=plan)
         for person in people:
             self._simulation.note("requested", person.id)
-        return batch.id
+        return batch
 
     def _event(self, at: float, kind: EventKind, person: Person, data: dict[str, Any]) -> None:
         word = kind.value.rpartition(".")[2]

@@ -26,6 +26,8 @@ def shrink(plan: Plan, still_fails: Callable[[Plan], bool]) -> Plan:
 def _smaller(plan: Plan) -> Iterator[Plan]:
     for index in range(len(plan.faults)):
         yield replace(plan, faults=plan.faults[:index] + plan.faults[index + 1 :])
+    for index in range(len(plan.acts) - 1):  # the last one has all go on
+        yield replace(plan, acts=plan.acts[:index] + plan.acts[index + 1 :])
     if plan.operator:
         yield replace(plan, operator="")
     if len(plan.people) > 1:

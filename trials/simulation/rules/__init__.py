@@ -23,6 +23,7 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     customers.quiet_hours_are_kept,
     customers.addresses_are_spared,
     calls.credits_are_counted,
+    customers.a_link_goes_to_one_address,
     customers.nothing_stale_is_sent,
     customers.nothing_leaves_after_the_end,
     endings.everybody_is_accounted_for,
@@ -38,4 +39,5 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
 
 def broken(history: History) -> list[str]:
     """Every complaint, with the name of its rule."""
-    return [f"{rule.__name__}: {complaint}" for rule in RULES for complaint in rule(history)]
+    complaints = [f"{rule.__name__}: {complaint}" for rule in RULES for complaint in rule(history)]
+    return [*history.record.wrong_rows, *complaints]

@@ -14,6 +14,7 @@ from trials.simulation.rules.reading import (
     behind,
     by_account,
     by_customer,
+    decided,
     fell_asleep,
     left_late,
     looked_up,
@@ -42,7 +43,7 @@ def one_live_session(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             ends = min(earlier.expires_at, earlier.ended_at or earlier.expires_at)
             # An answer that came too late is not kept: the worker does not know of its session.
-            excused = left_late(history, earlier) or left_late(history, later)
+            excused = left_late(history, earlier) or left_late(history, later) or decided(history, later)
             if later.token != earlier.token and opened_at(later) < ends - 1e-6 and not excused:
                 yield (
                     f"{customer}: a session is opened at {opened_at(later):.1f} s by {later.account}, and one of"
@@ -58,7 +59,7 @@ def no_unsafe_repeat(history: History) -> Iterator[str]:
                 continue
             asleep_at = fell_asleep(history, call)
             for later in calls[number + 1 :]:
-                if later.account in SAFE or left_late(history, later):
+                if later.account in SAFE or left_late(history, later) or decided(history, later):
                     continue
                 if call.answered_at is not None and later.sent_at >= call.answered_at and call.status >= 400:
                     continue  # an answer may be read from a process's socket, and be a refusal
@@ -89,6 +90,7 @@ def no_call_for_nothing(history: History) -> Iterator[str]:
         for earlier, later in pairwise(calls):
             over = earlier.ended_at is not None and later.sent_at >= earlier.ended_at
             known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
+            over = over or decided(history, later)
             if known and not (over or left_late(history, later)) and later.sent_at < earlier.expires_at - 1:
                 yield f"{customer}: its session of {earlier.sent_at:.1f} s lives, and another is asked for"
 

@@ -9,7 +9,17 @@ from trials.simulation.people import QUESTION, REVIEW, VERDICT
 from trials.simulation.plan import FLOOR, LEASE, MESSAGES, PER_ADDRESS, PER_ADDRESS_SECONDS, TIMEOUT
 from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
-from trials.simulation.rules.reading import ENDED, behind, by_customer, left_late, may_be_unknown, opened, times
+from trials.simulation.rules.reading import (
+    ENDED,
+    REPEATED,
+    asked,
+    behind,
+    by_customer,
+    left_late,
+    may_be_unknown,
+    opened,
+    times,
+)
 
 # A call that was opened before a decision may leave until its lease is over.
 IN_FLIGHT = LEASE + TIMEOUT
@@ -28,7 +38,9 @@ def nothing_is_sent_twice(history: History) -> Iterator[str]:
 
     def most(customer: str) -> int:
         begun = len(sessions.get(customer, ())) if history.plan.stable else 1
-        return 1 + len(history.plan.reminders) * max(begun, 1)
+        again = len(times(history, "the desk sends it again", customer)) + len(times(history, REPEATED))
+        firsts = asked(history, customer) if history.plan.stable else 1
+        return firsts + again + len(history.plan.reminders) * max(begun, 1)
 
     texts: dict[tuple[str, str], list[Call]] = defaultdict(list)
     mails: dict[tuple[str, str], list[Call]] = defaultdict(list)
@@ -51,12 +63,12 @@ def caps_are_kept(history: History) -> Iterator[str]:
     for customer, calls in opened(history).items():
         lost = sum(may_be_unknown(history, call) or left_late(history, call) for call in calls)
         sessions = len({call.token for call in calls})
-        if sessions > 1 + history.plan.reissues + lost:
+        if sessions > asked(history, customer) * (1 + history.plan.reissues) + lost:
             yield f"{customer}: {sessions} sessions are opened, {lost} of them with lost answers, or too late"
     for customer, sent in by_customer(history, Kind.MAIL, Kind.TEXT).items():
         mails = len({call.key for call in sent if call.processed and call.kind is Kind.MAIL})
         texts = sum(call.processed and call.kind is Kind.TEXT and not left_late(history, call) for call in sent)
-        if mails + texts > MESSAGES:
+        if mails + texts > asked(history, customer) * MESSAGES:
             yield f"{customer} gets {mails + texts} messages"
 
 
@@ -86,6 +98,19 @@ def addresses_are_spared(history: History) -> Iterator[str]:
     most = most_within(sorted(first.values()), PER_ADDRESS_SECONDS - LEASE)
     if most > PER_ADDRESS:
         yield f"{most} messages leave to one mailbox, of {PER_ADDRESS}"
+
+
+def a_link_goes_to_one_address(history: History) -> Iterator[str]:
+    """A session's link that an address has, or may have, goes to no other mailbox. Our own link asks who comes."""
+    had: dict[str, set[str]] = defaultdict(set)
+    if history.plan.stable or any(one.detail == "the same link" for one in history.record.happened):
+        return
+    for call in history.record.of(Kind.MAIL):
+        if call.processed:
+            had[call.token].add(call.to)
+    for token, addresses in had.items():
+        if len(addresses) > 1:
+            yield f"the link to session …{token[-6:]} goes to {len(addresses)} mailboxes"
 
 
 def nothing_stale_is_sent(history: History) -> Iterator[str]:
@@ -153,8 +178,8 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
     """Who is known to have submitted, in whatever session, gets nothing more: not while the provider reviews it, and
     not after its verdict. If the provider asks the customer for more, the review is over."""
     for person in history.plan.people:
-        if times(history, "cancelled", person.id) or times(history, "erased", person.id):
-            continue  # `nothing_leaves_after_the_end` looks at these
+        if times(history, "cancelled", person.id) or times(history, "erased", person.id) or history.plan.acts:
+            continue  # `nothing_leaves_after_the_end` looks at these; and another list may ask for who has submitted
         asked = (f"the provider has a {QUESTION}", f"is known: {QUESTION}")
         questions = [at for what in asked for at in times(history, what, person.id)]
         known = [
@@ -181,6 +206,8 @@ def reminders_leave_in_time(history: History) -> Iterator[str]:
         if call.processed and not left_late(history, call):
             sent[call.customer, call.kind, call.link or call.token].setdefault(call.key or call, call.sent_at)
     for (customer, kind, _), at in sent.items():
+        if times(history, "has another address", customer):
+            continue  # a message to another address has a link of its own, and is reminded of with its session
         first, *others = sorted(at.values())
         for after, later in zip(history.plan.reminders, others, strict=False):
             if later < first + after - SLACK:

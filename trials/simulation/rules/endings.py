@@ -7,7 +7,7 @@ from trials.simulation.people import VERDICT
 from trials.simulation.plan import LIFETIME, MESSAGES
 from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
-from trials.simulation.rules.reading import ENDED, LISTED, SAFE, may_be_unknown, sessions_of, times
+from trials.simulation.rules.reading import ENDED, LISTED, REPEATED, SAFE, may_be_unknown, sessions_of, times
 from trials.simulation.setting import ROUTES
 
 SOON = 300.0  # rows whose account had to wait are looked at each minute at least
@@ -53,6 +53,8 @@ def _held(history: History, customer: str, job: object, calls: list[Call]) -> It
     messages = [call for call in history.record.of(Kind.MAIL, Kind.TEXT) if call.customer == customer]
     # A hand-over that was begun in a process which then ended or stood still: nobody saw whether it left.
     unseen = history.begun_messages.get(customer, 0) > len(messages) and history.record.interrupted
+    # … or a call that was begun for the customer's row of a list which was cancelled meanwhile.
+    unseen = unseen or (bool(history.plan.acts) and history.record.interrupted)
     if not unreadable and not unseen and not any(may_be_unknown(history, call) for call in [*calls, *messages]):
         yield f"{customer} is held, and each of its calls was answered: {job}"
 
@@ -60,12 +62,14 @@ def _held(history: History, customer: str, job: object, calls: list[Call]) -> It
 def _has_spent_its_messages(history: History, customer: str, job: Any) -> bool:
     """Whether as many messages were begun as a customer may get. Each counts, also one whose process ended or stood
     still before it left: only that process knew."""
-    return job.reason == "messages_spent" and history.begun_messages.get(customer, 0) >= MESSAGES
+    begun = history.begun_messages.get(customer, 0) + len(times(history, REPEATED))
+    return job.reason == "messages_spent" and begun >= MESSAGES
 
 
 def nobody_waits_for_long(history: History) -> Iterator[str]:
     """Soon after the faults are over, a session was asked for each customer, and its message left."""
-    if history.plan.operator == "pause" or history.plan.capped or history.plan.pilot or history.plan.shared:
+    plan = history.plan
+    if plan.operator == "pause" or plan.capped or plan.pilot or plan.shared or plan.acts:
         return
     soon = SOON_IN_A_SLOW_PLACE if history.plan.turn and history.plan.stalls else SOON
     for person in history.plan.people:

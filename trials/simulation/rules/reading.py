@@ -14,6 +14,7 @@ SAFE = frozenset({"au"})  # accounts whose calls may be repeated
 ENDED = frozenset({"completed", "lapsed", "failed", "cancelled"})
 # An answer is written within a flush and a commit. Later it is lost only if the process dies or stands still meanwhile.
 WRITTEN = 2.0
+REPEATED = "a person answers for a second call"
 SET_CLOCK = 10.0  # `timekeeper.SET_CLOCK_EVERY`
 
 
@@ -77,6 +78,18 @@ def looked_up(history: History, call: Call, later: Call) -> bool:
         and look_up.answered_at <= later.sent_at
         for look_up in history.record.of(Kind.LOOK_UP)
     )
+
+
+def decided(history: History, later: Call) -> bool:
+    """Whether a person gave this customer a new link before this call, or another address, or answered for a second
+    call: what may no more be led to is replaced."""
+    words = (("the desk gives a new link", later.customer), ("has another address", later.customer), (REPEATED, ""))
+    return any(at <= later.sent_at for what, customer in words for at in times(history, what, customer))
+
+
+def asked(history: History, customer: str) -> int:
+    """How many lists and events have asked for this customer."""
+    return max(len(times(history, "requested", customer)), 1)
 
 
 def times(history: History, what: str, customer: str = "") -> list[float]:

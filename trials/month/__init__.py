@@ -1,1 +1,0 @@
-"""A month of thousands of customers in seconds: the real worker, in virtual time."""
