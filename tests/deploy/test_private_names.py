@@ -14,7 +14,6 @@ DOCUMENTED = {"_make", "_replace", "_asdict", "_fields", "_mapping", "_exit"}
 EXCEPTIONS = {
     "worker/inbound/bus/redis_channel.py": "goes with the bus on Redis Streams",
     "worker/inbound/mail/mailbox.py": "imaplib has no other way to bound what a server sends, and when",
-    "worker/runtime/rehearsal/page.py": "aiohttp's application answers a request without a connection in no other way",
     "worker/sandbox/mailbox.py": "the sandbox cuts off a conversation of aiosmtpd that hangs",
 }
 

@@ -34,7 +34,7 @@ from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS
 from worker.inbound.web.webhooks.sources import account_sources, sender_sources
 from worker.runtime.embedded import Embedded
-from worker.runtime.rehearsal.page import Page, page_of
+from worker.runtime.rehearsal.page import opened_page, page_of
 from worker.runtime.rehearsal.stand_ins import sandbox_options, stood_in
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.rehearsal.steps import Steps
@@ -131,7 +131,7 @@ class _Rehearsal:
             if page_of(self._settings) is not None:
                 application = web.Application()
                 add_page(application, parts, embedded, arrived)
-                self._wire.page = Page(application)
+                self._wire.page = await exits.enter_async_context(opened_page(application))
             steps = Steps(embedded, parts.database, self._loop, arrived=arrived, done=self._wire.counts)
             start = self._asked.start
             await steps.until(self._until, show=lambda now: self._show((now - start) / timedelta(days=1)))
