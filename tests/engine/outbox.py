@@ -22,7 +22,6 @@ url = "amqp://127.0.0.1"
 url = "https://crm.example.com/hooks"
 keys = [{ env = "SECRET" }]
 types = ["job.held", "invitation.sent"]
-give_up = "1 hour"
 [retry]
 first = "1 s"
 most = "1 minute"

@@ -186,10 +186,10 @@ async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_nex
     events_out = publisher(world, **{CRM: crm})
     for _ in range(8):
         events_out.publish(CRM, longest=LONGEST)
-        clock.advance(minutes=10)
+        clock.advance(hours=12)
     row = world.row(Outbox, target=CRM)
     assert row.due_at is None
-    assert row.detail == "not accepted for 1 hour: HTTP 500"
+    assert row.detail == "not accepted for 3 days: HTTP 500"
     assert "1 events are given up" in caplog.text
     crm.problems.clear()
     happen(world, Happened.JOB_HELD, "A")

@@ -38,7 +38,7 @@ def redis_tls(tls: Tls | None) -> dict[str, Any]:
         options["ssl_ca_certs"] = str(given.ca)
     if given.certificate is not None:
         options["ssl_certfile"] = str(given.certificate)
-        options["ssl_keyfile"] = str(given.key or given.certificate)
+        options["ssl_keyfile"] = str(given.certificate)
         options["ssl_password"] = ""  # never asked for: a service has no terminal
     return options
 

@@ -17,6 +17,7 @@ from worker.store.outbox.outbox import Subscriptions
 PAUSES_AFTER = 3
 # A broker is tried again that soon, however long it cannot be reached: it costs the broker one connection.
 BUS_LONGEST_PAUSE = timedelta(seconds=10)
+GIVE_UP = timedelta(days=3)
 UNPUBLISHED_AFTER = timedelta(minutes=5)  # a running publisher publishes each second
 
 
@@ -80,5 +81,4 @@ def _policy_of(settings: Settings, target: str) -> TargetPolicy:
     if target == BUS:
         retry = replace(retry, most=min(retry.most, BUS_LONGEST_PAUSE), first=min(retry.first, BUS_LONGEST_PAUSE))
         return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), None)
-    subscriber = settings.subscribers[target.removeprefix(SUBSCRIBER)]
-    return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), subscriber.give_up)
+    return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), GIVE_UP)

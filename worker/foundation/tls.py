@@ -19,12 +19,11 @@ SYSTEM_OF_LIBPQ = "system"
 class Tls:
     """A verified connection. All paths are of PEM files.
 
-    `ca` replaces the system's authorities. `key` None: the private key is in the file of the `certificate`.
+    `ca` replaces the system's authorities. The private key is in the file of the `certificate`.
     """
 
     ca: Path | None = None
     certificate: Path | None = None
-    key: Path | None = None
 
     @property
     def is_usual(self) -> bool:
@@ -36,7 +35,7 @@ class Tls:
         context = ssl.create_default_context(cafile=self.ca and str(self.ca))
         if self.certificate is not None:
             # A password is never asked for: a service has no terminal.
-            context.load_cert_chain(self.certificate, self.key, password="")
+            context.load_cert_chain(self.certificate, password="")
         return context
 
     def amqp(self, host: str) -> dict[str, Any]:
@@ -46,7 +45,7 @@ class Tls:
         if self.ca is not None:
             options["ca_certs"] = str(self.ca)
         if self.certificate is not None:
-            options |= {"certfile": str(self.certificate), "keyfile": self.key and str(self.key)}
+            options |= {"certfile": str(self.certificate), "keyfile": None}
         return options
 
     def libpq(self) -> dict[str, str]:
@@ -54,7 +53,7 @@ class Tls:
         ca = self.ca or ssl.get_default_verify_paths().cafile or SYSTEM_OF_LIBPQ
         parameters = {"sslmode": "verify-full", "sslrootcert": str(ca)}
         if self.certificate is not None:
-            parameters |= {"sslcert": str(self.certificate), "sslkey": str(self.key or self.certificate)}
+            parameters |= {"sslcert": str(self.certificate), "sslkey": str(self.certificate)}
         return parameters
 
 

@@ -19,7 +19,5 @@ def build_targets(settings: Settings) -> dict[str, Target]:
     elif bus is not None:
         raise SettingsError(["bus.url: expected amqp://…, amqps://…, redis://… or rediss://…"])
     for name, subscriber in settings.subscribers.items():
-        targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(
-            subscriber.url, subscriber.keys, timeout=subscriber.timeout, tls=subscriber.protection
-        )
+        targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(subscriber.url, subscriber.keys, tls=subscriber.protection)
     return targets

@@ -22,6 +22,7 @@ IN_FLIGHT = 8
 # Failures in a row after which the rest of a chunk is not sent: a failing subscriber gets no call for each customer.
 MOST_FAILURES = 3
 # No POST of a chunk begins later than this after the chunk began.
+TIMEOUT = timedelta(seconds=10)
 CHUNK_TIME = timedelta(seconds=20)
 # The longest pause that a subscriber may ask for.
 LONGEST_WAIT = timedelta(hours=1)
@@ -48,7 +49,9 @@ def read(answer: HttpAnswer | Broken, *, clock: Clock) -> Problem | None:
 class HttpSubscriber:
     """One subscriber. Not safe for threads."""
 
-    def __init__(self, url: str, keys: Sequence[Secret], *, timeout: timedelta, tls: Tls | None = None) -> None:
+    def __init__(
+        self, url: str, keys: Sequence[Secret], *, timeout: timedelta = TIMEOUT, tls: Tls | None = None
+    ) -> None:
         self._url = url
         self._trust = trust_of({url: tls})
         self._keys = keys

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from datetime import timedelta
 
 from worker.engine.maintenance.ticks import Ticks
 from worker.foundation.clock import Clock, monotonic
@@ -14,23 +13,23 @@ from worker.settings import Settings
 from worker.store.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
+EVERY_SECONDS = 60.0
 END_SECONDS = 5.0  # a thread that waits for the mail server for longer is left: it changes nothing before an answer
 
 
 class BounceSchedule:
-    """Reads at most once in `every`, and once at a time. `reader` None: there is no mailbox."""
+    """Reads at most once a minute, and once at a time. `reader` None: there is no mailbox."""
 
-    def __init__(self, reader: BounceReader | None, every: timedelta) -> None:
+    def __init__(self, reader: BounceReader | None, seconds: float = EVERY_SECONDS) -> None:
         self._reader = reader
-        self._ticks = Ticks(every.total_seconds())
+        self._ticks = Ticks(seconds)
         self._thread: threading.Thread | None = None
         self._ends = threading.Event()
         self._outage = Outage(log, logging.WARNING)
 
     @classmethod
     def of(cls, settings: Settings, webhooks: Webhooks, keyring: Keyring, clock: Clock) -> "BounceSchedule":
-        reader = BounceReader.of(settings, webhooks, keyring, clock)
-        return cls(reader, settings.bounces.every if settings.bounces else timedelta(days=1))
+        return cls(BounceReader.of(settings, webhooks, keyring, clock))
 
     def step(self) -> None:
         """Begin to read, if it is time. Returns at once."""

@@ -19,7 +19,7 @@ from worker.settings.outside import Alerts, Bus, Metrics, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.secrets import Secret
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
-from worker.settings.tls import Client
+from worker.settings.tls import PresentsCertificate
 from worker.settings.values import (
     BaseUrl,
     BrokerUrl,
@@ -42,7 +42,7 @@ from worker.settings.values import (
 )
 
 
-class Database(Client):
+class Database(PresentsCertificate):
     """Where everything is stored."""
 
     url: DatabaseUrl = Field(
@@ -61,7 +61,7 @@ class Database(Client):
         return Path(unquote(self.url.removeprefix("sqlite:///").partition("?")[0])).resolve()
 
 
-class Broker(Client):
+class Broker(PresentsCertificate):
     """What carries wake-ups to the workers."""
 
     url: BrokerUrl = Field(

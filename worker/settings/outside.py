@@ -14,13 +14,12 @@ from worker.settings import addresses
 from worker.settings.addresses import bind_address
 from worker.settings.event_senders import EVENTS, EventKey, Received, SenderOfEvents
 from worker.settings.secrets import HOW, Referenced
-from worker.settings.tls import Client
+from worker.settings.tls import PresentsCertificate
 from worker.settings.users import Oidc, UserList, Users
 from worker.settings.values import (
     Bind,
     BrokerUrl,
     Credential,
-    Duration,
     Flag,
     Lazy,
     Mailbox,
@@ -50,7 +49,7 @@ def _chat_url(given: Any) -> str:
 ChatUrl = Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()]
 
 
-class Bus(Client):
+class Bus(PresentsCertificate):
     """Where sign-up events come from, and where our events are published."""
 
     url: BrokerUrl = Field(
@@ -83,7 +82,7 @@ class Bus(Client):
     )
 
 
-class Subscriber(Client):
+class Subscriber(PresentsCertificate):
     """Your HTTP endpoint that receives our events, as signed POST requests."""
 
     url: ServerUrl = Field(description="The endpoint's address; https, or http on loopback.")
@@ -93,15 +92,6 @@ class Subscriber(Client):
     )
     types: tuple[Published, ...] = Field(
         (), description="Which events to send.", json_schema_extra={"default": "all events"}
-    )
-    timeout: Duration = Field(
-        timedelta(seconds=10),
-        ge=timedelta(milliseconds=50),
-        le=timedelta(minutes=1),
-        description="How long one POST may take.",
-    )
-    give_up: Duration = Field(
-        timedelta(days=3), ge=timedelta(minutes=1), description="How long an event that is not accepted is repeated."
     )
 
 

@@ -14,7 +14,7 @@ from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.settings.addresses import ImapServer, SmtpServer
 from worker.settings.secrets import Secret
-from worker.settings.tls import Client
+from worker.settings.tls import Client, PresentsCertificate
 from worker.settings.values import (
     BouncesUrl,
     Cost,
@@ -74,7 +74,7 @@ def _text_service(channel: str, name: str) -> str:
 NAMES = Shown(" or ".join(f'`"{name}"`' for name in TEXT_SERVICES.built_in) + ", or the name of an installed adapter")
 
 
-class Email(Client):
+class Email(PresentsCertificate):
     """The mail server, and the sender of the emails."""
 
     url: SmtpUrl = Field(
@@ -175,12 +175,6 @@ class Bounces(Client):
         repr=False,
         description="imaps://USER:PASSWORD@HOST/INBOX (port 993), imap+starttls://… (143), or maildir:///DIRECTORY on"
         " this machine. With a password: from the environment or a file. Reports are removed from it.",
-    )
-    every: Duration = Field(
-        timedelta(minutes=1),
-        ge=timedelta(seconds=5),
-        le=timedelta(days=1),
-        description="How often workers look into it.",
     )
 
     @property

@@ -59,14 +59,11 @@ class Client(Section):
         description="The authorities that sign the other side's certificate (PEM).",
         json_schema_extra={"default": "the system's"},
     )
-    client_certificate: Pem = Field(
-        None, description="The certificate to present (PEM).", json_schema_extra={"default": "none"}
-    )
-    client_key: Pem = Field(
-        None,
-        description="Its private key (PEM, without a password).",
-        json_schema_extra={"default": "in `client_certificate`"},
-    )
+
+    @property
+    def certificate(self) -> Path | None:
+        """What it presents."""
+        return None
 
     @property
     def address(self) -> str:
@@ -80,12 +77,26 @@ class Client(Section):
     @property
     def protection(self) -> Tls | None:
         """How the connections are verified; None where they have no TLS, or for PostgreSQL as its URL says."""
-        return Tls(self.ca, self.client_certificate, self.client_key) if _is_verified(self) else None
+        return Tls(self.ca, self.certificate) if _is_verified(self) else None
+
+
+class PresentsCertificate(Client):
+    """A section whose other side may ask for a certificate."""
+
+    client_certificate: Pem = Field(
+        None,
+        description="The certificate to present, with its private key without a password (PEM).",
+        json_schema_extra={"default": "none"},
+    )
+
+    @property
+    def certificate(self) -> Path | None:
+        return self.client_certificate
 
 
 def _is_verified(client: Client) -> bool:
     if client.address.startswith(f"{POSTGRESQL}:"):
-        asked = client.tls == "verify" or client.ca is not None or client.client_certificate is not None
+        asked = client.tls == "verify" or client.ca is not None or client.certificate is not None
         return asked or (client.tls is None and (_is_far(client.address) or _sslmode(client.address) == VERIFIED))
     return any(node.scheme in ENCRYPTED for node in _nodes(client.address))
 
@@ -116,7 +127,7 @@ def check_tls(clients: Mapping[KeyPath, Client], findings: Findings) -> None:
     """Refuse what is neither verified nor switched off. One warning names every client without TLS."""
     off = []
     for path, client in clients.items():
-        if any(map(client.lacks, ("ca", "client_certificate", "client_key", client.address_key()))):
+        if any(map(client.lacks, ("ca", "client_certificate", client.address_key()))):
             continue  # not needed by this command
         known = len(findings.problems)
         if client.address.startswith(f"{POSTGRESQL}:"):
@@ -166,12 +177,10 @@ def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None
 
 def _check_files(path: KeyPath, client: Client, findings: Findings) -> None:
     """The files hold what they should, and are used."""
-    given = [name for name in ("ca", "client_certificate", "client_key") if getattr(client, name) is not None]
+    both = {"ca": client.ca, "client_certificate": client.certificate}
+    given = [name for name, file in both.items() if file is not None]
     if given and (client.tls == OFF or not _is_verified(client)):
         findings.consequence((*path, given[0]), "used with TLS only, and this connection has none")
-        return
-    if client.client_key is not None and client.client_certificate is None:
-        findings.consequence((*path, "client_key"), "needs `client_certificate`, to which the key belongs")
         return
     try:
         if client.ca is not None:
@@ -179,24 +188,24 @@ def _check_files(path: KeyPath, client: Client, findings: Findings) -> None:
     except (OSError, ssl.SSLError):
         findings.consequence((*path, "ca"), "expected a file with certificates in PEM")
     try:
-        if client.client_certificate is not None:
-            Tls(None, client.client_certificate, client.client_key).context()
+        if client.certificate is not None:
+            Tls(None, client.certificate).context()
     except (OSError, ssl.SSLError):
-        expected = "expected a certificate in PEM, with its private key (without a password) here or in `client_key`"
+        expected = "expected a certificate in PEM, with its private key (without a password)"
         findings.consequence((*path, "client_certificate"), expected)
 
 
 def check_one_host(accounts: Mapping[str, Client], findings: Findings) -> None:
-    """All accounts of one host share its connections, so they trust and present the same."""
+    """All accounts of one host share its connections, so they trust the same."""
     first: dict[str, tuple[str, Tls | None]] = {}
     for name, account in accounts.items():
-        if any(map(account.lacks, ("ca", "client_certificate", "client_key"))):
+        if account.lacks("ca"):
             continue
         other, protection = first.setdefault(urlsplit(account.address).netloc.lower(), (name, account.protection))
         if protection != account.protection:
             findings.problem(
                 ("accounts", name, "ca"),
-                f"accounts.{other} has the same host: `ca`, `client_certificate` and `client_key` must be the same",
+                f"accounts.{other} has the same host: `ca` must be the same",
             )
 
 

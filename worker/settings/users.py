@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +18,7 @@ from worker.domain.model.people import Role
 from worker.settings import addresses
 from worker.settings.secrets import Missing, Referenced, Secret
 from worker.settings.tls import Client
-from worker.settings.values import Credential, Duration, Lazy, ServerUrl, Shown, Text
+from worker.settings.values import Credential, Lazy, ServerUrl, Shown, Text
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +160,6 @@ class Oidc(Client):
         description="The dashboard's address as browsers see it. Register it with `/dashboard/oidc` at its end as the"
         " redirect URI."
     )
-    label: Text = Field("single sign-on", max_length=60, description="The button's words: Log in with LABEL.")
     scopes: tuple[Text, ...] = Field(("openid", "profile"), description="What the issuer is asked for.")
     name_claim: Text = Field(
         "preferred_username",
@@ -174,12 +172,6 @@ class Oidc(Client):
     roles: RoleValues = Field(
         description='The values of `role_claim` that give a role: { operator = ["kyc-operators"] }. The highest counts;'
         " without any the person is not let in."
-    )
-    timeout: Duration = Field(
-        timedelta(seconds=5),
-        ge=timedelta(milliseconds=50),
-        le=timedelta(seconds=30),
-        description="How long one request to the issuer may take.",
     )
 
     @classmethod

@@ -17,7 +17,7 @@ from tests.desk.own_redis import OwnRedis
 from tests.publishers.listener import Handler, Listener
 from tests.suite.waiting import wait_until
 
-SUBSCRIBER = '[subscribers.crm]\nurl = "{url}"\nkeys = [{{ file = "secrets/events" }}]\ntimeout = "5 s"\n'
+SUBSCRIBER = '[subscribers.crm]\nurl = "{url}"\nkeys = [{{ file = "secrets/events" }}]\n'
 
 
 class Answers:

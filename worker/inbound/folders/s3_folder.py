@@ -77,15 +77,11 @@ class S3Folder:
 
     async def _connected(self, session: Any, config: Any, exits: AsyncExitStack) -> Any:
         folder, own = self.folder, self.folder.protection
-        presented: Any = None
-        if own is not None and own.certificate is not None:
-            presented = str(own.certificate) if own.key is None else (str(own.certificate), str(own.key))
         options = config.AioConfig(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=CALL_SECONDS,
             retries={"mode": "standard", "total_max_attempts": 2},
             max_pool_connections=1,
-            client_cert=presented,
             # Only the configuration names the server: AWS's own could name one without TLS, and a proxy is one too.
             ignore_configured_endpoint_urls=True,
             proxies={},

@@ -60,9 +60,7 @@ issuer = "{self.url}"
 client_id = "{CLIENT}"
 client_secret = {{ env = "HOOK" }}
 base_url = "{base_url}"
-label = "Example Bank"
 roles = {{ operator = ["kyc-operators"], "service desk" = ["kyc-desk"], viewer = ["staff"] }}
-timeout = "500 ms"
 {more}
 """
 

@@ -30,11 +30,11 @@ Peer = Callable[[web.Request], str]
 
 class LogInPage:
     """`delay(request, why, name=)`: counts a refused log-in by its address, and by the name whose password was guessed,
-    logs it, and waits. `peer(request)`: the machine that sent it. `issuer`: the label of the button that leads to the
-    identity provider; "": there is none."""
+    logs it, and waits. `peer(request)`: the machine that sent it. `issuer`: whether a button leads to
+    an identity provider."""
 
     def __init__(
-        self, visits: Visits, checks: PasswordChecks, delay: Delay, peer: Peer, form_seconds: float, issuer: str
+        self, visits: Visits, checks: PasswordChecks, delay: Delay, peer: Peer, form_seconds: float, issuer: bool
     ) -> None:
         self._visits, self._checks, self._delay, self._peer = visits, checks, delay, peer
         self._form_seconds = form_seconds

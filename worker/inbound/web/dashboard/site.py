@@ -63,8 +63,8 @@ class Site:
         settings = sources.settings.web
         oidc = settings.oidc
         self._visits = Visits(sources.stores.log_ins, settings.users, key, self._clock, self._in_thread, oidc)
-        checks, label = PasswordChecks(self._in_thread), oidc.label if oidc is not None else ""
-        self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, label)
+        checks = PasswordChecks(self._in_thread)
+        self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, oidc is not None)
         self._oidc: OidcDoor | None = None
         if oidc is not None:
             self._oidc = OidcDoor(Issuer(oidc, self._clock), delay, self._log_in)

@@ -7,6 +7,7 @@ import asyncio
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -25,6 +26,7 @@ KNOWN_SECONDS = 3600.0  # how long addresses and keys count
 # A new key is looked for at most so often, and an issuer that does not answer is left alone for so long.
 AGAIN_SECONDS, LEFT_ALONE_SECONDS = 60.0, 5.0
 MOST_KEYS = 100
+TIMEOUT = timedelta(seconds=5)
 LARGEST = 256 * 1024  # bytes of one answer
 BACK = "/dashboard/oidc"
 NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -172,7 +174,7 @@ class Issuer:
             if len(self._clients) > len(NEEDED):
                 await self.close()  # the document has changed
             self._clients[url] = OwnHttp(trust_of({url: self.oidc.protection}))
-        answer = await self._clients[url].call(request, timeout=self.oidc.timeout)
+        answer = await self._clients[url].call(request, timeout=TIMEOUT)
         if isinstance(answer, Broken):
             raise Unavailable(f"it does not answer ({answer.detail})")
         if len(answer.body) > LARGEST:
