@@ -131,6 +131,12 @@ def _exports(desk: Desk) -> Values:
     return {}
 
 
+def _journal(desk: Desk) -> Values:
+    desk.add('[privacy]\njournal = "onboarding.journal"\n')
+    (desk.path / "onboarding.journal").touch()
+    return {}
+
+
 def _bounces(desk: Desk) -> Values:
     for part in ("cur", "new", "tmp"):
         (desk.path / "mail" / part).mkdir(parents=True)
@@ -166,6 +172,7 @@ def _refused_event(desk: Desk) -> Values:
 
 # What a page's reader has done by then, besides sending the list. Returns values of this page alone.
 PREPARED: dict[str, Callable[[Desk], Values]] = {
+    "how-to/backup.md": _journal,
     "how-to/bounces.md": _bounces,
     "how-to/dashboard.md": _refused_event,
     "how-to/going-live.md": _from_nothing,

@@ -34,6 +34,7 @@ TREE: dict[str, Any] = {
     "routes": [{"when": {"country": "AU"}, "accounts": ["au"]}, {"accounts": ["kyc"]}],
     "intake": [{"folder": "in"}],
     "ladder": [{"after": "1 hour"}],
+    "privacy": {"journal": "onboarding.journal"},
     "email": {
         "url": "smtp://127.0.0.1:1025",
         "from": "Example Bank <verify@example.com>",

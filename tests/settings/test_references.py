@@ -228,6 +228,7 @@ PLAIN = {
     "from",
     "header",
     "ignore",
+    "journal",
     "label",
     "link",
     "name",

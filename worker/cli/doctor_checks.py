@@ -31,6 +31,7 @@ from worker.engine.key_check import check_keys
 from worker.foundation import event_loop
 from worker.foundation.connection_failures import certificate_help
 from worker.foundation.plural import counted
+from worker.foundation.private_files import to_append
 from worker.inbound.folders.place import Away
 from worker.inbound.folders.places import place_of
 from worker.settings import SettingsError
@@ -118,6 +119,19 @@ def check_audit_log(parts: Parts) -> Iterator[Finding]:
     elif found.is_whole:
         entries = "entry fits" if found.entries == 1 else f"{found.entries:,} entries fit"
         yield ok("audit log", f"its head is signed, and its last {entries}")
+
+
+def check_journal(parts: Parts) -> Iterator[Finding]:
+    if parts.journal is None:
+        lost = "there is none: after a restore it is not known who was erased and suppressed since"
+        yield warning("journal", lost, "write [privacy] journal (docs/how-to/backup.md)")
+        return
+    try:
+        os.close(to_append(parts.journal.path))
+    except OSError as error:
+        yield failure("journal", f"{parts.journal.path.name}: {error.strerror}", "give this user the right to write it")
+    else:
+        yield ok("journal", f"{parts.journal.path.name} can be written")
 
 
 def check_clock(parts: Parts) -> Iterator[Finding]:
@@ -342,6 +356,7 @@ WITHOUT_DATABASE: tuple[Check, ...] = (
 WITH_DATABASE: tuple[Check, ...] = (
     check_encryption_keys,
     check_audit_log,
+    check_journal,
     check_clock,
     check_languages,
     check_writes,

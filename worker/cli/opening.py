@@ -114,7 +114,8 @@ def with_what_is_there(settings: Settings) -> Iterator[Settings]:
         raise CannotStart(f"an empty database cannot be made for reading: {error.strerror}; set TMPDIR") from None
     with kept as directory:
         empty = SettingsDatabase(url=f"sqlite:///{directory}/empty.db")
-        yield settings.model_copy(update={"database": empty})
+        # A journal is of the database that is not there.
+        yield settings.model_copy(update={"database": empty, "privacy": type(settings.privacy)()})
 
 
 @contextmanager
@@ -157,7 +158,8 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
 def _seal(parts: Parts) -> None:
     """Seal what the command has added to the audit log. If that fails now, the next command or sweep does it."""
     try:
-        parts.seals.seal()
+        if parts.seals.seal() is not None and parts.restored is not None:
+            parts.restored.mark(now=parts.clock(), at_once=True)
     except NotSigned as error:
         click.echo(f"warning: {error}: `onboard audit verify` says what is wrong", err=True)
     except sa.exc.SQLAlchemyError:

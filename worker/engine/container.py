@@ -79,8 +79,10 @@ from worker.senders.contract import Sender
 from worker.settings import Account, Settings
 from worker.settings.event_senders import REQUESTS, queues_published_to
 from worker.store.base.database import Database
+from worker.store.base.journal import Journal
 from worker.store.links.doors import Doors
 from worker.store.links.report_links import ReportLinks
+from worker.store.maintenance.restored import Restored
 from worker.store.messages.country_cap_check import texts_by_country
 from worker.store.messages.fallback import DeliveryPolicy
 from worker.store.operators import metric_counts
@@ -133,14 +135,18 @@ class Parts(Stores):
         self.subscriptions = subscriptions_of(settings)
         # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
         connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + 1
+        self.clock: Clock = clock or ProcessClock()
+        name = settings.privacy.journal
+        self.journal = Journal(settings.directory / name, self.clock) if name is not None else None
         database = Database(
             settings.database.url,
             connections=connections,
             tls=settings.database.protection,
             subscriptions=self.subscriptions,
             act=act,
+            journal=self.journal,
         )
-        self.clock: Clock = clock or ProcessClock()
+        self.restored = Restored(database, self.journal) if self.journal is not None else None
         # What no other process could undo asks the database for its time: ends of leases and sessions, and erasure.
         self.database_clock: Clock = database_clock or self.clock
         self._timekeeper: Timekeeper | None = None
@@ -308,6 +314,7 @@ class Parts(Stores):
             traces=lambda: self.traces,
             sessions=self.expiring,
             sealing=self._sealing,
+            restored=self.restored,
             alert=self.alerts.look,
             expiry=expiry_policy(
                 self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
@@ -480,10 +487,15 @@ class Parts(Stores):
             self.meters.stored(news)
 
     def ready(self) -> None:
-        """Make the budgets' rows, where the database lets us, and keep its time. The schema must be up to date."""
+        """Make the budgets' rows, where the database lets us, keep its time, and stop all if it is an older copy.
+
+        The schema must be up to date.
+        """
         # A target's row keeps how publishing to it goes: see `outbox_publisher`.
         self.account_budgets.ensure(self.outbox_targets.policies)
         self.keep_time()
+        if self.restored is not None:
+            self.restored.stop_if_older(now=self.clock())
 
     def resume(self, channels: Collection[str] | None = None) -> None:
         """Let stopped accounts and senders be tried again, as `AccountBudgets.resume` says."""

@@ -279,6 +279,17 @@ class Retention(Section):
     )
 
 
+class Privacy(Section):
+    """What keeps the promises to customers after a restore."""
+
+    journal: Text | None = Field(
+        None,
+        description="A file, relative to this configuration, that notes by keyed hashes who is erased and which"
+        " addresses are suppressed: docs/how-to/backup.md.",
+        json_schema_extra={"default": "none"},
+    )
+
+
 class Retry(Section):
     """Limits of retries: for rows, and for pauses of accounts where the provider names no time."""
 
@@ -373,6 +384,7 @@ class Settings(Section):
     metrics: Metrics
     fast_calls: FastCalls
     retention: Retention
+    privacy: Privacy
     retry: Retry
     import_: Import = Field(alias="import")
     intake: tuple[Intake, ...] = ()

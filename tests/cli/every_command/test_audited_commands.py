@@ -112,12 +112,14 @@ WITHOUT_DATABASE = {
     "template export",
     "users add",
 }
-# Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py, test_set_up.py.
+# Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py,
+# test_set_up.py and tests/store/inbox/test_reapplying.py.
 ELSEWHERE = {
     "bus dead list",
     "bus dead requeue",
     "bus dead show",
     "bus dead drop",
+    "customer reapply",
     "db grant",
     "db upgrade",
 }

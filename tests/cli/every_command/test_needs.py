@@ -36,6 +36,7 @@ NEEDS = {
     "customer export C-0001": STORED,
     "customer find C-0001": STORED,
     "customer new-link C-0001": WAKING,
+    "customer reapply": STORED,
     "customer resend C-0001": WAKING,
     "customer show C-0001": STORED,
     "db upgrade": set(),

@@ -22,7 +22,10 @@ from worker.domain.model.needs import STORED
 from worker.domain.model.states import SessionState
 from worker.domain.service_desk.timeline import Moment, timeline
 from worker.engine.steps.policies import caps_of
+from worker.foundation.plural import counted
 from worker.foundation.timestamps import written, written_if_any
+from worker.store.base.journal import read
+from worker.store.inbox.reapplying import reapply as reapply_notes
 from worker.store.operators.ledger import CustomerFacts, MessageFacts, SessionFacts
 
 
@@ -141,6 +144,40 @@ def erase(
         # Not among the proof: a proof that a script keeps from standard output must have the hash.
         click.echo(f"customer {customer_id} is erased: {erased or 'nothing was left to erase'}", err=out is None)
         click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""), err=out is None)
+
+
+@customer.command()
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JSON
+@click.pass_obj
+def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> None:
+    """Bring back what a restored database does not know: who was erased, and which addresses get no messages.
+
+    FILEs are the journals of all machines; by default the one of [privacy] journal. Safe to repeat. Ends with code 1 if
+    a line is damaged, or needs a digest key that is not in [encryption]. docs/how-to/backup.md says what to do.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        own = () if parts.journal is None else (parts.journal.path,)
+        if not (files or own):
+            raise CannotStart("there is no [privacy] journal; give its FILE")
+        try:
+            found = [read(file) for file in files or own]
+        except OSError as error:
+            raise CannotStart(f"{error.filename}: {error.strerror}") from None
+        notes = [note for notes, _ in found for note in notes]
+        done = reapply_notes(parts.database, parts.keyring, notes, now=parts.clock())
+    damaged = sum(number for _, number in found)
+    if as_json:
+        click.echo(json.dumps({**vars(done), "damaged": damaged}))
+    else:
+        again = f"{counted(done.suppressed, 'address', 'addresses')} suppressed again"
+        click.echo(f"{counted(done.erased, 'customer')} erased again, {again}")
+    for key_id, number in done.unknown.items():
+        click.echo(f"{counted(number, 'note')} need the digest key {key_id}: put it into [encryption]", err=True)
+    if damaged:
+        click.echo(f"{counted(damaged, 'line')} of the journal cannot be read", err=True)
+    if damaged or done.unknown:
+        raise SystemExit(NEEDS_A_PERSON)
 
 
 def _no_id_of_a_list(customer_id: str) -> str | None:

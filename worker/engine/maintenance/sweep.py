@@ -31,6 +31,7 @@ from worker.store.maintenance import batch_counts
 from worker.store.maintenance.expired_leases import EndedLeases, ExpiredLeases
 from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.store.maintenance.look import Looked, Looks, Step
+from worker.store.maintenance.restored import Restored
 from worker.store.onboarding.details.released import ReleasedDetails
 from worker.store.operators.decisions import Decisions
 from worker.store.operators.pilots import Pilots
@@ -66,6 +67,7 @@ class Sweep:
     meters: Meters
     sessions: Expiring
     sealing: Sealing
+    restored: Restored | None  # None: there is no journal
     alert: Callable[[], object]
     expiry: ExpiryPolicy
     listing: Collection[str]  # the accounts whose sessions the provider lists
@@ -120,8 +122,14 @@ class Sweep:
             (Step.AUDIT in looked.steps, self.sealing.seal),
             (Step.COUNTS in looked.steps, self.add_up_counts),
             (True, self.alert),
+            (self.restored is not None, self.mark),
         )
         return tuple(step for is_needed, step in steps if is_needed)
+
+    def mark(self) -> None:
+        """Say beside the database how far it has come, each minute."""
+        if self.restored is not None:
+            self.restored.mark(now=self.clock())
 
     def take_over(self) -> int:
         """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.

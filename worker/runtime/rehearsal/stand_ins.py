@@ -52,6 +52,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             **{channel: _texting(settings, channel) for channel in channels_of("phone")},
             # Nothing is removed before it is counted.
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
+            "privacy": type(settings.privacy)(),
             "web": type(settings.web)(),
             "metrics": type(settings.metrics)(),
             "bounces": None,

@@ -22,6 +22,7 @@ from worker.foundation.tls import Tls
 from worker.store.base import tally
 from worker.store.base.binary_rows import let_copy
 from worker.store.base.bounded_connection import bound
+from worker.store.base.journal import JOURNAL, Journal
 from worker.store.base.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.store.base.on_loop import elsewhere
 from worker.store.base.outages import leave_lost_servers, naming_outages
@@ -95,12 +96,14 @@ class Database:
         tls: Tls | None = None,
         subscriptions: object = None,
         act: Act | None = None,
+        journal: Journal | None = None,
     ) -> None:
         """`connections` is the size of the pool: how many connections the process may use at the same time.
 
         `tls`: PostgreSQL's certificate is verified; None: as the URL says. `subscriptions`, a
         `store.outbox.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is.
         `act` is what the audit log says of changes; None: the person who runs this process, without a command.
+        `journal`: the file beside the database, if it has one.
         """
         self.is_sqlite = url.startswith("sqlite")
         self.has_own_time = False  # whether leases are checked by the database's own time
@@ -138,7 +141,8 @@ class Database:
             let_go_on(self.engine)
             leave_lost_servers(self.engine)
         act = act or Act(os_user().full, "python")
-        self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions, ACT: act})
+        self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions, ACT: act, JOURNAL: journal})
+        self._journal = journal
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -154,14 +158,16 @@ class Database:
     def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""
         if within is not None:
-            # A caller's own engine does not know what is published, nor who acts.
+            # A caller's own engine does not know what is published, nor who acts, nor what is noted.
             ours = self.engine.get_execution_options()
-            yield within.execution_options(**{name: ours[name] for name in (SUBSCRIPTIONS, ACT)})
+            yield within.execution_options(**{name: ours[name] for name in (SUBSCRIPTIONS, ACT, JOURNAL)})
             return
         counts = tally.Tally()
         with naming_outages(), self._connect(**{tally.OPTION: counts}) as connection, connection.begin():
             yield connection
             tally.write(connection)
+            if self._journal is not None:
+                self._journal.add(counts.noted)
         for follow in counts.committed:
             follow()
 

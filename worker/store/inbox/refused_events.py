@@ -169,6 +169,10 @@ def _remove(connection: sa.Connection, ids: Collection[uuid.UUID], where: sa.Col
 
 def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> int:
     """Remove the refused messages that name these customers; returns how many."""
-    digests = [digest for customer_id in customer_ids for digest in keyring.digests(CUSTOMER, customer_id)]
+    return remove_about(connection, [one for each in customer_ids for one in keyring.digests(CUSTOMER, each)])
+
+
+def remove_about(connection: sa.Connection, digests: Collection[str]) -> int:
+    """Remove the refused messages that name the customers of these digests; returns how many."""
     theirs = RefusedEvent.customer_digest.in_(digests)
     return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)

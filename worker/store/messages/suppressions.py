@@ -5,7 +5,7 @@ stored under the newest key from then on, and `keys_gone` counts the rows that n
 is in the row too, encrypted, so that all rows can be hashed anew (`onboard keys rotate`).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -15,10 +15,12 @@ import sqlalchemy as sa
 
 from worker.domain.contact.suppression import SuppressionReason, stronger, text_of
 from worker.domain.model.channels import listed_as
+from worker.domain.model.customers import Channel
 from worker.foundation.keyring import KEY_ID_DIGITS, CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import ADDRESS, decrypt_address, encrypt_address
+from worker.store.base.encrypted_values import ADDRESS, ERASED, decrypt_address, encrypt_address
+from worker.store.base.journal import Happened, Note, note
 from worker.store.base.upserts import insert
 from worker.store.tables import Suppression
 
@@ -30,7 +32,9 @@ ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
     sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
 ).scalar_subquery()
 _AMONG = bulk.among(Suppression.digest, "digests")
-_FOUND = sa.select(Suppression.digest, Suppression.reason).where(_AMONG)
+_FOUND = sa.select(Suppression.digest, Suppression.reason, (Suppression.encrypted == ERASED).label("bare")).where(
+    _AMONG
+)
 _ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
 # Always in the same order, so that two transactions with the same address cannot deadlock.
 _KEPT = _ALL_OF_IT.order_by(Suppression.digest).with_for_update()
@@ -91,6 +95,7 @@ def release(
     if not reasons or (only is not None and any(reason not in only for reason in reasons)):
         return None
     connection.execute(_DELETE, {"digests": bulk.keys(digests)})
+    note(connection, Happened.LIFTED, digests)
     if only is not None and SuppressionReason.MANUAL not in only:
         for row in rows:
             if row.manual_by is not None:
@@ -109,7 +114,7 @@ def suppressed(
     """The suppressed ones of these addresses, with the reason; one statement for all addresses.
 
     Text that is not an address is never suppressed: its sender refuses it. What an older key of the ring finds is
-    stored under the newest key; this writes.
+    stored under the newest key, and what came without its text from a journal gets it; this writes.
     """
     by_digest: dict[str, list[Address]] = {}  # one number may be asked about on two channels
     texts: dict[Address, str] = {}
@@ -130,7 +135,7 @@ def suppressed(
     for row in fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)}):
         for address in by_digest[row.digest]:
             found[address] = stronger(found.get(address, row.reason), row.reason)
-            if row.digest != newest[address]:
+            if row.digest != newest[address] or row.bare:
                 old[row.digest] = texts[address]
     if old:
         _renew(connection, keyring, old)
@@ -220,6 +225,17 @@ def hash_anew(connection: sa.Connection, keyring: Keyring, digests: Collection[s
     return len(texts), unreadable
 
 
+def suppress_again(connection: sa.Connection, noted: Sequence[Note]) -> int:
+    """Add those of these addresses that are not there; returns how many. A row gets its text when its address is looked
+    up for the first time: until then it needs its digest key."""
+    there = {row.digest for row in fetch(connection, _FOUND, {"digests": bulk.keys(one.digest for one in noted)})}
+    new = [one for one in noted if one.digest not in there]
+    for one in new:
+        facts = {"channel": one.channel, "reason": one.reason, "source": "journal", "created_at": one.at}
+        _keep(connection, facts | {"digest": one.digest, "encrypted": ERASED, "manual_by": None, "manual_at": None})
+    return len(new)
+
+
 def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReason:
     """Add the row. If the address has a row, the stronger reason stays; a manual entry of either stays beneath it."""
     statement = insert(Suppression, connection.dialect.name).values(row)
@@ -240,6 +256,7 @@ def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReaso
     connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
     kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
     stored: SuppressionReason = connection.execute(kept).scalar_one()
+    note(connection, Happened.SUPPRESSED, [row["digest"]], channel=Channel(row["channel"]), reason=stored)
     return stored
 
 

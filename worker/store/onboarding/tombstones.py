@@ -1,8 +1,9 @@
 """Remembers who was erased on request, by keyed hashes of their ids: no list and no event brings them back unasked."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,6 +11,7 @@ from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
 from worker.store.base.encrypted_values import CUSTOMER
+from worker.store.base.journal import Happened, Note, note
 from worker.store.base.upserts import insert
 from worker.store.tables import Tombstone
 
@@ -30,6 +32,21 @@ def bury(connection: sa.Connection, keyring: Keyring, customer_id: str, at: date
     Of two erasures by events the later one counts: an event from between them must not bring the customer back.
     """
     digest = keyring.digests(CUSTOMER, customer_id)[0]
+    note(connection, Happened.ERASED, [digest], as_of=at, final=final)
+    _bury(connection, [{"digest": digest, "erased_at": at, "final": final}])
+
+
+def bury_again(connection: sa.Connection, noted: Sequence[Note]) -> list[str]:
+    """Remember who was erased as a journal has noted; returns the digests of those who were not known as erased."""
+    if not noted:
+        return []
+    digests = [one.digest for one in noted]
+    known = {row.digest for row in fetch(connection, _FOUND, {"digests": bulk.keys(digests)})}
+    _bury(connection, [{"digest": one.digest, "erased_at": one.as_of, "final": one.final} for one in noted])
+    return [digest for digest in digests if digest not in known]
+
+
+def _bury(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     new = insert(Tombstone, connection.dialect.name)
     is_final = sa.or_(Tombstone.final, new.excluded.final)
     kept = {
@@ -37,7 +54,7 @@ def bury(connection: sa.Connection, keyring: Keyring, customer_id: str, at: date
         "final": is_final,
     }
     statement = new.on_conflict_do_update(index_elements=["digest"], set_=kept)
-    connection.execute(statement, {"digest": digest, "erased_at": at, "final": final})
+    connection.execute(statement, rows)
 
 
 _FOUND = sa.select(Tombstone.digest, Tombstone.erased_at, Tombstone.final).where(
@@ -61,3 +78,4 @@ def bring_back(connection: sa.Connection, keyring: Keyring, customer_ids: Collec
     digests = [digest for one in customer_ids for digest in keyring.digests(CUSTOMER, one)]
     gone = sa.delete(Tombstone).where(bulk.among(Tombstone.digest, "digests"))
     connection.execute(gone, {"digests": bulk.keys(digests)})
+    note(connection, Happened.BROUGHT_BACK, digests)

@@ -17,7 +17,7 @@ from worker.store.tables import ProcessRow, Timer
 SAY_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)
 REMOVED_AFTER = timedelta(hours=1)
-SWEEP, BEAT, WAKE = "sweep", "beat", "wake"
+SWEEP, BEAT, WAKE, MARK = "sweep", "beat", "wake", "mark"
 
 
 class Processes:
@@ -57,12 +57,12 @@ class Processes:
     def note_wake_up(self, *, now: datetime) -> None:
         """Record that a wake-up of the scheduler came, and that a sweep begins."""
         with self._database.write() as connection:
-            connection.execute(_set(connection, BEAT, SWEEP, now=now))
+            connection.execute(set_timer(connection, BEAT, SWEEP, now=now))
 
     def note_other_wake_up(self, *, now: datetime) -> None:
         """Record that a wake-up of a worker or a command came: the broker works, whatever the scheduler does."""
         with self._database.write() as connection:
-            connection.execute(_set(connection, WAKE, now=now))
+            connection.execute(set_timer(connection, WAKE, now=now))
 
     def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
         """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""
@@ -81,11 +81,14 @@ def is_younger(database: Database, timer: str, *, than: timedelta, now: datetime
 
 def claim_timer(connection: sa.Connection, timer: str, *, older_than: timedelta, now: datetime) -> bool:
     """Set the timer if it is so old, or new. Of several processes one gets True; the row is locked until its commit."""
-    set_ = _set(connection, timer, now=now, where=Timer.at <= now - older_than)
+    set_ = set_timer(connection, timer, now=now, where=Timer.at <= now - older_than)
     return connection.execute(set_.returning(Timer.name)).first() is not None
 
 
-def _set(connection: sa.Connection, *timers: str, now: datetime, where: sa.ColumnElement[bool] | None = None) -> Any:
+def set_timer(
+    connection: sa.Connection, *timers: str, now: datetime, where: sa.ColumnElement[bool] | None = None
+) -> Any:
+    """The statement that sets these timers; `where`: only those that are so, and new ones."""
     new = insert(Timer, connection.dialect.name).values([{"name": name, "at": now} for name in timers])
     return new.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
 

@@ -98,7 +98,8 @@ class Timer(Base):
     name: Mapped[str] = mapped_column(
         sa.String(16),
         primary_key=True,
-        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came.",
+        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
+        " mark: the journal said how far the database has come (`store.maintenance.restored`).",
     )
     at: Mapped[datetime]
 

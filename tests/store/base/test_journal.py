@@ -1,0 +1,130 @@
+"""The file beside the database keeps what people asked for, whatever happens to it or beside it."""
+
+import json
+import multiprocessing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from worker.domain.contact.suppression import SuppressionReason
+from worker.domain.model.customers import Channel
+from worker.store.base.database import Database
+from worker.store.base.journal import Happened, Journal, Mark, Note, note, read
+
+AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
+ONA, JONAS = "1234abcd" + "0" * 56, "1234abcd" + "f" * 56
+SUPPRESSED = Note(Happened.SUPPRESSED, ONA, AT, Channel.EMAIL, SuppressionReason.STOP)
+ERASED = Note(Happened.ERASED, JONAS, AT, as_of=AT, final=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "onboarding.journal"
+
+
+@pytest.fixture
+def journal(path: Path) -> Journal:
+    return Journal(path, lambda: AT)
+
+
+def test_what_was_noted_is_read_again_and_only_the_owner_may_read_it(journal, path):
+    lifted = Note(Happened.LIFTED, ONA, AT)
+    journal.add([SUPPRESSED, ERASED])
+    journal.add([lifted])
+    assert read(path) == ([SUPPRESSED, ERASED, lifted], 0)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_that_was_cut_off_costs_no_other_line(journal, path):
+    journal.add([SUPPRESSED, ERASED])
+    path.write_bytes(path.read_bytes()[:-20])
+    journal.add([ERASED])
+    assert read(path) == ([SUPPRESSED, ERASED], 1)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"no json",
+        b"[]",
+        b"[" * 900,
+        b"\xff\xfe",
+        b"{}",
+        b"x" * 100_000,
+        json.dumps(
+            {"what": "erased", "digest": 7, "at": AT.isoformat(), "as_of": AT.isoformat(), "final": True}
+        ).encode(),
+        json.dumps({"what": "erased", "digest": "../x", "at": AT.isoformat(), "as_of": "x", "final": True}).encode(),
+        json.dumps({"what": "lifted", "digest": ONA, "at": "2026-11-20T09:00:00"}).encode(),
+        json.dumps({"what": "lifted", "digest": ONA, "at": 5}).encode(),
+        json.dumps(
+            {"what": "suppressed", "digest": ONA, "at": AT.isoformat(), "channel": "fax", "reason": "x"}
+        ).encode(),
+        json.dumps({"what": "bought", "digest": ONA, "at": AT.isoformat()}).encode(),
+    ],
+)
+def test_what_is_no_note_is_counted_and_harms_no_note(journal, path, hostile):
+    path.write_bytes(hostile + b"\n")
+    journal.add([SUPPRESSED])
+    notes, damaged = read(path)
+    assert notes == [SUPPRESSED]
+    assert damaged
+
+
+def write_many(path: Path, digest: str) -> None:
+    journal = Journal(path, lambda: AT)
+    for _ in range(50):
+        journal.add([Note(Happened.LIFTED, digest, AT)] * 20)
+
+
+def test_two_processes_write_whole_lines(path):
+    processes = [multiprocessing.Process(target=write_many, args=(path, digest)) for digest in (ONA, JONAS)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(60)
+    notes, damaged = read(path)
+    assert (len(notes), damaged) == (2000, 0)
+
+
+def test_a_journal_that_cannot_be_written_stops_nothing_and_is_said(tmp_path, caplog):
+    Journal(tmp_path / "no" / "journal", lambda: AT).add([SUPPRESSED])
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+
+
+def test_a_mark_is_replaced_and_one_that_is_damaged_is_none(journal, path):
+    assert journal.last_mark() is None
+    journal.mark(Mark(6, "a" * 64, AT))
+    journal.mark(Mark(7, "b" * 64, AT))
+    assert journal.last_mark() == Mark(7, "b" * 64, AT)
+    path.with_name(f"{path.name}.mark").write_text('{"number": "x"')
+    assert journal.last_mark() is None
+
+
+@pytest.fixture
+def noted(sqlite_url, journal):
+    database = Database(sqlite_url, journal=journal)
+    yield database
+    database.close()
+
+
+def test_what_leaves_a_person_alone_is_noted_before_the_commit_and_what_ends_that_after_it(noted, path):
+    with noted.write() as connection:
+        note(connection, Happened.LIFTED, [ONA])
+        note(connection, Happened.ERASED, [JONAS], as_of=AT, final=True)
+    notes, _ = read(path)
+    assert [one.what for one in notes] == [Happened.ERASED, Happened.LIFTED]
+
+
+def test_what_is_rolled_back_is_not_noted(noted, path):
+    def fail() -> None:
+        with noted.write() as connection:
+            note(connection, Happened.LIFTED, [ONA])
+            note(connection, Happened.ERASED, [JONAS], as_of=AT, final=True)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not path.exists()
