@@ -13,7 +13,6 @@ from tests.deploy.compose_file import ROOT
 DOCUMENTED = {"_make", "_replace", "_asdict", "_fields", "_mapping", "_exit"}
 EXCEPTIONS = {
     "worker/inbound/bus/redis_channel.py": "goes with the bus on Redis Streams",
-    "worker/inbound/mail/mailbox.py": "imaplib has no other way to bound what a server sends, and when",
     "worker/sandbox/mailbox.py": "the sandbox cuts off a conversation of aiosmtpd that hangs",
 }
 

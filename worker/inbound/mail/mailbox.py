@@ -131,16 +131,12 @@ class _Connection(imaplib.IMAP4):
         self._answers: tuple[socket.socket, io.BufferedReader] | None = None
         super().__init__(server.host, server.port)
 
-    def _create_socket(self, *_: object) -> socket.socket:
-        connected = self._deadline.connect(self.host, self.port)
-        if self._context is None:
-            return connected
-        return self._context.wrap_socket(connected, server_hostname=self.host)
+    # imaplib's documentation lets a class override these five.
 
-    def _reader(self) -> io.BufferedReader:
-        if self._answers is None or self._answers[0] is not self.sock:  # TLS began: earlier bytes are no answers
-            self._answers = self.sock, self._deadline.reader(self.sock)
-        return self._answers[1]
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        self.host, self.port = host, port
+        connected = self._deadline.connect(host, port)
+        self.sock = self._context.wrap_socket(connected, server_hostname=host) if self._context else connected
 
     def read(self, size: int) -> bytes:
         self._take(size)
@@ -160,7 +156,14 @@ class _Connection(imaplib.IMAP4):
     def shutdown(self) -> None:
         if self._answers is not None:  # it keeps the connection open
             self._answers[1].close()
-        super().shutdown()
+        with suppress(OSError):  # the server has closed it
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+    def _reader(self) -> io.BufferedReader:
+        if self._answers is None or self._answers[0] is not self.sock:  # TLS began: earlier bytes are no answers
+            self._answers = self.sock, self._deadline.reader(self.sock)
+        return self._answers[1]
 
     def _take(self, size: int) -> None:
         self.left -= size
