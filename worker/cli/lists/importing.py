@@ -132,7 +132,7 @@ def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Re
         click.echo(f"batch {batch.id}: {before}; the rest was imported in {seconds:.1f} s", err=True)
         show_refusals(imported.refusals, batch, of=" of the rest")
     else:
-        continues = f"this list was imported {age} ago; continuing with it (--again makes a new batch)"
+        continues = f"this list was imported {age} ago; continuing with it: rejected rows stay so (--again: anew)"
         click.echo(f"batch {batch.id}: {continues}", err=True)
 
 
