@@ -178,9 +178,10 @@ def push_hostile(own_redis: OwnRedis, rabbitmq: Broker) -> None:
 
 
 def waiting(own_redis: OwnRedis, rabbitmq: Broker) -> int:
-    """How many messages wait, or on Redis are held by the consumer."""
+    """How many messages wait, or are held by the consumer."""
     with own_redis.client() as client:
-        return int(client.llen("requests")) + int(client.hlen("requests.taken")) + rabbitmq.waiting()
+        tasks = client.llen("requests") + client.llen("requests.moving") + client.xlen("requests.stream")
+    return int(tasks) + rabbitmq.waiting()
 
 
 def worked(office: Desk) -> bool:

@@ -30,14 +30,14 @@ from tests.desk.tls_front import (
     smtp,
 )
 from tests.publishers.events import event
-from worker.brokers.connection import tls_options
+from worker.brokers.connection import redis_client, tls_options
 from worker.cli.online import ask
 from worker.engine.container import Parts
 from worker.foundation import event_loop
 from worker.foundation.connection_failures import in_words
 from worker.foundation.keyring import new_key
 from worker.foundation.tls import Tls
-from worker.inbound.bus.connection import connection_for_looking, connection_to
+from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.sources import sources_of
 from worker.publishers.alerts import alert_targets
 from worker.publishers.build import build_targets
@@ -89,9 +89,17 @@ def as_wake_up(settings: Settings) -> str:
 
 def as_bus(settings: Settings) -> str:
     source = sources_of(settings)[0]
-    looked = connected(connection_for_looking(source.url, tls=source.tls))
-    assert looked == connected(connection_to(source.url, source.topology.queue, tls=source.tls).clone())
-    return looked
+    return connected(connection_to(source.url, tls=source.tls))
+
+
+def as_stream(settings: Settings) -> str:
+    source = sources_of(settings)[0]
+    with redis_client(source.url, source.tls) as client:
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            return in_words(error)
+    return ""
 
 
 def as_publisher(settings: Settings) -> str:
@@ -162,7 +170,7 @@ CLIENTS = {
     "wake-ups on RabbitMQ": Client("broker", OVER_AMQP, as_wake_up, speaking=AMQP),
     "wake-ups on Redis": Client("broker", OVER_REDIS, as_wake_up, speaking=REDIS),
     "bus on RabbitMQ": Client("bus", OVER_AMQP, as_bus, speaking=AMQP),
-    "bus on Redis": Client("bus", OVER_REDIS, as_bus, speaking=REDIS),
+    "bus on Redis": Client("bus", OVER_REDIS, as_stream, speaking=REDIS),
     "publisher to RabbitMQ": Client("bus", OVER_AMQP, as_publisher, speaking=AMQP, more=NO_DECLARING),
     "publisher to Redis": Client("bus", OVER_REDIS, as_publisher, speaking=REDIS, more=f'exchange = "{STREAM}"'),
     "mail over TLS": Client("email", "smtps://localhost:{port}", as_email, speaking=smtp(greets=True), more=MAILS),

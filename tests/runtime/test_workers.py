@@ -24,7 +24,7 @@ from worker.settings import load
 NUMBER = 60
 DEAD_REQUESTS = "requests.dead"
 # On Redis, with the keys beside them.
-OUR_QUEUES = (*QUEUES, "requests", "requests.taken", "requests.taken.since", "requests.returned", DEAD_REQUESTS)
+OUR_QUEUES = (*QUEUES, "requests", "requests.moving", "requests.stream", DEAD_REQUESTS)
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 import struct
 
 from amqp import AccessRefused, NotAllowed
-from redis.exceptions import AuthenticationError
+from amqp.exceptions import AMQPError, MessageNacked
+from kombu.exceptions import OperationalError
+from redis.exceptions import AuthenticationError, RedisError
 
 from worker.foundation.connection_failures import causes, in_words, refusal
 
@@ -12,6 +14,8 @@ from worker.foundation.connection_failures import causes, in_words, refusal
 NEVER = 2**31 - 1
 # RabbitMQ refuses a login, or has no such virtual host. kombu does not treat this as an outage.
 REFUSED = (AccessRefused, NotAllowed)
+# All that a broker raises that is lost, or refuses.
+OUTAGES = (AMQPError, MessageNacked, OperationalError, RedisError, OSError)
 # What kombu and amqp raise on a message that they cannot read off the wire.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error)
 

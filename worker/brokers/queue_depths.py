@@ -46,5 +46,8 @@ def _on_amqp(connection: Any, name: str) -> QueueState:
 
 
 def _on_redis(connection: Any, name: str) -> QueueState:
-    """A queue on Redis is a list, and an empty list is not there: so it is never missing."""
-    return QueueState(name, is_there=True, waiting=int(connection.default_channel.client.llen(name)))
+    """A queue on Redis is a stream, or a list which tasks are moved from into a stream. An empty list is not there: no
+    queue is missing."""
+    client = connection.default_channel.client
+    waiting = client.xlen(name) if client.type(name) == b"stream" else client.llen(name)
+    return QueueState(name, is_there=True, waiting=int(waiting) + int(client.xlen(f"{name}.stream")))

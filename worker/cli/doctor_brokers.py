@@ -47,9 +47,9 @@ def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
 
 def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
     from worker.brokers.queue_depths import prove_it_takes_messages, states_of
-    from worker.inbound.bus.connection import connection_for_looking  # imported here: kombu takes a tenth of a second
+    from worker.inbound.bus.connection import connection_to  # imported here: kombu takes a tenth of a second
 
-    connection: Any = connection_for_looking(url, tls=tls)  # kombu has no types
+    connection: Any = connection_to(url, tls=tls)  # kombu has no types
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_SECONDS)
         needed, on_amqp = _needed(settings, name), url.startswith("amqp")

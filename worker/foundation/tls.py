@@ -19,7 +19,8 @@ SYSTEM_OF_LIBPQ = "system"
 class Tls:
     """A verified connection. All paths are of PEM files.
 
-    `ca` replaces the system's authorities. The private key is in the file of the `certificate`.
+    `ca` replaces the system's authorities; with Redis it is added to them. The private key is in the file of the
+    `certificate`.
     """
 
     ca: Path | None = None
@@ -31,7 +32,7 @@ class Tls:
         return self == Tls()
 
     def context(self) -> ssl.SSLContext:
-        """For asyncio, aiohttp, SMTP and Redis. Raises OSError or ssl.SSLError if a file is not what it should be."""
+        """For asyncio, aiohttp and SMTP. Raises OSError or ssl.SSLError if a file is not what it should be."""
         context = ssl.create_default_context(cafile=self.ca and str(self.ca))
         if self.certificate is not None:
             # A password is never asked for: a service has no terminal.

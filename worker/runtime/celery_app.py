@@ -67,6 +67,13 @@ except SettingsError as error:
     _end(str(error))
 
 
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _end_by_signal(sender: Any, **_signal: Any) -> None:
+    from worker.runtime.celery_beat import end_by_signal  # workers do not need it
+
+    end_by_signal(sender)
+
+
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 @beat_init.connect  # type: ignore[untyped-decorator]
 def _refuse_what_cannot_work(**_signal: Any) -> None:
@@ -99,13 +106,6 @@ def _refuse_a_broker_that_refuses(**_signal: Any) -> None:
     except Exception as error:  # each transport has its own
         if refuses_log_in(error):
             _end(f"{broker_fault(error)}: check broker.url", NEEDS_A_PERSON)
-
-
-@beat_init.connect  # type: ignore[untyped-decorator]
-def _end_by_signal(sender: Any, **_signal: Any) -> None:
-    from worker.runtime.celery_beat import end_by_signal  # workers do not need it
-
-    end_by_signal(sender)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

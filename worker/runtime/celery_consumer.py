@@ -27,8 +27,9 @@ _dropped: defaultdict[str, Outage] = defaultdict(lambda: Outage(log, logging.WAR
 class Consumer(CelerysConsumer):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Workers coordinate through the database. What anybody writes to Celery's exchange of events would end every
-        # worker that reads it, and waiting for other workers' answers costs a second at each start.
-        super().__init__(*arguments, **options, without_gossip=True, without_mingle=True)
+        # worker that reads it, waiting for other workers' answers costs a second at each start, and nobody reads that
+        # a worker beats: it would wait for a broker that hangs.
+        super().__init__(*arguments, **options, without_gossip=True, without_mingle=True, without_heartbeat=True)
 
     def loop(self, *arguments: Any) -> None:
         """Celery's event loop. A message that cannot be read off the wire ends the connection, not the worker.

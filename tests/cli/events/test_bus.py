@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from tests.desk.desk import Desk
-from tests.inbound.bus.brokers import Redis, a_bus, broker_of, requested
+from tests.desk.own_redis import OwnRedis
+from tests.inbound.bus.brokers import a_bus, broker_of, requested
 from tests.suite.waiting import wait_until
 from worker.engine.container import Parts
 from worker.inbound.bus.dead_lettering import NOTICE_ID, Refusal, refused_message
-from worker.inbound.bus.redis_entry import Entry, enveloped
+from worker.inbound.bus.entries import Entry
 from worker.settings import load
 
 
@@ -137,8 +138,8 @@ def test_where_no_queue_is_configured_nothing_can_be_put_back_and_the_command_sa
     assert "neither [bus]" in ended.err
 
 
-def test_an_event_of_a_queue_that_is_not_configured_any_more_stays(desk: Desk, redis_url: str):
-    desk.secret("bus", redis_url)
+def test_an_event_of_a_queue_that_is_not_configured_any_more_stays(desk: Desk, own_redis: OwnRedis):
+    desk.secret("bus", own_redis.url)
     desk.add('[bus]\nurl = { file = "secrets/bus" }\n')
     refused(desk, queue="renamed")
     ended = desk.onboard("bus", "dead", "requeue", "--all", "--yes")
@@ -150,8 +151,8 @@ def test_an_event_of_a_queue_that_is_not_configured_any_more_stays(desk: Desk, r
     assert (ended.code, ended.facts["requeued"], ended.facts["unreachable"]) == (1, 1, ["renamed.dead"])
 
 
-def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(desk: Desk, redis_url: str):
-    desk.secret("bus", redis_url)
+def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(desk: Desk, own_redis: OwnRedis):
+    desk.secret("bus", own_redis.url)
     desk.add('[bus]\nurl = { file = "secrets/bus" }\n')
     id_ = refused(desk, content=None, size=300_000)
     assert "too large" in desk.onboard("bus", "dead", "list").out
@@ -178,21 +179,3 @@ def test_refused_events_need_a_person_and_are_removed_for_good_without_a_broker(
     entries = desk.onboard("audit", "--action", "bus dead drop", "--json").facts["entries"]
     said = [(entry["subject"], entry["count"], entry["reason"]) for entry in entries]
     assert sorted(said) == [(f"dead event {one}", 1, "dropped"), ("dead events", 1, "dropped")]
-
-
-def test_the_page_shows_an_envelope_that_is_accepted(redis_url: str, request: pytest.FixtureRequest):
-    page = (request.config.rootpath / "docs/reference/bus.md").read_text("utf-8")
-    source = page.split("```python\n")[2].split("```")[0]
-    names: dict[str, Any] = {}
-    exec(compile(source, "docs/reference/bus.md", "exec"), names)  # noqa: S102 -- our own page
-    broker: Redis = broker_of(a_bus(redis_url))
-    try:
-        with broker.client() as client:
-            names["publish"](client, broker.bus.queue, {"id": "1"})
-            (entry,) = client.lrange(broker.bus.queue, 0, -1)
-    finally:
-        broker.clean()
-    ours = json.loads(enveloped(Entry(b'{"id": "1"}', "application/cloudevents+json", "utf-8"), broker.bus.queue, "t"))
-    theirs = json.loads(entry)
-    assert {**theirs, "properties": 0} == {**ours, "properties": 0}
-    assert theirs["properties"].keys() <= ours["properties"].keys()

@@ -19,7 +19,7 @@ from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.desk.tls_front import TlsFront, at_once, http
 from tests.publishers.listener import Listener
-from worker.inbound.bus import connection
+from worker.brokers import connection
 from worker.sandbox import Fault
 
 
@@ -183,7 +183,7 @@ def test_a_virtual_host_that_is_not_there_is_named_as_that(desk: Desk, amqp_url:
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 def test_a_broker_that_hangs_is_a_failure_in_bounded_time(desk: Desk, monkeypatch: pytest.MonkeyPatch, scheme: str):
     """The log of a worker sends people to doctor when a broker hangs: doctor must not hang with it."""
-    monkeypatch.setattr(connection, "SOCKET_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "SILENT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         desk.add(f'[broker]\nurl = "{scheme}://127.0.0.1:{port}/"\n')
@@ -258,7 +258,7 @@ def test_of_a_dead_queue_it_is_said_that_it_holds_notices_and_how_they_are_remov
     desk.secret("bus", redis_url)
     desk.add(f'[bus]\nurl = {{ file = "secrets/bus" }}\nqueue = "{queue}"\n')
     with redis.Redis.from_url(redis_url) as client:
-        client.lpush(dead, "a notice")
+        client.xadd(dead, {"id": "a notice"})
         found = findings(desk.onboard("doctor", "--json"))
         client.delete(dead)
     ((grade, words, action),) = found[f"queue {dead}"]

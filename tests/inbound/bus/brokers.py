@@ -1,6 +1,5 @@
 """A bus of a test's own on a real broker, spoken to as producers do: by pika, and by redis-py. Neither is ours."""
 
-import base64
 import json
 import uuid
 from collections.abc import Iterator, Mapping
@@ -11,10 +10,11 @@ from typing import Any
 import pika
 import redis
 
-from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.dead_letters import RedisDead, dead_queue, place_of
-from worker.inbound.bus.redis_entry import Entry, opened
-from worker.inbound.bus.topology import topology_of
+from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
+from worker.inbound.bus.dead_letters import dead_queue, place_of
+from worker.inbound.bus.entries import Entry
+from worker.inbound.bus.streams import TAKEN_SECONDS
+from worker.inbound.bus.topology import GROUP, topology_of
 from worker.settings.outside import Bus
 
 STRUCTURED = "application/cloudevents+json"
@@ -26,30 +26,6 @@ def requested(customer_id: str = "C-1", *, id: str = "1", **more: Any) -> bytes:
     return json.dumps(
         {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": id, "data": data}
     ).encode()
-
-
-def envelope(body: bytes, *, content_type: str | None = STRUCTURED, headers: Mapping[str, Any] | None = None) -> str:
-    """As docs/reference/bus.md tells producers on Redis to write it."""
-    return json.dumps(
-        {
-            "body": base64.b64encode(body).decode(),
-            "content-type": content_type,
-            "content-encoding": "utf-8",
-            "headers": dict(headers or {}),
-            "properties": {"body_encoding": "base64", "delivery_tag": str(uuid.uuid4()), "delivery_info": {}},
-        }
-    )
-
-
-def notices(queue: Any) -> list[Entry]:
-    """The oldest notices of a dead queue, which stay: read as `forget` of the queue reads them."""
-    if isinstance(queue, RedisDead):
-        return [opened(raw) for raw in queue._raw()]
-    with queue._channel() as channel:
-        return [
-            Entry(bytes(message.body), message.content_type, message.content_encoding, dict(message.headers))
-            for message in queue._delivered(channel)
-        ]
 
 
 @dataclass
@@ -71,8 +47,7 @@ class Broker:
 
     def dead(self) -> list[Any]:
         """The notices in the dead queue, the oldest first; they stay there."""
-        with self.dead_queue() as queue:
-            return notices(queue)
+        raise NotImplementedError
 
     def put_back(self, inbox: Any, *ids: uuid.UUID) -> int:
         """Put refused messages back as `onboard bus dead requeue` does. Returns how many notices went."""
@@ -84,16 +59,21 @@ class Broker:
 
     @contextmanager
     def dead_queue(self) -> Iterator[Any]:
-        with connection_to(self.bus.url, self.bus.queue) as connection:
-            connection.connect()
-            with dead_queue(connection, place_of(topology_of(self.bus))) as queue:
-                yield queue
+        with dead_queue(place_of(topology_of(self.bus)), self.bus.url) as queue:
+            yield queue
 
     def clean(self) -> None:
         raise NotImplementedError
 
 
 class Amqp(Broker):
+    def dead(self) -> list[Any]:
+        with self.dead_queue() as queue, queue._channel() as channel:  # read as `forget` reads them
+            return [
+                Entry(message.body.encode(), message.content_type, message.content_encoding, dict(message.headers))
+                for message in queue._delivered(channel)
+            ]
+
     @contextmanager
     def channel(self) -> Iterator[Any]:
         connection = pika.BlockingConnection(pika.URLParameters(self.bus.url.removesuffix("//") + "/%2F"))
@@ -129,19 +109,39 @@ class Redis(Broker):
         return redis.Redis.from_url(self.bus.url)
 
     def publish(self, *bodies: bytes, content_type: str | None = STRUCTURED, **properties: Any) -> None:
-        self.push(*(envelope(body, content_type=content_type, headers=properties.get("headers")) for body in bodies))
+        headers = properties.get("headers") or {}
+        more = {"content-type": content_type} if content_type else {}
+        for body in bodies:
+            self.add({"event": body, **more, **headers})
 
-    def push(self, *entries: str | bytes) -> None:
+    def add(self, fields: Mapping[Any, Any]) -> None:
         with self.client() as client:
-            client.lpush(self.bus.queue, *entries)
+            client.xadd(self.bus.queue, fields)
 
     def waiting(self) -> int:
         with self.client() as client:
-            return int(client.llen(self.bus.queue)) + int(client.llen(f"{self.bus.queue}.returned"))
+            return int(client.xlen(self.bus.queue)) - self.held()
 
     def held(self) -> int:
+        """What was read, and neither acknowledged nor given up."""
         with self.client() as client:
-            return int(client.hlen(f"{self.bus.queue}.taken"))
+            if not client.exists(self.bus.queue) or not client.xinfo_groups(self.bus.queue):
+                return 0
+            pending = client.xpending_range(self.bus.queue, GROUP, min="-", max="+", count=1000)
+        return sum(one["time_since_delivered"] < 1000 * TAKEN_SECONDS for one in pending)
+
+    def dead(self) -> list[Any]:
+        with self.client() as client:
+            found = [fields for _, fields in client.xrange(f"{self.bus.queue}.dead")]
+        given = [{name.decode(): value.decode() for name, value in fields.items()} for fields in found]
+        return [
+            Entry(
+                json.dumps({"id": one["id"], "reason": one["reason"]}).encode(),
+                "application/json",
+                headers={NOTICE_ID: one["id"], REASON: one["reason"], REFUSED_AT: one["refused_at"]},
+            )
+            for one in given
+        ]
 
     def clean(self) -> None:
         with suppress(redis.ConnectionError), self.client() as client:

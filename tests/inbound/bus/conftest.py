@@ -6,8 +6,8 @@ import pytest
 
 from tests.inbound.bus.brokers import a_bus, broker_of
 from tests.inbound.bus.consuming import FakeInbox, log_of_the_bus
-from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.topology import prepare, topology_of
+from worker.inbound.bus.consumers import link_to
+from worker.inbound.bus.sources import events_of
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def make_broker(caplog: Any) -> Iterator[Callable[..., Any]]:
             broker = broker_of(a_bus(url, **more))
             stack.callback(broker.clean)
             if declared:
-                with connection_to(broker.bus.url, broker.bus.queue) as connection:
-                    connection.connect()
-                    prepare(connection, topology_of(broker.bus), declare=True, warn=pytest.fail)
+                source = events_of(broker.bus)
+                with link_to(source, 1, pytest.fail):
+                    pass
             return broker
 
         yield make

@@ -4,10 +4,11 @@ import hashlib
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,10 +19,10 @@ from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.wakeups import WakeUp
 from worker.engine.opening import NotReady
 from worker.foundation.outage_log import Outage
-from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.consumer import BusConsumer
+from worker.inbound.bus.consumer import BusConsumer, Connect
+from worker.inbound.bus.consumers import link_to
 from worker.inbound.bus.dead_lettering import message_in
-from worker.inbound.bus.redis_entry import Entry
+from worker.inbound.bus.entries import Entry
 from worker.inbound.bus.sources import Source, events_of
 from worker.settings.outside import Bus
 
@@ -106,7 +107,7 @@ class Running:
 
 @contextmanager
 def consuming(
-    bus: Bus | Source, inbox: Any, connect: Callable[[], Any] | None = None, database: Outage | None = None
+    bus: Bus | Source, inbox: Any, connect: Connect | None = None, database: Outage | None = None
 ) -> Iterator[Running]:
     """Consumes until the end of the block. The queues are there when it begins."""
     woken: list[WakeUp] = []
@@ -114,7 +115,7 @@ def consuming(
     consumer = BusConsumer(
         source,
         inbox,
-        connect=connect or (lambda: connection_to(source.url, source.topology.queue)),
+        connect=connect or partial(link_to, source),
         wake=woken.append,
         clock=lambda: NOON,
         database=database,

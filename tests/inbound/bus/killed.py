@@ -7,13 +7,15 @@ itself between that and the acknowledgement.
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from worker.domain.events.incoming import Event, Outcome, Receipt, Received
 from worker.foundation.clock import ProcessClock
-from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.consumer import BusConsumer
+from worker.inbound.bus.consumers import link_to
 from worker.inbound.bus.sources import events_of
+from worker.inbound.bus.streams import stream_link
 from worker.settings.outside import Bus
 
 
@@ -45,11 +47,13 @@ class FileInbox:
 
 
 def consume(url: str, queue: str, file: Path, once: bool) -> None:
-    bus = Bus.model_construct(url=url, queue=queue, source_exchange=queue, prefetch=20)
+    source = events_of(Bus.model_construct(url=url, queue=queue, source_exchange=queue, prefetch=20))
     BusConsumer(
-        events_of(bus),
+        source,
         FileInbox(file, once=once),
-        connect=lambda: connection_to(url, queue, taken_seconds=1),
+        connect=partial(link_to, source)
+        if source.topology.on_amqp
+        else lambda *_: stream_link(source, taken_seconds=1),
         wake=lambda _wake_up: None,
         clock=ProcessClock(),
     ).run()

@@ -1,8 +1,6 @@
 """Events from the bus are taken in, in chunks, and acknowledged after the commit. On real brokers."""
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,8 @@ from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
-from worker.inbound.bus.connection import connection_to
 from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
-from worker.inbound.bus.redis_channel import TAKEN_SECONDS
-from worker.inbound.bus.topology import prepare, topology_of
+from worker.inbound.bus.streams import TAKEN_SECONDS
 from worker.store.base.database import CONNECT_SECONDS, LOCK_SECONDS
 
 PAGE = Path(__file__).parents[3] / "docs/reference/bus.md"
@@ -44,62 +40,20 @@ def test_the_end_of_a_burst_is_logged_while_no_more_events_come(
         wait_until(lambda: any("; 2 in all" in line for line in caplog.messages), "both are logged")
 
 
-@pytest.fixture
-def kombu_publishes() -> Any:
-    """What docs/reference/bus.md shows for kombu, for a test's own bus."""
-    source = PAGE.read_text("utf-8").split("```python\n")[3].partition("```")[0]
-
-    def publish(bus: Any, event: Any) -> None:
-        names: dict[str, Any] = {}
-        exec(compile(source.replace("onboarding.requests", bus.queue), str(PAGE), "exec"), names)  # noqa: S102
-        names["publish"](bus.url, event)
-
-    return publish
-
-
-def test_what_the_page_publishes_with_kombu_is_taken(broker: Any, inbox: FakeInbox, kombu_publishes: Any):
-    kombu_publishes(broker.bus, json.loads(requested()))
-    with consuming(broker.bus, inbox):
-        wait_until(lambda: inbox.seen == 1, "it is taken")
-    assert [event.data["customer_id"] for event in inbox.taken.values()] == ["C-1"]
-
-
 @pytest.mark.parametrize("kind", ["redis"], indirect=True)
-def test_what_kombu_publishes_on_redis_waits_for_the_first_start(
-    make_broker: Any, bus_url: str, inbox: FakeInbox, kombu_publishes: Any
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_the_page_adds_to_a_stream_is_taken_also_if_it_was_there_first(
+    make_broker: Any, bus_url: str, inbox: FakeInbox, declared: bool
 ):
-    broker = make_broker(bus_url, declared=False)
-    kombu_publishes(broker.bus, json.loads(requested()))
-    assert broker.waiting() == 1
-    with connection_to(broker.bus.url, broker.bus.queue) as connection:
-        connection.connect()
-        prepare(connection, topology_of(broker.bus), declare=True, warn=pytest.fail)
+    source = PAGE.read_text("utf-8").split("```python\n")[2].partition("```")[0]
+    broker = make_broker(bus_url, declared=declared)
+    with broker.client() as client:
+        names: dict[str, Any] = {}
+        exec(compile(source.replace("onboarding.requests", broker.bus.queue), str(PAGE), "exec"), names)  # noqa: S102
+        names["publish"](client, json.loads(requested()))
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 1, "it is taken")
-
-
-@pytest.mark.parametrize(
-    ("producer", "published"),
-    [
-        ("", 'exchange="NAME"'),
-        ("", 'exchange=Exchange("NAME", type="topic")'),
-        ('Exchange("NAME")', ""),
-    ],
-    ids=["a bare name", "an exchange in publish alone", "an exchange without its type"],
-)
-@pytest.mark.parametrize("kind", ["redis"], indirect=True)
-def test_what_the_page_warns_of_is_lost_on_redis(broker: Any, producer: str, published: str):
-    """In a process of its own: in this one, kombu knows the exchange."""
-    call = f"Producer(exchange={producer}).publish" if producer else "Producer().publish"
-    more = f", {published}" if published else ""
-    program = (
-        "from kombu import Connection, Exchange\n"
-        f"with Connection({broker.bus.url!r}) as connection:\n"
-        f'    connection.{call}("{{}}", routing_key="signup"{more})\n'
-    ).replace("NAME", broker.bus.source_exchange)
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert broker.waiting() == 0
+    assert inbox.customers == ["C-1"]
 
 
 def test_one_event_alone_is_taken_at_once(broker: Any, inbox: FakeInbox):
@@ -139,12 +93,9 @@ def test_nothing_is_acknowledged_before_the_commit(broker: Any, inbox: FakeInbox
     broker.publish(requested())
     slow = Slow()
     slow.go_on.set()
-    with (
-        pytest.raises(SystemExit),
-        consuming(broker.bus, slow, lambda: connection_to(broker.bus.url, broker.bus.queue, taken_seconds=1)),
-    ):
+    with pytest.raises(SystemExit), consuming(broker.bus, slow):
         assert slow.begun.wait(ENDS_WITHIN)
-    with consuming(broker.bus, inbox, lambda: connection_to(broker.bus.url, broker.bus.queue, taken_seconds=1)):
+    with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 1, "it comes again")
 
 

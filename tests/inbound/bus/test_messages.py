@@ -5,8 +5,8 @@ import pytest
 from worker.domain.events.cloudevents import Unreadable
 from worker.domain.events.incoming import Event
 from worker.inbound.bus.dead_lettering import Refusal, refused_message
+from worker.inbound.bus.entries import Entry
 from worker.inbound.bus.messages import PREFIXES, event_in
-from worker.inbound.bus.redis_entry import Entry
 
 BODY = b'{"customer_id": "C-1"}'
 ATTRIBUTES = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "1"}

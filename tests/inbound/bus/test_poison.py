@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.inbound.bus.brokers import envelope, requested
+from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.brokers import undecoded
 from worker.domain.events.cloudevents import LARGEST
 from worker.inbound.bus.dead_lettering import REASON
-from worker.inbound.bus.redis_entry import LARGEST_ENTRY
+from worker.inbound.bus.entries import LARGEST_ENVELOPE, opened
 from worker.inbound.bus.sources import NEVER_SETTLED, events_of
+from worker.inbound.bus.streams import TAKEN_SECONDS
+from worker.inbound.bus.topology import GROUP
 
 TWICE = b'{"specversion": "1.0", "specversion": "1.0", "data": {}}'
 NAN = requested().replace(b'"C-1"', b"NaN", 1)
@@ -69,7 +71,7 @@ def test_another_content_type_is_refused_unread(
     assert inbox.tries == 1  # to keep it
 
 
-def test_large_entries_of_a_list_come_a_few_at_once(
+def test_large_entries_of_a_stream_come_a_few_at_once(
     redis_url: str, make_broker: Any, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(undecoded, "BYTES_AT_ONCE", 250_000)
@@ -77,7 +79,7 @@ def test_large_entries_of_a_list_come_a_few_at_once(
     broker.publish(*(requested(id=str(number), padding="x" * 75_000) for number in range(12)))
     with consuming(broker.bus, inbox):
         wait_until(lambda: inbox.seen == 12, "all are taken")
-    assert max(inbox.chunks) <= 6
+    assert max(inbox.chunks) <= 10
     assert broker.dead() == []
 
 
@@ -118,61 +120,78 @@ def test_odd_properties_of_amqp_stop_nothing(amqp_url: str, make_broker: Any, in
     assert broker.waiting() == 0
 
 
-RAW = {
+def test_an_entry_without_an_event_ends_in_the_dead_queue_as_it_was(redis_url: str, make_broker: Any, inbox: FakeInbox):
+    broker = make_broker(redis_url)
+    broker.add({b"\x00\xff": bytes(range(256)), "customer_id": "C-1"})
+    broker.publish(requested(id="good"))
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
+    ((id_, dead),) = inbox.refused.items()
+    kept = json.loads(inbox.message(id_).body)
+    assert kept["customer_id"] == "C-1"
+    assert dead.reason == "the entry has no field `event`"
+    assert (broker.waiting(), broker.held()) == (0, 0)
+
+
+@pytest.mark.parametrize("field", ["event", "envelope"])
+def test_a_large_entry_is_refused_without_its_content(redis_url: str, make_broker: Any, inbox: FakeInbox, field: str):
+    broker = make_broker(redis_url)
+    broker.add({field: b"x" * (LARGEST_ENVELOPE + 1)})
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
+    (dead,) = inbox.refused.values()
+    assert (dead.content, dead.size) == (None, LARGEST_ENVELOPE + 1)
+
+
+ENVELOPES = {
     "anything": b"customer_id=C-1",
     "bytes": bytes(range(256)),
-    "a CloudEvent": requested(),
-    "a colon first": b":" * 20,
     "an empty object": b"{}",
     "no text": b'{"body": 5, "properties": {}}',
     "odd properties": b'{"body": "", "properties": [], "headers": 7}',
     "no base64": json.dumps({"body": "=é=", "properties": {"body_encoding": "base64"}}).encode(),
     "another encoding": json.dumps({"body": "x", "properties": {"body_encoding": "rot13"}}).encode(),
     "deep": b'{"body": "", "properties": ' + b"[" * 100_000,
-    "large": b"x" * (LARGEST_ENTRY + 1),
+    "large": b"x" * (LARGEST_ENVELOPE + 1),
 }
 
 
-@pytest.mark.parametrize("what", list(RAW))
-def test_an_entry_that_is_no_envelope_ends_in_the_dead_queue_as_it_was(
-    redis_url: str, make_broker: Any, inbox: FakeInbox, what: str
+@pytest.mark.parametrize("what", ENVELOPES)
+def test_what_is_no_envelope_is_known_and_stays_as_it_was(what: str):
+    entry = opened(ENVELOPES[what])
+    assert "entry" in entry.broken or "envelope" in entry.broken
+    assert entry.body == ENVELOPES[what]
+
+
+@pytest.mark.parametrize(("times", "refused"), [(20, False), (21, True)])
+def test_an_entry_that_no_consumer_ever_settled_is_refused(
+    redis_url: str, make_broker: Any, inbox: FakeInbox, times: int, refused: bool
 ):
     broker = make_broker(redis_url)
-    broker.push(RAW[what], envelope(requested(id="good")))
-    with consuming(broker.bus, inbox):
-        wait_until(lambda: inbox.seen == 1 and len(broker.dead()) == 1, "one is taken and one refused")
-    ((id_, dead),) = inbox.refused.items()
-    assert dead.content is None if what == "large" else inbox.message(id_).body == RAW[what]
-    assert "entry" in dead.reason or "envelope" in dead.reason
-    assert (broker.waiting(), broker.held()) == (0, 0)
-
-
-def test_an_entry_that_no_consumer_ever_settled_is_refused(redis_url: str, make_broker: Any, inbox: FakeInbox):
-    broker = make_broker(redis_url)
-    with broker.client() as client:
-        client.rpush(f"{broker.bus.queue}.returned", f"20:{envelope(requested(id='often'))}")
-        client.rpush(f"{broker.bus.queue}.returned", f"21:{envelope(requested(id='too often'))}")
-    with consuming(broker.bus, inbox):
-        wait_until(lambda: len(broker.dead()) == 1, "it is refused")
-        wait_until(lambda: inbox.seen == 1, "the good one is taken")
-    assert [event.id for event in inbox.taken.values()] == ["often"]
-    assert broker.dead()[0].headers[REASON] == "it was taken 21 times and never settled"
-
-
-@pytest.mark.parametrize("odd", ["nocolon", ":", "x:y", "99999999999999999999:z", "-1:z", "\x00\xff"])
-def test_what_another_program_writes_among_the_returned_entries_stops_no_event(
-    redis_url: str, make_broker: Any, inbox: FakeInbox, odd: str
-):
-    broker = make_broker(redis_url)
-    with broker.client() as client:
-        client.rpush(f"{broker.bus.queue}.returned", odd)
-        client.hset(f"{broker.bus.queue}.taken", "someone", odd)  # as after a consumer that is gone
-        client.zadd(f"{broker.bus.queue}.taken.since", {"someone": 1.0})
     broker.publish(requested("C-9"))
+    with broker.client() as client:
+        ((_, ((id_, _),)),) = client.xreadgroup(GROUP, "gone", {broker.bus.queue: ">"})
+        client.xclaim(broker.bus.queue, GROUP, "gone", 0, [id_], idle=1000 * int(TAKEN_SECONDS), retrycount=times)
     with consuming(broker.bus, inbox):
-        wait_until(lambda: inbox.seen == 1, "the good one is taken")
-        wait_until(lambda: len(broker.dead()) == 2, "the others are refused")
-    assert (broker.waiting(), broker.held()) == (0, 0)
+        wait_until(lambda: bool(inbox.refused or inbox.taken), "it is settled")
+        wait_until(lambda: broker.waiting() == 0, "nothing is left")
+    assert [one.reason for one in inbox.refused.values()] == (
+        ["it was taken 21 times and never settled"] if refused else []
+    )
+    assert inbox.customers == ([] if refused else ["C-9"])
+
+
+def test_what_ends_consumers_counts_alone(redis_url: str, make_broker: Any, inbox: FakeInbox):
+    """A consumer that is gone held good events too: each is claimed alone."""
+    broker = make_broker(redis_url)
+    broker.publish(*(requested(id=str(number)) for number in range(5)))
+    with broker.client() as client:
+        client.xreadgroup(GROUP, "gone", {broker.bus.queue: ">"})
+        ids = [one["message_id"] for one in client.xpending_range(broker.bus.queue, GROUP, "-", "+", 10)]
+        client.xclaim(broker.bus.queue, GROUP, "gone", 0, ids, idle=1000 * int(TAKEN_SECONDS), justid=True)
+    with consuming(broker.bus, inbox):
+        wait_until(lambda: inbox.seen == 5, "all are taken")
+    assert inbox.chunks == [1] * 5
 
 
 def test_what_kills_consumers_again_and_again_is_kept_unread(amqp_url: str, make_broker: Any, inbox: FakeInbox):

@@ -19,8 +19,8 @@ from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TY
 from worker.foundation.keyring import Keyring, new_key
 from worker.inbound.bus.batch_processing import take
 from worker.inbound.bus.dead_lettering import REASON, SENDER, Refusal, message_id, message_in, refused_message
+from worker.inbound.bus.entries import Entry
 from worker.inbound.bus.queue_senders import NO_PROOF, NO_USER, UNKNOWN_USER, QueueSenders, senders_of_queue
-from worker.inbound.bus.redis_entry import Entry
 from worker.inbound.bus.sources import events_of, sources_with_senders
 from worker.settings import load
 from worker.settings.event_senders import SenderOfEvents

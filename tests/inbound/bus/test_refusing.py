@@ -20,7 +20,7 @@ from worker.inbound.bus.dead_lettering import (
     problems_in,
     refused_message,
 )
-from worker.inbound.bus.redis_entry import Entry
+from worker.inbound.bus.entries import Entry
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WHY = Refusal("why")

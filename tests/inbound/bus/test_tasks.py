@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from amqp.exceptions import NotFound
@@ -13,13 +14,13 @@ from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.domain.events.cloudevents import LARGEST, Unreadable
 from worker.domain.events.incoming import Event, EventKind
-from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.consumers import link_to
 from worker.inbound.bus.dead_lettering import Refusal, refused_message
-from worker.inbound.bus.dead_letters import shown
-from worker.inbound.bus.redis_entry import Entry
+from worker.inbound.bus.dead_letters import dead_queue, place_of, shown
+from worker.inbound.bus.entries import Entry
 from worker.inbound.bus.sources import Source, requests_at
 from worker.inbound.bus.task_messages import TASK, event_in_task
-from worker.inbound.bus.topology import prepare, topology_of
+from worker.inbound.bus.topology import topology_of
 
 PAGE = Path(__file__).parents[3] / "docs/reference/library.md"
 DATA = {"customer_id": "C-1", "email": "quirin@example.com", "first_name": "Zoë"}
@@ -90,16 +91,18 @@ def test_what_is_no_request_is_refused_and_the_reason_repeats_nothing_of_it(what
 
 def prepared(broker: Any) -> Source:
     """The queue of tasks, as `onboard bus` makes it when it starts."""
-    topology = replace(topology_of(broker.bus), key=broker.bus.queue)
-    with connection_to(broker.bus.url, broker.bus.queue) as connection:
-        connection.connect()
-        prepare(connection, topology, declare=True, warn=pytest.fail)
-    return Source(topology, broker.bus.url, "broker.url", event_in_task)
+    topology = topology_of(broker.bus)
+    topology = replace(topology, key=broker.bus.queue, is_list=not topology.on_amqp)
+    source = Source(topology, broker.bus.url, "broker.url", event_in_task)
+    with link_to(source, 1, pytest.fail):
+        pass
+    return source
 
 
-@pytest.fixture
-def source(broker: Any) -> Source:
-    return prepared(broker)
+def put_back(source: Source, inbox: FakeInbox, id_: UUID) -> int:
+    with dead_queue(place_of(source.topology), source.url) as queue:
+        queue.put_back(inbox.message(id_))
+        return queue.forget([id_])
 
 
 def page_sends(broker: Any, *events: Any, task_name: str = TASK) -> None:
@@ -112,9 +115,16 @@ def page_sends(broker: Any, *events: Any, task_name: str = TASK) -> None:
             exec(compile(source, str(PAGE), "exec"), {"app": theirs, "event": event})  # noqa: S102 -- our own page
 
 
+@pytest.fixture
+def no_queue(make_broker: Any, bus_url: str) -> Any:
+    """The broker before `onboard bus` was ever started on it."""
+    return make_broker(bus_url, declared=False)
+
+
 def test_send_task_of_another_project_is_taken_and_a_misspelt_name_is_kept_with_the_reason(
-    broker: Any, source: Source, inbox: FakeInbox, caplog: Any
+    no_queue: Any, inbox: FakeInbox, caplog: Any
 ):
+    broker, source = no_queue, prepared(no_queue)
     for task_name in (TASK, "onboarding.requested"):
         page_sends(broker, EVENT, task_name=task_name)
 
@@ -127,25 +137,34 @@ def test_send_task_of_another_project_is_taken_and_a_misspelt_name_is_kept_with_
     assert json.loads(inbox.message(id_).body)[0] == [EVENT]
     assert shown(inbox.message(id_))["body"]["data"]["customer_id"] == "a text of 3"
     assert "quirin" not in caplog.text
-    assert broker.put_back(inbox, id_) == 1  # as it came: a task that is refused again
+    assert put_back(source, inbox, id_) == 1  # as it came: a task that is refused again
     with consuming(source, inbox):
         wait_until(lambda: len(broker.dead()) == 1, "it is refused again")
-
-
-@pytest.fixture
-def no_queue(make_broker: Any, bus_url: str) -> Any:
-    """The broker before `onboard bus` was ever started on it."""
-    return make_broker(bus_url, declared=False)
 
 
 @pytest.mark.parametrize("kind", ["redis"], indirect=True)
 def test_a_task_for_redis_waits_for_the_first_start_of_the_bus(no_queue: Any, inbox: FakeInbox):
     page_sends(no_queue, EVENT)
 
-    assert no_queue.waiting() == 1
     with consuming(prepared(no_queue), inbox):
         wait_until(lambda: inbox.seen == 1, "it is read")
     assert inbox.customers == ["C-1"]
+
+
+@pytest.mark.parametrize("kind", ["redis"], indirect=True)
+def test_a_task_that_was_on_its_way_into_the_stream_is_read_and_so_is_one_with_a_priority(
+    no_queue: Any, inbox: FakeInbox
+):
+    page_sends(no_queue, EVENT, {**EVENT, "id": "2"})
+    with no_queue.client() as client:
+        client.lmove(no_queue.bus.queue, f"{no_queue.bus.queue}.moving", "RIGHT", "LEFT")
+        client.lmove(no_queue.bus.queue, f"{no_queue.bus.queue}\x06\x169", "RIGHT", "LEFT")
+
+    with consuming(prepared(no_queue), inbox):
+        wait_until(lambda: len(inbox.taken) == 2, "both are read")
+    with no_queue.client() as client:
+        wait_until(lambda: client.xlen(f"{no_queue.bus.queue}.stream") == 0, "nothing is left")
+        assert client.llen(f"{no_queue.bus.queue}.moving") == 0
 
 
 @pytest.mark.parametrize("kind", ["amqp"], indirect=True)

@@ -1,5 +1,6 @@
-"""What is made on RabbitMQ, and what is reported where an existing queue does not fit."""
+"""What is made on a broker, and what is reported where an existing queue does not fit."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,15 +8,15 @@ import pytest
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN
-from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.topology import Unfit, prepare, topology_of
+from worker.inbound.bus.consumers import link_to
+from worker.inbound.bus.sources import events_of
+from worker.inbound.bus.topology import Unfit
 
 
 def prepared(broker: Any, *, declare: bool) -> list[str]:
     warnings: list[str] = []
-    with connection_to(broker.bus.url, broker.bus.queue) as connection:
-        connection.connect()
-        prepare(connection, topology_of(broker.bus), declare=declare, warn=warnings.append)
+    with link_to(replace(events_of(broker.bus), declare=declare), 1, warnings.append):
+        pass
     return warnings
 
 
@@ -71,3 +72,13 @@ def test_a_start_where_the_bus_does_not_fit_ends_with_the_reason(amqp_url: str, 
     broker = make_broker(amqp_url, declared=False, declare=False)
     with pytest.raises(Unfit, match="lacks"), consuming(broker.bus, inbox) as running:
         running.thread.join(ENDS_WITHIN)
+
+
+def test_redis_without_the_stream_or_with_another_key_says_what_to_do(redis_url: str, make_broker: Any):
+    broker = make_broker(redis_url, declared=False)
+    with pytest.raises(Unfit, match=r"lacks the stream .*XGROUP CREATE"):
+        prepared(broker, declare=False)
+    with broker.client() as client:
+        client.lpush(broker.bus.queue, "somebody else's")
+    with pytest.raises(Unfit, match="is no stream"):
+        prepared(broker, declare=True)

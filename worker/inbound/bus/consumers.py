@@ -2,19 +2,27 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 from worker.domain.model.wakeups import Wake
 from worker.foundation.clock import ProcessClock
 from worker.foundation.outage_log import Outage
-from worker.inbound.bus.connection import connection_to
+from worker.inbound.bus.connection import Link
 from worker.inbound.bus.consumer import BusConsumer
 from worker.inbound.bus.event_sink import DatabaseInbox
+from worker.inbound.bus.rabbitmq import amqp_link
 from worker.inbound.bus.sources import Source
+from worker.inbound.bus.streams import stream_link
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+def link_to(source: Source, most: int, warn: Callable[[str], None]) -> AbstractContextManager[Link]:
+    """An open connection that takes the source's messages."""
+    return amqp_link(source, most, warn) if source.topology.on_amqp else stream_link(source)
 
 
 class Consumers:
@@ -29,7 +37,7 @@ class Consumers:
             BusConsumer(
                 source,
                 self._inbox,
-                connect=partial(connection_to, source.url, source.topology.queue, tls=source.tls),
+                connect=partial(link_to, source),
                 wake=wake,
                 clock=ProcessClock(),
                 database=database,

@@ -21,11 +21,10 @@ from worker.domain.events.refused import RefusedMessage
 from worker.domain.model.customers import FieldProblem
 from worker.foundation.strict_json import read_object
 from worker.foundation.timestamps import written
+from worker.inbound.bus.entries import Entry
 from worker.inbound.bus.messages import Message, attributes_of
 from worker.inbound.bus.plain_values import TooDeep, from_plain, to_plain
-from worker.inbound.bus.redis_entry import Entry
 from worker.inbound.bus.task_messages import argument_of, is_task
-from worker.inbound.bus.topology import MOST_NOTICES, Topology
 
 # The headers of a notice.
 REASON, REFUSED_AT, NOTICE_ID = "x-reason", "x-refused-at", "x-refused-id"
@@ -120,21 +119,14 @@ def event_object(message: Message) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def notify(channel: Any, topology: Topology, id_: uuid.UUID, refusal: Refusal, now: datetime) -> None:
-    """Put a notice of a refused message into the dead queue."""
-    notice = Entry(
-        json.dumps({"id": str(id_), "reason": refusal.reason}).encode(),
-        "application/json",
-        "utf-8",
-        {REASON: refusal.reason, REFUSED_AT: written(now), NOTICE_ID: str(id_)},
-    )
-    publish(channel, notice, exchange=topology.dead_exchange, key=topology.dead_key)
-    if not topology.on_amqp:  # RabbitMQ bounds the queue itself
-        channel.client.ltrim(topology.dead, 0, MOST_NOTICES - 1)
+def notice_of(id_: uuid.UUID, reason: str, now: datetime) -> Entry:
+    """A notice of a refused message, as RabbitMQ gets it."""
+    body = json.dumps({"id": str(id_), "reason": reason}).encode()
+    return Entry(body, "application/json", "utf-8", {REASON: reason, REFUSED_AT: written(now), NOTICE_ID: str(id_)})
 
 
 def publish(channel: Any, message: Entry, *, exchange: str, key: str) -> None:
-    """Publish a message, its body unchanged. Returns when the broker has confirmed it. Raises kombu's errors.
+    """Publish a message to RabbitMQ, its body unchanged. Returns when it has confirmed it. Raises kombu's errors.
 
     It does not use kombu's Producer, which encodes a body without a content type.
     """

@@ -1,43 +1,46 @@
 """Puts refused messages back into their queue, and removes their notices from the dead queue.
 
 RabbitMQ cannot show a message without delivering it: the notices that are looked at are held, and go back in their
-order when the connection ends, however it ends. Meanwhile no other client sees them. A Redis list can simply be read.
+order when the connection ends, however it ends. Meanwhile no other client sees them. A stream can simply be read.
 """
 
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from amqp.exceptions import NotFound
 from kombu.entity import Queue
 
-from worker.inbound.bus.connection import BusConnection
+from worker.brokers.connection import redis_client
+from worker.foundation.tls import Tls
+from worker.inbound.bus.connection import connected
 from worker.inbound.bus.dead_lettering import NOTICE_ID, event_object, live_headers, publish
+from worker.inbound.bus.entries import ENVELOPE, Entry, enveloped, fields_of
 from worker.inbound.bus.payload_shape import shape_of
-from worker.inbound.bus.redis_entry import Entry, enveloped, opened
 from worker.inbound.bus.topology import MOST_NOTICES, Topology
 
 # How long to wait until RabbitMQ has the notices back; another client may have taken some meanwhile.
 GIVEN_BACK_TRIES, GIVEN_BACK_SECONDS = 100, 0.02
-_CHUNK = 100
 _MEDIA = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A dead queue, and `back`, the queue that refused messages came from."""
+    """A dead queue, and `back`, the queue that refused messages came from. `has_envelopes`: see `entries`."""
 
     dead: str
     back: str
     on_amqp: bool
+    has_envelopes: bool
 
 
 def place_of(topology: Topology) -> Place:
-    return Place(topology.dead, topology.queue, topology.on_amqp)
+    back = topology.queue if topology.on_amqp else topology.stream
+    return Place(topology.dead, back, topology.on_amqp, topology.is_list)
 
 
 class DeadQueue(Protocol):
@@ -67,7 +70,7 @@ def _id_in(headers: Mapping[str, Any]) -> str:
 class AmqpDead:
     """The dead queue on RabbitMQ."""
 
-    def __init__(self, connection: BusConnection, place: Place) -> None:
+    def __init__(self, connection: Any, place: Place) -> None:
         self._connection = connection
         self._place = place
         self._held = 0
@@ -124,34 +127,32 @@ class AmqpDead:
 
 
 class RedisDead:
-    """The dead queue on Redis."""
+    """The dead queue on Redis: a stream."""
 
-    def __init__(self, connection: BusConnection, place: Place) -> None:
-        channel: Any = connection.default_channel
-        self._client = channel.client
+    def __init__(self, client: Any, place: Place) -> None:
+        self._client = client
         self._place = place
 
     def put_back(self, message: Entry) -> None:
-        self._client.lpush(self._place.back, enveloped(message, self._place.back, str(uuid4())))
+        fields = {ENVELOPE: enveloped(message)} if self._place.has_envelopes else fields_of(message)
+        self._client.xadd(self._place.back, fields)
 
     def forget(self, ids: Collection[UUID]) -> int:
-        left, went = {str(one) for one in ids}, 0
-        for raw in list(self._raw()) if left else ():
-            if (named := _id_in(opened(raw).headers)) in left:
+        left, went = {str(one).encode() for one in ids}, 0
+        for entry, fields in self._client.xrange(self._place.dead, count=MOST_NOTICES) if left else ():
+            if (named := fields.get(b"id")) in left:
                 left.remove(named)
-                went += int(self._client.lrem(self._place.dead, -1, raw))
+                went += int(self._client.xdel(self._place.dead, entry))
         return went
-
-    def _raw(self) -> Iterator[bytes]:
-        """Entries from the right end, where the oldest are."""
-        for first in range(0, MOST_NOTICES, _CHUNK):
-            some: Sequence[bytes] = self._client.lrange(self._place.dead, -first - _CHUNK, -first - 1)
-            yield from reversed(some)
-            if len(some) < _CHUNK:
-                return
 
 
 @contextmanager
-def dead_queue(connection: BusConnection, place: Place) -> Iterator[DeadQueue]:
-    """The dead queue of this place, over an open connection."""
-    yield AmqpDead(connection, place) if place.on_amqp else RedisDead(connection, place)
+def dead_queue(place: Place, url: str, *, tls: Tls | None = None) -> Iterator[DeadQueue]:
+    """The dead queue of this place. Raises the broker's own exceptions (`faults.OUTAGES`)."""
+    if place.on_amqp:
+        with connected(url, tls=tls) as connection:
+            yield AmqpDead(connection, place)
+    else:
+        with redis_client(url, tls) as client:
+            client.ping()
+            yield RedisDead(client, place)

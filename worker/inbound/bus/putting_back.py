@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from amqp.exceptions import MessageNacked
-
+from worker.brokers.faults import OUTAGES
 from worker.domain.events.refused import NotPutBack, PutBack, dead_queue_of
 from worker.foundation.connection_failures import in_words
-from worker.inbound.bus.connection import connection_for_looking
 from worker.inbound.bus.dead_lettering import message_in
 from worker.inbound.bus.dead_letters import DeadQueue, Place, dead_queue, place_of
 from worker.inbound.bus.sources import Source, sources_of
@@ -73,24 +71,19 @@ class _Queues:
 def _opened(settings: Settings) -> Iterator[_Queues]:
     """Raises NotPutBack if no queue can be reached, or a broker is lost meanwhile."""
     queues, reached = _Queues({}, {}), []
-    errors: tuple[type[Exception], ...] = (MessageNacked,)
     with ExitStack() as exits:
         for place, source in _places(settings):
-            key = source.setting
-            connection = exits.enter_context(connection_for_looking(source.url, tls=source.tls))
-            errors += (*connection.connection_errors, *connection.channel_errors)
             try:
-                connection.connect()
-            except errors as error:
-                queues.unreachable[place.dead] = _failed(error, key)
+                queues.open[place.dead] = exits.enter_context(dead_queue(place, source.url, tls=source.tls))
+            except OUTAGES as error:
+                queues.unreachable[place.dead] = _failed(error, source.setting)
             else:
-                queues.open[place.dead] = exits.enter_context(dead_queue(connection, place))
-                reached.append(key)
+                reached.append(source.setting)
         if not queues.open:
             raise NotPutBack("\n".join(queues.unreachable.values()))
         try:
             yield queues
-        except errors as error:
+        except OUTAGES as error:
             raise NotPutBack(_failed(error, " or ".join(reached))) from None
 
 

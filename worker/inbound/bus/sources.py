@@ -68,8 +68,8 @@ def events_of(bus: Bus) -> Source:
 
 def requests_at(broker_url: str, tls: Tls | None = None, *, declare: bool = True) -> Source:
     """The queue of requests that are sent as Celery tasks, on the workers' broker, without senders."""
-    # Not "#": a producer on Redis that declares nothing takes the exchange for a direct one.
-    topology = Topology(REQUESTS, REQUESTS, broker_url.startswith("amqp"), key=REQUESTS)
+    on_amqp = broker_url.startswith("amqp")
+    topology = Topology(REQUESTS, REQUESTS, on_amqp, key=REQUESTS, is_list=not on_amqp)
     return Source(topology, broker_url, "broker.url", event_in_task, declare, tls=tls)
 
 

@@ -6,15 +6,17 @@
 The dead queue has notices, without personal data: refused messages are in the database. RabbitMQ can only move a
 message as it is, so what it has delivered too often has a queue of its own, which is consumed like the other.
 
-On Redis a queue is a list: there is nothing to declare but the binding that other users of kombu read.
+On Redis a queue is a stream with a consumer group. Tasks of other projects come in a list of kombu's, and are moved
+into the stream next to it.
 """
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu.entity import Exchange, Queue
 
@@ -23,7 +25,8 @@ from worker.settings.outside import Bus
 
 # A message that was delivered so often and never settled goes to the dead queue: it may be what kills consumers.
 DELIVERY_LIMIT = 20
-OLDEST_REDIS = (6, 2)  # BLMOVE
+OLDEST_REDIS = (6, 2)  # XAUTOCLAIM
+GROUP = "onboarding"  # the consumers of a stream
 # Notices only tell of refused messages: the newest are enough, and for as long as an operator may still look at them.
 MOST_NOTICES = 10_000
 NOTICES_KEPT = 14 * 24 * 3600 * 1000  # milliseconds
@@ -41,6 +44,12 @@ class Topology:
     queue: str
     on_amqp: bool
     key: str = "#"  # what of the source exchange goes to the queue: "#" is everything
+    is_list: bool = False  # Redis only: kombu's producers push to a list of this name
+
+    @property
+    def stream(self) -> str:
+        """Redis only: the stream that is read."""
+        return f"{self.queue}.stream" if self.is_list else self.queue
 
     @property
     def dead(self) -> str:
@@ -54,12 +63,12 @@ class Topology:
 
     @property
     def dead_exchange(self) -> str:
-        """The exchange that notices are published to; "" on Redis, where they go straight to the list."""
-        return self.dead if self.on_amqp else ""
+        """RabbitMQ only: the exchange that notices are published to."""
+        return self.dead
 
     @property
     def dead_key(self) -> str:
-        return self.queue if self.on_amqp else self.dead
+        return self.queue
 
     @property
     def queue_arguments(self) -> dict[str, Any]:
@@ -96,19 +105,36 @@ def topology_of(bus: Bus) -> Topology:
     return Topology(bus.source_exchange, bus.queue, bus.url.startswith("amqp"))
 
 
-def prepare(connection: Any, topology: Topology, *, declare: bool, warn: Callable[[str], None]) -> None:
+def prepare_amqp(connection: Any, topology: Topology, *, declare: bool, warn: Callable[[str], None]) -> None:
     """Declare what is missing, or without `declare` check that all exists. Raises Unfit.
 
     `warn` is called where a queue exists and differs from what `declare` would make.
     """
-    if topology.on_amqp:
-        _declare_amqp(connection, topology) if declare else _check_amqp(connection, topology, warn)
+    _declare_amqp(connection, topology) if declare else _check_amqp(connection, topology, warn)
+
+
+def prepare_redis(client: Any, topology: Topology, *, declare: bool) -> None:
+    """Make the stream and its group, or without `declare` check that they are there. Raises Unfit."""
+    version = str(client.info("server").get("redis_version", "0"))
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
+        raise Unfit(f"bus: Redis {version} is too old; it needs {'.'.join(map(str, OLDEST_REDIS))}")
+    if not declare:
+        if not client.exists(topology.stream) or GROUP.encode() not in _groups(client, topology.stream):
+            raise Unfit(
+                f"bus: Redis lacks the stream {topology.stream} with the group {GROUP}, and bus.declare is false:"
+                f" `XGROUP CREATE {topology.stream} {GROUP} 0 MKSTREAM`, or set bus.declare = true"
+            )
         return
-    _check_redis(connection)
-    if declare:
-        with connection.channel() as channel:
-            exchange = Exchange(topology.source, type="topic", durable=True)
-            Queue(topology.queue, exchange, routing_key=topology.key).bind(channel).declare()
+    with suppress(redis.ResponseError):  # it is there
+        client.xgroup_create(topology.stream, GROUP, id="0", mkstream=True)
+    _groups(client, topology.stream)
+
+
+def _groups(client: Any, stream: str) -> list[bytes]:
+    try:
+        return [group["name"] for group in client.xinfo_groups(stream)]
+    except redis.ResponseError:
+        raise Unfit(f"bus: the key {stream} of Redis is no stream: delete it, or name another in [bus]") from None
 
 
 def _declare_amqp(connection: Any, topology: Topology) -> None:
@@ -168,15 +194,6 @@ def _has_queue(connection: Any, name: str) -> bool:
     except NotFound:
         return False
     return True
-
-
-def _check_redis(connection: Any) -> None:
-    with connection.channel() as channel:
-        if not hasattr(channel, "ack_all"):
-            return  # kombu's own memory, in tests
-        version = str(channel.client.info("server").get("redis_version", "0"))
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
-        raise Unfit(f"bus: Redis {version} is too old; it needs {'.'.join(map(str, OLDEST_REDIS))}")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tests.inbound.web.dashboard.pictures import PAGES, click, fill, logged_in, 
 from tests.suite.waiting import ENDS_WITHIN
 from worker.engine.container import Parts
 from worker.inbound.bus.dead_lettering import Refusal, refused_message
-from worker.inbound.bus.redis_entry import Entry
+from worker.inbound.bus.entries import Entry
 from worker.sandbox.faults import Fault
 from worker.settings import load
 

@@ -7,7 +7,7 @@ from tests.inbound.bus.brokers import a_bus, broker_of
 from tests.inbound.web.dashboard.conftest import USERS
 from worker.cli.commands.web import putting_back
 from worker.inbound.bus.dead_lettering import Refusal, refused_message
-from worker.inbound.bus.redis_entry import Entry
+from worker.inbound.bus.entries import Entry
 from worker.store.tables import Audit, RefusedEvent
 
 PAGE = "/dashboard/outgoing"
