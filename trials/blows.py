@@ -57,7 +57,7 @@ def draw(seed: int, number: int, *, seconds: float) -> list[Strike]:
 
 @dataclass
 class Target:
-    """The processes of a run. `workers` and `beats` are the running ones, with those that are stopped (SIGSTOP)."""
+    """The processes of a run: `workers`, `beats` and `consumers` that run, with those that are stopped (SIGSTOP)."""
 
     stage: Stage
     postgres: Postgres
@@ -68,6 +68,7 @@ class Target:
     chance: random.Random  # chooses which process is struck
     workers: list[Process] = field(default_factory=list)
     beats: list[Process] = field(default_factory=list)
+    consumers: list[Process] = field(default_factory=list)
     stopped: set[int] = field(default_factory=set)
     stops: int = 0  # how often a worker was stopped (SIGSTOP)
     notes: list[str] = field(default_factory=list)
@@ -84,6 +85,9 @@ class Target:
 
     def start_beat(self) -> None:
         self.beats.append(self.stage.start("beat"))
+
+    def start_consumer(self) -> None:
+        self.consumers.append(self.stage.start("bus"))
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._later, (time.monotonic() + seconds, len(self.notes), what))
@@ -106,7 +110,7 @@ class Target:
     def ended_by_themselves(self) -> list[str]:
         """A complaint for each process that ended by itself; the process is removed from the run."""
         found = []
-        for name, processes in (("worker", self.workers), ("beat", self.beats)):
+        for name, processes in (("worker", self.workers), ("beat", self.beats), ("bus", self.consumers)):
             for process in [one for one in processes if one.poll() is not None]:
                 processes.remove(process)
                 found.append(f"nothing_ends_by_itself: {name} {process.pid} ended with {process.returncode}")
@@ -150,6 +154,15 @@ def kill_beat(target: Target, downtime: float) -> None:
         target.beats.remove(beat)
         kill_group(beat)
         target.later(downtime, target.start_beat)
+
+
+def kill_consumer(target: Target, downtime: float) -> None:
+    consumer = target.pick(target.consumers)
+    if consumer is not None:
+        target.note(f"consumer {consumer.pid}: kill -9")
+        target.consumers.remove(consumer)
+        kill_group(consumer)
+        target.later(downtime, target.start_consumer)
 
 
 def stop_broker(target: Target, downtime: float) -> None:
@@ -230,6 +243,7 @@ BLOWS: dict[str, Blow] = {
     "kill-worker": kill_worker,
     "kill-parent": kill_parent,
     "kill-beat": kill_beat,
+    "kill-consumer": kill_consumer,
     "stop-broker": stop_broker,
     "kill-broker": kill_broker,
     "restart-database": restart_database,

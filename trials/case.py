@@ -48,6 +48,7 @@ class Case:
     lease: float | None = None
     reconcile_after: float = 0
     stops: int = 0
+    events: Sequence[str] = ()  # their ids, also of those that were sent twice
 
     @cached_property
     def jobs(self) -> dict[int, Job]:

@@ -1,4 +1,4 @@
-"""Chaos: one list, three workers and two beats; all processes and servers are killed again and again.
+"""Chaos: a list and events, three workers, two beats, two consumers; all are killed again and again, and servers too.
 
     python -m trials.chaos                                   one run of 10,000 rows, from a random seed
     python -m trials.chaos --runs 10 --seed 1                seeds 1 to 10, over both brokers and both pools in turn
@@ -29,16 +29,17 @@ from psycopg.rows import dict_row
 from trials.blows import BLOWS, Strike, Target, draw
 from trials.case import ISSUING, Cap, Case
 from trials.customers import ACCOUNTS, listed, write_list
-from trials.evidence import gather
+from trials.evidence import by_customer, gather
 from trials.kept_counts import untrue_counts_at
 from trials.leaks import leaks
+from trials.producer import Producer, id_of
 from trials.promises import broken, late_calls, refused_by_limit, second_copies
 from trials.servers import Postgres, RabbitMq, Redis, Server, missing
 from trials.stage import Stage
 from worker.settings import load
-from worker.store.base.priorities import EVENT
 
-WORKERS, BEATS = 3, 2  # the second beat by mistake
+WORKERS, BEATS, CONSUMERS = 3, 2, 2  # the second beat by mistake
+SIGNUPS = 7  # one customer in so many, of each account in turn, is not on the list: an event asks for it meanwhile
 COMBINATIONS = (("amqp", "threads"), ("redis", "prefork"), ("amqp", "prefork"), ("redis", "threads"))
 SHOWN = 20  # the most complaints that are printed; the folder has all of them
 PAUSE = 1.1  # seconds that an account pauses after a 429
@@ -100,6 +101,7 @@ class Plan:
         values = {
             "database.url": database,
             "broker.url": broker,
+            "bus.url": broker,
             "worker.lease": f"{self.lease:g} s",
             "email.timeout": f"{self.timeout:g} s",
             "sms.timeout": f"{self.timeout:g} s",
@@ -130,7 +132,11 @@ def run(plan: Plan) -> Outcome:
         wrong: list[str] = []
         line = f"seed {plan.seed} {plan.broker} {plan.pool}: the run did not end"
         try:
-            broker = RabbitMq(stage.folder / "rabbitmq") if plan.broker == "amqp" else Redis(stage.folder / "redis")
+            broker = (
+                RabbitMq(stage.folder / "rabbitmq")
+                if plan.broker == "amqp"
+                else Redis(stage.folder / "redis", keeps=True)
+            )
             with contextlib.closing(broker):
                 broker.start(wait=False)  # RabbitMQ starts more slowly than the other servers together
                 with Postgres(stage.folder / "postgresql") as postgres:
@@ -149,7 +155,8 @@ def run(plan: Plan) -> Outcome:
 
 def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tuple[str, list[str]]:
     customers = listed(plan.rows)
-    write_list(stage.folder / "list.csv", customers)
+    signups = [one for one in customers if one.index % SIGNUPS == 0]  # events ask for these
+    write_list(stage.folder / "list.csv", [one for one in customers if one.index % SIGNUPS])
     stage.play([*FAULTS, *plan.enforced(), "--seed", str(plan.seed)])
     stage.configure(plan.configuration(postgres.url, broker.url))
     stage.run("db", "upgrade")
@@ -160,18 +167,28 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
         target.start_worker()
     for _ in range(BEATS):
         target.start_beat()
+    for _ in range(CONSUMERS):
+        target.start_consumer()
     stage.run("import", "list.csv")
-    make_urgent(postgres, plan.seconds)
+    chance = random.Random(f"{plan.seed}/events")
+    producer = Producer(broker.url, signups, seconds=plan.seconds, chance=chance)
+    producer.start()
     began = time.monotonic()
-    struck, wrong = _struck(plan, target)
+    struck, wrong = _struck(plan, target, len(signups))
     seconds = time.monotonic() - began
     target.put_right()
     wrong += target.ended_by_themselves()
     postgres.wait()
-    wrong += stuck(postgres) if not settled(postgres) else []
-    wrong += stage.end_warmly([*target.workers, *target.beats]) + stage.left_behind()
-    evidence = gather(lambda query: _rows(postgres, query), stage.url, stage.report())
-    case = Case(customers, evidence, plan.caps(), plan.lease, plan.timeout + LOOK_UP_MARGIN, target.stops)
+    wrong += stuck(postgres) if not settled(postgres, len(signups)) else []
+    producer.join()
+    wrong += [producer.failed] if producer.failed else []
+    wrong += stage.end_warmly([*target.workers, *target.beats, *target.consumers]) + stage.left_behind()
+    batches = [str(row["id"]) for row in _rows(postgres, "select id from batch")]
+    report = [line for batch in batches for line in stage.report(batch)]
+    evidence = gather(lambda query: _rows(postgres, query), stage.url, report)
+    evidence = by_customer(evidence, {one.customer_id: one.row for one in customers})
+    events = [id_of(one) for one in signups]
+    case = Case(customers, evidence, plan.caps(), plan.lease, plan.timeout + LOOK_UP_MARGIN, target.stops, events)
     wrong += broken(case) + list(leaks(stage.logs, evidence)) + untrue_counts_at(postgres.url)
     if wrong:
         (stage.folder / "blows.txt").write_text("\n".join(target.notes) + "\n")
@@ -179,7 +196,7 @@ def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tup
     return summary(plan, case, struck=struck, seconds=seconds), wrong
 
 
-def _struck(plan: Plan, target: Target) -> tuple[int, list[str]]:
+def _struck(plan: Plan, target: Target, events: int) -> tuple[int, list[str]]:
     """Strike all blows, then wait until no work is left. Returns the number of blows struck, and complaints."""
     strikes: list[Strike] = draw(plan.seed, plan.blows, seconds=plan.span)
     wrong: list[str] = []
@@ -191,12 +208,13 @@ def _struck(plan: Plan, target: Target) -> tuple[int, list[str]]:
         for complaint in target.ended_by_themselves():
             target.note(complaint)
             wrong.append(complaint)
-            (target.start_worker if "worker" in complaint else target.start_beat)()
+            again = {"worker": target.start_worker, "beat": target.start_beat, "bus": target.start_consumer}
+            again[complaint.split()[1]]()
         if struck < len(strikes) and time.monotonic() >= next_at:
             BLOWS[strikes[struck].blow](target, strikes[struck].downtime)
             struck += 1
             next_at = time.monotonic() + (strikes[struck].after if struck < len(strikes) else 0)
-        if settled(target.postgres) and (target.whole or struck == len(strikes)):
+        if settled(target.postgres, events) and (target.whole or struck == len(strikes)):
             if target.whole:
                 break
             target.put_right()
@@ -212,7 +230,8 @@ select
   (select count(*) from job where state in ('working', 'issued')
      or (state = 'waiting' and not (account = 'kyb' and exists
        (select 1 from budget where name = 'kyb' and stopped_at is not null))))
-  + (select count(*) from invitation where state in ('waiting', 'working')) as number
+  + (select count(*) from invitation where state in ('waiting', 'working')) as number,
+  (select count(*) from inbox) as events
 """
 STUCK = {
     "jobs": "select account, state, reason, detail, due_at, lease_until, count(*) from job"
@@ -224,24 +243,11 @@ STUCK = {
 }
 
 
-# One row in ten has the priority of an event: some are due at once, the rest one by one while the list is worked.
-URGENT = """
-update job
-set priority = %(event)s, due_at = greatest(due_at, now() + make_interval(secs => %(seconds)s * (row %% 89) / 89))
-where row %% 10 = 0 and state = 'waiting'
-"""
-
-
-def make_urgent(postgres: Postgres, seconds: float) -> None:
-    """Give a tenth of the rows the priority of events, each from its own time on."""
-    with psycopg.connect(postgres.dsn, connect_timeout=5) as connection:
-        connection.execute(URGENT, {"event": EVENT, "seconds": seconds})
-
-
-def settled(postgres: Postgres) -> bool:
-    """True if no work is left. False while the database cannot be used."""
+def settled(postgres: Postgres, events: int) -> bool:
+    """True if so many events are stored, and no work is left. False while the database cannot be used."""
     try:
-        return bool(_rows(postgres, LEFT)[0]["number"] == 0)
+        (row,) = _rows(postgres, LEFT)
+        return bool(row["number"] == 0 and row["events"] >= events)
     except psycopg.OperationalError:
         return False
 

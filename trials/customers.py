@@ -66,11 +66,14 @@ def listed(rows: int) -> list[Listed]:
     return made
 
 
+def columns_of(one: Listed) -> dict[str, str]:
+    name = ["company", "", "", "Lee & Co"] if one.prefix == "B" else ["individual", "Ann", FAMILY, ""]
+    contact = [one.email, one.phone, COUNTRIES[one.prefix], "en", one.channel, one.entity_id]
+    return dict(zip(COLUMNS.split(), [one.customer_id, *name, *contact], strict=True))
+
+
 def write_list(path: Path, customers: list[Listed]) -> None:
     with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(COLUMNS.split())
-        for one in customers:
-            name = ["company", "", "", "Lee & Co"] if one.prefix == "B" else ["individual", "Ann", FAMILY, ""]
-            contact = [one.email, one.phone, COUNTRIES[one.prefix], "en", one.channel, one.entity_id]
-            writer.writerow([one.customer_id, *name, *contact])
+        writer = csv.DictWriter(stream, COLUMNS.split())
+        writer.writeheader()
+        writer.writerows(map(columns_of, customers))

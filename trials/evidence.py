@@ -7,7 +7,7 @@ import json
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Evidence:
     credits_used: dict[str, int] = field(default_factory=dict)  # by budget
     received: Received = field(default_factory=Received)
     report: Sequence[dict[str, Any]] = ()  # the lines of `onboard report --with-links`
+    inbox: Sequence[str] = ()  # the ids of the stored events
 
 
 def received(url: str) -> Received:
@@ -115,6 +116,16 @@ def gather(ask: Ask, url: str, report: Sequence[dict[str, Any]]) -> Evidence:
         credits_used={row["name"]: row["credits_used"] for row in ask("select * from budget")},
         received=received(url),
         report=report,
+        inbox=[row["event_id"] for row in ask("select event_id from inbox")],
+    )
+
+
+def by_customer(evidence: Evidence, rows: Mapping[str, int]) -> Evidence:
+    """The same, with the rows of these customers: rows of events have numbers of their own."""
+    return replace(
+        evidence,
+        jobs=[replace(job, row=rows[job.customer_id]) for job in evidence.jobs],
+        report=[line | {"row": rows[line["customer_id"]]} for line in evidence.report],
     )
 
 

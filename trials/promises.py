@@ -44,6 +44,13 @@ def every_row_is_accounted_for(case: Case) -> Iterator[str]:
         yield f"{open_ones} attempts are still open, and no worker runs"
 
 
+def every_event_is_stored_once(case: Case) -> Iterator[str]:
+    stored, sent = Counter(case.evidence.inbox), Counter(set(case.events))
+    if stored != sent:
+        lost, again = (sent - stored).total(), (stored - sent).total()
+        yield f"of {len(sent)} events {lost} are lost, and {again} are stored that are none, or were stored before"
+
+
 def one_live_session_for_each_customer(case: Case) -> Iterator[str]:
     live = Counter((one.customer_id, one.purpose) for one in case.evidence.sessions if one.state in LIVE)
     for (customer_id, _), number in live.items():
@@ -247,6 +254,7 @@ def a_held_row_has_a_reason(case: Case) -> Iterator[str]:
 
 PROMISES: tuple[Callable[[Case], Iterator[str]], ...] = (
     every_row_is_accounted_for,
+    every_event_is_stored_once,
     one_live_session_for_each_customer,
     no_second_session_without_a_decision,
     an_invited_row_has_the_session_that_was_opened,

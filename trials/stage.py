@@ -81,8 +81,8 @@ class Stage:
         for key, value in values.items():
             self.environ["ONBOARDING__" + key.replace(".", "__").replace("-", "_").upper()] = value
 
-    def report(self) -> list[dict[str, Any]]:
-        self.run("report", "latest", "--format", "jsonl", "--with-links", "--out", "report.jsonl")
+    def report(self, batch: str = "latest") -> list[dict[str, Any]]:
+        self.run("report", batch, "--format", "jsonl", "--with-links", "--out", "report.jsonl")
         path = self.folder / "report.jsonl"
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         path.unlink()  # it holds links

@@ -34,6 +34,7 @@ class Run:
         self.mails: dict[int, list[dict]] = {}
         self.texts: dict[int, list[dict]] = {}
         self.used, self.stops = 4, 0
+        self.inbox = ["one", "two"]
         for one in CUSTOMERS:
             self.invite(one)
 
@@ -72,8 +73,9 @@ class Run:
             credits_used={"kyb": self.used},
             received=received,
             report=lines + [{"row": one.row, "link": ""} for one in CUSTOMERS if not self.sessions[one.row]],
+            inbox=self.inbox,
         )
-        return Case(CUSTOMERS, evidence, CAPS, lease=12, reconcile_after=7, stops=self.stops)
+        return Case(CUSTOMERS, evidence, CAPS, lease=12, reconcile_after=7, stops=self.stops, events=["one", "two"])
 
 
 def attempt(row: int, account: str, invitation: str | None = None, outcome: str = "done") -> Attempt:
@@ -196,6 +198,16 @@ def a_row_with_an_unknown_outcome_waits_for_credit(run):
 @spoils("every_row_is_accounted_for")
 def an_attempt_is_left_open(run):
     run.asked[2].append(attempt(2, "kyc", outcome=""))
+
+
+@spoils("every_event_is_stored_once")
+def an_event_is_lost(run):
+    run.inbox = ["one"]
+
+
+@spoils("every_event_is_stored_once")
+def an_event_is_stored_again(run):
+    run.inbox.append("one")
 
 
 @spoils("one_live_session_for_each_customer")
