@@ -10,7 +10,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -163,26 +163,19 @@ def _led_to(address: str, location: str) -> str:
 
 
 def _from_s3(parts: SplitResult, write: Callable[[bytes], None]) -> None:
-    files = extra("s3fs", "s3")
+    aws = extra("aiobotocore.session", "s3")
     with in_words():
-        event_loop.run(_stream(files, f"{parts.netloc}{unquote(parts.path)}", write))
+        event_loop.run(_stream(aws, parts.netloc, unquote(parts.path)[1:], write))
 
 
-async def _stream(files: Any, path: str, write: Callable[[bytes], None]) -> None:
+async def _stream(aws: Any, bucket: str, key: str, write: Callable[[bytes], None]) -> None:
     # Credentials, region and endpoint are AWS's own configuration. Connections are verified by default.
-    bucket = files.S3FileSystem(asynchronous=True, skip_instance_cache=True)
-    async with _in_time():
-        connections, file = await bucket.set_session(), None
-        try:
-            file = await bucket.open_async(path, "rb")
-            while chunk := await file.read(CHUNK):
-                write(chunk)
-        finally:
-            # Connections first: they end at once then. An answer that is closed first waits for the server's last word
-            # of TLS, longer than the loop lives. The file's own `close` leaves its answer open.
-            await connections.close()
-            if file is not None and file.r is not None:
-                file.r.close()
+    async with _in_time(), AsyncExitStack() as last, aws.get_session().create_client("s3") as client:
+        body = (await client.get_object(Bucket=bucket, Key=key))["Body"]
+        # Behind its connection: closed first, it waits for the server's last word of TLS, longer than the loop lives.
+        last.callback(body.close)
+        while chunk := await body.read(CHUNK):
+            write(chunk)
 
 
 @asynccontextmanager
@@ -205,7 +198,6 @@ def _from_sftp(parts: SplitResult, write: Callable[[bytes], None]) -> None:
 
 
 async def _read(ssh: Any, parts: SplitResult, write: Callable[[bytes], None]) -> None:
-    # The file systems of fsspec for SFTP accept any host's key.
     options = {"host": parts.hostname, "known_hosts": known_hosts(), "connect_timeout": _CONNECT, "password": None}
     options |= {} if parts.port is None else {"port": parts.port}
     options |= {} if parts.username is None else {"username": unquote(parts.username)}

@@ -132,7 +132,7 @@ def test_why_a_bucket_cannot_be_read_is_said_in_our_words(server, code, reason):
 
 def test_a_bucket_that_is_not_there_and_a_missing_extra_are_named(server, monkeypatch):
     assert why_away(place(server, "s3://no-bucket")) == "there is no such bucket"
-    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.setitem(sys.modules, "aiobotocore.session", None)
     assert why_away(place(server)).endswith("pip install 'onboarding-worker[s3]'")
 
 

@@ -208,7 +208,7 @@ def test_a_batch_has_the_name_of_the_file_alone():
 
 
 def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
-    for module, extra in (("s3fs", "s3"), ("asyncssh", "sftp")):
+    for module, extra in (("aiobotocore.session", "s3"), ("asyncssh", "sftp")):
         monkeypatch.setitem(sys.modules, module, None)
         assert refusal(f"{extra}://host/list.csv").endswith(f"pip install 'onboarding-worker[{extra}]'")
 
@@ -258,25 +258,23 @@ def test_a_list_is_fetched_over_sftp_from_a_host_that_is_known(sftp: int, tmp_pa
 
 def test_a_list_that_takes_too_long_is_called_so_though_its_connection_breaks_as_it_is_given_up(monkeypatch):
     class Hangs:
-        def __init__(self, **_):
-            pass
-
-        async def set_session(self):
+        async def __aenter__(self):
             return self
 
-        async def open_async(self, *_):
-            await asyncio.sleep(3600)
-
-        async def close(self):
+        async def __aexit__(self, *_):
             raise OSError("the connection was lost")
 
-    monkeypatch.setattr(remote_lists, "extra", lambda *_: SimpleNamespace(S3FileSystem=Hangs))
+        async def get_object(self, **_):
+            await asyncio.sleep(3600)
+
+    aws = SimpleNamespace(create_client=lambda _: Hangs())
+    monkeypatch.setattr(remote_lists, "extra", lambda *_: SimpleNamespace(get_session=lambda: aws))
     monkeypatch.setattr(remote_lists, "_ALL", 0.01)
     assert refusal("s3://bucket/list.csv") == "the server did not answer in time"
 
 
 def test_a_list_is_fetched_from_s3(https: Https, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    pytest.importorskip("s3fs")
+    pytest.importorskip("aiobotocore")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://localhost:{https.port}")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")

@@ -64,7 +64,6 @@ class S3Folder:
 
     @contextmanager
     def _calls(self) -> Iterator[Calls]:
-        extra("s3fs", "s3")  # the extra's name for people; aiobotocore comes with it
         session, config = extra("aiobotocore.session", "s3"), extra("aiobotocore.config", "s3")
         try:
             with Calls(lambda exits: self._connected(session, config, exits)) as calls:
