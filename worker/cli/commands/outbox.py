@@ -14,8 +14,6 @@ from worker.engine.reporting.outbox_report import target_in_words
 from worker.foundation.plural import counted
 from worker.store.outbox import relay
 
-NONE = "there are no alerts: add [alerts.NAME] to the configuration (docs/how-to/alerts.md)"
-
 
 @click.group()
 def outbox() -> None:

@@ -98,10 +98,6 @@ def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetS
     return _state(_of(name, connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()))
 
 
-def all_states(connection: sa.Connection) -> dict[str, BudgetState]:
-    return {row.budget: _state(row[:-1]) for row in connection.execute(_ALL)}
-
-
 def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
     if row is None:
         raise _missing(name)
@@ -345,7 +341,7 @@ class Budgets:
 
     def all(self) -> Mapping[str, BudgetState]:
         with self._database.read() as connection:
-            return all_states(connection)
+            return {row.budget: _state(row[:-1]) for row in connection.execute(_ALL)}
 
     def doubt(self, names: Iterable[str]) -> None:
         """Open no session for these senders' messages until they have answered once."""

@@ -44,41 +44,31 @@ def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[Ba
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
     """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
-    with database.read() as connection:
-        return other_accounts(connection, accounts)
-
-
-def other_accounts(connection: sa.Connection, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
-    """As `of_other_accounts`, in a transaction."""
     waits = (COUNTED.kind == Kind.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
-    return _by_name(connection, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
+    return _by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
 
 
 def of_other_channels(database: Database, channels: Collection[str]) -> dict[str, tuple[int, int]]:
     """The channels of waiting messages, reminders among them, that are not among these, as `of_other_accounts`."""
-    with database.read() as connection:
-        return other_channels(connection, channels)
-
-
-def other_channels(connection: sa.Connection, channels: Collection[str]) -> dict[str, tuple[int, int]]:
-    """As `of_other_channels`, in a transaction."""
     others = [channel for channel in CHANNELS if channel not in channels]
     if not others:
         return {}
     waits = (InvitationRow.channel.in_(others), InvitationRow.state == bulk.fixed(InvitationState.WAITING))
-    return _by_name(connection, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
+    return _by_name(database, InvitationRow.channel, InvitationRow.batch_id, sa.func.count(), *waits)
 
 
 def _by_name(
-    connection: sa.Connection,
+    database: Database,
     name: sa.ColumnElement[str] | InstrumentedAttribute[str],
     batch_id: sa.ColumnElement[int] | InstrumentedAttribute[int],
     number: sa.ColumnElement[int],
     *conditions: sa.ColumnElement[bool],
 ) -> dict[str, tuple[int, int]]:
     query = sa.select(name.label("name"), batch_id.label("batch_id"), number.label("rows")).where(*conditions)
+    with database.read() as connection:
+        rows_of = fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id))
     found: dict[str, tuple[int, int]] = {}
-    for row in fetch(connection, query.group_by(name, batch_id).having(number > 0).order_by(batch_id)):
+    for row in rows_of:
         rows, first = found.get(row.name, (0, row.batch_id))
         found[row.name] = (rows + row.rows, first)
     return found
@@ -112,12 +102,7 @@ def missing_keys(database: Database, known: Collection[str]) -> dict[str, int]:
 def refused_events(database: Database) -> dict[str, int]:
     """How many refused messages each queue has; queues without one are not named."""
     with database.read() as connection:
-        return refused_by_queue(connection)
-
-
-def refused_by_queue(connection: sa.Connection) -> dict[str, int]:
-    """As `refused_events`, in a transaction."""
-    return {queue: number for queue, number in connection.execute(_REFUSED)}
+        return {queue: number for queue, number in connection.execute(_REFUSED)}
 
 
 def webhooks_to_check(database: Database) -> int:

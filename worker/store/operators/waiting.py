@@ -35,12 +35,6 @@ class Waiting:
 
 def waiting(database: Database) -> Waiting:
     """What the waiting rows wait for, but those of paused batches. Read from the kept counts."""
-    with database.read() as connection:
-        return waiting_now(connection)
-
-
-def waiting_now(connection: sa.Connection) -> Waiting:
-    """As `waiting`, in the caller's transaction."""
     paused = sa.select(Batch.id).where(Batch.pause_cause != "")
     alike = (COUNTED.kind, COUNTED.account, COUNTED.channel, COUNTED.reason)
     waits = (COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]), COUNTED.state == JobState.WAITING.value)
@@ -48,7 +42,9 @@ def waiting_now(connection: sa.Connection) -> Waiting:
     names: set[str] = set()
     senders: dict[str, set[frozenset[str]]] = defaultdict(set)
     others: set[str] = set()
-    for row in fetch(connection, query):
+    with database.read() as connection:
+        rows = fetch(connection, query)
+    for row in rows:
         if row.kind == Kind.MESSAGE:
             names.add(row.channel)
         elif row.reason == Reason.WAITS_FOR_SENDER:

@@ -1,0 +1,34 @@
+"""`web` sends what needs a person: the workers, which do so too, may all be gone."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import count
+
+from tests.conftest import NOON
+from tests.suite.waiting import ENDS_WITHIN
+from worker.engine.maintenance.ticks import Ticks
+from worker.engine.reporting.alerts import Alerts
+from worker.inbound.web import application
+
+
+async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypatch):
+    monkeypatch.setattr(application, "ALERT_SECONDS", 0.01)
+    site = await start(sqlite_url)
+    loop, minutes, sent = asyncio.get_running_loop(), count(), asyncio.Queue[str]()
+
+    async def send(lines: Sequence[str]) -> str:
+        loop.call_soon_threadsafe(sent.put_nowait, lines[0])
+        return ""
+
+    site.parts.standstills.stop(by="ops", reason="", now=NOON)
+    site.parts.alerts = Alerts(
+        {"webhook": send},
+        site.parts.database,
+        lambda: site.parts.operation.report().attention,
+        lambda: NOON + timedelta(minutes=next(minutes)),
+        Ticks(0.0),
+    )
+
+    async with asyncio.timeout(ENDS_WITHIN):
+        assert await sent.get() == "stop needs a person: onboard status"
