@@ -125,19 +125,11 @@ class Intake(Client):
         description="Its name in `status` and the audit log.",
         json_schema_extra={"default": "the directory's last name"},
     )
-    every: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))] | None = Field(
-        None,
-        description="How often each process looks into it.",
-        json_schema_extra={"default": '`"2 s"`; on another machine `"30 s"`'},
-    )
     settle: Duration = Field(
         timedelta(seconds=10),
         ge=timedelta(seconds=1),
         le=timedelta(hours=1),
         description="A file is taken when it has not changed for so long.",
-    )
-    largest: Whole = Field(
-        1024, ge=1, le=1_000_000, description="The largest file that is taken, in MiB; a larger one is refused."
     )
     approve: Flag = Field(
         False,
@@ -219,7 +211,7 @@ class Intake(Client):
 
     @property
     def looks_every(self) -> timedelta:
-        return self.every or timedelta(seconds=30 if isinstance(self.folder, Remote) else 2)
+        return timedelta(seconds=30 if isinstance(self.folder, Remote) else 2)
 
     @property
     def mode(self) -> int:

@@ -8,6 +8,7 @@ import pytest
 from tests.inbound.folders.box import BAD, GOOD, HEADER, Box
 from worker.domain.intake.dropped_files import UNSEEN, FileState
 from worker.engine.reporting.folder_report import folder_reports
+from worker.inbound.folders import drop_box
 from worker.inbound.folders.place import MOST_FILES
 from worker.store.tables import Audit, Job
 
@@ -74,8 +75,9 @@ async def test_a_touched_file_is_the_same_list_another_content_is_another_and_an
     assert [batch.name for batch in here.world.parts.batches.all()] == ["list.csv", "list.csv"]
 
 
-async def test_what_is_no_list_is_left_alone_or_refused_by_name_and_nothing_else_waits_for_it(box):
-    here = box(largest=1)
+async def test_what_is_no_list_is_left_alone_or_refused_by_name_and_nothing_else_waits_for_it(box, monkeypatch):
+    monkeypatch.setattr(drop_box, "LARGEST_MIB", 1)
+    here = box()
     outside = here.folder.parent / "passwords.csv"
     outside.write_text(HEADER + "C-7,secret@example.org\n")
     (here.folder / "link.csv").symlink_to(outside)

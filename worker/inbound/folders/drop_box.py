@@ -42,6 +42,7 @@ from worker.store.operators.report_rows import Facts
 from worker.store.service_desk.returned_rows import ReturnedRows
 
 log = logging.getLogger(__name__)
+LARGEST_MIB = 1024  # the readers have bounds of their own
 TRY_AGAIN = timedelta(minutes=1)  # after a full disk, or a folder that cannot be written
 MOST_REMOVED = 20  # of what killed processes left, at one look
 NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `onboard check` with it"
@@ -143,8 +144,7 @@ class DropBox:
                 kept_at = self.intake.database_clock()
 
         try:
-            largest = self.folder.largest << 20
-            with self.place.copied(file.name, file.stamp, largest=largest, step=keep) as copy:
+            with self.place.copied(file.name, file.stamp, largest=LARGEST_MIB << 20, step=keep) as copy:
                 self._import(file, copy, keep)
         except NotTaken as error:
             if error.for_good:

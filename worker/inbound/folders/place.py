@@ -127,11 +127,11 @@ class Copying:
     def expect(self, size: int) -> None:
         """Refuse a file that says it is too large, before it is read."""
         if size > self._largest:
-            raise NotTaken(f"it has more than {self._largest >> 20:,} MiB, the `largest` of its folder")
+            raise NotTaken(f"it has more than {self._largest >> 20:,} MiB, the largest that is taken")
 
     def add(self, part: bytes) -> None:
         if self._content.tell() + len(part) > self._largest:
-            raise NotTaken(f"it has grown over {self._largest >> 20:,} MiB, the `largest` of its folder")
+            raise NotTaken(f"it has grown over {self._largest >> 20:,} MiB, the largest that is taken")
         self._digest.update(part)
         try:
             self._content.write(part)
