@@ -35,10 +35,10 @@ class Alerts:
         needs = {_called(one) for one in self.needs()}
         for target, send in self.targets.items():
             news = alerts.look(self.database, target, needs, now=self.clock())
-            if not any(news):
-                continue
             lines = [f"{one} needs a person: onboard status" for one in news.began]
             lines += [f"{one} needs no person any more" for one in news.ended]
+            if not lines:
+                continue
             if why := event_loop.run(send(lines)):
                 _failing[target].lasts(f"[alerts] {target} accepts no alert; it is tried again", monotonic(), why=why)
                 continue

@@ -16,6 +16,7 @@ APART = timedelta(seconds=50)  # two looks: an alert is sent in less
 class News(NamedTuple):
     began: list[str]
     ended: list[str]
+    known: list[str]  # afterwards
 
 
 def look(database: Database, target: str, needs: Collection[str], *, now: datetime) -> News:
@@ -26,17 +27,15 @@ def look(database: Database, target: str, needs: Collection[str], *, now: dateti
         is_new = connection.execute(new.on_conflict_do_nothing().returning(AlertRow.target)).first() is not None
         (row,) = fetch(connection, sa.select(AlertRow.__table__).where(AlertRow.target == target).with_for_update())
         if now - row.looked_at < APART and not is_new:
-            return News([], [])
+            return News([], [], row.told)
         here = sa.update(AlertRow).where(AlertRow.target == target)
         connection.execute(here.values(looked_at=now, seen=sorted(needs)))
     current, seen, told = set(needs), set(row.seen), set(row.told)
-    return News(sorted(current & seen - told), sorted(told - current - seen))
+    began, ended = current & seen - told, told - current - seen
+    return News(sorted(began), sorted(ended), sorted((told | began) - ended))
 
 
 def tell(database: Database, target: str, news: News) -> None:
     """Write down that the target was told."""
-    here = AlertRow.target == target
     with database.write() as connection:
-        told = connection.execute(sa.select(AlertRow.told).where(here).with_for_update()).scalar_one()
-        now_told = sorted({*told, *news.began} - {*news.ended})
-        connection.execute(sa.update(AlertRow).where(here).values(told=now_told))
+        connection.execute(sa.update(AlertRow).where(AlertRow.target == target).values(told=news.known))
