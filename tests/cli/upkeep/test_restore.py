@@ -74,7 +74,7 @@ def test_without_a_journal_nothing_can_be_brought_back_and_doctor_asks_for_one(d
 def test_a_damaged_line_and_a_key_that_is_gone_need_a_person(imported: Desk):
     assert imported.onboard("customer", "erase", "C-0001", "--yes").code == 0
     journal = imported.path / "onboarding.journal"
-    digest = journal.read_text().split('"digest": "')[1][:64]
+    digest = journal.read_text().split('"digest":"')[1][:64]
     other = journal.read_text().replace(digest, "00000000" + digest[8:])
     imported.write("other.journal", other + "cut off")
     ended = imported.onboard("customer", "reapply", "other.journal", "--json")

@@ -57,7 +57,7 @@ def test_a_line_that_was_cut_off_costs_no_other_line(journal, path):
         ).encode(),
         json.dumps({"what": "erased", "digest": "../x", "at": AT.isoformat(), "as_of": "x", "final": True}).encode(),
         json.dumps({"what": "lifted", "digest": ONA, "at": "2026-11-20T09:00:00"}).encode(),
-        json.dumps({"what": "lifted", "digest": ONA, "at": 5}).encode(),
+        json.dumps({"what": "lifted", "digest": ONA, "at": "noon"}).encode(),
         json.dumps(
             {"what": "suppressed", "digest": ONA, "at": AT.isoformat(), "channel": "fax", "reason": "x"}
         ).encode(),

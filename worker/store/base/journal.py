@@ -6,18 +6,16 @@ each time: so the journal grows by what people ask for, and by nothing else.
 """
 
 import fcntl
-import json
 import logging
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 
 from worker.domain.contact.suppression import SuppressionReason
 from worker.domain.model.customers import Channel
@@ -29,8 +27,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "onboarding_journal"  # the execution option of a connection whose database has one
 LONGEST = 1000  # bytes of a line: none of ours is longer
-_DIGEST = re.compile("[0-9a-f]{64}")
-_DAMAGE = (ValueError, TypeError, KeyError, RecursionError)
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class Happened(StrEnum):
@@ -50,12 +47,18 @@ class Note:
     """`digest`: of the address, or of the customer's id. `as_of`, `final`: of an erasure, see `Tombstone`."""
 
     what: Happened
-    digest: str
-    at: datetime
+    digest: Digest
+    at: AwareDatetime
     channel: Channel | None = None
     reason: SuppressionReason | None = None
-    as_of: datetime | None = None
+    as_of: AwareDatetime | None = None
     final: bool = False
+
+    def __post_init__(self) -> None:
+        if None in {Happened.SUPPRESSED: (self.channel, self.reason), Happened.ERASED: (self.as_of,)}.get(
+            self.what, ()
+        ):
+            raise ValueError("the note lacks what it is about")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,10 @@ class Mark:
 
     number: int
     hash: str
-    at: datetime
+    at: AwareDatetime
+
+
+_NOTES, _MARKS = TypeAdapter(Note), TypeAdapter(Mark)
 
 
 class Journal:
@@ -76,7 +82,7 @@ class Journal:
 
     def add(self, notes: Iterable[Note]) -> None:
         """What was asked for is done although the journal's disk is full: an error is logged, and nothing raised."""
-        lines = b"".join(_as_line(note) for note in notes)
+        lines = b"".join(_NOTES.dump_json(note) + b"\n" for note in notes)
         if not lines:
             return
         try:
@@ -101,18 +107,17 @@ class Journal:
         """Raises OSError."""
         os.close(to_append(self.path))  # so that a journal that is not there was lost, and is not one without notes
         with replacing(self._mark) as stream:
-            stream.write(_as_line(mark).decode())
+            stream.write(_MARKS.dump_json(mark).decode())
             stream.flush()
             os.fsync(stream.fileno())
 
     def last_mark(self) -> Mark | None:
         """None: there is none yet, or it is damaged."""
         try:
-            facts = json.loads(self._mark.read_bytes()[:LONGEST])
-            return Mark(int(facts["number"]), str(facts["hash"]), _time(facts["at"]))
+            return _MARKS.validate_json(self._mark.read_bytes()[:LONGEST])
         except FileNotFoundError:
             return None
-        except (OSError, *_DAMAGE):
+        except (OSError, ValueError):
             log.warning("the journal's mark cannot be read: whether the database is an older copy is not known")
             return None
 
@@ -139,30 +144,7 @@ def read(path: Path) -> tuple[list[Note], int]:
     with path.open("rb") as stream:
         while line := stream.readline(LONGEST):
             try:
-                notes.append(_as_note(json.loads(line)))
-            except _DAMAGE:
+                notes.append(_NOTES.validate_json(line))
+            except ValueError:
                 damaged += line != b"\n"
     return notes, damaged
-
-
-def _as_line(facts: Note | Mark) -> bytes:
-    return json.dumps(vars(facts), default=str).encode() + b"\n"
-
-
-def _as_note(facts: dict[str, Any]) -> Note:
-    """Raises one of _DAMAGE where it is none."""
-    what, digest, at = Happened(facts["what"]), facts["digest"], _time(facts["at"])
-    if not _DIGEST.fullmatch(digest):
-        raise ValueError
-    if what is Happened.SUPPRESSED:
-        return Note(what, digest, at, Channel(facts["channel"]), SuppressionReason(facts["reason"]))
-    if what is Happened.ERASED:
-        return Note(what, digest, at, as_of=_time(facts["as_of"]), final=facts["final"] is not False)
-    return Note(what, digest, at)
-
-
-def _time(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError
-    return at

@@ -20,10 +20,7 @@ from worker.store.tables import Audit, Timer
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=1)
-OLDER = (
-    "the database is an older copy than its journal knows, as after a restore: run `onboard customer reapply`, look at"
-    " what was sent since, then `onboard resume --all`"
-)
+OLDER = "the database is an older copy than its journal knows: `onboard customer reapply`, then look at what was sent"
 _MARKED = sa.select(Timer.at).where(Timer.name == MARK)
 
 
