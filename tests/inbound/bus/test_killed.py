@@ -5,9 +5,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.inbound.bus import killed
 from tests.inbound.bus.brokers import requested
 from tests.suite.waiting import ENDS_WITHIN, wait_until
+from worker.inbound.bus.sources import events_of
+from worker.inbound.bus.streams import stream_link
+from worker.inbound.bus.topology import GROUP
 
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload([killed.__name__])
@@ -58,3 +63,20 @@ def test_consumers_that_are_killed_again_and_again_lose_nothing(broker: Any, tmp
         last.kill()
         last.join()
     assert broker.dead() == []
+
+
+@pytest.mark.parametrize("kind", ["redis"], indirect=True)
+def test_an_entry_whose_reader_never_got_the_answer_stays(broker: Any):
+    def consumers() -> list[Any]:
+        with broker.client() as client:
+            return list(client.xinfo_consumers(broker.bus.queue, GROUP))
+
+    broker.publish(requested())
+    with stream_link(events_of(broker.bus)) as link, broker.client() as client:
+        assert link.receive(0, 0.0) == []
+        client.xreadgroup(GROUP, link._me, {broker.bus.queue: ">"})  # type: ignore[attr-defined]
+    assert [one["pending"] for one in consumers()] == [1]
+    with stream_link(events_of(broker.bus), taken_seconds=0) as link:
+        (delivery,) = link.receive(1, 0.0)
+        link.acknowledge([delivery])
+    assert [one["pending"] for one in consumers()] == [0]

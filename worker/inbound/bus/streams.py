@@ -141,7 +141,8 @@ class StreamLink:
         """Let other consumers have at once what is held."""
         if self._held:
             self._claim_again(idle=int(self._taken_seconds * 1000))
-        else:
+        # The answer to a read may have been lost with the connection. Such an entry would be lost with the consumer.
+        if not self._client.xpending_range(self._stream, GROUP, min="-", max="+", count=1, consumername=self._me):
             self._client.xgroup_delconsumer(self._stream, GROUP, self._me)
 
     def _claim_again(self, *, idle: int) -> None:
