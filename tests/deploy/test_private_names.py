@@ -12,7 +12,6 @@ from tests.deploy.compose_file import ROOT
 # What is documented although it begins with `_`: of named tuples, of rows of SQLAlchemy, of os.
 DOCUMENTED = {"_make", "_replace", "_asdict", "_fields", "_mapping", "_exit"}
 EXCEPTIONS = {
-    "worker/inbound/bus/redis_channel.py": "goes with the bus on Redis Streams",
     "worker/sandbox/mailbox.py": "the sandbox cuts off a conversation of aiosmtpd that hangs",
 }
 
