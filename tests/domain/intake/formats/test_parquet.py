@@ -97,8 +97,7 @@ def a_list():
 
 
 @pytest.mark.parametrize("make", [a_long_text, a_list])
-def test_what_needs_too_much_memory_is_refused(refusal, make, monkeypatch):
-    monkeypatch.setattr(read_apart, "MOST_MEMORY", 512 << 20)
+def test_what_needs_too_much_memory_is_refused(refusal, make):
     bomb = written(make(), compression="zstd")
     assert len(bomb) < 10_000
     assert refusal(bomb) == "the Parquet file is refused: it needs more than 512 MiB of memory; save it as CSV"

@@ -26,7 +26,8 @@ from worker.domain.intake.lines import ListRefused, Refusal
 from worker.domain.model.customers import FieldProblem
 
 NAMES = {"xlsx": "the workbook", "parquet": "the Parquet file"}
-MOST_MEMORY = 1 << 30  # bytes; 200,000 rows of a workbook need a quarter of it
+# Bytes. 200,000 rows of a workbook need a half of it, and a worker that deploy/ starts has 1 GiB for all its processes.
+MOST_MEMORY = 512 << 20
 # Of the processor. Real lists take at most three for a megabyte, here; a slow machine needs several times as many.
 SECONDS, SECONDS_OF_A_MEGABYTE = 3, 10
 _TIMES_SLOWER = 20  # than the processor's time, where the machine has much else to do
