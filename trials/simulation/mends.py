@@ -33,7 +33,7 @@ from worker.store.limits import budgets, claims, concurrency, credits, flush, st
 from worker.store.links import doors, not_me
 from worker.store.maintenance import expired_sessions
 from worker.store.messages import gates as message_gates
-from worker.store.messages import message_context
+from worker.store.messages import message_context, reminders
 from worker.store.onboarding import added_lines, in_review
 from worker.store.operators import priority_moves
 
@@ -174,6 +174,8 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     # The gates of a claim.
     "quiet-hours": (_gates(issuing_gates, "quiet_hours"), _gates(message_gates, "quiet")),
     "reminders": (_gates(message_gates, "not_now"),),
+    # The reminders are stored as the first message has left.
+    "each-reminder": ((reminders, "next_reminder", lambda *_given, **_how: None),),
     "places-of-addresses": (_gates(issuing_gates, "spent_addresses"), _gates(message_gates, "without_place")),
     "messages-per-customer": (_gates(message_gates, "spent"),),
     # Of several lists: a resume moves back all that a pause has moved, whatever became of it since.
@@ -213,6 +215,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "quiet-hours": (7075,),
     "places-of-addresses": (12986,),
     "message": (21640,),
+    "each-reminder": (18,),
     "resume": (39,),
     "given-away": (225,),
 }

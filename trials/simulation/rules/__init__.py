@@ -28,6 +28,7 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     customers.nothing_leaves_after_the_end,
     endings.everybody_is_accounted_for,
     endings.nobody_waits_for_long,
+    endings.reminders_are_sent,
     calls.a_pilot_goes_first,
     calls.nothing_leaves_while_stopped,
     calls.nothing_is_bought_without_a_visit,

@@ -1,10 +1,11 @@
 """Rules of the end: everybody is accounted for, and nobody has waited for long."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from trials.simulation.people import VERDICT
-from trials.simulation.plan import LIFETIME, MESSAGES
+from trials.simulation.plan import FLOOR, LIFETIME, MESSAGES
 from trials.simulation.play import CALM, History
 from trials.simulation.records import Call, Kind
 from trials.simulation.rules.reading import ENDED, LISTED, REPEATED, SAFE, may_be_unknown, sessions_of, times
@@ -93,3 +94,22 @@ def nobody_waits_for_long(history: History) -> Iterator[str]:
         known = [call for call in calls if call.processed and not may_be_unknown(history, call)]
         if known and not any(message.sent_at <= max(due, known[0].sent_at + soon) for message in messages):
             yield f"{person.id}: its session of {known[0].sent_at:.0f} s is there, and no message left by {due:.0f} s"
+
+
+def reminders_are_sent(history: History) -> Iterator[str]:
+    """Of a link that leaves when all works, and that its customer never opens, each reminder follows while it lives."""
+    plan = history.plan
+    if not plan.reminders or plan.stable or plan.quiet or plan.operator or plan.acts or plan.shared or plan.pilot:
+        return
+    ends = {call.token: min(call.expires_at - FLOOR, history.ended_at) for call in history.record.of(Kind.SESSION)}
+    patient = {person.id for person in plan.people if not (person.finishes or person.event)}
+    sent: dict[tuple[str, Kind, str], dict[object, float]] = defaultdict(dict)  # by link: when each message left
+    for call in history.record.of(Kind.MAIL, Kind.TEXT):
+        if call.processed and call.customer in patient:
+            sent[call.customer, call.kind, call.token].setdefault(call.key or call, call.sent_at)
+    for (customer, kind, token), at in sent.items():
+        first = min(at.values())
+        due = sum(first + after + SOON < ends[token] for after in plan.reminders)
+        spent = history.begun_messages.get(customer, 0) >= MESSAGES
+        if first > max(CALM, history.calm_at) and len(at) <= due and not spent:
+            yield f"{customer} gets a {kind} at {first:.0f} s, and {len(at) - 1} reminders, not {due}"
