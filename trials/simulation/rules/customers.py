@@ -178,15 +178,18 @@ def nothing_leaves_once_it_is_known(history: History) -> Iterator[str]:
     """Who is known to have submitted, in whatever session, gets nothing more: not while the provider reviews it, and
     not after its verdict. If the provider asks the customer for more, the review is over."""
     for person in history.plan.people:
-        if times(history, "cancelled", person.id) or times(history, "erased", person.id) or history.plan.acts:
-            continue  # `nothing_leaves_after_the_end` looks at these; and another list may ask for who has submitted
-        asked = (f"the provider has a {QUESTION}", f"is known: {QUESTION}")
-        questions = [at for what in asked for at in times(history, what, person.id)]
+        if times(history, "cancelled", person.id) or times(history, "erased", person.id):
+            continue  # `nothing_leaves_after_the_end` looks at these
+        # Another list may ask for whom it has decided about: then a review counts alone.
+        decides = (QUESTION, VERDICT) if history.plan.acts else (QUESTION,)
+        over = [what.format(one) for one in decides for what in ("the provider has a {}", "is known: {}")]
+        questions = [at for what in over for at in times(history, what, person.id)]
         known = [
             (at, min((question for question in questions if question > at), default=inf))
             for at in times(history, f"is known: {REVIEW}", person.id)
         ]
-        known += [(at, inf) for at in times(history, f"is known: {VERDICT}", person.id)]
+        if not history.plan.acts:
+            known += [(at, inf) for at in times(history, f"is known: {VERDICT}", person.id)]
         calls = [call for call in history.record.of(Kind.SESSION, Kind.MAIL, Kind.TEXT) if call.customer == person.id]
         for call in calls if known else ():
             if left_late(history, call):
