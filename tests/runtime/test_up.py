@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import redis
-from kombu import Connection, Exchange, Queue
 
 from tests.cli.events.test_web import EVENT, ask, with_key
 from tests.desk.desk import Desk, Played, customers
@@ -90,15 +89,8 @@ def publish(desk: Desk, own_redis: OwnRedis) -> Callable[[dict[str, Any]], None]
     desk.add(f'[bus]\nurl = "{own_redis.url}"\n')
 
     def send(what: dict[str, Any]) -> None:
-        queue = Queue("onboarding.requests", Exchange("onboarding.requests"), "onboarding.requests")
-        with Connection(own_redis.url) as connection, connection.Producer() as producer:
-            producer.publish(
-                json.dumps(what).encode(),
-                exchange="",
-                routing_key=queue.name,
-                content_type="application/cloudevents+json",
-                content_encoding="utf-8",
-            )
+        with own_redis.client() as client:
+            client.xadd("onboarding.requests", {"event": json.dumps(what)})
 
     return send
 
