@@ -428,7 +428,6 @@ def test_a_folder_on_another_machine_has_what_its_kind_needs_and_nothing_else(tm
         ({"folder": "s3://bucket/in", "access_key": {"env": "P"}}, "access_key: needs `secret_key`, too"),
         ({"folder": "s3://bucket/in", "endpoint": "http://minio.internal"}, "endpoint: expected https"),
         ({"folder": "s3://bucket/in", "password": {"env": "P"}}, "password: for folders on sftp:// only"),
-        ({"folder": "in", "tls": "off"}, "tls: for folders on s3:// only"),
         ({"folder": "in", "key": {"env": "K"}}, "key: for folders on sftp:// only"),
     ]
     for folder, wrong in cases:
@@ -437,13 +436,6 @@ def test_a_folder_on_another_machine_has_what_its_kind_needs_and_nothing_else(tm
             found = problems(tmp_path, tree(intake=[folder]), P="hemlig-password", K=key)
             assert [line.startswith(f"intake[1].{wrong}") for line in found] == ([True] if wrong else [])
             assert "hemlig" not in "".join(found)
-
-
-def test_an_endpoint_without_tls_is_switched_off_by_name(tmp_path):
-    plain = {"folder": "s3://bucket/in", "endpoint": "http://minio.internal", "tls": "off"}
-    read = loaded(tmp_path, tree(intake=[plain, {"folder": "s3://other"}]))
-    assert [line.partition(" (")[0] for line in read.warnings] == ["TLS is off for intake[1]"]
-    assert [one.protection is None for one in read.intake] == [True, False]
 
 
 def test_each_step_of_the_ladder_has_a_time_of_its_own_and_a_sender(tmp_path):

@@ -21,9 +21,16 @@ CLIENTS = {
     "broker": ((*BROKER, "url"), "redis://rabbit.internal", "rediss://rabbit.internal"),
     "bus": ((*BUS, "url"), "amqps://a.internal;amqp://b.internal", "amqps://a.internal;amqps://b.internal"),
     "email": ((*EMAIL, "url"), "smtp://mail.internal", "smtp+starttls://mail.internal"),
-    "sms": ((*SMS, "base_url"), "http://twilio.internal", "https://twilio.internal"),
-    "account": ((*ACCOUNT, "base_url"), "http://proxy.internal", "https://proxy.internal"),
     "subscriber": ((*SUBSCRIBER, "url"), "http://crm.internal/hook", "https://crm.internal/hook"),
+}
+
+
+# Public services, and another machine's URL without TLS.
+PUBLIC = {
+    "sms": ((*SMS, "base_url"), "http://twilio.internal"),
+    "account": ((*ACCOUNT, "base_url"), "http://proxy.internal"),
+    "identity provider": (("web", "oidc", "issuer"), "http://login.internal"),
+    "folder": (("intake",), [{"folder": "s3://bucket/in", "endpoint": "http://minio.internal"}]),
 }
 
 
@@ -47,6 +54,15 @@ def test_another_machine_is_verified_or_switched_off_by_name(tmp_path: Path, sub
             switched_off = loaded(tmp_path, with_value(off, "off", with_value(key, plain)))
             (warning,) = switched_off.warnings
             assert warning.startswith(f'TLS is off for {".".join(path)} (tls = "off"): ')
+
+
+def test_a_public_service_on_another_machine_has_tls(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for what, (key, plain) in PUBLIC.items():
+        with subtests.test(case=what):
+            (line,) = problems(tmp_path, with_value(key, plain))
+
+            assert "expected https" in line
+            assert "tls" not in line.partition("expected https")[2]
 
 
 def test_localhost_is_this_machine_where_its_name_leads_nowhere_else(tmp_path: Path, monkeypatch) -> None:

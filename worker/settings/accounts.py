@@ -13,7 +13,7 @@ from worker.domain.providers.facts import PROVIDERS, facts_of
 from worker.foundation.durations import parse_duration, show_duration
 from worker.settings.addresses import is_host, server_url, web_url
 from worker.settings.problems import nearest
-from worker.settings.tls import Client
+from worker.settings.tls import TrustsAuthority
 from worker.settings.values import (
     Cost,
     Credential,
@@ -72,7 +72,7 @@ ProviderUrl = Annotated[str, BeforeValidator(server_url), Shown("URL")]
 Link = Annotated[str, AfterValidator(_link), Shown("URL with placeholders")]
 
 
-class Account(Client):
+class Account(TrustsAuthority):
     """One contract with a provider. `name` is its key; `load` fills in `budget` and what the budget shares."""
 
     name: str = Field("", json_schema_extra={"resolved": True})

@@ -34,7 +34,7 @@ from worker.settings.values import (
 _EXPECTED = 'expected the path of a directory, "sftp://USER@HOST/DIRECTORY" or "s3://BUCKET/PREFIX"'
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OF_SFTP = ("key", "key_passphrase", "password", "known_hosts")
-_OF_S3 = ("endpoint", "region", "access_key", "secret_key", "tls", "ca")
+_OF_S3 = ("endpoint", "region", "access_key", "secret_key")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.settings.addresses import ImapServer, SmtpServer
 from worker.settings.secrets import Secret
-from worker.settings.tls import Client, PresentsCertificate
+from worker.settings.tls import Client, OwnServer, PresentsCertificate
 from worker.settings.values import (
     BouncesUrl,
     Cost,
@@ -168,7 +168,7 @@ class Email(PresentsCertificate):
         return self.server.password
 
 
-class Bounces(Client):
+class Bounces(OwnServer):
     """The mailbox that mails come back to (`return_path` in [email])."""
 
     url: BouncesUrl = Field(

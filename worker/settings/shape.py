@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from worker.settings.tls import Client
+from worker.settings.tls import OwnServer
 from worker.settings.values import Lazy, Section, holds_secrets
 
-SHARED = Client.model_fields
+SHARED = OwnServer.model_fields
 MOST_LEVELS = 50  # of tables and lists in each other
 
 

@@ -1,6 +1,7 @@
 """The TLS of each client: one policy, one set of keys, one rule. What the libraries take: `foundation/tls.py`.
 
-A far host is spoken to over TLS, verified, or its section says `tls = "off"`. This machine needs no TLS.
+A far host is spoken to over TLS, verified. Only what may be the user's own server can do without: its section says
+`tls = "off"`. This machine needs no TLS.
 """
 
 import ssl
@@ -46,19 +47,17 @@ Pem = Annotated[Path | None, BeforeValidator(_pem), Shown("file"), Lazy()]
 
 
 class Client(Section):
-    """A section with connections to another system."""
+    """A section with connections to another system. Here that is a public service: its TLS has no keys."""
 
-    tls: Literal["verify", "off"] | None = Field(
-        None,
-        description='"verify": TLS, with the certificate\'s chain and host name checked. "off": a connection to another'
-        " machine without TLS is allowed; each start warns.",
-        json_schema_extra={"default": '`"verify"`; this machine needs no TLS'},
-    )
-    ca: Pem = Field(
-        None,
-        description="The authorities that sign the other side's certificate (PEM).",
-        json_schema_extra={"default": "the system's"},
-    )
+    @property
+    def wants_tls(self) -> Literal["verify", "off"] | None:
+        """What the section says of TLS; None: nothing."""
+        return None
+
+    @property
+    def authority(self) -> Path | None:
+        """Who signs the other side's certificate; None: the system's authorities say."""
+        return None
 
     @property
     def certificate(self) -> Path | None:
@@ -77,10 +76,39 @@ class Client(Section):
     @property
     def protection(self) -> Tls | None:
         """How the connections are verified; None where they have no TLS, or for PostgreSQL as its URL says."""
-        return Tls(self.ca, self.certificate) if _is_verified(self) else None
+        return Tls(self.authority, self.certificate) if _is_verified(self) else None
 
 
-class PresentsCertificate(Client):
+class TrustsAuthority(Client):
+    """A section whose other side may be behind a company's own authority."""
+
+    ca: Pem = Field(
+        None,
+        description="The authorities that sign the other side's certificate (PEM).",
+        json_schema_extra={"default": "the system's"},
+    )
+
+    @property
+    def authority(self) -> Path | None:
+        return self.ca
+
+
+class OwnServer(TrustsAuthority):
+    """A section whose other side may be the user's own."""
+
+    tls: Literal["verify", "off"] | None = Field(
+        None,
+        description='"verify": TLS, with the certificate\'s chain and host name checked. "off": a connection to another'
+        " machine without TLS is allowed; each start warns.",
+        json_schema_extra={"default": '`"verify"`; this machine needs no TLS'},
+    )
+
+    @property
+    def wants_tls(self) -> Literal["verify", "off"] | None:
+        return self.tls
+
+
+class PresentsCertificate(OwnServer):
     """A section whose other side may ask for a certificate."""
 
     client_certificate: Pem = Field(
@@ -96,8 +124,8 @@ class PresentsCertificate(Client):
 
 def _is_verified(client: Client) -> bool:
     if client.address.startswith(f"{POSTGRESQL}:"):
-        asked = client.tls == "verify" or client.ca is not None or client.certificate is not None
-        return asked or (client.tls is None and (_is_far(client.address) or _sslmode(client.address) == VERIFIED))
+        asked = client.wants_tls == "verify" or client.authority is not None or client.certificate is not None
+        return asked or (client.wants_tls is None and (_is_far(client.address) or _sslmode(client.address) == VERIFIED))
     return any(node.scheme in ENCRYPTED for node in _nodes(client.address))
 
 
@@ -136,7 +164,7 @@ def check_tls(clients: Mapping[KeyPath, Client], findings: Findings) -> None:
             _check_url(path, client, findings)
         if len(findings.problems) == known:  # one mistake gives one line
             _check_files(path, client, findings)
-        if client.tls == OFF and any(_is_far(node.geturl()) for node in _nodes(client.address)):
+        if client.wants_tls == OFF and any(_is_far(node.geturl()) for node in _nodes(client.address)):
             off.append(show_path(path))
     if off:
         findings.warnings.append(
@@ -146,23 +174,24 @@ def check_tls(clients: Mapping[KeyPath, Client], findings: Findings) -> None:
 
 def _check_url(path: KeyPath, client: Client, findings: Findings) -> None:
     nodes = _nodes(client.address)
+    choice = f'; or write tls = "off" in {_section(path)}' if isinstance(client, OwnServer) else ""
     plain = [node for node in nodes if node.scheme in WITH_TLS]
-    bare = [node for node in plain if client.tls == "verify" or _is_far(node.geturl())]
-    if client.tls == OFF:
+    bare = [node for node in plain if client.wants_tls == "verify" or _is_far(node.geturl())]
+    if client.wants_tls == OFF:
         if not plain and _is_verified(client):
             findings.problem((*path, "tls"), f'"off", but {nodes[0].scheme}:// asks for TLS: leave one of them out')
     elif bare:
         scheme = bare[0].scheme
         findings.problem(
             (*path, client.address_key()),
-            f"expected {WITH_TLS[scheme]}: {scheme} is accepted for this machine (127.0.0.1, ::1, localhost) only;"
-            f' or write tls = "off" in {_section(path)}',
+            f"expected {WITH_TLS[scheme]}: {scheme} is accepted for this machine (127.0.0.1, ::1, localhost)"
+            f" only{choice}",
         )
 
 
 def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None:
     mode, key = _sslmode(client.address), (*path, client.address_key())
-    if client.tls == OFF:
+    if client.wants_tls == OFF:
         if mode == VERIFIED:
             findings.problem((*path, "tls"), f'"off", but sslmode={VERIFIED} asks for TLS: leave one of them out')
     elif _is_verified(client) and mode not in (None, VERIFIED):
@@ -171,20 +200,20 @@ def _check_postgresql(path: KeyPath, client: Client, findings: Findings) -> None
             f"this sslmode does not check the server's certificate and host name: leave it out, or write sslmode="
             f'{VERIFIED}; or write tls = "off" in {_section(path)}',
         )
-    if client.ca is not None and "sslrootcert=" in urlsplit(client.address).query:
+    if client.authority is not None and "sslrootcert=" in urlsplit(client.address).query:
         findings.problem((*path, "ca"), "the URL names another file (sslrootcert): leave one of them out")
 
 
 def _check_files(path: KeyPath, client: Client, findings: Findings) -> None:
     """The files hold what they should, and are used."""
-    both = {"ca": client.ca, "client_certificate": client.certificate}
+    both = {"ca": client.authority, "client_certificate": client.certificate}
     given = [name for name, file in both.items() if file is not None]
-    if given and (client.tls == OFF or not _is_verified(client)):
+    if given and (client.wants_tls == OFF or not _is_verified(client)):
         findings.consequence((*path, given[0]), "used with TLS only, and this connection has none")
         return
     try:
-        if client.ca is not None:
-            Tls(client.ca).context()
+        if client.authority is not None:
+            Tls(client.authority).context()
     except (OSError, ssl.SSLError):
         findings.consequence((*path, "ca"), "expected a file with certificates in PEM")
     try:

@@ -136,7 +136,7 @@ def test_a_bucket_that_is_not_there_and_a_missing_extra_are_named(server, monkey
     assert why_away(place(server)).endswith("pip install 'onboarding-worker[s3]'")
 
 
-def test_a_server_is_verified_and_its_own_authority_is_named(loop, tmp_path, monkeypatch):
+def test_a_server_is_verified_by_the_authorities_of_this_machine(loop, tmp_path, monkeypatch):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -147,8 +147,7 @@ def test_a_server_is_verified_and_its_own_authority_is_named(loop, tmp_path, mon
         unknown = "its authority is unknown here, or the server leaves out a certificate between"
         assert why_away(place(server, endpoint=at)) == f"certificate not trusted ({unknown})"
         by_number = f"https://127.0.0.1:{server.port}"
-        assert (
-            why_away(place(server, endpoint=by_number, ca=tmp_path / "ca.pem")) == "certificate for another host name"
-        )
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert why_away(place(server, endpoint=by_number)) == "certificate for another host name"
         assert server.asked == []
-        assert in_thread(lambda: place(server, endpoint=at, ca=tmp_path / "ca.pem").found(now=NOW)).stamps == {}
+        assert in_thread(lambda: place(server, endpoint=at).found(now=NOW)).stamps == {}

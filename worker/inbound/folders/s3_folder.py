@@ -75,7 +75,7 @@ class S3Folder:
             raise
 
     async def _connected(self, session: Any, config: Any, exits: AsyncExitStack) -> Any:
-        folder, own = self.folder, self.folder.protection
+        folder = self.folder
         options = config.AioConfig(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=CALL_SECONDS,
@@ -100,7 +100,7 @@ class S3Folder:
             region_name=folder.region or ("us-east-1" if folder.endpoint else None),
             endpoint_url=folder.endpoint,
             # Always named: a variable of AWS's could name another file, or none.
-            verify=str((own and own.ca) or ssl.get_default_verify_paths().cafile or True),
+            verify=str(ssl.get_default_verify_paths().cafile or True),
             config=options,
             **given,
         )

@@ -17,14 +17,12 @@ from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import TWILIO
 from worker.settings import Account, Secret, Settings, SettingsError, Sms, WhatsApp
 from worker.settings.model import Broker, Database, Encryption
-from worker.settings.tls import Client
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
 NOWHERE = "invalid"
 WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 -- invented, as the sandbox's
 PLAYED = SandboxOptions()
 KEPT = timedelta(days=36500)
-NO_TLS: dict[str, Any] = {name: field.get_default() for name, field in Client.model_fields.items()}
 
 
 def host_of(account: str) -> str:
@@ -48,7 +46,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "broker": Broker(url="memory://"),
             "encryption": Encryption(keys=(_secret(new_key()),)),
             "accounts": {name: _account(account) for name, account in settings.accounts.items()},
-            "email": email and email.model_copy(update={**NO_TLS, "url": f"smtp://mail.{NOWHERE}:25"}),
+            "email": email and email.model_copy(update={"tls": None, "ca": None, "url": f"smtp://mail.{NOWHERE}:25"}),
             **{channel: _texting(settings, channel) for channel in channels_of("phone")},
             # Nothing is removed before it is counted.
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
@@ -71,7 +69,7 @@ def _texting(settings: Settings, channel: str) -> Sms | WhatsApp | None:
     # The sandbox plays one account.
     account = next(one.account for one in map(settings.texting, channels_of("phone")) if one is not None)
     played = {"base_url": f"https://{text_host(channel)}/twilio", "account": account, "callback_key": ()}
-    return section.model_copy(update={**NO_TLS, **played, "token": _secret(PLAYED.twilio_token)})
+    return section.model_copy(update={**played, "token": _secret(PLAYED.twilio_token)})
 
 
 def _not_played(settings: Settings) -> Iterator[str]:
@@ -92,6 +90,7 @@ def _account(account: Account) -> Account:
     changes: dict[str, Any] = {
         "base_url": f"https://{host_of(account.name)}/{'idenfy' if idenfy else 'frankieone'}",
         "api_key": _secret(PLAYED.idenfy_key if idenfy else PLAYED.frankieone_key),
+        "ca": None,
         "api_secret": _secret(PLAYED.idenfy_secret) if idenfy else None,
         "customer_id": None if idenfy else _secret(PLAYED.frankieone_customer),
         "customer_child_id": None,
@@ -101,7 +100,7 @@ def _account(account: Account) -> Account:
         "unchecked": {},  # the sandbox knows the documented parameters only
         "link_hosts": tuple(dict.fromkeys([*account.link_hosts, *documented])),
     }
-    return account.model_copy(update={**NO_TLS, **changes})
+    return account.model_copy(update=changes)
 
 
 def hears_results(account: Account) -> bool:

@@ -18,7 +18,6 @@ from worker.http.trust import trust_of
 from worker.inbound.web.dashboard.oidc.flow import Flow
 from worker.inbound.web.dashboard.oidc.id_token import NotProven, Proven, UnknownKey, proven
 from worker.settings.addresses import web_url
-from worker.settings.tls import OFF
 from worker.settings.users import Oidc
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -125,10 +124,10 @@ class Issuer:
         return Endpoints(authorization, token, keys, posts, named)
 
     def _endpoint(self, found: Mapping[str, Any], name: str) -> str:
-        """An address of the issuer. Without TLS only if the issuer itself has none, and as the configuration allows."""
+        """An address of the issuer. Without TLS only if the issuer itself has none."""
         plain = self.oidc.issuer.startswith("http:")
         try:
-            url = web_url(found.get(name), "", http=self.oidc.tls == OFF).geturl()
+            url = web_url(found.get(name), "").geturl()
         except ValueError:
             url = ""
         if not url or (not plain and not url.startswith("https:")):
