@@ -196,3 +196,15 @@ def test_keys_of_a_newer_release_are_ignored(keyring):
     assert decrypt_person(keyring, "Ona", person) == Person(email="ona@example.org")
     line = keyring.encrypt({"tags": ["vip"], "colour": "red"}, context="line 1:2")
     assert decrypt_line(keyring, 1, 2, line).tags == ("vip",)
+
+
+def test_a_list_with_a_customer_whose_details_cannot_be_read_is_imported_and_its_details_count(shelf, poison):
+    shelf.add(customer("Ona"), customer("Rasa"))
+    poison_customer(shelf, "Ona", poison[0])
+
+    shelf.add(*(customer(name, person=Person(email=f"{name}@new.example")) for name in ("Ona", "Rasa")))
+    for name in ("Ona", "Rasa"):
+        assert (
+            decrypt_person(shelf.keyring, name, shelf.row(CustomerRow, customer_id=name).encrypted).email
+            == f"{name}@new.example"
+        )

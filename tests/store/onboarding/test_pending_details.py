@@ -263,6 +263,18 @@ def test_details_that_no_key_decrypts_wait_and_hold_up_nobody_else(shelf, given,
     assert email(shelf) == OTHER
 
 
+def test_details_of_another_shape_wait_and_hold_up_nobody_else(shelf, given, decide):
+    given(TRUE)
+    second = given(OTHER, **PAUSED)
+    add(shelf, second, OTHER, row=3, name="Rasa")
+    spoilt = shelf.keyring.encrypt({"date_of_birth": 7}, context="customer Ona")
+    shelf.set(PendingDetails, PendingDetails.customer_id == "Ona", encrypted=spoilt)
+    decide.resume(second, now=shelf.clock())
+    sweep(shelf)
+    assert [row.customer_id for row in shelf.rows(PendingDetails)] == ["Ona"]
+    assert person(shelf, "Rasa").email == OTHER
+
+
 def told(shelf) -> list[tuple[str, str]]:
     return [(row.subject, row.reason) for row in shelf.rows(Audit) if "email" in row.reason or "phone" in row.reason]
 

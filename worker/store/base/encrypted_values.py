@@ -88,6 +88,10 @@ def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
     return keyring.encrypt(person_as_json(person), context=context_of_person(customer_id))
 
 
+# What reading a value raises that has another shape than ours: a newer release may have written it, or a person.
+OF_ANOTHER_SHAPE = (TypeError, ValueError, AttributeError)
+
+
 def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
     """The person. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:

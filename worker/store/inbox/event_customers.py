@@ -15,7 +15,13 @@ from worker.domain.model.same_person import Match, changed_addresses, in_words
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import Erased, decrypt_person, decrypt_update, encrypt_update
+from worker.store.base.encrypted_values import (
+    OF_ANOTHER_SHAPE,
+    Erased,
+    decrypt_person,
+    decrypt_update,
+    encrypt_update,
+)
 from worker.store.base.upserts import insert
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding import stable_links
@@ -199,7 +205,7 @@ def _person_of(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Person 
     """The person as stored; None: none is, or it cannot be read."""
     try:
         return None if row.encrypted is None else decrypt_person(keyring, customer_id, row.encrypted)
-    except (CannotDecrypt, Erased):
+    except (CannotDecrypt, Erased, *OF_ANOTHER_SHAPE):
         return None
 
 

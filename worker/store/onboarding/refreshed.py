@@ -18,7 +18,7 @@ from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.columns import picked, rows_of
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import Erased, decrypt_person
+from worker.store.base.encrypted_values import OF_ANOTHER_SHAPE, Erased, decrypt_person
 from worker.store.onboarding.corrected_addresses import find, give_away
 from worker.store.onboarding.details.pending import IS_UNRELEASED, settled
 from worker.store.onboarding.new_rows import OldLink, change_details, customer_row
@@ -40,9 +40,8 @@ _STORED = sa.select(
 
 @dataclass(frozen=True, repr=False)
 class KnownLine:
-    """A line of a customer who is known. `person`: as stored; None if nothing is: erased, or by a key that the ring has
-    no more. `links`: those that went to an address that it changes, and still open: the account and the
-    end of each."""
+    """A line of a customer who is known. `person`: as stored; None if nothing is that can be read. `links`: those that
+    went to an address that it changes, and still open: the account and the end of each."""
 
     row: int
     given: Customer
@@ -188,5 +187,5 @@ def _given(keyring: Keyring, lines: Lines, known: Collection[str] | None) -> lis
 def _person(keyring: Keyring, row: Any) -> Person | None:
     try:
         return decrypt_person(keyring, row.customer_id, row.encrypted)
-    except (Erased, CannotDecrypt):
+    except (Erased, CannotDecrypt, *OF_ANOTHER_SHAPE):
         return None

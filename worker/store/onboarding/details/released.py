@@ -17,6 +17,7 @@ from worker.domain.model.audit import Act
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
+from worker.store.base.encrypted_values import OF_ANOTHER_SHAPE
 from worker.store.base.job_ids import batch_of, row_of
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.refreshed import beside, opened, refresh
@@ -57,7 +58,7 @@ class ReleasedDetails:
             for row in rows:
                 try:
                     customer = opened(self._keyring, row._mapping)
-                except CannotDecrypt:
+                except (CannotDecrypt, *OF_ANOTHER_SHAPE):
                     closed.append(row._asdict() | {"due_at": now + AGAIN})
                     continue
                 # What was given since then, by an event, a person or a list that was released sooner, stays.
@@ -69,7 +70,7 @@ class ReleasedDetails:
             ]
             refresh(connection, self._keyring, found, batch_id=batch_id, act=ACT, now=now)
         if closed:
-            log.error("the details of %d released rows cannot be decrypted: they wait for their key", len(closed))
+            log.error("the details of %d released rows cannot be read: they wait for their key", len(closed))
             bulk.add(connection, PendingDetails, closed)
 
 
