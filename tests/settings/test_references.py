@@ -236,7 +236,6 @@ PLAIN = {
     "purpose",
     "queue",
     "role_claim",
-    "scopes",
     "service",
     "sheet",
     "site",

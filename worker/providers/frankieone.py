@@ -53,7 +53,6 @@ KEYS = (
     "jwt_key",
     "jwt_audience",
     "jwt_issuer",
-    "jwt_longest_life",
     "webhook_secret",
 )
 # docs/decisions/0088-no-page-for-a-vendors-sdk.md

@@ -26,6 +26,7 @@ from worker.providers.webhooks import (
 )
 
 SUCCESSES = ("SUCCESS", "COMPLETED")
+LONGEST_LIFE = timedelta(days=1)  # how far ahead a token's `exp` may be
 CANDIDATES = 3  # the most headers that are tried as the token
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 ULID = re.compile(rf"[{CROCKFORD}]{{26}}")
@@ -84,7 +85,7 @@ class FrankieOneWebhooks:
 
     def __init__(self, account: WebhookSettings) -> None:
         self._secrets = account.webhook_secret
-        self._wanted = jwt.Claims(account.jwt_audience or "", account.jwt_issuer or "", account.jwt_longest_life)
+        self._wanted = jwt.Claims(account.jwt_audience or "", account.jwt_issuer or "", LONGEST_LIFE)
         try:
             self._keys = [jwt.public_key(key.reveal()) for key in account.jwt_key]
         except ValueError as error:

@@ -110,9 +110,9 @@ def _lacking(claims: Mapping[str, Any], wanted: Claims, now: datetime) -> str:
     """Why a token that is signed and in time is not the wanted one; "" if it is."""
     if wanted.longest_life is not None:
         if "exp" not in claims:
-            return "it has no exp, so it would be good for ever (jwt_longest_life)"
+            return "it has no exp, so it would be good for ever"
         if claims["exp"] > (now + wanted.longest_life).timestamp():
-            return "it is good for longer than jwt_longest_life"
+            return "it is good for too long"
     if wanted.issuer and claims.get("iss") != wanted.issuer:
         return "its issuer is not jwt_issuer"
     given = claims.get("aud")

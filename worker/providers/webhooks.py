@@ -7,7 +7,7 @@ on bytes that were sent. The effect of each event: docs/reference/webhooks.md.
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -78,8 +78,6 @@ class WebhookSettings(Protocol):
     def jwt_audience(self) -> str | None: ...
     @property
     def jwt_issuer(self) -> str | None: ...
-    @property
-    def jwt_longest_life(self) -> timedelta | None: ...
     @property
     def webhook_secret(self) -> tuple[Secret, ...]: ...
 

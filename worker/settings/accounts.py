@@ -20,7 +20,6 @@ from worker.settings.values import (
     Duration,
     Host,
     Identifier,
-    LongestLife,
     Parameters,
     PathSecrets,
     Rate,
@@ -191,11 +190,6 @@ class Account(TrustsAuthority):
     )
     jwt_issuer: Text | None = Field(
         None, description="FrankieOne only: the `iss` that a token must have.", json_schema_extra={"default": "any"}
-    )
-    jwt_longest_life: LongestLife = Field(
-        timedelta(days=1),
-        description="FrankieOne only: how far ahead a token's `exp` may be. A token without `exp`, good for ever, is"
-        ' refused, but for "off".',
     )
     webhook_secret: PathSecrets = Field(
         (),

@@ -20,7 +20,6 @@ from worker.settings.tls import Client
 from worker.settings.values import (
     Country,
     Credential,
-    Duration,
     Flag,
     Lazy,
     Locale,
@@ -124,12 +123,6 @@ class Intake(Client):
         None,
         description="Its name in `status` and the audit log.",
         json_schema_extra={"default": "the directory's last name"},
-    )
-    settle: Duration = Field(
-        timedelta(seconds=10),
-        ge=timedelta(seconds=1),
-        le=timedelta(hours=1),
-        description="A file is taken when it has not changed for so long.",
     )
     approve: Flag = Field(
         False,

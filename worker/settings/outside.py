@@ -29,7 +29,6 @@ from worker.settings.values import (
     ServerUrl,
     Shown,
     Text,
-    Whole,
 )
 
 # The types of the CloudEvents that are published.
@@ -71,9 +70,6 @@ class Bus(PresentsCertificate):
     )
     declare: Flag = Field(
         True, description="true: `onboard bus` declares its exchanges and queues; false: it only checks them."
-    )
-    prefetch: Whole = Field(
-        200, ge=1, le=5000, description="The most events that are read from the broker at once and committed together."
     )
     plain: Received | None = Field(
         None,

@@ -160,7 +160,6 @@ class Oidc(TrustsAuthority):
         description="The dashboard's address as browsers see it. Register it with `/dashboard/oidc` at its end as the"
         " redirect URI."
     )
-    scopes: tuple[Text, ...] = Field(("openid", "profile"), description="What the issuer is asked for.")
     name_claim: Text = Field(
         "preferred_username",
         description="The claim that names the person in the audit log. People must not be able to change their own.",

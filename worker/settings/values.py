@@ -281,18 +281,6 @@ def _per_country(given: Any) -> int | None:
     raise ValueError('expected a number of texts from 1 to 1000000, or "off"')
 
 
-def _longest_life(given: Any) -> timedelta | None:
-    if given is None or (isinstance(given, str) and given.strip() == "off"):
-        return None
-    try:
-        life = parse_duration(given)
-    except ValueError:
-        life = timedelta(0)
-    if not timedelta(minutes=1) <= life <= timedelta(days=3650):
-        raise ValueError('expected a duration such as "1 day", from a minute to 3650 days, or "off"')
-    return life
-
-
 def _country(given: str) -> str:
     found = alpha2(given)
     if found is None:
@@ -329,7 +317,6 @@ Whole = Annotated[int, Strict(), Shown("whole number")]
 Text = Annotated[str, AfterValidator(_text), Shown("string")]
 PerCountry = Annotated[int | None, BeforeValidator(_per_country), Shown("texts an hour")]
 PerAddress = Annotated[AddressCap | None, BeforeValidator(_per_address), Shown("messages and a time")]
-LongestLife = Annotated[timedelta | None, BeforeValidator(_longest_life), Shown("duration")]
 Country = Annotated[str, AfterValidator(_country), Shown("ISO 3166 code")]
 Locale = Annotated[str, AfterValidator(_locale), Shown("language")]
 ZoneName = Annotated[str, AfterValidator(_zone), Shown("time zone")]

@@ -7,6 +7,7 @@ itself between that and the acknowledgement.
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class FileInbox:
 
 
 def consume(url: str, queue: str, file: Path, once: bool) -> None:
-    source = events_of(Bus.model_construct(url=url, queue=queue, source_exchange=queue, prefetch=20))
+    source = replace(events_of(Bus.model_construct(url=url, queue=queue, source_exchange=queue)), prefetch=20)
     BusConsumer(
         source,
         FileInbox(file, once=once),

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.domain.events.incoming import EventKind, Outcome, Receipt, Received
 from worker.domain.model.wakeups import WakeUp
 from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
+from worker.inbound.bus.sources import events_of
 from worker.inbound.bus.streams import TAKEN_SECONDS
 from worker.store.base.database import CONNECT_SECONDS, LOCK_SECONDS
 
@@ -64,10 +66,10 @@ def test_one_event_alone_is_taken_at_once(broker: Any, inbox: FakeInbox):
     assert inbox.chunks == [1, 1, 1]
 
 
-def test_no_more_are_taken_at_once_than_configured(make_broker: Any, bus_url: str, inbox: FakeInbox):
-    broker = make_broker(bus_url, prefetch=7)
+def test_no_more_are_taken_at_once_than_the_source_allows(make_broker: Any, bus_url: str, inbox: FakeInbox):
+    broker = make_broker(bus_url)
     broker.publish(*(requested(id=str(n)) for n in range(30)))
-    with consuming(broker.bus, inbox):
+    with consuming(replace(events_of(broker.bus), prefetch=7), inbox):
         wait_until(lambda: inbox.seen == 30, "all are taken")
     assert max(inbox.chunks) <= 7
 
@@ -166,10 +168,10 @@ def test_a_consumer_that_stops_takes_its_delivered_events_and_leaves_the_rest(ma
             assert self.go_on.wait(ENDS_WITHIN)
             return super().receive(events)
 
-    broker = make_broker(bus_url, prefetch=5)
+    broker = make_broker(bus_url)
     waits = Waits()
     broker.publish(*(requested(id=str(n)) for n in range(40)))
-    with consuming(broker.bus, waits) as running:
+    with consuming(replace(events_of(broker.bus), prefetch=5), waits) as running:
         assert waits.begun.wait(ENDS_WITHIN)
         running.consumer.stop()
         waits.go_on.set()

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.suite.waiting import ENDS_WITHIN, wait_until
 from trials.servers import Missing, RabbitMq, Redis, rabbitmq_program
 from worker.foundation.outage_log import Outage
 from worker.inbound.bus.consumer import LogInRefused
+from worker.inbound.bus.sources import events_of
 
 REFUSED = "the broker refuses this process (it refuses the user or the password)"
 
@@ -25,9 +27,9 @@ def logged(caplog: Any, words: str) -> int:
 
 
 def test_events_stay_in_the_broker_while_the_database_is_away(make_broker: Any, bus_url: str, caplog: Any):
-    broker = make_broker(bus_url, prefetch=5)
+    broker = make_broker(bus_url)
     inbox = FakeInbox()
-    with consuming(broker.bus, inbox):
+    with consuming(replace(events_of(broker.bus), prefetch=5), inbox):
         broker.publish(requested(id="first"))
         wait_until(lambda: inbox.seen == 1, "it takes events")
         inbox.away = True

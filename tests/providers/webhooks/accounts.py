@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.providers.accounts import PlainSecret
@@ -28,7 +28,6 @@ class Webhooks:
     webhook_secret: tuple[PlainSecret, ...] = ()
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
-    jwt_longest_life: timedelta | None = timedelta(days=1)
 
 
 def idenfy(provider: str, *keys: str):

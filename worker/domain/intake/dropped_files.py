@@ -16,6 +16,7 @@ _UNFINISHED = re.compile(
 )
 # What we leave behind when we are killed while we write next to a list.
 _LEFT = re.compile(r"^\.onboard-[0-9a-f]{32}\.part$")
+SETTLE = timedelta(seconds=10)  # a file that has not changed for so long has stopped growing
 MOST_TRIES = 3
 LONGEST_NAME = 244  # bytes, of a list: NAME.report.csv has to be a name, too
 TOO_LONG = f"its name has more than {LONGEST_NAME} bytes: no report could be named after it"
@@ -49,11 +50,11 @@ class DroppedFile:
     until: datetime | None = None
     owner: str = ""
 
-    def is_due(self, *, settle: timedelta, now: datetime) -> bool:
+    def is_due(self, *, now: datetime) -> bool:
         """Whether a process may take it: it has stopped growing, or the process that took it is gone."""
         if self.state not in (FileState.WAITING, FileState.TAKEN) or (self.until is not None and self.until > now):
             return False
-        return self.seen_at + settle <= now
+        return self.seen_at + SETTLE <= now
 
 
 def is_list(name: str) -> bool:
@@ -83,13 +84,13 @@ def next_report(state: BatchState, reported: str) -> str:
     return now.value
 
 
-def waits_for(file: DroppedFile, *, settle: timedelta) -> str:
+def waits_for(file: DroppedFile) -> str:
     """What happens next with the file, for people."""
     match file.state:
         case FileState.WAITING if file.reason:
             return f"{file.reason}; it is tried again"
         case FileState.WAITING:
-            return f"taken when it has not changed for {settle.total_seconds():g} s"
+            return f"taken when it has not changed for {SETTLE.total_seconds():g} s"
         case FileState.TAKEN:
             return "it is being imported"
         case FileState.IMPORTED if file.reason:

@@ -20,7 +20,6 @@ SPECIAL_KEYS = (
     "jwt_key",
     "jwt_audience",
     "jwt_issuer",
-    "jwt_longest_life",
     "webhook_secret",
 )
 

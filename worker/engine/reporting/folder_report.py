@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +22,6 @@ class FolderReport:
 
     name: str
     path: str
-    settle: timedelta
     files: Sequence[DroppedFile]
     away: str
 
@@ -40,7 +38,7 @@ class FolderReport:
         open_ = [one for one in self.files if one.state is not FileState.REFUSED and one.reported != "finished"]
         refused = sum(one.state is FileState.REFUSED for one in self.files)
         words = [f"{counted(refused, 'refused file')}"] if refused else []
-        words += [f"{one.name}: {waits_for(one, settle=self.settle)}" for one in open_[:1]]
+        words += [f"{one.name}: {waits_for(one)}" for one in open_[:1]]
         words += [f"and {counted(len(open_) - 1, 'more file')}"] if len(open_) > 1 else []
         return ", ".join(words) or "waits for a file"
 
@@ -55,7 +53,7 @@ class FolderReport:
                     "name": one.name,
                     "state": one.state.value,
                     "batch": one.batch_id,
-                    "waits_for": waits_for(one, settle=self.settle),
+                    "waits_for": waits_for(one),
                 }
                 for one in sorted(self.files, key=lambda one: (one.state is not FileState.REFUSED, one.name))[:SHOWN]
             ],
@@ -90,7 +88,6 @@ def folder_reports(folders: Sequence[Intake], files: DroppedFiles) -> list[Folde
         FolderReport(
             folder.known_as,
             str(folder.folder),
-            folder.settle,
             [one for one in found if one.folder == folder.known_as and one.name],
             next((one.reason for one in found if one.folder == folder.known_as and not one.name), ""),
         )

@@ -18,7 +18,7 @@ from worker.settings.outside import Bus
 
 log = logging.getLogger(__name__)
 
-PREFETCH = 200
+PREFETCH = 200  # events that are read from the broker at once and committed together
 NEVER_SETTLED = "it was delivered again and again, and never settled"
 
 
@@ -63,7 +63,7 @@ class Source:
 def events_of(bus: Bus) -> Source:
     """The queue of the bus, without the senders of a configuration."""
     read = partial(event_in, plain=EventKind(bus.plain) if bus.plain else None)
-    return Source(topology_of(bus), bus.url, "bus.url", read, bus.declare, bus.prefetch, bus.protection)
+    return Source(topology_of(bus), bus.url, "bus.url", read, bus.declare, tls=bus.protection)
 
 
 def requests_at(broker_url: str, tls: Tls | None = None, *, declare: bool = True) -> Source:

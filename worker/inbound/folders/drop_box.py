@@ -103,7 +103,7 @@ class DropBox:
                 return
             if one.name in found.odd:
                 self._refuse_odd(one, found.odd[one.name])
-            elif one.is_due(settle=self.folder.settle, now=now):
+            elif one.is_due(now=now):
                 self._take(one)
             elif one.state is FileState.IMPORTED and one.batch_id is not None:
                 self._report(one)

@@ -9,6 +9,7 @@ from hmac import compare_digest, digest
 from urllib.parse import urlencode
 
 LONGEST_PATH = 1000
+SCOPE = "openid profile"
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,13 +46,13 @@ class Flow:
     def is_state(self, given: str) -> bool:
         return compare_digest(given.encode("utf-8", "surrogateescape"), self.state.encode())
 
-    def address(self, endpoint: str, *, client_id: str, redirect_uri: str, scopes: tuple[str, ...]) -> str:
+    def address(self, endpoint: str, *, client_id: str, redirect_uri: str) -> str:
         """Where the browser goes."""
         asked = {
             "response_type": "code",
             "client_id": client_id,
             "redirect_uri": redirect_uri,
-            "scope": " ".join(scopes),
+            "scope": SCOPE,
             "state": self.state,
             "nonce": self.nonce,
             "code_challenge": self.challenge,

@@ -64,9 +64,7 @@ class Issuer:
     async def address(self, flow: Flow) -> str:
         """Where the browser logs in. Raises Unavailable."""
         oidc, endpoints = self.oidc, await self.endpoints()
-        return flow.address(
-            endpoints.authorization, client_id=oidc.client_id, redirect_uri=self.redirect_uri, scopes=oidc.scopes
-        )
+        return flow.address(endpoints.authorization, client_id=oidc.client_id, redirect_uri=self.redirect_uri)
 
     async def person(self, flow: Flow, code: str) -> Proven:
         """Whom the code is for. Raises Unavailable, NotProven."""
