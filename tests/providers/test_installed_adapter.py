@@ -128,9 +128,9 @@ def test_the_version_names_it_and_its_package(acme):
     assert "sender acme-texts: onboarding-acme 0.1.0" in shown
 
 
-async def test_its_senders_are_built_by_the_name_in_each_channels_section(acme, tmp_path):
+async def test_its_senders_are_built_by_its_name(acme, tmp_path):
     section = {"provider": "acme-texts", "account": "me", "token": {"env": "TOKEN"}, "from": "106540352242922"}
-    settings = loaded(tmp_path, tree(sms=section, whatsapp=section), TOKEN="t0k3n")
+    settings = loaded(tmp_path, tree(sms=section, whatsapp={"from": section["from"]}), TOKEN="t0k3n")
 
     senders = build_senders(settings, lambda: datetime(2026, 11, 20, tzinfo=UTC))
 
@@ -138,7 +138,7 @@ async def test_its_senders_are_built_by_the_name_in_each_channels_section(acme, 
         "sms": "AcmeTexts",
         "whatsapp": "AcmeTexts",
     }
-    assert settings.whatsapp.base_url == "https://api.acme-texts.example"
+    assert settings.sms.base_url == "https://api.acme-texts.example"
 
 
 def test_without_it_its_account_is_refused_with_the_known_names(tmp_path):

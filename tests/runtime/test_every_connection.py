@@ -215,6 +215,8 @@ PAIRS = [
     for client in CLIENTS
     for server in SERVERS
     if server != "asks for a certificate" or CLIENTS[client].section not in PRESENT_NONE
+    # A public service is trusted by the machine's authorities alone, and this test's is none of them.
+    if server in ("unknown authority", "no TLS") or CLIENTS[client].section != "sms"
 ]
 
 
@@ -250,7 +252,8 @@ def configured(client: Client, port: int, directory: Path, *, presents: bool) ->
     (directory / "own.pem").touch(mode=0o600)  # libpq refuses a key that others can read
     OWN.private_key_and_cert_chain_pem.write_to_path(directory / "own.pem")
     address = "base_url" if client.section in ("accounts.kyc", "sms") else "url"
-    keys = f'{address} = {{ env = "URL" }}\nca = {{ file = "ca.pem" }}\n{client.more}\n'
+    keys = f'{address} = {{ env = "URL" }}\n{client.more}\n'
+    keys += "" if client.section == "sms" else 'ca = { file = "ca.pem" }\n'
     keys += 'client_certificate = "own.pem"\n' if presents else ""
     head = "" if client.section == "accounts.kyc" else f"[{client.section}]\n"
     (directory / "onboarding.toml").write_text(f"{COMMON}{head}{keys}{ROUTE}")
@@ -269,7 +272,7 @@ def test_a_client_talks_to_the_right_server_only(client: str, server: str, front
     assert refused or not any(words in problem for _, _, every in SERVERS.values() for words in every)
 
 
-ENDS_ITS_LOOP = [name for name in CLIENTS if CLIENTS[name].connect in (as_alert, as_account, as_email, as_sms)]
+ENDS_ITS_LOOP = [name for name in CLIENTS if CLIENTS[name].connect in (as_alert, as_account, as_email)]
 
 
 @pytest.mark.parametrize("name", [*ENDS_ITS_LOOP, "subscriber"])

@@ -217,9 +217,6 @@ def test_the_same_seed_gives_the_same_rehearsal_and_another_seed_other_customers
 
 WHATSAPP = """
 [whatsapp]
-base_url = "http://127.0.0.1:1/twilio"
-account = "AC00000000000000000000000000000001"
-token = { file = "secrets/twilio_token" }
 from = "+15005550006"
 [invitations]
 templates = "templates/"

@@ -59,7 +59,9 @@ def installed(site, module, name="acme-texts", attribute="TEXTS"):
 
 def texting(**more):
     sms = {"provider": "acme-texts", "account": "me", "token": {"env": "TOKEN"}, "from": "Bank", **more}
-    return tree(sms=sms, links={"base_url": "https://onboard.example.com"})
+    configuration = tree(sms=sms, links={"base_url": "https://onboard.example.com"})
+    del configuration["whatsapp"]
+    return configuration
 
 
 def test_its_sender_is_built_with_the_section_and_our_tools(site, tmp_path):
@@ -93,8 +95,8 @@ def test_a_channel_that_it_does_not_serve_is_refused(site, tmp_path):
     installed(site, ACME)
     section = {"provider": "acme-texts", "account": "me", "token": {"env": "TOKEN"}, "from": "Bank"}
 
-    assert problems(tmp_path, tree(whatsapp=section), TOKEN="t0k3n") == [
-        "whatsapp.provider: acme-texts has no sender for this channel, only for sms"
+    assert problems(tmp_path, tree(sms=section, whatsapp={"from": "Bank"}), TOKEN="t0k3n") == [
+        "whatsapp: acme-texts has no sender for WhatsApp, only for sms"
     ]
 
 

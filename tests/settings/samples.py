@@ -42,7 +42,7 @@ TREE: dict[str, Any] = {
     },
     "bounces": {"url": "maildir:///var/mail/bounces"},
     "sms": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
-    "whatsapp": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
+    "whatsapp": {"from": "+15005550006"},
     "bus": {"url": "amqp://127.0.0.1"},
     "alerts": {"webhook": "http://127.0.0.1:9/hooks"},
     "web": {

@@ -257,7 +257,7 @@ def test_a_fallback_needs_its_sender(tmp_path: Path) -> None:
     configuration = tree(invitations={"fallback": "sms"})
     assert problems(tmp_path, configuration) == []
 
-    del configuration["sms"]
+    del configuration["sms"], configuration["whatsapp"]
     assert problems(tmp_path, configuration) == ["invitations.fallback: needs the section [sms]"]
 
 
@@ -441,7 +441,7 @@ def test_a_folder_on_another_machine_has_what_its_kind_needs_and_nothing_else(tm
 def test_each_step_of_the_ladder_has_a_time_of_its_own_and_a_sender(tmp_path):
     steps = [{"after": "2 days"}, {"after": "2 days", "channel": "sms"}]
     configuration = tree(ladder=steps, invitations={"reminders": ["3 days"]})
-    del configuration["sms"]
+    del configuration["sms"], configuration["whatsapp"]
     assert [line.partition(": ")[0] for line in problems(tmp_path, configuration)] == [
         "ladder[1].after",
         "ladder[2].after",
@@ -457,3 +457,17 @@ def test_a_late_step_is_warned_of_for_the_accounts_whose_links_end_before_it(tmp
     settings = loaded(tmp_path, late)
     assert "this step is never sent to customers of kyc: no link there lives" in " ".join(settings.warnings)
     assert lifetimes_unknown(settings.accounts) == ["au"]
+
+
+def test_whatsapp_goes_by_the_account_of_texts(tmp_path):
+    configuration = tree(whatsapp={"from": "+15005550009", "limits": ["2/second"]})
+    found = loaded(tmp_path, configuration)
+    texts, whatsapp = found.texting("sms"), found.texting("whatsapp")
+    assert (whatsapp.account, whatsapp.token, whatsapp.from_) == (texts.account, texts.token, "+15005550009")
+    assert [str(limit) for limit in whatsapp.limits] == ["2/second"]
+    assert problems(tmp_path, with_value(("whatsapp", "from"), "Bank"))[0].startswith(
+        "whatsapp.from: expected a number"
+    )
+    del configuration["sms"]
+    (line,) = problems(tmp_path, configuration)
+    assert line.startswith("sms: missing, and needed for [whatsapp]")

@@ -81,7 +81,7 @@ def build_senders(
             now=clock,
             callback=callback_address(settings.links.base_url, channel),
             repeat_unknown=section.on_unknown == "repeat",
-            login_from=f"{channel}.{'key' if section.key else 'account'} or {_source(settings, f'{channel}.token')}",
+            login_from=f"sms.{'key' if section.key else 'account'} or {_source(settings, 'sms.token')}",
             channel=channel,
         )
         senders[channel] = text_service(section.provider).sender(section, tools)

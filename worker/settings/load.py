@@ -30,6 +30,7 @@ from worker.settings.problems import Path as KeyPath
 from worker.settings.reading import Reader, read_table
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, Secret
+from worker.settings.sending import check_whatsapp
 from worker.settings.shape import is_too_deep, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls
 from worker.settings.users import Oidc
@@ -157,6 +158,10 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     accounts = share_budgets(accounts, given, findings)
     rules.check_bounces(parts.get("bounces"), parts.get("email"), findings)
     rules.check_callbacks(parts.get("email"), findings)
+    if parts.get("whatsapp") and "sms" not in tree:
+        findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
+    elif parts.get("whatsapp") and parts.get("sms"):
+        check_whatsapp(parts["whatsapp"], parts["sms"], findings)
     if parts.get("alerts") and parts["alerts"].email and "email" not in tree:
         findings.consequence(("alerts", "email"), "mails need the server of [email]")
     if findings.problems:
@@ -188,8 +193,7 @@ def _check_web(
             on_amqp=any(one.lacks("url") or one.url.startswith("amqp") for one in (bus, parts["broker"]) if one),
             findings=findings,
         )
-    texting = parts.get("sms") or parts.get("whatsapp")
-    rules.check_web(web, accounts.values(), parts["links"], parts.get("email"), texting, findings)
+    rules.check_web(web, accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
 
 
 def _check_invitations(

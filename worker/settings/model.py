@@ -391,15 +391,16 @@ class Settings(Section):
     ladder: tuple[LadderStep, ...] = ()
 
     @property
-    def sending(self) -> Mapping[str, Email | Sms | WhatsApp]:
+    def sending(self) -> Mapping[str, Email | Sms]:
         """The sections of the channels that messages can go by, in the order of CHANNELS."""
-        sections = {name: getattr(self, name) for name in CHANNELS}
+        sections = {name: self.email if name == "email" else self.texting(name) for name in CHANNELS}
         return {name: section for name, section in sections.items() if section is not None}
 
-    def texting(self, channel: str) -> Sms | WhatsApp | None:
-        """The section of a channel to phones; None: it has none, or is not one."""
-        section = self.sending.get(channel)
-        return section if isinstance(section, Sms | WhatsApp) else None
+    def texting(self, channel: str) -> Sms | None:
+        """The account and the sender of a channel to phones; None: it has none, or is not one."""
+        if channel == "whatsapp" and self.sms is not None and self.whatsapp is not None:
+            return self.whatsapp.at(self.sms)
+        return self.sms if channel == "sms" else None
 
     @property
     def directory(self) -> Path:

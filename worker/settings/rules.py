@@ -23,7 +23,7 @@ from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
-from worker.settings.sending import Bounces, Email, Texting
+from worker.settings.sending import Bounces, Email, Sms
 
 SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
@@ -34,7 +34,7 @@ SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite reads changes from eac
 MOST_TEXTS = 1000  # files of templates; more than are read
 NO_CREDENTIALS = (
     "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
-    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] or [whatsapp] with"
+    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] with"
     " `base_url` in [links]; or `users`, or [web.oidc]"
 )
 # How a stable link is set up.
@@ -158,7 +158,7 @@ def check_web(
     accounts: Iterable[Account],
     links: Links | None,
     email: Email | None,
-    texting: Texting | None,
+    texting: Sms | None,
     findings: Findings,
 ) -> None:
     if not is_loopback(web.host) and not has_credentials(web, accounts, links, email, texting):
@@ -166,7 +166,7 @@ def check_web(
 
 
 def has_credentials(
-    web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, texting: Texting | None
+    web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, texting: Sms | None
 ) -> bool:
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake."""

@@ -2,7 +2,6 @@
 
 import re
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
@@ -10,9 +9,11 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from worker.domain.limits.rate_limits import Limit
+from worker.domain.model.customers import Channel
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.settings.addresses import ImapServer, SmtpServer
+from worker.settings.problems import Findings
 from worker.settings.secrets import Secret
 from worker.settings.tls import Client, OwnServer, PresentsCertificate
 from worker.settings.values import (
@@ -28,6 +29,7 @@ from worker.settings.values import (
     RampUp,
     Rate,
     ReturnAddress,
+    Section,
     SenderKey,
     ServerUrl,
     Shown,
@@ -41,32 +43,20 @@ SERVICE = r"MG[0-9a-f]{32}"
 
 
 def _number(value: str, info: ValidationInfo) -> str:
-    if _is_ours(info) and not re.fullmatch(
-        rf"\+[1-9]\d{{4,14}}|{SERVICE}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}", value, re.ASCII
-    ):
+    ours = info.data.get("provider") in TEXT_SERVICES.built_in  # another package's service knows its own forms
+    if ours and not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}", value, re.ASCII):
         raise ValueError('expected a number such as "+15005550006", a messaging service (MG…) or a sender\'s name')
     return value
 
 
-def _whatsapp_sender(value: str, info: ValidationInfo) -> str:
-    if _is_ours(info) and not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}", value, re.ASCII):
-        raise ValueError('expected a number such as "+15005550006", or a messaging service (MG…)')
-    return value
-
-
-def _is_ours(info: ValidationInfo) -> bool:
-    """False for a service of another package, which knows its own forms."""
-    return info.data.get("provider") in TEXT_SERVICES.built_in
-
-
-def _text_service(channel: str, name: str) -> str:
+def _text_service(name: str) -> str:
     try:
         facts = text_facts_of(name)
     except AdapterBroken as error:
         raise ValueError(str(error)) from None
     if facts is None:
         raise ValueError(f"expected {' or '.join(TEXT_SERVICES)}, or the name of an installed adapter")
-    if channel not in facts.channels:
+    if Channel.SMS not in facts.channels:
         raise ValueError(f"{name} has no sender for this channel, only for {', '.join(facts.channels)}")
     return name
 
@@ -187,8 +177,8 @@ class Bounces(OwnServer):
         return ImapServer.parse(self.url)
 
 
-class Texting(Client):
-    """What the channels to phones have in common: an account at a service, by HTTP."""
+class Sms(Client):
+    """The account at the service for texts, and the sender of the texts."""
 
     base_url: ServerUrl = Field(
         "", description="The provider's address.", json_schema_extra={"default": "the provider's production host"}
@@ -217,25 +207,8 @@ class Texting(Client):
         " `token`.",
         json_schema_extra={"default": "`token`; needed with `key`, for Twilio signs with the account's token"},
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def fill(cls, given: Any) -> Any:
-        """Fill in the address of the provider, before anything is checked."""
-        if not isinstance(given, dict) or "base_url" in given:
-            return given
-        try:
-            facts = text_facts_of(str(given.get("provider", "twilio")))
-        except AdapterBroken:
-            facts = None  # the provider's own key has the problem
-        return {**given, "base_url": facts.host} if facts else given
-
-
-class Sms(Texting):
-    """The SMS provider's account."""
-
-    provider: Annotated[str, AfterValidator(partial(_text_service, "sms")), NAMES] = Field(
-        "twilio", description="The SMS provider."
+    provider: Annotated[str, AfterValidator(_text_service), NAMES] = Field(
+        "twilio", description="The provider of texts and WhatsApp."
     )
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
         alias="from", description="The number, messaging service or name that messages come from."
@@ -266,6 +239,18 @@ class Sms(Texting):
         json_schema_extra={"default": "not given"},
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def fill(cls, given: Any) -> Any:
+        """Fill in the address of the provider, before anything is checked."""
+        if not isinstance(given, dict) or "base_url" in given:
+            return given
+        try:
+            facts = text_facts_of(str(given.get("provider", "twilio")))
+        except AdapterBroken:
+            facts = None  # the provider's own key has the problem
+        return {**given, "base_url": facts.host} if facts else given
+
     @property
     def sender_name(self) -> str:
         """The sender's name; "" if `from` is a number or a messaging service, which a customer does not recognise."""
@@ -274,13 +259,10 @@ class Sms(Texting):
         return "" if self.from_.startswith("+") or re.fullmatch(SERVICE, self.from_) else self.from_
 
 
-class WhatsApp(Texting):
-    """The WhatsApp sender, for rows and steps with the channel `whatsapp`."""
+class WhatsApp(Section):
+    """The WhatsApp sender, for rows and steps with the channel `whatsapp`: at the account of [sms], which it needs."""
 
-    provider: Annotated[str, AfterValidator(partial(_text_service, "whatsapp")), NAMES] = Field(
-        "twilio", description="The WhatsApp provider."
-    )
-    from_: Annotated[str, AfterValidator(_whatsapp_sender), Shown("string")] = Field(
+    from_: Text = Field(
         alias="from", description="The number of the WhatsApp sender, or a messaging service that has one."
     )
     limits: tuple[Rate, ...] = Field(
@@ -293,3 +275,19 @@ class WhatsApp(Texting):
         description='What one message costs, such as "0.05 EUR": `check` then gives amounts.',
         json_schema_extra={"default": "not given"},
     )
+
+    def at(self, account: Sms) -> Sms:
+        """The account of texts, with this sender."""
+        return account.model_copy(update={"from_": self.from_, "limits": self.limits, "price": self.price})
+
+
+def check_whatsapp(whatsapp: WhatsApp, sms: Sms, findings: Findings) -> None:
+    """WhatsApp goes by the service for texts, which has its own forms of `from`."""
+    facts = text_facts_of(sms.provider)
+    if facts is not None and Channel.WHATSAPP not in facts.channels:
+        served = ", ".join(facts.channels)
+        findings.problem(("whatsapp",), f"{sms.provider} has no sender for WhatsApp, only for {served}")
+    is_ours = sms.provider in TEXT_SERVICES.built_in
+    if is_ours and not re.fullmatch(rf"\+[1-9]\d{{4,14}}|{SERVICE}", whatsapp.from_, re.ASCII):
+        expected = 'expected a number such as "+15005550006", or a messaging service (MG…)'
+        findings.problem(("whatsapp", "from"), expected)

@@ -75,9 +75,7 @@ limits = ["10/second"]
 # limits = ["1/second"]                  # the default, for each `from`
 
 # [whatsapp]                             # for rows with the channel whatsapp: docs/providers/twilio.md
-# account = "AC…"
-# token = { env = "TWILIO_TOKEN" }
-# from = "+15005550006"                  # your WhatsApp sender
+# from = "+15005550006"                  # your WhatsApp sender, at the account of [sms]
 """
     + COMMON
 )

@@ -95,8 +95,7 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
         host, port = bind_address(bind)
     except ValueError as error:
         raise click.UsageError(f"--bind: {error}") from None
-    texting = settings.sms or settings.whatsapp
-    known = has_credentials(settings.web, settings.accounts.values(), settings.links, settings.email, texting)
+    known = has_credentials(settings.web, settings.accounts.values(), settings.links, settings.email, settings.sms)
     if not is_loopback(host) and not known:
         raise CannotStart(f"--bind: {NO_CREDENTIALS}")
     return host, port

@@ -15,7 +15,7 @@ from worker.runtime.rehearsal.page import page_of
 from worker.sandbox.endpoints.opened import SESSIONS
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.wire import TWILIO
-from worker.settings import Account, Secret, Settings, SettingsError, Sms, WhatsApp
+from worker.settings import Account, Secret, Settings, SettingsError, Sms
 from worker.settings.model import Broker, Database, Encryption
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
@@ -23,16 +23,12 @@ NOWHERE = "invalid"
 WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 -- invented, as the sandbox's
 PLAYED = SandboxOptions()
 KEPT = timedelta(days=36500)
+TEXT_HOST = f"texts.{NOWHERE}"  # stands for the service of texts and WhatsApp
 
 
 def host_of(account: str) -> str:
     """The host that stands for an account: calls show by it whose they are."""
     return f"account-{account}.{NOWHERE}"
-
-
-def text_host(channel: str) -> str:
-    """The host that stands for the service of a channel."""
-    return f"{channel}.{NOWHERE}"
 
 
 def stood_in(settings: Settings, folder: Path) -> Settings:
@@ -47,7 +43,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "encryption": Encryption(keys=(_secret(new_key()),)),
             "accounts": {name: _account(account) for name, account in settings.accounts.items()},
             "email": email and email.model_copy(update={"tls": None, "ca": None, "url": f"smtp://mail.{NOWHERE}:25"}),
-            **{channel: _texting(settings, channel) for channel in channels_of("phone")},
+            "sms": settings.sms and _texting(settings.sms),
             # Nothing is removed before it is counted.
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
             "privacy": type(settings.privacy)(),
@@ -62,24 +58,17 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
     )
 
 
-def _texting(settings: Settings, channel: str) -> Sms | WhatsApp | None:
-    section = settings.texting(channel)
-    if section is None:
-        return None
-    # The sandbox plays one account.
-    account = next(one.account for one in map(settings.texting, channels_of("phone")) if one is not None)
-    played = {"base_url": f"https://{text_host(channel)}/twilio", "account": account, "callback_key": ()}
-    return section.model_copy(update={**played, "token": _secret(PLAYED.twilio_token)})
+def _texting(section: Sms) -> Sms:
+    played = {"base_url": f"https://{TEXT_HOST}/twilio", "callback_key": (), "token": _secret(PLAYED.twilio_token)}
+    return section.model_copy(update=played)
 
 
 def _not_played(settings: Settings) -> Iterator[str]:
     for name, account in settings.accounts.items():
         if account.provider not in SESSIONS:
             yield f"accounts.{name}.provider: the sandbox does not play {account.provider}"
-    for channel in channels_of("phone"):
-        section = settings.texting(channel)
-        if section is not None and section.provider != TWILIO:
-            yield f"{channel}.provider: the sandbox does not play {section.provider}"
+    if settings.sms is not None and settings.sms.provider != TWILIO:
+        yield f"sms.provider: the sandbox does not play {settings.sms.provider}"
 
 
 def _account(account: Account) -> Account:

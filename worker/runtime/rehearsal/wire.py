@@ -3,20 +3,19 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from worker.domain.model.channels import channels_of
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.inbound.web.webhooks.contract import Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.runtime.rehearsal.page import Page
-from worker.runtime.rehearsal.stand_ins import WEBHOOK_SECRET, host_of, text_host
+from worker.runtime.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, host_of
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.people.webhook_sender import Webhook
 from worker.sandbox.server import Sandbox
-from worker.sandbox.wire import TWILIO
+from worker.sandbox.wire import TWILIO, WHATSAPP
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.store.webhooks.webhooks import Arrived
@@ -34,7 +33,6 @@ class Wire:
         self.told: Callable[[], None] = lambda: None  # called after a webhook was kept
         self._clock = options.clock
         self._accounts = {host_of(name): name for name in accounts}
-        self._channels = {text_host(channel): channel for channel in channels_of("phone")}
         self._owners: dict[str, str] = {}  # the account of each session, by the session's reference
         self._sources: Mapping[str, Source] = {}
         self._senders: Mapping[str, Source] = {}
@@ -65,7 +63,8 @@ class Wire:
             may_write(False)
         host = urlsplit(request.url).netloc
         account = self._accounts.get(host)
-        made = account or (self._channels.get(host) if request.method == "POST" else None)  # a GET sends nothing
+        sends = host == TEXT_HOST and request.method == "POST"  # a GET sends nothing
+        made = account or (_channel(request) if sends else None)
         if made is not None:
             self.made[made].append(self._clock())
         answer = self.sandbox.answer(request.method, request.url, request.headers, request.body)
@@ -97,6 +96,11 @@ class Wire:
         self._keep([arrived] if isinstance(arrived, Arrived) else arrived)
         self.told()
         return 200
+
+
+def _channel(request: HttpRequest) -> str:
+    (to,) = parse_qs((request.body or b"").decode())["To"]
+    return Channel.WHATSAPP.value if to.startswith(WHATSAPP) else Channel.SMS.value
 
 
 class MailWire(NoLookUp):

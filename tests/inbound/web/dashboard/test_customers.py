@@ -231,7 +231,7 @@ async def test_nothing_is_left_of_the_messages_of_an_erased_customer(site, shelf
     assert "https://" not in seen.words
 
 
-WHATSAPP = '[whatsapp]\naccount = "AC1"\ntoken = { env = "HOOK" }\nfrom = "+15005550006"\n'
+WHATSAPP = '[whatsapp]\nfrom = "+15005550006"\n'
 
 
 async def test_the_link_is_offered_by_each_channel_that_has_a_sender_and_an_address(open_site, visit, clock):

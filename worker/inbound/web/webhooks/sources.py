@@ -106,7 +106,7 @@ def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, ask_sns: 
         address = callback_address(settings.links.base_url, channel)
         why = "" if address else "links.base_url: needed, since the service signs the address that it was given"
         if section.key and not section.callback_key:
-            why = f"{channel}.callback_key: needed with `key`, since the service signs with the account's own token"
+            why = "sms.callback_key: needed with `key`, since the service signs with the account's own token"
         open_ = TextSource(channel, callbacks, address, signing, keyring)
         sources[channel] = Closed(open_.name, why) if why else open_
     if settings.email is not None:
