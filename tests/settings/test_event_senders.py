@@ -56,24 +56,6 @@ def test_a_variable_may_hold_a_hash_too(tmp_path: Path) -> None:
     assert problems(tmp_path, with_senders(signup={"keys": [KEY]}), EVENTS_KEY=hash_of("x")) == []
 
 
-def test_event_keys_are_the_short_form_of_a_sender_that_may_do_everything(tmp_path: Path) -> None:
-    web = loaded(tmp_path, tree(web={"event_keys": [KEY]})).web
-
-    expected = EventSender("events", frozenset(EventKind), links=True, every_customer=True)
-    assert {name: sender.rights(name) for name, sender in web.posting.items()} == {"events": expected}
-    assert web.senders == {}  # the queues of the bus stay open
-
-
-def test_event_keys_are_no_keys_of_a_named_sender_too(tmp_path: Path) -> None:
-    both = tree(web={"event_keys": [KEY], "senders": {"signup": {"keys": [KEY]}}})
-    (line,) = problems(tmp_path, both, **KEYS)
-    assert line.startswith("web.senders.signup.keys[1]: the same key as of web.senders.events: ")
-
-    twice = tree(web={"event_keys": [KEY], "senders": {"events": {"queues": ["requests"]}}})
-    (line,) = problems(tmp_path, twice, **KEYS)
-    assert line == "web.event_keys: write these keys in [web.senders.events], whose short form it is"
-
-
 @pytest.mark.parametrize("short", ["x", "k" * 31])
 def test_a_short_key_refuses_the_start_and_is_not_shown(short: str, tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_senders(signup={"keys": [KEY]}), EVENTS_KEY=short)

@@ -57,9 +57,9 @@ def test_a_certificate_and_a_public_key_may_be_open(tmp_path: Path, text: str, i
 def test_a_private_key_in_an_open_file_is_refused_however_it_is_named(tmp_path: Path, given: object):
     written(tmp_path / "client.pem", PRIVATE, 0o644)
 
-    found = problems(tmp_path, with_value(("email", "client_certificate"), given))
+    found = problems(tmp_path, with_value(("database", "client_certificate"), given))
 
-    assert any(line.startswith("email.client_certificate: ") and "`chmod 600 " in line for line in found)
+    assert any(line.startswith("database.client_certificate: ") and "`chmod 600 " in line for line in found)
 
 
 def test_the_token_for_vault_is_a_secret_too(tmp_path: Path):

@@ -252,7 +252,7 @@ def check_web(parts: Parts) -> Iterator[Finding]:
     try:
         event_loop.run(connect())
     except OSError:
-        needed = bool(web.posting) or any(
+        needed = bool(web.senders) or any(
             account.webhook_keys or account.jwt_key or account.webhook_secret for account in parts.accounts.values()
         )
         if needed:

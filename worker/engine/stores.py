@@ -67,7 +67,7 @@ class Stores:
         self.database, self.keyring = database, keyring
         self.jobs = Jobs(database, keyring, jitter=jitter)
         self.invitations = Invitations(database, keyring, jitter=jitter)
-        wide = {name for name, sender in settings.web.posting.items() if sender.rights(name).every_customer}
+        wide = {name for name, sender in settings.web.senders.items() if sender.rights(name).every_customer}
         self.batches = Batches(database, keyring, wide=wide)
         self.dropped_files = DroppedFiles(database)
         self.budgets = Budgets(database)

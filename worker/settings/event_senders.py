@@ -16,7 +16,6 @@ from worker.settings.values import Flag, Section, Shown, Text, sender_key
 Received = Literal["onboarding.requested", "onboarding.cancelled", "customer.updated", "customer.erased"]
 # The queue of the workers' broker that other projects send Celery tasks to.
 REQUESTS = "requests"
-EVENTS = "events"  # the sender whose keys are `event_keys`
 HASH = "sha256:"
 _HASHED = re.compile(HASH + "[0-9a-f]{64}")
 
@@ -111,7 +110,6 @@ def queues_published_to(senders: Mapping[str, SenderOfEvents], there: Sequence[s
 
 def check_senders(
     senders: Mapping[str, SenderOfEvents],
-    event_keys: Sequence[Secret],
     queue: str | None,
     *,
     on_amqp: bool,
@@ -122,12 +120,6 @@ def check_senders(
     `queue` is that of [bus], None without one. `on_amqp`: events can come over RabbitMQ, which names users.
     """
     owners: dict[tuple[str, str], str] = {}
-    if event_keys and EVENTS in senders:
-        findings.consequence(
-            ("web", "event_keys"), f"write these keys in [web.senders.{EVENTS}], whose short form it is"
-        )
-    for position, key in enumerate(event_keys):
-        _claim_key(owners, key, EVENTS, ("web", "event_keys", position), findings)
     for name, sender in senders.items():
         path: Path = ("web", "senders", name)
         if not (sender.keys or sender.users or sender.queues):

@@ -32,7 +32,7 @@ from worker.settings.values import (
 
 _EXPECTED = 'expected the path of a directory, "sftp://USER@HOST/DIRECTORY" or "s3://BUCKET/PREFIX"'
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-_OF_SFTP = ("key", "key_passphrase", "password", "known_hosts")
+_OF_SFTP = ("key", "password", "known_hosts")
 _OF_S3 = ("endpoint", "region", "access_key", "secret_key")
 
 
@@ -163,10 +163,9 @@ class Intake(Client):
     )
 
     key: Annotated[Secret, AfterValidator(_private_key), Shown("secret")] | None = Field(
-        None, description="sftp: the private key to log in with.", json_schema_extra={"default": "none"}
-    )
-    key_passphrase: Secret | None = Field(
-        None, description="sftp: the passphrase of `key`.", json_schema_extra={"default": "none"}
+        None,
+        description="sftp: the private key to log in with, without a passphrase.",
+        json_schema_extra={"default": "none"},
     )
     password: Secret | None = Field(
         None, description="sftp: the password to log in with.", json_schema_extra={"default": "none"}
@@ -255,8 +254,6 @@ def _check_log_in(index: int, one: Intake, findings: Findings) -> None:
         findings.consequence(("intake", index, "folder"), "needs `key` or `password`, to log in with")
     if scheme == "s3" and one.readable_by is not None:
         findings.consequence(("intake", index, "readable_by"), "S3 has no modes: the bucket's policy says who may read")
-    if one.key_passphrase is not None and one.key is None and scheme == "sftp":
-        findings.consequence(("intake", index, "key_passphrase"), "needs `key`, which it opens")
     for key, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
         if scheme == "s3" and getattr(one, key) is not None and getattr(one, other) is None:
             findings.consequence(("intake", index, key), f"needs `{other}`, too")

@@ -188,7 +188,6 @@ def _check_web(
     if "bus" not in tree or bus:
         check_senders(
             web.senders,
-            web.event_keys,
             bus.queue if bus else None,
             on_amqp=any(one.lacks("url") or one.url.startswith("amqp") for one in (bus, parts["broker"]) if one),
             findings=findings,

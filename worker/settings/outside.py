@@ -12,7 +12,7 @@ from worker.domain.limits.rate_limits import Limit
 from worker.foundation.tls import is_loopback
 from worker.settings import addresses
 from worker.settings.addresses import bind_address
-from worker.settings.event_senders import EVENTS, EventKey, Received, SenderOfEvents
+from worker.settings.event_senders import EventKey, Received, SenderOfEvents
 from worker.settings.secrets import HOW, Referenced
 from worker.settings.tls import PresentsCertificate
 from worker.settings.users import Oidc, UserList, Users
@@ -106,11 +106,6 @@ class Web(Section):
         json_schema_extra={"default": "none"},
     )
     oidc: Oidc | None = None
-    event_keys: tuple[EventKey, ...] = Field(
-        (),
-        description=f"The short form of [web.senders.{EVENTS}]: the keys of a sender over HTTP that may do everything"
-        " and gets links. At least 32 characters; `onboard keys new --for events` prints one.",
-    )
     senders: dict[str, SenderOfEvents] = Field(default_factory=dict)
     event_limit: Rate = Field(
         Limit(100, timedelta(seconds=1)), description="The most events that each sender may post, for each process."
@@ -128,13 +123,6 @@ class Web(Section):
         return self.users.is_given or self.oidc is not None
 
     @property
-    def posting(self) -> dict[str, SenderOfEvents]:
-        """The senders over HTTP, by name."""
-        if not self.event_keys:
-            return self.senders
-        return {EVENTS: SenderOfEvents(keys=self.event_keys, links=True, customers="all"), **self.senders}
-
-    @property
     def host(self) -> str:
         return bind_address(self.bind)[0]
 
@@ -150,12 +138,6 @@ class Metrics(Section):
         (),
         description="Keys that a scrape must show, as `Authorization: Bearer KEY`; several while rotating. At least 32"
         " characters; `onboard keys new --for events` prints one, and its hash, which is enough here.",
-    )
-    peers: tuple[Network, ...] = Field(
-        (),
-        description="Only these addresses or networks may ask, besides having a key. `trusted_proxies` of [web] says"
-        " which proxies are believed.",
-        json_schema_extra={"default": "any"},
     )
 
 

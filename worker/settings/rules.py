@@ -172,7 +172,7 @@ def has_credentials(
     credentials refuses every request, and was configured by mistake."""
     return bool(
         web.has_people
-        or any(sender.keys for sender in web.posting.values())
+        or any(sender.keys for sender in web.senders.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
         or (email and (email.callback_keys or email.callback_topics))
         or (texting and links and links.base_url)

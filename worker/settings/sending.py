@@ -15,7 +15,7 @@ from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.settings.addresses import ImapServer, SmtpServer
 from worker.settings.problems import Findings
 from worker.settings.secrets import Secret
-from worker.settings.tls import Client, OwnServer, PresentsCertificate
+from worker.settings.tls import Client, OwnServer
 from worker.settings.values import (
     BouncesUrl,
     Cost,
@@ -64,7 +64,7 @@ def _text_service(name: str) -> str:
 NAMES = Shown(" or ".join(f'`"{name}"`' for name in TEXT_SERVICES.built_in) + ", or the name of an installed adapter")
 
 
-class Email(PresentsCertificate):
+class Email(OwnServer):
     """The mail server, and the sender of the emails."""
 
     url: SmtpUrl = Field(
@@ -158,7 +158,7 @@ class Email(PresentsCertificate):
         return self.server.password
 
 
-class Bounces(OwnServer):
+class Bounces(Client):
     """The mailbox that mails come back to (`return_path` in [email])."""
 
     url: BouncesUrl = Field(

@@ -55,22 +55,6 @@ async def test_a_key_of_a_sender_of_events_is_none_of_metrics(start, sqlite_url)
     assert (await scrape(site, FIRST))[0] == 401
 
 
-@pytest.mark.parametrize(
-    ("peers", "proxies", "forwarded", "status"),
-    [
-        ('["127.0.0.0/8"]', "[]", {}, 200),
-        ('["10.0.0.0/8"]', "[]", {}, 404),
-        ('["10.0.0.0/8"]', "[]", {"X-Forwarded-For": "10.1.2.3"}, 404),  # a header of anybody's
-        ('["10.0.0.0/8"]', '["127.0.0.1"]', {"X-Forwarded-For": "10.1.2.3"}, 200),
-        ('["127.0.0.0/8"]', '["127.0.0.1"]', {"X-Forwarded-For": "203.0.113.9"}, 404),
-    ],
-)
-async def test_only_the_peers_may_ask(start, sqlite_url, peers: str, proxies: str, forwarded: dict, status: int):
-    keys = f"[web]\ntrusted_proxies = {proxies}\n{SCRAPED}peers = {peers}\n"
-    site = await start(sqlite_url, keys=keys)
-    assert (await scrape(site, **forwarded))[0] == status
-
-
 async def test_it_shows_what_is_in_the_database_and_what_processes_have_counted(start, url):
     site = await start(url, keys=SCRAPED)
     site.look_at_the_database()

@@ -147,10 +147,3 @@ async def test_a_signed_event_is_its_signers(start, sqlite_url):
     body = bytes_of({**EVENT, "data": DATA})
     assert (await site.post(body, key=None, **site.signed(body))).status == 202
     assert [one.sender.name for one in site.script.events] == ["signup"]
-
-
-async def test_the_short_form_is_a_sender_that_gets_links_and_reaches_every_customer(start, sqlite_url):
-    site = await start(sqlite_url, keys='[web]\nevent_keys = [{ env = "FIRST" }]')
-    assert (await site.post()).status == 202
-    [event] = site.script.events
-    assert (event.sender.name, event.sender.links, event.sender.every_customer) == ("events", True, True)

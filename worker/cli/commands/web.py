@@ -70,7 +70,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
         if parts.database.is_sqlite:
             with suppress(schema.NotMigrated):  # a revision that this release does not know: /readyz reports it
                 schema.upgrade(parts.database)
-        if not any(sender.keys for sender in settings.web.posting.values()):
+        if not any(sender.keys for sender in settings.web.senders.values()):
             click.echo("warning: web.senders: none has keys, so no client can post events", err=True)
         for source in account_sources(parts.accounts, parts.keyring, parts.clock).values():
             if isinstance(source, Closed):

@@ -88,7 +88,7 @@ class SftpFolder:
 
     @property
     def _secrets(self) -> list[Secret]:
-        return [one for one in (self.folder.key, self.folder.key_passphrase, self.folder.password) if one is not None]
+        return [one for one in (self.folder.key, self.folder.password) if one is not None]
 
     async def _connected(self, ssh: Any, exits: AsyncExitStack) -> Any:
         folder = self.folder
@@ -106,8 +106,7 @@ class SftpFolder:
             "login_timeout": CONNECT_SECONDS,
         }
         if folder.key is not None:
-            passphrase = None if folder.key_passphrase is None else folder.key_passphrase.reveal()
-            options["client_keys"] = [ssh.import_private_key(folder.key.reveal() + "\n", passphrase)]
+            options["client_keys"] = [ssh.import_private_key(folder.key.reveal() + "\n")]
             options["preferred_auth"] += ["publickey"]
         if folder.password is not None:
             options["password"] = folder.password.reveal()

@@ -65,7 +65,7 @@ class Events:
         room: int,
     ) -> None:
         """`room`: how many bytes of large bodies are held at a time, of senders without a key."""
-        self._keys = credentials.keys_of(settings.posting)
+        self._keys = credentials.keys_of(settings.senders)
         self._allowance = Allowance(settings.event_limit)
         self._clock = clock
         self._chunks, self._waiting, self._statuses = chunks, waiting, statuses

@@ -2,9 +2,8 @@
 
 import asyncio
 import hmac
-import ipaddress
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -14,7 +13,6 @@ from worker.foundation.clock import monotonic
 from worker.foundation.outage_log import Outage
 from worker.inbound.web.answer_time import ANSWER_SECONDS, answered_within
 from worker.inbound.web.batching import InThread
-from worker.inbound.web.peers import Network, peer_of
 from worker.inbound.web.problems import REFUSED, problem
 from worker.inbound.web.request_body import TWICE, has_credentials_twice
 from worker.settings import Settings
@@ -33,7 +31,6 @@ class MetricsRoute:
         """`make` is a blocking call; while it raises an outage of the database, `unreachable` is the answer."""
         keys = [key.reveal() for key in settings.metrics.keys]
         self._keys = [key if is_hash(key) else hash_of(key) for key in keys]
-        self._peers, self._proxies = settings.metrics.peers, settings.web.trusted_proxies
         self._make, self._unreachable, self._in_thread = make, unreachable, in_thread
         self._page: tuple[float, Page] | None = None
         self._reading = asyncio.Lock()
@@ -44,9 +41,6 @@ class MetricsRoute:
             return problem(404, "not found")
         if has_credentials_twice(request):
             return problem(400, TWICE)
-        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._proxies)
-        if self._peers and not _is_among(peer, self._peers):
-            return problem(404, "not found")  # as without the page: no key is tried from there
         if not self._shows_a_key(request.headers):
             request[REFUSED] = "metrics: no key, or a wrong one"
             return problem(401, "the key is none of [metrics]", headers={"WWW-Authenticate": "Bearer"})
@@ -73,11 +67,3 @@ class MetricsRoute:
                     self._outage.lasts(what, monotonic(), why=reason(error))
                 self._page = (monotonic(), page)
             return self._page[1]
-
-
-def _is_among(peer: str, networks: Sequence[Network]) -> bool:
-    try:
-        asked = ipaddress.ip_network(peer)
-    except ValueError:
-        return False
-    return any(asked.version == one.version and asked.subnet_of(one) for one in networks)  # type: ignore[arg-type]
