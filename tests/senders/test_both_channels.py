@@ -245,7 +245,7 @@ async def test_the_channels_are_those_that_are_configured(played, sections, chan
     ("sections", "name"),
     [
         (EMAIL + SMS, "Example Bank"),
-        (EMAIL + SMS + 'name = "Example"\n', "Example"),
+        (EMAIL + SMS + '[brand]\nname = "Example"\n', "Example"),
         (SMS, "Verification"),
         (SMS.replace("+15005550006", "ExampleBank"), "ExampleBank"),
         (EMAIL + SMS.replace("+15005550006", "MG" + "0" * 32), "Example Bank"),

@@ -111,10 +111,10 @@ def callback_address(base_url: str | None, channel: str) -> str:
 
 
 def sender_name(settings: Settings, channel: str) -> str:
-    """The sender's name in a message: to a phone the name in `[sms]`; else that of `[brand]`, else of the mails."""
+    """The sender's name in a message: that of `[brand]`; else to a phone a `from` that is a name; else of the mails."""
     email, sms = settings.email, settings.sms
     brand = brand_of(settings).name
-    if not is_mail(channel) and sms is not None and (sms.name or (sms.sender_name and not brand)):
+    if not is_mail(channel) and sms is not None and sms.sender_name and not brand:
         return sms.sender_name
     return brand or (display_name(email.from_) if email else UNNAMED)
 

@@ -213,12 +213,6 @@ class Sms(Client):
     from_: Annotated[str, AfterValidator(_number), Shown("string")] = Field(
         alias="from", description="The number, messaging service or name that messages come from."
     )
-    name: Text | None = Field(
-        None,
-        max_length=60,
-        description="The sender's name in the text messages.",
-        json_schema_extra={"default": "a `from` that is a name, else the name in email.from"},
-    )
     limits: tuple[Rate, ...] = Field(
         (Limit.parse("1/second"),),
         description="Messages are spaced so that none of these limits is ever exceeded, for each `from`.",
@@ -254,8 +248,6 @@ class Sms(Client):
     @property
     def sender_name(self) -> str:
         """The sender's name; "" if `from` is a number or a messaging service, which a customer does not recognise."""
-        if self.name:
-            return self.name
         return "" if self.from_.startswith("+") or re.fullmatch(SERVICE, self.from_) else self.from_
 
 

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Pl
 from worker.domain.model.people import Role
 from worker.settings import addresses
 from worker.settings.secrets import Missing, Referenced, Secret
-from worker.settings.tls import TrustsAuthority
+from worker.settings.tls import Client
 from worker.settings.values import Credential, Lazy, ServerUrl, Shown, Text
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ RoleValues = Annotated[
 ]
 
 
-class Oidc(TrustsAuthority):
+class Oidc(Client):
     """Log-in to the dashboard at an identity provider (OpenID Connect): docs/how-to/dashboard.md."""
 
     issuer: IssuerUrl = Field(

@@ -105,7 +105,7 @@ def test_the_cap_of_messages_is_shown_for_both_channels_of_a_customer_together(d
 
 @pytest.mark.parametrize(("name", "now", "most"), [("Bank", "0.20", "0.80"), ("Банк", "0.60", "2.40")])
 def test_texts_cost_by_their_segments(desk: Desk, name: str, now: str, most: str):
-    desk.change("[sms]", f'[sms]\nname = "{name}"\nprice = "0.10 EUR"')
+    desk.change("[sms]", f'[brand]\nname = "{name}"\n[sms]\nprice = "0.10 EUR"')
     rows = [row | {"phone": f"+3706000000{n}", "channel": "sms"} for n, row in enumerate(customers(2))]
     cost = desk.onboard("check", desk.list_of(rows), "--json").facts["cost"]
     assert cost == {"now": {"EUR": now}, "at_most": {"EUR": most}}

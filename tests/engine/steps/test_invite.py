@@ -44,7 +44,7 @@ async def test_both_channels_get_one_message_each_to_their_own_address(make):
 
 @pytest.mark.parametrize(("name", "segments"), [("Example Bank", 1), ("Банк", 2)])
 async def test_a_text_is_charged_by_its_segments(make, name, segments):
-    texts = f'[sms]\naccount = "AC1"\ntoken = {{ env = "SECRET" }}\nfrom = "+15005550006"\nname = "{name}"'
+    texts = f'[sms]\naccount = "AC1"\ntoken = {{ env = "SECRET" }}\nfrom = "+15005550006"\n[brand]\nname = "{name}"'
     world = make(sender=texts)
     await issued(world, customer("Ona", channel=Channel.BOTH))
     await world.work()
