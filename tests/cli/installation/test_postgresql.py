@@ -119,7 +119,11 @@ def test_status_warns_of_events_that_no_process_publishes(pg: Desk, empty_postgr
 
 
 def test_a_statement_timeout_of_the_server_ends_a_command_with_what_to_do(pg: Desk, empty_postgresql_url: str):
-    pg.secret("database", f"{empty_postgresql_url}?options=-c%20statement_timeout=1ms")
-    ended = pg.onboard("status")
+    pg.secret("database", f"{empty_postgresql_url}?options=-c%20statement_timeout=200ms")
+    engine = sa.create_engine(empty_postgresql_url)
+    with engine.begin() as another:  # in whose way the command is
+        another.exec_driver_sql("LOCK TABLE batch")
+        ended = pg.onboard("status")
+    engine.dispose()
     assert ended.code == 2
     assert "`ALTER ROLE … SET statement_timeout = 0`, then start it again" in ended.err
