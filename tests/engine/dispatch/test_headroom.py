@@ -71,7 +71,7 @@ def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits(subtests):
 
 
 def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_where_they_are_far_apart(subtests):
-    cases = [(2000, 60, 75), (200, 60, 10), (20, 100, 3), (1, 150, 3)]  # calls a second, horizon in ms, rows
+    cases = [(2000, 40, 60), (200, 60, 10), (20, 100, 3), (1, 150, 3)]  # calls a second, horizon in ms, rows
     for limit, horizon, rows in cases:
         with subtests.test(limit=limit):
             found = headroom(permits=500, calls=1, limit=limit)

@@ -34,7 +34,7 @@ from worker.engine.dispatch.contract import OpenedT, ResultT, Work
 from worker.engine.dispatch.decision_log import DecisionLog
 from worker.engine.dispatch.flushes import Flushes
 from worker.engine.dispatch.halts import Halts
-from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_MOST, Headroom
+from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, OPEN_MOST, Headroom
 from worker.engine.dispatch.lanes import Lanes
 from worker.engine.dispatch.opened_rows import OpenedRows
 from worker.engine.dispatch.steady_time import SteadyTime
@@ -214,7 +214,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         if not free or (self._flushes.unreachable and not self._lanes.batches_idle):
             return
         now, halted = self._time(), self._halts.unwritten.is_set()
-        waited = now - self._last_flush_at >= FLUSH_EVERY or len(self._results.others) >= OPEN_MOST
+        waited = now - self._last_flush_at >= headroom.flush_every or len(self._results.others) >= OPEN_MOST
         if not self._lanes.batches_idle and (finishing or not (waited and headroom.flushes_take_long)):
             return
         results_due = bool(self._results.others or (halted and self._results)) and (halted or waited)
@@ -240,7 +240,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
         at, rows = self._plan.at, self._headroom.for_batches
-        with_results = FLUSH_EVERY / 2 + self._headroom.flush_times.longest
+        with_results = self._headroom.flush_every / 2 + self._headroom.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
         if self._halts.unwritten.is_set() or self._lanes.write_halt:
@@ -267,7 +267,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Wait for a result, a wake-up, or the next planned time."""
         now = self._time()
         times = [now + LINGER]
-        flush_at = self._last_flush_at + FLUSH_EVERY
+        flush_at = self._last_flush_at + self._headroom.flush_every
         if self._lanes.batches_idle:
             if self._results.others:
                 times.append(flush_at)

@@ -20,8 +20,9 @@ FLUSH_EVERY = timedelta(milliseconds=50)
 OPEN_LEAST = 3
 # And however quick they are, no more.
 OPEN_MOST = 1000
-# Under a quick limit only half of the calls of 50 ms beyond so many are opened: a transaction for so many pays already.
-OPEN_ALL_OF = 50
+# Where a limit allows more calls than this in 50 ms, flushes begin sooner: one for fewer rows pays already.
+MANY = 50
+SOONER = timedelta(milliseconds=30)
 # Under a slow limit slots are reserved as far ahead as the next few of them are, and never further than this.
 AHEAD_MOST = 3 * FLUSH_EVERY
 # Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
@@ -72,25 +73,30 @@ class Headroom:
         return max(self.permits - self._in_flight(), 0)
 
     @property
+    def flush_every(self) -> timedelta:
+        """The time from one flush of batches to the next."""
+        spacing = self._spacing()
+        return SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
+
+    @property
     def _calls(self) -> int:
-        """The calls of 50 ms, as the last ones show; under a rate limit those that it allows, if permits are free."""
+        """The calls until the next flush, as the last ones show; under a rate limit those that it allows, if permits
+        are free."""
         measured = self.throughput.best(self._time.seconds())
         spacing = self._spacing()
-        return min(FLUSH_EVERY // spacing, measured + self._free) if spacing else measured
+        return min(self.flush_every // spacing, measured + self._free) if spacing else measured
 
     @property
     def _most(self) -> int:
         """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now."""
-        if not self._spacing():
-            return self._free + self._calls
-        return max(self._calls - max(self._calls - OPEN_ALL_OF, 0) // 2, OPEN_LEAST)
+        return max(self._calls, OPEN_LEAST) if self._spacing() else self._free + self._calls
 
     @property
     def _called_meanwhile(self) -> int:
         """How many rows are called before a flush that begins now can end, if it is as quick as the quickest of the
         last ones."""
         opened = self._opened() + self._opening()
-        return min(opened, int(self._calls * min(self._of_batches.shortest / FLUSH_EVERY, 1)))
+        return min(opened, int(self._calls * min(self._of_batches.shortest / self.flush_every, 1)))
 
     @property
     def for_batches(self) -> int:
@@ -103,7 +109,7 @@ class Headroom:
         """Whether a transaction for batch rows alone is worth it: many permits are empty, or soon no row waits."""
         opened = self._opened() + self._opening()
         many = self._free - opened >= max(self.permits // EMPTY_PERMITS_FRACTION, 1)
-        return many or opened <= self._calls * min((self._of_batches.usual + SPARE) / FLUSH_EVERY, 1)
+        return many or opened <= self._calls * min((self._of_batches.usual + SPARE) / self.flush_every, 1)
 
     @property
     def flushes_take_long(self) -> bool:
@@ -125,7 +131,7 @@ class Headroom:
         (`rate_limits.offer`).
         """
         calls = min((OPEN_LEAST - 1) * self._spacing(), AHEAD_MOST)
-        return max(FLUSH_EVERY + min(self._of_batches.shortest, FLUSH_EVERY), calls)
+        return max(self.flush_every + min(self._of_batches.shortest, self.flush_every), calls)
 
     @property
     def furthest_slot(self) -> timedelta:
