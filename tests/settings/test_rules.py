@@ -406,6 +406,11 @@ def test_two_folders_have_two_names_and_a_folder_names_what_is_there(tmp_path):
     assert folders[1].defaults == {"locale": "lt"}
 
 
+def test_rows_that_name_none_have_the_country_and_the_language_of_their_list(tmp_path):
+    given = {"country": "DE", "locale": "de"}
+    assert loaded(tmp_path, tree(**{"import": given})).import_.defaults == given
+
+
 KEY = "host ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFy8"
 
 

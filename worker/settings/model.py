@@ -335,6 +335,9 @@ class Import(Section):
     country: Country | None = Field(
         None, description="The country of rows that name none.", json_schema_extra={"default": "none"}
     )
+    locale: Locale | None = Field(
+        None, description="The language of rows that name none.", json_schema_extra={"default": "invitations.locale"}
+    )
     dates: DatesForm | None = Field(
         None,
         description="The form of the list's dates, such as `DD.MM.YYYY` or `MM/DD/YYYY`. YYYY-MM-DD is always read.",
@@ -350,7 +353,7 @@ class Import(Section):
     @property
     def defaults(self) -> dict[str, str]:
         """What a row's cell is where the row has none, by our column."""
-        return {"country": self.country} if self.country else {}
+        return {name: value for name in ("country", "locale") if (value := getattr(self, name)) is not None}
 
 
 class Settings(Section):
