@@ -98,7 +98,6 @@ class FolderSchedule:
                 defaults=settings.import_.defaults,
                 ignore=frozenset(settings.import_.ignore),
                 dates=settings.import_.dates,
-                sheet=settings.import_.sheet,
                 stopping=ends.is_set,
             )
             for folder in settings.intake

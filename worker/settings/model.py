@@ -343,7 +343,6 @@ class Import(Section):
         description="The form of the list's dates, such as `DD.MM.YYYY` or `MM/DD/YYYY`. YYYY-MM-DD is always read.",
         json_schema_extra={"default": "YYYY-MM-DD"},
     )
-    sheet: Text | None = Field(None, description="The sheet of a workbook that has several. `--sheet` wins.")
     known: Literal["skip", "refresh", "invite"] = Field(
         "refresh",
         description="What becomes of customers who are known: `skip` leaves them as they are, `refresh` takes their"

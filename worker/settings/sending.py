@@ -92,12 +92,6 @@ class Email(OwnServer):
         description="What to do about a hand-over that broke without an answer: repeat it under the same Message-ID"
         " (repeat), or hold the message for a person (hold).",
     )
-    dkim_selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")] | None = Field(
-        None,
-        description="The selector of the key that your mail server signs with (DKIM). `onboard doctor --mail` looks the"
-        " key up; nothing else uses it.",
-        json_schema_extra={"default": "none"},
-    )
     timeout: Duration = Field(
         timedelta(seconds=30),
         ge=timedelta(milliseconds=50),

@@ -80,9 +80,8 @@ def test_what_the_dns_says_does_not_draw_on_the_terminal(desk: Desk):
 
 
 def test_a_missing_key_is_a_failure_and_a_server_that_fails_too(desk: Desk):
-    desk.write("onboarding.toml", desk.config.read_text().replace("[email]\n", '[email]\ndkim_selector = "k1"\n', 1))
     with serving(ZONE, silent="_dmarc.example.com.") as port:
-        ended = desk.onboard("doctor", "--mail", "--dns", f"127.0.0.1:{port}")
+        ended = desk.onboard("doctor", "--mail", "--dkim", "k1", "--dns", f"127.0.0.1:{port}")
     assert ended.code == 1
     lines = ended.out.splitlines()
     assert "failure  mail DKIM: k1._domainkey.example.com has no key" in lines
@@ -92,6 +91,6 @@ def test_a_missing_key_is_a_failure_and_a_server_that_fails_too(desk: Desk):
     assert lines[-1] == "5 checks: 2 failures, 0 warnings"
 
 
-@pytest.mark.parametrize("given", [["--dns", "127.0.0.1"], ["--mail", "--egress"], ["--mail", "--dns", "localhost"]])
+@pytest.mark.parametrize("given", [["--dns", "127.0.0.1"], ["--dkim", "k1"], ["--mail", "--dkim", "k 1"], ["--mail", "--egress"], ["--mail", "--dns", "localhost"]])
 def test_what_does_not_go_together_is_refused(desk: Desk, given: list[str]):
     assert desk.onboard("doctor", *given).code == 2

@@ -18,14 +18,13 @@ def test_the_template_has_a_row_of_each_kind_that_is_accepted_in_both_formats(de
     assert (again.code, again.err) == (2, "lists/customers.csv exists, and is not replaced\n")
 
 
-def test_a_sheet_is_chosen_by_an_option_or_the_configuration(desk: Desk, played: Played):
+def test_a_sheet_is_chosen_by_an_option(desk: Desk, played: Played):
     listed = desk.write("list.xlsx", workbook(HEADER, ANN, BOB, sheets=["Old"]))
     ended = desk.onboard("run", listed)
     assert (ended.code, ended.out) == (2, "")
-    assert 'the workbook has 2 sheets, "List", "Old": choose one with --sheet NAME, or [import] sheet' in ended.err
+    assert 'the workbook has 2 sheets, "List", "Old": choose one with --sheet NAME, or save the list alone' in ended.err
     assert desk.onboard("check", listed, "--sheet", "list", "--json").facts["rows"]["accepted"] == 2
-    desk.add('[import]\nsheet = "List"\n')
-    assert desk.onboard("run", listed).code == 0
+    assert desk.onboard("run", listed, "--sheet", "List").code == 0
     assert len(played.sandbox.mailbox) == 2
 
 

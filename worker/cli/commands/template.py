@@ -182,7 +182,6 @@ def _of_row(invocation: Invocation, number: int, path: Path) -> Customer:
             parts.intake,
             ignore=frozenset(own.ignore),
             dates=own.dates,
-            sheet=own.sheet,
             if_used=PREFILLED,
             defaults=own.defaults,
         )

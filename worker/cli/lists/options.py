@@ -122,7 +122,7 @@ def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 defaults=parts.settings.import_.defaults,
                 hash_ids=hash_ids,
                 form=form,
-                sheet=sheet or parts.settings.import_.sheet,
+                sheet=sheet,
                 encoding=encoding,
                 delimiter="\t" if delimiter in ("\\t", "tab") else delimiter,
             )

@@ -104,13 +104,13 @@ def _dkim(ask: Ask, domain: str, selector: str | None) -> Finding:
     if selector is None:
         return warning(
             DKIM,
-            "[email] dkim_selector is not set, so no key is looked up",
-            "set it to the selector that your relay signs with: the s= of a DKIM-Signature in a mail that it sent",
+            "without --dkim SELECTOR no key is looked up",
+            "name the selector that your relay signs with: the s= of a DKIM-Signature in a mail that it sent",
         )
     name = f"{selector}._domainkey.{domain}"
     keys = [record for record in ask(name, "TXT") if "p=" in record.replace(" ", "")]
     if not keys:
-        return failure(DKIM, f"{name} has no key", "publish the relay's key there, or correct [email] dkim_selector")
+        return failure(DKIM, f"{name} has no key", "publish the relay's key there, or correct --dkim")
     if len(keys) > 1:
         return failure(DKIM, f"{name} has {len(keys)} keys, so none counts", "leave one of them")
     tags = _tags(keys[0])

@@ -54,7 +54,7 @@ class Ending(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class DropBox:
-    """One folder, as a process looks into it. `owner` names the process. `ignore`, `dates`, `sheet` and `rule` (for
+    """One folder, as a process looks into it. `owner` names the process. `ignore`, `dates` and `rule` (for
     customers who are known) are those of [import]. `desk` makes what acts on the rows of a report that comes back."""
 
     folder: FolderSettings
@@ -71,7 +71,6 @@ class DropBox:
     defaults: Mapping[str, str] = field(default_factory=dict)  # the folder's own win
     ignore: frozenset[str] = frozenset()
     dates: DateForm | None = None
-    sheet: str | None = None
     stopping: Callable[[], bool] = lambda: False
 
     def look(self) -> None:
@@ -166,7 +165,6 @@ class DropBox:
             defaults={**self.defaults, **self.folder.defaults},
             ignore=self.ignore,
             dates=self.dates,
-            sheet=self.sheet,
         )
         now = self.intake.clock()
         hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"

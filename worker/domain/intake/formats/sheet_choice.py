@@ -24,7 +24,7 @@ def chosen(names: Sequence[str], hidden: Sequence[str], asked: str | None) -> st
         raise ListRefused(
             [
                 f"the workbook has {len(names):,} sheets, {_listed(names)}: "
-                "choose one with --sheet NAME, or [import] sheet"
+                "choose one with --sheet NAME, or save the list alone"
             ]
         )
     return names[0]
