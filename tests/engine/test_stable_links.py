@@ -67,6 +67,13 @@ async def sent(world, *names, **how):
     return secrets_of(world)
 
 
+async def test_a_link_ends_before_the_data_of_its_customer_is_erased(make):
+    world = make(sender=f'{AHEAD}\n[retention]\npersonal = "20 days"')
+    await sent(world)
+    (link,) = world.rows(StableLink)
+    assert link.ends_at <= world.clock() + 20 * DAY
+
+
 async def test_a_message_carries_our_own_link_which_leads_to_the_session(ahead):
     (secret,) = await sent(ahead)
     (message,) = ahead.senders["email"].messages

@@ -148,7 +148,7 @@ def office(desk_at: Callable[[Played], Desk], hostile_played: Played, own_redis:
         f'queues = ["{servers.rabbitmq.bus.queue}", "requests"]\n'
         '[links]\nbase_url = "https://verify.example.com/onboarding"\n'
         f'[broker]\nurl = "{own_redis.url}"\n[bus]\nurl = {{ file = "secrets/bus" }}\n'
-        f'queue = "{servers.rabbitmq.bus.queue}"\nsource_exchange = "{servers.rabbitmq.bus.source_exchange}"\n'
+        f'queue = "{servers.rabbitmq.bus.queue}"\n'
     )
     desk.secret("bus", servers.bus)
     desk.secret("database", servers.database)

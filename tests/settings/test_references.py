@@ -237,7 +237,6 @@ PLAIN = {
     "role_claim",
     "service",
     "site",
-    "source_exchange",
     "support",
     "template",
     "when",

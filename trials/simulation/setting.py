@@ -74,7 +74,8 @@ _LINKS = """
 mode = "stable"
 base_url = "https://onboard.example.com"
 issue = "{issue}"
-valid = "{valid:g} s"
+[retention]
+personal = "{valid:g} s"
 """
 _ROUTE = """
 [[routes]]

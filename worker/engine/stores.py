@@ -90,7 +90,7 @@ class Stores:
         self.expiring = Expiring(database, keyring)
         self.erasing, self.purging = Erasing(database), Purging(database)
         self.inboxes = Inboxes(database, keyring)
-        self.refused_events = RefusedEvents(database, keyring, kept=settings.retention.refused)
+        self.refused_events = RefusedEvents(database, keyring)
         self.subject_requests = SubjectRequests(database, keyring)
         self.inbox_retention = InboxRetention(database)
         self.expired_links = ExpiredLinks(database)

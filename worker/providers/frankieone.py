@@ -52,7 +52,6 @@ KEYS = (
     "channel",
     "jwt_key",
     "jwt_audience",
-    "jwt_issuer",
     "webhook_secret",
 )
 # docs/decisions/0088-no-page-for-a-vendors-sdk.md

@@ -85,7 +85,7 @@ class FrankieOneWebhooks:
 
     def __init__(self, account: WebhookSettings) -> None:
         self._secrets = account.webhook_secret
-        self._wanted = jwt.Claims(account.jwt_audience or "", account.jwt_issuer or "", LONGEST_LIFE)
+        self._wanted = jwt.Claims(account.jwt_audience or "", LONGEST_LIFE)
         try:
             self._keys = [jwt.public_key(key.reveal()) for key in account.jwt_key]
         except ValueError as error:

@@ -35,13 +35,12 @@ FORM = re.compile(
 
 @dataclass(frozen=True)
 class Claims:
-    """What a token must say, besides being signed. An empty `audience` or `issuer`: any, or none.
+    """What a token must say, besides being signed. An empty `audience`: any, or none.
 
     `longest_life`: how far ahead its `exp` may be; a token without `exp` would be good for ever. None: it may.
     """
 
     audience: str = ""
-    issuer: str = ""
     longest_life: timedelta | None = None
 
 
@@ -113,8 +112,6 @@ def _lacking(claims: Mapping[str, Any], wanted: Claims, now: datetime) -> str:
             return "it has no exp, so it would be good for ever"
         if claims["exp"] > (now + wanted.longest_life).timestamp():
             return "it is good for too long"
-    if wanted.issuer and claims.get("iss") != wanted.issuer:
-        return "its issuer is not jwt_issuer"
     given = claims.get("aud")
     if wanted.audience and wanted.audience not in (given if isinstance(given, list) else [given]):
         return "its audience is not jwt_audience"

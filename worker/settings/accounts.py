@@ -188,9 +188,6 @@ class Account(TrustsAuthority):
         description="FrankieOne only: the `aud` that a token must have.",
         json_schema_extra={"default": "any"},
     )
-    jwt_issuer: Text | None = Field(
-        None, description="FrankieOne only: the `iss` that a token must have.", json_schema_extra={"default": "any"}
-    )
     webhook_secret: PathSecrets = Field(
         (),
         description="FrankieOne only: an unguessable segment of the webhook's path; several during a rotation.",

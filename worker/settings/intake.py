@@ -31,9 +31,10 @@ from worker.settings.values import (
 )
 
 _EXPECTED = 'expected the path of a directory, "sftp://USER@HOST/DIRECTORY" or "s3://BUCKET/PREFIX"'
+AWS = "https://s3.amazonaws.com"  # where the bucket's region is elsewhere, it says so
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OF_SFTP = ("key", "password", "known_hosts")
-_OF_S3 = ("endpoint", "region", "access_key", "secret_key")
+_OF_S3 = ("endpoint", "access_key", "secret_key")
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,6 @@ def _known_hosts(given: Any) -> str:
     if not lines or not all(re.fullmatch(key, line) for line in lines):
         raise ValueError('expected lines as of the file known_hosts, such as "HOST ssh-ed25519 AAAA…"')
     return "\n".join(lines) + "\n"
-
-
-def _region(given: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]{1,40}", given):
-        raise ValueError('expected a region such as "eu-west-1"')
-    return given
 
 
 def _private_key(secret: Secret) -> Secret:
@@ -178,9 +173,6 @@ class Intake(Client):
     endpoint: Annotated[ServerUrl, Lazy()] | None = Field(
         None, description="s3: the server, if it is not AWS.", json_schema_extra={"default": "AWS"}
     )
-    region: Annotated[str, AfterValidator(_region), Shown("region")] | None = Field(
-        None, description="s3: the bucket's region.", json_schema_extra={"default": "AWS's own configuration"}
-    )
     access_key: Credential | None = Field(
         None, description="s3: the id of the access key.", json_schema_extra={"default": "AWS's own configuration"}
     )
@@ -195,7 +187,7 @@ class Intake(Client):
     @property
     def address(self) -> str:
         """The URL of S3's server. Folders of other kinds have none."""
-        return self.endpoint or f"https://s3.{self.region or 'us-east-1'}.amazonaws.com"
+        return self.endpoint or AWS
 
     @property
     def is_s3(self) -> bool:

@@ -139,7 +139,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         parts["web"] = parts["web"].model_copy(update={"senders": senders, "oidc": oidc})
         _check_web(parts, tree, accounts, findings)
     if parts["links"]:
-        rules.check_links(parts["links"], parts.get("retention"), findings)
+        rules.check_links(parts["links"], findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
     for section, named in (("accounts", accounts), ("subscribers", subscribers)):
         clients |= {(section, name): one for name, one in named.items()}

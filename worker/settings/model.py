@@ -231,11 +231,6 @@ class Links(Section):
         " the message was for another person, and is led to the session by its button; else a visitor of a live session"
         " is led there at once.",
     )
-    valid: Duration = Field(
-        timedelta(days=60),
-        description="How long a stable link leads to a session, counted from the last message that left. At most"
-        " [retention] personal.",
-    )
 
 
 def _outlives_unknown_outcomes(kept: timedelta) -> timedelta:
@@ -264,11 +259,6 @@ class Retention(Section):
         description="A batch's rows are removed this long after its last job has ended; its totals stay."
         " At least 30 days.",
         json_schema_extra={"default": "kept"},
-    )
-    refused: Duration = Field(
-        timedelta(days=14),
-        ge=timedelta(hours=1),
-        description="A refused event of the bus is removed this long after it was refused.",
     )
     audit: Duration | None = Field(
         None,

@@ -14,7 +14,7 @@ from worker.settings import addresses
 from worker.settings.addresses import bind_address
 from worker.settings.event_senders import EventKey, Received, SenderOfEvents
 from worker.settings.secrets import HOW, Referenced
-from worker.settings.tls import PresentsCertificate
+from worker.settings.tls import OwnServer, PresentsCertificate
 from worker.settings.users import Oidc, UserList, Users
 from worker.settings.values import (
     Bind,
@@ -57,13 +57,8 @@ class Bus(PresentsCertificate):
     queue: Text = Field(
         "onboarding.requests",
         max_length=200,
-        description="The queue of sign-up events; notices of refused events go to the queue of this name with `.dead`"
-        " after it.",
-    )
-    source_exchange: Text = Field(
-        "onboarding.requests",
-        max_length=200,
-        description="The exchange that producers publish to, bound to the queue (RabbitMQ).",
+        description="The queue of sign-up events, and on RabbitMQ the exchange before it that producers publish to;"
+        " notices of refused events go to the queue of this name with `.dead` after it.",
     )
     exchange: Text = Field(
         "onboarding.events", max_length=200, description="The exchange that our events are published to."
@@ -78,7 +73,7 @@ class Bus(PresentsCertificate):
     )
 
 
-class Subscriber(PresentsCertificate):
+class Subscriber(OwnServer):
     """Your HTTP endpoint that receives our events, as signed POST requests."""
 
     url: ServerUrl = Field(description="The endpoint's address; https, or http on loopback.")

@@ -18,7 +18,7 @@ from worker.foundation.durations import show_duration
 from worker.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.foundation.tls import is_loopback
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
-from worker.settings.model import Database, Encryption, Invitations, LadderStep, Links, Retention, Retry
+from worker.settings.model import Database, Encryption, Invitations, LadderStep, Links, Retry
 from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
@@ -41,7 +41,6 @@ NO_CREDENTIALS = (
 NO_ADDRESS = 'missing, and needed for mode = "stable": the public address of `onboard web`'
 ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
 ONLY_OURS = 'needs mode = "stable": the provider\'s link leads to no page of ours'
-OUTLIVES = "must not be longer than [retention] personal: the customer's data would be erased before"
 
 
 def check_ladder(
@@ -203,8 +202,8 @@ def check_bounces(bounces: Bounces | None, email: Email | None, findings: Findin
         findings.warn(("email", "return_path"), "no [bounces] here: no process reads what comes back")
 
 
-def check_links(links: Links, retention: Retention | None, findings: Findings) -> None:
-    """A stable link needs an address, and its customer's data."""
+def check_links(links: Links, findings: Findings) -> None:
+    """A stable link needs an address."""
     stable = links.mode == "stable"
     if stable and links.base_url is None:
         findings.consequence(("links", "base_url"), NO_ADDRESS)
@@ -212,8 +211,6 @@ def check_links(links: Links, retention: Retention | None, findings: Findings) -
         findings.consequence(("links", "issue"), ONLY_STABLE)
     if links.page and not stable:
         findings.consequence(("links", "page"), ONLY_OURS)
-    if stable and retention is not None and links.valid > retention.personal:
-        findings.consequence(("links", "valid"), OUTLIVES)
 
 
 def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:

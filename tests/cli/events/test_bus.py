@@ -32,8 +32,8 @@ def office(desk: Desk, broker: Any, empty_postgresql_url: str) -> Desk:
     desk.secret("database", empty_postgresql_url)
     desk.secret("bus", broker.bus.url)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
-    names = f'queue = "{broker.bus.queue}"\nsource_exchange = "{broker.bus.source_exchange}"\n'
-    desk.add(f'[broker]\nurl = "redis://127.0.0.1:1/0"\n[bus]\nurl = {{ file = "secrets/bus" }}\n{names}')
+    desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
+    desk.add(f'[bus]\nurl = {{ file = "secrets/bus" }}\nqueue = "{broker.bus.queue}"\n')
     return desk
 
 

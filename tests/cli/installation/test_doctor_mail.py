@@ -91,6 +91,15 @@ def test_a_missing_key_is_a_failure_and_a_server_that_fails_too(desk: Desk):
     assert lines[-1] == "5 checks: 2 failures, 0 warnings"
 
 
-@pytest.mark.parametrize("given", [["--dns", "127.0.0.1"], ["--dkim", "k1"], ["--mail", "--dkim", "k 1"], ["--mail", "--egress"], ["--mail", "--dns", "localhost"]])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--dns", "127.0.0.1"],
+        ["--dkim", "k1"],
+        ["--mail", "--dkim", "k 1"],
+        ["--mail", "--egress"],
+        ["--mail", "--dns", "localhost"],
+    ],
+)
 def test_what_does_not_go_together_is_refused(desk: Desk, given: list[str]):
     assert desk.onboard("doctor", *given).code == 2

@@ -132,6 +132,6 @@ def test_the_asyncapi_document_has_each_kind_in_its_channel():
 
 def test_the_asyncapi_document_has_the_exchanges_of_the_configuration():
     channels = asyncapi()["channels"]
-    for channel, key in (("requests", "source_exchange"), ("events", "exchange")):
+    for channel, key in (("requests", "queue"), ("events", "exchange")):
         name = Bus.model_fields[key].default
         assert channels[channel]["address"] == channels[channel]["bindings"]["amqp"]["exchange"]["name"] == name

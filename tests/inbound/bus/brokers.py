@@ -87,7 +87,7 @@ class Amqp(Broker):
             channel.confirm_delivery()
             for body in bodies:
                 given = pika.BasicProperties(content_type=content_type, delivery_mode=2, **properties)
-                channel.basic_publish(self.bus.source_exchange, "signup.web", body, given, mandatory=True)
+                channel.basic_publish(self.bus.queue, "signup.web", body, given, mandatory=True)
 
     def waiting(self) -> int:
         with self.channel() as channel:
@@ -98,7 +98,7 @@ class Amqp(Broker):
 
     def clean(self) -> None:
         queues = (self.bus.queue, f"{self.bus.queue}.undelivered", f"{self.bus.queue}.dead")
-        for name in (*queues, self.bus.source_exchange):
+        for name in queues:
             for delete in ("queue_delete", "exchange_delete"):
                 with suppress(pika.exceptions.AMQPError), self.channel() as channel:
                     getattr(channel, delete)(name)
@@ -151,8 +151,7 @@ class Redis(Broker):
 
 def a_bus(url: str, **more: Any) -> Bus:
     """Not through the model: it takes a password from the environment only."""
-    name = f"test.{uuid.uuid4().hex[:12]}"
-    return Bus.model_construct(**{"url": url, "queue": name, "source_exchange": name, **more})
+    return Bus.model_construct(**{"url": url, "queue": f"test.{uuid.uuid4().hex[:12]}", **more})
 
 
 def broker_of(bus: Bus) -> Any:

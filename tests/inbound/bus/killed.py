@@ -48,7 +48,7 @@ class FileInbox:
 
 
 def consume(url: str, queue: str, file: Path, once: bool) -> None:
-    source = replace(events_of(Bus.model_construct(url=url, queue=queue, source_exchange=queue)), prefetch=20)
+    source = replace(events_of(Bus.model_construct(url=url, queue=queue)), prefetch=20)
     BusConsumer(
         source,
         FileInbox(file, once=once),

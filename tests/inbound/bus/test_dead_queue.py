@@ -101,7 +101,7 @@ def test_the_notices_are_bounded(redis_url: str, make_broker: Any, inbox: FakeIn
 
 
 def test_rabbitmq_bounds_the_notices_itself():
-    arguments = topology.Topology("x", "x", on_amqp=True).dead_arguments
+    arguments = topology.Topology("x", on_amqp=True).dead_arguments
     assert (arguments["x-max-length"], arguments["x-message-ttl"]) == (topology.MOST_NOTICES, 14 * 86_400_000)
 
 

@@ -38,8 +38,15 @@ def test_without_declaring_all_that_is_missing_is_named_and_nothing_is_made(amqp
         with pytest.raises(Unfit) as raised:
             prepared(broker, declare=False)
         said = str(raised.value)
-        for missing in (f"the exchange {name}", f"the exchange {name}.dead", f"the queue {name}", "bus.declare = true"):
+        for missing in (f"the exchange {name}.dead", f"the queue {name}", "bus.declare = true"):
             assert missing in said
+
+
+def test_without_declaring_producers_may_publish_to_an_exchange_of_their_own(amqp_url: str, make_broker: Any):
+    broker = make_broker(amqp_url)
+    with broker.channel() as channel:
+        channel.exchange_delete(broker.bus.queue)
+    assert prepared(broker, declare=False) == []
 
 
 def test_without_declaring_a_queue_that_differs_is_used_and_named(amqp_url: str, make_broker: Any):
@@ -63,8 +70,8 @@ def test_declaring_what_is_there_and_differs_says_what_to_do(amqp_url: str, make
 def test_an_exchange_of_another_type_is_named(amqp_url: str, make_broker: Any):
     broker = make_broker(amqp_url, declared=False)
     with broker.channel() as channel:
-        channel.exchange_declare(broker.bus.source_exchange, "fanout", durable=True)
-    with pytest.raises(Unfit, match=f"the exchange {broker.bus.source_exchange} exists and differs"):
+        channel.exchange_declare(broker.bus.queue, "fanout", durable=True)
+    with pytest.raises(Unfit, match=f"the exchange {broker.bus.queue} exists and differs"):
         prepared(broker, declare=True)
 
 

@@ -27,7 +27,6 @@ class Webhooks:
     jwt_key: tuple[PlainSecret, ...] = ()
     webhook_secret: tuple[PlainSecret, ...] = ()
     jwt_audience: str | None = None
-    jwt_issuer: str | None = None
 
 
 def idenfy(provider: str, *keys: str):

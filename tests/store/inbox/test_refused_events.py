@@ -19,7 +19,7 @@ FORTNIGHT = timedelta(days=14)
 
 @pytest.fixture
 def refused(shelf):
-    return RefusedEvents(shelf.database, shelf.keyring, kept=FORTNIGHT)
+    return RefusedEvents(shelf.database, shelf.keyring)
 
 
 def message(number=1, *, customer_id="C-1", queue="requests", reason="it is no event", **content):
@@ -109,7 +109,7 @@ def test_a_message_that_was_too_large_has_a_reason_and_no_content(shelf, refused
 
 
 def test_a_key_that_is_lost_hides_the_content_of_these_messages_alone(shelf, refused):
-    other = RefusedEvents(shelf.database, Keyring([new_key()]), kept=FORTNIGHT)
+    other = RefusedEvents(shelf.database, Keyring([new_key()]))
     refused.keep([message()], now=shelf.clock())
     other.keep([message(2)], now=shelf.clock())
     found = {one.content is None: one.why_not for one in refused.oldest("requests", most=9)}
@@ -119,7 +119,7 @@ def test_a_key_that_is_lost_hides_the_content_of_these_messages_alone(shelf, ref
 
 def test_after_the_keys_were_rotated_a_customers_messages_are_still_found(shelf, refused):
     old, new = new_key(), new_key()
-    RefusedEvents(shelf.database, Keyring([old]), kept=FORTNIGHT).keep([message()], now=shelf.clock())
+    RefusedEvents(shelf.database, Keyring([old])).keep([message()], now=shelf.clock())
     (column,) = [one for one in ENCRYPTED if one.value is RefusedEvent.encrypted]
     assert KeyRotation(shelf.database, Keyring([new, old])).chunk(column, now=shelf.clock()).changed == 1
     with shelf.database.write() as connection:

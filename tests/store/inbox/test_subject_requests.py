@@ -102,7 +102,7 @@ def ona(acting):
     shelf.finish(IssueResult(second, shelf.clock(), Cancel(Reason.BAD_INPUT, "HTTP 400"), problem=REFUSED))
     take(shelf, arrival(shelf, EventKind.UPDATED, columns={"address": "Vilnius 3"}))
     content = {"body": b64encode(b'{"email": "ona@example.org"}').decode(), "envelope": "[]", "problems": ""}
-    RefusedEvents(shelf.database, shelf.keyring, kept=timedelta(days=14)).keep(
+    RefusedEvents(shelf.database, shelf.keyring).keep(
         [RefusedMessage("requests", "1", "why", "", "", 9, "Ona", content)], now=shelf.clock()
     )
     with shelf.database.write() as connection:

@@ -52,7 +52,7 @@ def full(database, clock) -> Shelf:
     shelf.add(customer("C-1", external_ref="ref-again"), batch=unapproved.id)
     WebhookFeed(shelf).keep(APPROVED)
     refused = RefusedMessage("q", "1", "no type", "event", "crm/1", 20, customer_id="C-1", content={"body": "…"})
-    RefusedEvents(database, BEFORE, kept=timedelta(days=14)).keep([refused], now=clock())
+    RefusedEvents(database, BEFORE).keep([refused], now=clock())
     with database.write() as connection:
         suppress(connection, BEFORE, *ADDRESS, SuppressionReason.STOP, "vita", now=clock())
         LINKS.ensure(connection, BEFORE, [LINKED], now=clock())

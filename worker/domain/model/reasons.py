@@ -117,7 +117,7 @@ class Reason(StrEnum):
     )
     LINK_ENDED = (
         "link_ended",
-        "the customer has not finished while the stable link led on ([links] valid)",
+        "the customer has not finished while the stable link led on",
         {JobState.LAPSED: "decide whether the customer is to be invited once more"},
     )
     LINK_REVOKED = (

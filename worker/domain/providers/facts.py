@@ -19,7 +19,6 @@ SPECIAL_KEYS = (
     "channel",
     "jwt_key",
     "jwt_audience",
-    "jwt_issuer",
     "webhook_secret",
 )
 

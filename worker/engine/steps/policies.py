@@ -37,6 +37,8 @@ from worker.store.service_desk.cases import DeskPolicy
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
 TEXT_PERMITS = 10  # calls in flight to the service of a channel
+# How long our own link leads on after the last message: as long as people come back to one in their mailbox.
+LINK_VALID = timedelta(days=60)
 
 
 def account_rule(settings: Settings, account: str) -> BudgetRule:
@@ -250,7 +252,7 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
             per_day=settings.reissue.per_day,
             allowed_from={name: provider.reissue_at for name, provider in providers.items()},
             lists=listing_accounts(settings, providers),
-            link_valid=settings.links.valid if stable_links(settings) is not None else None,
+            link_valid=stable.valid if (stable := stable_links(settings)) is not None else None,
             corrected=CorrectedRule(settings.reissue.corrected_address),
         ),
         hours_of(settings),
@@ -260,11 +262,11 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
 
 
 def stable_links(settings: Settings) -> StableLinks | None:
-    """How our own links are made; None: the provider's links are sent."""
+    """How our own links are made; None: the provider's links are sent. A link ends before its customer's data does."""
     links = settings.links
     if links.mode != "stable" or links.base_url is None:
         return None
-    return StableLinks(links.base_url, links.valid)
+    return StableLinks(links.base_url, min(LINK_VALID, settings.retention.personal))
 
 
 def buys_on_click(settings: Settings) -> bool:

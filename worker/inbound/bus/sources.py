@@ -69,7 +69,7 @@ def events_of(bus: Bus) -> Source:
 def requests_at(broker_url: str, tls: Tls | None = None, *, declare: bool = True) -> Source:
     """The queue of requests that are sent as Celery tasks, on the workers' broker, without senders."""
     on_amqp = broker_url.startswith("amqp")
-    topology = Topology(REQUESTS, REQUESTS, on_amqp, key=REQUESTS, is_list=not on_amqp)
+    topology = Topology(REQUESTS, on_amqp, key=REQUESTS, is_list=not on_amqp)
     return Source(topology, broker_url, "broker.url", event_in_task, declare, tls=tls)
 
 

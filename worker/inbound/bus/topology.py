@@ -1,10 +1,11 @@
 """Exchanges and queues: their names, how they are declared, and how existing ones are checked.
 
-    source exchange (topic) ─key─▶ queue ──┬─ refused: a notice ─▶ dead exchange ──#──▶ dead queue
-                                           └─ delivered too often ─▶ undelivered queue: refused unread
+    exchange (topic) ─key─▶ queue ──┬─ refused: a notice ─▶ dead exchange ──#──▶ dead queue
+                                    └─ delivered too often ─▶ undelivered queue: refused unread
 
-The dead queue has notices, without personal data: refused messages are in the database. RabbitMQ can only move a
-message as it is, so what it has delivered too often has a queue of its own, which is consumed like the other.
+An exchange has the name of the queue after it. The dead queue has notices, without personal data: refused messages
+are in the database. RabbitMQ can only move a message as it is, so what it has delivered too often has a queue of its
+own, which is consumed like the other.
 
 On Redis a queue is a stream with a consumer group. Tasks of other projects come in a list of kombu's, and are moved
 into the stream next to it.
@@ -40,10 +41,9 @@ class Unfit(Exception):
 class Topology:
     """The names of one queue of events, and the arguments of its queues on RabbitMQ."""
 
-    source: str
     queue: str
     on_amqp: bool
-    key: str = "#"  # what of the source exchange goes to the queue: "#" is everything
+    key: str = "#"  # what of its exchange goes to the queue: "#" is everything
     is_list: bool = False  # Redis only: kombu's producers push to a list of this name
 
     @property
@@ -102,7 +102,7 @@ def _moving(to: str) -> dict[str, Any]:
 
 
 def topology_of(bus: Bus) -> Topology:
-    return Topology(bus.source_exchange, bus.queue, bus.url.startswith("amqp"))
+    return Topology(bus.queue, bus.url.startswith("amqp"))
 
 
 def prepare_amqp(connection: Any, topology: Topology, *, declare: bool, warn: Callable[[str], None]) -> None:
@@ -140,7 +140,7 @@ def _groups(client: Any, stream: str) -> list[bytes]:
 def _declare_amqp(connection: Any, topology: Topology) -> None:
     _declare_queue(connection, topology.dead, topology.dead_arguments, exchange=topology.dead, key="#")
     _declare_queue(connection, topology.undelivered, topology.undelivered_arguments)
-    _declare_queue(connection, topology.queue, topology.queue_arguments, exchange=topology.source, key=topology.key)
+    _declare_queue(connection, topology.queue, topology.queue_arguments, exchange=topology.queue, key=topology.key)
 
 
 def _declare_queue(connection: Any, name: str, arguments: dict[str, Any], *, exchange: str = "", key: str = "") -> None:
@@ -157,9 +157,9 @@ def _declare_queue(connection: Any, name: str, arguments: dict[str, Any], *, exc
 
 
 def _check_amqp(connection: Any, topology: Topology, warn: Callable[[str], None]) -> None:
-    exchanges = (topology.source, topology.dead)
     queues = (topology.queue, topology.undelivered, topology.dead)
-    missing = [f"the exchange {name}" for name in exchanges if not _has_exchange(connection, name)]
+    # Producers may publish to any exchange from which the queue gets its messages. Notices go to this one.
+    missing = [f"the exchange {topology.dead}"] if not _has_exchange(connection, topology.dead) else []
     missing += [f"the queue {name}" for name in queues if not _has_queue(connection, name)]
     if missing:
         raise Unfit(

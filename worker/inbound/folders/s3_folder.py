@@ -97,7 +97,6 @@ class S3Folder:
             }
         client = session.get_session().create_client(
             "s3",
-            region_name=folder.region or ("us-east-1" if folder.endpoint else None),
             endpoint_url=folder.endpoint,
             # Always named: a variable of AWS's could name another file, or none.
             verify=str(ssl.get_default_verify_paths().cafile or True),

@@ -21,6 +21,7 @@ from worker.store.operators.needs_a_person import refused_events
 from worker.store.tables import RefusedEvent
 
 CHUNK = 500
+KEPT = timedelta(days=14)  # as the notices in the dead queue: after a holiday somebody can still look at them
 _IDENTITY = "refused event"  # what the digest that makes the id recognises
 
 
@@ -42,9 +43,8 @@ class KeptMessage:
 
 
 class RefusedEvents:
-    def __init__(self, database: Database, keyring: Keyring, *, kept: timedelta) -> None:
-        """`kept`: for how long a refused message is stored."""
-        self._database, self._keyring, self._kept = database, keyring, kept
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
 
     def keep(self, messages: Sequence[RefusedMessage], *, now: datetime) -> list[uuid.UUID]:
         """Store refused messages in one transaction. Returns their ids, in their order.
@@ -91,7 +91,7 @@ class RefusedEvents:
             "size": message.size,
             "customer_digest": customer_digest,
             "refused_at": now,
-            "due_at": now + self._kept,
+            "due_at": now + KEPT,
             "encrypted": encrypted,
         }
 

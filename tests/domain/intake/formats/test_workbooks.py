@@ -68,7 +68,8 @@ def test_what_a_spreadsheet_has_lost_is_refused_with_the_reason(read):
 def test_one_of_several_sheets_is_chosen_by_name(read, refusal):
     content = workbook(HEADER, ANN, sheets=["Old customers", "Notes"])
     assert refusal(content) == (
-        'the workbook has 3 sheets, "List", "Old customers", "Notes": choose one with --sheet NAME, or save the list alone'
+        'the workbook has 3 sheets, "List", "Old customers", "Notes": choose one with --sheet NAME, or save the list'
+        " alone"
     )
     assert [line.row for line in read(content, sheet="List")] == [2]
     assert [line.row for line in read(content, sheet=" list ")] == [2]
