@@ -14,9 +14,9 @@ COPY migrations migrations
 COPY celeryconfig.py ./
 COPY onboarding_worker onboarding_worker
 COPY worker worker
-RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel-sandbox . \
-    && rm -r worker/sandbox \
-    && /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
+COPY onboarding_sandbox onboarding_sandbox
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel-sandbox .
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

@@ -5,10 +5,10 @@ import re
 from functools import cache
 from pathlib import Path
 
-from tests.deploy.compose_file import ROOT
+from tests.suite.packages import CODE, PACKAGES, ROOT
 
 PAGE = (ROOT / "docs/inside/architecture.md").read_text(encoding="utf-8")
-ROOMS = {path.name for path in (ROOT / "worker").iterdir() if path.is_dir() and path.name != "__pycache__"}
+ROOMS = {file.parent.name for file in (ROOT / "worker").glob("*/__init__.py")}
 PLACE = re.compile(r"`((?:[a-z_\d]+/)*[a-z_\d]+\.py)`(?:: (`\w+`(?:, `\w+`(?!\.))*))?")
 
 
@@ -25,7 +25,8 @@ def test_the_tables_name_many_places():
 
 
 def test_each_place_that_the_page_names_exists():
-    named = {(ROOT / "worker" / path.removeprefix("worker/"), name) for path, name in places()}
+    base = dict.fromkeys(PACKAGES, ROOT)  # a path without a package is one of the worker
+    named = {(base.get(path.partition("/")[0], ROOT / "worker") / path, name) for path, name in places()}
     assert {file for file, _ in named if not file.exists()} == set()
     text = {file: file.read_text(encoding="utf-8") for file, _ in named}
     defined = r"^(class |def |async def )?{}\b"
@@ -39,7 +40,7 @@ def test_the_picture_of_the_rooms_shows_each_room():
 
 
 def test_each_room_says_what_it_holds():
-    rooms = [path.parent for path in (ROOT / "worker").rglob("__init__.py")]
+    rooms = [file.parent for file in CODE if file.name == "__init__.py"]
     assert rooms
     assert [
         str(room) for room in rooms if not (room / "__init__.py").read_text(encoding="utf-8").startswith('"""')
@@ -47,12 +48,13 @@ def test_each_room_says_what_it_holds():
 
 
 def test_no_room_is_too_large_for_one_look():
-    folders = [path for path in (ROOT / "worker").rglob("*") if path.is_dir() and path.name != "__pycache__"]
+    folders = {file.parent for file in CODE}
     assert [str(path) for path in folders if len(list(path.glob("*.py"))) > 25] == []
     assert len([path for path in (ROOT / "worker").iterdir() if path.name != "__pycache__"]) <= 20
 
 
-CLOCKS = {ROOT / "worker/foundation/clock.py", ROOT / "worker/sandbox/clock.py"}  # the sandbox imports no other room
+# The sandbox imports nothing of the worker.
+CLOCKS = {ROOT / "worker/foundation/clock.py", ROOT / "onboarding_sandbox/clock.py"}
 READS_A_CLOCK = re.compile(
     r"\b(datetime\.(now|utcnow|today)|date\.today|time\.(time|time_ns|clock_gettime\w*|gmtime|localtime)|system_clock)\b"
 )
@@ -60,9 +62,8 @@ READS_A_CLOCK = re.compile(
 
 @cache
 def code() -> dict[Path, str]:
-    """Each file of the worker, without its comments and as Python itself would write it."""
-    files = (ROOT / "worker").rglob("*.py")
-    return {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
+    """Each file of our packages, without its comments and as Python itself would write it."""
+    return {file: ast.unparse(ast.parse(file.read_text(encoding="utf-8"))) for file in CODE}
 
 
 def test_no_code_but_the_clocks_own_reads_the_machines_clock():
@@ -87,7 +88,7 @@ MAKES_A_LOOP = re.compile(r"\basyncio\.(run|new_event_loop|Runner)\b")
 
 def test_no_code_but_one_module_makes_an_event_loop():
     """Else a process would run on a loop that is slower, and that no test has seen: see docs/decisions/0035."""
-    its_own = ROOT / "worker/sandbox"  # the sandbox imports no other room
+    its_own = ROOT / "onboarding_sandbox"  # it imports nothing of the worker
     makes = [file for file, text in code().items() if MAKES_A_LOOP.search(text)]
     assert [file for file in makes if not file.is_relative_to(its_own)] == [ROOT / "worker/foundation/event_loop.py"]
 
@@ -101,7 +102,7 @@ TRANSACTION = re.compile(
 MAY_HOLD_ONE = {
     "worker/runtime/python_api.py": "the transaction is the caller's: the event is to be committed with it",
     "worker/inbound/event_receiver.py": "passes the transaction of a caller of the Python API to the store",
-    "worker/sandbox/demo/workers.py": "makes the demo's database on a server, and removes it; reads and writes no row",
+    "onboarding_sandbox/demo/workers.py": "makes the demo's database on a server, and removes it; no rows",
     "worker/cli/completions.py": "answers a shell while somebody types: importing the store takes too long",
 }
 

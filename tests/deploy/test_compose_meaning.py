@@ -210,7 +210,7 @@ def test_each_row_of_the_list_that_the_page_imports_has_an_account_and_a_sender(
 
 
 def test_the_credentials_are_those_that_the_sandbox_expects(tmp_path, written):
-    from worker.sandbox import SandboxOptions
+    from onboarding_sandbox import SandboxOptions
 
     settings = settings_of("worker", tmp_path, written)
     accounts, sms = settings.accounts, settings.sms

@@ -38,8 +38,10 @@ def stage(name: str) -> list[list[str]]:
 
 def test_the_image_of_production_is_the_default_and_has_no_sandbox():
     assert STEPS[-2:] == [["FROM", "base AS production"], ["COPY", "--from=build /opt/onboarding /opt/onboarding"]]
-    (made,) = [rest for word, rest in stage("wheels") if "pip wheel" in rest]
-    assert made.index("rm -r worker/sandbox") < made.index("--wheel-dir /wheel .")
+    steps = [rest for _, rest in stage("wheels")]
+    (made,) = [at for at, rest in enumerate(steps) if "--wheel-dir /wheel ." in rest]
+    assert made < steps.index("onboarding_sandbox onboarding_sandbox")
+    assert "onboarding_testing" not in sources()
     assert [rest for _, rest in stage("build") if rest.startswith("--from")] == ["--from=wheels /wheel /wheel"]
     assert "requirements-sandbox.lock" not in str(stage("build"))
     assert "requirements-sandbox.lock" in str(stage("build-sandbox"))

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 import click
 
-from tests.deploy.compose_file import ROOT
+from tests.suite.packages import CODE, ROOT
 from worker.cli.registry import main_group
 
 BANNED = {
@@ -99,7 +99,6 @@ def commands(command: click.Command, context: click.Context) -> Iterator[tuple[s
             yield from commands(below, click.Context(below, parent=context, info_name=name))
 
 
-CODE = sorted((ROOT / "worker").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

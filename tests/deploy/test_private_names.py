@@ -1,4 +1,4 @@
-"""`worker/` uses other packages through the names that they give out: no `_name` of theirs, in whatever way."""
+"""Our packages use other packages through the names that they give out: no `_name` of theirs, in whatever way."""
 
 import ast
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from pkgutil import resolve_name
 
 import pytest
 
-from tests.deploy.compose_file import ROOT
+from tests.suite.packages import CODE, PACKAGES, ROOT
 
 # What is documented although it begins with `_`: of named tuples, of rows of SQLAlchemy, of os.
 DOCUMENTED = {"_make", "_replace", "_asdict", "_fields", "_mapping", "_exit"}
 EXCEPTIONS = {
-    "worker/sandbox/mailbox.py": "the sandbox cuts off a conversation of aiosmtpd that hangs",
+    "onboarding_sandbox/mailbox.py": "the sandbox cuts off a conversation of aiosmtpd that hangs",
 }
 
 
@@ -21,7 +21,7 @@ def is_private(name: str) -> bool:
 
 
 def is_ours(module: str) -> bool:
-    return module.partition(".")[0] in ("worker", "onboarding_worker", "__future__")
+    return module.partition(".")[0] in (*PACKAGES, "__future__")
 
 
 def imported(tree: ast.Module) -> dict[str, str]:
@@ -58,8 +58,7 @@ def base_of(node: ast.expr, names: dict[str, str]) -> object:
 
 @cache
 def trees() -> dict[str, ast.Module]:
-    files = sorted((ROOT / "worker").rglob("*.py"))
-    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in files}
+    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in CODE}
 
 
 @cache

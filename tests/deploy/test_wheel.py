@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.compose_file import ROOT
+from tests.suite.packages import PACKAGES, ROOT
 from tests.suite.waiting import ENDS_WITHIN
 
 # The host project's files with our names fail if they are read.
@@ -109,15 +109,17 @@ def host(tmp_path: Path) -> Path:
 def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
     with zipfile.ZipFile(installed.wheel) as archive:
         names = set(archive.namelist())
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"worker", "onboarding_worker"}
-    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "worker").rglob("*") if path.is_file()}
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == set(PACKAGES)
+    expected = {
+        path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file()
+    }
     expected |= {f"worker/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.*")}
     expected.add("worker/celeryconfig.py")
-    inside = {name for name in names if name.startswith("worker/")}
-    assert {"onboarding_worker/__init__.py", "onboarding_worker/py.typed"} <= names
+    inside = {name for name in names if ".dist-info/" not in name}
     assert {name for name in expected if "__pycache__" not in name} == inside
-    for name in ("py.typed", "sandbox/demo/customers.csv", "engine/reporting/pages/report.html", "migrations/env.py"):
-        assert f"worker/{name}" in inside
+    assert {f"{name}/py.typed" for name in PACKAGES} <= inside
+    assert {"worker/engine/reporting/pages/report.html", "onboarding_sandbox/demo/customers.csv"} <= inside
+    assert "worker/migrations/env.py" in inside
     assert any(re.match(r"worker/migrations/versions/0001_\w+\.py", name) for name in inside)
     assert any(re.match(r"worker/domain/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
 
@@ -171,8 +173,8 @@ def test_a_list_is_checked_run_and_reported_next_to_a_host_projects_own_files(
 ):
     ended = installed.run(host, "onboard", "init", "--sandbox", *sandbox)
     assert ended.returncode == 0, ended.stderr
-    (package,) = installed.folder.glob("lib/python*/site-packages/worker")
-    checked = installed.run(host, "onboard", "check", str(package / "sandbox/demo/customers.csv"), "--json")
+    (package,) = installed.folder.glob("lib/python*/site-packages/onboarding_sandbox")
+    checked = installed.run(host, "onboard", "check", str(package / "demo/customers.csv"), "--json")
     assert checked.returncode == 1, checked.stderr  # three rows are bad, on purpose
     rows = json.loads(checked.stdout)["rows"]
     assert (rows["total"], rows["rejected"], rows["duplicate"]) == (1000, 3, 1)

@@ -21,10 +21,10 @@ from typing import Any
 from unittest import mock
 from uuid import UUID
 
+from onboarding_sandbox import Entry, Sandbox, SandboxOptions
 from tests.desk.preloaded import Preloaded
 from tests.suite.waiting import ENDS_WITHIN
 from worker.cli import main
-from worker.sandbox import Entry, Sandbox, SandboxOptions
 
 ONBOARD = str(Path(sys.executable).with_name("onboard"))
 CELERY = (sys.executable, "-m", "celery", "-A", "worker.app", "--quiet")  # with ONBOARDING_CONFIG

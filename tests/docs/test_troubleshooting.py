@@ -3,7 +3,7 @@
 import ast
 import re
 
-from tests.deploy.compose_file import ROOT
+from tests.suite.packages import CODE, ROOT
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
 MESSAGES = re.findall(r"^\| `([^|]+)` \|", PAGE, re.MULTILINE)
@@ -14,7 +14,7 @@ def test_the_page_has_messages():
 
 
 def test_each_message_of_the_page_is_one_of_the_code():
-    trees = [ast.parse(file.read_text("utf-8")) for file in (ROOT / "worker").rglob("*.py")]
+    trees = [ast.parse(file.read_text("utf-8")) for file in CODE]
     nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     texts = "\n".join(node.value for node in nodes if isinstance(node.value, str)).replace("`", "")
     # The texts between the parts that change.

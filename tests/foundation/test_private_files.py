@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.suite.packages import CODE, ROOT
 from worker.foundation.private_files import (
     is_open_to_others,
     new_file,
@@ -125,29 +126,28 @@ def test_a_pipe_is_not_a_file_that_others_read(tmp_path: Path):
     assert not is_open_to_others((tmp_path / "pipe").stat())
 
 
-ROOT = Path(__file__).parents[2] / "worker"
 WRITES = re.compile(r"""\bopen\(\s*["'][wax]|\.write_text\(|\.write_bytes\(|O_CREAT|FileHandler\(""")
 # What writes a file by itself, and why it may.
 BY_ITSELF = {
-    "foundation/private_files.py": "the one place",
-    "cli/whole_file.py": "a pipe or a device, which is written to as it is",
-    "domain/events/schemas.py": "pages of this repository",
-    "engine/reporting/metrics_reference.py": "pages of this repository",
-    "providers/parameters/reference.py": "pages of this repository",
-    "settings/reference.py": "pages of this repository",
-    "sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
-    "sandbox/demo/make_list.py": "an invented list",
-    "sandbox/demo/stage.py": "the configuration and the logs of the demo, whose customers are invented",
+    "worker/foundation/private_files.py": "the one place",
+    "worker/cli/whole_file.py": "a pipe or a device, which is written to as it is",
+    "worker/domain/events/schemas.py": "pages of this repository",
+    "worker/engine/reporting/metrics_reference.py": "pages of this repository",
+    "worker/providers/parameters/reference.py": "pages of this repository",
+    "worker/settings/reference.py": "pages of this repository",
+    "onboarding_sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
+    "onboarding_sandbox/demo/make_list.py": "an invented list",
+    "onboarding_sandbox/demo/stage.py": "the configuration and the logs of the demo, whose customers are invented",
 }
 
 
 def test_no_other_module_makes_files_by_itself():
-    sources = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in ROOT.rglob("*.py")}
+    sources = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in CODE}
     assert {name for name, source in sources.items() if WRITES.search(source)} == BY_ITSELF.keys()
     tables = {name for name, source in sources.items() if "csv.writer(" in source or "csv.DictWriter(" in source}
     # One writes examples of its own, which come back as a list: an apostrophe would be part of the cell. The other
     # plays a provider's file, and a provider adds none.
     assert {name for name in tables - BY_ITSELF.keys() if "spreadsheet_safe" not in sources[name]} == {
-        "domain/intake/list_template.py",
-        "sandbox/exports.py",
+        "worker/domain/intake/list_template.py",
+        "onboarding_sandbox/exports.py",
     }

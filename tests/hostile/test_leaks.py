@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from onboarding_sandbox import Fault, SmtpFault
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.own_redis import OwnRedis
 from tests.desk.relay import Relay, relay_to
@@ -31,7 +32,6 @@ from tests.runtime.test_hostile_messages import envelope as task_envelope
 from tests.runtime.test_up import started
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.inbound.bus.topology import topology_of
-from worker.sandbox import Fault, SmtpFault
 from worker.store.base import schema
 from worker.store.base.database import Database
 

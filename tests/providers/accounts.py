@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from worker.testing.accounts import (
+from onboarding_testing.accounts import (
     AOIFE,
     API_KEY,
     API_SECRET,

@@ -7,6 +7,8 @@ samples printed on the providers' pages.
 from datetime import timedelta
 from typing import Any
 
+from onboarding_testing.answers import HTML, Bad, answer
+from onboarding_testing.provider_contract import ProviderCase
 from tests.providers.accounts import (
     ENTITY,
     PlainSecret,
@@ -43,8 +45,6 @@ from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.testing.answers import HTML, Bad, answer
-from worker.testing.provider_contract import ProviderCase
 
 FAKE_BAD = {
     "429": Bad(answer(429), Kind.RATE_LIMITED),

@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from onboarding_testing.answers import HTML, Bad, answer
 from worker.domain.model.endings import Kind
 from worker.providers.contract import HttpAnswer
-from worker.testing.answers import HTML, Bad, answer
 
 
 def frankie_error(status: int, code: str | None, message: str, *issues: tuple[str, str], **more: Any) -> HttpAnswer:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from onboarding_testing.answers import HTML, Bad, answer
 from worker.domain.model.endings import Kind
 from worker.providers.contract import HttpAnswer
-from worker.testing.answers import HTML, Bad, answer
 
 
 def idenfy_error(status: int, identifier: str | None, message: Any, **more: Any) -> HttpAnswer:

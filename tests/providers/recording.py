@@ -15,6 +15,7 @@ import vcr
 import yaml
 from vcr.request import Request
 
+from onboarding_sandbox.faults import Fault
 from tests.providers.accounts import (
     ENTITY,
     PlainAccount,
@@ -31,7 +32,6 @@ from worker.domain.model.endings import Kind
 from worker.domain.model.sessions import SessionRequest
 from worker.providers.contract import Provider
 from worker.providers.registry import build_provider
-from worker.sandbox.faults import Fault
 
 CASSETTES = Path(__file__).parent / "cassettes"
 SCRUBBED = "SCRUBBED"

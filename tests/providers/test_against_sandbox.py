@@ -4,14 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.faults import Fault
 from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret
 from tests.providers.recording import CASES, Case
 from worker.domain.model.endings import Kind, Problem
 from worker.domain.model.sessions import Session
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import Broken, Listing
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.faults import Fault
 
 LONG = timedelta(seconds=10)
 CREATED = {case.endpoint: case for case in CASES if case.name in ("created-200", "created-201")}

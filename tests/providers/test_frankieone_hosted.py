@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from onboarding_testing.answers import answer
 from tests.providers.accounts import ENTITY, NOW, company, customer, frankie_hosted_account, request
 from tests.providers.frankieone_answers import HOSTED_OPENED
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.providers.account import AccountUnusable
 from worker.providers.frankieone_hosted import FrankieOneHosted
-from worker.testing.answers import answer
 
 
 def built(asked=None, **settings):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_testing.answers import HTML, answer
 from tests.providers.accounts import (
     AOIFE,
     API_KEY,
@@ -22,7 +23,6 @@ from worker.domain.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listed, Listing
 from worker.providers.fake import FakeProvider
 from worker.providers.idenfy_kyc import IdenfyKyc
-from worker.testing.answers import HTML, answer
 
 LISTS = {
     "idenfy-kyc": lambda **settings: IdenfyKyc(idenfy_account(**settings)),

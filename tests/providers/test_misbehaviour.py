@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.faults import Fault
+from onboarding_testing.answers import HTML
+from onboarding_testing.provider_contract import ProviderCase
 from tests.providers import endpoints as tables
 from tests.providers.accounts import AOIFE, NOW, PlainSecret, shown_of
 from tests.providers.recording import CASES
@@ -21,10 +25,6 @@ from worker.domain.model.sessions import Session, is_stale
 from worker.http.client import Http, open_http_session
 from worker.http.messages import LARGEST_ANSWER
 from worker.providers.contract import Broken
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.faults import Fault
-from worker.testing.answers import HTML
-from worker.testing.provider_contract import ProviderCase
 
 REAL = {name: endpoint for name, endpoint in tables.CASES.items() if name != "fake"}
 endpoints = pytest.mark.parametrize("endpoint", REAL.values(), ids=REAL)

@@ -1,5 +1,6 @@
-"""The contract of every adapter (worker/testing/provider_contract.py), over every endpoint and the shipped fake."""
+"""The contract of every adapter (onboarding_testing/provider_contract.py), over every endpoint and the shipped fake."""
 
+from onboarding_testing.provider_contract import *  # noqa: F403 -- the suite
 from tests.providers.endpoints import CASES
 from worker.domain.providers.facts import PROVIDERS
 from worker.providers import (
@@ -11,7 +12,6 @@ from worker.providers import (
     idenfy_kyb,
     idenfy_kyc,
 )
-from worker.testing.provider_contract import *  # noqa: F403 -- the suite
 
 
 def test_every_built_in_provider_has_its_case():

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from onboarding_sandbox.latency import Latency
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import wait_until
 from worker.runtime.celery_settings import ISSUE, SWEEP
-from worker.sandbox.latency import Latency
 
 
 @pytest.fixture

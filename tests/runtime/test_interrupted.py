@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from onboarding_sandbox import Latency
 from tests.desk.desk import ONBOARD, Desk, Ended, Played, customers
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.cli.running.ends import stopped_at
 from worker.runtime.batch_run import Stand
-from worker.sandbox import Latency
 from worker.store.base import schema
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.endpoints.opened import SESSIONS
 from worker.domain.intake.lines import ListRefused
 from worker.engine.container import Parts
 from worker.engine.prices import Prices
@@ -29,9 +32,6 @@ from worker.runtime.rehearsal.play import Asked, Rehearsed, add_page, rehearse
 from worker.runtime.rehearsal.shares import Shares
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.rehearsal.steps import STEP, Steps
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.behaviour import Share
-from worker.sandbox.endpoints.opened import SESSIONS
 from worker.settings import Settings, SettingsError, load
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.store.base import schema

@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from onboarding_sandbox import Sandbox, SandboxOptions
 from tests.sandbox.customers import ENTITY
 from tests.sandbox.receiver import Receiver, receiving
-from worker.sandbox import Sandbox, SandboxOptions
 
 DAY_A_MILLISECOND = 86_400_000
 

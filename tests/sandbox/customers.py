@@ -3,8 +3,8 @@
 import asyncio
 import json
 
+from onboarding_sandbox.behaviour import Share
 from tests.suite.waiting import ENDS_WITHIN
-from worker.sandbox.behaviour import Share
 
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"
 

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from onboarding_sandbox.demo.play import _summary
 from tests.conftest import AMQP, POSTGRESQL
 from worker.cli.registry import main_group
-from worker.sandbox.demo.play import _summary
 
 
 def demo(*arguments: str):

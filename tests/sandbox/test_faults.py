@@ -5,8 +5,8 @@ import asyncio
 import aiohttp
 import pytest
 
-from worker.sandbox import Fault, Sandbox, SandboxOptions, SmtpFault
-from worker.sandbox.faults import KINDS, Draw
+from onboarding_sandbox import Fault, Sandbox, SandboxOptions, SmtpFault
+from onboarding_sandbox.faults import KINDS, Draw
 
 
 def test_a_fault_is_read_from_its_text():

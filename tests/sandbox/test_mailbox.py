@@ -6,7 +6,7 @@ from email.message import EmailMessage
 import aiosmtplib
 import pytest
 
-from worker.sandbox import SmtpFault
+from onboarding_sandbox import SmtpFault
 
 
 def mail(to: str = "jonas@example.com", number: int = 1) -> EmailMessage:

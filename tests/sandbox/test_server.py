@@ -1,6 +1,5 @@
 """The sandbox as a whole: its log, its pages, and that it ends completely."""
 
-import ast
 import asyncio
 import json
 from pathlib import Path
@@ -9,9 +8,8 @@ import aiohttp
 import aiosmtplib
 import pytest
 
-import worker.sandbox
-from worker.sandbox import Fault, Sandbox, SandboxOptions
-from worker.sandbox.log import Log
+from onboarding_sandbox import Fault, Sandbox, SandboxOptions
+from onboarding_sandbox.log import Log
 
 
 async def lines(caller, **query: str) -> list[dict]:
@@ -148,17 +146,6 @@ async def test_stopping_twice_is_harmless():
 
 async def test_it_listens_on_loopback_only_by_default(caller):
     assert caller.sandbox.url.startswith("http://127.0.0.1:")
-
-
-def test_it_imports_nothing_else_of_the_worker():
-    modules = list(Path(worker.sandbox.__file__).parent.rglob("*.py"))
-    assert modules
-    for module in modules:
-        for node in ast.walk(ast.parse(module.read_text())):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                assert not name.startswith("worker") or name.startswith("worker.sandbox"), (module.name, name)
 
 
 def test_no_secret_is_in_the_options_repr():

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
+from onboarding_testing.recorder import Recorder
 from worker.http.messages import Broken, HttpAnswer
 from worker.senders.sms import TwilioSender
-from worker.testing.recorder import Recorder
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 ACCOUNT = "AC00000000000000000000000000000001"

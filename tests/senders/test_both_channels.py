@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from tests.senders.works import customer
 from worker.domain.model.customers import Channel
 from worker.domain.model.sessions import ExpirySource, Session
 from worker.domain.model.states import InvitationState, JobState
 from worker.domain.model.wakeups import WakeUp
-from worker.sandbox import Fault, Sandbox, SandboxOptions
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 from worker.store.tables import InvitationRow

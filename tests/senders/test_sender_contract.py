@@ -1,4 +1,4 @@
-"""The contract of every sender (worker/testing/sender_contract.py). A new sender is one more line in SIDES."""
+"""The contract of every sender (onboarding_testing/sender_contract.py). A new sender is one more line in SIDES."""
 
 import json
 from datetime import timedelta
@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
+from onboarding_testing.sender_contract import NOW, SenderSide
 from tests.senders.conftest import DROP
 from tests.senders.far_side import ACCOUNT, NUMBER, FakeCaller, Token, error
 from worker.domain.model.endings import Kind, Problem
@@ -13,8 +15,6 @@ from worker.http.messages import Broken
 from worker.senders.contract import TextTools
 from worker.senders.fake import FakeSender
 from worker.senders.registry import text_service
-from worker.testing.sender_contract import *  # noqa: F403 -- the suite
-from worker.testing.sender_contract import NOW, SenderSide
 
 
 class FakeSide(SenderSide):

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from onboarding_sandbox.people import plans, webhooks_idenfy
 from trials.simulation.plan import Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import WEBHOOK_KEY
 from trials.simulation.visitors import Visitors
 from worker.providers.webhooks import Delivery
-from worker.sandbox.people import plans, webhooks_idenfy
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

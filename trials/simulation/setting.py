@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from onboarding_sandbox.options import SandboxOptions
 from trials.simulation.plan import (
     CREDITS,
     FLOOR,
@@ -25,7 +26,6 @@ from worker.domain.model.customers import Channel, Customer, CustomerKind
 from worker.domain.model.customers import Person as Details
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import new_key
-from worker.sandbox.options import SandboxOptions
 from worker.senders.sms import TwilioSender
 from worker.settings import Settings, load
 

@@ -13,19 +13,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
+from onboarding_sandbox.endpoints.frankieone import IndividualToken
+from onboarding_sandbox.endpoints.idenfy import KycListing, KycToken, Partner
+from onboarding_sandbox.endpoints.idenfy_kyb import KybToken
+from onboarding_sandbox.endpoints.opened import Opened, opened_by
+from onboarding_sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText
+from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.texts import Texts
+from onboarding_sandbox.wire import IDENFY_KYC_LIST, TWILIO, TWILIO_LIST, Answer, Endpoint
 from trials.endpoints import addressed, as_http
 from trials.simulation.plan import LIFETIME
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import PROVIDERS, names_of
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.sandbox.endpoints.frankieone import IndividualToken
-from worker.sandbox.endpoints.idenfy import KycListing, KycToken, Partner
-from worker.sandbox.endpoints.idenfy_kyb import KybToken
-from worker.sandbox.endpoints.opened import Opened, opened_by
-from worker.sandbox.endpoints.twilio import FetchAccount, ListTexts, SendText
-from worker.sandbox.options import SandboxOptions
-from worker.sandbox.texts import Texts
-from worker.sandbox.wire import IDENFY_KYC_LIST, TWILIO, TWILIO_LIST, Answer, Endpoint
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
+from onboarding_sandbox.endpoints.opened import SESSIONS
 from worker.cli.option_types import Read
-from worker.sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
-from worker.sandbox.endpoints.opened import SESSIONS
 
 # The help text stays short: docs/reference/sandbox.md explains each behaviour.
 KNOWN = ", ".join(CUSTOMERS)

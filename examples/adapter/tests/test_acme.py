@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from onboarding_acme import AcmeIdv
 
+from onboarding_testing.accounts import PlainAccount, PlainSecret, request
+from onboarding_testing.provider_contract import *  # noqa: F403 -- the suite
+from onboarding_testing.provider_contract import Bad, ProviderCase, answer
 from worker.domain.model.endings import Kind
-from worker.testing.accounts import PlainAccount, PlainSecret, request
-from worker.testing.provider_contract import *  # noqa: F403 -- the suite
-from worker.testing.provider_contract import Bad, ProviderCase, answer
 
 OPENED = {
     "id": "s-7f31",

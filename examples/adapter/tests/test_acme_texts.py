@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 from onboarding_acme.texts import TEXT_SERVICE
 
+from onboarding_testing.accounts import PlainSecret
+from onboarding_testing.answers import answer
+from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
+from onboarding_testing.sender_contract import NOW, SenderSide
 from worker.domain.model.endings import AddressIs
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.senders.contract import Sender, TextTools
-from worker.testing.accounts import PlainSecret
-from worker.testing.answers import answer
-from worker.testing.sender_contract import *  # noqa: F403 -- the suite
-from worker.testing.sender_contract import NOW, SenderSide
 
 SENT = answer(201, {"id": "m7f31"})
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from onboarding_sandbox import Fault
 from tests.cli.accounts.test_accounts import change_budget
 from tests.cli.batches.test_status import running
 from tests.desk.desk import Desk, Played, customers
-from worker.sandbox import Fault
 
 ROUTE = '[[routes]]                               # every other row\naccounts = ["kyc"]'
 

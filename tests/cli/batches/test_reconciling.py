@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from onboarding_sandbox.faults import Fault
 from tests.desk.desk import Desk, Ended, Played, customers, running
-from worker.sandbox.faults import Fault
 
 IDENFY, LISTING = "idenfy-kyc", "idenfy-kyc-list"
 

@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from onboarding_sandbox import Fault
 from tests.desk.desk import ONBOARD, Desk, Played, customers
 from tests.suite.waiting import ENDS_WITHIN
-from worker.sandbox import Fault
 
 COLUMNS = [
     "row",

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from onboarding_sandbox import Fault, RateLimit, SmtpFault
 from tests.desk.desk import Desk, Played, customers, running
-from worker.sandbox import Fault, RateLimit, SmtpFault
 
 ROWS = [
     "total",

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from onboarding_sandbox import Fault, SmtpFault
 from tests.desk.desk import customers
-from worker.sandbox import Fault, SmtpFault
 
 ROWS = [
     {

@@ -15,12 +15,12 @@ import trustme
 from aiohttp import web
 from kombu import Connection, Producer, Queue
 
+from onboarding_sandbox import Fault
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.desk.tls_front import TlsFront, at_once, http
 from tests.publishers.listener import Listener
 from worker.brokers import connection
-from worker.sandbox import Fault
 
 
 def findings(ended: Ended) -> Mapping[str, list[tuple[str, str, str]]]:

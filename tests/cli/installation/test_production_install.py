@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from worker.cli.exits import CannotStart
 from worker.cli.registry import COMMANDS, NEED_THE_SANDBOX
+from worker.cli.sandbox_extra import check_sandbox_is_installed
 
-ALL = ("worker.sandbox", "aiosmtpd")
+ALL = ("onboarding_sandbox", "aiosmtpd")
 
 
 def onboard(*words: str, without: tuple[str, ...] = ALL, cwd=None) -> subprocess.CompletedProcess[str]:
@@ -27,6 +29,15 @@ def test_what_needs_the_sandbox_says_what_to_install(words: tuple[str, ...], mis
     assert f"{missing} is missing" in line
     assert "install onboarding-worker[sandbox]" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_which_only_compiled_files_were_left_is_not_the_sandbox(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "onboarding_sandbox/__pycache__").mkdir(parents=True)
+    monkeypatch.delitem(sys.modules, "onboarding_sandbox", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+    with pytest.raises(CannotStart, match="onboarding_sandbox is missing"):
+        check_sandbox_is_installed()
 
 
 def test_every_other_command_works_without_it():

@@ -4,13 +4,13 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 
-import worker.sandbox.demo
+import onboarding_sandbox.demo
+from onboarding_sandbox.demo.make_list import demo_rows, example_rows, write
 from worker.domain.intake import Accepted, Duplicate, ListOptions, Rejected, open_list
 from worker.domain.model.customers import Channel, CustomerKind
-from worker.sandbox.demo.make_list import demo_rows, example_rows, write
 
-DEMO = Path(worker.sandbox.demo.__file__).parent / "customers.csv"
-EXAMPLE = DEMO.parents[3] / "examples" / "customers.csv"
+DEMO = Path(onboarding_sandbox.demo.__file__).parent / "customers.csv"
+EXAMPLE = DEMO.parents[2] / "examples" / "customers.csv"
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from openapi_schema_validator import OAS30Validator
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.faults import Fault
 from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret, frankie_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
@@ -19,8 +21,6 @@ from worker.providers.answers import utc_time
 from worker.providers.contract import HttpAnswer, HttpRequest
 from worker.providers.frankieone_v2 import FrankieOneV2
 from worker.providers.parameters import parameters_of
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.faults import Fault
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

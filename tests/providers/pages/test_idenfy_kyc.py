@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_sandbox import Sandbox, SandboxOptions
 from tests.providers.accounts import NOW, PlainSecret, idenfy_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import Printed, needs_pages, page, printed_json, printed_parameters
@@ -13,7 +14,6 @@ from worker.domain.model.sessions import ExpirySource, Session
 from worker.http.client import Http, open_http_session
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import Parameter, check_parameters, parameters_of
-from worker.sandbox import Sandbox, SandboxOptions
 
 pytestmark = needs_pages
 OURS = parameters_of("idenfy-kyc")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS30Validator
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.endpoints import idenfy_openapi
 from tests.providers.accounts import NOW, PlainSecret, openapi_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
@@ -17,8 +19,6 @@ from worker.providers.contract import HttpAnswer
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import Parameter, Type, parameters_of
 from worker.providers.parameters.tables import names_of
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.endpoints import idenfy_openapi
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

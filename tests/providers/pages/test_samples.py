@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.endpoints import frankieone_v1_shape, idenfy_kyb
 from tests.providers.accounts import (
     ENTITY,
     FRANKIE_CUSTOMER,
@@ -28,8 +30,6 @@ from worker.providers.idenfy_kyb import IdenfyKyb
 from worker.providers.links import https_link
 from worker.providers.parameters import Parameter, Type, parameters_of
 from worker.providers.parameters.tables import names_of
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.endpoints import frankieone_v1_shape, idenfy_kyb
 
 pytestmark = needs_pages
 LONG = timedelta(seconds=10)

@@ -11,6 +11,8 @@ import aiosmtplib
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.behaviour import Share
 from tests.domain.verification.test_session_updates import known_after_all
 from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
@@ -20,8 +22,6 @@ from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
 from worker.domain.model.states import SessionState
 from worker.domain.verification.session_updates import Key, KnownSession, Result
 from worker.providers.webhooks import Delivery
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.behaviour import Share
 from worker.senders import email_callbacks, twilio_callbacks
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

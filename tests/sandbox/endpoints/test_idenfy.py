@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.sandbox.endpoints.idenfy_rules import DOCUMENTED_SINCE, RULES
+from onboarding_sandbox.endpoints.idenfy_rules import DOCUMENTED_SINCE, RULES
 
 FLAGS = (
     *("showInstructions", "generateDigitString", "reviewFailed", "reviewSuccessful", "verifyEmail", "verifyPhone"),

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from worker.sandbox import Fault, Latency, RateLimit
-from worker.sandbox.latency import wait_of
+from onboarding_sandbox import Fault, Latency, RateLimit
+from onboarding_sandbox.latency import wait_of
 
 ACCOUNT = "AC00000000000000000000000000000001"
 SERVICE = "MG00000000000000000000000000000001"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.sandbox.behaviour import CUSTOMERS, Chance, Share, TroubleShare, shares, span, span_or_range
-from worker.sandbox.people.plans import steps
-from worker.sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC
+from onboarding_sandbox.behaviour import CUSTOMERS, Chance, Share, TroubleShare, shares, span, span_or_range
+from onboarding_sandbox.people.plans import steps
+from onboarding_sandbox.wire import FRANKIEONE_V1, FRANKIEONE_V2, IDENFY_KYB, IDENFY_KYC
 
 KNOWN = list(CUSTOMERS)
 MINUTES = timedelta(minutes=5)

@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from onboarding_sandbox import Fault, Sandbox, SandboxOptions
+from onboarding_sandbox.behaviour import Share, TroubleShare
 from tests.sandbox.customers import ENTITY, all_customers, done, instruct, sent
 from tests.suite.waiting import ENDS_WITHIN
-from worker.sandbox import Fault, Sandbox, SandboxOptions
-from worker.sandbox.behaviour import Share, TroubleShare
 
 KEY = b"sandbox-webhook-key"
 

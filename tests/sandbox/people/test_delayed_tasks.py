@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_sandbox.people.delayed_tasks import DelayedTasks
 from tests.suite.waiting import ENDS_WITHIN
-from worker.sandbox.people.delayed_tasks import DelayedTasks
 
 HOUR = timedelta(hours=1)
 HOUR_A_CENTISECOND = 360_000

@@ -10,11 +10,11 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
+from onboarding_sandbox.people.played_page import DONE
 from tests.desk.axe import findings
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.sandbox.conftest import Caller
 from tests.suite.waiting import ENDS_WITHIN
-from worker.sandbox.people.played_page import DONE
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 TOP_OF_FRAME = """(() => { const frame = document.querySelector('iframe'); frame.scrollIntoView();

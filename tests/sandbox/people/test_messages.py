@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlencode
 import aiosmtplib
 import pytest
 
+from onboarding_sandbox.behaviour import Share
 from tests.sandbox.customers import done, instruct, sent
-from worker.sandbox.behaviour import Share
 
 ACCOUNT = "AC00000000000000000000000000000001"
 

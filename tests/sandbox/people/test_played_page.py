@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.people.customers import Instruction
 from tests.sandbox.customers import ENTITY, done, sent
 from worker.foundation import event_loop
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.people.customers import Instruction
 from worker.settings.starter import sandbox_starter
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)

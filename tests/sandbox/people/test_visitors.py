@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import pytest
 
+from onboarding_sandbox import Sandbox, SandboxOptions
+from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.people.visitors import LOADS, Visit, Visited
+from onboarding_sandbox.people.webhook_sender import Webhook
 from worker.foundation import event_loop
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
-from worker.sandbox import Sandbox, SandboxOptions
-from worker.sandbox.behaviour import Share
-from worker.sandbox.people.visitors import LOADS, Visit, Visited
-from worker.sandbox.people.webhook_sender import Webhook
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECRET = "0123456789abcdefABCDEF-_"

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
+from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Named, Read
 from worker.cli.sandbox_customers import customer_options
 from worker.foundation import event_loop
-from worker.sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 
 DEFAULTS = SandboxOptions()
 
@@ -301,7 +301,7 @@ def demo(folder: Path, broker: str | None, database: str | None, stay: float | N
     The providers and a mailbox are simulated on free ports, and nothing leaves this machine. In the end the mailbox
     and the dashboard stay open for a minute, on a terminal; then nothing is left running. All files are in --folder.
     """
-    from worker.sandbox.demo import BROKERS, SERVER, CannotPlay, play
+    from onboarding_sandbox.demo import BROKERS, SERVER, CannotPlay, play
 
     if database and not broker:
         raise click.UsageError("--database is for --broker; without a broker the demo uses SQLite")

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from worker.sandbox.people.visitors import Visit, Visited
+from onboarding_sandbox.people.visitors import Visit, Visited
 from worker.settings import Settings
 
 

@@ -17,6 +17,8 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from onboarding_sandbox.behaviour import Share
+from onboarding_sandbox.options import SandboxOptions
 from worker.domain.events.traces import NO_TRACES
 from worker.domain.intake import Content, ListOptions, open_list
 from worker.domain.limits.budgets import BudgetRule
@@ -39,8 +41,6 @@ from worker.runtime.rehearsal.stand_ins import sandbox_options, stood_in
 from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.rehearsal.steps import Steps
 from worker.runtime.rehearsal.wire import EMAIL, MailWire, Wire
-from worker.sandbox.behaviour import Share
-from worker.sandbox.options import SandboxOptions
 from worker.senders.contract import Sender
 from worker.settings import Settings
 from worker.store.base import schema

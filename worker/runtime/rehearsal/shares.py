@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.sandbox.behaviour import Share
+from onboarding_sandbox.behaviour import Share
 
 BEGIN = timedelta(hours=1)  # no customer acts sooner after a session was opened
 FINISH = 0.6

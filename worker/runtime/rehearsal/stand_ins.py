@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from onboarding_sandbox.endpoints.opened import SESSIONS
+from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.wire import TWILIO
 from worker.domain.model.channels import channels_of
 from worker.domain.providers.facts import facts_of
 from worker.foundation.keyring import new_key
 from worker.runtime.rehearsal.page import page_of
-from worker.sandbox.endpoints.opened import SESSIONS
-from worker.sandbox.options import SandboxOptions
-from worker.sandbox.wire import TWILIO
 from worker.settings import Account, Secret, Settings, SettingsError, Sms
 from worker.settings.model import Broker, Database, Encryption
 

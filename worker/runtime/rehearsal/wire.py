@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
+from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.people.webhook_sender import Webhook
+from onboarding_sandbox.server import Sandbox
+from onboarding_sandbox.wire import TWILIO, WHATSAPP
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Kind, Problem
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
@@ -12,10 +16,6 @@ from worker.inbound.web.webhooks.contract import Source
 from worker.providers.webhooks import Delivery, Unreadable
 from worker.runtime.rehearsal.page import Page
 from worker.runtime.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, host_of
-from worker.sandbox.options import SandboxOptions
-from worker.sandbox.people.webhook_sender import Webhook
-from worker.sandbox.server import Sandbox
-from worker.sandbox.wire import TWILIO, WHATSAPP
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.store.webhooks.webhooks import Arrived

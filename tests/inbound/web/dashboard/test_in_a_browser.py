@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from onboarding_sandbox.faults import Fault
 from tests.desk.axe import FILE, SHA256, findings
 from tests.desk.chromium import NO_BROWSER, Tab
 from tests.desk.desk import Desk, Played, customers
@@ -20,7 +21,6 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.engine.container import Parts
 from worker.inbound.bus.dead_lettering import Refusal, refused_message
 from worker.inbound.bus.entries import Entry
-from worker.sandbox.faults import Fault
 from worker.settings import load
 
 __all__ = ["bare", "desk_at", "play"]

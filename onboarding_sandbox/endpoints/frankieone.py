@@ -1,0 +1,223 @@
+"""Simulates FrankieOne v2: the token call for an individual.
+
+Source: the provider's page "Get an IDV Token for the given individual" and its OpenAPI document. While an
+entity's token is valid, each call gets the same token, whatever the request contains.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from onboarding_sandbox.endpoints.countries import ALPHA_3
+from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.wire import FRANKIEONE_V2, Answer, Call, is_json, read_json
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+STRINGS = ("applicantId", "applicationId", "country", "documentType", "referrer", "relayState", "provider")
+# The page lists DRIVERS_LICENCE and gives DRIVER_LICENCE as its example.
+DOCUMENT_TYPES = ("DRIVERS_LICENCE", "DRIVER_LICENCE", "PASSPORT", "NATIONAL_ID")
+ENTITY_TYPES = ("INDIVIDUAL", "ORGANIZATION", "UNKNOWN")
+VENDOR = "sandbox-vendor"
+
+MESSAGES = {
+    401: ("AUTH-0002,", "Unauthorized"),
+    402: ("API-0402", "Payment Required"),
+    403: ("API-0403", "Forbidden"),
+    404: ("VAL-0404", "Not Found"),
+    405: ("API-0405", "Method Not Allowed"),
+    408: ("API-0408", "Request Timeout"),
+    429: ("API-0429", "Too Many Requests"),
+    500: ("SYS-0500", "Internal Server Error"),
+    502: ("SYS-0502", "Bad Gateway"),
+    503: ("SYS-0503", "Service Unavailable"),
+    504: ("SYS-0504", "Gateway Timeout"),
+}
+
+
+@dataclass(slots=True)
+class IdvToken:
+    token: str
+    applicant_id: str
+    provider: str
+    expires_at: datetime
+
+
+def ulid(now: datetime) -> str:
+    """A request id in the provider's form: 26 characters, the first ten are the time."""
+    number = int(now.timestamp() * 1000) << 80 | secrets.randbits(80)
+    return "".join([CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
+
+
+def error(status: int, code: str, message: str, issues: list[dict[str, str]], now: datetime) -> Answer:
+    request_id = ulid(now)
+    body = {"errorCode": code, "errorMsg": message, "details": issues, "requestId": request_id}
+    return Answer(status, body, reference=request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    code: str
+    issue: dict[str, str]
+
+
+def credential(options: SandboxOptions, call: Call) -> str | Unauthorized:
+    """The credential of the call, or why it is refused: the same for both API families."""
+    key = call.headers.get("api_key")
+    if not key:
+        return Unauthorized("AUTH-0401", {"issue": "No api key provided. Access denied.", "issueLocation": "request"})
+    customer = call.headers.get("X-Frankie-CustomerID")
+    if key != options.frankieone_key or customer != options.frankieone_customer:
+        # The comma in the code is the provider's own, as printed on its page.
+        return Unauthorized(
+            "AUTH-0002,", {"issue": "Invalid Authentication provided. Access denied.", "issueLocation": "request"}
+        )
+    return f"{key}/{customer}/{call.headers.get('X-Frankie-CustomerChildID', '')}"
+
+
+class IndividualToken:
+    """POST /v2/individuals/{entityId}/actions/idv/token."""
+
+    name = FRANKIEONE_V2
+    family = "frankieone"
+    method = "POST"
+    route = "/frankieone/v2/individuals/{entityId}/actions/idv/token"
+
+    def __init__(self, options: SandboxOptions) -> None:
+        self._options = options
+        self._tokens: dict[str, IdvToken] = {}
+        self._unknown = {entity.lower() for entity in options.frankieone_unknown}
+
+    def reset(self) -> None:
+        self._tokens.clear()
+
+    def credential(self, call: Call) -> str | Answer:
+        found = credential(self._options, call)
+        return found if isinstance(found, str) else error(401, found.code, "Unauthorized", [found.issue], call.now)
+
+    def client(self, call: Call) -> str | None:
+        return call.path["entityId"]
+
+    def refusal(self, status: int) -> Answer:
+        code, message = MESSAGES[status]
+        return error(status, code, message, [], self._options.clock())
+
+    def serve(self, call: Call) -> Answer:
+        answer = self._answer(call)
+        answer.client = self.client(call)
+        return answer
+
+    def _answer(self, call: Call) -> Answer:
+        entity = call.path["entityId"]
+        body, issues = read_body(call)
+        issues += _issues(body)
+        if not is_uuid(entity):
+            issues.insert(0, issue_at("entityId", f'entityId in path must be of type uuid: "{entity}"'))
+        if issues:
+            return error(400, "API-0400,", "Multiple Errors: See Issues list", issues, call.now)
+        if entity.lower() in self._unknown:
+            issue = {"issue": "Entity not found.", "issueLocation": "entityId"}
+            return error(404, "VAL-0404", "Not Found", [issue], call.now)
+        held = self._tokens.get(entity.lower())
+        created = held is None or call.now >= held.expires_at
+        if held is None or created:
+            held = self._tokens[entity.lower()] = self._new(body, call.now)
+        request_id = ulid(call.now)
+        printed = {
+            "applicantId": held.applicant_id,
+            "provider": held.provider,
+            "smsSent": self._options.frankieone_sms_sent,
+            "token": held.token,
+            "tokenExpiry": date_time(held.expires_at),
+            # As in the page's sample: an address without a scheme.
+            "vendorParameters": {"tokenURL": "verify.sandbox.example"},
+            "requestId": request_id,
+        }
+        printed.update({name: body[name] for name in ("country", "documentType") if name in body})
+        return Answer(200, printed, processed=created, reference=request_id, token=held.token)
+
+    def _new(self, body: dict[str, Any], now: datetime) -> IdvToken:
+        expires_at = now + self._options.frankieone_lifetime
+        # The answer has milliseconds; the stored expiry must be the same.
+        expires_at = expires_at.replace(microsecond=expires_at.microsecond // 1000 * 1000)
+        applicant = body.get("applicantId") or secrets.token_hex(10)
+        return IdvToken(secrets.token_hex(20), applicant, body.get("provider") or VENDOR, expires_at)
+
+
+def date_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def issue_at(place: str, text: str) -> dict[str, str]:
+    return {"issue": text, "issueLocation": f"VALIDATE-{place}"}
+
+
+def read_body(call: Call) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The body, and all errors in it and the headers. The body may be missing: no field is required."""
+    channel = call.headers.get("X-Frankie-Channel", "")
+    issues = []
+    if not re.fullmatch(r"[A-Za-z0-9]*", channel):
+        issues.append(issue_at("X-Frankie-Channel", "X-Frankie-Channel in header must be alphanumeric"))
+    if not call.body:
+        return {}, issues
+    if not is_json(call.headers):
+        return {}, [*issues, issue_at("body", "Content-Type must be application/json")]
+    try:
+        body = read_json(call.body)
+    except ValueError:
+        return {}, [*issues, issue_at("body", "body is not valid JSON")]
+    if not isinstance(body, dict):
+        return {}, [*issues, issue_at("body", "body must be of type object")]
+    return body, issues
+
+
+def unknown_choices(body: dict[str, Any]) -> list[dict[str, str]]:
+    """Unknown values of the two fields whose choices the provider lists, the same for both API families."""
+    found = []
+    if isinstance(body.get("country"), str) and body["country"] not in ALPHA_3:
+        found.append(issue_at("country", "country in body must be a ISO-3166 alpha-3 code"))
+    if isinstance(body.get("documentType"), str) and body["documentType"] not in DOCUMENT_TYPES:
+        found.append(issue_at("documentType", f"documentType in body must be one of {', '.join(DOCUMENT_TYPES)}"))
+    return found
+
+
+def _issues(body: dict[str, Any]) -> list[dict[str, str]]:
+    """The errors by the OpenAPI document's schema. The schema allows further properties, so these are accepted."""
+    found = [
+        issue_at(name, f"{name} in body must be of type string")
+        for name in STRINGS
+        if name in body and not isinstance(body[name], str)
+    ]
+    found += unknown_choices(body)
+    products = body.get("products", [])
+    if not isinstance(products, list) or not all(isinstance(one, str) for one in products):
+        found.append(issue_at("products", "products in body must be a list of strings"))
+    for name in ("vendorParameters", "comment"):
+        if not isinstance(body.get(name, {}), dict):
+            found.append(issue_at(name, f"{name} in body must be of type object"))
+    comment = body.get("comment")
+    if isinstance(comment, dict):
+        found += _comment_issues(comment)
+    return found
+
+
+def _comment_issues(comment: dict[str, Any]) -> list[dict[str, str]]:
+    found = [
+        issue_at(f"comment.{name}", f"comment.{name} in body must be of type string")
+        for name in ("text", "entityId", "entityType")
+        if name in comment and not isinstance(comment[name], str)
+    ]
+    if "commentId" in comment:
+        found.append(issue_at("comment.commentId", "comment.commentId in body is read-only"))
+    if isinstance(comment.get("entityType"), str) and comment["entityType"] not in ENTITY_TYPES:
+        found.append(issue_at("comment.entityType", f"comment.entityType must be one of {', '.join(ENTITY_TYPES)}"))
+    return found

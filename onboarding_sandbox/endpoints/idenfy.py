@@ -1,0 +1,278 @@
+"""Simulates iDenfy: the KYC token call in both its forms, and the listing of a client's verifications.
+
+Sources: the provider's pages "Generate token" (narrative form) and "Generate KYC token" (the OpenAPI document),
+"List identifications", and its pages on error messages. The parameters of a call show its form. Every successful
+call opens, and charges, one more session.
+"""
+
+import base64
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from onboarding_sandbox.endpoints import idenfy_openapi
+from onboarding_sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, RULES, Refused, check
+from onboarding_sandbox.options import SandboxOptions
+from onboarding_sandbox.wire import IDENFY_KYC, IDENFY_KYC_LIST, Answer, Call, is_json, read_json
+
+REDIRECT = "https://ivs.idenfy.com/api/v2/redirect?authToken="
+PER_PAGE = 10  # the default; the provider documents none
+PER_PAGE_MOST = 100
+
+# The keys of the sample answer on the page, in its order, with their values if the request has none.
+PRINTED: dict[str, Any] = {
+    "message": "Token created successfully",
+    "authToken": None,
+    "scanRef": None,
+    "clientId": None,
+    "firstName": None,
+    "lastName": None,
+    "successUrl": None,
+    "errorUrl": None,
+    "unverifiedUrl": None,
+    "callbackUrl": None,
+    "locale": "en",
+    "showInstructions": True,
+    "country": [],
+    "expiryTime": DEFAULT_EXPIRY,
+    "sessionLength": DEFAULT_SESSION_LENGTH,
+    "documents": ["ID_CARD", "PASSPORT", "DRIVER_LICENSE", "RESIDENCE_PERMIT"],
+    "allowedDocuments": {"ALL": ["ID_CARD", "PASSPORT", "DRIVER_LICENSE", "RESIDENCE_PERMIT"]},
+    "dateOfBirth": None,
+    "dateOfExpiry": None,
+    "dateOfIssue": None,
+    "nationality": None,
+    "personalNumber": None,
+    "documentNumber": None,
+    "sex": None,
+    "digitString": None,
+    "address": None,
+    "tokenType": "IDENTIFICATION",
+    "externalRef": None,
+    "questionnaire": None,
+    "utilityBill": False,
+    "additionalSteps": None,
+    "additionalData": None,
+    "riskAssessmentProfile": None,
+}
+UPPERCASED = ("firstName", "lastName", "nationality")
+
+
+def envelope(status: int, identifier: str | None, message: str) -> Answer:
+    """An error in iDenfy's form. 401, 402 and 403 come without an identifier."""
+    return Answer(
+        status, {"message": message} if identifier is None else {"identifier": identifier, "message": message}
+    )
+
+
+REFUSALS: dict[int, tuple[str | None, str]] = {
+    400: ("TOO_MANY_REQUESTS", "Requests per hour limit has been reached."),
+    401: (None, "Invalid API key or secret."),
+    402: (None, "Insufficient funds."),
+    403: (None, "Partner inactive."),
+    404: (None, "Not found."),
+    405: ("METHOD_NOT_ALLOWED", "Wrong HTTP method."),
+    408: (None, "Request timed out."),
+    429: ("TOO_MANY_REQUESTS", "Requests per hour limit has been reached."),
+    500: ("INTERNAL_ERROR", "Unhandled internal error."),
+    503: (None, "Service unavailable."),
+}
+
+
+@dataclass(slots=True)
+class KycSession:
+    scan_ref: str
+    expires_at: datetime
+    overall: str = ""  # empty until the customer has done something
+
+    def status(self, now: datetime) -> str:
+        return self.overall or ("ACTIVE" if now < self.expires_at else "EXPIRED")
+
+
+class Partner:
+    """One iDenfy account: its credentials, credits and sessions, shared by its endpoints."""
+
+    def __init__(self, options: SandboxOptions) -> None:
+        self.options = options
+        self.sessions: dict[str, list[KycSession]] = {}
+        self.charged = 0
+        pair = f"{options.idenfy_key}:{options.idenfy_secret}".encode()
+        self._expected = base64.b64encode(pair).decode()
+
+    def reset(self) -> None:
+        self.sessions.clear()
+        self.charged = 0
+
+    def decide(self, client: str, scan_ref: str, overall: str) -> None:
+        """Set the status of the session in the listing."""
+        for session in self.sessions.get(client, ()):
+            if session.scan_ref == scan_ref:
+                session.overall = overall
+
+    def credential(self, call: Call) -> str | Answer:
+        scheme, _, given = call.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "basic" and given.strip() == self._expected:
+            return self.options.idenfy_key
+        return envelope(401, *REFUSALS[401])
+
+    def refusal(self, status: int) -> Answer:
+        if status in REFUSALS:
+            return envelope(status, *REFUSALS[status])
+        # A gateway in front of the API answers these, not the API.
+        return Answer(status, f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>")
+
+
+class KycToken:
+    """POST /api/v2/token."""
+
+    name = IDENFY_KYC
+    family = "idenfy"
+    method = "POST"
+    route = "/idenfy/api/v2/token"
+
+    def __init__(self, partner: Partner) -> None:
+        self._partner = partner
+        self.credential = partner.credential
+        self.refusal = partner.refusal
+        self.reset = partner.reset
+
+    def client(self, call: Call) -> str | None:
+        try:
+            body = read_json(call.body)
+        except ValueError:
+            return None
+        given = body.get("clientId", body.get("personScanRef")) if isinstance(body, dict) else None
+        return given if isinstance(given, str) else None
+
+    def serve(self, call: Call) -> Answer:
+        body = self._read(call)
+        if isinstance(body, Answer):
+            return body
+        client = body["clientId"]
+        opened = self._open_nested if idenfy_openapi.speaks(body) else self._open
+        answer = self._refused(client, call.now) or opened(body, call.now)
+        answer.client = client
+        return answer
+
+    def _read(self, call: Call) -> dict[str, Any] | Answer:
+        """The checked body, or its refusal."""
+        if not is_json(call.headers):
+            return envelope(400, "VALIDATION_ERROR", "Content-Type must be application/json.")
+        try:
+            body = read_json(call.body)
+        except UnicodeDecodeError:
+            return envelope(400, "ENCODING_ERROR", "Body is not valid UTF-8.")
+        except ValueError:
+            return envelope(400, "JSON_ERROR", "Malformed JSON body.")
+        if not isinstance(body, dict):
+            return envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
+        if "dummyStatus" in body:
+            # Documented for development keys only.
+            return envelope(400, "PERMISSIONS_ERROR", "This endpoint is not available for this environment.")
+        if "personScanRef" in body:
+            legacy = body.pop("personScanRef")
+            body.setdefault("clientId", legacy)
+        nested = idenfy_openapi.speaks(body)
+        mixed = [name for name in body if name in RULES and name not in idenfy_openapi.RULES] if nested else []
+        wrong: Refused | None
+        if mixed:
+            wrong = Refused("VALIDATION_ERROR", f"Parameter '{mixed[0]}' belongs to the other form of this call.")
+        else:
+            wrong = idenfy_openapi.check(body) if nested else check(body)
+        if wrong is not None:
+            refused = envelope(400, wrong.identifier, wrong.message)
+            refused.client = self.client(call)
+            return refused
+        return body
+
+    def _refused(self, client: str, now: datetime) -> Answer | None:
+        options = self._partner.options
+        if options.credits is not None and self._partner.charged >= options.credits:
+            return envelope(400, "PERMISSIONS_ERROR", "Partner reached token limit. Contact sales to raise it.")
+        if options.conflict and any(one.status(now) == "ACTIVE" for one in self._partner.sessions.get(client, ())):
+            return envelope(409, "TOKEN_NOT_VALID", "An active verification session exists for this clientId.")
+        return None
+
+    def _open(self, body: dict[str, Any], now: datetime) -> Answer:
+        token = secrets.token_hex(20)
+        scan_ref = str(uuid4())
+        printed = {**PRINTED, **body, "authToken": token, "scanRef": scan_ref}
+        for name in UPPERCASED:
+            if printed[name] is not None:
+                printed[name] = printed[name].upper()
+        if body.get("generateDigitString"):
+            printed["digitString"] = f"{secrets.randbelow(10**8):08d}"
+        # On the provider's other pages, not in the printed sample.
+        printed["redirectUrl"] = REDIRECT + token
+        expires_at = now + timedelta(seconds=printed["expiryTime"])
+        self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
+        self._partner.charged += 1
+        return Answer(201, printed, processed=True, reference=scan_ref, token=token)
+
+    def _open_nested(self, body: dict[str, Any], now: datetime) -> Answer:
+        token = secrets.token_hex(20)
+        scan_ref = str(uuid4())
+        expires_at = now + timedelta(seconds=body.get("lifetime", DEFAULT_EXPIRY))
+        digits = f"{secrets.randbelow(10**8):08d}" if body.get("generateDigitString") else None
+        printed = idenfy_openapi.answer(
+            body, token=token, scan_ref=scan_ref, expires_at=expires_at, digits=digits, url=REDIRECT + token
+        )
+        self._partner.sessions.setdefault(body["clientId"], []).append(KycSession(scan_ref, expires_at))
+        self._partner.charged += 1
+        return Answer(201, printed, processed=True, reference=scan_ref, token=token)
+
+
+class KycListing:
+    """GET /kyc/identifications/: a client's verifications, newest first. Without tokens and times, as documented."""
+
+    name = IDENFY_KYC_LIST
+    family = "idenfy"
+    method = "GET"
+    route = "/idenfy/kyc/identifications/"
+
+    def __init__(self, partner: Partner) -> None:
+        self._partner = partner
+        self.credential = partner.credential
+        self.refusal = partner.refusal
+        self.reset = partner.reset
+
+    def client(self, call: Call) -> str | None:
+        return call.query.get("clientId")
+
+    def serve(self, call: Call) -> Answer:
+        client = self.client(call)
+        try:
+            page = _whole(call, "page", 1, 10**9)
+            size = min(_whole(call, "perPage", PER_PAGE, 10**9), PER_PAGE_MOST)
+        except ValueError as error:
+            return envelope(400, "BAD_VALUE", str(error))
+        sessions = self._partner.sessions
+        if client is None:
+            found = [one for several in sessions.values() for one in several]
+        else:
+            found = sessions.get(client, [])
+        shown = found[::-1][(page - 1) * size : page * size]
+        body = {
+            "count": len(found),
+            "next": _link(call, page + 1, size) if page * size < len(found) else None,
+            "previous": _link(call, page - 1, size) if page > 1 else None,
+            "results": [{"scanRef": one.scan_ref, "status": one.status(call.now), "suspected": False} for one in shown],
+        }
+        return Answer(200, body, client=client)
+
+
+def _whole(call: Call, name: str, default: int, most: int) -> int:
+    text = call.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and 1 <= int(text) <= most):
+        raise ValueError(f"Field '{name}' must be a positive integer.")
+    return int(text)
+
+
+def _link(call: Call, page: int, size: int) -> str:
+    query = {**call.query, "page": str(page), "perPage": str(size)}
+    return f"{call.url.partition('?')[0]}?{urlencode(query)}"

@@ -1,0 +1,151 @@
+"""Simulates iDenfy KYB: the call for a form's token.
+
+Sources: the provider's page "Generate KYB form token", its OpenAPI document of the KYB API for the refusals, and
+its framework for the texts about a single field. Each call makes another token; tokens cannot be listed.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import Any
+from uuid import UUID
+
+from onboarding_sandbox.endpoints.idenfy import Partner, envelope
+from onboarding_sandbox.wire import IDENFY_KYB, Answer, Call, is_json, read_json
+
+DEFAULT_LIFETIME = 3_600  # seconds
+LOCALES = ("en", "es", "fr", "ru", "de", "it", "pl", "lt", "lv", "et", "cs", "ro", "hu", "ja", "bg", "nl", "pt")
+TOKEN_TYPES = ("FORM", "GOV1", "GOV2")
+
+
+@dataclass(frozen=True)
+class Field:
+    """The rule of a field: a check, and the framework's text for a wrong value."""
+
+    allows: Callable[[Any], bool]
+    text: str
+    required: bool = False
+
+
+def _text(least: int, most: int | None = None) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and least <= len(value) and (most is None or len(value) <= most)
+
+
+def _or_null(allows: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or allows(value)
+
+
+def _strings(most: int, count: int | None = None) -> Callable[[Any], bool]:
+    item = _text(1, most)
+    return lambda value: (
+        isinstance(value, list)
+        and (count is None or len(value) <= count)
+        and all(item(one) and re.fullmatch(r"[^,]+", one) for one in value)
+    )
+
+
+def _uuid(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(UUID(value))
+    except ValueError:
+        return False
+
+
+FIELDS: Mapping[str, Field] = {
+    "tokenType": Field(lambda value: value in TOKEN_TYPES, "Not a valid choice.", required=True),
+    "clientId": Field(_text(1, 100), "Ensure this field has 1 to 100 characters.", required=True),
+    "lifetime": Field(
+        lambda value: type(value) is int and 0 <= value <= 2_592_000,
+        "Ensure this value is an integer from 0 to 2592000.",
+    ),
+    "externalRef": Field(_or_null(_text(0, 40)), "Ensure this field has no more than 40 characters."),
+    "locale": Field(lambda value: value in LOCALES, "Not a valid choice."),
+    "flow": Field(_or_null(_uuid), "Must be a valid UUID."),
+    "theme": Field(_or_null(_uuid), "Must be a valid UUID."),
+    "questionnaire": Field(_or_null(_text(1)), "This field may not be blank."),
+    "questionnaireRequired": Field(lambda value: isinstance(value, bool), "Must be a valid boolean."),
+    "tags": Field(_strings(32, 5), "Ensure at most 5 tags of 1 to 32 characters without a comma."),
+    "scanRefs": Field(_or_null(_strings(40)), "Ensure items of 1 to 40 characters without a comma."),
+}
+
+
+class KybToken:
+    """POST /kyb/tokens/, with the final slash."""
+
+    name = IDENFY_KYB
+    family = "idenfy"
+    method = "POST"
+    route = "/idenfy/kyb/tokens/"
+
+    def __init__(self, partner: Partner) -> None:
+        self._partner = partner
+        self.refusal = partner.refusal
+
+    def reset(self) -> None:
+        """Nothing to clear: forms are not stored."""
+
+    def credential(self, call: Call) -> str | Answer:
+        credential = self._partner.credential(call)
+        if isinstance(credential, str):
+            return credential
+        # The KYB pages have their own form of this error: its message is an object.
+        message = {"detail": "Invalid API key or secret.", "completed": False}
+        return Answer(401, {"identifier": "AUTHENTICATION_FAILED", "message": message, "severity": "NOT_SEVERE"})
+
+    def client(self, call: Call) -> str | None:
+        try:
+            body = read_json(call.body)
+        except ValueError:
+            return None
+        given = body.get("clientId") if isinstance(body, dict) else None
+        return given if isinstance(given, str) else None
+
+    def serve(self, call: Call) -> Answer:
+        body = self._read(call)
+        if not isinstance(body, Answer):
+            body = self._open(body, call)
+        body.client = self.client(call)
+        return body
+
+    def _read(self, call: Call) -> dict[str, Any] | Answer:
+        if not is_json(call.headers):
+            return envelope(400, "VALIDATION_ERROR", "Content-Type must be application/json.")
+        try:
+            body = read_json(call.body)
+        except ValueError:
+            return envelope(400, "JSON_ERROR", "Malformed JSON body.")
+        if not isinstance(body, dict):
+            return envelope(400, "VALIDATION_ERROR", "Body must be a JSON object.")
+        wrong = {name: ["Unknown field."] for name in body if name not in FIELDS}
+        wrong |= {name: [field.text] for name, field in FIELDS.items() if name in body and not field.allows(body[name])}
+        wrong |= {
+            name: ["This field is required."] for name, field in FIELDS.items() if field.required > (name in body)
+        }
+        if wrong:
+            return Answer(400, wrong)
+        if body["tokenType"] != "FORM":
+            # The other two types have a body that is not documented.
+            return envelope(400, "VALIDATION_ERROR", "Only form tokens are simulated here.")
+        return body
+
+    def _open(self, body: dict[str, Any], call: Call) -> Answer:
+        token = secrets.token_hex(20)
+        expires_at = call.now + timedelta(seconds=body.get("lifetime", DEFAULT_LIFETIME))
+        printed = {
+            "tokenType": body["tokenType"],
+            "tokenString": token,
+            "expiration": expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "isActive": True,
+            "isValid": True,
+            "companyId": None,  # until the company has filled in the form
+            "clientId": body["clientId"],
+            "externalRef": body.get("externalRef"),
+            "locale": body.get("locale", "en"),
+            "flow": body.get("flow"),
+            "theme": body.get("theme"),
+            "tags": body.get("tags", []),
+            "scanRefs": body.get("scanRefs"),
+        }
+        return Answer(201, printed, processed=True, reference=body.get("externalRef"), token=token)

@@ -1,0 +1,94 @@
+"""Rate limits as a provider enforces them: each credential has a token bucket that holds one second's rate."""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+
+from onboarding_sandbox.wire import HTTP_ENDPOINTS, TEXTING, Endpoint
+
+PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}  # in seconds
+RETRY_AFTER = ("seconds", "date", "garbage", "none")
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """At most `rate` calls a second, at one endpoint or (None) at all endpoints of an identity provider together."""
+
+    rate: float
+    endpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None and self.endpoint not in HTTP_ENDPOINTS:
+            raise ValueError(f"the endpoint is one of {', '.join(HTTP_ENDPOINTS)}")
+
+    @classmethod
+    def parse(cls, text: str) -> "RateLimit":
+        """Read `50/second` or `frankieone-v2=5/second`. Raises ValueError with what is expected."""
+        match = re.fullmatch(r"(?:([a-z0-9-]+)=)?([1-9]\d{0,8})/(second|minute|hour|day)", text.strip())
+        if not match:
+            raise ValueError('expected a limit like "50/second", "10000/hour" or "frankieone-v2=5/second"')
+        return cls(int(match[2]) / PERIODS[match[3]], match[1])
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A token bucket. It holds one second's rate, at least one call, and is full at first."""
+
+    rate: float  # calls a second
+    level: float
+    at: datetime
+
+    def fill(self, now: datetime) -> None:
+        gained = (now - self.at).total_seconds() * self.rate
+        self.level = min(max(1.0, self.rate), self.level + max(gained, 0.0))
+        self.at = now
+
+    def missing(self) -> float:
+        """Seconds until one call fits; 0 when one does now. A billionth is a rounding error, not a call."""
+        return 0.0 if self.level >= 1 - 1e-9 else (1 - self.level) / self.rate
+
+
+class Limits:
+    """All limits, counted for each credential."""
+
+    def __init__(self, limits: tuple[RateLimit, ...]) -> None:
+        self._limits = limits
+        self._buckets: dict[tuple[int, str, str], Bucket] = {}
+
+    def reset(self) -> None:
+        self._buckets.clear()
+
+    def count(self, endpoint: Endpoint, credential: str, now: datetime) -> float:
+        """Count one call. Returns 0, or how many seconds it came too early: such a call is not counted."""
+        buckets = []
+        for index, limit in enumerate(self._limits):
+            if limit.endpoint != endpoint.name and (limit.endpoint is not None or endpoint.name in TEXTING):
+                continue
+            key = (index, endpoint.family, credential)
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                bucket = self._buckets[key] = Bucket(limit.rate, max(1.0, limit.rate), now)
+            bucket.fill(now)
+            buckets.append(bucket)
+        wait = max((bucket.missing() for bucket in buckets), default=0.0)
+        if not wait:
+            for bucket in buckets:
+                bucket.level -= 1
+        return wait
+
+
+def retry_after(style: str, wait: float, now: datetime) -> str | None:
+    """The Retry-After header for `wait` seconds, in one of the styles of RETRY_AFTER; None: no header."""
+    seconds = max(1, math.ceil(wait))
+    match style:
+        case "seconds":
+            return str(seconds)
+        case "date":
+            # A second more, because the header has no fractions: the date must not be too early.
+            return format_datetime(now + timedelta(seconds=seconds + 1), usegmt=True)
+        case "garbage":
+            return "in a little while"
+        case _:
+            return None

@@ -1,0 +1,192 @@
+"""The sandbox's own pages: JSON under /_sandbox, and the page at / for people."""
+
+import asyncio
+import html
+from collections import Counter
+from collections.abc import Callable
+
+from aiohttp import web
+
+from onboarding_sandbox.exports import EXPORTS, csv_of
+from onboarding_sandbox.log import Log
+from onboarding_sandbox.mailbox import Mail, Mailbox
+from onboarding_sandbox.texts import Texts
+from onboarding_sandbox.wire import ENDPOINTS, PAGE, WEBHOOKS, Endpoint
+
+LAST_MAILS = 20
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; vertical-align: top }
+th { border-bottom: 1px solid #c8d0da; font-weight: 600 }
+code { background: #eef1f5; padding: .1rem .3rem; border-radius: 3px }
+pre { background: #f6f8fa; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
+iframe { width: 100%; height: 36rem; border: 1px solid #c8d0da; border-radius: 4px; background: #fff }
+"""
+# Received mail is foreign HTML: the browser may show it, and run nothing. Its links open in a tab of their own: the
+# pages behind them refuse to be shown in a frame.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self'"
+
+
+class Pages:
+    def __init__(
+        self,
+        log: Log,
+        mailbox: Mailbox,
+        texts: Texts,
+        endpoints: list[Endpoint],
+        *,
+        smtp_port: Callable[[], int],
+        forget: Callable[[], None],
+    ) -> None:
+        self._log = log
+        self._mailbox = mailbox
+        self._texts = texts
+        self._endpoints = endpoints
+        self._smtp_port = smtp_port
+        self._forget = forget
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.index),
+            web.get("/_sandbox/log", self.log),
+            web.get("/_sandbox/mailbox", self.mailbox),
+            web.get("/_sandbox/mailbox/{n:[0-9]{1,9}}", self.mail),
+            web.get("/_sandbox/texts", self.texts),
+            web.get("/_sandbox/exports/{name}.csv", self.export),
+            web.post("/_sandbox/reset", self.reset),
+        ]
+
+    async def log(self, request: web.Request) -> web.StreamResponse:
+        """The log as JSON lines; `?endpoint=` for one endpoint."""
+        endpoint = request.query.get("endpoint")
+        if endpoint is not None and endpoint not in (*ENDPOINTS, WEBHOOKS, PAGE, "unknown"):
+            return web.json_response({"error": f"endpoint is one of {', '.join(ENDPOINTS)}"}, status=400)
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson; charset=utf-8"})
+        await answer.prepare(request)
+        # In chunks, so that a million entries are neither one string nor a million packets.
+        chunk: list[str] = []
+        for line in self._log.lines(endpoint):
+            chunk.append(line)
+            if len(chunk) == 1_000:
+                await answer.write("".join(chunk).encode())
+                chunk.clear()
+        await answer.write("".join(chunk).encode())
+        return answer
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """What a provider or a sender would list at the end of the month, as CSV."""
+        name = request.match_info["name"]
+        if name not in EXPORTS:
+            return web.json_response({"error": f"the exports are {', '.join(EXPORTS)}"}, status=404)
+        answer = web.StreamResponse(headers={"Content-Type": "text/csv; charset=utf-8"})
+        await answer.prepare(request)
+        for chunk in csv_of(name, self._log.entries, self._texts):
+            await answer.write(chunk)
+        return answer
+
+    async def mailbox(self, request: web.Request) -> web.StreamResponse:
+        """All messages as a JSON list; `?to=ADDRESS` for one recipient's."""
+        to = request.query.get("to")
+        mails = [mail for mail in self._mailbox if to is None or to in mail.recipients]
+        shown = []
+        for mail in mails:
+            shown.append(mail.facts())
+            if len(shown) % 50 == 0:
+                await asyncio.sleep(0)  # parsing thousands of messages must not block provider calls
+        return web.json_response(shown)
+
+    async def mail(self, request: web.Request) -> web.StreamResponse:
+        """Message N, counted from 1: a page, or JSON if the caller accepts it."""
+        n = int(request.match_info["n"])
+        if not 1 <= n <= len(self._mailbox):
+            return web.json_response({"error": f"the mailbox has {len(self._mailbox)} messages"}, status=404)
+        mail = self._mailbox[n - 1]
+        if "application/json" in request.headers.get("Accept", ""):
+            return web.json_response(mail.facts())
+        return _page(f"Message {n}", _mail_page(mail))
+
+    async def texts(self, request: web.Request) -> web.StreamResponse:
+        """All text messages as a JSON list; `?to=NUMBER` for one recipient's."""
+        to = request.query.get("to")
+        return web.json_response([text.facts() for text in self._texts if to is None or to == text.to])
+
+    async def reset(self, request: web.Request) -> web.StreamResponse:
+        """Clear everything received: log, mailbox, sessions, credits, limits. The faults start again."""
+        self._forget()
+        return web.json_response({"reset": True})
+
+    async def index(self, request: web.Request) -> web.StreamResponse:
+        counts = Counter((entry["endpoint"], entry["status"]) for entry in self._log.entries)
+        parts = [
+            "<h1>Sandbox</h1><p>Simulates the identity-verification providers and a mailbox. Nothing here is real, and "
+            "nothing leaves this machine.</p><h2>What it serves</h2>",
+            _table(
+                ("endpoint", "address", "answers so far"),
+                [
+                    *(
+                        (one.name, f"<code>{one.method} {html.escape(one.route)}</code>", _answers(counts, one.name))
+                        for one in self._endpoints
+                    ),
+                    ("smtp", f"<code>port {self._smtp_port()}</code>", _answers(counts, "smtp")),
+                ],
+            ),
+            '<p><a href="/_sandbox/log">Log</a> (JSON lines) · <a href="/_sandbox/mailbox">Mailbox</a> (JSON) · '
+            '<a href="/_sandbox/texts">Texts</a> (JSON) · '
+            "<code>POST /_sandbox/reset</code> clears everything</p>",
+            f"<h2>{len(self._mailbox)} messages in the mailbox</h2>",
+            _table(
+                ("", "to", "subject", "received (UTC)"),
+                [
+                    (
+                        f'<a href="/_sandbox/mailbox/{mail.n}">{mail.n}</a>',
+                        html.escape(", ".join(mail.recipients)),
+                        html.escape(mail.subject),
+                        f"{mail.at:%Y-%m-%d %H:%M:%S}",
+                    )
+                    for mail in self._mailbox.messages[: -LAST_MAILS - 1 : -1]
+                ],
+            ),
+            f"<h2>{len(self._texts)} text messages</h2>",
+            _table(
+                ("to", "text", "received (UTC)"),
+                [
+                    (html.escape(text.to), html.escape(text.body), f"{text.at:%Y-%m-%d %H:%M:%S}")
+                    for text in self._texts.messages[: -LAST_MAILS - 1 : -1]
+                ],
+            ),
+        ]
+        return _page("Sandbox", "".join(parts))
+
+
+def _answers(counts: "Counter[tuple[str, int | str | None]]", endpoint: str) -> str:
+    found = [(str(status), count) for (name, status), count in counts.items() if name == endpoint]
+    return ", ".join(f"{count} × {'open' if status == 'None' else status}" for status, count in sorted(found)) or "none"
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{body}</table>"
+
+
+def _mail_page(mail: Mail) -> str:
+    headers = "\n".join(f"{name}: {value}" for name, value in mail.headers.items())
+    parts = [f'<p><a href="/">Sandbox</a></p><h1>{html.escape(mail.subject)}</h1><pre>{html.escape(headers)}</pre>']
+    if mail.html is not None:
+        shown = html.escape(f'<base target="_blank">{mail.html}')
+        may = "allow-popups allow-popups-to-escape-sandbox"
+        parts.append(f'<h2>HTML</h2><iframe sandbox="{may}" title="message" srcdoc="{shown}"></iframe>')
+    if mail.text is not None:
+        parts.append(f"<h2>Text</h2><pre>{html.escape(mail.text)}</pre>")
+    return "".join(parts)
+
+
+def _page(title: str, body: str) -> web.Response:
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
+    return web.Response(
+        text=f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>',
+        content_type="text/html",
+        headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"},
+    )

@@ -1,0 +1,119 @@
+"""Sends the providers' webhooks: signed POSTs, repeated if they are not accepted, and all in the log."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import aiohttp
+
+from onboarding_sandbox.behaviour import Trouble
+from onboarding_sandbox.clock import Clock
+from onboarding_sandbox.log import Log
+from onboarding_sandbox.people.delayed_tasks import DelayedTasks
+from onboarding_sandbox.wire import WEBHOOKS
+
+TIMEOUT = 10.0  # real seconds, as iDenfy documents; other providers hardly wait longer
+AT_ONCE = 50  # POSTs at a time
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Retries:
+    """When a POST that was not accepted is repeated. `final`: refusals after which it is not repeated."""
+
+    waits: tuple[timedelta, ...] = ()
+    final: frozenset[int] = frozenset()
+
+
+# iDenfy documents that it repeats, but not when. FrankieOne repeats every quarter of an hour, fifty times, but not
+# after a 400. Twilio repeats only if it could not connect. Mail services differ.
+RETRIES = {
+    "idenfy": Retries((timedelta(seconds=10), MINUTE, 10 * MINUTE, 60 * MINUTE)),
+    "frankieone": Retries((15 * MINUTE,) * 50, frozenset({400})),
+    "twilio": Retries((), frozenset()),
+    "mail": Retries((MINUTE, 10 * MINUTE)),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Webhook:
+    """One webhook. `headers()` returns the headers of one attempt, newly signed: some signatures last minutes only.
+
+    `forged_url` and `forged_headers` are those of a sender that knows neither key nor secret.
+    """
+
+    family: str  # of RETRIES
+    event: str
+    url: str
+    body: bytes
+    headers: Callable[[], Mapping[str, str]]
+    client: str | None = None
+    reference: str | None = None
+    forged_url: str = ""
+    forged_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# Takes a webhook with these headers in place of its address, and returns the status of its answer.
+Taker = Callable[[Webhook, Mapping[str, str]], int]
+
+
+class WebhookSender:
+    def __init__(self, log: Log, clock: Clock, delayed: DelayedTasks, taker: Taker | None = None) -> None:
+        """`taker`: gets the webhooks in this process; None: they are posted to their addresses."""
+        self._taker = taker
+        self._log = log
+        self._clock = clock
+        self._delayed = delayed
+        self._session: aiohttp.ClientSession | None = None
+        self._permits = asyncio.Semaphore(AT_ONCE)
+
+    async def send(self, webhook: Webhook, trouble: Trouble) -> None:
+        """Send a webhook, and plan its repetitions if needed. Returns after the first attempt of each copy."""
+        troubles = trouble.word
+        if trouble.forged:
+            forged = {**webhook.headers(), **webhook.forged_headers}
+            await self._post(webhook, webhook.forged_url or webhook.url, forged, troubles, 1)
+        for _ in range(2 if trouble.twice else 1):
+            await self._attempt(webhook, troubles, 1)
+
+    async def stop(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _attempt(self, webhook: Webhook, troubles: str | None, attempt: int) -> None:
+        status = await self._post(webhook, webhook.url, webhook.headers(), troubles, attempt)
+        policy = RETRIES[webhook.family]
+        accepted = isinstance(status, int) and (200 <= status < 300 or status in policy.final)
+        if not accepted and attempt <= len(policy.waits):
+            repeat = functools.partial(self._attempt, webhook, troubles, attempt + 1)
+            self._delayed.later(policy.waits[attempt - 1], repeat)
+
+    async def _post(
+        self, webhook: Webhook, url: str, headers: Mapping[str, str], troubles: str | None, attempt: int
+    ) -> int | str:
+        entry = self._log.open(WEBHOOKS, self._clock())
+        entry |= {"fault": troubles, "client": webhook.client, "reference": webhook.reference}
+        entry |= {"event": webhook.event, "url": url, "attempt": attempt}
+        status = self._taker(webhook, headers) if self._taker else await self._posted(webhook, url, headers)
+        entry["status"] = status
+        entry["processed"] = isinstance(status, int) and 200 <= status < 300
+        self._log.done(entry)
+        return status
+
+    async def _posted(self, webhook: Webhook, url: str, headers: Mapping[str, str]) -> int | str:
+        if self._session is None:
+            # No proxy of the environment: webhooks go to the configured addresses, and nowhere else.
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False)
+        try:
+            async with (
+                self._permits,
+                self._session.post(url, data=webhook.body, headers=headers, allow_redirects=False) as answer,
+            ):
+                return answer.status
+        except TimeoutError:
+            return "timeout"
+        except (aiohttp.ClientError, OSError):
+            return "unreachable"
