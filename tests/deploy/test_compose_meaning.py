@@ -195,8 +195,8 @@ def test_every_account_and_the_mail_server_are_the_sandbox_on_the_workers_own_lo
     assert all(is_loopback(url.hostname) for url in urls)
     assert {url.path for url in urls} == {"/idenfy", "/frankieone"}
     assert settings.sms.base_url == f"http://127.0.0.1:{ports['port']}/twilio"
-    assert settings.email.port == ports["smtp_port"]
-    assert is_loopback(settings.email.host)
+    assert settings.email.server.port == ports["smtp_port"]
+    assert is_loopback(settings.email.server.host)
 
 
 def test_each_row_of_the_list_that_the_page_imports_has_an_account_and_a_sender(tmp_path, written):

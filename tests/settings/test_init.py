@@ -38,7 +38,7 @@ def test_the_sandbox_configuration_loads_as_it_is(tmp_path: Path) -> None:
     assert [route.accounts for route in settings.routes] == [("kyb",), ("au",), ("au-new",), ("kyc-lt",), ("kyc",)]
     assert {account.budget for account in settings.accounts.values()} == {"kyc", "au"}
     assert settings.email is not None
-    assert (settings.email.host, settings.email.port) == ("127.0.0.1", 9225)
+    assert (settings.email.server.host, settings.email.server.port) == ("127.0.0.1", 9225)
 
 
 def test_the_sandbox_configuration_accepts_other_ports(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_the_sandbox_configuration_accepts_other_ports(tmp_path: Path) -> None:
 
     assert settings.accounts["au"].base_url == "http://127.0.0.1:40001/frankieone"
     assert settings.email is not None
-    assert settings.email.port == 40002
+    assert settings.email.server.port == 40002
     assert "onboard sandbox --port 40001 --smtp-port 40002" in result.output
 
 

@@ -198,8 +198,8 @@ def test_given_link_hosts_are_the_only_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "server"),
     [
-        ("smtp://127.0.0.1:1025", ("127.0.0.1", 1025, "plain", None, None)),
-        ("smtp://localhost", ("localhost", 25, "plain", None, None)),
+        ("smtp://127.0.0.1:1025", ("127.0.0.1", 1025, "plain", "", None)),
+        ("smtp://localhost", ("localhost", 25, "plain", "", None)),
         ("smtp+starttls://me%40x:p%2Fw@mail.example.com", ("mail.example.com", 587, "starttls", "me@x", "p/w")),
         ("smtps://u:p@[::1]:465", ("::1", 465, "tls", "u", "p")),
     ],
@@ -208,8 +208,9 @@ def test_an_smtp_url_says_host_port_encryption_and_login(url: str, server: tuple
     email = loaded(tmp_path, with_value(("email", "url"), {"env": "URL"}), URL=url).email
 
     assert email is not None
-    password = email.password.reveal() if email.password else None
-    assert (email.host, email.port, email.encryption, email.username, password) == server
+    found = email.server
+    password = found.password.reveal() if found.password else None
+    assert (found.host, found.port, found.tls, found.username, password) == server
 
 
 def test_an_smtp_url_that_is_no_such_thing(tmp_path: Path, subtests: pytest.Subtests) -> None:

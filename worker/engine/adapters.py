@@ -56,12 +56,13 @@ def build_senders(
     senders: dict[str, Sender] = {}
     email = settings.email
     if email is not None:
+        server = email.server
         senders["email"] = EmailSender(
-            host=email.host,
-            port=email.port,
-            tls=email.encryption,
-            username=email.username or "",
-            password=email.password.reveal() if email.password else "",
+            host=server.host,
+            port=server.port,
+            tls=server.tls,
+            username=server.username,
+            password=server.password.reveal() if server.password else "",
             from_=email.from_,
             timeout=email.timeout,
             connections=email.connections,

@@ -7,11 +7,11 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from worker.domain.providers.facts import PROVIDERS, facts_of
 from worker.foundation.durations import parse_duration, show_duration
-from worker.settings.addresses import is_host, server_url, web_url
+from worker.settings.addresses import is_host, web_url
 from worker.settings.problems import nearest
 from worker.settings.tls import TrustsAuthority
 from worker.settings.values import (
@@ -24,6 +24,7 @@ from worker.settings.values import (
     PathSecrets,
     Rate,
     Secrets,
+    ServerUrl,
     Shown,
     Text,
     Whole,
@@ -67,7 +68,6 @@ ProviderName = Annotated[
     AfterValidator(_provider),
     Shown(" or ".join(f'`"{name}"`' for name in PROVIDERS.built_in) + ", or the name of an installed adapter"),
 ]
-ProviderUrl = Annotated[str, BeforeValidator(server_url), Shown("URL")]
 Link = Annotated[str, AfterValidator(_link), Shown("URL with placeholders")]
 
 
@@ -76,7 +76,7 @@ class Account(TrustsAuthority):
 
     name: str = Field("", json_schema_extra={"resolved": True})
     provider: ProviderName = Field(description="Which provider, and which of its endpoints.")
-    base_url: ProviderUrl = Field(
+    base_url: ServerUrl = Field(
         "",
         description="The provider's address, up to its documented path. https, or http for this machine only.",
         json_schema_extra={"default": "the provider's production host"},

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -13,8 +13,9 @@ from worker.settings.secrets import HOW, Referenced, Secret
 
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 BROKERS = ("memory", "amqp", "amqps", "redis", "rediss")
-IMAP = {"imap": ("plain", 143), "imap+starttls": ("starttls", 143), "imaps": ("tls", 993)}
-SMTP = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
+Modes = dict[str, tuple[Literal["plain", "starttls", "tls"], int]]
+IMAP: Modes = {"imap": ("plain", 143), "imap+starttls": ("starttls", 143), "imaps": ("tls", 993)}
+SMTP: Modes = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
 POSTGRESQL = "postgresql+psycopg"
 # Options of the sqlite3 module, and of SQLite itself for a file that is named as a URI.
 SQLITE_OPTIONS = re.compile(
@@ -129,57 +130,48 @@ def broker_url(given: Any) -> str:
 
 
 @dataclass(frozen=True)
-class SmtpServer:
-    """The mail relay. `tls`: none, after STARTTLS, or from the first byte."""
+class MailServer:
+    """A mail relay, or the server of a mailbox. `tls`: none, after STARTTLS, or from the first byte."""
 
     host: str
     port: int
     tls: Literal["plain", "starttls", "tls"]
-    username: str | None = None
-    password: Secret | None = field(default=None)
+    username: str = ""
+    password: Secret | None = None
+    mailbox: str = ""
 
     @classmethod
-    def parse(cls, given: Any) -> "SmtpServer":
+    def smtp(cls, given: Any) -> "MailServer":
         expected = 'expected a URL such as "smtp://127.0.0.1:1025", smtp+starttls://USER:PASSWORD@HOST or smtps://…'
         parts = split(given, expected)
-        host = parts.hostname or ""
-        if parts.scheme not in SMTP or not is_host(host) or parts.port == 0:
+        if parts.scheme not in SMTP or not is_host(parts.hostname or "") or parts.port == 0:
             raise ValueError(expected)
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError(f"{expected}, with nothing after the port; quote @ / : in a password as %40 %2F %3A")
         if bool(parts.username) != bool(parts.password):
             raise ValueError(f"{expected}: a user and a password, or neither")
-        tls, port = SMTP[parts.scheme]
-        password = Secret(unquote(parts.password)) if parts.password else None
-        username = unquote(parts.username) if parts.username else None
-        return cls(host, parts.port or port, tls, username, password)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class ImapServer:
-    """A mailbox of an IMAP server. `tls`: none, after STARTTLS, or from the first byte."""
-
-    host: str
-    port: int
-    tls: Literal["plain", "starttls", "tls"]
-    username: str
-    password: Secret | None = field(default=None)
-    mailbox: str = "INBOX"
+        return cls._of(parts, *SMTP[parts.scheme])
 
     @classmethod
-    def parse(cls, given: Any) -> "ImapServer":
+    def imap(cls, given: Any) -> "MailServer":
         expected = 'expected "imaps://USER:PASSWORD@HOST/INBOX", imap+starttls://… or "maildir:///DIRECTORY"'
         parts = split(given, expected)
-        host, mailbox = parts.hostname or "", unquote(parts.path.removeprefix("/")) or "INBOX"
-        if parts.scheme not in IMAP or not is_host(host) or parts.port == 0 or parts.query or parts.fragment:
+        mailbox = unquote(parts.path.removeprefix("/")) or "INBOX"
+        is_server = parts.scheme in IMAP and is_host(parts.hostname or "") and parts.port != 0
+        if not is_server or parts.query or parts.fragment:
             raise ValueError(expected)
         if not parts.username or not parts.password:
             raise ValueError(f"{expected}: with a user and a password")
         if not re.fullmatch(r"[ -~]{1,200}", mailbox, re.ASCII):
             raise ValueError(f"{expected}: a mailbox with a name in ASCII")
-        tls, port = IMAP[parts.scheme]
-        user, password = unquote(parts.username), Secret(unquote(parts.password))
-        return cls(host, parts.port or port, tls, user, password, mailbox)  # type: ignore[arg-type]
+        return cls._of(parts, *IMAP[parts.scheme], mailbox)
+
+    @classmethod
+    def _of(
+        cls, parts: SplitResult, tls: Literal["plain", "starttls", "tls"], port: int, mailbox: str = ""
+    ) -> "MailServer":
+        password = Secret(unquote(parts.password)) if parts.password else None
+        return cls(parts.hostname or "", parts.port or port, tls, unquote(parts.username or ""), password, mailbox)
 
 
 def bounces_url(given: Any) -> str:
@@ -188,7 +180,7 @@ def bounces_url(given: Any) -> str:
         if not re.fullmatch(r"maildir:///[^\x00-\x1f\x7f?#]+", given):
             raise ValueError('expected "maildir:///DIRECTORY", with an absolute path')
     else:
-        ImapServer.parse(given)
+        MailServer.imap(given)
     return str(given)
 
 

@@ -127,7 +127,14 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     given = _accounts_given(tree, findings)
     accounts = _accounts(given, context, findings)
     routes = _routes(tree, list(given), context, findings)
-    subscribers = _subscribers(tree, context, findings)
+    subscribers = _named(
+        Subscriber,
+        ("subscribers",),
+        tree.get("subscribers", {}),
+        context,
+        findings,
+        longest=MOST_SUBSCRIBER_NAME,
+    )
     intake = _listed(Intake, "intake", tree, context, findings)
     check_intake(intake, given, findings)
     ladder = _listed(LadderStep, "ladder", tree, context, findings)
@@ -278,11 +285,6 @@ def _named(
         if one := _section(model, table, (*path, name), context, findings):
             found[name] = one
     return found
-
-
-def _subscribers(tree: Mapping[str, Any], context: Any, findings: Findings) -> dict[str, Subscriber]:
-    given = tree.get("subscribers", {})
-    return _named(Subscriber, ("subscribers",), given, context, findings, longest=MOST_SUBSCRIBER_NAME)
 
 
 def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, SenderOfEvents]:

@@ -179,7 +179,7 @@ class LadderStep(Section):
     """What is tried next for customers who have not finished. A step is a reminder by another channel, or with other
     words; it repeats the customer's link."""
 
-    after: Annotated[Duration, AfterValidator(_a_minute)] = Field(description="Counted from the invitation.")
+    after: Duration = Field(ge=timedelta(minutes=1), description="Counted from the invitation.")
     channel: ChannelName | None = Field(
         None,
         description="Its channel, if the row has an address for it.",
@@ -233,13 +233,6 @@ class Links(Section):
     )
 
 
-def _outlives_unknown_outcomes(kept: timedelta) -> timedelta:
-    # A call with an unknown outcome may have left a session behind for as long as this (store/onboarding/admission.py).
-    if kept < timedelta(days=30):
-        raise ValueError("expected at least 30 days")
-    return kept
-
-
 class FastCalls(Section):
     """Calls without aiohttp's ClientSession: docs/features/fast_calls.md. Needs the extra `fast-calls`."""
 
@@ -254,8 +247,10 @@ class Retention(Section):
         ge=timedelta(hours=1),
         description="Personal fields are erased this long after the job's end.",
     )
-    batches: Annotated[Duration, AfterValidator(_outlives_unknown_outcomes)] | None = Field(
+    batches: Duration | None = Field(
         None,
+        # A call with an unknown outcome may have left a session behind for as long (store/onboarding/admission.py).
+        ge=timedelta(days=30),
         description="A batch's rows are removed this long after its last job has ended; its totals stay."
         " At least 30 days.",
         json_schema_extra={"default": "kept"},

@@ -12,9 +12,8 @@ from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.customers import Channel
 from worker.domain.providers.entry_points import AdapterBroken
 from worker.domain.providers.text_services import TEXT_SERVICES, text_facts_of
-from worker.settings.addresses import ImapServer, SmtpServer
+from worker.settings.addresses import MailServer
 from worker.settings.problems import Findings
-from worker.settings.secrets import Secret
 from worker.settings.tls import Client, OwnServer
 from worker.settings.values import (
     BouncesUrl,
@@ -128,28 +127,8 @@ class Email(OwnServer):
     connections: Whole = Field(4, ge=1, le=200, description="Open connections to the server, for each worker process.")
 
     @property
-    def server(self) -> SmtpServer:
-        return SmtpServer.parse(self.url)
-
-    @property
-    def host(self) -> str:
-        return self.server.host
-
-    @property
-    def port(self) -> int:
-        return self.server.port
-
-    @property
-    def encryption(self) -> Literal["plain", "starttls", "tls"]:
-        return self.server.tls
-
-    @property
-    def username(self) -> str | None:
-        return self.server.username
-
-    @property
-    def password(self) -> Secret | None:
-        return self.server.password
+    def server(self) -> MailServer:
+        return MailServer.smtp(self.url)
 
 
 class Bounces(Client):
@@ -167,8 +146,8 @@ class Bounces(Client):
         return Path(unquote(self.url.removeprefix("maildir://"))) if self.url.startswith("maildir:") else None
 
     @property
-    def server(self) -> ImapServer:
-        return ImapServer.parse(self.url)
+    def server(self) -> MailServer:
+        return MailServer.imap(self.url)
 
 
 class Sms(Client):

@@ -110,18 +110,6 @@ def _text(value: str) -> str:
     return value
 
 
-def _ratio(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= 1:
-        raise ValueError("expected a number from 0 to 1")
-    return float(given)
-
-
-def _header_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", value):
-        raise ValueError("expected the name of an HTTP header: letters, digits and -")
-    return value
-
-
 def _parsed(form: type[Any]) -> BeforeValidator:
     """Accept a value of this type, or its text. Whatever else is given, `form.parse` refuses it as an empty text."""
     return BeforeValidator(
@@ -253,7 +241,7 @@ def _broker(given: Any) -> str:
 
 
 def _smtp(given: Any) -> str:
-    addresses.SmtpServer.parse(addresses.without_plain_password(given))
+    addresses.MailServer.smtp(addresses.without_plain_password(given))
     return str(given)
 
 
@@ -324,8 +312,6 @@ Host = Annotated[str, AfterValidator(_host), Shown("host")]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Shown("duration")]
 Cost = Annotated[Price, _parsed(Price), Shown("amount and currency")]
 Rate = Annotated[Limit, _parsed(Limit), Shown("limit")]
-Ratio = Annotated[float, BeforeValidator(_ratio), Shown("number from 0 to 1")]
-HeaderName = Annotated[str, AfterValidator(_header_name), Shown("name of a header")]
 Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.parse), Shown("hours")]
 Credential = Annotated[Secret, AfterValidator(_credential), Shown("secret")]
 SenderKey = Annotated[Secret, AfterValidator(sender_key), Shown("secret")]

@@ -19,7 +19,7 @@ from worker.inbound.mail import bounces, mailbox
 from worker.inbound.mail.bounces import BounceReader
 from worker.inbound.mail.mailbox import CannotRead, Imap, Maildir
 from worker.senders.return_path import ReturnPath
-from worker.settings.addresses import ImapServer
+from worker.settings.addresses import MailServer
 from worker.store.base.database import Database
 from worker.store.tables import Webhook
 from worker.store.webhooks.webhooks import Webhooks
@@ -189,7 +189,7 @@ WORD = "p%C3%A4%20ss"
 
 
 def imap(port: int, *, secret: str = WORD, scheme: str = "imap", context: ssl.SSLContext | None = None):
-    server = ImapServer.parse(f"{scheme}://bounces:{secret}@127.0.0.1:{port}/Returned%20mail")
+    server = MailServer.imap(f"{scheme}://bounces:{secret}@127.0.0.1:{port}/Returned%20mail")
     return lambda: Imap(server, context)
 
 

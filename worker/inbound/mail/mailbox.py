@@ -20,7 +20,7 @@ from worker.foundation.clock import monotonic
 from worker.foundation.connection_failures import tls_failure
 from worker.foundation.deadline import Deadline
 from worker.senders.bounce_mails import LARGEST
-from worker.settings.addresses import ImapServer
+from worker.settings.addresses import MailServer
 
 SECONDS = 30.0  # for each operation of the connection
 # Of one session. No mail is begun to be read after the first time, so that what was read can be removed before the
@@ -126,7 +126,7 @@ class _Connection(imaplib.IMAP4):
 
     left = MOST_BYTES
 
-    def __init__(self, server: ImapServer, deadline: Deadline, context: ssl.SSLContext | None) -> None:
+    def __init__(self, server: MailServer, deadline: Deadline, context: ssl.SSLContext | None) -> None:
         self._deadline, self._context = deadline, context
         self._answers: tuple[socket.socket, io.BufferedReader] | None = None
         super().__init__(server.host, server.port)
@@ -174,7 +174,7 @@ class _Connection(imaplib.IMAP4):
 class Imap:
     """A mailbox of an IMAP server. Mails are "unread" until this reads them, or a person's mail program does."""
 
-    def __init__(self, server: ImapServer, context: ssl.SSLContext | None) -> None:
+    def __init__(self, server: MailServer, context: ssl.SSLContext | None) -> None:
         self._connection: _Connection | None = None
         self._reads_until = monotonic() + READING_SECONDS
         try:
@@ -191,7 +191,7 @@ class Imap:
             self.close()
             raise CannotRead(_failure(error, f"{server.host}:{server.port}")) from None
 
-    def _log_in(self, server: ImapServer) -> None:
+    def _log_in(self, server: MailServer) -> None:
         assert self._connection is not None  # noqa: S101 -- for the type checker
         password = server.password.reveal() if server.password else ""
         if "AUTH=PLAIN" in self._connection.capabilities:  # takes any characters
