@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
-from worker.settings import QuietHours, SettingsError, load, parse_duration, show_duration
+from worker.domain.contact.quiet_hours import QuietHours
+from worker.foundation.durations import parse_duration, show_duration
+from worker.settings import SettingsError, load
 
 
 def test_durations_read_as_people_write_them(subtests: pytest.Subtests) -> None:

@@ -188,9 +188,9 @@ def return_path(given: str) -> str:
     """An address with {token} in its local part. Raises ValueError."""
     local, _, domain = given.rpartition("@")
     filled = local.replace("{token}", "")
-    if local.count("{token}") != 1 or not re.fullmatch(r"[A-Za-z0-9_+=.-]{0,22}", filled, re.ASCII):
-        raise ValueError('expected an address with {token} in it, such as "bounces+{token}@bounce.example.com"')
-    if filled.startswith(".") or ".." in filled or not is_host(domain) or "." not in domain:
+    is_plain = re.fullmatch(r"[A-Za-z0-9_+=.-]{0,22}", filled, re.ASCII) and not filled.startswith(".")
+    is_good = is_plain and ".." not in filled and is_host(domain) and "." in domain
+    if local.count("{token}") != 1 or not is_good:
         raise ValueError('expected an address with {token} in it, such as "bounces+{token}@bounce.example.com"')
     return given
 

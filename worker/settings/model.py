@@ -17,7 +17,6 @@ from worker.settings.brand import BrandSection
 from worker.settings.intake import Intake
 from worker.settings.outside import Alerts, Bus, Metrics, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
-from worker.settings.secrets import Secret
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
 from worker.settings.tls import PresentsCertificate
 from worker.settings.values import (
@@ -390,6 +389,3 @@ class Settings(Section):
     def directory(self) -> Path:
         """Where relative paths of the configuration start."""
         return self.path.parent
-
-
-__all__ = ["Account", "Email", "Route", "Secret", "Settings", "Sms"]

@@ -18,8 +18,8 @@ from worker.cli.whole_file import OUT, whole_file
 from worker.domain.model.audit import Entry, Point, precisely, read_point
 from worker.domain.model.needs import STORED
 from worker.engine.container import Parts
+from worker.foundation.durations import parse_duration
 from worker.foundation.plural import counted
-from worker.settings import parse_duration
 from worker.store.audit.reading import Stored, Verified, Wanted
 from worker.store.audit.sealing import NotSigned
 

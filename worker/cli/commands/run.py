@@ -25,11 +25,11 @@ from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import STORED, Need
+from worker.foundation.durations import parse_duration
 from worker.foundation.log_ids import about
 from worker.foundation.timestamps import written_if_any
 from worker.runtime.batch_run import Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, sole_worker
-from worker.settings import parse_duration
 from worker.store.base import schema
 from worker.store.onboarding.plans import Plan
 

@@ -21,10 +21,11 @@ from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import NOTHING
 from worker.foundation.clock import ProcessClock
+from worker.foundation.durations import parse_duration
 from worker.runtime.rehearsal.play import Asked, Show
 from worker.runtime.rehearsal.play import rehearse as play
 from worker.runtime.rehearsal.shares import BEGIN, Shares
-from worker.settings import SettingsError, parse_duration
+from worker.settings import SettingsError
 
 MOST_ROWS = 2000
 

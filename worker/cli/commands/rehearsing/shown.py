@@ -14,6 +14,7 @@ import click
 from worker.cli.lists.cost import in_json
 from worker.cli.whole_file import whole_file
 from worker.engine.prices import Prices
+from worker.foundation.durations import show_duration
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.plural import counted
 from worker.foundation.timestamps import written
@@ -23,7 +24,7 @@ from worker.runtime.rehearsal.play import Asked, Rehearsed
 from worker.runtime.rehearsal.shares import Shares
 from worker.runtime.rehearsal.stand_ins import hears_results
 from worker.runtime.rehearsal.steps import STEP
-from worker.settings import Settings, show_duration
+from worker.settings import Settings
 
 COLUMNS = ("day", "at", "customer_id", "what", "channel", "template", "account", "cost", "detail")
 TITLES = {"session": "sessions", "new session": "again", "invitation": "invited", "new link": "new links"}
