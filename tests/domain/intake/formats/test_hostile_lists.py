@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import signal
 import struct
 import tracemalloc
@@ -118,8 +119,14 @@ def test_at_most_twenty_unknown_columns_are_named(refusal):
     assert reasons[-1] == "and 180 more columns like these"
 
 
+def noise(size: int) -> bytes:
+    """Bytes that cannot be compressed, such as those of a picture."""
+    return random.Random(1).randbytes(size)  # noqa: S311 -- no secret
+
+
 DAMAGED = "the workbook cannot be read: it is damaged or cut off: get it again, or save it again"
 FAR_LARGER = "decompressed it is more than 200 times as large, or more than 4 GB"
+MORE_THAN_ITS_SIZE = "it has more cells and texts than a file of its size can have; save it as CSV"
 NAMED = '<row><c t="inlineStr"><is><t>&a;</t></is></c></row>'
 
 
@@ -130,6 +137,10 @@ NAMED = '<row><c t="inlineStr"><is><t>&a;</t></is></c></row>'
         (lambda: raw_workbook(GOOD + NAMED.replace("a", "i", 1), prolog=LAUGHS), DAMAGED),
         (lambda: raw_workbook(GOOD + NAMED, prolog=OUTSIDE), DAMAGED),
         (lambda: raw_workbook(GOOD, strings="<si/>" * 15_000_000), FAR_LARGER),
+        (lambda: raw_workbook(GOOD, strings="<si/>" * 12_000_000, xl__media__a_png=noise(550_000)), MORE_THAN_ITS_SIZE),
+        (lambda: raw_workbook(GOOD + "<row>" + "<c/>" * 600_000 + "</row>"), MORE_THAN_ITS_SIZE),
+        (lambda: raw_workbook(GOOD + "<c " * 300_000), DAMAGED),
+        (lambda: raw_workbook(GOOD + " " * 60 * MEGABYTE), "more than a megabyte stands between two tags"),
         (lambda: raw_workbook(GOOD, xl__drawings__big_xml=bytes(70 * MEGABYTE)), FAR_LARGER),
         (lambda: gzip.compress(bytes(70 * MEGABYTE)), FAR_LARGER),
         (lambda: zipped({"list.csv": bytes(70 * MEGABYTE)}), FAR_LARGER),
@@ -139,7 +150,23 @@ NAMED = '<row><c t="inlineStr"><is><t>&a;</t></is></c></row>'
         (lambda: raw_workbook(GOOD + '<row><c t="s"><v>7</v></c></row>'), DAMAGED),
         (lambda: raw_workbook(GOOD + '<row><c r="ZZZZ2"><v>1</v></c></row>'), DAMAGED),
     ],
-    ids=["laughs", "outside", "texts", "part", "gzip", "zip", "deep", "end", "sheet", "no text", "no column"],
+    ids=[
+        "laughs",
+        "outside",
+        "texts",
+        "small texts",
+        "cells",
+        "open tags",
+        "blanks",
+        "part",
+        "gzip",
+        "zip",
+        "deep",
+        "end",
+        "sheet",
+        "no text",
+        "no column",
+    ],
 )
 def test_a_bomb_and_a_damaged_file_are_refused_as_a_whole(refusal, make, reason):
     content = make()
@@ -149,14 +176,17 @@ def test_a_bomb_and_a_damaged_file_are_refused_as_a_whole(refusal, make, reason)
 
 def test_what_takes_too_long_to_read_is_refused(refusal, monkeypatch):
     monkeypatch.setattr(read_apart, "SECONDS", 1)
-    texts = raw_workbook(GOOD, strings="<si/>" * 5_000_000)
+    texts = raw_workbook(GOOD, strings="<si/>" * 450_000)
     assert len(texts) < 100_000
     assert refusal(texts) == "the workbook is refused: it takes too long to read; save it as CSV"
 
 
 def test_what_needs_too_much_memory_is_refused(refusal, monkeypatch):
     monkeypatch.setattr(read_apart, "MOST_MEMORY", 100 << 20)
-    many = raw_workbook(GOOD, strings="".join(f"<si><t>{n:09}</t></si>" for n in range(1_000_000)))
+    digits = noise(5 * MEGABYTE).hex()
+    many = raw_workbook(
+        GOOD, strings="".join(f"<si><t>{digits[n : n + 10]}</t></si>" for n in range(0, len(digits), 10))
+    )
     assert refusal(many) == "the workbook is refused: it needs more than 100 MiB of memory; save it as CSV"
 
 
@@ -179,7 +209,10 @@ def test_more_rows_than_a_workbook_may_have_are_refused(refusal, read):
     row = "<row><c><v>1</v></c></row>"
     numbered = "".join(f'<row r="{n}"><c r="A{n}"><v>1</v></c></row>' for n in range(1, 200_003))
     for sheet in (row * 200_002, numbered):
-        assert refusal(raw_workbook(sheet)) == "the workbook has more than 200,000 rows: save it as CSV"
+        assert (
+            refusal(raw_workbook(sheet, xl__media__a_png=noise(600_000)))
+            == "the workbook has more than 200,000 rows: save it as CSV"
+        )
 
 
 def test_a_sheet_in_another_encoding_of_xml_is_read(read):

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from tests.domain.intake.formats.files import ANN, HEADER, workbook
 from worker.domain.intake import Accepted, Rejected
 from worker.domain.intake.formats import read_apart
 
@@ -77,12 +78,17 @@ def test_a_damaged_file_is_refused_as_a_whole(refusal):
     assert "damaged or cut off" in refusal(content[: middle - 2000] + b"\xff" * 4000 + content[middle + 2000 :])
 
 
-def test_without_pyarrow_the_error_says_how_to_install_it(refusal, monkeypatch):
-    content = written({"customer_id": ["A1"], "channel": ["none"]})
-    monkeypatch.setattr(read_apart, "_MAIN", f"import sys; sys.modules['pyarrow'] = None; {read_apart._MAIN}")
-    assert refusal(content) == (
-        "reading Parquet needs pyarrow: install the extra, pip install 'onboarding-worker[parquet]'"
-    )
+def test_without_the_package_that_reads_a_file_the_error_names_it_and_how_to_install_it(refusal, monkeypatch):
+    of_parquet = written({"customer_id": ["A1"], "channel": ["none"]})
+    for content, package, ours in (
+        (of_parquet, "pyarrow", "onboarding-worker[parquet]"),
+        (workbook(HEADER, ANN), "openpyxl", "onboarding-worker"),
+    ):
+        with monkeypatch.context() as without:
+            without.setattr(read_apart, "_MAIN", f"import sys; sys.modules['{package}'] = None; {read_apart._MAIN}")
+            reason = refusal(content)
+        assert f"{package} is not installed here" in reason
+        assert f"pip install '{ours}'" in reason
 
 
 def a_long_text():

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+import pyarrow.parquet
+
 from worker.domain.intake.cells import EXACT, whole
 from worker.domain.intake.formats import sheet_values
 from worker.domain.intake.formats.table import Cell, Row, Table, is_filled
@@ -26,12 +28,6 @@ def read_parquet(raw: BinaryIO) -> Table:
 
     Raises ListRefused, and whatever pyarrow raises.
     """
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ListRefused(
-            ["reading Parquet needs pyarrow: install the extra, pip install 'onboarding-worker[parquet]'"]
-        ) from None
     most = 1_000_000 + _ROWS_OF_A_BYTE * raw.seek(0, 2)
     # Read as a stream, a column's pages one after the other, without a second thread.
     file: Any = pyarrow.parquet.ParquetFile(

@@ -26,6 +26,8 @@ from worker.domain.intake.lines import ListRefused, Refusal
 from worker.domain.model.customers import FieldProblem
 
 NAMES = {"xlsx": "the workbook", "parquet": "the Parquet file"}
+# The package that reads each, and what installs it.
+_PACKAGES = {"xlsx": ("openpyxl", "onboarding-worker"), "parquet": ("pyarrow", "onboarding-worker[parquet]")}
 # Bytes. 200,000 rows of a workbook need a half of it, and a worker that deploy/ starts has 1 GiB for all its processes.
 MOST_MEMORY = 512 << 20
 # Of the processor. Real lists take at most three for a megabyte, here; a slow machine needs several times as many.
@@ -117,6 +119,9 @@ def main() -> Never:
         os._exit(0)
     except ListRefused as refused:
         _refuse(refused.reasons)
+    except ImportError:
+        package, ours = _PACKAGES[form]
+        _refuse([f"{what} cannot be read: {package} is not installed here, or is broken; pip install '{ours}'"])
     except MemoryError:
         _refuse([f"{what} is refused: it needs more than {memory >> 20:,} MiB of memory; save it as CSV"])
     except Exception as error:  # the libraries raise errors of all kinds for what is damaged

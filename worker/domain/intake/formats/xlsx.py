@@ -24,10 +24,18 @@ _TOO_MANY = f"{WHAT} has more than {MOST_ROWS:,} rows: save it as CSV"
 _TOO_WIDE = FieldProblem(
     "", f"values in more than {MOST_COLUMNS:,} columns", "remove the columns that are not about the customer"
 )
+# Of the workbook's XML, for each byte of the file; real ones have up to 1.4, and each takes its microseconds to read.
+TAGS_OF_A_BYTE = 2
+FEW_TAGS = 500_000  # that a file of any size may have
+_TOO_MANY_TAGS = f"{WHAT} is refused: it has more cells and texts than a file of its size can have; save it as CSV"
+_LONGEST_TEXT = 1 << 20  # bytes between the tags of a sheet; the longest text of a cell needs a third of it
+_TOO_LONG = f"{WHAT} is refused: more than a megabyte stands between two tags of a sheet; save it as CSV"
+_OUT_OF_ORDER = f"{WHAT} is damaged, its rows are not in order: save it again in a spreadsheet"
 # A row, or a cell and whether it is empty. openpyxl leaves out, without a word, what stands behind a higher number.
-_PLACE = re.compile(rb'<(?:\w+:)?(?:row|c)\b[^>]*?\br="([A-Z]*)([0-9]+)"[^>]*?(/?)>')
+# Both patterns end at the next tag and look at nothing twice, so that no bytes make the search slow.
+_PLACE = re.compile(rb'<(?:\w+:)?(?:row|c)\b(?>[^<>]*?\br="([A-Z]*)([0-9]+)")([^<>]*+)>')
 # openpyxl takes a formula that no spreadsheet has calculated for an empty cell.
-_NO_VALUE = re.compile(rb"<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*</")
+_NO_VALUE = re.compile(rb"<(?:/(?:\w+:)?f|(?:\w+:)?f\b[^<>]*/)>\s*</")
 
 
 def read_workbook(raw: BinaryIO, asked: str | None) -> Table:
@@ -45,6 +53,7 @@ def read_workbook(raw: BinaryIO, asked: str | None) -> Table:
 def _looked_through(raw: BinaryIO) -> bool:
     """Refuse what would take long, and what openpyxl would read wrongly. Returns whether formulas lack a value."""
     parts = Parts(raw, WHAT)
+    left = max(FEW_TAGS, TAGS_OF_A_BYTE * raw.seek(0, 2))
     has_bare_formulas = False
     for info in parts.files():
         if "\\" in info.filename:
@@ -53,33 +62,46 @@ def _looked_through(raw: BinaryIO) -> bool:
             raise ListRefused([f"{WHAT} is protected by a password: save it without one"])
         if info.file_size > bound(info.compress_size):
             raise ListRefused([too_much(WHAT)])
-        if info.filename.startswith("xl/worksheets/"):
-            has_bare_formulas |= _sheet_looked_through(parts, info.filename)
+        sheet = _Sheet() if info.filename.startswith("xl/worksheets/") else None
+        with parts.opened(info.filename) as part:
+            while chunk := part.read(CHUNK):
+                left -= chunk.count(b"<")
+                if left < 0:
+                    raise ListRefused([_TOO_MANY_TAGS])
+                if sheet is not None:
+                    sheet.look(chunk)
+        if sheet is not None:
+            sheet.look(b"")
+            has_bare_formulas |= sheet.has_bare_formulas
     return has_bare_formulas
 
 
-def _sheet_looked_through(parts: Parts, name: str) -> bool:
-    has_bare_formulas = False
-    before = (0, b"")
-    filled = last_filled = 0
-    rest = b""
-    with parts.opened(name) as part:
-        while (chunk := part.read(CHUNK)) or rest:
-            text = rest + chunk
-            # Up to the last cell: it may be cut off here, and is looked at with what follows.
-            end = max(map(text.rfind, (b"<row", b"<c", b":row", b":c"))) if chunk else len(text)
-            text, rest = text[: max(end, 0)], text[max(end, 0) :]
-            has_bare_formulas |= _NO_VALUE.search(text) is not None
-            for column, number, is_empty in _PLACE.findall(text):
-                at = (int(number), column.rjust(3) if column else b"")
-                if at <= before or at[0] > _LAST_ROW:
-                    raise ListRefused([f"{WHAT} is damaged, its rows are not in order: save it again in a spreadsheet"])
-                before = at
-                if column and not is_empty and at[0] != last_filled:
-                    filled, last_filled = filled + 1, at[0]
-            if filled > MOST_ROWS + 1:
-                raise ListRefused([_TOO_MANY])
-    return has_bare_formulas
+class _Sheet:
+    """What the bytes of a sheet show, chunk by chunk. The last one is empty."""
+
+    def __init__(self) -> None:
+        self.has_bare_formulas = False
+        self._rest = b""
+        self._before = (0, b"")
+        self._filled = self._last_filled = 0
+
+    def look(self, chunk: bytes) -> None:
+        text = self._rest + chunk
+        # The last two tags may be cut off here, and are looked at with what follows.
+        end = max(text.rfind(b"<", 0, max(text.rfind(b"<"), 0)), 0) if chunk else len(text)
+        self._rest = text[end:]
+        if len(self._rest) > _LONGEST_TEXT:
+            raise ListRefused([_TOO_LONG])
+        self.has_bare_formulas = self.has_bare_formulas or _NO_VALUE.search(text) is not None
+        for column, number, more in _PLACE.findall(text, 0, end):
+            at = (int(number), column.rjust(3) if column else b"")
+            if at <= self._before or at[0] > _LAST_ROW:
+                raise ListRefused([_OUT_OF_ORDER])
+            self._before = at
+            if column and not more.endswith(b"/") and at[0] != self._last_filled:
+                self._filled, self._last_filled = self._filled + 1, at[0]
+        if self._filled > MOST_ROWS + 1:
+            raise ListRefused([_TOO_MANY])
 
 
 def _rows(sheet: Any, formulas: Any | None) -> Iterator[Row]:
