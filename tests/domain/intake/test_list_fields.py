@@ -4,8 +4,8 @@ from datetime import date, datetime
 import pytest
 
 from worker.domain.intake import Accepted, ListOptions, Rejected, accept
-from worker.domain.intake.lines import SHEET_ERRORS
 from worker.domain.model.customers import Channel, Customer, CustomerKind, Person
+from worker.domain.model.placeholders import SHEET_ERRORS
 
 TODAY = date(2026, 11, 20)
 
@@ -205,9 +205,21 @@ def test_a_language_or_time_zone_that_is_none_is_left_out_and_refuses_no_line(co
 
 
 @pytest.mark.parametrize("error", sorted(SHEET_ERRORS))
-def test_the_error_of_a_spreadsheet_is_no_name_in_any_format(error):
-    line = accept(2, {"customer_id": "A1", "email": "a@example.com", "first_name": error}, ListOptions(today=TODAY))
-    assert ([one.column for one in line.if_used], line.customer.person.first_name) == (["first_name"], "")
+def test_the_error_of_a_spreadsheet_rejects_its_row_in_each_column_and_format(problems, error):
+    texts = ("customer_id", "phone", "first_name", "address", "tags", "external_ref", "country", "idenfy-kyc.theme")
+    cells = {**dict.fromkeys(texts, f" {error} "), "last_name": "#####"}
+    found = problems(**cells)
+    assert found == {
+        **dict.fromkeys(texts, f"the spreadsheet's error {error}"),
+        "last_name": "nothing but #: in the spreadsheet the column was too narrow for its values",
+    }
+    for tags in (["vip", error], f"vip; {error}"):
+        assert problems(tags=tags) == {"tags": f"the spreadsheet's error {error}"}
+
+
+def test_a_number_sign_beside_other_signs_is_read(customer):
+    found = customer(first_name="Ann #2", address="#12 High Street", tags=["#vip", "#1"])
+    assert (found.person.first_name, found.person.address, found.tags) == ("Ann #2", "#12 High Street", ("#vip", "#1"))
 
 
 def test_a_word_of_another_system_is_read_as_ours_and_others_as_they_are():

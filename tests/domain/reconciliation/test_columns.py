@@ -96,6 +96,11 @@ def test_a_row_without_an_id_is_a_problem(cells):
     assert isinstance(sending_of(2, cells), str)
 
 
+def test_what_a_spreadsheet_lost_is_no_id():
+    assert charge_of(2, {"scan_ref": "#REF!", "customer_id": "#N/A"}) == charge_of(2, {})
+    assert sending_of(2, {"message_id": "#####", "customer_id": "A1"}) == sending_of(2, {"customer_id": "A1"})
+
+
 def test_the_channel_of_a_message_shows_by_its_id_or_address():
     cases = [
         ({"sid": "SM" + "0" * 32}, "sms"),

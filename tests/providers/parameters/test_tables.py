@@ -143,6 +143,19 @@ def test_a_value_that_is_no_text_has_its_type_already():
     ] == []
 
 
+def test_a_text_that_a_program_wrote_as_a_float_is_refused_with_its_digits():
+    names = ("idenfy-kyc.externalRef", "idenfy-kyb.externalRef", "frankieone-v1.applicationId")
+    cells = [(name, cell) for name in names for cell in ("1001.0", "1001,00")]
+    cells += [("idenfy-kyc.documents", "PASSPORT;1001.0"), ("idenfy-kyc.documents", ["PASSPORT", "1001.0"])]
+    assert [
+        (name, cell, problem)
+        for name, cell in cells
+        if "write the digits alone: 1001" not in (problem := check_parameter(*name.split("."), cell)[1] or "")
+    ] == []
+    assert "digits are lost" in (check_parameter("idenfy-kyc", "externalRef", "4.4791E+11")[1] or "")
+    assert check_parameter("idenfy-kyc", "externalRef", "10.1.0") == ("10.1.0", None)
+
+
 def test_a_value_of_another_type_is_refused():
     cases = [("expiryTime", True), ("checkAml", 1), ("firstName", 5), ("country", [5]), ("sessionLength", 90.5)]
     assert [name for name, value in cases if not check_parameter("idenfy-kyc", name, value)[1]] == []

@@ -20,6 +20,7 @@ from worker.domain.events.published import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS
 from worker.domain.intake.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.customers import Channel, CustomerKind, invitation_channels
+from worker.domain.model.placeholders import SHEET_ERRORS
 from worker.domain.providers.facts import PROVIDERS
 from worker.foundation.durations import UNITS
 
@@ -47,15 +48,15 @@ def _ascii(longest: int, **more: Any) -> Schema:
     return _text(longest, pattern="^ *[!-~][ -~]*$", **more)
 
 
-def _no(pattern: str) -> Schema:
+def _no(*patterns: str) -> Schema:
     # Of texts only: null may be there.
-    return {"not": {"type": "string", "pattern": pattern}}
+    return {"not": {"type": "string", "pattern": "|".join(patterns)}}
 
 
 # An id that a spreadsheet has shortened, such as 4.4791E+11.
 _SHORTENED = "^ *[+-]?[0-9]([.,][0-9]+[eE][+]?|[eE][+])[0-9]{1,3} *$"
 # A spreadsheet's error or a column that was too narrow; a word for no value.
-_LOST = "^ *(##+|#N/A|#(REF|VALUE|DIV/0|NULL|NUM|SPILL|CALC)!|#NAME[?]) *$"
+_LOST = f"^ *(##+|{'|'.join(sorted(SHEET_ERRORS)).replace('?', '[?]')}) *$"
 _NO_ID = "^ *([Nn]/?[Aa]|[Nn][Aa][Nn]|[Nn][Oo][Nn][Ee]|[Nn][Uu][Ll][Ll]|[Uu][Nn][Dd][Ee][Ff][Ii][Nn][Ee][Dd]) *$"
 _ATTRIBUTE: Schema = _filled(_UNREADABLE, 200, minLength=1) | _no("\n")
 _CUSTOMER: Schema = _ascii(
@@ -94,9 +95,9 @@ _COLUMNS: dict[str, Schema] = {
         description="E.164 (7 to 15 digits), or national with `country`. The country must have such numbers, which no "
         "schema can say.",
     ),
-    "first_name": _filled(_UNWANTED, LONGEST_NAME),
-    "last_name": _filled(_UNWANTED, LONGEST_NAME),
-    "company_name": _filled(_UNWANTED, LONGEST_NAME),
+    "first_name": _filled(_UNWANTED, LONGEST_NAME) | _no(_LOST),
+    "last_name": _filled(_UNWANTED, LONGEST_NAME) | _no(_LOST),
+    "company_name": _filled(_UNWANTED, LONGEST_NAME) | _no(_LOST),
     "date_of_birth": {
         "type": "string",
         "format": "date",
@@ -105,7 +106,7 @@ _COLUMNS: dict[str, Schema] = {
     },
     "sex": {"enum": ["M", "F", "X"]},
     "nationality": _COUNTRY | {"description": "A code of ISO 3166, two or three letters."},
-    "address": _filled(_UNWANTED.replace("\x00-\x1f", "\x00-\x09\x0b\x0c\x0e-\x1f"), LONGEST_ADDRESS),
+    "address": _filled(_UNWANTED.replace("\x00-\x1f", "\x00-\x09\x0b\x0c\x0e-\x1f"), LONGEST_ADDRESS) | _no(_LOST),
     "consent": {"type": "boolean", "description": "Sent to the provider only if true."},
     "country": _COUNTRY | {"description": "A code of ISO 3166, two or three letters."},
     "locale": {
@@ -117,11 +118,11 @@ _COLUMNS: dict[str, Schema] = {
     "channel": {"enum": [channel.value for channel in Channel]},
     "account": _NAME | {"description": "Forces a route: the name of an account in the configuration."},
     "entity_id": _ascii(100, description="FrankieOne's entityId. Accounts of frankieone-v2 need one, and a UUID.")
-    | _no(_SHORTENED),
-    "external_ref": _ascii(40) | _no(_SHORTENED),
+    | _no(_SHORTENED, _LOST),
+    "external_ref": _ascii(40) | _no(_SHORTENED, _LOST),
     "tags": {
         "type": "array",
-        "items": _text(LONGEST_TAG, pattern=f"^[^,;{_UNWANTED}]*$"),
+        "items": _text(LONGEST_TAG, pattern=f"^[^,;{_UNWANTED}]*$") | _no(_LOST),
         "maxItems": MOST_TAGS,
     },
     "template": _NAME | {"description": "The name of a template in the configuration."},

@@ -8,7 +8,7 @@ from worker.domain.intake import contacts, rules
 from worker.domain.intake.cells import as_text
 from worker.domain.intake.columns import shown
 from worker.domain.intake.identity import customer_id
-from worker.domain.intake.lines import Accepted, Refusal, Rejected
+from worker.domain.intake.lines import Accepted, Refusal, Rejected, unless_lost_in_sheet
 from worker.domain.intake.options import ListOptions
 from worker.domain.intake.parameters import put, storable
 from worker.domain.model.channels import CHANNELS
@@ -38,7 +38,7 @@ def accept(row: int, cells: Mapping[str, Any], options: ListOptions) -> Accepted
             if problem:
                 problems.append(problem)
             continue
-        text = cell.strip() if type(cell) is str else as_text(cell, column)
+        text = cell.strip() if type(cell) is str and "#" not in cell else as_text(cell, column)
         if column in options.values and type(text) is str:
             text = options.values[column].get(text.casefold(), text)
         if not text:
@@ -127,6 +127,7 @@ def _read_parameter(
         cell = cell.strip()
         if not cell:
             return None  # not sent
+        cell = unless_lost_in_sheet(cell) or cell
     if isinstance(cell, Refusal):
         return cell.at(column)
     if not storable(cell):

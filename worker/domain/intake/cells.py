@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from worker.domain.intake.lines import Refusal
+from worker.domain.intake.lines import Refusal, unless_lost_in_sheet
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")
@@ -11,11 +11,14 @@ _ROUNDED = Refusal("a number with a fraction's type and too many digits to be ex
 
 
 def as_text(cell: Any, column: str) -> str | Refusal:
-    """The cell as text. Only the consent is a truth value, and only tags are a list: all customers would else be one,
-    `true`, after a fault of the program that writes the list."""
+    """The cell as text, unless a spreadsheet has lost it: two customers whose id is #N/A would be one.
+
+    Only the consent is a truth value, and only tags are a list: all customers would else be one, `true`, after a fault
+    of the program that writes the list."""
     match cell:
         case str():
-            return cell.strip()
+            text = cell.strip()
+            return unless_lost_in_sheet(text) or text
         case Refusal():  # the reader's, for a cell whose value is lost
             return cell
         case bool() if column == "consent":

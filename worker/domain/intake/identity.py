@@ -5,7 +5,7 @@ import re
 
 import phonenumbers
 
-from worker.domain.intake.lines import Refusal, characters, unless_lost_in_sheet, unless_rewritten
+from worker.domain.intake.lines import Refusal, characters, unless_rewritten
 from worker.domain.model.placeholders import is_no_value
 
 LONGEST_ID = 100
@@ -24,7 +24,7 @@ def customer_id(text: str, *, hash_ids: bool, phone: str, country: str) -> str |
     """
     if not text:
         return Refusal("it is empty", "give each customer an id of your own that stays the same")
-    if lost := unless_rewritten(text) or unless_lost_in_sheet(text):
+    if lost := unless_rewritten(text):
         return lost
     if is_no_value(text):  # all customers without an id would be one
         return Refusal("a word that stands for no value", "give each customer an id of your own that stays the same")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from worker.domain.model.customers import Customer, FieldProblem
 from worker.domain.model.masked import masked_phone
+from worker.domain.model.placeholders import SHEET_ERRORS
 
 
 # Not frozen, and nothing changes them: a list makes both for each row, and a frozen one costs four times as much.
@@ -141,8 +142,6 @@ def written_as_float(digits: str) -> Refusal:
 _FEW_DIGITS = 6  # that name no person: no phone number is as short
 
 
-# The errors of a spreadsheet, as a CSV file has them, too.
-SHEET_ERRORS = frozenset({"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!"})
 _TOO_NARROW = Refusal("nothing but #: in the spreadsheet the column was too narrow for its values", AS_TEXT)
 
 

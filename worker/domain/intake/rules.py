@@ -11,7 +11,7 @@ from typing import Any
 from worker.domain.intake import country_names
 from worker.domain.intake.contacts import email
 from worker.domain.intake.dates import ISO, LONGEST_LIFE, DateForm
-from worker.domain.intake.lines import Refusal, characters, unless_rewritten
+from worker.domain.intake.lines import Refusal, characters, unless_lost_in_sheet, unless_rewritten
 from worker.domain.model import countries
 from worker.domain.model.customers import Channel, CustomerKind
 from worker.domain.model.placeholders import is_spoiled
@@ -221,7 +221,7 @@ def tags(value: str) -> tuple[str, ...] | Refusal:
             return Refusal(f"a tag of {characters(tag)}, more than {LONGEST_TAG}", f"shorten it to {LONGEST_TAG}")
         if "," in tag:
             return Refusal("a comma in a tag", "separate tags with ;")
-        checked = text(tag, LONGEST_TAG)
+        checked = unless_lost_in_sheet(tag) or text(tag, LONGEST_TAG)
         if isinstance(checked, Refusal):
             return checked
     return tuple(unicodedata.normalize("NFC", tag) for tag in found)

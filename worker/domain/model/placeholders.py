@@ -7,8 +7,16 @@ import re
 
 NAMES = ("first_name", "last_name", "company_name")  # the columns
 _BRACKETS = "()[]<>{}'\" "
-_ERRORS = ("#n/a", "#ref!", "#name?", "#value!", "#div/0!", "#null!", "#num!", "#spill!", "#calc!")  # of spreadsheets
-_WORDS = frozenset({"null", "nil", "none", "nan", "na", "n/a", "undefined", "\\n", *_ERRORS})
+# Of spreadsheets' formulas.
+SHEET_ERRORS = frozenset(
+    {
+        *("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#ERROR!"),
+        *("#FIELD!", "#BLOCKED!", "#CONNECT!", "#UNKNOWN!", "#BUSY!", "#GETTING_DATA"),
+    }
+)
+_WORDS = frozenset(
+    {"null", "nil", "none", "nan", "na", "n/a", "undefined", "\\n", *(error.lower() for error in SHEET_ERRORS)}
+)
 _LONGEST_WORD = 20  # with brackets
 # People have these names: beside a real one, and written as it is. `Ona NULL` has no last name.
 _FIRST, _LAST = frozenset({"nan", "na"}), frozenset({"null", "nan", "na"})

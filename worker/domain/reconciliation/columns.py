@@ -11,6 +11,7 @@ from typing import Any
 
 from worker.domain.contact.delivery_reports import MESSAGE_ID
 from worker.domain.intake import contacts
+from worker.domain.intake.lines import unless_lost_in_sheet
 from worker.domain.model.channels import CHANNELS, folded_email
 from worker.domain.model.customers import Channel
 
@@ -212,11 +213,12 @@ def _texts(cells: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, str]
 
 
 def _text(cell: Any) -> str:
-    """The cell as text; "" for what is none, or longer than anything that is read."""
+    """The cell as text; "" for what is none, was lost in a spreadsheet, or is longer than anything that is read."""
     if isinstance(cell, list):  # Amazon SES has its recipients so
         cell = cell[0] if len(cell) == 1 else ""
     if isinstance(cell, str):
-        return cell.strip() if len(cell) <= LONGEST else ""
+        text = cell.strip() if len(cell) <= LONGEST else ""
+        return "" if unless_lost_in_sheet(text) else text
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, int | float):

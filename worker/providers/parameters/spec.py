@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from worker.domain.intake.lines import unless_rewritten
 from worker.foundation.strict_json import NoObject, read_list, read_object
 
 # Zero-width characters that some names need.
@@ -104,7 +105,7 @@ class Parameter:
         if not isinstance(cell, str):
             whole = isinstance(cell, float) and cell.is_integer() and Type.INTEGER in self.types
             value = int(cell) if whole else cell
-            return value, self.problem(value)
+            return value, _rewritten(value) or self.problem(value)
         text = cell.strip()
         if not text:
             return None, "is empty; leave the cell out"
@@ -113,7 +114,7 @@ class Parameter:
         for kind in self.types:
             value = _read(kind, text, alone=self.also is None)
             if value is not _UNREAD:
-                return value, self.problem(value)
+                return value, _rewritten(value) or self.problem(value)
         return None, "must be " + " or ".join(self.types)
 
     def warning_about(self, value: Any) -> str | None:
@@ -169,6 +170,14 @@ class Parameter:
             if self.texts_only and not _is_texts(inner):
                 return "must be an object of objects of texts: {step: {field: value}}"
         return None
+
+
+def _rewritten(value: Any) -> str | None:
+    """Why a text, or one of a list's, is not used that a program has written in another form than it had."""
+    for text in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(text, str) and (why := unless_rewritten(text)):
+            return f"must not be {why.problem}; {why.hint}"
+    return None
 
 
 _UNREAD = object()

@@ -10,8 +10,8 @@ from worker.domain.intake.columns import LONGEST_HEADER, nearest, our_name, read
 from worker.domain.intake.formats.csv_records import DELIMITERS, records
 from worker.domain.intake.formats.encoding import find_encoding
 from worker.domain.intake.formats.opening import ListBytes
-from worker.domain.intake.formats.table import Cell, Row, raw_lines
-from worker.domain.intake.lines import ListRefused, RawLine, unless_lost_in_sheet
+from worker.domain.intake.formats.table import raw_lines
+from worker.domain.intake.lines import ListRefused, RawLine
 from worker.domain.intake.options import ListOptions
 from worker.domain.model.customers import FieldProblem
 
@@ -55,16 +55,14 @@ class CsvList:
         """Each row that can be split into cells, with all of its columns."""
         with self._text() as text:
             text.read(self._skip)
-            for row, found in self._rows(text, as_written=True):
+            for row, found in self._rows(text):
                 if row > self._header_row and not isinstance(found, FieldProblem):
-                    yield row, [cell if isinstance(cell, str) else "" for cell in found]
+                    yield row, found
 
-    def _rows(self, text: TextIO, *, as_written: bool = False) -> Iterator[Row]:
+    def _rows(self, text: TextIO) -> Iterator[tuple[int, list[str] | FieldProblem]]:
         for row, found in records(text, self._delimiter, line=self._line):
-            if isinstance(found, FieldProblem):
+            if isinstance(found, FieldProblem) or "".join(found).strip():  # a blank line still counts as a row
                 yield row, found
-            elif whole := "".join(found).strip():  # a blank line still counts as a row
-                yield row, _values(found) if "#" in whole and not as_written else found
 
     @contextmanager
     def _text(self) -> Iterator[TextIO]:
@@ -74,11 +72,6 @@ class CsvList:
                 yield text
             finally:
                 text.detach()  # the caller's stream stays open
-
-
-def _values(cells: list[str]) -> list[Cell]:
-    """The cells without what a spreadsheet lost: two customers whose id is #N/A would be one."""
-    return [unless_lost_in_sheet(cell.strip()) or cell for cell in cells]
 
 
 def _delimiter(sample: str, separator: str | None, options: ListOptions) -> str:
