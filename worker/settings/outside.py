@@ -108,7 +108,7 @@ class Web(Section):
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         description="The proxies in front of `web`, as addresses or networks: whom they name in X-Forwarded-For is whom"
-        " the log names, and who is slowed, after refused keys and signatures.",
+        " the log names, and who is slowed, after refused keys and signatures; and X-Forwarded-Proto counts.",
         json_schema_extra={"default": "none"},
     )
 

@@ -30,7 +30,7 @@ from worker.inbound.web.link_waiters import Waiting
 from worker.inbound.web.metrics import MetricsRoute
 from worker.inbound.web.middlewares import Slowed, as_problems, counting
 from worker.inbound.web.problems import problem
-from worker.inbound.web.proxies import Proxies
+from worker.inbound.web.proxies import TRUSTED, Proxies
 from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.refusals import EVERY_SECONDS, Refusals
 from worker.inbound.web.request_body import BODY_SECONDS, ROOM
@@ -108,11 +108,11 @@ def app(
 
     slowed = Slowed(refusals, parts.settings.web.trusted_proxies)
     made = web.Application(middlewares=[counting(parts.meters), slowed.middleware, as_problems])
-    made[READINESS] = readiness
+    made[READINESS], made[TRUSTED] = readiness, parts.settings.web.trusted_proxies
     made.cleanup_ctx.extend(
         [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
     )
-    made.on_response_prepare.extend([name_server, Proxies(parts.settings.web.trusted_proxies).look])
+    made.on_response_prepare.extend([name_server, Proxies().look])
     receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
     receiving = _Receiving(made, parts, readiness, in_thread, wake, slowed.peer, body_seconds, room)
     receiving.add_events(receive)

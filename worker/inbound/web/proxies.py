@@ -10,24 +10,32 @@ from worker.inbound.web.peers import Network, is_proxy, peer_of
 
 log = logging.getLogger(__name__)
 
+TRUSTED: web.AppKey[Sequence[Network]] = web.AppKey("trusted")  # the proxies whose word counts
 # For a year a browser that came by TLS comes by nothing else.
 BY_TLS_ONLY = "max-age=31536000"
 WARNED_AGAIN_SECONDS = 3600.0
 
 
-class Proxies:
-    """`trusted`: the proxies whose word counts. Belongs to one loop."""
+def came_by_tls(request: web.Request) -> bool:
+    """Whether the request came by TLS: to this process, or to a proxy whose word counts."""
+    return request.secure or (_is_of_proxy(request) and request.headers.get("X-Forwarded-Proto") == "https")
 
-    def __init__(self, trusted: Sequence[Network]) -> None:
-        self._trusted = trusted
+
+def _is_of_proxy(request: web.Request) -> bool:
+    return is_proxy(request.remote, request.config_dict[TRUSTED])
+
+
+class Proxies:
+    """What is said about proxies. Belongs to one loop."""
+
+    def __init__(self) -> None:
         self._warned_at: float | None = None
 
     async def look(self, request: web.Request, response: web.StreamResponse) -> None:
         """For `Application.on_response_prepare`: tell the browser, and the operator."""
-        is_named = is_proxy(request.remote, self._trusted)
-        if request.secure or (is_named and request.headers.get("X-Forwarded-Proto") == "https"):
+        if came_by_tls(request):
             response.headers["Strict-Transport-Security"] = BY_TLS_ONLY
-        if not is_named and "X-Forwarded-For" in request.headers:
+        if "X-Forwarded-For" in request.headers and not _is_of_proxy(request):
             self._warn(peer_of(request.remote, (), ()))
 
     def _warn(self, peer: str) -> None:

@@ -41,7 +41,7 @@ def host_and_port(host: str) -> tuple[str, str]:
         return "", ""
 
 
-def needs_tls(host: str, forwarded_proto: str) -> bool:
+def needs_tls(host: str) -> bool:
     """Whether a cookie must travel by TLS only: everywhere but on this machine itself."""
     name, _ = host_and_port(host)
-    return forwarded_proto == "https" or not name or not is_loopback(name)
+    return not name or not is_loopback(name)

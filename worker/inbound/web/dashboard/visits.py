@@ -13,6 +13,7 @@ from worker.domain.model.people import OIDC, Person, Role
 from worker.foundation.clock import Clock, monotonic
 from worker.inbound.web.batching import InThread
 from worker.inbound.web.dashboard.same_origin import form_token, host_and_port, is_form_token, needs_tls
+from worker.inbound.web.proxies import came_by_tls
 from worker.settings.users import Oidc, User, UserList
 from worker.store.operators.log_ins import SEEN_EVERY, LoggedIn, LogIns
 
@@ -167,4 +168,4 @@ def drop_cookie(answer: web.StreamResponse, request: web.Request, name: str) -> 
 
 
 def _by_tls(request: web.Request) -> bool:
-    return needs_tls(request.host, request.headers.get("X-Forwarded-Proto", ""))
+    return needs_tls(request.host) or came_by_tls(request)
