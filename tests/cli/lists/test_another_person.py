@@ -80,3 +80,21 @@ def test_two_people_of_one_id_in_one_list_are_told_apart_and_a_copied_row_is_a_d
     assert ended.facts["rows"] == {"total": 3, "accepted": 1, "rejected": 1, "duplicate": 1}
     assert [one["row"] for one in ended.facts["problems"] if SAME_ID in one["problem"]] == [3]
     assert desk.onboard("check", desk.list_of([ONA, ONA], "copied.csv")).code == 0
+
+
+def test_what_corrected_addresses_cost_is_shown_with_their_messages(desk: Desk):
+    desk.change("[accounts.kyc]", '[accounts.kyc]\nprice = "0.90 EUR"')
+    desk.change("[email]", '[email]\nprice = "0.01 EUR"')
+    known = [customer | {"phone": f"+3706000000{n}"} for n, customer in enumerate(customers(3))]
+    desk.onboard("run", desk.list_of(known, "first.csv"))
+    second = desk.list_of([one | {"email": f"new{n}@example.com"} for n, one in enumerate(known)], "second.csv")
+    phones = desk.list_of([one | {"phone": f"+3706000001{n}"} for n, one in enumerate(known)], "phones.csv")
+
+    waits = desk.onboard("check", second, "--json").facts["corrected"]
+    desk.add('[reissue]\ncorrected_address = "same-link"\n')
+    same = desk.onboard("check", second, "--json").facts["corrected"]
+
+    assert (waits["messages"], "cost" in waits) == ({}, False)
+    assert (same["same_link"], same["messages"], same["cost"]) == (3, {"email": 3}, {"EUR": "0.03"})
+    assert "0.03 EUR" in desk.onboard("check", second).out
+    assert desk.onboard("check", phones, "--json").facts["changed_addresses"] == 0  # the links went by email

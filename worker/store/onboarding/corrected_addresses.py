@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from worker.domain.contact.resends import is_resend, next_kind
 from worker.domain.model.channels import CHANNELS, Address
+from worker.domain.model.customers import invitation_channels
 from worker.domain.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, InvitationState, JobState
 from worker.domain.verification.given_links import MAY_HAVE_LEFT, kinds_of, written
 from worker.foundation.keyring import Keyring
@@ -38,7 +39,7 @@ class Given:
 
     `sessions` were given away, now (`marks`) or before. `renewed` are our own links, which get new secrets. `pressed`
     are rows that wait for a session asked for at such a link, `led` the sessions behind them that stay. `waiting` are
-    messages to these addresses.
+    messages to these addresses. `channels`: by session, on which its row's messages go.
     """
 
     sessions: Mapping[uuid.UUID, Any]
@@ -47,6 +48,7 @@ class Given:
     pressed: Sequence[int]
     led: Kinds
     waiting: Sequence[Any]
+    channels: Mapping[uuid.UUID, tuple[str, ...]]
 
 
 def find(connection: sa.Connection, corrected: Corrected, *, lock: bool, now: datetime) -> Given:
@@ -88,6 +90,7 @@ def find(connection: sa.Connection, corrected: Corrected, *, lock: bool, now: da
             if job.state is JobState.INVITED and job.session_id is not None and job.session_id not in sessions
         },
         waiting=[row for row in waiting if _kind(row) in corrected[row.customer_id]],
+        channels={job.session_id: invitation_channels(job.channel) for job in jobs.values() if _follows(job)},
     )
 
 
@@ -159,9 +162,13 @@ def _kinds(messages: Iterable[Any], of: Any) -> dict[Any, set[Address]]:
     return found
 
 
+def _follows(job: Any) -> bool:
+    return job.session_id is not None and job.state in (JobState.ISSUED, JobState.INVITED)
+
+
 def _mark(session: Any, kinds: Collection[Address], job: Any, *, now: datetime) -> dict[str, Any]:
     # Of a row that has ended nothing follows, and a held one waits for a person.
-    follows = job is not None and job.session_id == session.id and job.state in (JobState.ISSUED, JobState.INVITED)
+    follows = job is not None and job.session_id == session.id and _follows(job)
     return {
         "id_": session.id,
         "kinds": written({*kinds_of(session.given_away), *kinds}),
@@ -204,7 +211,7 @@ _WAITING = (
 )
 _WAITING_LOCKED = _WAITING.with_for_update(of=InvitationRow)
 _LEADING = (
-    sa.select(Job.id, Job.customer_id, Job.purpose, Job.state, Job.session_id)
+    sa.select(Job.id, Job.customer_id, Job.purpose, Job.state, Job.session_id, Job.channel)
     .where(
         bulk.among(Job.customer_id, "customers"),
         Job.joins.is_(None),

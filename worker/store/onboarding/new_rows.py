@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,7 +19,15 @@ from worker.store.base.encrypted_values import contact_digests, encrypt_line, en
 from worker.store.base.job_ids import job_id
 from worker.store.tables import CustomerRow
 
-OldLink = tuple[str, datetime]  # of a session: its account, and its end
+
+class OldLink(NamedTuple):
+    """A session's link that went to an address which is corrected. `channels`: on which messages about the session, or
+    one in its place, go to the customer. `corrected`: those of them whose address it is."""
+
+    account: str
+    ends: datetime
+    channels: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
 
 
 @dataclass  # not frozen: see `domain.model.customers`

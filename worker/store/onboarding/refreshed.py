@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.audit import Act
-from worker.domain.model.channels import ADDRESSES, Address
+from worker.domain.model.channels import ADDRESSES, CHANNELS, Address
 from worker.domain.model.customers import Customer, CustomerKind, Person
 from worker.domain.model.same_person import Match, changed_addresses, compare, in_words
 from worker.foundation.keyring import CannotDecrypt, Keyring
@@ -41,7 +41,7 @@ _STORED = sa.select(
 @dataclass(frozen=True, repr=False)
 class KnownLine:
     """A line of a customer who is known. `person`: as stored; None if nothing is that can be read. `links`: those that
-    went to an address that it changes, and still open: the account and the end of each."""
+    went to an address that it changes, and still open."""
 
     row: int
     given: Customer
@@ -127,8 +127,11 @@ def beside(
         return found
     corrected = {one.given.customer_id: kinds for one in found if (kinds := _kinds(one))}
     links: dict[str, list[OldLink]] = {}
-    for row in find(connection, corrected, lock=False, now=now).sessions.values():
-        links.setdefault(row.customer_id, []).append((row.account, row.expires_at))
+    given = find(connection, corrected, lock=False, now=now)
+    for row in given.sessions.values():
+        channels = given.channels.get(row.id, ())
+        own = tuple(channel for channel in channels if CHANNELS[channel].address in corrected[row.customer_id])
+        links.setdefault(row.customer_id, []).append(OldLink(row.account, row.expires_at, channels, own))
     return [replace(one, links=tuple(links.get(one.given.customer_id, ()))) if one.changed else one for one in found]
 
 
