@@ -53,7 +53,8 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps({"customers": [_found(one) for one in found]}, ensure_ascii=False))
     for one in () if as_json else found:
-        contact = ", ".join(filter(None, (one.email, one.phone))) or ("erased" if one.erased else "no address")
+        without = "erased" if one.erased else "cannot be read" if one.unreadable else "no address"
+        contact = ", ".join(filter(None, (one.email, one.phone))) or without
         click.echo(f"{one.customer_id}  {contact}")
         for row in one.rows:
             result = f" {row.result}" if row.result else ""

@@ -3,7 +3,7 @@
 from worker.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
 from worker.settings import SettingsError
 from worker.store.base.database import Database
-from worker.store.base.encrypted_values import decrypt_person
+from worker.store.base.encrypted_values import context_of_person
 from worker.store.messages.do_not_contact import DoNotContact
 from worker.store.operators.report_rows import Facts
 from worker.store.privacy.key_use import KeyUse
@@ -26,7 +26,8 @@ def check_keys(database: Database, keyring: Keyring) -> None:
     try:
         # A key that was given up is no reason to stop: the rows that need it are held one by one.
         if newest is not None and key_id_of_value(newest[1]) not in retired:
-            decrypt_person(keyring, *newest)
+            customer_id, encrypted = newest
+            keyring.decrypt(encrypted, context=context_of_person(customer_id))
         forgotten = DoNotContact(database, keyring).keys_gone()
     except CannotDecrypt as error:
         raise SettingsError([f"encryption.keys: {error.for_logs}"]) from None

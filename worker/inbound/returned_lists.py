@@ -21,6 +21,7 @@ from worker.domain.service_desk.new_link import NewLink
 from worker.domain.service_desk.rows import Rows
 from worker.engine.intake import Intake
 from worker.foundation.clock import Clock
+from worker.foundation.keyring import CannotDecrypt
 from worker.inbound.judging import judge
 from worker.store.onboarding.new_rows import ANOTHER_PERSON, AcceptedLine, RefusedLine
 from worker.store.operators.decisions import Which
@@ -33,6 +34,9 @@ _NOT_OURS = FieldProblem(
     "customer_id", "no customer has this id", "a spreadsheet may have rewritten it: format the column as text"
 )
 _FINISHED = FieldProblem("", "the customer has finished: nothing is changed", "leave the row as it was")
+_UNREADABLE = FieldProblem(
+    "customer_id", "what is stored about the customer cannot be read", "see the column `error` of the report"
+)
 _ERASED = FieldProblem("customer_id", "the customer was erased", "leave the row out")
 
 
@@ -106,8 +110,9 @@ class Returns:
     def _settled(self, line: Returned, stored: StoredCustomer | None) -> AcceptedLine | RefusedLine:
         if stored is None:
             return self._new(line)
-        if stored.details is None:
-            return _refused(line, _ERASED) if _is_filled_in(line) else _known(line, AS_STORED)
+        if stored.details is None or isinstance(stored.details, CannotDecrypt):
+            why = _ERASED if stored.details is None else _UNREADABLE
+            return _refused(line, why) if _is_filled_in(line) else _known(line, AS_STORED)
         correction, problems = correction_of(line.cells, stored.details, today=self._today, dates=self.options.dates)
         problems += guessed_letters(correction) if line.guessed else ()
         if problems:

@@ -121,7 +121,9 @@ def report(
     if out:
         click.echo(f"{counted(count, 'row')} written to {out}", err=True)
     if unreadable.count:
-        click.echo(f"{counted(unreadable.count, 'link')} cannot be decrypted: the column `error` says why", err=True)
+        click.echo(
+            f"{counted(unreadable.count, 'row')} cannot be read as a whole: the column `error` says why", err=True
+        )
         raise SystemExit(NEEDS_A_PERSON)
 
 
@@ -139,7 +141,7 @@ def _workbook(stream: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts],
 
 
 class Unreadable:
-    """Counts the lines whose links no key decrypts."""
+    """Counts the lines whose links or details cannot be read."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -12,6 +12,7 @@ from worker.domain.model.reasons import step_for
 from worker.domain.model.states import JobState, LineState
 from worker.domain.model.waits import Blocked, Wait, explained, is_healthy, wait_of
 from worker.foundation.harmless_text import spreadsheet_safe
+from worker.foundation.keyring import NEEDS_THE_KEY
 from worker.foundation.timestamps import written
 from worker.store.onboarding.new_rows import ANOTHER_PERSON, WAS_ERASED
 from worker.store.operators.report_rows import LineFacts
@@ -33,6 +34,7 @@ COLUMNS = (
 )
 # What is to be done about rows in which nothing is to be corrected.
 _HINTS = {problem.named: problem.hint for problem in (WAS_ERASED, ANOTHER_PERSON)}
+UPGRADE = "upgrade"
 BYTE_ORDER_MARK = "\ufeff"
 DETAILS = ("purpose", "kind", *UPDATABLE)
 # What opens a session: for those who send the links themselves.
@@ -96,7 +98,7 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         action = f"nothing: {line.detail}"
     next_at: datetime | None = None
     if line.state not in {*JobState, *LineState}:
-        error, action = "this release does not know the row's state; a newer release wrote it, or a person", "upgrade"
+        error, action = "this release does not know the row's state; a newer release wrote it, or a person", UPGRADE
     wait = wait_for(line, columns)
     if wait is not None:
         error, next_at, action = wait.why, wait.until, wait.action or action
@@ -106,7 +108,10 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         action = action or "end the session that the error names at the provider, or let it expire unused"
     if line.unreadable:
         error = f"{error}; {line.unreadable}" if error else line.unreadable
-        action = action or "put the key back into [encryption] keys (`onboard keys status`)"
+        key_is_gone = NEEDS_THE_KEY in line.unreadable
+        action = action or (
+            "put the key back into [encryption] keys (`onboard keys status`)" if key_is_gone else UPGRADE
+        )
     values: dict[str, Any] = {
         "row": line.row,
         "customer_id": line.customer_id,

@@ -5,7 +5,8 @@ ignored.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from worker.domain.model.channels import folded_email
 from worker.domain.model.customers import PERSONAL, Customer, Person
 from worker.domain.model.sessions import Opening, Session
-from worker.foundation.keyring import Keyring
+from worker.foundation.keyring import CannotDecrypt, Keyring
 
 # The erased value in columns that cannot be NULL, and in columns where NULL means that there never was a value.
 ERASED = b""
@@ -88,10 +89,6 @@ def encrypt_person(keyring: Keyring, customer_id: str, person: Person) -> bytes:
     return keyring.encrypt(person_as_json(person), context=context_of_person(customer_id))
 
 
-# What reading a value raises that has another shape than ours: a newer release may have written it, or a person.
-OF_ANOTHER_SHAPE = (TypeError, ValueError, AttributeError)
-
-
 def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
     """The person. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
@@ -100,6 +97,23 @@ def decrypt_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) 
     if "date_of_birth" in known:
         known["date_of_birth"] = date.fromisoformat(known["date_of_birth"])
     return Person(**{name: value for name, value in known.items() if name in PERSONAL})
+
+
+def read_person(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> Person:
+    """The person, for who reads many and ends at none, or tells a reader. Raises keyring.CannotDecrypt, Erased."""
+    with of_our_shape(context_of_person(customer_id)):
+        return decrypt_person(keyring, customer_id, encrypted)
+
+
+@contextmanager
+def of_our_shape(context: str) -> Iterator[None]:
+    """Raises keyring.CannotDecrypt where a value has another shape: a newer release may have written it, or a person.
+    What works rows needs no such net: `row_by_row` holds the row."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError):
+        text = "the encrypted value of {} has a shape that this release does not know"
+        raise CannotDecrypt(text.format(context), text.format("a row")) from None
 
 
 def contact_digests(keyring: Keyring, person: Person) -> dict[str, str | None]:

@@ -15,13 +15,7 @@ from worker.domain.model.same_person import Match, changed_addresses, in_words
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import (
-    OF_ANOTHER_SHAPE,
-    Erased,
-    decrypt_person,
-    decrypt_update,
-    encrypt_update,
-)
+from worker.store.base.encrypted_values import Erased, decrypt_update, encrypt_update, read_person
 from worker.store.base.upserts import insert
 from worker.store.inbox.incoming_events import Arrival, NewEvent, of_kind
 from worker.store.onboarding import stable_links
@@ -195,7 +189,7 @@ def _columns(keyring: Keyring, row: Any) -> Columns | None:
 def _as_known(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Customer | None:
     """The customer as stored; None: the customer was erased, and only the key is gone yet."""
     try:
-        person = decrypt_person(keyring, customer_id, row.encrypted)
+        person = read_person(keyring, customer_id, row.encrypted)
     except Erased:
         return None
     return Customer(customer_id, row.kind, "", person, row.country, row.locale, row.timezone)
@@ -204,8 +198,8 @@ def _as_known(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Customer
 def _person_of(keyring: Keyring, customer_id: str, row: HeldCustomer) -> Person | None:
     """The person as stored; None: none is, or it cannot be read."""
     try:
-        return None if row.encrypted is None else decrypt_person(keyring, customer_id, row.encrypted)
-    except (CannotDecrypt, Erased, *OF_ANOTHER_SHAPE):
+        return None if row.encrypted is None else read_person(keyring, customer_id, row.encrypted)
+    except (CannotDecrypt, Erased):
         return None
 
 

@@ -29,10 +29,10 @@ from worker.store.base.encrypted_values import (
     Erased,
     context_of_refused,
     decrypt_line,
-    decrypt_person,
     decrypt_update,
     decrypt_words,
     person_as_json,
+    read_person,
 )
 from worker.store.base.job_ids import AS_THEY_CAME, batch_of, row_of
 from worker.store.base.outages import outlive_deadlocks
@@ -238,7 +238,7 @@ class SubjectRequests:
 def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> list[tuple[str, str]]:
     """The addresses of a customer, as far as a key decrypts them."""
     try:
-        person = decrypt_person(keyring, customer_id, encrypted)
+        person = read_person(keyring, customer_id, encrypted)
     except (CannotDecrypt, Erased):
         return []
     found = {name: address_of(person, name) for name, facts in CHANNELS.items() if facts.listed_as == name}
@@ -253,7 +253,7 @@ def _person(keyring: Keyring, row: Any) -> dict[str, Any]:
 def _details(keyring: Keyring, row: Any) -> dict[str, Any]:
     facts = {"kind": row.kind.value, "country": row.country, "locale": row.locale, "timezone": row.timezone}
     try:
-        return facts | person_as_json(decrypt_person(keyring, row.customer_id, row.encrypted))
+        return facts | person_as_json(read_person(keyring, row.customer_id, row.encrypted))
     except Erased:
         return facts | {"erased": True}
     except CannotDecrypt:

@@ -31,7 +31,7 @@ from worker.domain.model.states import InvitationState, JobState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person, email_text
+from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
 from worker.store.messages import bounce_counts, plain_deliveries
 from worker.store.messages.fallback import DeliveryPolicy, fall_back
 from worker.store.messages.suppressions import release, suppress
@@ -322,7 +322,7 @@ def _address_meant(keyring: Keyring, channel: str, row: sa.Row[Any] | None, upda
     if row is None:
         return update.address
     try:
-        ours = address_of(decrypt_person(keyring, row.customer_id, row.person), channel)
+        ours = address_of(read_person(keyring, row.customer_id, row.person), channel)
     except (CannotDecrypt, Erased):
         return update.address
     if row.sent_at is not None and row.person_changed_at <= row.sent_at:

@@ -17,7 +17,7 @@ from worker.domain.model.states import JobState, SessionState
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import Erased, decrypt_person
+from worker.store.base.encrypted_values import Erased, read_person
 from worker.store.base.upserts import insert
 from worker.store.messages.suppressions import suppressed
 from worker.store.onboarding.message_rows import waiting_message, why_later
@@ -63,7 +63,7 @@ def fall_back(
         if channel is None:
             continue
         try:
-            person = decrypt_person(keyring, row.customer_id, row.person)
+            person = read_person(keyring, row.customer_id, row.person)
         except (CannotDecrypt, Erased):
             continue
         address = address_of(person, channel)

@@ -18,7 +18,7 @@ from worker.store.audit.entries import note
 from worker.store.base import bulk
 from worker.store.base.columns import picked, rows_of
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import OF_ANOTHER_SHAPE, Erased, decrypt_person
+from worker.store.base.encrypted_values import Erased, read_person
 from worker.store.onboarding.corrected_addresses import find, give_away
 from worker.store.onboarding.details.pending import IS_UNRELEASED, settled
 from worker.store.onboarding.new_rows import OldLink, change_details, customer_row
@@ -172,7 +172,7 @@ def _kinds(line: KnownLine) -> Collection[Address]:
 def opened(keyring: Keyring, row: Mapping[str, Any]) -> Customer:
     """The customer of one of `SealedLines.customers`."""
     named = {name: row[name] for name in ("kind", "country", "locale", "timezone")}
-    person = decrypt_person(keyring, row["customer_id"], row["encrypted"])
+    person = read_person(keyring, row["customer_id"], row["encrypted"])
     return Customer(row["customer_id"], person=person, **named)
 
 
@@ -189,6 +189,6 @@ def _given(keyring: Keyring, lines: Lines, known: Collection[str] | None) -> lis
 
 def _person(keyring: Keyring, row: Any) -> Person | None:
     try:
-        return decrypt_person(keyring, row.customer_id, row.encrypted)
-    except (Erased, CannotDecrypt, *OF_ANOTHER_SHAPE):
+        return read_person(keyring, row.customer_id, row.encrypted)
+    except (Erased, CannotDecrypt):
         return None

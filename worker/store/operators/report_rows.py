@@ -28,7 +28,7 @@ from worker.store.attempts import ended_calls
 from worker.store.attempts.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, decrypt_person
+from worker.store.base.encrypted_values import ERASED, Erased, decrypt_opening, read_person
 from worker.store.base.job_ids import job_id, of_batch
 from worker.store.onboarding.sessions import FIRST
 from worker.store.operators.apart import Apart, due_after
@@ -106,7 +106,7 @@ class LineFacts:
     served_by: int = 0  # that batch
     late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
     opening: Opening = field(default_factory=lambda: Opening(""))
-    unreadable: str = ""  # why it has no opening, where the caller asked for links
+    unreadable: str = ""  # why it has no opening or no details, where the caller asked for them
     purpose: str = ""
     details: Details | None = None  # of the customer, where the caller asked for them; None: erased, or no customer
 
@@ -243,7 +243,7 @@ class Facts:
     def _with_details(self, connection: sa.Connection, lines: list[LineFacts]) -> list[LineFacts]:
         """The lines with what is stored about their customers."""
         found = details_of_customers(connection, self._keyring, {line.customer_id for line in lines})
-        return [replace(line, details=found.get(line.customer_id)) for line in lines]
+        return [_with(line, found.get(line.customer_id)) for line in lines]
 
     def is_resending(self, batch_id: int, *, now: datetime) -> bool:
         """Whether a message of the batch besides the first ones is being sent, or should be by now."""
@@ -266,25 +266,32 @@ class Facts:
         return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
 
 
+Stored = Details | CannotDecrypt | None  # why it cannot be read; None: erased
 _CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
 
 
 def details_of_customers(
     connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]
-) -> dict[str, Details | None]:
-    """What is stored about the known ones of these customers, apart from rows, by id; None: erased.
-
-    Raises keyring.CannotDecrypt.
-    """
+) -> dict[str, Stored]:
+    """What is stored about the known ones of these customers, apart from rows, by id."""
     rows = fetch(connection, _CUSTOMERS, {"customers": bulk.keys(set(customer_ids))})
     return {row.customer_id: _details(keyring, row) for row in rows}
 
 
-def _details(keyring: Keyring, row: Any) -> Details | None:
+def _with(line: LineFacts, stored: Stored) -> LineFacts:
+    if isinstance(stored, CannotDecrypt):
+        why = f"its details are not shown: {stored}"
+        return replace(line, unreadable="; ".join(filter(None, (line.unreadable, why))))
+    return replace(line, details=stored)
+
+
+def _details(keyring: Keyring, row: Any) -> Stored:
     try:
-        person = decrypt_person(keyring, row.customer_id, row.encrypted)
+        person = read_person(keyring, row.customer_id, row.encrypted)
     except Erased:
         return None
+    except CannotDecrypt as error:
+        return error
     return Details(person, row.country, row.locale, row.timezone, row.kind)
 
 

@@ -21,7 +21,7 @@ from worker.domain.verification.session_updates import Result
 from worker.foundation.keyring import Keyring
 from worker.store.attempts.unknown_outcomes import settled_by
 from worker.store.base.database import fetch
-from worker.store.base.encrypted_values import ERASED, Erased, decrypt_person
+from worker.store.base.encrypted_values import ERASED, Erased, read_person
 from worker.store.base.job_ids import AS_THEY_CAME
 from worker.store.base.priorities import PRIORITIES
 from worker.store.maintenance import reissue_counts
@@ -82,7 +82,7 @@ def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *
         return None
     (row,) = found
     try:
-        return FoundCustomer(row, decrypt_person(keyring, customer_id, row.encrypted))
+        return FoundCustomer(row, read_person(keyring, customer_id, row.encrypted))
     except Erased:
         return FoundCustomer(row, None)
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from worker.domain.model.customers import Person, invitation_channels
+from worker.domain.model.customers import invitation_channels
 from worker.domain.model.masked import masked_email, masked_phone
 from worker.domain.model.reasons import Reason
 from worker.domain.model.states import ENDED_JOBS, OPEN_JOBS, JobState
@@ -30,7 +30,7 @@ from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.attempts.attempt_log import DONE
 from worker.store.audit.entries import note, note_alone
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_person
+from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, read_person
 from worker.store.base.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.store.base.leases import NOT_SENT
 from worker.store.base.priorities import HELD_BACK
@@ -57,13 +57,15 @@ class FoundRow:
 
 @dataclass(frozen=True)
 class Found:
-    """A customer that was found; the addresses are masked. `erased`: only the id and what happened are left."""
+    """A customer that was found; the addresses are masked. `erased`: only the id and what happened are left.
+    `unreadable`: what is stored cannot be read."""
 
     customer_id: str
     email: str
     phone: str
     erased: bool
     rows: Sequence[FoundRow]
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,7 +110,7 @@ class Finder:
         with self._database.write() as connection:
             encrypted = connection.execute(query).scalar()
             try:
-                person = decrypt_person(self._keyring, customer_id, encrypted)
+                person = read_person(self._keyring, customer_id, encrypted)
             except Erased:
                 return None
             note(connection, f"customer {customer_id}", now=now, reason="contact details shown")
@@ -140,11 +142,10 @@ class Finder:
 
 def _found(keyring: Keyring, row: Any, rows: list[FoundRow]) -> Found:
     try:
-        person = decrypt_person(keyring, row.customer_id, row.encrypted)
-    except (CannotDecrypt, Erased):
-        person = Person()
-    email, phone = masked_email(person.email), masked_phone(person.phone)
-    return Found(row.customer_id, email, phone, row.encrypted is None, rows)
+        person = read_person(keyring, row.customer_id, row.encrypted)
+    except (CannotDecrypt, Erased) as error:
+        return Found(row.customer_id, "", "", row.encrypted is None, rows, isinstance(error, CannotDecrypt))
+    return Found(row.customer_id, masked_email(person.email), masked_phone(person.phone), False, rows)
 
 
 def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, list[FoundRow]]:

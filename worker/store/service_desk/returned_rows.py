@@ -7,12 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.domain.model.known_customers import Standing, standing_of
-from worker.domain.service_desk.corrections import Details
 from worker.foundation.keyring import Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
 from worker.store.base.job_ids import AS_THEY_CAME
-from worker.store.operators.report_rows import details_of_customers
+from worker.store.operators.report_rows import Stored, details_of_customers
 from worker.store.tables import Finished, Job
 
 
@@ -27,9 +26,9 @@ class Place:
 
 @dataclass(frozen=True, repr=False)
 class StoredCustomer:
-    """A customer. `details` None: erased. `places` by purpose; a purpose without rows is not in it."""
+    """A customer. `places` by purpose; a purpose without rows is not in it."""
 
-    details: Details | None
+    details: Stored
     places: dict[str, Place]
 
 
@@ -46,7 +45,7 @@ class ReturnedRows:
         self._database, self._keyring = database, keyring
 
     def of(self, customer_ids: Collection[str]) -> dict[str, StoredCustomer]:
-        """The known ones of these customers, by id. Raises keyring.CannotDecrypt."""
+        """The known ones of these customers, by id."""
         if not customer_ids:
             return {}
         given = {"customers": bulk.keys(set(customer_ids))}

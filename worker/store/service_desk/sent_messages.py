@@ -18,7 +18,7 @@ from worker.domain.model.sessions import Opening
 from worker.foundation.keyring import Keyring
 from worker.store.audit.entries import note
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import Erased, decrypt_opening
+from worker.store.base.encrypted_values import Erased, context_of_person, decrypt_opening, of_our_shape
 from worker.store.messages.message_context import CUSTOMER, customer_of
 from worker.store.onboarding.sessions import FIRST
 from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
@@ -55,7 +55,8 @@ class SentMessages:
         with self._database.write() as connection:
             rows = fetch(connection, _SENT.where(SessionRow.customer_id == customer_id).limit(MOST))
             try:
-                messages = [_read(self._keyring, row) for row in rows]
+                with of_our_shape(context_of_person(customer_id)):
+                    messages = [_read(self._keyring, row) for row in rows]
             except Erased:
                 return []
             note(connection, f"customer {customer_id}", now=now, count=len(messages), reason="messages shown")

@@ -17,7 +17,6 @@ from worker.domain.model.audit import Act
 from worker.foundation.keyring import CannotDecrypt, Keyring
 from worker.store.base import bulk
 from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import OF_ANOTHER_SHAPE
 from worker.store.base.job_ids import batch_of, row_of
 from worker.store.base.outages import outlive_deadlocks
 from worker.store.onboarding.refreshed import beside, opened, refresh
@@ -58,7 +57,7 @@ class ReleasedDetails:
             for row in rows:
                 try:
                     customer = opened(self._keyring, row._mapping)
-                except (CannotDecrypt, *OF_ANOTHER_SHAPE):
+                except CannotDecrypt:
                     closed.append(row._asdict() | {"due_at": now + AGAIN})
                     continue
                 # What was given since then, by an event, a person or a list that was released sooner, stays.
