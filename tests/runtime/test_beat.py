@@ -3,24 +3,39 @@
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.apps.beat import Beat as CelerysBeat
 from celery.beat import ScheduleEntry, SchedulingError, Service
 from celery.schedules import schedule
 from celery.signals import beat_init
 from kombu.exceptions import ChannelError
 from redis.exceptions import ExecAbortError, OutOfMemoryError
 
+from tests.desk.desk import Desk
 from tests.suite.waiting import ENDS_WITHIN
-from worker.runtime.celery_beat import MOST_WAITING, Scheduler, end_by_signal
+from worker.runtime.celery_beat import MOST_WAITING, Scheduler
 
 SWEEP = SimpleNamespace(name="sweep", task="sweep")
+SIGNAL_AS_IT_LOADS = """
+import os, signal, sys
+
+def end(event, values):
+    if event == "exec" and getattr(values[0], "co_filename", "").endswith("celery_beat.py"):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.addaudithook(end)
+from celery.__main__ import main
+main()
+"""
 
 
 class Broker:
@@ -158,12 +173,25 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def run(tick: Callable[[], float]) -> None:
-    """Celery's loop, with what happens at a tick."""
-    service = Service(Celery(set_as_current=False))
-    service.scheduler = Beat(Broker())
-    service.scheduler.tick = tick
-    end_by_signal(service)
+class Acting(Scheduler):
+    """Acts at each tick instead of waking the sweep."""
+
+    producer = None
+
+    def __init__(self, act: Callable[[], None], **options: Any) -> None:
+        self.act = act
+        super().__init__(**options)
+
+    def apply_entry(self, _entry: ScheduleEntry, producer: Any = None) -> None:
+        self.act()
+
+
+def run(act: Callable[[], None], scheduler: type[Acting] = Acting) -> None:
+    """Celery's beat, with what happens at a tick."""
+    app = Celery(set_as_current=False)
+    app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": 0.0}}
+    service = Service(app, scheduler_cls=partial(scheduler, act))
+    CelerysBeat(app=app).install_sync_handler(service)
     service.start()
 
 
@@ -172,22 +200,48 @@ def run(tick: Callable[[], float]) -> None:
 def test_a_signal_that_comes_inside_a_finalizer_ends_its_loop():
     ticks = []
 
-    def tick() -> float:
+    def act() -> None:
         assert not ticks, "it goes on"
         ticks.append(SignalInAFinalizer)
         SignalInAFinalizer()
-        return 0
 
-    run(tick)
+    run(act)
     assert ticks
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("handlers")
 def test_a_signal_that_comes_inside_a_finalizer_ends_a_wait_too():
-    def tick() -> float:
+    def act() -> None:
         SignalInAFinalizer()
         time.sleep(ENDS_WITHIN)
         pytest.fail("it waits on")
 
-    run(tick)
+    run(act)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_comes_while_the_scheduler_is_made_ends_it_and_makes_no_other():
+    made = []
+
+    class HalfMade(Acting):
+        def setup_schedule(self) -> None:
+            made.append(self)
+            assert len(made) == 1
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("it goes on")
+
+    with pytest.raises(SystemExit):
+        run(lambda: pytest.fail("it goes on"), HalfMade)
+
+
+def test_a_signal_that_comes_while_the_scheduler_is_loaded_is_no_traceback(desk: Desk):
+    desk.environ |= {
+        "ONBOARDING_CONFIG": "onboarding.toml",
+        "ONBOARDING__DATABASE__URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
+        "ONBOARDING__BROKER__URL": "redis://127.0.0.1:1/0",
+    }
+    beat = desk.start("beat", program=(sys.executable, "-c", SIGNAL_AS_IT_LOADS, "-A", "worker.app", "--quiet"))
+    ended = desk.end(beat)
+    assert ended.code in (0, -signal.SIGTERM)
+    assert ended.err == ""

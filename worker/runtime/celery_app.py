@@ -58,20 +58,14 @@ NEEDS_A_PERSON = 1
 never_unpack()
 app = Celery(
     "onboarding",
-    include=["worker.runtime.celery_tasks", "worker.runtime.celery_signals"],
+    # Beat too loads all of them, before it hears signals: one that came into a half-loaded module would be a traceback.
+    include=["worker.runtime.celery_tasks", "worker.runtime.celery_signals", "worker.runtime.celery_beat"],
     set_as_current=False,
 )
 try:
     configure(app, _settings, pool=pool_typed(sys.argv) or "threads")
 except SettingsError as error:
     _end(str(error))
-
-
-@beat_init.connect  # type: ignore[untyped-decorator]
-def _end_by_signal(sender: Any, **_signal: Any) -> None:
-    from worker.runtime.celery_beat import end_by_signal  # workers do not need it
-
-    end_by_signal(sender)
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]

@@ -5,7 +5,7 @@ import logging
 import signal
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from celery.beat import ScheduleEntry, SchedulingError
 from celery.beat import Scheduler as CelerysScheduler
@@ -24,12 +24,32 @@ AGAIN_SECONDS = 1.0
 
 
 class Scheduler(CelerysScheduler):  # type: ignore[misc]
-    """Logs once that the broker cannot be reached, and once that it is back: Celery's own logs a page each second."""
+    """Logs once that the broker cannot be reached, and once that it is back: Celery's own logs a page each second.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    SIGTERM and SIGINT end its process, whatever that is doing. Celery's handler makes another scheduler, also while
+    this one is half made, and raises SystemExit; Python drops what is raised inside a finalizer. Here the next tick is
+    the end, and the exception is raised again each second, which ends a wait.
+    """
+
+    def __init__(self, app: Any, *, lazy: bool = False, **options: Any) -> None:
         self._broker = Outage(log)
         self._queue_full = Outage(log, logging.WARNING)
-        super().__init__(*arguments, **options)
+        self._is_ended = False
+        if not lazy:  # else it is only looked at
+            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+                signal.signal(number, self._end)
+        super().__init__(app, lazy=lazy, **options)
+
+    def _end(self, *_signal: object) -> None:
+        self._is_ended = True
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        raise SystemExit
+
+    def tick(self, *arguments: Any, **options: Any) -> Any:
+        if self._is_ended:
+            raise SystemExit
+        return super().tick(*arguments, **options)
 
     def adjust(self, n: Any, drift: float = 0.0) -> Any:
         """How long to sleep until an entry is due, `n` seconds away. Celery wakes 10 ms before, and then looks again
@@ -65,24 +85,3 @@ class Scheduler(CelerysScheduler):  # type: ignore[misc]
             waiting = self.producer.channel.queue_declare(SWEEP, passive=True).message_count
             return bool(waiting >= MOST_WAITING)
         return False
-
-
-class Stopped(Protocol):
-    def stop(self) -> None: ...
-
-
-def end_by_signal(beat: Stopped) -> None:
-    """Let SIGTERM and SIGINT end this process, whatever it is doing.
-
-    Celery's handler raises SystemExit, and Python drops an exception that is raised inside a finalizer. Here the loop
-    is told to stop as well, and the exception is raised again each second, which ends a wait.
-    """
-
-    def end(*_signal: object) -> None:
-        beat.stop()
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-        raise SystemExit
-
-    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, end)
