@@ -42,6 +42,16 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
             _log_dropped(type(error).__name__)
             raise ConnectionResetError("a message could not be read off the wire") from None
 
+    def stop(self) -> None:
+        """Celery's end asks RabbitMQ five times, and waits for each answer. The one that does not answer the first is
+        left: a wake-up that this worker has fetched and not begun goes back to its queue."""
+        try:
+            if self.connection and self.task_consumer:
+                self.task_consumer.cancel()
+        except self.connection_errors:
+            self.connection.collect()
+        super().stop()
+
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*arguments, **options)
 
