@@ -10,8 +10,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,16 +23,25 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from trials.case import ENDPOINTS, Restore
+from trials.customers import Listed
+from trials.evidence import logged
 from trials.processes import Process, kill_group
-from trials.servers import Postgres, Server
+from trials.producer import Producer
+from trials.servers import Postgres, Server, until
 from trials.stage import Stage
+from worker.foundation.clock import system_clock as now
 from worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, configure
 from worker.settings import Settings
 
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
 CHANNELS = ("email", "sms")
+PROCESSES = {"worker": 3, "beat": 2, "bus": 2}  # the second beat by mistake
+JOURNAL = "onboarding.journal"
+LOOKS_AROUND = 3.0  # seconds that a person takes after a restore, while all processes run and nothing may be sent
 TIMES_SENT = 20
 PATIENCE = 3.0  # seconds: RabbitMQ waits far longer for a stopped worker to close its connection
+WAITING = "select customer_id from job where state = 'waiting'"
 # The errors of a broker that is stopping or starting.
 DOWN_ERRORS = (OSError, KombuError, AMQPError, RedisError)
 # A few seconds at most: the struck process comes back while the rest of the run goes on.
@@ -57,7 +69,7 @@ def draw(seed: int, number: int, *, seconds: float) -> list[Strike]:
 
 @dataclass
 class Target:
-    """The processes of a run: `workers`, `beats` and `consumers` that run, with those that are stopped (SIGSTOP)."""
+    """The processes of a run, by command; `stopped` are those that are stopped (SIGSTOP)."""
 
     stage: Stage
     postgres: Postgres
@@ -66,11 +78,15 @@ class Target:
     pool: str
     lease: float  # seconds
     chance: random.Random  # chooses which process is struck
-    workers: list[Process] = field(default_factory=list)
-    beats: list[Process] = field(default_factory=list)
-    consumers: list[Process] = field(default_factory=list)
+    listed: Sequence[Listed]
+    signups: Sequence[Listed]  # events ask for these, over about so many seconds
+    seconds: float
+    producers: list[Producer] = field(default_factory=list)
+    running: dict[str, list[Process]] = field(default_factory=lambda: {name: [] for name in PROCESSES})
     stopped: set[int] = field(default_factory=set)
     stops: int = 0  # how often a worker was stopped (SIGSTOP)
+    restores: list[Restore] = field(default_factory=list)
+    uncounted: int = 0  # credits of the capped account that a restored database does not count
     notes: list[str] = field(default_factory=list)
     _later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
@@ -80,14 +96,18 @@ class Target:
         self.notes.append(f"  {time.monotonic() - self._began:6.1f} s  {what}")
         print(self.notes[-1], flush=True)
 
-    def start_worker(self) -> None:
-        self.workers.append(self.stage.start("worker", "--pool", self.pool))
+    def start(self, name: str) -> None:
+        self.running[name].append(self.stage.start(name, *(("--pool", self.pool) if name == "worker" else ())))
 
-    def start_beat(self) -> None:
-        self.beats.append(self.stage.start("beat"))
+    def start_all(self) -> None:
+        for name, number in PROCESSES.items():
+            for _ in range(number):
+                self.start(name)
 
-    def start_consumer(self) -> None:
-        self.consumers.append(self.stage.start("bus"))
+    def start_producer(self) -> None:
+        chance = random.Random(self.chance.random())
+        self.producers.append(Producer(self.broker.url, self.signups, seconds=self.seconds, chance=chance))
+        self.producers[-1].start()
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._later, (time.monotonic() + seconds, len(self.notes), what))
@@ -107,18 +127,18 @@ class Target:
             self.tick()
             time.sleep(0.05)
 
-    def ended_by_themselves(self) -> list[str]:
-        """A complaint for each process that ended by itself; the process is removed from the run."""
+    def ended_by_themselves(self) -> list[tuple[str, str]]:
+        """The name of each process that ended by itself, and a complaint; the process is removed from the run."""
         found = []
-        for name, processes in (("worker", self.workers), ("beat", self.beats), ("bus", self.consumers)):
+        for name, processes in self.running.items():
             for process in [one for one in processes if one.poll() is not None]:
                 processes.remove(process)
-                found.append(f"nothing_ends_by_itself: {name} {process.pid} ended with {process.returncode}")
+                found.append((name, f"nothing_ends_by_itself: {name} {process.pid} ended with {process.returncode}"))
                 kill_group(process)
         return found
 
-    def pick(self, processes: Iterable[Process]) -> Process | None:
-        there = [process for process in processes if process.pid not in self.stopped]
+    def pick(self, name: str) -> Process | None:
+        there = [process for process in self.running[name] if process.pid not in self.stopped]
         return self.chance.choice(there) if there else None
 
     def wake_ups(self) -> Celery:
@@ -128,41 +148,18 @@ class Target:
         return app
 
 
-def kill_worker(target: Target, downtime: float) -> None:
-    worker = target.pick(target.workers)
-    if worker is not None:
-        target.note(f"worker {worker.pid} and its children: kill -9")
-        target.workers.remove(worker)
-        kill_group(worker)
-        target.later(downtime, target.start_worker)
+def kill(target: Target, downtime: float, *, name: str, by: Callable[[Process], None] = kill_group) -> None:
+    process = target.pick(name)
+    if process is not None:
+        target.note(f"{name} {process.pid}: kill -9{', only the parent' if by is kill_parent else ''}")
+        target.running[name].remove(process)
+        by(process)
+        target.later(downtime, lambda: target.start(name))
 
 
-def kill_parent(target: Target, downtime: float) -> None:
-    worker = target.pick(target.workers)
-    if worker is not None:
-        target.note(f"worker {worker.pid}, only the parent: kill -9")
-        target.workers.remove(worker)
-        os.kill(worker.pid, signal.SIGKILL)
-        worker.wait()
-        target.later(downtime, target.start_worker)
-
-
-def kill_beat(target: Target, downtime: float) -> None:
-    beat = target.pick(target.beats)
-    if beat is not None:
-        target.note(f"beat {beat.pid}: kill -9")
-        target.beats.remove(beat)
-        kill_group(beat)
-        target.later(downtime, target.start_beat)
-
-
-def kill_consumer(target: Target, downtime: float) -> None:
-    consumer = target.pick(target.consumers)
-    if consumer is not None:
-        target.note(f"consumer {consumer.pid}: kill -9")
-        target.consumers.remove(consumer)
-        kill_group(consumer)
-        target.later(downtime, target.start_consumer)
+def kill_parent(process: Process) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def stop_broker(target: Target, downtime: float) -> None:
@@ -222,7 +219,7 @@ def drop_wake_ups(target: Target, downtime: float) -> None:
 
 
 def pause_worker(target: Target, downtime: float) -> None:
-    worker = target.pick(target.workers)
+    worker = target.pick("worker")
     if worker is not None:
         seconds = target.lease + downtime
         target.note(f"worker {worker.pid}: cut off (SIGSTOP) for {seconds:.1f} s, its lease is {target.lease:g} s")
@@ -238,12 +235,60 @@ def _wake(target: Target, worker: Process) -> None:
     os.killpg(worker.pid, signal.SIGCONT)
 
 
+def restore_dump(target: Target, downtime: float) -> None:
+    """Dump the database. After a while end all processes, restore it, and do what docs/how-to/backup.md says."""
+    if not target.postgres.ready():
+        return target.later(1, lambda: restore_dump(target, downtime))
+    since = now()
+    dump = target.postgres.dump()
+    waiting = {row["customer_id"] for row in target.postgres.rows(WAITING)}
+    # The last of these: without the journal they would be written to long after the restore.
+    leaving = [one for one in target.listed if one.channel == "email" and one.customer_id in waiting][-2:]
+    target.note(f"PostgreSQL: dumped, to be restored after {downtime:.1f} s")
+    return target.later(downtime, lambda: _restore(target, dump, since, leaving))
+
+
+def _restore(target: Target, dump: Path, since: datetime, leaving: Sequence[Listed]) -> None:
+    stage, postgres = target.stage, target.postgres
+    target.put_right()
+    postgres.wait()
+    target.broker.wait()
+    for one in leaving[1:]:
+        stage.run("customer", "erase", one.customer_id, "--yes")
+    stage.run("suppress", *(one.email for one in leaving[:1]), "nobody@example.com")
+    marked = stage.folder / f"{JOURNAL}.mark"
+    taken = dump.stat().st_mtime
+    until(lambda: marked.exists() and marked.stat().st_mtime > taken, "the journal knows more than the dump", 90)
+    for process in (one for processes in target.running.values() for one in processes):
+        kill_group(process)
+    target.running = {name: [] for name in PROCESSES}
+    ended = now()
+    postgres.restore(dump)
+    # The database does not count what the provider was paid for since: the person takes it from the cap.
+    opened = sum(call["processed"] for call in logged(stage.url) if call["endpoint"] == ENDPOINTS["kyb"])
+    used = sum(row["credits_used"] for row in postgres.rows("select credits_used from budget where name = 'kyb'"))
+    target.uncounted = max(opened - used, 0)
+    credit = (target.settings.accounts["kyb"].credits or 0) - target.uncounted
+    stage.configure({"database.url": postgres.url, "accounts.kyb.credits": str(credit)})
+    target.start_all()
+    until(lambda: bool(postgres.rows("select 1 from standstill")), "the restored database has stopped everything")
+    time.sleep(LOOKS_AROUND)
+    stage.run("customer", "reapply")
+    resumed = now()
+    stage.run("resume", "--all")
+    target.start_producer()  # asks for all customers again: which events are lost is not known
+    target.restores.append(Restore(since, ended, resumed, frozenset(one.customer_id for one in leaving)))
+    target.note(
+        f"PostgreSQL: restored; stopped for {(resumed - ended).total_seconds():.1f} s, {len(leaving)} left alone"
+    )
+
+
 Blow = Callable[[Target, float], None]
 BLOWS: dict[str, Blow] = {
-    "kill-worker": kill_worker,
-    "kill-parent": kill_parent,
-    "kill-beat": kill_beat,
-    "kill-consumer": kill_consumer,
+    "kill-worker": partial(kill, name="worker"),
+    "kill-parent": partial(kill, name="worker", by=kill_parent),
+    "kill-beat": partial(kill, name="beat"),
+    "kill-consumer": partial(kill, name="bus"),
     "stop-broker": stop_broker,
     "kill-broker": kill_broker,
     "restart-database": restart_database,
@@ -251,4 +296,5 @@ BLOWS: dict[str, Blow] = {
     "double-wake-ups": double_wake_ups,
     "drop-wake-ups": drop_wake_ups,
     "pause-worker": pause_worker,
+    "restore-dump": restore_dump,
 }

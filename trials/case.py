@@ -1,8 +1,9 @@
 """The evidence of a trial, arranged by row. The promises are checked against it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -32,6 +33,21 @@ class Cap:
     rate: float
     credits: int | None = None
     accounts: frozenset[str] = frozenset()
+    uncounted: int = 0  # credits that were spent before a restore, and that a person took from the cap
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A copy of the database, `dumped` then, was put back after all processes had `ended`, and a person `resumed`.
+
+    What was done in between the database does not know, except about the customers who were erased or suppressed: these
+    are `left_alone`.
+    """
+
+    dumped: datetime
+    ended: datetime
+    resumed: datetime
+    left_alone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,7 @@ class Case:
     reconcile_after: float = 0
     stops: int = 0
     events: Sequence[str] = ()  # their ids, also of those that were sent twice
+    restores: Sequence[Restore] = ()  # in the order of `resumed`
 
     @cached_property
     def jobs(self) -> dict[int, Job]:
@@ -91,14 +108,32 @@ class Case:
     def texts(self) -> dict[str, list[dict[str, Any]]]:
         return _grouped((text["to"], text) for text in self.evidence.received.texts)
 
-    def opened(self, row: int) -> int:
-        """The number of sessions that were opened and charged for a row, also if their answers were lost."""
-        return sum(call["processed"] for call in self.calls.get(row, ()) if call["endpoint"] in BOUGHT)
+    def lives(self, arrived: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
+        """What had arrived in each history of the database: those that ended with a restore, and the last one."""
+        for restore in self.restores:
+            yield [one for one in arrived if at(one) < restore.resumed]
+            arrived = [one for one in arrived if not restore.dumped <= at(one) < restore.resumed]
+        yield arrived
+
+    def known(self, arrived: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """What had arrived in the last history; the database does not know the rest, and may have had it repeated."""
+        *_, last = self.lives(arrived)
+        return last
+
+    @cached_property
+    def left_alone(self) -> dict[str, datetime]:
+        """The customers who were erased or suppressed before a restore, and when its processes had ended."""
+        return {name: restore.ended for restore in self.restores for name in restore.left_alone}
 
     def waits_for_credit(self, job: Job) -> bool:
         """True if a row waits because its account has no credit left."""
         cap = next((cap for cap in self.caps.values() if job.account in cap.accounts), None)
         return job.state == "waiting" and cap is not None and cap.credits is not None
+
+
+def at(arrived: Mapping[str, Any]) -> datetime:
+    """When a call, a mail or a text arrived."""
+    return datetime.fromisoformat(arrived["at"])
 
 
 def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:

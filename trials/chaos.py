@@ -21,24 +21,22 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import psycopg
-from psycopg.rows import dict_row
 
-from trials.blows import BLOWS, Strike, Target, draw
+from trials.blows import BLOWS, JOURNAL, Strike, Target, draw
 from trials.case import ISSUING, Cap, Case
 from trials.customers import ACCOUNTS, listed, write_list
 from trials.evidence import by_customer, gather
 from trials.kept_counts import untrue_counts_at
 from trials.leaks import leaks
-from trials.producer import Producer, id_of
+from trials.producer import id_of
 from trials.promises import broken, late_calls, refused_by_limit, second_copies
 from trials.servers import Postgres, RabbitMq, Redis, Server, missing
 from trials.stage import Stage
 from worker.settings import load
 
-WORKERS, BEATS, CONSUMERS = 3, 2, 2  # the second beat by mistake
 SIGNUPS = 7  # one customer in so many, of each account in turn, is not on the list: an event asks for it meanwhile
 COMBINATIONS = (("amqp", "threads"), ("redis", "prefork"), ("amqp", "prefork"), ("redis", "threads"))
 SHOWN = 20  # the most complaints that are printed; the folder has all of them
@@ -70,7 +68,7 @@ class Plan:
         """About how long the work takes without blows: the time of the limits and of the pauses."""
         return self.seconds + RATE_LIMITED * PAUSE * 0.4 * self.rows
 
-    def caps(self) -> dict[str, Cap]:
+    def caps(self, *, uncounted: int = 0) -> dict[str, Cap]:
         """The configured budgets. The sandbox enforces the same limits for iDenfy and for texts."""
 
         def rate(share: float) -> int:
@@ -80,9 +78,7 @@ class Plan:
             # A look-up counts as a call.
             "kyc": Cap(frozenset({"idenfy-kyc", "idenfy-kyc-list"}), rate(0.4)),
             # Fewer credits than rows, so that the cap is reached.
-            "kyb": Cap(
-                frozenset({"idenfy-kyb"}), rate(0.2), credits=self.rows * 18 // 100, accounts=frozenset({"kyb"})
-            ),
+            "kyb": Cap(frozenset({"idenfy-kyb"}), rate(0.2), self.rows * 18 // 100, frozenset({"kyb"}), uncounted),
             "au": Cap(frozenset({"frankieone-v1", "frankieone-v2"}), rate(0.4)),
             "sms": Cap(frozenset({"twilio", "twilio-list"}), rate(0.8)),
         }
@@ -102,6 +98,7 @@ class Plan:
             "database.url": database,
             "broker.url": broker,
             "bus.url": broker,
+            "privacy.journal": JOURNAL,
             "worker.lease": f"{self.lease:g} s",
             "email.timeout": f"{self.timeout:g} s",
             "sms.timeout": f"{self.timeout:g} s",
@@ -156,39 +153,38 @@ def run(plan: Plan) -> Outcome:
 def _played(plan: Plan, stage: Stage, postgres: Postgres, broker: Server) -> tuple[str, list[str]]:
     customers = listed(plan.rows)
     signups = [one for one in customers if one.index % SIGNUPS == 0]  # events ask for these
-    write_list(stage.folder / "list.csv", [one for one in customers if one.index % SIGNUPS])
+    on_list = [one for one in customers if one.index % SIGNUPS]
+    write_list(stage.folder / "list.csv", on_list)
     stage.play([*FAULTS, *plan.enforced(), "--seed", str(plan.seed)])
     stage.configure(plan.configuration(postgres.url, broker.url))
     stage.run("db", "upgrade")
     settings = load(stage.folder / "onboarding.toml", environ=stage.environ)
-    target = Target(stage, postgres, broker, settings, plan.pool, plan.lease, random.Random(f"{plan.seed}/targets"))
+    chance = random.Random(f"{plan.seed}/targets")
+    target = Target(stage, postgres, broker, settings, plan.pool, plan.lease, chance, on_list, signups, plan.seconds)
     broker.wait()
-    for _ in range(WORKERS):
-        target.start_worker()
-    for _ in range(BEATS):
-        target.start_beat()
-    for _ in range(CONSUMERS):
-        target.start_consumer()
+    target.start_all()
     stage.run("import", "list.csv")
-    chance = random.Random(f"{plan.seed}/events")
-    producer = Producer(broker.url, signups, seconds=plan.seconds, chance=chance)
-    producer.start()
+    target.start_producer()
     began = time.monotonic()
     struck, wrong = _struck(plan, target, len(signups))
     seconds = time.monotonic() - began
     target.put_right()
-    wrong += target.ended_by_themselves()
+    wrong += [complaint for _, complaint in target.ended_by_themselves()]
     postgres.wait()
     wrong += stuck(postgres) if not settled(postgres, len(signups)) else []
-    producer.join()
-    wrong += [producer.failed] if producer.failed else []
-    wrong += stage.end_warmly([*target.workers, *target.beats, *target.consumers]) + stage.left_behind()
-    batches = [str(row["id"]) for row in _rows(postgres, "select id from batch")]
+    for producer in target.producers:
+        producer.join()
+        wrong += [producer.failed] if producer.failed else []
+    wrong += stage.end_warmly([one for processes in target.running.values() for one in processes])
+    wrong += stage.left_behind()
+    batches = [str(row["id"]) for row in postgres.rows("select id from batch")]
     report = [line for batch in batches for line in stage.report(batch)]
-    evidence = gather(lambda query: _rows(postgres, query), stage.url, report)
+    evidence = gather(postgres.rows, stage.url, report)
     evidence = by_customer(evidence, {one.customer_id: one.row for one in customers})
     events = [id_of(one) for one in signups]
-    case = Case(customers, evidence, plan.caps(), plan.lease, plan.timeout + LOOK_UP_MARGIN, target.stops, events)
+    caps = plan.caps(uncounted=target.uncounted)
+    looked_up = plan.timeout + LOOK_UP_MARGIN
+    case = Case(customers, evidence, caps, plan.lease, looked_up, target.stops, events, target.restores)
     wrong += broken(case) + list(leaks(stage.logs, evidence)) + untrue_counts_at(postgres.url)
     if wrong:
         (stage.folder / "blows.txt").write_text("\n".join(target.notes) + "\n")
@@ -205,11 +201,10 @@ def _struck(plan: Plan, target: Target, events: int) -> tuple[int, list[str]]:
     deadline = time.monotonic() + 2 * plan.span + 20 * plan.lease + 60
     while time.monotonic() < deadline:
         target.tick()
-        for complaint in target.ended_by_themselves():
+        for name, complaint in target.ended_by_themselves():
             target.note(complaint)
             wrong.append(complaint)
-            again = {"worker": target.start_worker, "beat": target.start_beat, "bus": target.start_consumer}
-            again[complaint.split()[1]]()
+            target.start(name)
         if struck < len(strikes) and time.monotonic() >= next_at:
             BLOWS[strikes[struck].blow](target, strikes[struck].downtime)
             struck += 1
@@ -246,7 +241,7 @@ STUCK = {
 def settled(postgres: Postgres, events: int) -> bool:
     """True if so many events are stored, and no work is left. False while the database cannot be used."""
     try:
-        (row,) = _rows(postgres, LEFT)
+        (row,) = postgres.rows(LEFT)
         return bool(row["number"] == 0 and row["events"] >= events)
     except psycopg.OperationalError:
         return False
@@ -254,12 +249,7 @@ def settled(postgres: Postgres, events: int) -> bool:
 
 def stuck(postgres: Postgres) -> list[str]:
     """A complaint for each unfinished piece of work, with its reason for waiting."""
-    return [f"it_comes_to_an_end: {what}: {row}" for what, query in STUCK.items() for row in _rows(postgres, query)]
-
-
-def _rows(postgres: Postgres, query: str) -> list[dict[str, Any]]:
-    with psycopg.connect(postgres.dsn, connect_timeout=5, row_factory=dict_row) as connection:
-        return connection.execute(query.encode()).fetchall()
+    return [f"it_comes_to_an_end: {what}: {row}" for what, query in STUCK.items() for row in postgres.rows(query)]
 
 
 def summary(plan: Plan, case: Case, *, struck: int, seconds: float) -> str:

@@ -92,12 +92,16 @@ class Evidence:
 
 def received(url: str) -> Received:
     """Everything that the sandbox at this address received. Emails are read from its mailbox, not from its log."""
-    lines = [json.loads(line) for line in _fetched(f"{url}/_sandbox/log").splitlines()]
     return Received(
-        calls=[line for line in lines if line["endpoint"] != "smtp"],
+        calls=[line for line in logged(url) if line["endpoint"] != "smtp"],
         mails=json.loads(_fetched(f"{url}/_sandbox/mailbox")),
         texts=json.loads(_fetched(f"{url}/_sandbox/texts")),
     )
+
+
+def logged(url: str) -> list[dict[str, Any]]:
+    """The log of the sandbox at this address."""
+    return [json.loads(line) for line in _fetched(f"{url}/_sandbox/log").splitlines()]
 
 
 def _fetched(url: str) -> str:

@@ -2,15 +2,18 @@
 
 A complaint names the row and the numbers, never a customer's address, a token or a link. The functions check promises,
 not details: a customer has one session, and a row is held only if its outcome cannot be known.
+
+After a restore the database does not know what was done since the dump, and once a person has resumed it may do that
+again. So nothing is done twice within each of `Case.lives`, and what the database says must fit its last one.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from trials.case import Case
+from trials.case import BOUGHT, Case, at
 
 OUT = frozenset({"invited", "held"})
 LIVE = frozenset({"waiting", "started"})
@@ -35,7 +38,7 @@ def every_row_is_accounted_for(case: Case) -> Iterator[str]:
         job = case.jobs.get(one.row)
         if job is None or (job.customer_id, job.account) != (one.customer_id, one.account):
             yield f"row {one.row} ({one.account}) is missing, another customer's or at another account"
-        elif job.state not in OUT and not case.waits_for_credit(job):
+        elif job.state not in OUT and not case.waits_for_credit(job) and one.customer_id not in case.left_alone:
             yield f"row {one.row} ({one.account}) is {job.state}: {job.reason} {job.detail}"
         elif job.state == "waiting" and UNKNOWN & {attempt.outcome for attempt in case.asked.get(one.row, ())}:
             yield f"row {one.row} ({one.account}) waits for credit, though it has a call with an unknown outcome"
@@ -64,11 +67,13 @@ def no_second_session_without_a_decision(case: Case) -> Iterator[str]:
         if row == 0:
             yield f"{len(calls)} calls arrived for customers who are on no list"
             continue
-        opened, job = case.opened(row), case.jobs[row]
-        if opened > 1:
-            yield f"row {row} ({job.account}, {job.state}): {opened} sessions were opened"
-        elif opened and len({call["endpoint"] for call in calls}) > 1:
-            yield f"row {row}: a session was opened, and another endpoint was called too"
+        job = case.jobs[row]
+        for life in case.lives(calls):
+            opened = sum(call["processed"] for call in life if call["endpoint"] in BOUGHT)
+            if opened > 1:
+                yield f"row {row} ({job.account}, {job.state}): {opened} sessions were opened"
+            elif opened and len({call["endpoint"] for call in life}) > 1:
+                yield f"row {row}: a session was opened, and another endpoint was called too"
 
 
 def an_invited_row_has_the_session_that_was_opened(case: Case) -> Iterator[str]:
@@ -85,12 +90,13 @@ def an_invited_row_has_the_session_that_was_opened(case: Case) -> Iterator[str]:
 
 def nothing_is_sent_twice(case: Case) -> Iterator[str]:
     for one in case.customers:
-        if len(case.texts.get(one.phone, ())) > 1:
-            yield f"row {one.row} was texted {len(case.texts[one.phone])} times"
-        mails = case.mails.get(one.email, [])
-        ids = {mail["message_id"] for mail in mails}
-        if len(ids) > 1:
-            yield f"row {one.row} was sent {len(ids)} Message-IDs"
+        texts = max(map(len, case.lives(case.texts.get(one.phone, []))))
+        if texts > 1:
+            yield f"row {one.row} was texted {texts} times"
+        ids = max(len({mail["message_id"] for mail in life}) for life in case.lives(case.mails.get(one.email, [])))
+        if ids > 1:
+            yield f"row {one.row} was sent {ids} Message-IDs"
+        mails = case.known(case.mails.get(one.email, []))
         messages = [message for message in case.invitations.get(one.row, ()) if message.channel == "email"]
         # By outcomes, not by times: an answer may be written long after it was read.
         unknown = sum(one.outcome in UNKNOWN for message in messages for one in case.handed.get(message.id, ()))
@@ -108,17 +114,23 @@ def each_message_is_the_customers_own(case: Case) -> Iterator[str]:
         job, line = case.jobs.get(one.row), lines.get(one.row)
         if job is None or line is None:
             continue
-        bodies = {
-            "email": [re.sub(r"\s", "", mail["text"]) for mail in case.mails.get(one.email, ())],
-            "sms": [text["body"] for text in case.texts.get(one.phone, ())],
-        }
-        arrived = {channel for channel, texts in bodies.items() if texts}
+        messages = {"email": case.mails.get(one.email, []), "sms": case.texts.get(one.phone, [])}
+        arrived = {channel for channel, there in messages.items() if there}
         if job.state == "invited" and arrived != one.channels:
             yield f"row {one.row} is invited by {sorted(one.channels)}, and {sorted(arrived)} arrived"
-        if not job.session_id and arrived:
+        known = [message for there in messages.values() for message in case.known(there)]
+        if not job.session_id and known:
             yield f"row {one.row} has no session ({job.state}), and was sent a message"
-        if any(not line["link"] or line["link"] not in body for texts in bodies.values() for body in texts):
+        if any(not line["link"] or line["link"] not in _body(message) for message in known):
             yield f"row {one.row} was sent a link that is not the stored one"
+        tokens = [call["token"] for call in case.calls.get(one.row, ()) if call["token"]]
+        bodies = [_body(message) for there in messages.values() for message in there]
+        if any(not any(token in body for token in tokens) for body in bodies):
+            yield f"row {one.row} was sent a link to a session that the provider did not open for it"
+
+
+def _body(message: Mapping[str, Any]) -> str:
+    return re.sub(r"\s", "", message["text"]) if "text" in message else str(message["body"])
 
 
 def each_call_was_written_down(case: Case) -> Iterator[str]:
@@ -126,11 +138,12 @@ def each_call_was_written_down(case: Case) -> Iterator[str]:
     for job in case.evidence.jobs:
         made = [one for one in case.asked.get(job.row, ()) if one.outcome != NOT_MADE]
         answered = sum(one.outcome in ("done", "late") or one.status is not None for one in made)
-        arrived = len(case.calls.get(job.row, ()))
-        if not answered <= arrived <= len(made):
+        calls = case.calls.get(job.row, [])
+        arrived = len(calls)
+        if answered > arrived or len(case.known(calls)) > len(made):
             yield f"row {job.row} ({job.account}): {arrived} calls arrived of {len(made)} made, {answered} answered"
     for one in case.customers:
-        for channel, there in (("email", case.mails.get(one.email, ())), ("sms", case.texts.get(one.phone, ()))):
+        for channel, there in (("email", case.mails.get(one.email, [])), ("sms", case.texts.get(one.phone, []))):
             hand_overs = [
                 attempt
                 for invitation in case.invitations.get(one.row, ())
@@ -139,7 +152,7 @@ def each_call_was_written_down(case: Case) -> Iterator[str]:
                 if attempt.outcome != NOT_MADE
             ]
             done = sum(attempt.outcome == "done" for attempt in hand_overs)
-            if not done <= len(there) <= len(hand_overs):
+            if done > len(there) or len(case.known(there)) > len(hand_overs):
                 yield f"row {one.row}: {len(there)} by {channel} of {len(hand_overs)} hand-overs, {done} of them done"
 
 
@@ -161,19 +174,19 @@ def late_calls(case: Case, longest: float) -> int:
     late = 0
     for job in case.evidence.jobs:
         opened = [_seconds(one.opened_at) for one in case.asked.get(job.row, ())]
-        arrived = [_seconds(call["at"]) for call in case.calls.get(job.row, ())]
-        late += sum(not _in_time(at, opened, longest) for at in arrived)
+        arrived = [at(call).timestamp() for call in case.known(case.calls.get(job.row, []))]
+        late += sum(not _in_time(time, opened, longest) for time in arrived)
     phones = {one.phone: one.row for one in case.customers}
-    for call in case.evidence.received.calls:
+    for call in case.known(case.evidence.received.calls):
         if call["endpoint"] == "twilio":
             texts = (one for one in case.invitations.get(phones.get(call["client"], 0), ()) if one.channel == "sms")
             opened = [_seconds(one.opened_at) for text in texts for one in case.handed.get(text.id, ())]
-            late += not _in_time(_seconds(call["at"]), opened, longest)
+            late += not _in_time(at(call).timestamp(), opened, longest)
     return late
 
 
-def _in_time(at: float, opened: Sequence[float], longest: float) -> bool:
-    return any(one - CLOCKS <= at <= one + longest + CLOCKS for one in opened)
+def _in_time(arrived: float, opened: Sequence[float], longest: float) -> bool:
+    return any(one - CLOCKS <= arrived <= one + longest + CLOCKS for one in opened)
 
 
 def _seconds(time: str) -> float:
@@ -188,7 +201,7 @@ def limits_are_kept(case: Case) -> Iterator[str]:
         refused = sum(refused_by_limit(call) for call in calls)
         if refused > REFUSED_AT_MOST * len(calls):
             yield f"budget {name}: {refused} of {len(calls)} calls were refused by the provider's limit"
-        times = sorted(datetime.fromisoformat(call["at"]).timestamp() for call in calls)
+        times = sorted(at(call).timestamp() for call in calls)
         for seconds in (1.0, 10.0):
             most, allowed = most_within(times, seconds), cap.rate * (seconds + DELAY) + 1
             if most > allowed:
@@ -219,9 +232,9 @@ def credits_are_kept(case: Case) -> Iterator[str]:
         waiting = sum(case.waits_for_credit(job) for job in case.evidence.jobs if job.account in cap.accounts)
         if max(opened, used) > cap.credits:
             yield f"budget {name}: {opened} sessions were opened and {used} credits counted, of {cap.credits}"
-        if opened > used:
+        if opened > used + cap.uncounted:
             yield f"budget {name}: {opened} sessions were opened, and only {used} credits counted"
-        if waiting and used < cap.credits:
+        if waiting and used + cap.uncounted < cap.credits:
             yield f"budget {name}: {waiting} rows wait, though only {used} of {cap.credits} credits are used"
 
 
@@ -245,11 +258,32 @@ def a_held_row_has_a_reason(case: Case) -> Iterator[str]:
         elif not UNKNOWN & set(asked):
             yield f"row {job.row} ({job.account}) is held ({job.reason}) after {asked}: none of these is unknown"
         elif job.account in RECONCILED:
-            there = [call["reference"] for call in case.calls.get(job.row, ()) if call["processed"]]
+            there = [call for call in case.calls.get(job.row, ()) if call["processed"]]
             if not there:
                 yield f"row {job.row} ({job.account}) is held ({job.reason}), though the provider has no session of it"
-            elif not all(reference in job.detail for reference in there):
+            elif not all(call["reference"] in job.detail for call in case.known(there)):
                 yield f"row {job.row} ({job.account}) is held ({job.reason}) without naming the session"
+
+
+def nothing_is_sent_after_a_restore_before_a_person_resumes(case: Case) -> Iterator[str]:
+    # A worker that starts asks its sender whether the log-in works: that is about no customer.
+    calls = [call for call in case.evidence.received.calls if call["client"]]
+    received = [*calls, *case.evidence.received.mails, *case.evidence.received.texts]
+    for restore in case.restores:
+        sent = sum(restore.ended + timedelta(seconds=DELAY) < time < restore.resumed for time in map(at, received))
+        if sent:
+            yield f"{sent} calls and messages came between a restore and its resume"
+
+
+def who_was_erased_or_suppressed_before_a_restore_gets_nothing(case: Case) -> Iterator[str]:
+    for one in case.customers:
+        if one.customer_id in case.left_alone:
+            since = case.left_alone[one.customer_id] + timedelta(seconds=DELAY)
+            messages = (*case.mails.get(one.email, ()), *case.texts.get(one.phone, ()))
+            arrived = [*case.calls.get(one.row, ()), *messages]
+            sent = sum(at(call) > since for call in arrived)
+            if sent:
+                yield f"row {one.row} was to be left alone, and {sent} calls and messages came after the restore"
 
 
 PROMISES: tuple[Callable[[Case], Iterator[str]], ...] = (
@@ -265,6 +299,8 @@ PROMISES: tuple[Callable[[Case], Iterator[str]], ...] = (
     limits_are_kept,
     credits_are_kept,
     a_held_row_has_a_reason,
+    nothing_is_sent_after_a_restore_before_a_person_resumes,
+    who_was_erased_or_suppressed_before_a_restore_gets_nothing,
 )
 
 

@@ -17,7 +17,10 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import dict_row
 
 from trials.processes import end, kill_group
 
@@ -149,12 +152,14 @@ class Postgres(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._data = folder / "data"
+        self._database = "postgres"
+        self._dumps = 0
         # PostgreSQL refuses to run as root.
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{self._database}"
 
     @property
     def dsn(self) -> str:
@@ -189,24 +194,35 @@ class Postgres(Server):
         # Its children are in their own process groups: a kill of its group would leave them running.
         self.stop_at_once()
 
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        with psycopg.connect(self.dsn, connect_timeout=5, row_factory=dict_row) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def dump(self) -> Path:
+        """A copy of the database as it is now."""
+        self._dumps += 1
+        copy = self.folder / f"dump_{self._dumps}"
+        self._run("pg_dump", "--format=custom", f"--file={copy}", self.dsn)
+        return copy
+
+    def restore(self, dump: Path) -> None:
+        """Use a copy from now on, as a new database."""
+        self._run("createdb", f"--maintenance-db={self.dsn}", dump.name)
+        self._database = dump.name
+        self._run("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={self.dsn}", str(dump))
+
     def _make(self) -> None:
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
-        made = subprocess.run(
-            self._as_user(
-                [
-                    postgresql_program("initdb"),
-                    *("-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"),
-                ]
-            ),
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if made.returncode:
-            raise RuntimeError(f"initdb: {made.stderr.strip()}")
+        options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        self._run("initdb", "-D", str(self._data), *options)
+
+    def _run(self, name: str, *arguments: str) -> None:
+        command = self._as_user([postgresql_program(name), *arguments])
+        pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        ended = subprocess.run(command, cwd=self.folder, **pipes, text=True, check=False)
+        if ended.returncode:
+            raise RuntimeError(f"{name}: {ended.stderr.strip()}")
 
     def _as_user(self, command: list[str]) -> list[str]:
         if self._user is None:

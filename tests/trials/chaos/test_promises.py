@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trials.case import ENDPOINTS, Cap, Case
+from trials.case import ENDPOINTS, Cap, Case, Restore
 from trials.customers import FAMILY, Listed, listed
 from trials.evidence import Attempt, Evidence, Invitation, Job, Received, Session
 from trials.leaks import leaks
@@ -33,7 +33,8 @@ class Run:
         self.calls: dict[int, list[dict]] = {}
         self.mails: dict[int, list[dict]] = {}
         self.texts: dict[int, list[dict]] = {}
-        self.used, self.stops = 4, 0
+        self.used, self.uncounted, self.stops = 4, 0, 0
+        self.restores: list[Restore] = []
         self.inbox = ["one", "two"]
         for one in CUSTOMERS:
             self.invite(one)
@@ -49,7 +50,7 @@ class Run:
         ]
         self.handed[row] = [attempt(row, message.channel, message.id) for message in self.invitations[row]]
         self.mails[row] = [mail(one)] if "email" in one.channels else []
-        self.texts[row] = [{"to": one.phone, "body": f"Open {link(one)}"}] if "sms" in one.channels else []
+        self.texts[row] = [text(one)] if "sms" in one.channels else []
 
     def hold(self, one: Listed, *outcomes: str, reason: str = "unknown") -> None:
         """Hold the customer's row: no session, attempts with these outcomes; a look-up named the opened session."""
@@ -75,7 +76,22 @@ class Run:
             report=lines + [{"row": one.row, "link": ""} for one in CUSTOMERS if not self.sessions[one.row]],
             inbox=self.inbox,
         )
-        return Case(CUSTOMERS, evidence, CAPS, lease=12, reconcile_after=7, stops=self.stops, events=["one", "two"])
+        caps = CAPS | {"kyb": replace(CAPS["kyb"], uncounted=self.uncounted)}
+        return Case(CUSTOMERS, evidence, caps, 12, 7, self.stops, events=["one", "two"], restores=self.restores)
+
+    def restore(self, *left_alone: Listed) -> None:
+        """A restore before all that this run did: the database does not know the minute from -4 to -3."""
+        names = frozenset(one.customer_id for one in left_alone)
+        self.restores.append(Restore(NOON - 4 * MINUTE, NOON - 3 * MINUTE, NOON - MINUTE, names))
+
+    def invite_before(self, one: Listed, at: str) -> None:
+        """What was done for this customer at another time, besides."""
+        self.calls[one.row].append(call(one, at=at, reference="before", token="before"))
+        if "email" in one.channels:
+            body = "Open https://verify.example.com/start#token=before"
+            self.mails[one.row].append(mail(one, "<before@example>") | {"at": at, "text": body})
+        if "sms" in one.channels:
+            self.texts[one.row].append({"to": one.phone, "body": "Open #token=before", "at": at})
 
 
 def attempt(row: int, account: str, invitation: str | None = None, outcome: str = "done") -> Attempt:
@@ -107,7 +123,12 @@ def call(one: Listed, **facts) -> dict:
 
 def mail(one: Listed, message_id: str = "<one@example>") -> dict:
     # Wrapped, as plain text in a mail is.
-    return {"to": [one.email], "message_id": message_id, "text": f"Open\n{link(one)[:30]}\n{link(one)[30:]}"}
+    words = f"Open\n{link(one)[:30]}\n{link(one)[30:]}"
+    return {"to": [one.email], "message_id": message_id, "text": words, "at": later(0)}
+
+
+def text(one: Listed) -> dict:
+    return {"to": one.phone, "body": f"Open {link(one)}", "at": later(0)}
 
 
 def the(account: str, channel: str = "email") -> Listed:
@@ -161,6 +182,28 @@ def test_a_call_that_was_stopped_on_its_way_out_breaks_none(run: Run):
 
 def test_a_look_up_is_no_call_for_a_session(run: Run):
     run.asked[2].append(replace(attempt(2, "kyc"), reconciles=True))
+    assert broken(run.case()) == []
+
+
+def test_what_a_restored_database_did_not_know_may_be_done_again(run: Run):
+    run.restore()
+    run.uncounted = 1
+    for one in (the("kyc"), the("kyb"), the("kyc", "sms")):
+        run.invite_before(one, later(-3.5))
+    assert broken(run.case()) == []
+
+
+def test_a_restore_of_a_later_copy_leaves_what_came_before_it_known(run: Run):
+    run.restore()
+    run.invite_before(CUSTOMERS[0], later(-5))
+    assert broken(run.case())
+
+
+def test_who_is_left_alone_is_neither_invited_nor_held(run: Run):
+    run.restore(CUSTOMERS[0])
+    run.hold(CUSTOMERS[0])
+    run.jobs[2], run.calls[2] = replace(run.jobs[2], state="cancelled"), []
+    run.invite_before(CUSTOMERS[0], later(-3.5))
     assert broken(run.case()) == []
 
 
@@ -385,6 +428,44 @@ def a_call_that_was_stopped_on_its_way_out_arrives_when_it_may_be_reconciled(run
 def a_text_arrives_after_its_lease(run):
     one = the("kyc", "sms")
     run.calls[0] = [call(one, endpoint="twilio", client=one.phone, at=later(5))]
+
+
+@spoils("no_second_session_without_a_decision")
+def two_sessions_are_opened_before_a_restore(run):
+    run.restore()
+    run.invite_before(CUSTOMERS[0], later(-3.5))
+    run.invite_before(CUSTOMERS[0], later(-3.4))
+
+
+@spoils("nothing_is_sent_twice")
+def a_text_is_sent_twice_before_a_restore(run):
+    run.restore()
+    run.invite_before(the("kyc", "sms"), later(-3.5))
+    run.invite_before(the("kyc", "sms"), later(-3.4))
+
+
+@spoils("each_message_is_the_customers_own")
+def a_message_holds_another_link_before_a_restore(run):
+    run.restore()
+    run.invite_before(CUSTOMERS[0], later(-3.5))
+    run.calls[2].pop()
+
+
+@spoils("credits_are_kept")
+def credits_are_spent_again_after_a_restore(run):
+    run.restore()
+    run.invite_before(the("kyb"), later(-3.5))
+
+
+@spoils("nothing_is_sent_after_a_restore_before_a_person_resumes")
+def a_mail_is_sent_before_a_person_resumes(run):
+    run.restore()
+    run.mails[2].append(mail(CUSTOMERS[0]) | {"at": later(-2)})
+
+
+@spoils("who_was_erased_or_suppressed_before_a_restore_gets_nothing")
+def an_erased_customer_is_invited_after_a_restore(run):
+    run.restore(CUSTOMERS[0])
 
 
 @pytest.mark.parametrize("name", SPOILT)
