@@ -200,7 +200,9 @@ def _struck(plan: Plan, target: Target, events: int) -> tuple[int, list[str]]:
     next_at = time.monotonic() + (strikes[0].after if strikes else 0)
     deadline = time.monotonic() + 2 * plan.span + 20 * plan.lease + 60
     while time.monotonic() < deadline:
+        began = time.monotonic()
         target.tick()
+        deadline += time.monotonic() - began  # a restore takes as long as its commands
         for name, complaint in target.ended_by_themselves():
             target.note(complaint)
             wrong.append(complaint)
