@@ -38,6 +38,7 @@ ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
 CHANNELS = ("email", "sms")
 PROCESSES = {"worker": 3, "beat": 2, "bus": 2}  # the second beat by mistake
 JOURNAL = "onboarding.journal"
+STARTS = 300.0  # seconds: all processes start at once, and a busy machine needs a minute for the first
 LOOKS_AROUND = 3.0  # seconds that a person takes after a restore, while all processes run and nothing may be sent
 TIMES_SENT = 20
 PATIENCE = 3.0  # seconds: RabbitMQ waits far longer for a stopped worker to close its connection
@@ -258,7 +259,7 @@ def _restore(target: Target, dump: Path, since: datetime, leaving: Sequence[List
     stage.run("suppress", *(one.email for one in leaving[:1]), "nobody@example.com")
     marked = stage.folder / f"{JOURNAL}.mark"
     taken = dump.stat().st_mtime
-    until(lambda: marked.exists() and marked.stat().st_mtime > taken, "the journal knows more than the dump", 90)
+    until(lambda: marked.exists() and marked.stat().st_mtime > taken, "the journal knows more than the dump", STARTS)
     for process in (one for processes in target.running.values() for one in processes):
         kill_group(process)
     target.running = {name: [] for name in PROCESSES}
@@ -271,7 +272,7 @@ def _restore(target: Target, dump: Path, since: datetime, leaving: Sequence[List
     credit = (target.settings.accounts["kyb"].credits or 0) - target.uncounted
     stage.configure({"database.url": postgres.url, "accounts.kyb.credits": str(credit)})
     target.start_all()
-    until(lambda: bool(postgres.rows("select 1 from standstill")), "the restored database has stopped everything")
+    until(lambda: bool(postgres.rows("select 1 from standstill")), "the restored database stops everything", STARTS)
     time.sleep(LOOKS_AROUND)
     stage.run("customer", "reapply")
     resumed = now()
