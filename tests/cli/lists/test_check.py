@@ -482,6 +482,13 @@ def test_the_configuration_says_the_words_of_lists_and_what_rows_without_a_word_
     assert desk.onboard("check", listed, "--json").facts["rows"]["accepted"] == 2
 
 
+def test_the_block_for_the_configuration_offers_words_for_each_column_that_has_unknown_ones(desk: Desk):
+    rows = "A-1,one@example.com,Teutonia,privat,Deutsch\nA-2,two@example.com,DE,,de\n"
+    shown = desk.onboard("check", desk.write("export.csv", f"customer_id,email,country,kind,locale\n{rows}")).out
+    block = tomllib.loads(shown[shown.index("# [import.values]") :].replace("# ", ""))["import"]
+    assert set(block["values"]) == {"country", "kind", "locale"}
+
+
 def test_a_list_in_the_words_of_another_system_is_read_and_what_it_cannot_say_is_left_out(desk: Desk):
     rows = "".join(f"A-{n},c{n}@example.com,Deutschland,Deutsch,PST\n" for n in range(30))
     ended = desk.onboard(

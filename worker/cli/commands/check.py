@@ -198,7 +198,7 @@ def _checked(
         in_all=messages_in_all(parts, due),
         reissues=parts.settings.reissue.most,
         next_step=_next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering]),
-        import_block=block_for(asked, parts.settings.import_),
+        import_block=block_for(asked, parts.settings.import_, unread=found.columns),
         judges_itself=planned is not None
         and bool(planned.plan.condition and not planned.verdict)
         and (facts["forecast"]["limited_by"] or "").startswith(AWAITS_VERDICT),
@@ -239,6 +239,7 @@ class _Found:
         self._parts = parts
         self.judged, self.refusals = Judged(), Refusals()
         self.problems = FoundRows()
+        self.columns: set[str] = set()  # of problems and warnings
         self._of_list, self._of_rows, self._shared = FoundRows(), FoundRows(), FoundRows()
         self.cost = ListCost(parts, calls, shared=self._shared.add)
         self.in_time = InTime(parts.intake, deadline)
@@ -252,10 +253,12 @@ class _Found:
         if isinstance(line, RefusedLine):
             for problem in problems_of(line):
                 self.problems.add(line.row, problem)
+                self.columns.add(problem.column)
             if line.problems:
                 self.refusals.add(line.problems)
         for warning in line.warnings:
             self._of_rows.add(line.row, warning)
+            self.columns.add(warning.column)
 
     def finish(self, reading: CustomerList) -> None:
         self.cost.finish()

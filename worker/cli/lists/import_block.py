@@ -9,11 +9,16 @@ from worker.settings.model import Import
 
 
 def block_for(
-    options: ListOptions, configured: Import, *, renames: Mapping[str, str] | None = None, ignore: Iterable[str] = ()
+    options: ListOptions,
+    configured: Import,
+    *,
+    renames: Mapping[str, str] | None = None,
+    ignore: Iterable[str] = (),
+    unread: Iterable[str] = (),
 ) -> list[str]:
     """The lines of the block; none if the configuration has all of it already.
 
-    `renames` and `ignore` are suggestions for columns that are not known.
+    `renames` and `ignore` are suggestions for columns that are not known. `unread`: our columns with words that are not.
     """
     columns = {**options.mapping, **(renames or {})}
     # Two columns of one name are one name here.
@@ -23,17 +28,19 @@ def block_for(
         keys.append(f"ignore = [{', '.join(map(_quoted, left_out))}]")
     if options.dates is not None:
         keys.append(f"dates = {_quoted(options.dates.text)}")
-    if (columns, tuple(left_out), options.dates) == (configured.columns, configured.ignore, configured.dates):
-        return []
-    lines = ["", "for onboarding.toml, in place of these options:"] if not renames else ["", "for onboarding.toml:"]
-    lines += ["[import]", *keys] if keys else []
-    if columns:
-        lines += ["[import.columns]", *(f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in columns.items())]
-    if worded := [ours for ours in (renames or {}).values() if ours in WORDED]:
-        # Which words the list has is seen only when it can be read: a comment, which changes nothing.
+    lines = []
+    if (columns, tuple(left_out), options.dates) != (configured.columns, configured.ignore, configured.dates):
+        lines += ["[import]", *keys] if keys else []
+        if columns:
+            lines += ["[import.columns]", *(f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in columns.items())]
+    instead = bool(lines) and not renames
+    if worded := [column for column in WORDED if column in {*(renames or {}).values(), *unread}]:
+        # A list's words are not repeated: a comment, which changes nothing.
         lines += ["# [import.values]"]
         lines += [f'# {column} = {{ "THEIRS" = "OURS" }}' for column in worded]
-    return lines
+    if not lines:
+        return []
+    return ["", f"for onboarding.toml{', in place of these options' if instead else ''}:", *lines]
 
 
 def _quoted(text: str) -> str:
