@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.settings.samples import ENVIRON, problems, tree, with_value
-from worker.settings import Settings, load
+from worker.core import shipped
+from worker.settings import load
+from worker.settings.model import whole_model
 from worker.settings.problems import show_path
-from worker.settings.reference import page_with_tables
+from worker.settings.reference import page_with_tables, pages
 from worker.settings.shape import keys_of, tables_of
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,7 @@ Key = tuple[str | int, ...]
 
 def every_key() -> list[Key]:
     keys: list[Key] = []
-    for name, field in keys_of(Settings).items():
+    for name, field in keys_of(whole_model()).items():
         tables = tables_of(field.annotation)
         assert tables is not None
         for key, inner in keys_of(tables.model).items():
@@ -95,7 +97,7 @@ def test_a_misspelt_key_is_one_line_that_names_the_right_one(tmp_path: Path, sub
 
 
 def test_a_misspelt_section_is_one_line_that_names_the_right_one(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    for section in keys_of(Settings):
+    for section in keys_of(whole_model()):
         with subtests.test(section=section):
             for word in misspelt(section):
                 configuration = tree()
@@ -105,7 +107,7 @@ def test_a_misspelt_section_is_one_line_that_names_the_right_one(tmp_path: Path,
 
 
 def test_a_section_that_is_not_a_table_is_one_line(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    for section in keys_of(Settings):
+    for section in keys_of(whole_model()):
         with subtests.test(section=section):
             lines = problems(tmp_path, tree(**{section: 5}))
 
@@ -114,7 +116,7 @@ def test_a_section_that_is_not_a_table_is_one_line(tmp_path: Path, subtests: pyt
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
-@given(key=st.sampled_from([*KEYS, *((name,) for name in keys_of(Settings))]), value=ANYTHING)
+@given(key=st.sampled_from([*KEYS, *((name,) for name in keys_of(whole_model()))]), value=ANYTHING)
 def test_whatever_stands_at_a_key_the_answer_is_settings_or_problems_of_one_line(
     key: Key, value: Any, tmp_path: Path
 ) -> None:
@@ -132,6 +134,12 @@ def test_a_key_that_stands_in_another_table_is_answered_with_its_own(tmp_path: P
     assert problems(tmp_path, quiet) == ["worker.quiet_hours: unknown key; it is a key of [invitations]"]
 
 
+def test_a_section_of_a_feature_that_is_not_there_is_one_line_that_says_so(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(shipped.SECTIONS, "taken_out", "taken_out")
+
+    assert problems(tmp_path, with_value(("taken_out", "on"), True)) == ["taken_out: this feature is not installed"]
+
+
 def test_what_load_fills_in_is_no_key(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, with_value(("accounts", "kyc", "name"), "other"))
 
@@ -139,9 +147,10 @@ def test_what_load_fills_in_is_no_key(tmp_path: Path) -> None:
 
 
 def test_the_documentation_is_in_step_with_the_model() -> None:
-    page = (ROOT / "docs/reference/configuration.md").read_text(encoding="utf-8")
+    for path, sections in pages().items():
+        page = (ROOT / path).read_text(encoding="utf-8")
 
-    assert page == page_with_tables(page), "run `python -m worker.settings.reference`"
+        assert page == page_with_tables(page, sections), "run `python -m worker.settings.reference`"
 
 
 def test_the_shipped_example_has_every_section_and_loads(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.opening import why_not_ready
 from worker.cli.sample_message import example, rendered
+from worker.core.features import Hook
 from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.domain.contact.wording import Wording
 from worker.domain.model.channels import channels_of
@@ -51,6 +53,17 @@ FULL = re.compile(r"too many (clients|connections)|connection slots are reserved
 SHOWS = "`onboard template preview` shows the messages"
 
 Check = Callable[[Parts], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class FeatureCheck:
+    """A check that needs no database."""
+
+    run: Check
+
+
+# The feature `fast_calls` says whether it is on.
+DOCTOR_CHECKS = Hook("DOCTOR_CHECKS", FeatureCheck)
 
 
 def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
@@ -144,11 +157,6 @@ def check_clock(parts: Parts) -> Iterator[Finding]:
         yield warning("clock", words, "let both machines take their time from a time server (NTP)")
     else:
         yield ok("clock", words)
-
-
-def check_fast_calls(parts: Parts) -> Iterator[Finding]:
-    """Where they are on and unfit, no command starts, and `doctor` says so instead of this."""
-    yield ok("fast calls", "on" if parts.settings.fast_calls.on else "off")
 
 
 def check_disk(parts: Parts) -> Iterator[Finding]:
@@ -342,7 +350,6 @@ def check_processes(parts: Parts) -> Iterator[Finding]:
 # In the order in which one needs the other.
 WITHOUT_DATABASE: tuple[Check, ...] = (
     check_adapters,
-    check_fast_calls,
     check_disk,
     check_brokers,
     check_accounts_and_senders,
@@ -362,6 +369,12 @@ WITH_DATABASE: tuple[Check, ...] = (
     check_writes,
     check_processes,
 )
+
+
+def all_checks(*, of_database: bool) -> tuple[Check, ...]:
+    """The checks to make, with those of features last. `of_database`: also those that need one."""
+    offered = (one.run for one in DOCTOR_CHECKS.offered())
+    return (*(WITH_DATABASE if of_database else ()), *WITHOUT_DATABASE, *offered)
 
 
 def _where(parts: Parts, section: str) -> str:

@@ -7,10 +7,10 @@ from worker.domain.invitations.library import Library
 from worker.domain.invitations.pages import Pages
 from worker.domain.model.channels import channels_of, is_mail
 from worker.domain.providers.facts import facts_of
-from worker.engine.fast_calls import fast_calls
 from worker.foundation.clock import Clock
 from worker.foundation.keyring import Keyring
 from worker.http.trust import trust_of
+from worker.http.ways import faster
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.parameters import check_parameters
@@ -78,7 +78,7 @@ def build_senders(
         if section is None:
             continue
         tools = TextTools(
-            texting or OwnHttp(trust_of({section.base_url: section.protection}), fast_calls(settings)),
+            texting or OwnHttp(trust_of({section.base_url: section.protection}), faster(settings)),
             now=clock,
             callback=callback_address(settings.links.base_url, channel),
             repeat_unknown=section.on_unknown == "repeat",

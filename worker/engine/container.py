@@ -31,7 +31,6 @@ from worker.engine.adapters import (
     sender_name,
     templates_of,
 )
-from worker.engine.fast_calls import fast_calls
 from worker.engine.heartbeat import Heartbeat
 from worker.engine.intake import Intake
 from worker.engine.keyrings import keyring_of
@@ -73,6 +72,7 @@ from worker.engine.stores import Stores
 from worker.engine.timekeeper import Timekeeper
 from worker.foundation.clock import Clock, ProcessClock
 from worker.http.trust import Trust, trust_of
+from worker.http.ways import faster
 from worker.publishers.alerts import alert_targets
 from worker.publishers.traces import build_traces
 from worker.senders.contract import Sender
@@ -125,7 +125,7 @@ class Parts(Stores):
         log says of changes, see `Database`. `meters`: those of other parts in this process. `traces`: for tests;
         None: as the configuration says.
         """
-        fast_calls(settings)  # the start fails where they are on and do not fit
+        faster(settings)  # the start fails where they are on and do not fit
         self.settings = settings
         self.jitter = jitter
         self.accounts: Mapping[str, Account] = settings.accounts

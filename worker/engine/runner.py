@@ -22,7 +22,6 @@ from worker.domain.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SEC
 from worker.domain.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.engine.container import DATABASE_THREADS, Parts
 from worker.engine.dispatch.dispatcher import Dispatcher
-from worker.engine.fast_calls import fast_calls
 from worker.engine.preflight import Preflight
 from worker.engine.steps.traced_work import traced
 from worker.engine.store_calls import StoreCalls
@@ -30,6 +29,7 @@ from worker.foundation.clock import monotonic
 from worker.foundation.log_ids import about
 from worker.foundation.outage_log import Outage
 from worker.http.client import Http, open_http_session
+from worker.http.ways import faster, way_of
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +143,9 @@ class Runner:
         # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
         parts.database.give_up_after(parts.settings.worker.lease / 2)
         exits = AsyncExitStack()
-        http = Http(await exits.enter_async_context(open_http_session()), parts.trust, fast_calls(parts.settings))
-        log.info("fast calls: %s", "on" if parts.settings.fast_calls.on else "off")
+        http = Http(await exits.enter_async_context(open_http_session()), parts.trust, faster(parts.settings))
+        way = way_of(parts.settings)
+        log.info("calls are made by %s", way.name if way else "ClientSession")
         try:
             return cls(
                 parts,

@@ -1,1 +1,1 @@
-"""Parts that are off until the configuration switches them on. Each is a folder that may be deleted."""
+"""Parts that can be deleted: each is a folder with a manifest, which only the registry finds."""

@@ -22,7 +22,7 @@ from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import SenderOfEvents, check_senders
 from worker.settings.intake import Intake, check_intake
-from worker.settings.model import Invitations, LadderStep, Settings
+from worker.settings.model import Invitations, LadderStep, Settings, whole_model
 from worker.settings.outside import Subscriber
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
@@ -63,7 +63,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     tree, owner = _parse(file, is_named=bool(named))
     if is_too_deep(tree):
         raise SettingsError([f"{file}: is nested too deeply"])
-    findings = Findings(apply_overrides(tree, Settings, environ))
+    findings = Findings(apply_overrides(tree, whole_model(), environ))
     with suppress(OSError):  # it was read: only its directory may not be
         if doubt := directory_doubt(file):
             findings.warnings.append(f"{file}: {doubt}")
@@ -71,8 +71,8 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, n
     if isinstance(encryption, dict):
         encryption.setdefault("keys", [DEFAULT_KEY])
     own_keys = {name for name in channels_of("phone") if _has_own_key(tree.get(name))}
-    reader = Reader(environ, file.parent, owner, findings, needs, own_keys=own_keys, root=Settings)
-    tree = read_table(tree, Settings, (), reader=reader)
+    reader = Reader(environ, file.parent, owner, findings, needs, own_keys=own_keys, root=whole_model())
+    tree = read_table(tree, whole_model(), (), reader=reader)
     return _check(tree, file, findings)
 
 
@@ -120,7 +120,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     parts: dict[str, Any] = {}
     senders = _senders(tree, context, findings)
     oidc = _oidc(tree, context, findings)
-    for name, field in keys_of(Settings).items():
+    for name, field in keys_of(whole_model()).items():
         tables = tables_of(field.annotation)
         if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
             parts[name] = _section(tables.model, tree.get(name, {}), (name,), context, findings)
@@ -173,7 +173,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         findings.consequence(("alerts", "email"), "mails need the server of [email]")
     if findings.problems:
         raise SettingsError(findings.lines)
-    return Settings.model_validate(
+    return whole_model().model_validate(
         {
             **parts,
             "path": file,

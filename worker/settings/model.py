@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from worker.domain.contact.address_cap import AddressCap
 from worker.domain.contact.quiet_hours import QuietHours
@@ -18,6 +19,7 @@ from worker.settings.intake import Intake
 from worker.settings.outside import Alerts, Bus, Metrics, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
+from worker.settings.shape import SECTIONS
 from worker.settings.tls import PresentsCertificate
 from worker.settings.values import (
     BaseUrl,
@@ -39,6 +41,8 @@ from worker.settings.values import (
     Whole,
     ZoneName,
 )
+
+OfFeature = TypeVar("OfFeature", bound=Section)
 
 
 class Database(PresentsCertificate):
@@ -232,12 +236,6 @@ class Links(Section):
     )
 
 
-class FastCalls(Section):
-    """Calls without aiohttp's ClientSession: docs/features/fast_calls.md. Needs the extra `fast-calls`."""
-
-    on: Flag = Field(False, description="The start fails where the installed aiohttp does not fit.")
-
-
 class Retention(Section):
     """How long personal data, batches and the audit log are kept."""
 
@@ -365,7 +363,6 @@ class Settings(Section):
     alerts: Alerts | None = None
     web: Web
     metrics: Metrics
-    fast_calls: FastCalls
     retention: Retention
     privacy: Privacy
     retry: Retry
@@ -389,3 +386,14 @@ class Settings(Section):
     def directory(self) -> Path:
         """Where relative paths of the configuration start."""
         return self.path.parent
+
+    def section(self, model: type[OfFeature]) -> OfFeature:
+        """The section that a feature brings: its model says which."""
+        return next(part for part in vars(self).values() if isinstance(part, model))
+
+
+@cache
+def whole_model() -> type[Settings]:
+    """The model with the sections of the features that are there."""
+    sections: dict[str, Any] = {one.name: (one.model, ...) for one in SECTIONS.offered()}
+    return create_model("Settings", __base__=Settings, **sections)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from worker.core import shipped
+from worker.core.features import NOT_INSTALLED
 from worker.domain.model.needs import Needs, is_needed
 from worker.settings.key_sources import SOURCES, from_command, from_vault
 from worker.settings.problems import Findings, Path, nearest
@@ -72,6 +74,9 @@ class Reader:
         self._needs, self._own_keys = needs, own_keys
 
     def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+        if not path and name in shipped.SECTIONS:
+            self._findings.problem((name,), NOT_INSTALLED)
+            return
         meant = nearest(name, keys)
         if meant is None:
             homes = homes_of(name, self._root)

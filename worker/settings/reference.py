@@ -1,4 +1,5 @@
-"""Generates the tables of docs/reference/configuration.md from the model: `python -m worker.settings.reference`."""
+"""Generates the tables of docs/reference/configuration.md, and those of features on their pages, from the model:
+`python -m worker.settings.reference`."""
 
 import re
 from datetime import timedelta
@@ -7,21 +8,31 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from worker.core import shipped
 from worker.domain.contact.address_cap import AddressCap
 from worker.domain.limits.rate_limits import Limit
 from worker.foundation.durations import show_duration
-from worker.settings.model import Settings
-from worker.settings.shape import Tables, bare, keys_of, tables_of
+from worker.settings.model import Settings, whole_model
+from worker.settings.shape import SECTIONS, Tables, bare, keys_of, tables_of
 from worker.settings.values import Shown
 
-PAGE = Path("docs/reference/configuration.md")
+DOCS = Path("docs")
 START, END = "<!-- keys -->", "<!-- end of keys -->"
 
 
-def key_tables() -> str:
+def pages() -> dict[Path, dict[str, FieldInfo]]:
+    """The sections of each page, by their names."""
+    found = {DOCS / "reference/configuration.md": keys_of(Settings)}
+    whole = keys_of(whole_model())
+    for one in SECTIONS.offered():
+        found.setdefault(DOCS / f"features/{shipped.SECTIONS[one.name]}.md", {})[one.name] = whole[one.name]
+    return found
+
+
+def key_tables(sections: dict[str, FieldInfo]) -> str:
     """Every section with its keys, their types, defaults and meanings, as Markdown."""
     parts = []
-    for name, field in keys_of(Settings).items():
+    for name, field in sections.items():
         tables = tables_of(field.annotation)
         if tables is None:
             continue
@@ -51,11 +62,11 @@ def _sections(name: str, field: FieldInfo, tables: Tables) -> list[str]:
     return ["\n".join(lines), *inside]
 
 
-def page_with_tables(page: str) -> str:
+def page_with_tables(page: str, sections: dict[str, FieldInfo]) -> str:
     """The page with its tables replaced by the current ones."""
     before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n\n{key_tables()}\n\n{END}{after}"
+    return f"{before}{START}\n\n{key_tables(sections)}\n\n{END}{after}"
 
 
 def _line(key: str, field: FieldInfo) -> str:
@@ -109,4 +120,5 @@ def _value(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, sections in pages().items():
+        page.write_text(page_with_tables(page.read_text(encoding="utf-8"), sections), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The configuration's shape, from the model: the keys of each table, and which keys are tables."""
+"""The configuration's shape, from the model: the keys of each table, which keys are tables, and features' sections."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,24 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from worker.core.features import Hook
 from worker.settings.tls import OwnServer
 from worker.settings.values import Lazy, Section, holds_secrets
 
 SHARED = OwnServer.model_fields
 MOST_LEVELS = 50  # of tables and lists in each other
+
+
+@dataclass(frozen=True)
+class FeatureSection:
+    """The table `[name]`. A missing table is one without keys."""
+
+    name: str
+    model: type[Section]
+
+
+# Each is checked as our own sections are, and listed on the feature's page. The feature `fast_calls` has one.
+SECTIONS = Hook("SECTIONS", FeatureSection)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.http.talks import LONG, listening, post, read_request, says
-from worker.features import fast_calls
-from worker.features.fast_calls import exchange
+from worker.features.fast_calls import exchange, switch
 from worker.features.fast_calls.exchange import FastCalls
 from worker.features.fast_calls.kept_connection import KeptConnection
 from worker.foundation.clock import monotonic
@@ -327,8 +326,8 @@ def test_the_locked_aiohttp_is_the_one_that_it_fits():
     lock = (Path(__file__).parents[3] / "requirements.lock").read_text()
     locked = re.search(r"^aiohttp==(\S+)", lock, re.MULTILINE)
 
-    assert locked[1].startswith(fast_calls.RELEASE)
-    assert fast_calls.unfit() == ""
+    assert locked[1].startswith(switch.RELEASE)
+    assert switch.unfit() == ""
 
 
 @pytest.mark.parametrize("differs", ["version", "name", "parameter"])
@@ -336,11 +335,11 @@ def test_another_aiohttp_is_unfit(differs, monkeypatch):
     if differs == "version":
         monkeypatch.setattr(aiohttp, "__version__", "3.15.0")
     if differs == "name":
-        monkeypatch.setitem(fast_calls.EXPECTED, "connector:Connection.gone", set())
+        monkeypatch.setitem(switch.EXPECTED, "connector:Connection.gone", set())
     if differs == "parameter":
-        monkeypatch.setitem(fast_calls.EXPECTED, "connector:Connection.close", {"gone"})
+        monkeypatch.setitem(switch.EXPECTED, "connector:Connection.close", {"gone"})
 
-    assert aiohttp.__version__ in fast_calls.unfit()
+    assert aiohttp.__version__ in switch.unfit()
 
 
 async def test_a_session_with_another_connector_is_refused():

@@ -131,7 +131,7 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
             database = list(checks.check_database(parts, is_there=usable is settings))
             yield from database
             can_be_used = all(one.grade is Grade.OK for one in database)
-            for check in (*(checks.WITH_DATABASE if can_be_used else ()), *checks.WITHOUT_DATABASE):
+            for check in checks.all_checks(of_database=can_be_used):
                 try:
                     yield from check(parts)
                 except sa.exc.DatabaseError as error:  # it answered a moment ago; or a right is missing

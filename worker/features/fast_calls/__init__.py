@@ -1,54 +1,13 @@
-"""Makes calls over aiohttp's connections without ClientSession, for less processor time: docs/features/fast_calls.md.
+"""Makes calls over aiohttp's connections without ClientSession: docs/features/fast_calls.md."""
 
-`engine/fast_calls.py` loads it where `[fast_calls] on = true`. It uses parts of aiohttp that aiohttp does not promise,
-so it has a bound of its own on aiohttp's release.
-"""
+from worker.core.features import Feature
 
-import inspect
-from importlib import import_module
-from importlib.util import find_spec
-from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from worker.http.client import Faster
-
-RELEASE = "3.14."  # of aiohttp. Before this is raised: read what changed in client_proto.py and connector.py
-# What is used of aiohttp besides its documented interface: modules, names, and the parameters that are given.
-EXPECTED: dict[str, set[str]] = {
-    "connector:BaseConnector.connect": {"req", "traces", "timeout"},
-    "connector:Connection.transport.fget": set(),
-    "connector:Connection.protocol.fget": set(),
-    "connector:Connection.close": set(),
-    "client_proto:ResponseHandler.connection_lost": {"exc"},
-}
-
-
-def unfit() -> str:
-    """Why fast calls cannot be made here; "" where they can."""
-    import aiohttp  # imported here: takes a quarter of a second
-
-    if not aiohttp.__version__.startswith(RELEASE):
-        return f"it fits aiohttp {RELEASE}x, and {aiohttp.__version__} is installed"
-    if find_spec("httptools") is None:
-        return "httptools is not installed here: pip install 'onboarding-worker[fast-calls]'"
-    return "" if _is_as_expected() else f"aiohttp {aiohttp.__version__} lacks a name that it uses"
-
-
-def _is_as_expected() -> bool:
-    try:
-        for name, parameters in EXPECTED.items():
-            module, _, path = name.partition(":")
-            used = attrgetter(path)(import_module(f"aiohttp.{module}"))
-            if not parameters <= inspect.signature(used).parameters.keys():
-                return False
-    except (ImportError, AttributeError, TypeError):
-        return False
-    return True
-
-
-def faster() -> "Faster":
-    """What makes the calls, where `unfit` says nothing."""
-    from worker.features.fast_calls.exchange import FastCalls
-
-    return FastCalls
+FEATURE = Feature(
+    name="fast_calls",
+    about="Makes calls for less processor time. Without it all go through aiohttp's ClientSession.",
+    offers={
+        "CALLS": ("worker.features.fast_calls.switch:WAY",),
+        "DOCTOR_CHECKS": ("worker.features.fast_calls.doctor:CHECK",),
+        "SECTIONS": ("worker.features.fast_calls.section:SECTION",),
+    },
+)

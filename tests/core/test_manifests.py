@@ -1,0 +1,115 @@
+"""What each feature's manifest says holds: its pieces load, and its imports are the ones that it names."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker import features
+from worker.core import shipped
+from worker.core.features import FEATURES, HOOKS, Feature, Hook, loaded
+from worker.features.__main__ import page, sections
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(features.__file__).parent
+# Each feature, also one that is off because another one that it needs is not there.
+MANIFESTS = {
+    path.parent.name: loaded(f"worker.features.{path.parent.name}:FEATURE") for path in FOLDER.glob("*/__init__.py")
+}
+ELSEWHERE = ("worker", "onboarding_worker", "onboarding_sandbox", "onboarding_testing", "migrations", "tests", "trials")
+
+
+def hooks() -> dict[str, Hook]:
+    """Each hook, from the module that owns it."""
+    places = {}
+    for path in (ROOT / "worker").rglob("*.py"):
+        for name in re.findall(r'^([A-Z_]+) = Hook\("\1", ', path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert name not in places
+            places[name] = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return {name: loaded(f"{module}:{name}") for name, module in places.items()}
+
+
+def test_each_hook_has_an_owner_and_a_feature_that_uses_it():
+    assert hooks().keys() == HOOKS
+    if MANIFESTS.keys() >= {*shipped.SECTIONS.values(), *shipped.COMMANDS.values()}:  # none was taken out
+        assert {name for one in MANIFESTS.values() for name in one.offers} == HOOKS
+
+
+def test_each_piece_of_each_feature_loads_and_is_of_the_hooks_type():
+    for hook in hooks().values():
+        hook.offered()
+    for feature in MANIFESTS.values():
+        for place in feature.offers.values():
+            [loaded(one) for one in place]
+
+
+def test_no_feature_needs_itself_in_a_circle():
+    def below(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above
+        for other in MANIFESTS[name].needs if name in MANIFESTS else ():
+            below(other, (*above, name))
+
+    for name in MANIFESTS:
+        below(name, ())
+
+
+def test_each_feature_says_what_it_does_and_what_is_lost_without_it():
+    assert [name for name, one in MANIFESTS.items() if "Without it" not in one.about or name != one.name] == []
+
+
+def test_names_of_sections_and_commands_are_written_down_for_who_lacks_the_feature():
+    for written, now in (
+        (shipped.SECTIONS, {name: one.name for one in MANIFESTS.values() for name in sections(one)}),
+        (shipped.COMMANDS, {name: one.name for one in MANIFESTS.values() for name in one.commands}),
+    ):
+        assert {name: owner for name, owner in written.items() if owner in MANIFESTS} == now, (
+            "run `python -m worker.features`"
+        )
+    if MANIFESTS.keys() >= {*shipped.SECTIONS.values(), *shipped.COMMANDS.values()}:
+        assert Path(shipped.__file__).read_text(encoding="utf-8") == page()
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """The modules and names that a file imports, and whether it does so as it is loaded."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    at_once = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((one.name, id(node) in at_once) for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((f"{node.module}.{one.name}", id(node) in at_once) for one in node.names)
+
+
+def features_in(path: Path) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for name, at_once in imports(path):
+        if match := re.match(r"worker\.features\.(\w+)", name):
+            found[match[1]] = found.get(match[1], False) or at_once
+    return found
+
+
+@pytest.mark.parametrize("name", MANIFESTS or [pytest.param("", marks=pytest.mark.skip(reason="there is no feature"))])
+def test_a_feature_imports_only_the_features_that_its_manifest_names(name: str):
+    feature: Feature = MANIFESTS[name]
+    for path in (FOLDER / name).rglob("*.py"):
+        for other, at_once in features_in(path).items():
+            assert other in {name, *feature.needs, *feature.uses}, f"{path} imports {other}"
+            assert other not in feature.uses or not at_once, f"{path} imports {other} also where it is not there"
+
+
+def test_a_manifest_imports_only_the_registry():
+    for name in MANIFESTS:
+        assert {one.rpartition(".")[0] for one, _ in imports(FOLDER / name / "__init__.py")} == {"worker.core.features"}
+
+
+def test_no_code_but_the_registry_names_a_feature():
+    for path in (path for folder in ELSEWHERE for path in (ROOT / folder).rglob("*.py")):
+        if not path.is_relative_to(FOLDER) and not path.is_relative_to(ROOT / "tests/features"):
+            text = path.read_text(encoding="utf-8").replace("/", ".")
+            assert {name for name in MANIFESTS if f"worker.features.{name}" in text} == set(), path
+
+
+def test_what_is_here_are_all_folders():
+    assert FEATURES.here.keys() <= MANIFESTS.keys()

@@ -1,0 +1,1 @@
+"""What every installation has, and what imports nothing else of the worker."""

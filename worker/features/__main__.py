@@ -1,0 +1,29 @@
+"""Writes worker/core/shipped.py: `python -m worker.features`, after a feature has got a section or a command."""
+
+from pathlib import Path
+
+from worker.core import shipped
+from worker.core.features import FEATURES, Feature, loaded
+
+
+def sections(feature: Feature) -> list[str]:
+    return [loaded(place).name for place in feature.offers.get("SECTIONS", ())]
+
+
+def page() -> str:
+    """The module as it should be."""
+    features = FEATURES.here.values()
+    found = {
+        "SECTIONS": {name: one.name for one in features for name in sections(one)},
+        "COMMANDS": {name: one.name for one in features for name in one.commands},
+    }
+    return f'"""{shipped.__doc__}"""\n' + "".join(_written(name, owners) for name, owners in found.items())
+
+
+def _written(name: str, owners: dict[str, str]) -> str:
+    lines = "".join(f'    "{one}": "{feature}",\n' for one, feature in sorted(owners.items()))
+    return f"\n{name} = {{\n{lines}}}\n" if lines else f"\n{name}: dict[str, str] = {{}}\n"
+
+
+if __name__ == "__main__":
+    Path(shipped.__file__).write_text(page(), encoding="utf-8")

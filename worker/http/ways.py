@@ -1,0 +1,35 @@
+"""Who makes the calls of this process, if not ClientSession."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.core.features import Hook
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.http.client import Faster
+
+
+@dataclass(frozen=True)
+class Way:
+    """`faster` is asked where it `is_on`. It raises SettingsError where it cannot be used here."""
+
+    name: str
+    is_on: Callable[[Settings], bool]
+    faster: "Callable[[], Faster]"
+
+
+# Other ways of making calls. The feature `fast_calls` is one.
+CALLS = Hook("CALLS", Way)
+
+
+def way_of(settings: Settings) -> Way | None:
+    """The way that the configuration switches on; None: ClientSession."""
+    return next((way for way in CALLS.offered() if way.is_on(settings)), None)
+
+
+def faster(settings: Settings) -> "Faster | None":
+    """What makes the calls in place of ClientSession, if anything. Raises SettingsError."""
+    way = way_of(settings)
+    return way.faster() if way else None
