@@ -26,6 +26,7 @@ from typing import Any
 
 from tests.deploy.compose_file import ROOT
 from worker.cli.registry import COMMANDS
+from worker.core.features import loaded
 
 # Not `runtime`: as they are loaded, its modules read the configuration and the command line, or make a secret, or what
 # a process shares with the children that it forks.
@@ -95,8 +96,8 @@ _starter = cache(_Starter)
 def load() -> None:
     """Load what the commands load. Garbage is not looked for meanwhile, and later not among the modules."""
     gc.disable()
-    for module, _ in COMMANDS.values():
-        importlib.import_module(f"worker.cli.commands.{module}")
+    for command in COMMANDS.values():
+        loaded(command.place)
     for room in ROOMS:
         package = importlib.import_module(f"worker.{room}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

@@ -12,16 +12,16 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from urllib.request import urlopen
 
 import click
 import pytest
-import xlsxwriter
 
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.docs.shown import PAGES, commands_of, text_of
 from tests.docs.test_shown_commands import PAGES as RUN_WHOLE
-from worker.cli.registry import main_group
+from tests.suite.of_features import of_features
+from worker.cli.registry import COMMANDS, main_group
+from worker.core import shipped
 from worker.foundation.clock import system_clock
 from worker.foundation.keyring import Keyring
 
@@ -117,20 +117,6 @@ def desk(sent: Path, played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return Desk(copied, {"SANDBOX": f"http://127.0.0.1:{played.sandbox.port}"})
 
 
-def _exports(desk: Desk) -> Values:
-    """The files that the page gets from the sandbox, and a bill with a column of another name."""
-    for name, file in {"idenfy": "idenfy", "twilio": "twilio", "postmark": "smtp"}.items():
-        with urlopen(f"{desk.environ['SANDBOX']}/_sandbox/exports/{file}.csv") as answer:  # noqa: S310
-            desk.write(f"{name}.csv", answer.read())
-    with (desk.path / "twilio.csv").open("a") as log:  # the list has no texts
-        log.write("SM00000000000000000000000000000000,delivered\n")
-    with xlsxwriter.Workbook(desk.path / "bill.xlsx") as book:
-        sheet = book.add_worksheet()
-        sheet.write_row(0, 0, ["Verification ref"])
-        sheet.write_row(1, 0, ["no-session-of-ours"])
-    return {}
-
-
 def _journal(desk: Desk) -> Values:
     desk.add('[privacy]\njournal = "onboarding.journal"\n')
     (desk.path / "onboarding.journal").touch()
@@ -177,8 +163,8 @@ PREPARED: dict[str, Callable[[Desk], Values]] = {
     "how-to/dashboard.md": _refused_event,
     "how-to/going-live.md": _from_nothing,
     "how-to/keys.md": _two_keys,
-    "how-to/reconcile.md": _exports,
     "start/quickstart.md": _no_list,
+    **dict(of_features("PREPARED")),
 }
 
 
@@ -192,6 +178,8 @@ def read(words: Sequence[str]) -> tuple[click.Command, list[str]]:
 
 
 def is_run(words: tuple[str, ...]) -> bool:
+    if words[0] in shipped.COMMANDS.keys() - COMMANDS.keys():
+        return False  # of a feature that is not here
     return not any(words[: len(begin.split())] == tuple(begin.split()) for begin in NOT_RUN)
 
 

@@ -5,13 +5,14 @@ Loading all of them takes a second, and the shell runs `onboard` at every word t
 
 import gc
 from difflib import get_close_matches
-from importlib import import_module
 
 import click
 from click.shell_completion import CompletionItem
 
 from worker.cli.invocation import Invocation, with_global_options
 from worker.cli.sandbox_extra import check_sandbox_is_installed
+from worker.core import shipped
+from worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
 from worker.foundation.version import __version__
 
 EPILOG = """\b
@@ -32,11 +33,10 @@ Exit codes: 0 done, 1 something needs a person, 2 could not start,
 """
 
 
-# The module of each command, and what it does in one line.
-COMMANDS = {
+# The module of each command of ours, and what it does in one line.
+_OWN = {
     "init": ("init", "Write a configuration to start from."),
     "check": ("check", "Check a list and forecast it; sends nothing."),
-    "rehearse": ("rehearsing.rehearse", "Play a list through days in seconds; sends nothing."),
     "doctor": ("doctor", "Check the configuration and all it names."),
     "run": ("run", "Import a list and send its invitations."),
     "import": ("run", "Import a list; running workers send it."),
@@ -52,7 +52,6 @@ COMMANDS = {
     "cancel": ("decide", "Cancel a batch, for good."),
     "archive": ("archive", "Save a batch as a file, and remove it if you wish."),
     "audit": ("audit", "Show who did what, and check the log."),
-    "reconcile": ("books.reconcile", "Compare a batch with the providers' and senders' own lists."),
     "bounces": ("webhook", "Read mails that came back."),
     "suppress": ("suppress", "Manage the do-not-contact list."),
     "customer": ("customers", "Find a customer, and help: resend, new link, address."),
@@ -73,7 +72,19 @@ COMMANDS = {
 }
 
 
-NEED_THE_SANDBOX = ("sandbox", "demo", "rehearse")
+_OF_SANDBOX = ("sandbox", "demo")
+
+
+def _own(name: str, module: str, short_help: str) -> Command:
+    function = "import_" if name == "import" else name  # `import` is Python's own word
+    extra = "sandbox" if name in _OF_SANDBOX else ""
+    return Command(f"worker.cli.commands.{module}:{function}", short_help, extra)
+
+
+# Our own, and those of features. `reconcile` is the command of a feature.
+COMMANDS = {name: _own(name, *of_command) for name, of_command in _OWN.items()} | {
+    name: command for feature in FEATURES.here.values() for name, command in feature.commands.items()
+}
 
 # What people type for a command of ours.
 OTHER_NAMES = {
@@ -113,34 +124,35 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name not in COMMANDS and not name.startswith("-"):
-            near = get_close_matches(name, [*COMMANDS, *OTHER_NAMES], n=1)
+            near = get_close_matches(name, [*COMMANDS, *shipped.COMMANDS, *OTHER_NAMES], n=1)
             meant = OTHER_NAMES.get(near[0], near[0]) if near else None
+            if meant in shipped.COMMANDS and meant not in COMMANDS:
+                raise click.UsageError(f"{meant}: {NOT_INSTALLED}", context)
             hint = f"did you mean `onboard {meant}`?" if meant else "`onboard --help` lists them"
             raise click.UsageError(f"there is no command {name[:40]!r}; {hint}", context)
         return super().resolve_command(context, args)
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        names = [CompletionItem(name, help=COMMANDS[name][1]) for name in COMMANDS if name.startswith(incomplete)]
+        names = [CompletionItem(name, help=COMMANDS[name].help) for name in COMMANDS if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, context, incomplete)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(context)])
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(context)])
 
 
 def _loaded(name: str) -> click.Command:
-    module, short_help = COMMANDS[name]
-    if name in NEED_THE_SANDBOX:
+    found = COMMANDS[name]
+    if found.extra == "sandbox":
         check_sandbox_is_installed()
     # Modules live as long as the process. Collecting garbage meanwhile would take a fifth of the time for loading.
     gc.disable()
     try:
-        loaded = import_module(f"worker.cli.commands.{module}")
+        command: click.Command = loaded(found.place)
     finally:
         gc.freeze()
         gc.enable()
-    command: click.Command = getattr(loaded, "import_" if name == "import" else name)  # `import` is Python's own word
-    command.short_help = short_help
+    command.short_help = found.help
     return with_global_options(command)
 
 

@@ -20,10 +20,11 @@ Piece = TypeVar("Piece")
 
 @dataclass(frozen=True)
 class Command:
-    """A command of `onboard`: its place as "module:attribute", and its line of help."""
+    """A command of `onboard`: its place as "module:attribute", its line of help, and the extra that it needs."""
 
     place: str
     help: str
+    extra: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,4 +6,7 @@ SECTIONS = {
     "fast_calls": "fast_calls",
 }
 
-COMMANDS: dict[str, str] = {}
+COMMANDS = {
+    "reconcile": "reconcile",
+    "rehearse": "rehearsal",
+}

@@ -14,6 +14,7 @@ import pytest
 
 from onboarding_sandbox import Fault
 from tests.desk.desk import ONBOARD, Desk, Played, customers
+from tests.suite.of_features import of_features
 from tests.suite.waiting import ENDS_WITHIN
 
 COLUMNS = [
@@ -259,10 +260,9 @@ def test_a_dash_is_standard_output_and_no_file_of_that_name(desk: Desk, command:
     "command",
     [
         ["check", "one.csv", "--errors"],
-        ["rehearse", "one.csv", "--out"],
-        ["reconcile", "latest", "--provider", "one.csv", "--out"],
         ["archive", "latest", "--out"],
         ["status", "--log-file"],
+        *of_features("FILES_BESIDE"),
     ],
 )
 def test_a_file_beside_what_a_command_prints_is_not_named_by_a_dash(desk: Desk, command: list[str]):

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tests.cli.every_command.test_needs import paths_of
 from tests.desk.desk import DATABASE, Desk, customers
+from tests.suite.of_features import of_features
 from worker.cli.registry import main_group
 from worker.foundation.os_user import os_user
 
@@ -88,7 +89,6 @@ READS = {
     "doctor",
     "keys status",
     "outbox list",
-    "reconcile 1 --provider customers.csv",
     "report 1",
     "nonresponders --by 2026-11-27",
     "resolve 1 --abandon --dry-run",
@@ -97,6 +97,7 @@ READS = {
     "suppress --list",
     "template preview",
     "webhook list",
+    *of_features("READS"),
 }
 # What these processes do is done by events, each with its entry, or follows from rows that a person has decided about.
 PROCESSES = {"beat", "bounces read", "bus", "up", "web", "worker"}
@@ -107,10 +108,10 @@ WITHOUT_DATABASE = {
     "keys digest-key",
     "keys new",
     "demo",
-    "rehearse",  # it makes a database of its own
     "sandbox",
     "template export",
     "users add",
+    *of_features("WITHOUT_DATABASE"),
 }
 # Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py,
 # test_set_up.py and tests/store/inbox/test_reapplying.py.

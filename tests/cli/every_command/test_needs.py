@@ -4,6 +4,7 @@ import click
 import pytest
 
 from tests.desk.desk import Desk, customers
+from tests.suite.of_features import of_features
 from worker.cli.registry import main_group
 from worker.foundation.keyring import new_key
 
@@ -49,8 +50,6 @@ NEEDS = {
     "outbox retry bus": STORED,
     "pause 1": STORED,
     "nonresponders --by 2026-11-27": set(),
-    "reconcile 1 --provider customers.csv": STORED,
-    "rehearse customers.csv": set(),
     "report 1 --with-links": STORED,
     "resolve 1 --abandon": WAKING,
     "resume 1": WAKING,
@@ -70,6 +69,7 @@ NEEDS = {
     "webhook done 0192f000-0000-7000-8000-000000000000": STORED,
     "webhook retry": STORED,
     "worker": EVERYTHING,
+    **dict(of_features("NEEDS")),
 }
 WITHOUT_SECRETS = {"completion", "db grant", "demo", "init", "keys new", "sandbox", "users add"}
 VARIABLES = """

@@ -10,7 +10,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from tests.desk.desk import Desk, customers
-from worker.cli.registry import main_group
+from worker.cli.registry import COMMANDS, main_group
 
 LINK = "https://verify.example.com/sample"
 LOCALES = ("en", "de", "es", "fr", "lt")
@@ -141,7 +141,8 @@ def test_what_a_shell_is_given_completes_the_commands(bare: Desk):
     bare.environ |= {"_ONBOARD_COMPLETE": "bash_complete", "COMP_WORDS": "onboard re", "COMP_CWORD": "1"}
     ended = bare.run_process()  # Click writes bytes here
     offered = {line.partition(",")[2] for line in ended.out.splitlines()}
-    assert offered == {"reconcile", "rehearse", "report", "retry", "resolve", "resume"}
+    assert offered == {name for name in COMMANDS if name.startswith("re")}
+    assert offered > {"report", "retry"}
 
 
 def test_another_shell_is_refused(bare: Desk):

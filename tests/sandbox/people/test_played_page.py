@@ -3,18 +3,16 @@
 import asyncio
 import base64
 import json
-from datetime import UTC, datetime
 
 import pytest
 
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.people.customers import Instruction
 from tests.sandbox.customers import ENTITY, done, sent
+from tests.simulated.virtual_time import VirtualLoop
 from worker.foundation import event_loop
-from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.settings.starter import sandbox_starter
 
-START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 LOGIN = base64.b64encode(b"sandbox-key:sandbox-secret").decode()
 HEADERS = {"Authorization": f"Basic {LOGIN}", "Content-Type": "application/json"}
 TOKEN = ("POST", "http://x/idenfy/api/v2/token", HEADERS, b'{"clientId": "c-1"}')
@@ -94,14 +92,14 @@ async def test_who_has_left_may_come_back_and_press_another_button(begin):
 
 
 def test_the_end_of_a_link_is_not_reported_of_who_came_back_and_finished():
-    loop, webhooks = SteppedLoop(START), []
+    loop, webhooks = VirtualLoop(), []
 
     def take(webhook, _headers):
         webhooks.append(webhook.event)
         return 200
 
     async def live():
-        options = SandboxOptions(webhooks={"": "https://worker.example.com"}, clock=loop.now)
+        options = SandboxOptions(webhooks={"": "https://worker.example.com"}, clock=loop.clock)
         sandbox = Sandbox(options, taker=take)
         assert sandbox.answer(*TOKEN).status == 201
         session = sandbox.customers.sessions[0]

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -13,10 +13,9 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.people.visitors import LOADS, Visit, Visited
 from onboarding_sandbox.people.webhook_sender import Webhook
+from tests.simulated.virtual_time import VirtualLoop
 from worker.foundation import event_loop
-from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 
-START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECRET = "0123456789abcdefABCDEF-_"
 MAIL = f"Please open https://onboard.example.com/s/{SECRET}\n"
 ASK = Visited(200, text='<input type="hidden" name="form" value="1.abc">', cookie="me")
@@ -36,7 +35,7 @@ class World:
 
     def play(self, *messages: tuple[float, str, str]) -> "World":
         """`messages`: the hour, the address and the text of each."""
-        self.loop = SteppedLoop(START)
+        self.loop = VirtualLoop()
         event_loop.run(self._live(messages), lambda: self.loop)
         return self
 
@@ -48,7 +47,7 @@ class World:
             customers_after=(timedelta(hours=1), timedelta(hours=9)),
             page="https://page.example.com",
             webhooks={"": "https://worker.example.com"},
-            clock=self.loop.now,
+            clock=self.loop.clock,
         )
 
         def take(webhook: Webhook, _headers: object) -> int:
@@ -58,14 +57,14 @@ class World:
         sandbox = Sandbox(options, taker=take, browse=self._browse)
         self.sandbox = sandbox
         for hour, address, text in messages:
-            await asyncio.sleep(hour * 3600 - self.loop.elapsed)
+            await asyncio.sleep(hour * 3600 - self.loop.clock.elapsed)
             sandbox.visitors.got(address, text)
         await sandbox.idle()
         self.states = [one.does for one in sandbox.customers.sessions]
         await sandbox.stop()
 
     async def _browse(self, visit: Visit) -> Visited:
-        self.visits.append((self.loop.elapsed / 3600, visit))
+        self.visits.append((self.loop.clock.elapsed / 3600, visit))
         return self._page(self.sandbox, visit)
 
     @property

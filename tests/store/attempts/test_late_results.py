@@ -10,7 +10,6 @@ from worker.domain.model.customers import Channel
 from worker.domain.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
 from worker.domain.model.reconciliation import Nothing
 from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.books.our_records import OurBooks
 from worker.store.issuing.issue_results import IssueResult
 from worker.store.maintenance.expired_leases import EndedLeases
 from worker.store.messages.handovers import InviteResult
@@ -320,11 +319,3 @@ def test_a_call_that_was_not_made_changes_nothing_for_the_new_owner_of_the_row(s
     shelf.open(shelf.claim(policy=policy), policy=policy)
     shelf.finish(IssueResult(opened, shelf.clock(), None), policy=policy)
     assert shelf.job("Ona").state is JobState.WORKING
-
-
-def test_a_reference_with_a_space_stays_one_reference(shelf, policy):
-    batch, _ = call(shelf, policy)
-    shelf.set(Attempt, outcome="late", found="form 7")
-    assert list(OurBooks(shelf.database, shelf.keyring).orphans(batch)) == ["form 7"]
-    shelf.set(Attempt, reconciles=Attempt.id)  # a look-up's
-    assert list(OurBooks(shelf.database, shelf.keyring).orphans(batch)) == ["form", "7"]

@@ -11,11 +11,11 @@ from onboarding_sandbox.server import Sandbox
 from onboarding_sandbox.wire import TWILIO, WHATSAPP
 from worker.domain.model.customers import Channel
 from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.features.rehearsal.page import Page
+from worker.features.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, host_of
 from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.inbound.web.webhooks.contract import Source
 from worker.providers.webhooks import Delivery, Unreadable
-from worker.runtime.rehearsal.page import Page
-from worker.runtime.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, host_of
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
 from worker.store.webhooks.webhooks import Arrived

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
-from worker.domain.reconciliation.differences import Difference, Found
+from worker.features.reconcile.differences import Difference, Found
 
 _TABLES = """
 PRAGMA journal_mode = OFF;

@@ -27,6 +27,11 @@ from worker.engine.adapters import build_senders
 from worker.engine.container import Parts
 from worker.engine.runner import LONGEST_DISPATCH, Runner
 from worker.engine.steps.policies import ladder_of, reminders_of
+from worker.features.rehearsal.page import opened_page, page_of
+from worker.features.rehearsal.stand_ins import sandbox_options, stood_in
+from worker.features.rehearsal.stepped_loop import SteppedLoop
+from worker.features.rehearsal.steps import Steps
+from worker.features.rehearsal.wire import EMAIL, MailWire, Wire
 from worker.foundation import event_loop
 from worker.foundation.ids import guessable_ids
 from worker.http.client import Http
@@ -36,11 +41,6 @@ from worker.inbound.web.readiness import Readiness
 from worker.inbound.web.request_body import BODY_SECONDS
 from worker.inbound.web.webhooks.sources import account_sources, sender_sources
 from worker.runtime.embedded import Embedded
-from worker.runtime.rehearsal.page import opened_page, page_of
-from worker.runtime.rehearsal.stand_ins import sandbox_options, stood_in
-from worker.runtime.rehearsal.stepped_loop import SteppedLoop
-from worker.runtime.rehearsal.steps import Steps
-from worker.runtime.rehearsal.wire import EMAIL, MailWire, Wire
 from worker.senders.contract import Sender
 from worker.settings import Settings
 from worker.store.base import schema

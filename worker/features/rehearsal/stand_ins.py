@@ -13,8 +13,8 @@ from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import TWILIO
 from worker.domain.model.channels import channels_of
 from worker.domain.providers.facts import facts_of
+from worker.features.rehearsal.page import page_of
 from worker.foundation.keyring import new_key
-from worker.runtime.rehearsal.page import page_of
 from worker.settings import Account, Secret, Settings, SettingsError, Sms
 from worker.settings.model import Broker, Database, Encryption
 

@@ -12,7 +12,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from worker.cli.commands.rehearsing.shown import facts_of, show, write_events
 from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists
@@ -20,11 +19,12 @@ from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON
 from worker.domain.model.needs import NOTHING
+from worker.features.rehearsal.play import Asked, Show
+from worker.features.rehearsal.play import rehearse as play
+from worker.features.rehearsal.shares import BEGIN, Shares
+from worker.features.rehearsal.shown import facts_of, show, write_events
 from worker.foundation.clock import ProcessClock
 from worker.foundation.durations import parse_duration
-from worker.runtime.rehearsal.play import Asked, Show
-from worker.runtime.rehearsal.play import rehearse as play
-from worker.runtime.rehearsal.shares import BEGIN, Shares
 from worker.settings import SettingsError
 
 MOST_ROWS = 2000

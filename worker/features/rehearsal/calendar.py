@@ -11,7 +11,7 @@ from worker.domain.limits.budgets import BudgetRule
 from worker.domain.limits.rate_limits import Limit
 from worker.domain.model.states import JobState
 from worker.engine.prices import Prices
-from worker.runtime.rehearsal.play import Rehearsed
+from worker.features.rehearsal.play import Rehearsed
 from worker.store.operators.happenings import Ended, Left
 
 DEFAULT = "default"

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import NOON
 from worker.domain.intake import ListOptions, ListRefused, open_table
 from worker.domain.intake.vocabulary import Vocabulary
-from worker.domain.reconciliation.columns import PROVIDER, SENDER, Sent, charge_of, sending_of, shown
+from worker.features.reconcile.columns import PROVIDER, SENDER, Sent, charge_of, sending_of, shown
 
 
 def table(tmp_path, text: str, names=PROVIDER, mapping=None, name: str = "export.csv"):

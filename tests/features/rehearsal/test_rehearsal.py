@@ -18,6 +18,12 @@ from onboarding_sandbox.endpoints.opened import SESSIONS
 from worker.domain.intake.lines import ListRefused
 from worker.engine.container import Parts
 from worker.engine.prices import Prices
+from worker.features.rehearsal import play, stand_ins
+from worker.features.rehearsal.calendar import Event, events_of
+from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse
+from worker.features.rehearsal.shares import Shares
+from worker.features.rehearsal.stepped_loop import SteppedLoop
+from worker.features.rehearsal.steps import STEP, Steps
 from worker.foundation import event_loop
 from worker.foundation.ids import guessable_ids
 from worker.foundation.keyring import new_key
@@ -26,12 +32,6 @@ from worker.inbound.list_import import import_list
 from worker.inbound.web.webhooks.sources import account_sources
 from worker.providers.webhooks import Delivery
 from worker.runtime.embedded import Embedded
-from worker.runtime.rehearsal import play, stand_ins
-from worker.runtime.rehearsal.calendar import Event, events_of
-from worker.runtime.rehearsal.play import Asked, Rehearsed, add_page, rehearse
-from worker.runtime.rehearsal.shares import Shares
-from worker.runtime.rehearsal.stepped_loop import SteppedLoop
-from worker.runtime.rehearsal.steps import STEP, Steps
 from worker.settings import Settings, SettingsError, load
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
 from worker.store.base import schema

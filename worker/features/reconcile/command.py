@@ -23,15 +23,15 @@ from worker.domain.intake import ListOptions, ListRefused, OpenQuote, RawLine, o
 from worker.domain.intake.vocabulary import Vocabulary
 from worker.domain.model.channels import CHANNELS
 from worker.domain.model.needs import STORED
-from worker.domain.reconciliation.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
-from worker.domain.reconciliation.differences import WORDS, Difference, Found
 from worker.engine.container import Parts
 from worker.engine.prices import Prices
-from worker.engine.reporting.reconciliation import STAGES, Reconciliation, Rules, Table
+from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
+from worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
+from worker.features.reconcile.differences import WORDS, Difference, Found
+from worker.features.reconcile.store.our_records import OurBooks
+from worker.features.reconcile.store.scratch import Scratch
 from worker.foundation.harmless_text import spreadsheet_safe
 from worker.foundation.plural import counted
-from worker.store.books.our_records import OurBooks
-from worker.store.books.scratch import Scratch
 
 SHOWN, IN_JSON = 20, 1000
 NEEDED = {
@@ -99,7 +99,7 @@ def reconcile(
 
     Which sessions were paid for and are unknown to us, which are ours and were never billed, which were billed twice or
     at another price; which messages left without our knowledge, and which did not leave. Sessions and messages of other
-    batches are counted and are no difference. Columns, and what to do about each kind: docs/how-to/reconcile.md.
+    batches are counted and are no difference. Columns, and what to do about each kind: docs/features/reconcile.md.
 
     \b
     onboard reconcile 7 --provider idenfy.csv --sender twilio.csv --sender postmark.csv

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from worker.features.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.embedded import Embedded
-from worker.runtime.rehearsal.stepped_loop import SteppedLoop
 from worker.store.base.database import Database
 from worker.store.maintenance.next_due import next_due
 

@@ -9,10 +9,10 @@ from typing import Any
 from worker.domain.intake import RawLine
 from worker.domain.model.customers import FieldProblem
 from worker.domain.model.money import Price
-from worker.domain.reconciliation.columns import Charge, Sending, Sent, charge_of, sending_of, shown
-from worker.domain.reconciliation.differences import Difference, Found
-from worker.store.books.our_records import ADDRESS, CLIENT, EXTERNAL, OurBooks
-from worker.store.books.scratch import Scratch
+from worker.features.reconcile.columns import Charge, Sending, Sent, charge_of, sending_of, shown
+from worker.features.reconcile.differences import Difference, Found
+from worker.features.reconcile.store.our_records import ADDRESS, CLIENT, EXTERNAL, OurBooks
+from worker.features.reconcile.store.scratch import Scratch
 
 CHUNK = 500
 STAGES = ("issued", "started", "finished")

@@ -1,0 +1,28 @@
+"""Our own books of a batch."""
+
+from tests.store.reconciling import call, reconcilable
+from tests.store.shelf import customer
+from worker.features.reconcile.store.our_records import OurBooks
+from worker.store.tables import Attempt, SessionRow
+
+
+def test_a_reference_with_a_space_stays_one_reference(shelf):
+    batch, _ = call(shelf, reconcilable(shelf.policy))
+    shelf.set(Attempt, outcome="late", found="form 7")
+
+    assert list(OurBooks(shelf.database, shelf.keyring).orphans(batch)) == ["form 7"]
+
+    shelf.set(Attempt, reconciles=Attempt.id)  # a look-up's
+
+    assert list(OurBooks(shelf.database, shelf.keyring).orphans(batch)) == ["form", "7"]
+
+
+def test_a_session_that_is_not_bought_yet_is_in_no_book(shelf):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    books = OurBooks(shelf.database, shelf.keyring)
+    assert len([*books.sessions(batch)]) == 1
+
+    shelf.set(SessionRow, state="unbought")
+
+    assert [*books.sessions(batch)] == []

@@ -1,1 +1,0 @@
-"""Commands for those who check the books: auditors, and who pays the providers' bills."""

@@ -1,1 +1,0 @@
-"""`onboard rehearse`: the command, and how it shows what would happen."""

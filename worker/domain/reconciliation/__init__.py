@@ -1,1 +1,0 @@
-"""Three books of one batch: ours, the provider's export, and the sender's log. What is in one and not in another."""
