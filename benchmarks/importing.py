@@ -21,7 +21,7 @@ import psycopg
 
 from benchmarks.processes import ONBOARD, Failed, Meter, memory_of, onboard, report, running
 from benchmarks.services import Server, database_url, driver_url, postgresql
-from worker.foundation.keyring import new_key
+from worker.core.foundation.keyring import new_key
 
 CONFIGURATION = """
 [database]

@@ -18,7 +18,7 @@ from benchmarks.provider import answering, nginx
 from benchmarks.rivals.start import RIVALS
 from benchmarks.services import postgresql, redis
 from benchmarks.sides import Figure, Stage
-from worker.foundation.keyring import new_key
+from worker.core.foundation.keyring import new_key
 
 BARE, NAIVE = "bare aiohttp loop, one process", "a Celery task for each customer, `-c 2`"
 OURS = ("ours on SQLite, `onboard run`", "ours on PostgreSQL, one `onboard worker`", "ours on PostgreSQL, two")

@@ -21,9 +21,9 @@ import psycopg
 from benchmarks.events import Feeder
 from benchmarks.processes import ONBOARD, Failed, Meter, cpu_seconds, free_port, onboard, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, rabbitmq
-from worker.domain.limits.rate_limits import Limit
-from worker.foundation.clock import system_clock
-from worker.foundation.keyring import new_key
+from worker.core.foundation.clock import system_clock
+from worker.core.foundation.keyring import new_key
+from worker.core.limits.rate_limits import Limit
 
 # From the first call to the first event: the second worker's wake-up, connections, and one-time planning and compiling.
 WARM_UP = 5.0

@@ -17,8 +17,8 @@ import psycopg
 
 from benchmarks.processes import ONBOARD, Failed, free_port, onboard, report, running, wait_for
 from benchmarks.services import Server, database_url, driver_url, postgresql, redis
-from worker.domain.limits.rate_limits import Limit, tightest
-from worker.foundation.keyring import new_key
+from worker.core.foundation.keyring import new_key
+from worker.core.limits.rate_limits import Limit, tightest
 
 SERVERS_OWN = ("50/second", "1000/minute")
 CONFIGURED = {"the server's": 1, "twice the server's": 2}

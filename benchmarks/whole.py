@@ -29,7 +29,7 @@ from benchmarks.processes import (
 )
 from benchmarks.provider import answering, nginx
 from benchmarks.services import Server, database_url, driver_url, postgresql, redis
-from worker.foundation.keyring import new_key
+from worker.core.foundation.keyring import new_key
 
 EMAIL = """
 [email]

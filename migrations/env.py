@@ -5,12 +5,12 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context
 
-from worker.store.base.database import Database
-from worker.store.tables import Base
+from worker.core.database.database import Database
+from worker.core.database.tables import Base
 
 config = context.config
 # A change to a table waits for all transactions that read the table, and later transactions wait behind the change. The
-# change gives up soon, so that workers go on, and is tried again (worker/store/base/schema.py).
+# change gives up soon, so that workers go on, and is tried again (worker/core/database/schema.py).
 LOCK_SECONDS = 2
 
 
@@ -39,7 +39,7 @@ given = config.attributes.get("connection")
 if given is not None:
     migrate(given)
 else:
-    from worker.settings import load
+    from worker.settings.load import load
 
     section = load().database
     with Database(section.url, tls=section.protection).engine.connect() as opened:

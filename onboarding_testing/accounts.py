@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from worker.domain.model.customers import Customer, CustomerKind, Person
-from worker.domain.model.sessions import SessionRequest
+from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.model.sessions import SessionRequest
 from worker.providers.account import Prefill
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.providers.contract import HttpAnswer
 
 HTML = b"<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>"

@@ -10,11 +10,11 @@ from datetime import timedelta
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from onboarding_testing.provider_case import ProviderCase, opened, read
-from worker.domain.model.endings import Problem
-from worker.domain.model.sessions import Session
-from worker.domain.providers.facts import facts_of
+from worker.core.model.endings import Problem
+from worker.core.model.sessions import Session
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import HttpRequest
+from worker.providers.facts import facts_of
 
 
 def sent(request: HttpRequest) -> dict[str, str]:

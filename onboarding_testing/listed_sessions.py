@@ -10,7 +10,7 @@ from itertools import product
 from onboarding_testing.accounts import AOIFE, API_KEY, API_SECRET, NOW, PlainSecret, shown_of
 from onboarding_testing.answers import HTML
 from onboarding_testing.provider_case import ProviderCase
-from worker.domain.model.endings import Kind, Problem
+from worker.core.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listing
 
 QUOTED = f"{AOIFE.first_name} {AOIFE.email} {API_KEY}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from onboarding_testing.accounts import NOW, request
 from onboarding_testing.answers import Bad
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session, SessionRequest
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.contract import HttpAnswer, Provider
 
 

@@ -23,11 +23,11 @@ from onboarding_testing.answers import Bad, answer
 from onboarding_testing.configured_adapters import *  # noqa: F403
 from onboarding_testing.listed_sessions import *  # noqa: F403
 from onboarding_testing.provider_case import ProviderCase, opened, problem_in, read
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session
-from worker.domain.providers.facts import ProviderFacts, facts_of
-from worker.foundation.ids import EPOCH
+from worker.core.foundation.ids import EPOCH
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource, Session
 from worker.providers.contract import Broken, HttpAnswer
+from worker.providers.facts import ProviderFacts, facts_of
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import endpoint_of
 

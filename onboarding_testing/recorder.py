@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 
 
 class Recorder:

@@ -33,7 +33,7 @@ def _load() -> None:
 
 _load()
 
-from worker.foundation.version import __version__  # noqa: E402 -- after it is certain whose `worker` this is
+from worker.core.foundation.version import __version__  # noqa: E402 -- after it is certain whose `worker` this is
 from worker.runtime.python_api import EventRefused, request_onboarding, take_event  # noqa: E402
 
 __all__ = ["EventRefused", "__version__", "request_onboarding", "take_event"]

@@ -22,12 +22,12 @@ from tests.store.recount import expect_true_counts
 from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases, KeptOpen, not_synced
 from tests.suite.order import Portions, long_first
-from worker.engine.runner import tune_gc
-from worker.foundation.event_loop import new_event_loop
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base import schema
-from worker.store.base.database import Database
-from worker.store.tables import Base
+from worker.core.database import schema
+from worker.core.database.database import Database
+from worker.core.database.tables import Base
+from worker.core.foundation.event_loop import new_event_loop
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.wiring.runner import tune_gc
 
 # The duration of an example depends on the machine, so there is no deadline. EXAMPLES=1000 looks longer.
 settings.register_profile(

@@ -30,9 +30,9 @@ from trials.processes import Process, kill_group
 from trials.producer import Producer
 from trials.servers import Postgres, Server, until
 from trials.stage import Stage
-from worker.foundation.clock import system_clock as now
+from worker.core.foundation.clock import system_clock as now
 from worker.runtime.celery_settings import INVITE, ISSUE, QUEUES, SWEEP, configure
-from worker.settings import Settings
+from worker.settings.model import Settings
 
 ACCOUNTS = ("kyc", "kyc-lt", "kyb", "au", "au-new")
 CHANNELS = ("email", "sms")

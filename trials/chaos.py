@@ -35,7 +35,7 @@ from trials.producer import id_of
 from trials.promises import broken, late_calls, refused_by_limit, second_copies
 from trials.servers import Postgres, RabbitMq, Redis, Server, missing
 from trials.stage import Stage
-from worker.settings import load
+from worker.settings.load import load
 
 SIGNUPS = 7  # one customer in so many, of each account in turn, is not on the list: an event asks for it meanwhile
 COMBINATIONS = (("amqp", "threads"), ("redis", "prefork"), ("amqp", "prefork"), ("redis", "threads"))

@@ -20,8 +20,8 @@ from typing import Any
 from tests.simulated.queue import HOUR, Case, Outcome, lived
 from tests.simulated.virtual_time import VirtualLoop
 from tests.simulated.world import World
-from worker.store.base import schema
-from worker.store.base.database import Database
+from worker.core.database import schema
+from worker.core.database.database import Database
 
 LONG = timedelta(hours=10)
 PAUSE = (4 * HOUR, 2 * HOUR)

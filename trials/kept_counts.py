@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from worker.store.base import tally
-from worker.store.base.tally import Alike
-from worker.store.onboarding.sessions import FIRST
-from worker.store.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
+from worker.core.database import tally
+from worker.core.database.tables import Attempt, Batch, BatchCount, BatchCountChange, InvitationRow, Job
+from worker.core.database.tally import Alike
+from worker.core.work.store.sessions import FIRST
 
 # Made once: thousands of tests end with these statements.
 _KEPT = [column.name for column in BatchCount.__table__.columns]

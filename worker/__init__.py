@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from worker.runtime.python_api import request_onboarding as request_onboarding
     from worker.runtime.python_api import take_event as take_event
 
-from worker.foundation.version import __version__ as __version__
+from worker.core.foundation.version import __version__ as __version__
 
 _LIBRARY = ("EventRefused", "request_onboarding", "take_event")
 

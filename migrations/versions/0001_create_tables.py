@@ -1,6 +1,6 @@
 """create: every table of the first release.
 
-`NAMING` (worker/store/tables/types.py) names the constraints that have no name here.
+`NAMING` (worker/core/database/tables/types.py) names the constraints that have no name here.
 """
 
 from typing import Any
@@ -346,7 +346,7 @@ def _keep_what_jobs_name() -> None:
     """Refuse to delete a customer whom a job names, and a job that another one joins.
 
     A foreign key would refuse it too. It also looks up and locks a row for each new job, which is a quarter of what
-    an import costs PostgreSQL, and a new job needs neither: see `store/tables/work.py`.
+    an import costs PostgreSQL, and a new job needs neither: see `core/database/tables/work.py`.
     """
     named = "EXISTS (SELECT 1 FROM job WHERE customer_id = OLD.customer_id)"
     _refuse_deletes("job_names_customer", "customer", named, "a job names the customer")

@@ -3,7 +3,7 @@
 Triggers see every change, whichever statement makes it, and write the difference to `batch_count_change`; so no
 transaction waits for a count that another one changes. The sweep adds the differences up in `batch_count`. A statement
 that changes many rows at once counts them itself and says so in their column `counted`: it costs less
-(`worker/store/base/tally.py`, which knows the same values of a row). Only the purge removes rows, and it keeps the
+(`worker/core/database/tally.py`, which knows the same values of a row). Only the purge removes rows, and it keeps the
 totals of their batch (`batch.totals`).
 """
 

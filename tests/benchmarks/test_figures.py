@@ -14,8 +14,10 @@ from benchmarks.limits import Calls
 from benchmarks.processes import Failed
 from benchmarks.provider import answering, nginx
 from benchmarks.sides import Figure, expect
-from worker.domain.intake import Accepted, Duplicate, ListOptions, Rejected, open_list
-from worker.domain.limits.rate_limits import Limit
+from worker.core.limits.rate_limits import Limit
+from worker.lists.lines import Accepted, Duplicate, Rejected
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TEN = Limit.parse("10/second")

@@ -54,7 +54,7 @@ def test_no_room_is_too_large_for_one_look():
 
 
 # The sandbox imports nothing of the worker.
-CLOCKS = {ROOT / "worker/foundation/clock.py", ROOT / "onboarding_sandbox/clock.py"}
+CLOCKS = {ROOT / "worker/core/foundation/clock.py", ROOT / "onboarding_sandbox/clock.py"}
 READS_A_CLOCK = re.compile(
     r"\b(datetime\.(now|utcnow|today)|date\.today|time\.(time|time_ns|clock_gettime\w*|gmtime|localtime)|system_clock)\b"
 )
@@ -76,7 +76,7 @@ READS_A_LINK = re.compile(r"(?<!def )\bdecrypt_(opening|link)\(")
 
 
 def test_the_page_names_each_module_that_reads_a_sessions_link_again():
-    its_own = ROOT / "worker/store/base/encrypted_values.py"
+    its_own = ROOT / "worker/core/database/encrypted_values.py"
     readers = [file for file, text in code().items() if file != its_own and READS_A_LINK.search(text)]
 
     assert len(readers) > 3
@@ -90,7 +90,9 @@ def test_no_code_but_one_module_makes_an_event_loop():
     """Else a process would run on a loop that is slower, and that no test has seen: see docs/decisions/0035."""
     its_own = ROOT / "onboarding_sandbox"  # it imports nothing of the worker
     makes = [file for file, text in code().items() if MAKES_A_LOOP.search(text)]
-    assert [file for file in makes if not file.is_relative_to(its_own)] == [ROOT / "worker/foundation/event_loop.py"]
+    assert [file for file in makes if not file.is_relative_to(its_own)] == [
+        ROOT / "worker/core/foundation/event_loop.py"
+    ]
 
 
 # What begins a transaction, or holds one: a call on a Database or an engine, a connection, a driver of its own.
@@ -101,12 +103,12 @@ TRANSACTION = re.compile(
 )
 MAY_HOLD_ONE = {
     "worker/runtime/python_api.py": "the transaction is the caller's: the event is to be committed with it",
-    "worker/inbound/event_receiver.py": "passes the transaction of a caller of the Python API to the store",
+    "worker/events/event_receiver.py": "passes the transaction of a caller of the Python API to the store",
     "onboarding_sandbox/demo/workers.py": "makes the demo's database on a server, and removes it; no rows",
     "worker/cli/completions.py": "answers a shell while somebody types: importing the store takes too long",
 }
 
-STORE = re.compile(r"worker/(features/\w+/)?store/")
+STORE = re.compile(r".*/store/|worker/core/database/")
 
 
 def test_no_transaction_begins_above_the_store():

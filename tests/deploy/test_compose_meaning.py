@@ -14,12 +14,13 @@ from tests.deploy.compose_file import ROOT, compose, fill_in, ours, secrets_of, 
 from tests.desk.desk import Desk
 from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
-from worker.domain.model.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
-from worker.foundation.tls import is_loopback
+from worker.core.database.database import Database
+from worker.core.foundation.tls import is_loopback
+from worker.core.model.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
 from worker.runtime.celery_app import needs_typed
 from worker.runtime.celery_settings import QUEUES, computed
-from worker.settings import SettingsError, load
-from worker.store.base.database import Database
+from worker.settings.load import load
+from worker.settings.problems import SettingsError
 
 # What each service's command needs of the configuration's secrets.
 # The ports in the URLs that `make secrets` writes.

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.deploy.compose_file import IMAGES, ROOT, compose, services
 from tests.suite.waiting import wait_until
-from worker.foundation.keyring import Keyring
-from worker.store.base import grants, schema
-from worker.store.base.database import Database
+from worker.core.database import grants, schema
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import Keyring
 
 DIGEST = "sha256:" + "a1" * 32
 BROKER = "COMPOSE_PROFILES=${BROKER:-rabbitmq}\n"

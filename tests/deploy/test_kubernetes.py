@@ -11,10 +11,11 @@ import yaml
 
 from tests.deploy.compose_file import ROOT
 from worker.cli.registry import main_group
-from worker.domain.model.needs import BEATING, EVERYTHING, SERVING, Needs
-from worker.foundation.keyring import new_key
-from worker.settings import SettingsError, load
-from worker.settings.destinations import destinations
+from worker.core.foundation.keyring import new_key
+from worker.core.model.needs import BEATING, EVERYTHING, SERVING, Needs
+from worker.features.doctor.destinations import destinations
+from worker.settings.load import load
+from worker.settings.problems import SettingsError
 
 FOLDER = ROOT / "deploy/kubernetes"
 # The port that the address in each secret has, by the secret.

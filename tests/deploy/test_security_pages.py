@@ -6,12 +6,12 @@ from functools import cache
 from typing import Any
 
 from tests.deploy.compose_file import ROOT
+from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.core.database.tables import Base
 from worker.runtime.celery_settings import QUEUES
 from worker.settings.event_senders import REQUESTS
 from worker.settings.model import Retention
 from worker.settings.outside import Bus
-from worker.store.base.encrypted_columns import DIGESTS, ENCRYPTED
-from worker.store.tables import Base
 
 SEALED = [*(column.value for column in ENCRYPTED), *(column.digest for column in DIGESTS)]
 PAGES = ("threat-model", "data-map", "asvs", "questionnaire")

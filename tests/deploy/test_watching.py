@@ -10,9 +10,9 @@ import yaml
 
 from tests.deploy.compose_file import ROOT
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.model import metrics
-from worker.domain.model.metrics import PREFIX, Type
-from worker.engine.reporting.metrics_reference import with_table
+from worker.core.model import metrics
+from worker.core.model.metrics import PREFIX, Type
+from worker.features.metrics.metrics_reference import with_table
 
 RULES = ROOT / "deploy/prometheus/alerts.yml"
 ALL = (*metrics.READ, *metrics.COUNTED)

@@ -118,10 +118,10 @@ def test_the_wheel_has_the_package_and_nothing_else(installed: Installed):
     inside = {name for name in names if ".dist-info/" not in name}
     assert {name for name in expected if "__pycache__" not in name} == inside
     assert {f"{name}/py.typed" for name in PACKAGES} <= inside
-    assert {"worker/engine/reporting/pages/report.html", "onboarding_sandbox/demo/customers.csv"} <= inside
+    assert {"worker/reporting/pages/report.html", "onboarding_sandbox/demo/customers.csv"} <= inside
     assert "worker/migrations/env.py" in inside
     assert any(re.match(r"worker/migrations/versions/0001_\w+\.py", name) for name in inside)
-    assert any(re.match(r"worker/domain/invitations/templates/default/\w+/sms\.txt", name) for name in inside)
+    assert any(re.match(r"worker/templates/shipped/default/\w+/sms\.txt", name) for name in inside)
 
 
 def test_its_metadata_has_its_name_and_its_dependencies(installed: Installed):
@@ -143,7 +143,7 @@ def test_what_runs_is_the_wheel_and_neither_the_checkout_nor_a_folder_of_the_hos
     (host / "worker/__init__.py").write_text("")
     ours = "import onboarding_worker as o; print(o.request_onboarding.__module__, o.__version__)"
     asked = (
-        "import worker, worker.store.base.schema as schema, worker.runtime.celery_settings as celery;"
+        "import worker, worker.core.database.schema as schema, worker.runtime.celery_settings as celery;"
         "print(worker.__file__); print(schema.MIGRATIONS); print(celery.CELERYCONFIG)"
     )
     ended = installed.run(host, "python", "-c", f"{ours}; {asked}")

@@ -30,7 +30,10 @@ from worker.core.features import loaded
 
 # Not `runtime`: as they are loaded, its modules read the configuration and the command line, or make a secret, or what
 # a process shares with the children that it forks.
-ROOMS = ("domain", "engine", "foundation", "inbound", "providers", "publishers", "senders", "store")
+ROOMS = (
+    *("core", "events", "features", "lists", "plans", "providers"),
+    *("reporting", "senders", "settings", "templates", "web", "wiring"),
+)
 ITS_OWN = ("worker.runtime.celery_app", "worker.runtime.process")
 LIBRARIES = (
     "celery.apps.beat",

@@ -22,8 +22,8 @@ from tests.docs.test_shown_commands import PAGES as RUN_WHOLE
 from tests.suite.of_features import of_features
 from worker.cli.registry import COMMANDS, main_group
 from worker.core import shipped
-from worker.foundation.clock import system_clock
-from worker.foundation.keyring import Keyring
+from worker.core.foundation.clock import system_clock
+from worker.core.foundation.keyring import Keyring
 
 GOES_ON = (0, 1, 3)  # done; something needs a person; rows wait
 Values = dict[str, str]

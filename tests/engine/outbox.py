@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from worker.domain.model.endings import Kind, Problem
-from worker.engine.outbox_publisher import OutboxPublisher
-from worker.engine.outbox_targets import PAUSES_AFTER
-from worker.publishers.contract import Reply
-from worker.store.tables import Outbox
+from worker.core.database.tables import Outbox
+from worker.core.model.endings import Kind, Problem
+from worker.features.outbox.outbox_publisher import OutboxPublisher
+from worker.features.outbox.outbox_targets import PAUSES_AFTER
+from worker.features.outbox.publishers.contract import Reply
 
 CRM = "subscriber/crm"
 

@@ -8,12 +8,12 @@ import pytest
 
 from tests.simulated.events import event
 from tests.simulated.world import customer
-from worker.domain.events.incoming import EventKind
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.reasons import Reason
-from worker.domain.service_desk.corrections import Correction
-from worker.domain.verification.reissue import SETTLES
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel, Person
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.model.incoming import EventKind
+from worker.core.model.reasons import Reason
+from worker.features.service_desk.corrections import Correction
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 RIGHT = "right@example.org"

@@ -3,8 +3,8 @@
 from contextlib import AsyncExitStack
 
 from tests.simulated.world import customer
-from worker.engine.runner import Runner
 from worker.runtime.embedded import Embedded
+from worker.wiring.runner import Runner
 
 
 async def test_dispatchers_claim_nothing_more_from_the_interrupt_on_and_not_only_from_the_next_tick_on(make):

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import customer
-from worker.cli.commands.customers import _facts
-from worker.domain.links.door import Lead, Over, Wait
-from worker.domain.model.reasons import Reason
-from worker.engine.steps.policies import caps_of
+from worker.core.database.tables import SessionRow
+from worker.core.limits.store.claims import Room
+from worker.core.model.reasons import Reason
+from worker.features.service_desk.command import _facts
+from worker.features.stable_links.door import Lead, Over, Wait
 from worker.providers.fake import FakeHttp
-from worker.store.limits.claims import Room
-from worker.store.tables import SessionRow
+from worker.settings.policies import caps_of
 
 ON_CLICK = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"\nissue = "on-click"'
 LEASE_AND_CALL = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import customer
-from worker.domain.links.door import Gone, Lead
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reasons import Reason
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.customers.store.usage import sessions_of
+from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.reasons import Reason
+from worker.features.stable_links.door import Gone, Lead
+from worker.features.stable_links.store.not_me import Outcome
 from worker.senders.fake import FakeSender
-from worker.store.links.not_me import Outcome
-from worker.store.onboarding.usage import sessions_of
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 
 LINKS = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
 REMINDED = 'reminders = ["1 day", "2 days"]'

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import sqlalchemy as sa
 
 from tests.simulated.world import customer
-from worker.engine.runner import Runner
 from worker.runtime.batch_run import UNUSABLE, OneBatch, Stand
 from worker.runtime.embedded import Embedded
+from worker.wiring.runner import Runner
 
 READ_ONLY = sa.exc.OperationalError("UPDATE", None, Exception("cannot execute UPDATE in a read-only transaction"))
 

@@ -12,11 +12,11 @@ from tests.engine.outbox import LONGEST, SUBSCRIPTIONS, FakeTarget, happen, left
 from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.events.published import Happened
-from worker.engine.outbox_publisher import OutboxPublisher
-from worker.store.base.database import Database
-from worker.store.outbox import relay
-from worker.store.tables import Outbox
+from worker.core.database.database import Database
+from worker.core.database.tables import Outbox
+from worker.core.model.published_events import Happened
+from worker.features.outbox.outbox_publisher import OutboxPublisher
+from worker.features.outbox.store import relay
 
 
 @pytest.fixture

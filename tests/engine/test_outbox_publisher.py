@@ -7,12 +7,12 @@ import pytest
 from tests.engine.outbox import CRM, DOWN, LONGEST, SUBSCRIPTIONS, UNREACHABLE, FakeTarget, happen, left, publisher
 from tests.simulated.world import World
 from tests.store.statements import statements
-from worker.domain.events.published import Happened, cloud_event
-from worker.domain.model.endings import Kind, Problem
-from worker.engine.maintenance.retention import UNPUBLISHED_FOR
-from worker.engine.outbox_publisher import OutboxPublisher
-from worker.store.outbox import relay
-from worker.store.tables import Outbox
+from worker.core.database.tables import Outbox
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.published_events import Happened, cloud_event
+from worker.features.outbox.outbox_publisher import OutboxPublisher
+from worker.features.outbox.store import relay
+from worker.features.privacy.retention import UNPUBLISHED_FOR
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from tests.engine.outbox import CRM, DOWN, LONGEST, SUBSCRIPTIONS, UNREACHABLE, FakeTarget, happen, publisher
 from tests.simulated.world import World
 from tests.store.statements import statements
-from worker.domain.events.published import Happened
-from worker.engine.reporting import outbox_report
-from worker.foundation.timestamps import written
-from worker.store.tables import Outbox
+from worker.core.database.tables import Outbox
+from worker.core.foundation.timestamps import written
+from worker.core.model.published_events import Happened
+from worker.features.outbox import outbox_report
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 from tests.simulated.world import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.preflight import Preflight
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import Budget, InvitationRow
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.wakeups import WakeUp
+from worker.features.doctor.preflight import Preflight
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
-from worker.store.tables import Budget, InvitationRow
 
 REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
 ENDED = "sender/email: answers again"

@@ -10,16 +10,16 @@ import sqlalchemy as sa
 
 from tests.engine.outbox import LONGEST, FakeTarget
 from tests.simulated.world import customer
-from worker.domain.events.incoming import OPERATOR, Event, EventKind
-from worker.domain.events.published import Happened, cloud_event
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.states import SessionState
-from worker.engine.outbox_publisher import OutboxPublisher
+from worker.core.customers.customers import Channel, Person
+from worker.core.database.tables import Job, Outbox, SessionRow
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.incoming import OPERATOR, Event, EventKind
+from worker.core.model.published_events import Happened, cloud_event
+from worker.core.model.states import SessionState
+from worker.features.outbox.outbox_publisher import OutboxPublisher
+from worker.features.outbox.store import outbox
 from worker.providers.contract import Broken, HttpAnswer
 from worker.senders.fake import FakeSender
-from worker.store.outbox import outbox
-from worker.store.tables import Job, Outbox, SessionRow
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "events"
 BUS = '[bus]\nurl = "amqp://127.0.0.1"'

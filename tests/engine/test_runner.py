@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import LIMITED, REFUSED, customer
-from worker.domain.model.wakeups import WakeUp
+from worker.core.database.tables import Attempt, Job
+from worker.core.limits.store.claims import Room
+from worker.core.model.wakeups import WakeUp
+from worker.core.unknown.store.expired_leases import EndedLeases
 from worker.providers.fake import HANG
 from worker.senders.fake import FakeSender
-from worker.store.limits.claims import Room
-from worker.store.maintenance.expired_leases import EndedLeases
-from worker.store.tables import Attempt, Job
 
 
 async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(make):
@@ -105,7 +105,7 @@ async def test_a_process_that_ends_names_the_dispatchers_that_it_waits_for_and_a
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
     await world.http.received(2)
-    caplog.set_level("INFO", logger="worker.engine.runner")
+    caplog.set_level("INFO", logger="worker.wiring.runner")
     runner.stop()
     runner.stop()
     await going

@@ -9,19 +9,19 @@ import sqlalchemy as sa
 
 from tests.simulated.world import customer
 from tests.store.row_locks import waiting
-from worker.cli.commands.customers import _facts
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.links.door import Asks, DoorRules, Finished, Gone, Lead, Over, Press, Wait
-from worker.domain.model.customers import Channel
-from worker.domain.model.reasons import Reason
-from worker.domain.service_desk.case import Refused
-from worker.engine.steps.policies import caps_of
-from worker.store.links.doors import DoorPolicy, Doors
-from worker.store.maintenance import reissue_counts
-from worker.store.messages.suppressions import suppress
-from worker.store.onboarding.stable_links import forget
-from worker.store.operators.happenings import happenings
-from worker.store.tables import Audit, InvitationRow, Job, SessionRow, StableLink
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
+from worker.core.lifecycle.store import reissue_counts
+from worker.core.model.reasons import Reason
+from worker.features.service_desk.case import Refused
+from worker.features.service_desk.command import _facts
+from worker.features.stable_links.door import Asks, DoorRules, Finished, Gone, Lead, Over, Press, Wait
+from worker.features.stable_links.store.doors import DoorPolicy, Doors
+from worker.features.stable_links.store.stable_links import forget
+from worker.reporting.store.happenings import happenings
+from worker.settings.policies import caps_of
 
 AHEAD = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
 ON_CLICK = AHEAD + '\nissue = "on-click"'

@@ -4,11 +4,11 @@ import asyncio
 
 from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
-from worker.domain.model.states import InvitationState
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.runner import STOP_HOLDS_AFTER
-from worker.store.base.leases import NOT_SENT
-from worker.store.tables import Attempt, Job
+from worker.core.database.leases import NOT_SENT
+from worker.core.database.tables import Attempt, Job
+from worker.core.model.states import InvitationState
+from worker.core.model.wakeups import WakeUp
+from worker.wiring.runner import STOP_HOLDS_AFTER
 
 
 def stop(world) -> None:

@@ -9,8 +9,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from worker.engine.store_calls import CALLS_OF_A_BUDGET, StoreCalls
-from worker.store.base.database import Database
+from worker.core.database.database import Database
+from worker.core.database.store_calls import CALLS_OF_A_BUDGET, StoreCalls
 
 
 @pytest.fixture

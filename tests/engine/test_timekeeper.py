@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.engine.container import Parts
-from worker.engine.opening import opened
-from worker.engine.timekeeper import Timekeeper
-from worker.foundation.clock import ProcessClock, system_clock
-from worker.foundation.keyring import new_key
-from worker.inbound.bus.event_sink import DatabaseInbox
-from worker.settings import load
-from worker.store.base.database import Database
+from worker.core.database.database import Database
+from worker.core.foundation.clock import ProcessClock, system_clock
+from worker.core.foundation.keyring import new_key
+from worker.events.bus.event_sink import DatabaseInbox
+from worker.settings.load import load
+from worker.wiring.container import Parts
+from worker.wiring.opening import opened
+from worker.wiring.timekeeper import Timekeeper
 
 HOUR = timedelta(hours=1)
 

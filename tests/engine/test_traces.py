@@ -18,14 +18,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 from tests.simulated.events import cancelled, requested
 from tests.simulated.world import FAILED, World
 from tests.store.webhook_feed import APPROVED
-from worker.domain.limits.rate_limits import LAPSE
-from worker.engine.maintenance.sweep import process_webhooks
-from worker.http.messages import Broken
-from worker.inbound.judging import options_of
-from worker.inbound.list_import import import_list
-from worker.publishers.traces import OtelTraces
-from worker.store.tables import Job, SessionRow
-from worker.store.webhooks.webhooks import Arrived
+from worker.core.database.tables import Job, SessionRow
+from worker.core.limits.rate_limits import LAPSE
+from worker.core.model.http_messages import Broken
+from worker.features.traces.exporting import OtelTraces
+from worker.lists.importing.judging import options_of
+from worker.lists.importing.list_import import import_list
+from worker.web.webhooks.store.webhooks import Arrived
+from worker.wiring.sweep import process_webhooks
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GIVEN = f"00-{TRACE}-{SPAN}-01"

@@ -7,11 +7,11 @@ import pytest
 
 from tests.simulated.events import cancelled, outcomes, requested
 from tests.simulated.world import customer
-from worker.domain.model.states import JobState
-from worker.domain.model.wakeups import WakeUp
-from worker.foundation.clock import ProcessClock
-from worker.store.limits.claims import Room
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.foundation.clock import ProcessClock
+from worker.core.limits.store.claims import Room
+from worker.core.model.states import JobState
+from worker.core.model.wakeups import WakeUp
 
 HOUR = timedelta(hours=1)
 LIMITS = ["10/second"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.foundation.clock import ProcessClock, elapsed
+from worker.core.foundation.clock import ProcessClock, elapsed
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MS = timedelta(milliseconds=1)

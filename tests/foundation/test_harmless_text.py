@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.foundation.harmless_text import STARTS, spreadsheet_safe
+from worker.core.foundation.harmless_text import STARTS, spreadsheet_safe
 
 SIGNS = "=+-@"
 

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.foundation.keyring import (
-    NONCE_BYTES,
-    CannotDecrypt,
-    Keyring,
-    derived_digest_key,
-    key_id_of,
-    new_key,
-)
+from worker.core.foundation.keyring import NONCE_BYTES, CannotDecrypt, Keyring, derived_digest_key, key_id_of, new_key
 
 OLD, NEW = new_key(), new_key()
 RING = Keyring([NEW])

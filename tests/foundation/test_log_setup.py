@@ -12,11 +12,11 @@ from celery.worker.consumer import consumer as celerys
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from tests.suite.waiting import ENDS_WITHIN
-from worker.engine.store_calls import StoreCalls
-from worker.foundation import log_setup as logs
-from worker.foundation.foreign_lines import KNOWN
-from worker.foundation.log_format import Line
-from worker.foundation.log_ids import about
+from worker.core.database.store_calls import StoreCalls
+from worker.core.foundation import log_setup as logs
+from worker.core.foundation.foreign_lines import KNOWN
+from worker.core.foundation.log_format import Line
+from worker.core.foundation.log_ids import about
 
 # Celery's own text.
 FORMAT = "Task %(name)s[%(id)s] %(description)s: %(exc)s\n%(traceback)s\n"
@@ -113,7 +113,7 @@ async def test_lines_of_tasks_and_threads_have_the_ids_of_the_block_that_started
 )
 def test_text_is_for_a_terminal_and_json_for_all_else(form: str, terminal: bool, is_json: bool):
     code = f"import logging, sys; sys.stderr.isatty = lambda: {terminal}\n"
-    code += "from worker.foundation.log_setup import set_up\n"
+    code += "from worker.core.foundation.log_setup import set_up\n"
     code += f"set_up('info', None, {form!r}); logging.getLogger('worker').info('said')"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=ENDS_WITHIN, check=True
@@ -123,7 +123,8 @@ def test_text_is_for_a_terminal_and_json_for_all_else(form: str, terminal: bool,
 
 
 def test_a_process_that_logs_nothing_does_not_load_structlog():
-    code = "import sys; from worker.foundation.log_setup import set_up; set_up(); sys.exit('structlog' in sys.modules)"
+    code = "import sys; from worker.core.foundation.log_setup import set_up; set_up(); "
+    code += "sys.exit('structlog' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], timeout=ENDS_WITHIN, check=True)
 
 
@@ -178,7 +179,7 @@ def test_the_libraries_lines_that_are_known_are_those_of_this_release():
 
 UNCAUGHT = f"""
 import asyncio, threading, warnings
-from worker.foundation.log_setup import set_up
+from worker.core.foundation.log_setup import set_up
 
 set_up("debug")
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from worker.foundation.outage_log import EVERY_SECONDS, FORGOTTEN_SECONDS, Outage
+from worker.core.foundation.outage_log import EVERY_SECONDS, FORGOTTEN_SECONDS, Outage
 
 log = logging.getLogger("tests.outage")
 

@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.suite.packages import CODE, ROOT
-from worker.foundation.private_files import (
-    is_open_to_others,
-    new_file,
-    private_log,
-    replacing,
-    to_append,
-)
+from worker.core.foundation.private_files import is_open_to_others, new_file, private_log, replacing, to_append
 
 STRANGER = 65_534
 
@@ -129,10 +123,10 @@ def test_a_pipe_is_not_a_file_that_others_read(tmp_path: Path):
 WRITES = re.compile(r"""\bopen\(\s*["'][wax]|\.write_text\(|\.write_bytes\(|O_CREAT|FileHandler\(""")
 # What writes a file by itself, and why it may.
 BY_ITSELF = {
-    "worker/foundation/private_files.py": "the one place",
+    "worker/core/foundation/private_files.py": "the one place",
     "worker/cli/whole_file.py": "a pipe or a device, which is written to as it is",
-    "worker/domain/events/schemas.py": "pages of this repository",
-    "worker/engine/reporting/metrics_reference.py": "pages of this repository",
+    "worker/events/schemas.py": "pages of this repository",
+    "worker/features/metrics/metrics_reference.py": "pages of this repository",
     "worker/providers/parameters/reference.py": "pages of this repository",
     "worker/settings/reference.py": "pages of this repository",
     "onboarding_sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
@@ -148,6 +142,6 @@ def test_no_other_module_makes_files_by_itself():
     # One writes examples of its own, which come back as a list: an apostrophe would be part of the cell. The other
     # plays a provider's file, and a provider adds none.
     assert {name for name in tables - BY_ITSELF.keys() if "spreadsheet_safe" not in sources[name]} == {
-        "worker/domain/intake/list_template.py",
+        "worker/lists/list_template.py",
         "onboarding_sandbox/exports.py",
     }

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.foundation import quick_json
+from worker.core.foundation import quick_json
 
 ENCODER, DECODER = json.JSONEncoder(separators=(",", ":")), json.JSONDecoder()
 VALUES = st.recursive(

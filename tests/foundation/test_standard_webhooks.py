@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.foundation.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature, signing_key
+from worker.web.webhooks.standard_webhooks import ID, SIGNATURE, TIMESTAMP, signature, signing_key
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STAMP = int(NOW.timestamp())

@@ -7,7 +7,7 @@ import hmac
 from tests.conftest import NOON
 from tests.inbound.web.site import FIRST, HOOKS, SIGNING
 from tests.inbound.web.test_callbacks import ADDRESS
-from worker.senders.twilio_callbacks import signed_part
+from worker.features.delivery.twilio import signed_part
 
 # A person's browser: a stable link leads no program on.
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

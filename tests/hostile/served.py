@@ -10,9 +10,9 @@ from unittest import mock
 
 from tests.inbound.web.site import Site
 from tests.suite.waiting import ENDS_WITHIN
-from worker.foundation.event_loop import new_event_loop
-from worker.inbound.web import middlewares, server
-from worker.inbound.web.server import listening
+from worker.core.foundation.event_loop import new_event_loop
+from worker.web import middlewares, server
+from worker.web.server import listening
 
 
 async def at_once(_seconds: float) -> None:

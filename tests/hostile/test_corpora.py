@@ -23,9 +23,9 @@ from tests.hostile.requests import event, raw, status_of
 from tests.hostile.served import say
 from tests.hostile.test_webhooks import BOUNCED, VERIFIED, hook, mail
 from tests.inbound.web.site import Site
-from worker.domain.invitations.render import Templates
-from worker.domain.model.customers import CustomerKind
-from worker.foundation.harmless_text import spreadsheet_safe
+from worker.core.customers.customers import CustomerKind
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.templates.render import Templates
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

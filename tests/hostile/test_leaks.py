@@ -31,9 +31,9 @@ from tests.runtime.test_hostile_messages import HOSTILE, RAW
 from tests.runtime.test_hostile_messages import envelope as task_envelope
 from tests.runtime.test_up import started
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.inbound.bus.topology import topology_of
-from worker.store.base import schema
-from worker.store.base.database import Database
+from worker.core.database import schema
+from worker.core.database.database import Database
+from worker.events.bus.topology import topology_of
 
 # Each place that is searched; docs/security/threat-model.md lists the same.
 PLACES = (

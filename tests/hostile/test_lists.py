@@ -5,7 +5,9 @@ import resource
 import zipfile
 from datetime import date
 
-from worker.domain.intake import Accepted, ListOptions, ListRefused, open_list
+from worker.lists.lines import Accepted, ListRefused
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 HEAD = b"customer_id,email,first_name\n"
 GOOD = b"A%d,a%d@example.com,Ann\n"

@@ -18,11 +18,11 @@ from tests.senders.coming_back.sns import (
     signed,
 )
 from tests.suite.rsa_keys import ANOTHER, SHORT
-from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.web.webhooks.mail_sources import PostmarkSource, SesSource
-from worker.inbound.web.webhooks.sns import FOR_ALL, FOR_EACH_MACHINE, Sns
-from worker.providers.webhooks import Delivery
-from worker.senders.sns_messages import TOPIC_HEADER
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.features.delivery.mail_sources import PostmarkSource, SesSource
+from worker.features.delivery.sns_confirmation import FOR_ALL, FOR_EACH_MACHINE, Sns
+from worker.features.delivery.sns_messages import TOPIC_HEADER
+from worker.providers.webhooks.contract import Delivery
 
 MESSAGE_ID = "<0a@example.com>"
 LATE = "2026-11-18T12:00:00.000Z"

@@ -24,8 +24,8 @@ from tests.hostile.requests import raw
 from tests.hostile.served import say
 from tests.inbound.web.described import document
 from tests.inbound.web.site import HOOKS
-from worker.domain.events.incoming import EventKind
-from worker.domain.events.schemas import files
+from worker.core.model.incoming import EventKind
+from worker.events.schemas import files
 
 LONGER = "EXAMPLES" in os.environ
 CHECKS = [

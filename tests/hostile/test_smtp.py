@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.senders.conftest import REPLIES, email, message, pytest_asyncio_loop_factories, relay
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.senders.smtp_connection import Client, Connection
 
 __all__ = ["email", "message", "pytest_asyncio_loop_factories", "relay"]

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from tests.http.talks import call, read_request, says
-from worker.http.messages import LARGEST_ANSWER, Broken, HttpAnswer
+from worker.core.model.http_messages import LARGEST_ANSWER, Broken, HttpAnswer
 
 ZIPPED = gzip.compress(b"{}")
 

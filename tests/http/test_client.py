@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from tests.http.talks import LONG, call, listening, post, read_request, says
-from worker.foundation.version import __version__
+from worker.core.foundation.version import __version__
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
 from worker.http.client import Http
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
 
 SHORT = timedelta(milliseconds=80)
 CONNECTED = timedelta(milliseconds=600)  # by then there is a connection, on a busy machine too

@@ -8,10 +8,10 @@ from aiohttp.client_proto import ResponseHandler
 
 from tests.http.talks import listening, says
 from tests.settings.samples import loaded, tree
-from worker.engine.opening import check_configuration
 from worker.http.client import open_http_session
 from worker.http.connections import Connector, check_aiohttp
-from worker.settings import SettingsError
+from worker.settings.problems import SettingsError
+from worker.wiring.opening import check_configuration
 
 OWN = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"
 OTHER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"

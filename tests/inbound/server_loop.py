@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.foundation import event_loop
+from worker.core.foundation import event_loop
 
 
 class Loop:

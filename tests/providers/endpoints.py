@@ -38,7 +38,7 @@ from tests.providers.idenfy_answers import (
     OPENAPI_OPENED,
     spoilt_tokens,
 )
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.providers.fake import FakeHttp, FakeProvider
 from worker.providers.frankieone_hosted import FrankieOneHosted
 from worker.providers.frankieone_v1 import FrankieOneV1

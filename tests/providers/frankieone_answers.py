@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from onboarding_testing.answers import HTML, Bad, answer
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.providers.contract import HttpAnswer
 
 

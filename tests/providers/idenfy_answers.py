@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onboarding_testing.answers import HTML, Bad, answer
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.providers.contract import HttpAnswer
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from onboarding_sandbox import Sandbox, SandboxOptions
 from tests.providers.accounts import NOW, PlainSecret
 from tests.providers.recording import CASES, Case, tape
-from worker.foundation.version import __version__
+from worker.core.foundation.version import __version__
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import Broken, HttpAnswer
 

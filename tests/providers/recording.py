@@ -28,8 +28,8 @@ from tests.providers.accounts import (
     openapi_account,
     request,
 )
-from worker.domain.model.endings import Kind
-from worker.domain.model.sessions import SessionRequest
+from worker.core.model.endings import Kind
+from worker.core.model.sessions import SessionRequest
 from worker.providers.contract import Provider
 from worker.providers.registry import build_provider
 

@@ -8,8 +8,8 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.faults import Fault
 from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret
 from tests.providers.recording import CASES, Case
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import Broken, Listing
 

@@ -9,8 +9,8 @@ import yaml
 
 from tests.providers.accounts import API_KEY, API_SECRET, ENTITY, FRANKIE_CUSTOMER, NOW
 from tests.providers.recording import CASES, CASSETTES, SCRUBBED, SCRUBBED_FIELDS, Case, scrubbed, tape
-from worker.domain.model.endings import Problem
-from worker.domain.model.sessions import Session
+from worker.core.model.endings import Problem
+from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import Broken, HttpAnswer, Listed, Listing
 

@@ -2,8 +2,8 @@ import asyncio
 from datetime import timedelta
 
 from tests.providers.accounts import NOW, request
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import Session
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import HANG, FakeHttp, FakeProvider
 

@@ -8,7 +8,7 @@ import pytest
 from onboarding_testing.answers import answer
 from tests.providers.accounts import ENTITY, NOW, company, customer, frankie_hosted_account, request
 from tests.providers.frankieone_answers import HOSTED_OPENED
-from worker.domain.model.sessions import ExpirySource, Session
+from worker.core.model.sessions import ExpirySource, Session
 from worker.providers.account import AccountUnusable
 from worker.providers.frankieone_hosted import FrankieOneHosted
 

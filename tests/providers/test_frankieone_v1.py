@@ -6,9 +6,9 @@ import pytest
 from tests.providers.accounts import ENTITY, NOW, customer, frankie_account, frankie_v1_account, request
 from tests.providers.endpoints import V1_OPENED, answer
 from tests.providers.frankieone_answers import NOT_SENT
-from worker.domain.model.customers import CustomerKind, Person
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, SessionRequest
+from worker.core.customers.customers import CustomerKind, Person
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource, SessionRequest
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Broken
 from worker.providers.frankieone import FACTS, FALLBACK_LIFETIME

@@ -14,9 +14,9 @@ from tests.providers.accounts import (
     request,
 )
 from tests.providers.endpoints import FRANKIE_OPENED, answer
-from worker.domain.model.customers import CustomerKind
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, SessionRequest
+from worker.core.customers.customers import CustomerKind
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource, SessionRequest
 from worker.providers.account import AccountUnusable
 from worker.providers.frankieone import FALLBACK_LIFETIME
 from worker.providers.frankieone_v2 import FrankieOneV2

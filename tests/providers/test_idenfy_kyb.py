@@ -6,8 +6,8 @@ import pytest
 
 from tests.providers.accounts import NOW, company, company_request, customer, kyb_account
 from tests.providers.endpoints import KYB_OPENED, answer
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource, Session
 from worker.providers.account import AccountUnusable
 from worker.providers.idenfy_kyb import IdenfyKyb
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.providers.accounts import API_KEY, API_SECRET, NOW, PlainSecret, customer, idenfy_account, request
 from tests.providers.endpoints import IDENFY_OPENED, answer
-from worker.domain.model.customers import CustomerKind, Person
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource
+from worker.core.customers.customers import CustomerKind, Person
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource
 from worker.providers.account import AccountUnusable
 from worker.providers.idenfy_kyc import IdenfyKyc
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.providers.accounts import NOW, customer, idenfy_account, openapi_account, request
 from tests.providers.endpoints import IDENFY_OPENED, OPENAPI_OPENED, answer
-from worker.domain.model.customers import CustomerKind, Person
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session
+from worker.core.customers.customers import CustomerKind, Person
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource, Session
 from worker.providers.account import AccountUnusable
 from worker.providers.idenfy_kyc import IdenfyKyc
 

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from tests.domain.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from worker.cli.registry import main_group
-from worker.domain.intake.columns import known_name
-from worker.domain.providers.facts import PROVIDERS
-from worker.domain.providers.text_services import TEXT_SERVICES
-from worker.engine.adapters import build_providers, build_senders
+from worker.lists.columns import known_name
+from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import parse_cell
+from worker.providers.text_services import TEXT_SERVICES
+from worker.wiring.adapters import build_providers, build_senders
 
 EXAMPLE = Path(__file__).parents[2] / "examples/adapter"
 

@@ -19,7 +19,7 @@ from tests.providers.accounts import (
     shown_of,
 )
 from tests.providers.endpoints import CASES
-from worker.domain.model.endings import Kind, Problem
+from worker.core.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listed, Listing
 from worker.providers.fake import FakeProvider
 from worker.providers.idenfy_kyc import IdenfyKyc

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.accounts import AOIFE, request, shown_of
-from worker.domain.model.customers import Person
+from worker.core.customers.customers import Person
 from worker.providers.masking import LONGEST_MESSAGE, LONGEST_READ, MASK, PATTERNS, masked
 
 

@@ -20,10 +20,10 @@ from tests.providers import endpoints as tables
 from tests.providers.accounts import AOIFE, NOW, PlainSecret, shown_of
 from tests.providers.recording import CASES
 from tests.providers.test_against_sandbox import results
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session, is_stale
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import LARGEST_ANSWER
+from worker.core.model.sessions import Session, is_stale
 from worker.http.client import Http, open_http_session
-from worker.http.messages import LARGEST_ANSWER
 from worker.providers.contract import Broken
 
 REAL = {name: endpoint for name, endpoint in tables.CASES.items() if name != "fake"}

@@ -2,16 +2,8 @@
 
 from onboarding_testing.provider_contract import *  # noqa: F403 -- the suite
 from tests.providers.endpoints import CASES
-from worker.domain.providers.facts import PROVIDERS
-from worker.providers import (
-    frankieone,
-    frankieone_hosted,
-    frankieone_v1,
-    frankieone_v2,
-    idenfy,
-    idenfy_kyb,
-    idenfy_kyc,
-)
+from worker.providers import frankieone, frankieone_hosted, frankieone_v1, frankieone_v2, idenfy, idenfy_kyb, idenfy_kyc
+from worker.providers.facts import PROVIDERS
 
 
 def test_every_built_in_provider_has_its_case():

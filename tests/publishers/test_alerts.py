@@ -11,8 +11,8 @@ from aiosmtpd.controller import Controller
 
 from tests.publishers.listener import answers
 from tests.settings.samples import loaded, problems, tree
-from worker.foundation import event_loop
-from worker.publishers.alerts import alert_targets
+from worker.core.foundation import event_loop
+from worker.features.alerts.publishing import alert_targets
 
 LINES = ["account kyc needs a person: onboard status", "batch 12 needs no person any more"]
 

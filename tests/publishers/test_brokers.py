@@ -11,10 +11,10 @@ from kombu import Connection
 from tests.conftest import NOON
 from tests.publishers.events import event, events
 from trials.servers import free_port
-from worker.domain.events.published import Happened, cloud_event
-from worker.publishers.bus import AmqpBus
-from worker.publishers.contract import Reply
-from worker.publishers.stream import RedisStream
+from worker.core.model.published_events import Happened, cloud_event
+from worker.features.outbox.publishers.bus import AmqpBus
+from worker.features.outbox.publishers.contract import Reply
+from worker.features.outbox.publishers.stream import RedisStream
 
 
 def publish(target, published, goes_on=lambda: True) -> list[Reply]:

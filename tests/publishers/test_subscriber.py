@@ -16,10 +16,10 @@ from aiohttp import web
 from tests.conftest import NOON
 from tests.publishers.events import event, events
 from tests.publishers.listener import Listener, answers
-from worker.domain.model.endings import Kind
-from worker.publishers.contract import Reply
-from worker.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
-from worker.settings import Secret
+from worker.core.model.endings import Kind
+from worker.features.outbox.publishers.contract import Reply
+from worker.features.outbox.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
+from worker.settings.secrets import Secret
 
 PAGE = Path(__file__).parents[2] / "docs/reference/outgoing.md"
 

@@ -14,9 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.conftest import NOON
 from tests.publishers.listener import Listener
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.domain.events.traces import NO_TRACES
-from worker.publishers import traces as module
-from worker.publishers.traces import build_traces
+from worker.core.model.traces import NO_TRACES
+from worker.features.traces import exporting as module
+from worker.features.traces.exporting import build_traces
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 

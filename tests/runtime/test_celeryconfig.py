@@ -11,7 +11,8 @@ from tests.deploy.compose_file import ROOT
 from tests.desk.desk import Desk
 from worker.app import app
 from worker.runtime.celery_settings import CELERYCONFIG, SWEEP, SWEEP_SECONDS, celeryconfig, configure
-from worker.settings import SettingsError, load
+from worker.settings.load import load
+from worker.settings.problems import SettingsError
 
 
 def configured(desk: Desk) -> Any:

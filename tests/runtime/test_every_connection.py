@@ -30,21 +30,22 @@ from tests.desk.tls_front import (
     smtp,
 )
 from tests.publishers.events import event
-from worker.brokers.connection import redis_client, tls_options
-from worker.cli.online import ask
-from worker.engine.container import Parts
-from worker.foundation import event_loop
-from worker.foundation.connection_failures import in_words
-from worker.foundation.keyring import new_key
-from worker.foundation.tls import Tls
-from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.sources import sources_of
-from worker.publishers.alerts import alert_targets
-from worker.publishers.build import build_targets
+from worker.core.database.outages import reason
+from worker.core.foundation import event_loop
+from worker.core.foundation.connection_failures import in_words
+from worker.core.foundation.keyring import new_key
+from worker.core.foundation.tls import Tls
+from worker.events.brokers.connection import redis_client, tls_options
+from worker.events.bus.connection import connection_to
+from worker.events.bus.sources import sources_of
+from worker.features.alerts.publishing import alert_targets
+from worker.features.doctor.online import ask
+from worker.features.outbox.publishers.build import build_targets
 from worker.runtime.wakeups import WakeUps
-from worker.settings import Settings, load
+from worker.settings.load import load
+from worker.settings.model import Settings
 from worker.settings.outside import Alerts
-from worker.store.base.outages import reason
+from worker.wiring.container import Parts
 
 COMMON = """
 [encryption]

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.desk.desk import DATABASE, Desk, Played, customers
-from worker.engine.dispatch import result_writer
+from worker.core.dispatch import result_writer
 
 NUMBER = 30
 

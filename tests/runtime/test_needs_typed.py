@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from worker.domain.model.needs import BEATING, EVERYTHING
+from worker.core.model.needs import BEATING, EVERYTHING
 
 
 @pytest.mark.parametrize(

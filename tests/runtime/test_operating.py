@@ -11,7 +11,7 @@ from onboarding_sandbox.latency import Latency
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.own_redis import OwnRedis
 from tests.suite.waiting import wait_until
-from worker.store.base.database import Database
+from worker.core.database.database import Database
 
 NUMBER = 1000  # a hundred seconds of calls: on a busy machine `status` and the signal need some of them
 

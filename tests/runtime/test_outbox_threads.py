@@ -10,9 +10,9 @@ import pytest
 from tests.conftest import SetClock
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.events.published import Happened
-from worker.publishers.contract import Reply
-from worker.runtime.outbox_threads import OutboxThreads
+from worker.core.model.published_events import Happened
+from worker.features.outbox.outbox_threads import OutboxThreads
+from worker.features.outbox.publishers.contract import Reply
 
 
 class Hangs:

@@ -8,12 +8,12 @@ from celery import Celery
 
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.model.wakeups import WakeUp
-from worker.foundation.keyring import new_key
+from worker.core.foundation.keyring import new_key
+from worker.core.model.wakeups import WakeUp
 from worker.runtime import wakeups
 from worker.runtime.celery_settings import ISSUE
 from worker.runtime.wakeups import BackgroundSender, WakeUps
-from worker.settings import load
+from worker.settings.load import load
 
 
 class Broker:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.domain.limits.budgets import BudgetState
+from worker.core.limits.budgets import BudgetState
+from worker.core.unknown.store.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.runtime.batch_run import why_later
-from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
 
 SOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = SOON + timedelta(days=7)

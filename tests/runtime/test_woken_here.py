@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from celery.worker.consumer import Consumer as CelerysConsumer
 
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.maintenance.ticks import Ticks
-from worker.foundation.clock import monotonic
+from worker.core.foundation.clock import monotonic
+from worker.core.model.wakeups import WakeUp
+from worker.core.work.ticks import Ticks
 from worker.runtime import celery_consumer, process, worker_process
 from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP
 from worker.runtime.worker_process import woken_here

@@ -19,7 +19,7 @@ from kombu import Connection, Exchange, Queue
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.waiting import wait_until
 from worker.runtime.celery_settings import ISSUE, MOST_WAKE_UPS, QUEUES, celeryconfig, computed
-from worker.settings import load
+from worker.settings.load import load
 
 NUMBER = 60
 DEAD_REQUESTS = "requests.dead"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from onboarding_testing.recorder import Recorder
-from worker.http.messages import Broken, HttpAnswer
+from worker.core.model.http_messages import Broken, HttpAnswer
 from worker.senders.sms import TwilioSender
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from tests.senders.far_side import NOW, Token, sms_sender
 from tests.senders.tape import CASES, LINK, PRODUCTION, Case, tape
-from worker.foundation.version import __version__
+from worker.core.foundation.version import __version__
 from worker.http.client import OwnHttp
 from worker.senders.contract import Message
 

@@ -10,7 +10,7 @@ import yaml
 from vcr.request import Request
 
 from tests.senders.far_side import NUMBER, SERVICE
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 
 CASSETTES = Path(__file__).parent / "cassettes" / "twilio"
 SCRUBBED = "scrubbed"

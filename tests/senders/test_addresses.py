@@ -3,8 +3,8 @@
 import json
 from datetime import UTC, datetime
 
-from worker.domain.model.endings import AddressIs, Kind
-from worker.http.messages import HttpAnswer
+from worker.core.model.endings import AddressIs, Kind
+from worker.core.model.http_messages import HttpAnswer
 from worker.senders.smtp_answers import Phase, refused
 from worker.senders.twilio_answers import read
 

@@ -7,13 +7,13 @@ import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from tests.senders.works import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.sessions import ExpirySource, Session
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.model.wakeups import WakeUp
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import InvitationRow
+from worker.core.model.sessions import ExpirySource, Session
+from worker.core.model.states import InvitationState, JobState
+from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
-from worker.store.tables import InvitationRow
 
 EMAIL = '[email]\nurl = "smtp://127.0.0.1:{smtp}"\nfrom = "Example Bank <verify@bank.example>"\n'
 SMS = """[sms]

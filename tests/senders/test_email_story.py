@@ -6,8 +6,8 @@ import pytest
 
 from tests.senders.conftest import DROP
 from tests.senders.works import customer
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.tables import InvitationRow
+from worker.core.database.tables import InvitationRow
+from worker.core.model.states import InvitationState, JobState
 
 SECTION = """[email]
 url = "smtp://127.0.0.1:{port}"

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from aiosmtpd.smtp import AuthResult
 
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.senders.contract import Receipt
 
 

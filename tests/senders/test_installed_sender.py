@@ -8,18 +8,18 @@ import pytest
 
 from tests.domain.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
-from worker.domain.providers.text_services import TEXT_SERVICES
-from worker.engine.adapters import build_senders
-from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.web.webhooks.sources import sender_sources
-from worker.providers.webhooks import Delivery
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.providers.text_services import TEXT_SERVICES
+from worker.providers.webhooks.contract import Delivery
 from worker.senders.fake import FakeSender
+from worker.web.webhooks.sources import sender_sources
+from worker.wiring.adapters import build_senders
 
 GROUP = "onboarding_worker.senders"
 ACME = """
 from worker.senders.contract import TextCallbacks, TextFacts, TextService
 from worker.senders.fake import FakeSender
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate
 
 made = []
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.senders.smtp_answers import GREYLISTING, Phase, refused
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "refusals.md"

@@ -10,8 +10,8 @@ from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
 from onboarding_testing.sender_contract import NOW, SenderSide
 from tests.senders.conftest import DROP
 from tests.senders.far_side import ACCOUNT, NUMBER, FakeCaller, Token, error
-from worker.domain.model.endings import Kind, Problem
-from worker.http.messages import Broken
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import Broken
 from worker.senders.contract import TextTools
 from worker.senders.fake import FakeSender
 from worker.senders.registry import text_service

@@ -7,7 +7,7 @@ import yaml
 from tests.senders.far_side import NOW, sms_sender
 from tests.senders.record import message_of
 from tests.senders.tape import CASES, CASSETTES, LINK, PUBLIC_ACCOUNT, SCRUBBED, tape
-from worker.domain.model.endings import Problem
+from worker.core.model.endings import Problem
 from worker.http.client import OwnHttp
 from worker.senders.contract import Receipt
 

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.senders.far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, error, sms_sender
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.http.messages import Broken, HttpAnswer
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import Broken, HttpAnswer
+from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.senders.far_side import ACCOUNT, TAKEN, Token, error, sms_sender
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.senders.contract import Receipt
 
 

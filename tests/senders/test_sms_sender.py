@@ -9,9 +9,9 @@ import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
 from tests.senders.far_side import ACCOUNT, NOW, SERVICE, TAKEN, FakeCaller, Token, error, sms_sender
-from worker.domain.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
+from worker.core.model.endings import Cancel, Kind, Problem, RetryPolicy, ending_for
+from worker.core.model.http_messages import HttpAnswer
 from worker.http.client import OwnHttp
-from worker.http.messages import HttpAnswer
 from worker.senders.contract import Receipt
 from worker.senders.twilio_answers import KINDS
 

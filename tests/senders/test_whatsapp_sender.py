@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.senders.far_side import NOW, SERVICE, FakeCaller, error, sms_sender
-from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
-from worker.domain.model.endings import AddressIs, Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.http.messages import HttpAnswer
+from worker.core.messages.delivery_reports import DeliveryStatus, Stop
+from worker.core.model.endings import AddressIs, Kind, Problem
+from worker.core.model.http_messages import HttpAnswer
+from worker.core.unknown.reconciliation import Nothing, Unmatched
+from worker.features.delivery.twilio import read
 from worker.senders.contract import Receipt
 from worker.senders.sms import WHATSAPP
-from worker.senders.twilio_callbacks import read
 
 SID = f"HX{'0123456789abcdef' * 2}"
 LINK = "https://verify.example.com/s?t=t0k3n"

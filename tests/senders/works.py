@@ -11,15 +11,15 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from tests.suite.databases import not_synced
-from worker.domain.model.customers import Channel, Customer, Person
-from worker.engine.container import Parts
-from worker.engine.runner import Runner
-from worker.foundation.keyring import new_key
+from worker.core.customers.customers import Channel, Customer, Person
+from worker.core.customers.store.batches import AcceptedLine
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Attempt, InvitationRow, Job
+from worker.core.foundation.keyring import new_key
 from worker.providers.fake import FakeHttp, FakeProvider
-from worker.settings import load
-from worker.store.base.priorities import BATCH
-from worker.store.onboarding.batches import AcceptedLine
-from worker.store.tables import Attempt, InvitationRow, Job
+from worker.settings.load import load
+from worker.wiring.container import Parts
+from worker.wiring.runner import Runner
 
 BASE = """
 [database]

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from worker.settings import Settings, SettingsError, load
+from worker.settings.load import load
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 ENVIRON = {

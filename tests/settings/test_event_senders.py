@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.settings.samples import loaded, problems, tree
-from worker.domain.events.incoming import EventKind, EventSender
+from worker.core.model.incoming import EventKind, EventSender
 from worker.settings.event_senders import hash_of, queues_published_to
 
 KEY, OTHER = {"env": "EVENTS_KEY"}, {"env": "OTHER_KEY"}

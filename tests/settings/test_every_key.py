@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.settings.samples import ENVIRON, problems, tree, with_value
 from worker.core import shipped
-from worker.settings import load
+from worker.settings.load import load
 from worker.settings.model import whole_model
 from worker.settings.problems import show_path
 from worker.settings.reference import page_with_tables, pages

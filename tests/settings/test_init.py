@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from tests.settings.samples import ENVIRON, problems, with_value
 from worker.cli.commands.init import init
-from worker.cli.commands.keys import keys
-from worker.settings import load
+from worker.features.keys.command import keys
+from worker.settings.load import load
 
 SMTP = {"SMTP_URL": "smtp+starttls://user:password@mail.example.com"}
 

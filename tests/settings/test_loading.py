@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.settings.samples import ENVIRON, KEY, loaded, problems, tree, with_value, write
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.endings import RetryPolicy
-from worker.settings import SettingsError, load
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.endings import RetryPolicy
+from worker.settings.load import load
+from worker.settings.problems import SettingsError
 
 
 def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:

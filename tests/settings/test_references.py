@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
 from tests.settings.test_every_key import KEYS, Key
-from worker.domain.model.people import Role
-from worker.settings import Secret, SettingsError
-from worker.settings.users import User, UserList
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.users import User, UserList
+from worker.settings.problems import SettingsError
+from worker.settings.secrets import Secret
 
 SECRETS = st.text("abcdefghijkmnpqrstuvwxyz%:/@{}[]\"'\\\n 0123456789", min_size=8, max_size=40).map("ZqX".__add__)
 SAME_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)

@@ -9,9 +9,9 @@ import pytest
 from tests.settings.samples import loaded, problems, tree, with_value
 from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
-from worker.domain.limits.rate_limits import Limit
+from worker.core.customers.store.admission import UNKNOWN_FOR
+from worker.core.limits.rate_limits import Limit
 from worker.settings.rules import lifetimes_unknown
-from worker.store.onboarding.admission import UNKNOWN_FOR
 
 KYB = {"provider": "idenfy-kyb", "api_key": {"env": "IDENFY_KEY"}, "api_secret": {"env": "IDENFY_SECRET"}}
 

@@ -8,9 +8,10 @@ import pytest
 import trustme
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
-from worker.domain.model.needs import NOTHING
-from worker.foundation.tls import Tls, localhost_is_here
-from worker.settings import SettingsError, load
+from worker.core.foundation.tls import Tls, localhost_is_here
+from worker.core.model.needs import NOTHING
+from worker.settings.load import load
+from worker.settings.problems import SettingsError
 
 DATABASE, BROKER, BUS, EMAIL, SMS = ("database",), ("broker",), ("bus",), ("email",), ("sms",)
 ACCOUNT, SUBSCRIBER = ("accounts", "kyc"), ("subscribers", "crm")

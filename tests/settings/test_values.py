@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.foundation.durations import parse_duration, show_duration
-from worker.settings import SettingsError, load
+from worker.core.foundation.durations import parse_duration, show_duration
+from worker.core.messages.quiet_hours import QuietHours
+from worker.settings.load import load
+from worker.settings.problems import SettingsError
 
 
 def test_durations_read_as_people_write_them(subtests: pytest.Subtests) -> None:

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from tests.simulated.virtual_time import VirtualClock
-from worker.domain.limits.concurrency import ASK_AGAIN
-from worker.domain.limits.event_share import share_out
-from worker.domain.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
-from worker.engine.dispatch.dispatcher import Dispatcher
-from worker.engine.dispatch.headroom import EVENTS_AHEAD
-from worker.store.limits.claims import Room
-from worker.store.limits.flush import Flushed, UnknownFlush
+from worker.core.dispatch.dispatcher import Dispatcher
+from worker.core.dispatch.headroom import EVENTS_AHEAD
+from worker.core.limits.concurrency import ASK_AGAIN
+from worker.core.limits.event_share import share_out
+from worker.core.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
+from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import Flushed, UnknownFlush
 
 MINUTE = timedelta(minutes=1)
 EVENTS = 1000  # rows with this number and above are events

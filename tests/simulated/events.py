@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.simulated.world import World
-from worker.domain.events.incoming import OPERATOR, Event, EventKind, Received
-from worker.domain.model.customers import Person
-from worker.store.base.encrypted_values import decrypt_person
-from worker.store.tables import CustomerRow
+from worker.core.customers.customers import Person
+from worker.core.database.encrypted_values import decrypt_person
+from worker.core.database.tables import CustomerRow
+from worker.core.model.incoming import OPERATOR, Event, EventKind, Received
 
 _ids = itertools.count(1)
 # Before the tests' now.

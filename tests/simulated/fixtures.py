@@ -11,7 +11,7 @@ import pytest
 from tests.simulated.bench import Bench
 from tests.simulated.virtual_time import VirtualClock, VirtualLoop
 from tests.simulated.world import World
-from worker.inbound.event_receiver import Receiver
+from worker.events.event_receiver import Receiver
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

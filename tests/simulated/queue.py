@@ -11,14 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.model.wakeups import WakeUp
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.states import InvitationState, JobState
+from worker.core.model.wakeups import WakeUp
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeProvider
 from worker.senders.contract import MayWrite, Message, Receipt
 from worker.senders.fake import FakeSender
-from worker.store.tables import InvitationRow, Job, SessionRow
 
 HOUR = timedelta(hours=1)
 LONG_AGO = timedelta(days=365)

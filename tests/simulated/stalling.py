@@ -2,7 +2,7 @@
 
 import asyncio
 
-from worker.domain.model.endings import Problem
+from worker.core.model.endings import Problem
 from worker.senders.contract import TOO_LATE, MayWrite, Message, Receipt
 from worker.senders.fake import FakeSender
 

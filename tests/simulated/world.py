@@ -15,21 +15,21 @@ import sqlalchemy as sa
 
 from tests.simulated.virtual_time import VirtualClock
 from tests.suite.databases import not_synced
-from worker.domain.model.customers import Channel, Customer, Person
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import each_alone
-from worker.engine.runner import Runner
-from worker.foundation.keyring import new_key
-from worker.inbound.event_receiver import Receiver
+from worker.core.customers.customers import Channel, Customer, Person
+from worker.core.customers.store.batches import AcceptedLine
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Attempt, Base, InvitationRow, Job
+from worker.core.foundation.keyring import new_key
+from worker.core.model.wakeups import WakeUp
+from worker.events.event_receiver import Receiver
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp, FakeProvider
 from worker.runtime.embedded import Embedded
 from worker.senders.fake import FakeSender
-from worker.settings import load
-from worker.store.base.priorities import BATCH
-from worker.store.onboarding.batches import AcceptedLine
-from worker.store.tables import Attempt, Base, InvitationRow, Job
+from worker.settings.load import load
+from worker.wiring.container import Parts
+from worker.wiring.runner import Runner
+from worker.wiring.sweep import each_alone
 
 SETTINGS = """
 [database]

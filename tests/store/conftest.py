@@ -12,10 +12,10 @@ from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import WebhookFeed
 from tests.store.witness import SUBSCRIPTIONS, Witness, add_witness
 from tests.suite.databases import KeptOpen, not_synced
-from worker.foundation.keyring import Keyring
-from worker.store.base.database import Database
-from worker.store.maintenance.takeover import Failover
-from worker.store.operators.decisions import Decisions
+from worker.core.customers.store.decisions import Decisions
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import Keyring
+from worker.core.limits.store.takeover import Failover
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """An operator's decisions about a batch, one line each, and rows to decide about."""
 
 from tests.store.shelf import Shelf
-from worker.domain.model.endings import Cancel, Hold, Kind
-from worker.store.operators.decisions import Decided, Decisions, Verdict, Which
+from worker.core.customers.store.decisions import Decided, Decisions, Verdict, Which
+from worker.core.model.endings import Cancel, Hold, Kind
 
 OUTCOME_UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 

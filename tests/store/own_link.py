@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from worker.store.links.not_me import NotMe, Outcome
-from worker.store.onboarding.stable_links import StableLinks
+from worker.features.stable_links.store.not_me import NotMe, Outcome
+from worker.features.stable_links.store.stable_links import StableLinks
 
 LINKS = StableLinks("https://verify.test", timedelta(days=30))
 

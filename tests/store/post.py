@@ -1,15 +1,15 @@
 """A sender's side: a message on its way, and what is reported of it."""
 
 from tests.store.shelf import Shelf, customer
-from worker.domain.contact.delivery_reports import DeliveryUpdate
-from worker.domain.contact.fallback_channel import fallbacks
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Done
-from worker.store.messages.delivery_reports import DeliveryPolicy, Reported, deliver_all
-from worker.store.messages.handovers import InviteResult
-from worker.store.messages.suppressions import suppressed
-from worker.store.tables import InvitationRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.suppressions import suppressed
+from worker.core.database.tables import InvitationRow
+from worker.core.messages.delivery_reports import DeliveryUpdate
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import Done
+from worker.features.delivery.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
 
 BOTH_WAYS = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS))
 EMAIL = "ona@example.org"

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.store.shelf import POLICY, customer
-from worker.domain.model.endings import Kind, Problem, Reconcile
-from worker.store.issuing.issue_results import IssueResult
+from worker.core.model.endings import Kind, Problem, Reconcile
+from worker.core.work.store.issue_results import IssueResult
 
 AFTER = timedelta(seconds=15)  # the call's time-out and the margin
 LOST = Problem(Kind.UNKNOWN, "connection closed without an answer")

@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 
 from trials.kept_counts import untrue_counts
-from worker.store.base import tally
-from worker.store.base.database import Database
-from worker.store.tables import BatchCountChange
+from worker.core.database import tally
+from worker.core.database.database import Database
+from worker.core.database.tables import BatchCountChange
 
 
 def expect_true_counts(database: Database) -> None:

@@ -8,22 +8,22 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from tests.store.steps import InvitationSteps, JobSteps
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.model.customers import Channel, Customer, Person
-from worker.domain.model.endings import Done, Ending, Kind, Problem, RetryPolicy
-from worker.domain.model.sessions import ExpirySource, Session
-from worker.store.base.priorities import BATCH
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.issuing.job_context import JobPolicy
-from worker.store.limits.budgets import Budgets
-from worker.store.limits.claims import Room
-from worker.store.maintenance.expired_leases import ExpiredLeases
-from worker.store.maintenance.look import Looks
-from worker.store.messages.handovers import InviteResult
-from worker.store.messages.message_context import InvitationPolicy
-from worker.store.onboarding.batches import AcceptedLine, Batches
-from worker.store.operators.report_rows import Facts
-from worker.store.tables import Base, Job
+from worker.core.customers.customers import Channel, Customer, Person
+from worker.core.customers.store.batches import AcceptedLine, Batches
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Base, Job
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.store.budgets import Budgets
+from worker.core.limits.store.claims import Room
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_context import InvitationPolicy
+from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
+from worker.core.model.sessions import ExpirySource, Session
+from worker.core.unknown.store.expired_leases import ExpiredLeases
+from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import JobPolicy
+from worker.reporting.store.look import Looks
+from worker.reporting.store.report_rows import Facts
 
 WEEK = timedelta(days=7)
 POLICY = RetryPolicy()

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.store.base.database import Database
+from worker.core.database.database import Database
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.store.issuing.claim_jobs import Jobs
-from worker.store.limits.claims import Room
-from worker.store.limits.flush import Flushed
-from worker.store.messages.claim_invitations import Invitations
+from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import Flushed
+from worker.core.messages.store.claim_invitations import Invitations
+from worker.core.work.store.claim_jobs import Jobs
 
 OnClaim = Callable[[sa.Connection, Sequence[Any]], None]
 

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from tests.store.shelf import customer
-from worker.domain.limits.budgets import BudgetRule
-from worker.store.base.priorities import BATCH
-from worker.store.maintenance.takeover import Takeover
-from worker.store.onboarding.batches import AcceptedLine
-from worker.store.tables import Budget, Job
+from worker.core.customers.store.batches import AcceptedLine
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Budget, Job
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.store.takeover import Takeover
 
 HALF_AN_HOUR = timedelta(minutes=30)
 

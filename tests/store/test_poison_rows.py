@@ -12,26 +12,26 @@ import sqlalchemy as sa
 
 from tests.store.shelf import WEEK, customer
 from tests.store.takeovers import add, stop, takeover
-from worker.domain.contact.caps import Caps
-from worker.domain.model.customers import Person
-from worker.domain.model.endings import RetryPolicy
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.service_desk.lookup import wanted
-from worker.domain.verification.reissue import SETTLES
-from worker.engine.key_check import check_keys
-from worker.foundation.keyring import CannotDecrypt
-from worker.store.base.encrypted_values import decrypt_line, decrypt_person
-from worker.store.base.row_by_row import SAMPLE, Chunk, row_by_row
-from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.issuing.job_context import JobPolicy
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.service_desk.cases import customer_of
-from worker.store.service_desk.finding import Finder
-from worker.store.service_desk.returned_rows import ReturnedRows
-from worker.store.service_desk.sent_messages import SentMessages
-from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Person
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.encrypted_values import decrypt_line, decrypt_person
+from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryPolicy
+from worker.core.messages.caps import Caps
+from worker.core.model.endings import RetryPolicy
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
+from worker.core.work.store.job_context import JobPolicy
+from worker.features.keys.key_check import check_keys
+from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.store.cases import customer_of
+from worker.features.service_desk.store.finding import Finder
+from worker.features.service_desk.store.returned_rows import ReturnedRows
+from worker.features.service_desk.store.sent_messages import SentMessages
 
 NAMES = ("Ona", "Jonas", "Rasa", "Petras", "Lina")
 POISONS = [

@@ -10,19 +10,19 @@ from tests.store.shelf import WEEK, customer
 from tests.store.takeovers import add, stop, takeover
 from tests.store.test_poison_rows import EXPIRY, NAMES, held
 from tests.store.webhook_feed import APPROVED, update
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate
-from worker.domain.model.customers import Channel, CustomerKind
-from worker.domain.model.states import BatchState, InvitationState, JobState, WebhookState
-from worker.domain.verification.reissue import SETTLES
-from worker.domain.verification.session_updates import Key
-from worker.engine.reporting.batch_report import state_of
-from worker.engine.reporting.report_lines import Columns, line_values
-from worker.store.maintenance.expired_sessions import Expiring
-from worker.store.messages.delivery_reports import DeliveryPolicy, Reported, deliver_all
-from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.operators.counts import totals_of
-from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
-from worker.store.tables.types import NotKnown, UnknownWord, enum_column, known
+from worker.core.customers.customers import Channel, CustomerKind
+from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job
+from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column, known
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.session_updates import Key
+from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate
+from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
+from worker.features.delivery.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
+from worker.reporting.batch_report import state_of
+from worker.reporting.report_lines import Columns, line_values
+from worker.reporting.store.counts import totals_of
 
 WORD = "queued"
 

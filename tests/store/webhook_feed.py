@@ -2,12 +2,12 @@
 
 from hashlib import sha256
 
-from worker.domain.model.states import SessionState
-from worker.domain.verification.session_chain import Again
-from worker.domain.verification.session_updates import Key, Result, SessionUpdate
-from worker.store.webhooks.provider_updates import ProviderUpdates
-from worker.store.webhooks.results import ACCOUNT
-from worker.store.webhooks.webhooks import Arrived, Webhooks
+from worker.core.lifecycle.session_chain import Again
+from worker.core.lifecycle.session_updates import Key, Result, SessionUpdate
+from worker.core.model.states import SessionState
+from worker.web.webhooks.store.provider_updates import ProviderUpdates
+from worker.web.webhooks.store.results import ACCOUNT
+from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 
 STARTED, COMPLETED, FAILED = SessionState.STARTED, SessionState.COMPLETED, SessionState.FAILED
 EXPIRED, SUPERSEDED = SessionState.EXPIRED, SessionState.SUPERSEDED

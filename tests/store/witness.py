@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.events.published import Happened
-from worker.store.base.database import Database
-from worker.store.outbox.outbox import Subscriptions
-from worker.store.tables import Outbox
+from worker.core.database.database import Database
+from worker.core.database.tables import Outbox
+from worker.core.model.published_events import Happened
+from worker.features.outbox.store.outbox import Subscriptions
 
 # Every test of the store runs with a target that is subscribed to all events.
 SUBSCRIPTIONS = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
@@ -44,7 +44,7 @@ def _by_the_store() -> bool:
     """True if the running statement is the store's. A test's own statements need no event."""
     frame = sys._getframe()
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith("worker.store."):
+        if frame.f_globals.get("__name__", "").startswith("worker."):
             return True
         frame = frame.f_back
     return False

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from worker.store.base.database import ACT, Database
+from worker.core.database.database import ACT, Database
 
 LOCKS = 0x6F6E6264  # apart from all other advisory locks of the server's database
 NAME = re.compile(r"onboarding_test_([0-9a-f]{7})_\d+")

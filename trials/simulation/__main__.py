@@ -19,7 +19,7 @@ from trials.simulation.plan import Plan, plan_of
 from trials.simulation.play import History, play
 from trials.simulation.rules import broken
 from trials.simulation.shrink import shrink
-from worker.engine.runner import tune_gc
+from worker.wiring.runner import tune_gc
 
 CHUNK = 25  # histories that a process plays before it reports
 REPORT_EVERY = 10  # chunks

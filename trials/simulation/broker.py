@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from trials.simulation.world import START
-from worker.domain.model.wakeups import WakeUp
+from worker.core.model.wakeups import WakeUp
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

@@ -20,12 +20,12 @@ from tests.simulated.statements import STATEMENTS
 from trials.kept_counts import untrue_counts
 from trials.simulation.row_rules import QUERIES
 from trials.simulation.setting import KEY
-from worker.foundation.clock import ProcessClock
-from worker.foundation.keyring import Keyring
-from worker.store.base import schema
-from worker.store.base.database import Database
-from worker.store.base.unanswered import ALONE
-from worker.store.tables import CustomerRow
+from worker.core.database import schema
+from worker.core.database.database import Database
+from worker.core.database.tables import CustomerRow
+from worker.core.database.unanswered import ALONE
+from worker.core.foundation.clock import ProcessClock
+from worker.core.foundation.keyring import Keyring
 
 if TYPE_CHECKING:
     from trials.simulation.process import WorkerProcess

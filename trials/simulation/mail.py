@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from trials.simulation.plan import TIMEOUT
 from trials.simulation.records import Call, Kind
-from worker.domain.model.endings import Problem
+from worker.core.model.endings import Problem
 from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
 from worker.senders.smtp_answers import Phase, broken
 

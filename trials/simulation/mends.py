@@ -12,30 +12,29 @@ from typing import Any
 
 from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
-from worker.domain.limits.budgets import BudgetRule, BudgetState, Grant
-from worker.domain.limits.concurrency import Share
-from worker.domain.links import press
-from worker.domain.links.door import Asks, Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
-from worker.domain.model.reasons import Reason
-from worker.domain.verification import reissue, session_chain, session_updates
-from worker.domain.verification.session_updates import KnownSession, Result
-from worker.engine.dispatch.flushes import Flushes
-from worker.engine.dispatch.halts import Halts
-from worker.engine.dispatch.slot_gate import SlotGate
-from worker.engine.maintenance import sweep
-from worker.engine.steps.invite import InviteWork
-from worker.engine.steps.shared_work import SharedWork
-from worker.foundation.clock import ProcessClock
-from worker.store.base import database
-from worker.store.base.row_by_row import Chunk
-from worker.store.issuing import gates as issuing_gates
-from worker.store.limits import budgets, claims, concurrency, credits, flush, standstill
-from worker.store.links import doors, not_me
-from worker.store.maintenance import expired_sessions
-from worker.store.messages import gates as message_gates
-from worker.store.messages import message_context, reminders
-from worker.store.onboarding import added_lines, in_review
-from worker.store.operators import priority_moves
+from worker.core.customers.store import added_lines, in_review, priority_moves
+from worker.core.database import database
+from worker.core.dispatch.flushes import Flushes
+from worker.core.dispatch.halts import Halts
+from worker.core.dispatch.slot_gate import SlotGate
+from worker.core.foundation.clock import ProcessClock
+from worker.core.lifecycle import reissue, session_chain, session_updates
+from worker.core.lifecycle.session_updates import KnownSession, Result
+from worker.core.lifecycle.store import expired_sessions, reminders
+from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
+from worker.core.limits.concurrency import Share
+from worker.core.limits.store import budgets, claims, concurrency, credits, flush, standstill
+from worker.core.messages.store import gates as message_gates
+from worker.core.messages.store import message_context
+from worker.core.model.reasons import Reason
+from worker.core.unknown.store.row_by_row import Chunk
+from worker.core.work.invite import InviteWork
+from worker.core.work.shared_work import SharedWork
+from worker.core.work.store import gates as issuing_gates
+from worker.features.stable_links import press
+from worker.features.stable_links.door import Asks, Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
+from worker.features.stable_links.store import doors, not_me
+from worker.wiring import sweep
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead
 

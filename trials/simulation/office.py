@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from trials.simulation.plan import FLOOR, Act, Person
 from trials.simulation.setting import ROUTES, customer_of
-from worker.engine.container import Parts
-from worker.store.base.priorities import BATCH
-from worker.store.onboarding.batches import AcceptedLine
-from worker.store.onboarding.plans import Plan
-from worker.store.operators.decisions import Verdict, Which
+from worker.core.customers.store.batches import AcceptedLine
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.priorities import BATCH
+from worker.plans.store.plans import Plan
+from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

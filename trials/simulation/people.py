@@ -12,7 +12,7 @@ from trials.simulation.plan import Person
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import WEBHOOK_KEY
 from trials.simulation.visitors import Visitors
-from worker.providers.webhooks import Delivery
+from worker.providers.webhooks.contract import Delivery
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

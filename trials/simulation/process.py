@@ -21,18 +21,18 @@ from trials.simulation.records import Life
 from trials.simulation.setting import texting
 from trials.simulation.world import ProcessLoop
 from trials.web_requests import answered
-from worker.domain.events.incoming import Outcome
-from worker.domain.invitations.page_values import Screen
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import each_alone
-from worker.engine.runner import LONGEST_DISPATCH, STAY, Runner
-from worker.engine.timekeeper import SET_CLOCK_EVERY
-from worker.foundation.clock import ProcessClock
-from worker.inbound.bus.batch_processing import Taken, take
-from worker.inbound.event_receiver import Receiver
-from worker.inbound.web.application import add_stable_links
-from worker.inbound.web.webhooks.sources import account_sources
+from worker.core.foundation.clock import ProcessClock
+from worker.core.model.incoming import Outcome
+from worker.core.model.wakeups import WakeUp
+from worker.events.bus.batch_processing import Taken, take
+from worker.events.event_receiver import Receiver
+from worker.templates.page_values import Screen
+from worker.web.application import add_stable_links
+from worker.web.webhooks.sources import account_sources
+from worker.wiring.container import Parts
+from worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
+from worker.wiring.sweep import each_alone
+from worker.wiring.timekeeper import SET_CLOCK_EVERY
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from trials.simulation.office import Office, import_list
 from trials.simulation.plan import Person
 from trials.simulation.setting import row_of
-from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome
-from worker.engine.container import Parts
-from worker.store.onboarding.plans import Plan
+from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome
+from worker.plans.store.plans import Plan
+from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

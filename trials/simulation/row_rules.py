@@ -4,9 +4,9 @@ Each is a query that finds the rows which break it. They are asked at each beat,
 of a customer leads, and that one of its sessions could be used. The database has an index for each.
 """
 
-from worker.domain.model.states import ENDED_JOBS, OPEN_INVITATIONS, OPEN_JOBS
-from worker.store.base.job_ids import ROWS
-from worker.store.base.priorities import HELD_BACK, PAUSED
+from worker.core.database.job_ids import ROWS
+from worker.core.database.priorities import HELD_BACK, PAUSED
+from worker.core.model.states import ENDED_JOBS, OPEN_INVITATIONS, OPEN_JOBS
 
 
 def _of(states: object) -> str:

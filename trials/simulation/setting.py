@@ -21,13 +21,15 @@ from trials.simulation.plan import (
     Person,
     Plan,
 )
-from worker.domain.invitations import Brand, Templates
-from worker.domain.model.customers import Channel, Customer, CustomerKind
-from worker.domain.model.customers import Person as Details
-from worker.foundation.clock import Clock
-from worker.foundation.keyring import new_key
+from worker.core.customers.customers import Channel, Customer, CustomerKind
+from worker.core.customers.customers import Person as Details
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.keyring import new_key
 from worker.senders.sms import TwilioSender
-from worker.settings import Settings, load
+from worker.settings.load import load
+from worker.settings.model import Settings
+from worker.templates.brand import Brand
+from worker.templates.render import Templates
 
 PLAYED = SandboxOptions()  # the endpoints check its credentials
 WEBHOOK_KEY = "simulated-webhook-key"

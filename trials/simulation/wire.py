@@ -25,7 +25,7 @@ from trials.endpoints import addressed, as_http
 from trials.simulation.plan import LIFETIME
 from trials.simulation.records import Call, Kind
 from trials.simulation.setting import PROVIDERS, names_of
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 
 if TYPE_CHECKING:
     from trials.simulation.play import Simulation

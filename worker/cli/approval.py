@@ -8,20 +8,22 @@ from worker.cli.lists.options import Listed, returns_of
 from worker.cli.running.summary import changed_in_words, show_changes, show_warned
 from worker.cli.sample_message import rendered
 from worker.cli.shared_options import confirm
-from worker.domain.contact.wording import Wording
-from worker.domain.intake import ListOptions, content_digest, open_list
-from worker.domain.intake.own_files import OwnFile
-from worker.domain.intake.warned import Warned
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import invitation_channels
-from worker.engine.container import Parts
-from worker.foundation.plural import counted
-from worker.inbound.judging import Judged, count, judge_all
-from worker.inbound.list_import import ImportChoices
-from worker.store.onboarding.batches import BatchFacts
-from worker.store.onboarding.calls_now import CallsNow
-from worker.store.onboarding.new_rows import AcceptedLine
-from worker.store.onboarding.plans import Plan
+from worker.core.customers.customers import invitation_channels
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.customers.store.new_rows import AcceptedLine
+from worker.core.foundation.plural import counted
+from worker.core.limits.store.calls_now import CallsNow
+from worker.core.messages.wording import Wording
+from worker.core.model.channels import CHANNELS
+from worker.lists.digest import content_digest
+from worker.lists.importing.judging import Judged, count, judge_all
+from worker.lists.importing.list_import import ImportChoices
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.lists.own_files import OwnFile
+from worker.lists.warned import Warned
+from worker.plans.store.plans import Plan
+from worker.wiring.container import Parts
 
 SHOWN_LINES = 12  # of the first message
 

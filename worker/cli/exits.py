@@ -2,7 +2,7 @@
 
 import click
 
-from worker.domain.model.audit import printable
+from worker.core.model.audit import printable
 
 DONE = 0
 NEEDS_A_PERSON = 1

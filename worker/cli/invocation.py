@@ -13,15 +13,15 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Named
 from worker.cli.shared_options import NAMES_OF_BATCHES
-from worker.domain.model.audit import Act
-from worker.domain.model.needs import EVERYTHING, NOTHING, Needs
-from worker.foundation import log_setup as logs
-from worker.foundation.os_user import os_user
+from worker.core.foundation import log_setup as logs
+from worker.core.foundation.os_user import os_user
+from worker.core.model.audit import Act
+from worker.core.model.needs import EVERYTHING, NOTHING, Needs
 
 if TYPE_CHECKING:
-    from worker.engine.container import Parts
-    from worker.settings import Settings
-    from worker.store.onboarding.batches import BatchFacts
+    from worker.core.customers.store.batches import BatchFacts
+    from worker.settings.model import Settings
+    from worker.wiring.container import Parts
 
 
 @dataclass
@@ -39,8 +39,8 @@ class Invocation:
         `logs_warnings`: the process logs `Settings.warnings` itself. Raises CannotStart with a line for each problem.
         """
         from worker.cli.opening import (
-            settings_of,
-        )  # imported here: takes half a second, which the sandbox and --help do not need
+            settings_of,  # imported here: takes half a second, which the sandbox and --help do not need
+        )
 
         return settings_of(self.config, needs, logs_warnings=logs_warnings)
 

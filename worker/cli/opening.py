@@ -12,20 +12,22 @@ import sqlalchemy as sa
 
 from worker.cli.account_warnings import said_once
 from worker.cli.exits import CannotStart
-from worker.domain.model.audit import Act
-from worker.domain.model.needs import Needs
-from worker.engine.container import Parts
-from worker.engine.opening import NotReady, check_ready
-from worker.foundation.keyring import CannotDecrypt, new_key
+from worker.core.database import schema
+from worker.core.database.audit_entries import note_alone
+from worker.core.database.database import Database, is_there
+from worker.core.database.outages import reason
+from worker.core.foundation.keyring import CannotDecrypt, new_key
+from worker.core.model.audit import Act
+from worker.core.model.needs import Needs
+from worker.features.audit.store.sealing import NotSigned
 from worker.providers.registry import doubtful_parameters, shared_webhook_keys
-from worker.settings import Secret, Settings, SettingsError, load
+from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase
-from worker.settings.model import Encryption
-from worker.store.audit.entries import note_alone
-from worker.store.audit.sealing import NotSigned
-from worker.store.base import schema
-from worker.store.base.database import Database, is_there
-from worker.store.base.outages import reason
+from worker.settings.model import Encryption, Settings
+from worker.settings.problems import SettingsError
+from worker.settings.secrets import Secret
+from worker.wiring.container import Parts
+from worker.wiring.opening import NotReady, check_ready
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps

@@ -9,11 +9,11 @@ import click
 
 from worker.cli.counting import counting_rows
 from worker.cli.exits import CannotStart
-from worker.domain.model.operation import is_worked
-from worker.engine.container import Parts
-from worker.foundation.plural import counted
-from worker.store.onboarding.batches import STDIN, BatchFacts
-from worker.store.operators.unsent import Unsent, unsent
+from worker.core.customers.store.batches import STDIN, BatchFacts
+from worker.core.foundation.plural import counted
+from worker.core.model.operation import is_worked
+from worker.reporting.store.unsent import Unsent, unsent
+from worker.wiring.container import Parts
 
 
 def can_ask() -> bool:

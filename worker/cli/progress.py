@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from worker.domain.model.states import JobState
-from worker.foundation.plural import counted
-from worker.store.operators.counts import BatchCounts
+from worker.core.foundation.plural import counted
+from worker.core.model.states import JobState
+from worker.reporting.store.counts import BatchCounts
 
 PLAIN_EVERY = 5.0  # seconds between lines without a terminal
 PACE_OF = 30.0  # the pace is that of the last seconds: it changes with pauses and limits

@@ -13,7 +13,7 @@ from worker.cli.invocation import Invocation, with_global_options
 from worker.cli.sandbox_extra import check_sandbox_is_installed
 from worker.core import shipped
 from worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
-from worker.foundation.version import __version__
+from worker.core.foundation.version import __version__
 
 EPILOG = """\b
 A first try, on this machine alone:
@@ -37,7 +37,6 @@ Exit codes: 0 done, 1 something needs a person, 2 could not start,
 _OWN = {
     "init": ("init", "Write a configuration to start from."),
     "check": ("check", "Check a list and forecast it; sends nothing."),
-    "doctor": ("doctor", "Check the configuration and all it names."),
     "run": ("run", "Import a list and send its invitations."),
     "import": ("run", "Import a list; running workers send it."),
     "up": ("up", "Run everything in one process."),
@@ -50,13 +49,9 @@ _OWN = {
     "resume": ("decide", "Resume a paused batch, or everything."),
     "stop": ("stop", "Stop everything at once."),
     "cancel": ("decide", "Cancel a batch, for good."),
-    "archive": ("archive", "Save a batch as a file, and remove it if you wish."),
-    "audit": ("audit", "Show who did what, and check the log."),
     "bounces": ("webhook", "Read mails that came back."),
     "suppress": ("suppress", "Manage the do-not-contact list."),
-    "customer": ("customers", "Find a customer, and help: resend, new link, address."),
     "account": ("accounts", "Show accounts, resume stopped ones."),
-    "outbox": ("outbox", "Show outgoing events not yet published."),
     "webhook": ("webhook", "Show webhooks to check, process them again."),
     "template": ("template", "Preview messages, and export their built-in texts."),
     "worker": ("workers", "Run a worker (needs a broker)."),
@@ -66,8 +61,6 @@ _OWN = {
     "sandbox": ("sandbox", "Simulate the providers and a mailbox."),
     "demo": ("sandbox", "Play the whole job on this machine, with an invented list."),
     "db": ("database", "Upgrade the database's schema, grant rights."),
-    "keys": ("keys", "Make, rotate and retire keys."),
-    "users": ("access.users", "Add users of the dashboard."),
     "completion": ("completion", "Set up completion in your shell."),
 }
 
@@ -160,8 +153,8 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     if not wanted or context.resilient_parsing:
         return
     # Imported here: no other command line needs them.
-    from worker.domain.providers.facts import PROVIDERS
-    from worker.domain.providers.text_services import TEXT_SERVICES
+    from worker.providers.facts import PROVIDERS
+    from worker.providers.text_services import TEXT_SERVICES
 
     click.echo(f"onboard, version {__version__}")
     for adapter in PROVIDERS.foreign:

@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 from worker.cli.exits import CannotStart
-from worker.domain.invitations import Invitation, Rendered, TemplateProblem, Templates
-from worker.domain.invitations.page_values import Screen
-from worker.domain.model.customers import Customer, Person
-from worker.engine.adapters import pages_of, sender_name
-from worker.engine.steps.policies import hours_of
-from worker.foundation.clock import ProcessClock
-from worker.settings import Settings
+from worker.core.customers.customers import Customer, Person
+from worker.core.foundation.clock import ProcessClock
+from worker.settings.model import Settings
+from worker.settings.policies import hours_of
+from worker.templates.language import TemplateProblem
+from worker.templates.page_values import Screen
+from worker.templates.render import Rendered, Templates
+from worker.templates.values import Invitation
+from worker.wiring.adapters import pages_of, sender_name
 
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept
 

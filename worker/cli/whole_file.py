@@ -9,7 +9,7 @@ from typing import TextIO
 import click
 
 from worker.cli.exits import CannotStart, Stopped
-from worker.foundation.private_files import PRIVATE, is_of_another_user, replacing
+from worker.core.foundation.private_files import PRIVATE, is_of_another_user, replacing
 
 
 def _none_for_a_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:

@@ -7,6 +7,13 @@ SECTIONS = {
 }
 
 COMMANDS = {
+    "archive": "privacy",
+    "audit": "audit",
+    "customer": "service_desk",
+    "doctor": "doctor",
+    "keys": "keys",
+    "outbox": "outbox",
     "reconcile": "reconcile",
     "rehearse": "rehearsal",
+    "users": "dashboard",
 }

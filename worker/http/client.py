@@ -16,10 +16,10 @@ from typing import Protocol
 import aiohttp
 from yarl import URL
 
-from worker.foundation.connection_failures import tls_failure
-from worker.foundation.version import __version__
+from worker.core.foundation.connection_failures import tls_failure
+from worker.core.foundation.version import __version__
+from worker.core.model.http_messages import LARGEST_ANSWER, TOO_LARGE, Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.http.connections import Connector, NotWritten, Phase, UnaskedAnswer, check_aiohttp, phase_of_call
-from worker.http.messages import LARGEST_ANSWER, TOO_LARGE, Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.http.trust import NO_TRUST, Trust, server
 
 # Raised before there is a connection, with any session.

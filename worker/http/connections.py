@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 from aiohttp.connector import Connection
 
-from worker.http.messages import MayWrite
-from worker.settings import SettingsError
+from worker.core.model.http_messages import MayWrite
+from worker.settings.problems import SettingsError
 
 # Servers and load balancers close idle connections, many after 60 s. The outcome of a request that is written at that
 # moment is unknown, and its row is held. So this side closes first, well before.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from yarl import URL
 
-from worker.foundation.tls import Tls
+from worker.core.foundation.tls import Tls
 
 # By host and port. Other servers are verified too, against the system's authorities.
 Trust = Mapping[tuple[str | None, int | None], ssl.SSLContext]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.core.features import Hook
-from worker.settings import Settings
+from worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from worker.http.client import Faster

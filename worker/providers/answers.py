@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from worker.domain.model.endings import Kind, Problem
-from worker.foundation.timestamps import utc_time
-from worker.http.messages import BadAnswer, HttpAnswer, asked_wait, json_object, retry_after
+from worker.core.foundation.timestamps import utc_time
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import BadAnswer, HttpAnswer, asked_wait, json_object, retry_after
 
 __all__ = [
     "LONGEST_REFERENCE",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from worker.foundation import quick_json
+from worker.core.foundation import quick_json
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

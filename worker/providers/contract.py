@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from worker.domain.model.customers import Customer, FieldProblem
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Listed, Listing
-from worker.domain.model.sessions import Session, SessionRequest
-from worker.domain.providers.facts import LifetimeAsked, ProviderFacts
-from worker.http.messages import Broken, HttpAnswer, HttpRequest
+from worker.core.customers.customers import Customer, FieldProblem
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest
+from worker.core.model.sessions import Session, SessionRequest
+from worker.core.unknown.reconciliation import Listed, Listing
 from worker.providers.account import AccountSettings
+from worker.providers.facts import LifetimeAsked, ProviderFacts
 from worker.providers.parameters.tables import Table
-from worker.providers.webhooks import WebhookReader, WebhookSettings
+from worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 
 # The types that an adapter uses, from one module.
 __all__ = [

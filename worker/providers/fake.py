@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from worker.domain.model.customers import Customer, FieldProblem
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
-from worker.domain.model.states import SessionState
-from worker.http.messages import MayWrite
+from worker.core.customers.customers import Customer, FieldProblem
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import MayWrite
+from worker.core.model.sessions import ExpirySource, Session, SessionRequest
+from worker.core.model.states import SessionState
 from worker.providers.answers import BadAnswer, json_object, retry_after, text
 from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listed, Listing
 from worker.providers.links import LONGEST_LINK, https_link

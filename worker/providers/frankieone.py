@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
-from worker.domain.providers.facts import ProviderFacts
-from worker.foundation.ids import EPOCH
+from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from worker.core.foundation.ids import EPOCH
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import APPLICANT_ID, ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import (
     LONGEST_TOKEN,
@@ -29,6 +28,7 @@ from worker.providers.answers import (
 )
 from worker.providers.bodies import merged
 from worker.providers.contract import HttpAnswer
+from worker.providers.facts import ProviderFacts
 from worker.providers.links import Links, template_problem
 from worker.providers.masking import masked
 from worker.providers.parameters import check_parameters

@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.domain.model.customers import Customer, FieldProblem
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session, SessionRequest
-from worker.domain.providers.facts import ProviderFacts
-from worker.foundation.ids import EPOCH
+from worker.core.customers.customers import Customer, FieldProblem
+from worker.core.foundation.ids import EPOCH
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, optional_text, text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
+from worker.providers.facts import ProviderFacts
 from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of, expiry
-from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import by_name
+from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-hosted"
 BEFORE = "/v2/individuals/"

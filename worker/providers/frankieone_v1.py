@@ -9,18 +9,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.domain.model.customers import Customer, FieldProblem, Person
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session, SessionRequest
-from worker.foundation.ids import EPOCH
+from worker.core.customers.customers import Customer, FieldProblem, Person
+from worker.core.foundation.ids import EPOCH
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import BadAnswer, optional_text
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of
-from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.frankieone_v1 import PARAMETERS
 from worker.providers.parameters.tables import by_name
+from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v1"
 PATH = "/idv/v2/idvalidate/token"

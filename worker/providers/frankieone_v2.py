@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session, SessionRequest
+from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of
-from worker.providers.frankieone_webhooks import FrankieOneWebhooks
 from worker.providers.parameters.frankieone_v2 import PARAMETERS
 from worker.providers.parameters.tables import by_name
+from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 
 PROVIDER = "frankieone-v2"
 PATH = "/v2/individuals/{entity_id}/actions/idv/token"

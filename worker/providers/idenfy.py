@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import Session, SessionRequest
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import Unread, fields_in, read_from, refusal
 from worker.providers.contract import Broken, HttpAnswer

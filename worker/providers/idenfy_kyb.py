@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
-from worker.domain.model.endings import Problem
-from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
-from worker.domain.providers.lifetimes import lifetime_of
-from worker.foundation.ids import EPOCH
+from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from worker.core.foundation.ids import EPOCH
+from worker.core.model.endings import Problem
+from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, check_echo, optional_text, text, utc_time
 from worker.providers.bodies import json_body, merged
@@ -27,10 +26,11 @@ from worker.providers.contract import (
     Table,
 )
 from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of, links_of
-from worker.providers.idenfy_kyb_webhooks import IdenfyKybWebhooks
+from worker.providers.lifetimes import lifetime_of
 from worker.providers.parameters import check_parameters, parameter_problem
 from worker.providers.parameters.idenfy_kyb import LOCALES, MOST_LIFETIME, PARAMETERS, warnings
 from worker.providers.parameters.tables import by_name
+from worker.providers.webhooks.idenfy_kyb import IdenfyKybWebhooks
 
 PROVIDER = "idenfy-kyb"
 PATH = "/kyb/tokens/"  # without the slash at its end, iDenfy redirects

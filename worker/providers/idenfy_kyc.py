@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.domain.model.customers import Customer, CustomerKind, FieldProblem, Person
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
-from worker.domain.providers.lifetimes import asked_lifetime, lifetime_of, lifetime_parameter
+from worker.core.customers.customers import Customer, CustomerKind, FieldProblem, Person
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable
 from worker.providers.answers import (
     LONGEST_TOKEN,
@@ -39,8 +38,7 @@ from worker.providers.contract import (
     Table,
 )
 from worker.providers.idenfy import HOST, KEYS, LIMIT, PATHS, InvalidSession, Partner, broken, language_of, links_of
-from worker.providers.idenfy_kyc_webhooks import IdenfyKycWebhooks
-from worker.providers.idenfy_statuses import meaning
+from worker.providers.lifetimes import asked_lifetime, lifetime_of, lifetime_parameter
 from worker.providers.parameters import (
     check_parameters,
     idenfy_kyc,
@@ -50,6 +48,8 @@ from worker.providers.parameters import (
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
 from worker.providers.parameters.tables import by_name
+from worker.providers.webhooks.idenfy_kyc import IdenfyKycWebhooks
+from worker.providers.webhooks.idenfy_statuses import meaning
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
-from worker.foundation.tls import is_loopback
+from worker.core.foundation.tls import is_loopback
 
 # Room for a template with the longest token; mail programs and browsers accept this length.
 LONGEST_LINK = 8192

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from worker.domain.model.sessions import SessionRequest
-from worker.foundation.harmless_text import plain
+from worker.core.foundation.harmless_text import plain
+from worker.core.model.sessions import SessionRequest
 
 MASK = "…"
 LONGEST_MESSAGE = 300

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Protocol
 
-from worker.domain.providers.entry_points import AdapterBroken
-from worker.domain.providers.facts import PROVIDERS
 from worker.providers.account import AccountSettings, AccountUnusable, Secret
 from worker.providers.contract import Endpoint, Provider
+from worker.providers.entry_points import AdapterBroken
+from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import parameter_warnings
-from worker.providers.webhooks import WebhookReader, WebhookSettings
+from worker.providers.webhooks.contract import WebhookReader, WebhookSettings
 
 
 def endpoint_of(provider: str) -> Endpoint | None:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 
-from worker.domain.model.wakeups import Wake, WakeUp
-from worker.engine.container import Parts
-from worker.engine.runner import STAY
-from worker.inbound.web import app
-from worker.inbound.web.server import listening
-from worker.publishers.contract import Target
+from worker.core.model.wakeups import Wake, WakeUp
+from worker.features.list_sources.folder_schedule import FolderSchedule
+from worker.features.outbox.publishers.contract import Target
 from worker.runtime.embedded import Embedded
-from worker.runtime.folder_schedule import FolderSchedule
+from worker.web.application import app
+from worker.web.server import listening
+from worker.wiring.container import Parts
+from worker.wiring.runner import STAY
 
 if TYPE_CHECKING:
-    from worker.inbound.web.dashboard.sources import PutRefusedBack
+    from worker.features.dashboard.sources import PutRefusedBack
 
 
 class Intake(Protocol):

@@ -9,18 +9,18 @@ from math import inf
 
 import sqlalchemy as sa
 
-from worker.domain.limits.budgets import BudgetState
-from worker.domain.model.customers import invitation_channels
-from worker.domain.model.reconciliation import lost_answers, lost_sessions
-from worker.engine.maintenance.takeover import Takeovers
-from worker.engine.steps.policies import BudgetRules
-from worker.foundation.clock import Clock
-from worker.foundation.timestamps import written
+from worker.core.customers.customers import invitation_channels
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.timestamps import written
+from worker.core.limits.budgets import BudgetState
+from worker.core.limits.failover_turns import Takeovers
+from worker.core.unknown.reconciliation import lost_answers, lost_sessions
+from worker.plans.store.pilots import LOOK_EVERY
+from worker.reporting.store.counts import BatchCounts
+from worker.reporting.store.outlook import Outlook
+from worker.reporting.store.report_rows import Facts
 from worker.runtime.embedded import Embedded, Outdated
-from worker.store.operators.counts import BatchCounts
-from worker.store.operators.outlook import Outlook
-from worker.store.operators.pilots import LOOK_EVERY
-from worker.store.operators.report_rows import Facts
+from worker.settings.policies import BudgetRules
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,14 @@ from typing import Any, NoReturn
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging
 
-from worker.brokers.faults import broker_fault, refuses_log_in
-from worker.brokers.undecoded import never_unpack
-from worker.domain.model.needs import BEATING, EVERYTHING, Needs
-from worker.foundation.log_setup import set_up
+from worker.core.foundation.log_setup import set_up
+from worker.core.model.needs import BEATING, EVERYTHING, Needs
+from worker.events.brokers.faults import broker_fault, refuses_log_in
+from worker.events.brokers.undecoded import never_unpack
 from worker.runtime.celery_settings import configure, why_not_with_workers
-from worker.settings import Settings, SettingsError, load
+from worker.settings.load import load
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 
 
 def pool_typed(arguments: Sequence[str]) -> str | None:
@@ -82,7 +84,7 @@ def _refuse_what_cannot_work(**_signal: Any) -> None:
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 def _refuse_what_no_worker_can_work_with(**_signal: Any) -> None:
     # Without this a worker would log the problem and stay idle, and a service manager would call it started.
-    from worker.engine.opening import check_configuration  # beat does not need it
+    from worker.wiring.opening import check_configuration  # beat does not need it
 
     try:
         check_configuration(load())

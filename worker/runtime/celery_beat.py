@@ -11,9 +11,9 @@ from celery.beat import ScheduleEntry, SchedulingError
 from celery.beat import Scheduler as CelerysScheduler
 from kombu.exceptions import ChannelError
 
-from worker.brokers.faults import broker_fault
-from worker.foundation.clock import monotonic
-from worker.foundation.outage_log import Outage
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.events.brokers.faults import broker_fault
 from worker.runtime.celery_settings import SWEEP
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from typing import Any
 from celery.worker import loops
 from celery.worker.consumer import Consumer as CelerysConsumer
 
-from worker.brokers.faults import UNREADABLE
-from worker.foundation.clock import monotonic
-from worker.foundation.outage_log import Outage
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.events.brokers.faults import UNREADABLE
 from worker.runtime.wake_up_messages import WakeUpMessage, wake_up_in
 from worker.runtime.worker_process import woken_here
 

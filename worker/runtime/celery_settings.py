@@ -3,7 +3,7 @@
 Queues: `issue` (wake-ups for provider accounts), `invite` (for channels), `tell` (for the targets of outgoing events)
 and `sweep` (for the timer). Such a message carries the name of an account, a channel or a target, and may be lost. The
 claim of rows decides what goes first, not the broker. Celery consumes nothing else: requests that other projects send
-as tasks are read by `onboard bus` (`inbound/bus/sources.py`).
+as tasks are read by `onboard bus` (`events/bus/sources.py`).
 """
 
 import difflib
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Exchange, Queue
 
-from worker.brokers.connection import tls_options, transport_options
-from worker.domain.model.wakeups import Step
-from worker.settings import Settings, SettingsError
+from worker.core.model.wakeups import Step
+from worker.events.brokers.connection import tls_options, transport_options
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -5,9 +5,9 @@ account, a channel or a target, and nothing else. What happens with the rows is 
 and for `onboard run` (docs/inside/architecture.md); signals are in `celery_signals`, outages in `worker_process`.
 """
 
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.maintenance.ticks import Ticks
-from worker.foundation.clock import monotonic
+from worker.core.foundation.clock import monotonic
+from worker.core.model.wakeups import WakeUp
+from worker.core.work.ticks import Ticks
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP, SWEEP_SECONDS
 from worker.runtime.sweeping import sweep_once

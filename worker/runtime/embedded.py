@@ -17,18 +17,18 @@ from typing import Literal, Self, TextIO
 
 import sqlalchemy as sa
 
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.container import Parts
-from worker.engine.maintenance.sweep import each_alone
-from worker.engine.runner import Runner
-from worker.foundation.clock import monotonic
-from worker.foundation.outage_log import Outage
-from worker.foundation.private_files import to_append
-from worker.publishers.contract import Target
-from worker.runtime.bounce_schedule import BounceSchedule
-from worker.runtime.outbox_threads import OutboxThreads
-from worker.store.base import schema
-from worker.store.base.outages import reason
+from worker.core.database import schema
+from worker.core.database.outages import reason
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.foundation.private_files import to_append
+from worker.core.model.wakeups import WakeUp
+from worker.features.bounces.bounce_schedule import BounceSchedule
+from worker.features.outbox.outbox_threads import OutboxThreads
+from worker.features.outbox.publishers.contract import Target
+from worker.wiring.container import Parts
+from worker.wiring.runner import Runner
+from worker.wiring.sweep import each_alone
 
 log = logging.getLogger(__name__)
 

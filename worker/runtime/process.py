@@ -19,17 +19,18 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.domain.model.wakeups import Step, WakeUp
-from worker.engine.opening import opened
-from worker.engine.outbox_publisher import OutboxPublisher
-from worker.engine.runner import Runner
-from worker.foundation import event_loop
-from worker.foundation.clock import monotonic
-from worker.publishers.contract import Target
-from worker.runtime.bounce_schedule import BounceSchedule
-from worker.runtime.folder_schedule import FolderSchedule
-from worker.settings import Settings, load
-from worker.store.base import schema
+from worker.core.database import schema
+from worker.core.foundation import event_loop
+from worker.core.foundation.clock import monotonic
+from worker.core.model.wakeups import Step, WakeUp
+from worker.features.bounces.bounce_schedule import BounceSchedule
+from worker.features.list_sources.folder_schedule import FolderSchedule
+from worker.features.outbox.outbox_publisher import OutboxPublisher
+from worker.features.outbox.publishers.contract import Target
+from worker.settings.load import load
+from worker.settings.model import Settings
+from worker.wiring.opening import opened
+from worker.wiring.runner import Runner
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

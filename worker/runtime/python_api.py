@@ -15,16 +15,18 @@ import sqlalchemy as sa
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session, scoped_session
 
-from worker.domain.events.incoming import OPERATOR, Event, EventKind, Outcome, Receipt
-from worker.domain.model.customers import FieldProblem
-from worker.domain.model.needs import WAKING
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.container import Parts
-from worker.engine.opening import NotReady, opened
-from worker.foundation.os_user import os_user
-from worker.inbound.event_receiver import Receiver
+from worker.core.customers.customers import FieldProblem
+from worker.core.foundation.os_user import os_user
+from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome, Receipt
+from worker.core.model.needs import WAKING
+from worker.core.model.wakeups import WakeUp
+from worker.events.event_receiver import Receiver
 from worker.runtime.wakeups import WakeUps
-from worker.settings import Settings, SettingsError, load
+from worker.settings.load import load
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
+from worker.wiring.container import Parts
+from worker.wiring.opening import NotReady, opened
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
 

@@ -4,16 +4,16 @@ import logging
 from datetime import timedelta
 from functools import partial
 
-from worker.domain.model.wakeups import Wake, WakeUp
-from worker.engine.maintenance.sweep import Sweep, each_alone
-from worker.engine.maintenance.ticks import Ticks
-from worker.engine.outbox_targets import OutboxTargets, unpublished_in_words
-from worker.foundation.clock import monotonic
-from worker.foundation.outage_log import Outage
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.wakeups import Wake, WakeUp
+from worker.core.work.ticks import Ticks
+from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
+from worker.reporting.store.look import Looked
+from worker.reporting.store.processes import BEAT, is_younger
 from worker.runtime.celery_settings import PUBLISH
 from worker.runtime.process import Process
-from worker.store.maintenance.look import Looked
-from worker.store.operators.processes import BEAT, is_younger
+from worker.wiring.sweep import Sweep, each_alone
 
 log = logging.getLogger(__name__)
 # The scheduler wakes a sweep each second. Each worker looks for due work by itself once none came for so long.

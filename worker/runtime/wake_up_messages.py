@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.domain.model.wakeups import WakeUp
-from worker.foundation.strict_json import NoObject, read_list
+from worker.core.foundation.strict_json import NoObject, read_list
+from worker.core.model.wakeups import WakeUp
 from worker.runtime.celery_settings import QUEUE_OF, QUEUES, SWEEP
 
 LARGEST = 4096  # bytes; ours have about 100

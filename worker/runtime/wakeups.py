@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
 
-from worker.brokers.faults import REFUSED, broker_fault
-from worker.domain.model.wakeups import WakeUp
-from worker.foundation.clock import monotonic
-from worker.foundation.outage_log import Outage
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.wakeups import WakeUp
+from worker.events.brokers.faults import REFUSED, broker_fault
 from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
-from worker.settings import Settings
+from worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -16,22 +16,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.maintenance.ticks import Ticks
-from worker.engine.opening import NotReady, Outdated, opened
-from worker.engine.runner import LONGEST_DISPATCH, STAY, prove_senders
-from worker.foundation import event_loop
-from worker.foundation.clock import monotonic
-from worker.foundation.outage_log import Outage
-from worker.publishers.build import build_targets
+from worker.core.database.outages import reason
+from worker.core.foundation import event_loop
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.wakeups import WakeUp
+from worker.core.work.ticks import Ticks
+from worker.features.outbox.publishers.build import build_targets
 from worker.runtime import process
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import QUEUE_OF
 from worker.runtime.process import Process
 from worker.runtime.sweeping import sweep_alone
 from worker.runtime.wakeups import BackgroundSender, send_through
-from worker.settings import SettingsError, load
-from worker.store.base.outages import reason
+from worker.settings.load import load
+from worker.settings.problems import SettingsError
+from worker.wiring.opening import NotReady, Outdated, opened
+from worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
 
 log = logging.getLogger(__name__)
 # A child of the prefork pool runs one dispatcher at a time: other accounts must not wait long.

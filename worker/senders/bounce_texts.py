@@ -8,7 +8,7 @@ import re
 from email.message import Message
 from email.utils import parseaddr
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
 MOST_TEXT = 4_000  # characters of the words; the mail that came back follows

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from worker.domain.contact.delivery_reports import DeliveryUpdate, NotUnderstood
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.domain.providers.text_services import TextFacts
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.core.unknown.reconciliation import Nothing, Unmatched
+from worker.providers.text_services import TextFacts
 
 __all__ = [
     "TOO_LATE",

@@ -14,11 +14,11 @@ from typing import Literal
 
 from aiosmtplib import SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 
-from worker.domain.model.endings import AddressIs, Kind, Problem
-from worker.foundation.connection_failures import tls_failure
+from worker.core.foundation.connection_failures import tls_failure
+from worker.core.model.endings import AddressIs, Kind, Problem
+from worker.features.bounces.return_path import UNSUBSCRIBE
 from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
-from worker.senders.return_path import UNSUBSCRIBE
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
 from worker.senders.smtp_connection import Client, Connection
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Unmatched
+from worker.core.model.endings import Kind, Problem
+from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.senders.contract import TOO_LATE, MayWrite, Message, Receipt
 
 

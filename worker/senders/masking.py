@@ -2,7 +2,7 @@
 
 import re
 
-from worker.foundation.harmless_text import plain
+from worker.core.foundation.harmless_text import plain
 
 MASK = "[…]"
 DETAIL_LENGTH = 160

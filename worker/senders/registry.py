@@ -1,6 +1,6 @@
 """The service that `provider` in a channel's section stands for."""
 
-from worker.domain.providers.text_services import TEXT_SERVICES
+from worker.providers.text_services import TEXT_SERVICES
 from worker.senders.contract import TextService
 
 

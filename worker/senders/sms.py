@@ -13,16 +13,10 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from worker.domain.invitations.content import content_of
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.senders.contract import (
-    Caller,
-    Message,
-    Receipt,
-    Token,
-)
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.core.unknown.reconciliation import Nothing, Unmatched
+from worker.senders.contract import Caller, Message, Receipt, Token
 from worker.senders.token_calls import ask
 from worker.senders.twilio_answers import (
     OF_TEXTS,
@@ -35,6 +29,7 @@ from worker.senders.twilio_answers import (
     read_account,
     read_list,
 )
+from worker.templates.content import content_of
 
 log = logging.getLogger(__name__)
 

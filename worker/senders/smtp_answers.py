@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.senders.masking import mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once

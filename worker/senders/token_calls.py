@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
-from worker.domain.model.endings import Kind, Problem
+from worker.core.model.endings import Kind, Problem
 from worker.senders.contract import Broken, Caller, HttpAnswer, HttpRequest, MayWrite, Token
 
 Read = TypeVar("Read")

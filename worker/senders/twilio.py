@@ -1,6 +1,6 @@
 """Twilio as a service for texts and for WhatsApp messages: its senders, and the reader of its callbacks."""
 
-from worker.senders import twilio_callbacks
+from worker.features.delivery import twilio as twilio_callbacks
 from worker.senders.contract import TextCallbacks, TextFacts, TextService, TextSettings, TextTools
 from worker.senders.sms import TEXTS, WHATSAPP, TwilioSender
 

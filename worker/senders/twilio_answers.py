@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from worker.domain.model.endings import AddressIs, Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.http.messages import BadAnswer, Broken, HttpAnswer, json_object, retry_after
+from worker.core.model.endings import AddressIs, Kind, Problem
+from worker.core.model.http_messages import BadAnswer, Broken, HttpAnswer, json_object, retry_after
+from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.senders.contract import Receipt
 from worker.senders.masking import mask
 

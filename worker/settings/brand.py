@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from worker.domain.invitations.brand import COLOUR, Brand
 from worker.settings.values import Section, Shown, Text
+from worker.templates.brand import COLOUR, Brand
 
 MOST_FOOTER_LINES = 6
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from worker.domain.events.incoming import EventKind, EventSender
+from worker.core.model.incoming import EventKind, EventSender
 from worker.settings.problems import Findings, Path, suggestion
 from worker.settings.secrets import HOW, Secret
 from worker.settings.values import Flag, Section, Shown, Text, sender_key

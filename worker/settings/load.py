@@ -11,17 +11,18 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from worker.domain.model.channels import channels_of
-from worker.domain.model.needs import EVERYTHING, Needs
-from worker.domain.providers.entry_points import AdapterBroken
-from worker.domain.providers.facts import PROVIDERS
-from worker.domain.providers.text_services import TEXT_SERVICES
-from worker.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
+from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
+from worker.core.model.channels import channels_of
+from worker.core.model.needs import EVERYTHING, Needs
+from worker.features.dashboard.users import Oidc
+from worker.features.list_sources.settings import Intake, check_intake
+from worker.providers.entry_points import AdapterBroken
+from worker.providers.facts import PROVIDERS
+from worker.providers.text_services import TEXT_SERVICES
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import SenderOfEvents, check_senders
-from worker.settings.intake import Intake, check_intake
 from worker.settings.model import Invitations, LadderStep, Settings, whole_model
 from worker.settings.outside import Subscriber
 from worker.settings.overrides import apply_overrides
@@ -33,7 +34,6 @@ from worker.settings.secrets import HOW, Secret
 from worker.settings.sending import check_whatsapp
 from worker.settings.shape import is_too_deep, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls
-from worker.settings.users import Oidc
 from worker.settings.values import Section, Shown
 
 FILE = "onboarding.toml"

@@ -9,13 +9,13 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
-from worker.domain.contact.address_cap import AddressCap
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.model.channels import CHANNELS, ChannelName
-from worker.domain.model.endings import RetryPolicy
+from worker.core.messages.address_cap import AddressCap
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.channels import CHANNELS, ChannelName
+from worker.core.model.endings import RetryPolicy
+from worker.features.list_sources.settings import Intake
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
-from worker.settings.intake import Intake
 from worker.settings.outside import Alerts, Bus, Metrics, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
@@ -246,7 +246,7 @@ class Retention(Section):
     )
     batches: Duration | None = Field(
         None,
-        # A call with an unknown outcome may have left a session behind for as long (store/onboarding/admission.py).
+        # A call with an unknown outcome may have left a session behind for as long (core/customers/store/admission.py).
         ge=timedelta(days=30),
         description="A batch's rows are removed this long after its last job has ended; its totals stay."
         " At least 30 days.",

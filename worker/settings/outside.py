@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from worker.domain.limits.rate_limits import Limit
-from worker.foundation.tls import is_loopback
+from worker.core.foundation.tls import is_loopback
+from worker.core.limits.rate_limits import Limit
+from worker.features.dashboard.users import Oidc, UserList, Users
 from worker.settings import addresses
 from worker.settings.addresses import bind_address
 from worker.settings.event_senders import EventKey, Received, SenderOfEvents
 from worker.settings.secrets import HOW, Referenced
 from worker.settings.tls import OwnServer, PresentsCertificate
-from worker.settings.users import Oidc, UserList, Users
 from worker.settings.values import (
     Bind,
     BrokerUrl,

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from worker.foundation.durations import show_duration
-from worker.foundation.plural import counted
+from worker.core.foundation.durations import show_duration
+from worker.core.foundation.plural import counted
 
 Path = tuple[str | int, ...]
 

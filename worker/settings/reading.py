@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.core import shipped
 from worker.core.features import NOT_INSTALLED
-from worker.domain.model.needs import Needs, is_needed
+from worker.core.model.needs import Needs, is_needed
 from worker.settings.key_sources import SOURCES, from_command, from_vault
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced

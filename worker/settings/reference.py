@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from worker.core import shipped
-from worker.domain.contact.address_cap import AddressCap
-from worker.domain.limits.rate_limits import Limit
-from worker.foundation.durations import show_duration
+from worker.core.foundation.durations import show_duration
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages.address_cap import AddressCap
 from worker.settings.model import Settings, whole_model
 from worker.settings.shape import SECTIONS, Tables, bare, keys_of, tables_of
 from worker.settings.values import Shown

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from worker.domain.intake.lines import Refusal
-from worker.domain.intake.rules import RULES, WORDED
-from worker.domain.providers.facts import PROVIDERS
+from worker.lists.lines import Refusal
+from worker.lists.rules import RULES, WORDED
+from worker.providers.facts import PROVIDERS
 from worker.settings.problems import suggestion
 from worker.settings.values import Duration, Section, Shown, Text
 

@@ -9,14 +9,14 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.domain.contact.quiet_hours import apart
-from worker.domain.model.customers import Channel, invitation_channels
-from worker.domain.model.sessions import default_floor, never_fresh
-from worker.domain.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
-from worker.domain.providers.lifetimes import lifetime_of
-from worker.foundation.durations import show_duration
-from worker.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
-from worker.foundation.tls import is_loopback
+from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.foundation.durations import show_duration
+from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
+from worker.core.foundation.tls import is_loopback
+from worker.core.messages.quiet_hours import apart
+from worker.core.model.sessions import default_floor, never_fresh
+from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
+from worker.providers.lifetimes import lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
 from worker.settings.model import Database, Encryption, Invitations, LadderStep, Links, Retry
 from worker.settings.outside import Web

@@ -1,4 +1,4 @@
-"""The TLS of each client: one policy, one set of keys, one rule. What the libraries take: `foundation/tls.py`.
+"""The TLS of each client: one policy, one set of keys, one rule. What the libraries take: `core/foundation/tls.py`.
 
 A far host is spoken to over TLS, verified. Only what may be the user's own server can do without: its section says
 `tls = "off"`. This machine needs no TLS.
@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from worker.foundation.tls import Tls, is_loopback
+from worker.core.foundation.tls import Tls, is_loopback
 from worker.settings.addresses import POSTGRESQL
 from worker.settings.problems import Findings, show_path
 from worker.settings.problems import Path as KeyPath

@@ -26,16 +26,16 @@ from pydantic import (
     model_validator,
 )
 
-from worker.domain.contact import time_zones as zones
-from worker.domain.contact.address_cap import AddressCap
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.sns_topics import host_of
-from worker.domain.intake.dates import DateForm
-from worker.domain.limits.ramp import Ramp
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.countries import alpha2, usual_mistake
-from worker.domain.model.money import Price
-from worker.foundation.durations import parse_duration
+from worker.core.foundation.durations import parse_duration
+from worker.core.limits.ramp import Ramp
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages import time_zones as zones
+from worker.core.messages.address_cap import AddressCap
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.countries import alpha2, usual_mistake
+from worker.core.model.money import Price
+from worker.features.delivery.sns_topics import host_of
+from worker.lists.dates import DateForm
 from worker.settings import addresses
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Missing, Secret

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.domain.model.customers import Customer, CustomerKind, FieldProblem
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.sessions import ExpirySource, Session, SessionRequest
-from worker.domain.providers.lifetimes import lifetime_of
+from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
 from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, refusal, text, utc_time
 from worker.providers.bodies import json_body, merged
@@ -25,6 +24,7 @@ from worker.providers.contract import (
     ProviderFacts,
     Table,
 )
+from worker.providers.lifetimes import lifetime_of
 from worker.providers.links import Links, https_link, template_problem
 from worker.providers.masking import masked
 from worker.providers.parameters import check_parameters

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.domain.invitations.content import content_of
-from worker.domain.model.endings import AddressIs, Kind, Problem
-from worker.http.messages import BadAnswer, json_object, retry_after
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.core.model.endings import AddressIs, Kind, Problem
+from worker.core.model.http_messages import BadAnswer, json_object, retry_after
 from worker.senders.contract import (
     Broken,
     HttpAnswer,
@@ -31,6 +30,7 @@ from worker.senders.contract import (
 )
 from worker.senders.masking import mask
 from worker.senders.token_calls import ask
+from worker.templates.content import content_of
 
 Read = TypeVar("Read")
 LONGEST_WAIT = timedelta(minutes=5)  # the longest that Acme documents

@@ -12,8 +12,8 @@ from onboarding_testing.accounts import PlainSecret
 from onboarding_testing.answers import answer
 from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
 from onboarding_testing.sender_contract import NOW, SenderSide
-from worker.domain.model.endings import AddressIs
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
+from worker.core.model.endings import AddressIs
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.senders.contract import Sender, TextTools
 
 SENT = answer(201, {"id": "m7f31"})

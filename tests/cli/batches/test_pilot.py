@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.desk.desk import Desk, Played, customers, running
-from worker.foundation.clock import ProcessClock
+from worker.core.foundation.clock import ProcessClock
 
 # What customers and time have done meanwhile.
 FINISHED = "UPDATE job SET state = 'completed', result = 'approved', due_at = NULL WHERE state = 'invited'"

@@ -8,8 +8,8 @@ from rich.progress import Progress
 
 from worker.cli.commands.up import since_the_invitation
 from worker.cli.progress import Pace, _Display, line_of
-from worker.domain.model.states import JobState
-from worker.store.operators.counts import AccountFacts, BatchCounts
+from worker.core.model.states import JobState
+from worker.reporting.store.counts import AccountFacts, BatchCounts
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tests.desk.desk import customers
-from worker.foundation.keyring import new_key
-from worker.foundation.os_user import os_user
+from worker.core.foundation.keyring import new_key
+from worker.core.foundation.os_user import os_user
 
 
 @pytest.fixture

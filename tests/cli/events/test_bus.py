@@ -13,10 +13,10 @@ from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
 from tests.inbound.bus.brokers import a_bus, broker_of, requested
 from tests.suite.waiting import wait_until
-from worker.engine.container import Parts
-from worker.inbound.bus.dead_lettering import NOTICE_ID, Refusal, refused_message
-from worker.inbound.bus.entries import Entry
-from worker.settings import load
+from worker.events.bus.dead_lettering import NOTICE_ID, Refusal, refused_message
+from worker.events.bus.entries import Entry
+from worker.settings.load import load
+from worker.wiring.container import Parts
 
 
 @pytest.fixture(params=["amqp", "redis"])

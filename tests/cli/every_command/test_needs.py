@@ -6,7 +6,7 @@ import pytest
 from tests.desk.desk import Desk, customers
 from tests.suite.of_features import of_features
 from worker.cli.registry import main_group
-from worker.foundation.keyring import new_key
+from worker.core.foundation.keyring import new_key
 
 # In a configuration where every secret is a variable: those that a command asks for.
 STORED = {"KEY"}

@@ -20,7 +20,7 @@ from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.desk.tls_front import TlsFront, at_once, http
 from tests.publishers.listener import Listener
-from worker.brokers import connection
+from worker.events.brokers import connection
 
 
 def findings(ended: Ended) -> Mapping[str, list[tuple[str, str, str]]]:

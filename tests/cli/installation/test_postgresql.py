@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.databases import in_encoding
-from worker.store.base.database import Database
+from worker.core.database.database import Database
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.desk.desk import Desk, Played, customers
-from worker.store.base.encrypted_columns import DIGESTS, ENCRYPTED
-from worker.store.tables import Audit, AuditHead, Base
+from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.core.database.tables import Audit, AuditHead, Base
 
 ROLES = ("migrate", "run", "report")
 DENIED = ("permission denied", "must be owner")

@@ -9,8 +9,8 @@ import stat
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
-from worker.inbound.web.dashboard.passwords import is_password
-from worker.settings.users import parse_users
+from worker.features.dashboard.passwords import is_password
+from worker.features.dashboard.users import parse_users
 
 
 def closed_port() -> int:

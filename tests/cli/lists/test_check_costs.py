@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.desk.desk import Desk, customers
-from worker.domain.model.operation import Running
-from worker.engine.container import Parts
-from worker.settings import load
+from worker.core.model.operation import Running
+from worker.settings.load import load
+from worker.wiring.container import Parts
 
 
 def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):

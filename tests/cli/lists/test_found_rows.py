@@ -7,7 +7,7 @@ import pytest
 from worker.cli.exits import CannotStart
 from worker.cli.lists import found_rows
 from worker.cli.lists.found_rows import FoundRows, Streamed
-from worker.domain.model.customers import FieldProblem
+from worker.core.customers.customers import FieldProblem
 
 ADDED = [(None, FieldProblem("", "it is odd")), *((row, FieldProblem("email", f"ė\n{row}", "a")) for row in range(7))]
 

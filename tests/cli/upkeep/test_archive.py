@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.desk.desk import Desk, Played, customers
-from worker.store.base.database import Database
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.database.database import Database
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow, SkippedLine
 
 
 def finish(desk: Desk) -> None:

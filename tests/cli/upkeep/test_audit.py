@@ -9,7 +9,7 @@ import pytest
 
 from tests.deploy.compose_file import ROOT
 from tests.desk.desk import DATABASE, Desk, customers
-from worker.foundation.keyring import new_key
+from worker.core.foundation.keyring import new_key
 
 SNIPPET = re.search(r"```python\n(.*?)```", (ROOT / "docs/security/audit.md").read_text(encoding="utf-8"), re.DOTALL)
 

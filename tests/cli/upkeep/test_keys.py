@@ -5,12 +5,12 @@ import sqlalchemy as sa
 
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
 from tests.suite.waiting import wait_until
-from worker.domain.model.customers import Person
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.database import Database
-from worker.store.base.encrypted_values import encrypt_person
-from worker.store.privacy.key_use import KeyUse
-from worker.store.tables import CustomerRow
+from worker.core.customers.customers import Person
+from worker.core.database.database import Database
+from worker.core.database.encrypted_values import encrypt_person
+from worker.core.database.tables import CustomerRow
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.features.keys.store.key_use import KeyUse
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_the_first_key_is_not_retired_and_a_retired_key_starts_nothing(used: Des
 
 
 def test_the_progress_of_a_rotation_names_the_total(used: Desk, monkeypatch):
-    monkeypatch.setattr("worker.cli.commands.keys.SHOW_EVERY", 0.0)
+    monkeypatch.setattr("worker.features.keys.command.SHOW_EVERY", 0.0)
     add_first(used)
     shown = used.onboard("keys", "rotate", "--per-second", "100000").lines
 

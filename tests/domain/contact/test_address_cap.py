@@ -6,8 +6,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.address_cap import AddressCap, Place, Wish, give_places, text_of_mailbox
-from worker.domain.model.states import InvitationState, JobState
+from worker.core.messages.address_cap import AddressCap, Place, Wish, give_places, text_of_mailbox
+from worker.core.model.states import InvitationState, JobState
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.caps import COUNTED, Caps, may_send, spent
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState
+from worker.core.messages.caps import COUNTED, Caps, may_send, spent
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState
 
 CAPS = Caps(reissues=3, messages=6)
 NOT_SENT = [

@@ -5,10 +5,10 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.fallback_channel import fallbacks, following, writable
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.model.channels import CHANNELS, ChannelName
-from worker.domain.model.customers import Channel, invitation_channels
+from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.messages.fallback_channel import fallbacks, following, writable
+from worker.core.model.channels import CHANNELS, ChannelName
 
 ASKED = st.sampled_from([(), *(invitation_channels(channel) for channel in Channel)])
 WAYS = st.dictionaries(st.sampled_from([*CHANNELS]), st.none() | st.sampled_from(SuppressionReason))

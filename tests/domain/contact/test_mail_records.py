@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.suite import rsa_keys
-from worker.domain.contact.mail_records import DnsFailed, check_domain
-from worker.domain.model.findings import Grade
+from worker.core.model.findings import Grade
+from worker.features.doctor.mail_records import DnsFailed, check_domain
 
 HERE = "mail.example.com"
 

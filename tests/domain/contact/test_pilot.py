@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.pilot import (
+from worker.plans.pilot import (
     NAMES,
     BadCondition,
     Bound,

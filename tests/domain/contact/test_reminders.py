@@ -6,10 +6,10 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.quiet_hours import QuietHours, allowed_at
-from worker.domain.contact.reminders import Invited, Ladder, Reminder, Step, kind_of, next_reminder
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, Step, kind_of, next_reminder
+from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.core.model.reasons import Reason
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.suppression import SuppressionReason, detail_of, stronger, text_of
-from worker.domain.intake.contacts import email, phone
-from worker.foundation.keyring import Keyring
+from worker.core.customers.suppression import SuppressionReason, detail_of, stronger, text_of
+from worker.core.foundation.keyring import Keyring
+from worker.lists.contacts import email, phone
 
 KEYRING = Keyring([base64.urlsafe_b64encode(bytes(32)).decode()])
 

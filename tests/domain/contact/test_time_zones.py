@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers.timezone import time_zones_for_number
 
-from worker.domain.contact.time_zones import candidate_zones, is_known, of_country
-from worker.domain.model.countries import ALPHA3_OF
+from worker.core.messages.time_zones import candidate_zones, is_known, of_country
+from worker.core.model.countries import ALPHA3_OF
 
 AUSTRALIAN_MOBILE, LITHUANIAN, TOLL_FREE = "+61412345678", "+37060000000", "+18005551234"
 MANHATTAN, JAMAICAN, SATELLITE = "+12125551234", "+18765242084", "+870123456789"

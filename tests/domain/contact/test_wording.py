@@ -1,7 +1,7 @@
 """Which words a message has."""
 
-from worker.domain.contact.wording import REACHED, Wording, wording_of
-from worker.domain.model.states import InvitationState
+from worker.core.messages.wording import REACHED, Wording, wording_of
+from worker.core.model.states import InvitationState
 
 
 def test_a_first_message_to_a_customer_who_had_a_link_is_a_new_link():

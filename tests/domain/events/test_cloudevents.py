@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.events.cloudevents import LARGEST, LONGEST, Unreadable, is_json, read
-from worker.domain.events.incoming import Event, EventKind
-from worker.store.tables import Inbox
+from worker.core.database.tables import Inbox
+from worker.core.model.incoming import Event, EventKind
+from worker.events.cloudevents import LARGEST, LONGEST, Unreadable, is_json, read
 
 CLOUD = "application/cloudevents+json"
 JSON = "application/json; charset=utf-8"

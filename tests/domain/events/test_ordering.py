@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.verification.customer_days import DAWN, C, CustomerEvent, E, R, U, days
-from worker.domain.events.incoming import EventKind
-from worker.domain.events.ordering import (
+from worker.core.customers.customers import Customer, Person
+from worker.core.customers.ordering import (
     EarlierEvents,
     brings_details,
     changed,
@@ -19,7 +19,7 @@ from worker.domain.events.ordering import (
     spares_newer,
     why_ignored,
 )
-from worker.domain.model.customers import Customer, Person
+from worker.core.model.incoming import EventKind
 
 
 @dataclass

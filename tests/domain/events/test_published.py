@@ -4,8 +4,8 @@ import json
 from datetime import datetime, timedelta, timezone
 
 from tests.publishers.events import event
-from worker.domain.events.published import cloud_event
-from worker.foundation.standard_webhooks import secret
+from worker.core.model.published_events import cloud_event
+from worker.web.webhooks.standard_webhooks import secret
 
 
 def test_the_same_event_is_the_same_bytes_however_often_and_whenever_it_is_sent():

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.events.incoming import NOBODY, OPERATOR, EventKind, EventSender
-from worker.domain.events.rights import Standing, may_name, refuses_lists, standing_of
+from worker.core.customers.rights import Standing, may_name, refuses_lists, standing_of
+from worker.core.model.incoming import NOBODY, OPERATOR, EventKind, EventSender
 
 SIGNUP = EventSender("signup", frozenset(EventKind))
 PRIVACY = EventSender("privacy", frozenset(EventKind), every_customer=True)

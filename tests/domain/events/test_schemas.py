@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from tests.publishers.events import event
-from worker.domain.contact import reminders, resends
-from worker.domain.events.incoming import EventKind
-from worker.domain.events.published import Happened, cloud_event
-from worker.domain.events.schemas import files
+from worker.core.lifecycle import reminders
+from worker.core.messages import resends
+from worker.core.model.incoming import EventKind
+from worker.core.model.published_events import Happened, cloud_event
+from worker.events.schemas import files
 from worker.settings.model import Bus
 from worker.settings.outside import Published
 
@@ -31,7 +32,7 @@ def check(message: Any, kind: str) -> None:
 
 def test_the_files_are_what_the_code_makes():
     found = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.json")}
-    assert found == files(), "python -m worker.domain.events.schemas writes them"
+    assert found == files(), "python -m worker.events.schemas writes them"
 
 
 def test_each_is_a_schema(subtests):

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from worker.domain.intake import Accepted, CustomerList, Line, ListOptions, ListRefused, Rejected, accept, open_list
-from worker.domain.model.customers import Customer
+from worker.core.customers.customers import Customer
+from worker.lists.accept import accept
+from worker.lists.lines import Accepted, Line, ListRefused, Rejected
+from worker.lists.listing import CustomerList, open_list
+from worker.lists.options import ListOptions
 
 TODAY = date(2026, 11, 20)
 

@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.domain.intake.formats.files import workbook
-from worker.domain.intake import Accepted, ListOptions, accept, open_list, problems_csv
-from worker.domain.intake.contacts import email, phone
-from worker.domain.intake.formats.csv_records import records
-from worker.domain.intake.lines import Refusal
-from worker.domain.intake.rules import COLUMNS
-from worker.domain.model.customers import FieldProblem
-from worker.foundation.harmless_text import spreadsheet_safe
+from worker.core.customers.customers import FieldProblem
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.lists.accept import accept
+from worker.lists.contacts import email, phone
+from worker.lists.formats.csv_records import records
+from worker.lists.lines import Accepted, Refusal
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.lists.problems import problems_csv
+from worker.lists.rules import COLUMNS
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

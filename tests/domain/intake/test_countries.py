@@ -1,9 +1,9 @@
 import pytest
 
-from worker.domain.contact import time_zones
-from worker.domain.intake import country_names
-from worker.domain.intake.rules import country
-from worker.domain.model import countries
+from worker.core.messages import time_zones
+from worker.core.model import countries
+from worker.lists import country_names
+from worker.lists.rules import country
 
 
 def test_there_are_249_countries_and_each_code_leads_to_the_other():

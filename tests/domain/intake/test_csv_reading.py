@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, open_list
-from worker.domain.intake.formats.csv_records import LONGEST_RECORD, MOST_AGAIN, records
-from worker.domain.intake.formats.kind import refuse_binary
-from worker.domain.intake.lines import OpenQuote
+from worker.lists.formats.csv_records import LONGEST_RECORD, MOST_AGAIN, records
+from worker.lists.formats.kind import refuse_binary
+from worker.lists.lines import Accepted, ListRefused, OpenQuote, Rejected
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 HEADER = "customer_id,email,first_name,address\n"
 RANDOM = random.Random(7).randbytes(5000)  # noqa: S311 -- the same each time

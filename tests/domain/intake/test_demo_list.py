@@ -6,8 +6,10 @@ from pathlib import Path
 
 import onboarding_sandbox.demo
 from onboarding_sandbox.demo.make_list import demo_rows, example_rows, write
-from worker.domain.intake import Accepted, Duplicate, ListOptions, Rejected, open_list
-from worker.domain.model.customers import Channel, CustomerKind
+from worker.core.customers.customers import Channel, CustomerKind
+from worker.lists.lines import Accepted, Duplicate, Rejected
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 DEMO = Path(onboarding_sandbox.demo.__file__).parent / "customers.csv"
 EXAMPLE = DEMO.parents[2] / "examples" / "customers.csv"

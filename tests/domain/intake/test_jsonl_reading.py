@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, objects, open_list
-from worker.domain.intake.formats.json_lines import LONGEST_LINE, json_lines
-from worker.domain.intake.objects import MOST_KEYS
-from worker.foundation.strict_json import MOST_LEVELS
+from worker.core.foundation.strict_json import MOST_LEVELS
+from worker.lists import objects
+from worker.lists.formats.json_lines import LONGEST_LINE, json_lines
+from worker.lists.lines import Accepted, ListRefused, Rejected
+from worker.lists.listing import open_list
+from worker.lists.objects import MOST_KEYS
+from worker.lists.options import ListOptions
 from worker.providers.parameters import parse_cell, unknown_parameter
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}

@@ -3,9 +3,11 @@ from datetime import date, datetime
 
 import pytest
 
-from worker.domain.intake import Accepted, ListOptions, Rejected, accept
-from worker.domain.model.customers import Channel, Customer, CustomerKind, Person
-from worker.domain.model.placeholders import SHEET_ERRORS
+from worker.core.customers.customers import Channel, Customer, CustomerKind, Person
+from worker.core.model.placeholders import SHEET_ERRORS
+from worker.lists.accept import accept
+from worker.lists.lines import Accepted, Rejected
+from worker.lists.options import ListOptions
 
 TODAY = date(2026, 11, 20)
 

@@ -4,10 +4,12 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.intake import Accepted, ListOptions, open_list
-from worker.domain.intake.columns import nearest, whole_and_in_parts
-from worker.domain.intake.other_names import NAMES
-from worker.domain.intake.rules import COLUMNS
+from worker.lists.columns import nearest, whole_and_in_parts
+from worker.lists.lines import Accepted
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.lists.other_names import NAMES
+from worker.lists.rules import COLUMNS
 
 ROW = "A1,a@example.com\n"
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.domain.intake import ListOptions, ListRefused, content_digest, open_list
+from worker.lists.digest import content_digest
+from worker.lists.lines import ListRefused
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 LIST = b"customer_id,email\nA1,a@example.com\n"
 

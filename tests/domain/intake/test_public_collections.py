@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from tests.domain.intake.formats.files import workbook
-from worker.domain.intake import Accepted, Duplicate, ListOptions, open_list
+from worker.lists.lines import Accepted, Duplicate
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.customers import Channel, Customer, CustomerKind, FieldProblem, Person
-from worker.domain.routing import Chosen, Rule, Unroutable, choose_account, freshness_for
+from worker.core.customers.customers import Channel, Customer, CustomerKind, FieldProblem, Person
+from worker.core.customers.routing import Chosen, Rule, Unroutable, choose_account, freshness_for
 from worker.settings.routes import ROUTABLE
 
 RULES = (

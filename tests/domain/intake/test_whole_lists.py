@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.intake.formats.files import workbook
-from worker.domain.intake import Accepted, Duplicate, Rejected, content_digest, problems_csv
-from worker.domain.intake.dates import DatesSeen
-from worker.domain.intake.duplicates import Seen, SeenAddresses
-from worker.domain.intake.lines import Refusal
-from worker.domain.intake.rules import RULES
-from worker.domain.model.customers import FieldProblem
-from worker.foundation.harmless_text import spreadsheet_safe
+from worker.core.customers.customers import FieldProblem
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.lists.dates import DatesSeen
+from worker.lists.digest import content_digest
+from worker.lists.duplicates import Seen, SeenAddresses
+from worker.lists.lines import Accepted, Duplicate, Refusal, Rejected
+from worker.lists.problems import problems_csv
+from worker.lists.rules import RULES
 
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):

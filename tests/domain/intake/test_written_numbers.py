@@ -12,12 +12,14 @@ from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from tests.domain.intake.conftest import TODAY
 from tests.domain.intake.formats.files import workbook
-from worker.domain.intake import Accepted, ListOptions, Rejected, accept, open_list
-from worker.domain.intake.cells import whole
-from worker.domain.intake.contacts import phone, phone_of_any_country, readings
-from worker.domain.intake.identity import customer_id
-from worker.domain.intake.lines import Refusal
-from worker.domain.intake.rules import RULES
+from worker.lists.accept import accept
+from worker.lists.cells import whole
+from worker.lists.contacts import phone, phone_of_any_country, readings
+from worker.lists.identity import customer_id
+from worker.lists.lines import Accepted, Refusal, Rejected
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.lists.rules import RULES
 
 REGIONS = "AT AU BE BR CH CN CZ DE DK ES FI FR GB ID IE IN IT JP KR LT LU NL NO PL PT RU SE TR UA US ZA"
 OF_MOBILES = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.invitations.test_render import NOW, Page, to
-from worker.domain.invitations import Templates
-from worker.domain.invitations.brand import DARK_PAPER, LEAST_CONTRAST, PAPER, Brand, contrast
+from worker.templates.brand import DARK_PAPER, LEAST_CONTRAST, PAPER, Brand, contrast
+from worker.templates.render import Templates
 
 COLOURS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
 

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.domain.invitations import Invitation, TemplateProblem, Templates
-from worker.domain.invitations.content import NotContent, content_of
-from worker.domain.model.customers import Customer, Person
+from worker.core.customers.customers import Customer, Person
+from worker.templates.content import NotContent, content_of
+from worker.templates.language import TemplateProblem
+from worker.templates.render import Templates
+from worker.templates.values import Invitation
 
 SID = f"HX{'0123456789abcdef' * 2}"
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)

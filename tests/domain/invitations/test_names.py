@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.invitations import names
-from worker.domain.invitations.names import company_name, person_names
-from worker.domain.invitations.plain import folded, plain
-from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW, Templates
-from worker.domain.model.customers import Customer, CustomerKind, Person
-from worker.domain.model.placeholders import real_names
+from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.model.placeholders import real_names
+from worker.templates import names
+from worker.templates.names import company_name, person_names
+from worker.templates.plain import folded, plain
+from worker.templates.render import SAMPLE, SAMPLE_NOW, Templates
 
 TEMPLATES = Templates(None)
 HOSTS = (

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.domain.invitations import Invitation, TemplateProblem, Templates
-from worker.domain.invitations.values import VARIABLES
-from worker.domain.model.customers import Customer, Person
-from worker.domain.model.sessions import Opening
+from worker.core.customers.customers import Customer, Person
+from worker.core.model.sessions import Opening
+from worker.templates.language import TemplateProblem
+from worker.templates.render import Templates
+from worker.templates.values import VARIABLES, Invitation
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 DOCUMENT = Path(__file__).parents[3] / "docs/reference/templates.md"

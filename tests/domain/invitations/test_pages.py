@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from worker.domain.invitations.brand import Brand
-from worker.domain.invitations.dates import in_words
-from worker.domain.invitations.library import Library
-from worker.domain.invitations.page_values import PAGE_VARIABLES, Screen
-from worker.domain.invitations.pages import FORMS, Pages, languages
-from worker.domain.invitations.render import Templates
+from worker.templates.brand import Brand
+from worker.templates.dates import in_words
+from worker.templates.library import Library
+from worker.templates.page_values import PAGE_VARIABLES, Screen
+from worker.templates.pages import FORMS, Pages, languages
+from worker.templates.render import Templates
 
 BUILT_IN = Library.read(None)
 LANGUAGES = sorted(locale for _, locale in BUILT_IN.sets)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.invitations.language import TemplateProblem
-from worker.domain.invitations.prepared import PERSONAL
-from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW, Templates
-from worker.domain.invitations.values import VARIABLES
-from worker.domain.model.customers import Customer, CustomerKind, Person
-from worker.domain.model.sessions import Opening
+from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.model.sessions import Opening
+from worker.templates.language import TemplateProblem
+from worker.templates.prepared import PERSONAL
+from worker.templates.render import SAMPLE, SAMPLE_NOW, Templates
+from worker.templates.values import VARIABLES
 
 NAMES = st.text(max_size=12) | st.sampled_from(["", "<b>Ona</b>", "O'Brien & Co", "\ue000link\ue001", "{{ link }}"])
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, grant
-from worker.domain.limits.lessons import Lesson, learned
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.endings import Kind, RetryPolicy
+from worker.core.limits.budgets import BudgetRule, BudgetState, grant
+from worker.core.limits.lessons import Lesson, learned
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.endings import Kind, RetryPolicy
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

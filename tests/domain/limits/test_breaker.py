@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.domain.limits.lessons import NOW, RULE, SECOND, UNREACHABLE, WELL, failing, granted, learn
-from worker.domain.limits.budgets import outage_of
-from worker.domain.limits.lessons import Lesson, learned
-from worker.domain.model.endings import Kind
+from worker.core.limits.budgets import outage_of
+from worker.core.limits.lessons import Lesson, learned
+from worker.core.model.endings import Kind
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])

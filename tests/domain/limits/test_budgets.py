@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.domain.limits.lessons import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, granted
-from worker.domain.limits.budgets import (
+from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
     after_claim,
@@ -20,9 +20,9 @@ from worker.domain.limits.budgets import (
     is_stopped,
     resumed,
 )
-from worker.domain.limits.lessons import STOPS, Lesson, learned
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.endings import Kind, RetryPolicy
+from worker.core.limits.lessons import STOPS, Lesson, learned
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.endings import Kind, RetryPolicy
 
 
 def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_the_lock(subtests):

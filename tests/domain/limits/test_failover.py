@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState
-from worker.domain.limits.failover import (
+from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.failover import (
     CHUNK,
     FALLBACK_ACCOUNTS_LENGTH,
     LEAST,
@@ -19,8 +19,8 @@ from worker.domain.limits.failover import (
     taker,
     trouble,
 )
-from worker.domain.limits.rate_adaptation import Pace
-from worker.domain.limits.rate_limits import Limit
+from worker.core.limits.rate_adaptation import Pace
+from worker.core.limits.rate_limits import Limit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WELL = BudgetState()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState
-from worker.domain.limits.forecast import Load, forecast
-from worker.domain.limits.measured_pace import FRESH, MeasuredPace
-from worker.domain.limits.rate_adaptation import Pace
-from worker.domain.limits.rate_limits import Limit
+from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.forecast import Load, forecast
+from worker.core.limits.measured_pace import FRESH, MeasuredPace
+from worker.core.limits.rate_adaptation import Pace
+from worker.core.limits.rate_limits import Limit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState
-from worker.domain.limits.lessons import Lesson, learned
-from worker.domain.limits.obstacles import obstacle_of
-from worker.domain.limits.ramp import Ramp
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.endings import Kind
-from worker.domain.model.waits import Blocked
+from worker.core.limits.budgets import BudgetRule, BudgetState
+from worker.core.limits.lessons import Lesson, learned
+from worker.core.limits.ramp import Ramp
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.endings import Kind
+from worker.core.model.waits import Blocked
+from worker.reporting.obstacles import obstacle_of
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=20)

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 
 from tests.domain.limits.lessons import MINUTE, NOW, RULE, SECOND, UNREACHABLE, WELL, granted, learn, rate_limited
-from worker.domain.limits.budgets import after_claim, proved
-from worker.domain.limits.lessons import STOPS, Lesson
-from worker.domain.model.endings import Kind
+from worker.core.limits.budgets import after_claim, proved
+from worker.core.limits.lessons import STOPS, Lesson
+from worker.core.model.endings import Kind
 
 
 def test_a_429_with_a_time_pauses_until_then():

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, believable, grant
-from worker.domain.limits.forecast import Load, forecast
-from worker.domain.limits.ramp import DAY, Ramp
-from worker.domain.limits.rate_limits import Limit
+from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, believable, grant
+from worker.core.limits.forecast import Load, forecast
+from worker.core.limits.ramp import DAY, Ramp
+from worker.core.limits.rate_limits import Limit
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LEASE, REACH = timedelta(seconds=60), timedelta(milliseconds=100)

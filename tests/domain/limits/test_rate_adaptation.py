@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain.limits.bucket_world import START, Server, World
-from worker.domain.limits.rate_adaptation import (
+from worker.core.limits.rate_adaptation import (
     FORGET_FOUND_LIMIT_AFTER,
     LOWEST_SHARE_OF_CONFIGURED,
     Pace,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
-from worker.domain.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
+from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, grant
+from worker.core.limits.rate_limits import LAPSE, UNITS, Limit, lapsed, offer, pause_until, spacing, tightest
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HORIZON = timedelta(milliseconds=100)

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from tests.domain.limits.lessons import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, granted, learn, rate_limited
-from worker.domain.limits.budgets import (
+from worker.core.foundation.timestamps import written
+from worker.core.limits.budgets import (
     ASK_AGAIN_AFTER,
     FREE,
     BudgetState,
@@ -17,10 +18,9 @@ from worker.domain.limits.budgets import (
     resumed,
     stop_in_words,
 )
-from worker.domain.limits.lessons import STOPS, Lesson
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.endings import Kind
-from worker.foundation.timestamps import written
+from worker.core.limits.lessons import STOPS, Lesson
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.endings import Kind
 
 
 def test_rows_without_a_credit_left_stop_the_account_once_with_the_reason():

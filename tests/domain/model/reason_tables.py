@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from worker.domain.model.reasons import STEPS, Reason
-from worker.domain.model.states import JobState
+from worker.core.model.reasons import STEPS, Reason
+from worker.core.model.states import JobState
 
 PAGE = Path("docs/reference/states.md")
 _TABLE = re.compile(r"<!-- reasons: (\w+) -->.*?<!-- end of reasons -->", re.DOTALL)

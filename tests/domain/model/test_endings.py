@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.endings import Cancel, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze, ending_for
+from worker.core.model.endings import Cancel, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze, ending_for
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

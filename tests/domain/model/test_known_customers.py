@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from worker.domain.model.known_customers import Becomes, Decision, KnownRule, Standing, decide, standing_of
-from worker.domain.model.states import JobState
+from worker.core.customers.known_customers import Becomes, Decision, KnownRule, Standing, decide, standing_of
+from worker.core.model.states import JobState
 
 PAGE = Path(__file__).parents[3] / "docs/reference/list-format.md"
 LEADS, JOINS, FINISHED = Decision(Becomes.LEADS), Decision(Becomes.JOINS), Decision(Becomes.FINISHED)

@@ -5,10 +5,10 @@ all.
 from pathlib import Path
 
 from tests.domain.model.reason_tables import page_with_tables
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
-from worker.domain.model.states import InvitationState, JobState, LineState
-from worker.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
+from worker.core.model.states import InvitationState, JobState, LineState
 
 PAGE = Path(__file__).parents[3] / "docs/reference/states.md"
 

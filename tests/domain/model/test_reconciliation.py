@@ -7,8 +7,9 @@ from itertools import product
 
 import pytest
 
-from worker.domain.model.endings import Cancel, Finish, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze
-from worker.domain.model.reconciliation import (
+from worker.core.model.endings import Cancel, Finish, Hold, Kind, Problem, Reconcile, Retry, RetryPolicy, Snooze
+from worker.core.model.states import SessionState
+from worker.core.unknown.reconciliation import (
     LONGEST_LIFE,
     MOST_PAGES,
     Listed,
@@ -22,7 +23,6 @@ from worker.domain.model.reconciliation import (
     ending_of_reconciliation,
     lost_answers,
 )
-from worker.domain.model.states import SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 POLICY = RetryPolicy(attempts=4, first=timedelta(seconds=1), most=timedelta(seconds=10))

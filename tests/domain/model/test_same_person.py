@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.customers import CustomerKind, Person
-from worker.domain.model.same_person import Match, changed_addresses, compare, compare_marks, marks
+from worker.core.customers.customers import CustomerKind, Person
+from worker.core.customers.same_person import Match, changed_addresses, compare, compare_marks, marks
 
 ONA = Person(
     email="ona@example.com",

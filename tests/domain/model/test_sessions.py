@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.domain.model.sessions import ExpirySource, Session, default_floor, floor_of, is_stale, max_age_of
+from worker.core.model.sessions import ExpirySource, Session, default_floor, floor_of, is_stale, max_age_of
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FLOOR = timedelta(hours=12)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.endings import Cancel, Done, Hold, Retry, Snooze, invitation_state_after, job_state_after
-from worker.domain.model.states import (
+from worker.core.model.endings import Cancel, Done, Hold, Retry, Snooze, invitation_state_after, job_state_after
+from worker.core.model.states import (
     ENDED_JOBS,
     LIVE_SESSIONS,
     OUT_JOBS,

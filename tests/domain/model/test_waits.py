@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import JobState
-from worker.domain.model.waits import Blocked, Wait, is_healthy, wait_of
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState
+from worker.core.model.waits import Blocked, Wait, is_healthy, wait_of
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.domain.providers.installed import install
-from worker.domain.providers.entry_points import AdapterBroken, Catalogue
+from worker.providers.entry_points import AdapterBroken, Catalogue
 
 GROUP = "onboarding_worker.test_adapters"
 OURS = {"json-reader": "json:loads"}

@@ -7,11 +7,11 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.events.ordering import UPDATABLE
-from worker.domain.intake.dates import DateForm
-from worker.domain.model.customers import Person
-from worker.domain.service_desk.corrections import Details, correction_of
-from worker.foundation.harmless_text import spreadsheet_safe, unguarded
+from worker.core.customers.customers import Person
+from worker.core.customers.ordering import UPDATABLE
+from worker.core.foundation.harmless_text import spreadsheet_safe, unguarded
+from worker.features.service_desk.corrections import Details, correction_of
+from worker.lists.dates import DateForm
 
 TODAY = date(2026, 11, 20)
 STORED = Details(

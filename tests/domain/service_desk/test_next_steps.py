@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
-from worker.domain.model.reconciliation import OrphanRule
-from worker.domain.model.waits import Blocked
-from worker.domain.service_desk.next_steps import Circumstances, Place
-from worker.domain.service_desk.timeline import History, MessageFact, RowFact, timeline
+from worker.core.model.waits import Blocked
+from worker.core.unknown.reconciliation import OrphanRule
+from worker.features.service_desk.next_steps import Circumstances, Place
+from worker.features.service_desk.timeline import History, MessageFact, RowFact, timeline
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
 ROW = RowFact(

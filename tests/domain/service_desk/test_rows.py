@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.service_desk.rows import LARGEST, MOST_PARTS, Rows, is_among, read_rows
+from worker.core.model.row_addresses import LARGEST, MOST_PARTS, Rows, is_among, read_rows
 
 TOO_LARGE = [str(LARGEST + 1), ",".join(map(str, range(1, 2 * MOST_PARTS + 3, 2))), "1," * 5000]
 

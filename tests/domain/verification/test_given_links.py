@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.model.reasons import Reason
-from worker.domain.verification.given_links import (
+from worker.core.lifecycle.given_links import (
     CorrectedRule,
     GivenLink,
     NewSession,
@@ -18,6 +17,7 @@ from worker.domain.verification.given_links import (
     after_corrected_address,
     is_kept_back,
 )
+from worker.core.model.reasons import Reason
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 END = NOW + timedelta(days=3)

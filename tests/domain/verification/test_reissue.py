@@ -7,11 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.contact.caps import Caps
-from worker.domain.contact.quiet_hours import QuietHours, allowed_at
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
-from worker.domain.verification.reissue import (
+from worker.core.lifecycle.reissue import (
     SETTLES,
     Ask,
     Decision,
@@ -24,6 +20,10 @@ from worker.domain.verification.reissue import (
     decide,
     replace_at,
 )
+from worker.core.messages.caps import Caps
+from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.core.model.reasons import Reason
+from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 from worker.providers.fake import FakeProvider
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.domain.model.states import JobState, SessionState
-from worker.domain.verification.session_updates import (
+from worker.core.lifecycle.session_updates import (
     DIGESTS_KEPT,
     REPLACED,
     KnownSession,
@@ -19,6 +18,7 @@ from worker.domain.verification.session_updates import (
     known_after,
     may_be_replay,
 )
+from worker.core.model.states import JobState, SessionState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -5,10 +5,10 @@ import logging
 from datetime import timedelta
 
 from tests.simulated.bench import UNREACHABLE
-from worker.domain.limits.rate_limits import Limit
-from worker.engine.dispatch.decision_log import DecisionLog
+from worker.core.dispatch.decision_log import DecisionLog
+from worker.core.limits.rate_limits import Limit
 
-DISPATCHER = "worker.engine.dispatch.dispatcher"
+DISPATCHER = "worker.core.dispatch.dispatcher"
 
 
 def reasons(caplog, what):

@@ -10,9 +10,9 @@ import pytest
 
 from tests.simulated.bench import EVENTS, MINUTE
 from tests.simulated.virtual_time import START
-from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.headroom import FLUSH_EVERY, MANY, OPEN_LEAST, OPEN_MOST
-from worker.engine.dispatch.slot_gate import CATCH_UP
+from worker.core.dispatch.headroom import FLUSH_EVERY, MANY, OPEN_LEAST, OPEN_MOST
+from worker.core.dispatch.slot_gate import CATCH_UP
+from worker.core.limits.rate_limits import LAPSE, Limit
 
 
 async def test_every_row_is_opened_called_and_written_in_that_order(bench):

@@ -9,9 +9,9 @@ import pytest
 
 from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
-from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.engine.dispatch.claim_plan import CLAIM_EVERY
-from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY
+from worker.core.dispatch.claim_plan import CLAIM_EVERY
+from worker.core.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY
+from worker.core.limits.rate_limits import LAPSE, Limit
 
 
 async def test_an_event_gets_the_next_slot_though_batch_rows_had_reserved_all_slots(bench):

@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
-from worker.domain.limits.rate_limits import LAPSE, Limit
-from worker.domain.model.meters import WorkMeter
-from worker.engine.dispatch.dispatcher import LINGER
-from worker.engine.dispatch.headroom import FLUSH_EVERY
+from worker.core.dispatch.dispatcher import LINGER
+from worker.core.dispatch.headroom import FLUSH_EVERY
+from worker.core.limits.rate_limits import LAPSE, Limit
+from worker.core.model.meters import WorkMeter
 
 # Leases.
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from worker.engine.dispatch.flush_times import FlushTimes
+from worker.core.dispatch.flush_times import FlushTimes
 
 
 def test_slots_begin_later_where_most_of_the_last_flushes_were_long(subtests):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_LEAST, OPEN_MOST, Headroom
+from worker.core.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_LEAST, OPEN_MOST, Headroom
 
 QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.simulated.events import requested, updated
-from worker.domain.model.states import JobState
-from worker.engine.maintenance.retention import INBOX_KEPT, UPDATES_KEPT
-from worker.store.base.encrypted_values import ERASED
-from worker.store.tables import CustomerRow, Inbox, Job
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import CustomerRow, Inbox, Job
+from worker.core.model.states import JobState
+from worker.features.privacy.retention import INBOX_KEPT, UPDATES_KEPT
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.engine.maintenance.key_rotation import PASSES, rotate
-from worker.store.base.encrypted_columns import ENCRYPTED
-from worker.store.privacy.key_rotation import RotatedChunk
+from worker.core.database.encrypted_columns import ENCRYPTED
+from worker.features.keys.key_rotation import PASSES, rotate
+from worker.features.keys.store.key_rotation import RotatedChunk
 
 TODAY = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from tests.simulated.virtual_time import START
 from tests.simulated.world import customer
-from worker.domain.model.states import JobState
-from worker.engine.maintenance.retention import LOOK_EVERY
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import AuditHead, Batch, CustomerRow, Job, SessionRow
+from worker.core.model.states import JobState
+from worker.features.privacy.retention import LOOK_EVERY
+from worker.features.privacy.store.erasure import ErasedChunk
+from worker.features.privacy.store.purge import CHUNK
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
-from worker.store.base.encrypted_values import ERASED
-from worker.store.privacy.erasure import ErasedChunk
-from worker.store.privacy.purge import CHUNK
-from worker.store.tables import AuditHead, Batch, CustomerRow, Job, SessionRow
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import logging
 
-from worker.domain.model.audit import Point
-from worker.engine.maintenance.sealing import Sealing
-from worker.store.audit.sealing import NotSigned
-from worker.store.tables import Audit, AuditHead
+from worker.core.database.tables import Audit, AuditHead
+from worker.core.model.audit import Point
+from worker.features.audit.sealing import Sealing
+from worker.features.audit.store.sealing import NotSigned
 
 END = Point(7, "a" * 64)
 

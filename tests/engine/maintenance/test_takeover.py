@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from tests.simulated.world import FAILED, REFUSED
-from worker.domain.model.states import JobState
-from worker.domain.model.wakeups import WakeUp
-from worker.store.tables import Budget, Job
+from worker.core.database.tables import Budget, Job
+from worker.core.model.states import JobState
+from worker.core.model.wakeups import WakeUp
 
 BOTH = ["kyc", "au"]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker.engine.maintenance.retention import WEBHOOKS_KEPT
-from worker.engine.maintenance.sweep import process_webhooks
-from worker.store.tables import Webhook
-from worker.store.webhooks.webhooks import Arrived
+from worker.core.database.tables import Webhook
+from worker.features.privacy.retention import WEBHOOKS_KEPT
+from worker.web.webhooks.store.webhooks import Arrived
+from worker.wiring.sweep import process_webhooks
 
 
 @pytest.mark.parametrize("source", ["account/kyc", "sender/sms"])

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
-from worker.engine.maintenance.ticks import Ticks
-from worker.engine.reporting.alerts import Alerts
-from worker.engine.reporting.attention import Attention
-from worker.store.base.database import Database
+from worker.core.database.database import Database
+from worker.core.work.ticks import Ticks
+from worker.features.alerts.alerting import Alerts
+from worker.reporting.attention import Attention
 
 STOPPED = Attention("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
 HELD = Attention("batch", "12 (customers of ona.csv)", "2 rows wait", "onboard report 12")

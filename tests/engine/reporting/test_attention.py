@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from worker.domain.model.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
-from worker.engine.reporting.attention import (
+from worker.core.model.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
+from worker.reporting.attention import (
     Attention,
     Level,
     level_of,

@@ -8,15 +8,15 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import customer
-from worker.domain.model.operation import Running
-from worker.domain.model.reasons import Reason
-from worker.engine.container import Parts
-from worker.engine.reporting import batch_forecast
-from worker.foundation.timestamps import written
+from worker.core.database.tables import Batch, Job
+from worker.core.foundation.timestamps import written
+from worker.core.model.operation import Running
+from worker.core.model.reasons import Reason
+from worker.plans.store import plans
+from worker.plans.store.plans import Plan
+from worker.reporting import batch_forecast
 from worker.senders.fake import FakeSender
-from worker.store.onboarding import plans
-from worker.store.onboarding.plans import Plan
-from worker.store.tables import Batch, Job
+from worker.wiring.container import Parts
 
 
 def apart(parts: Parts, batch: int) -> list[str]:

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from worker.domain.model.money import Price
-from worker.domain.model.sessions import Opening
-from worker.domain.model.states import JobState, LineState
-from worker.engine.prices import Prices
-from worker.engine.reporting.html_report import STATES, STATIC, Extras, write_html
-from worker.engine.reporting.report_lines import Columns
-from worker.store.operators.report_rows import LineFacts
-from worker.store.operators.spending import RouteFacts, Spending
+from worker.core.model.money import Price
+from worker.core.model.sessions import Opening
+from worker.core.model.states import JobState, LineState
+from worker.reporting.html_report import STATES, STATIC, Extras, write_html
+from worker.reporting.prices import Prices
+from worker.reporting.report_lines import Columns
+from worker.reporting.store.report_rows import LineFacts
+from worker.reporting.store.spending import RouteFacts, Spending
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FIELDS = Columns(NOON, routes=True).names

@@ -3,10 +3,10 @@
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.model import metrics
-from worker.engine.reporting.metrics_page import Configured, page_of
-from worker.store.operators.gauges import Gauges
+from worker.core.limits.budgets import BudgetRule
+from worker.core.model import metrics
+from worker.features.metrics.metrics_page import Configured, page_of
+from worker.features.metrics.store.gauges import Gauges
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOTHING = {one.name: {} for one in fields(Gauges)} | {"webhooks": None, "webhooks_to_check": 0}

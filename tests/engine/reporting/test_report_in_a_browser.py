@@ -12,8 +12,8 @@ import pytest
 
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.engine.reporting.test_html_report import facts
-from worker.engine.reporting.html_report import write_html
-from worker.store.operators.report_rows import LineFacts
+from worker.reporting.html_report import write_html
+from worker.reporting.store.report_rows import LineFacts
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -11,14 +11,14 @@ from itertools import product
 import pytest
 
 from tests.engine.reporting.test_html_report import facts
-from worker.domain.intake.own_files import REPORT_COLUMNS
-from worker.domain.model.customers import Person
-from worker.domain.model.sessions import Opening
-from worker.domain.service_desk.corrections import Details
-from worker.engine.reporting.report_lines import DETAILS, Columns, line_values, write_csv
-from worker.engine.reporting.row_data import TIMES
-from worker.engine.reporting.xlsx_report import write_xlsx
-from worker.store.operators.report_rows import LineFacts
+from worker.core.customers.customers import Person
+from worker.core.model.sessions import Opening
+from worker.features.service_desk.corrections import Details
+from worker.lists.own_files import REPORT_COLUMNS
+from worker.reporting.report_lines import DETAILS, Columns, line_values, write_csv
+from worker.reporting.row_data import TIMES
+from worker.reporting.store.report_rows import LineFacts
+from worker.reporting.xlsx_report import write_xlsx
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LINE = LineFacts(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.reporting.account_report import state_in_words
-from worker.engine.reporting.headline import headline
-from worker.engine.reporting.row_groups import RowNumbers, without_ids
-from worker.engine.reporting.timeline import HEIGHT, MOST, timeline
+from worker.reporting.account_report import state_in_words
+from worker.reporting.headline import headline
+from worker.reporting.row_groups import RowNumbers, without_ids
+from worker.reporting.timeline import HEIGHT, MOST, timeline
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

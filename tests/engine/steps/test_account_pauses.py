@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 
 from tests.simulated.world import LIMITED, REFUSED, customer
-from worker.domain.limits.rate_limits import LAPSE
-from worker.domain.model.states import JobState
+from worker.core.database.tables import Job
+from worker.core.limits.rate_limits import LAPSE
+from worker.core.model.states import JobState
 from worker.providers.contract import Broken, HttpAnswer
-from worker.store.tables import Job
 
 
 async def test_after_a_429_no_call_begins_until_the_time_it_named(make_on_both):

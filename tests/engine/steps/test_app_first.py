@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from tests.simulated.events import cancelled, requested
-from worker.domain.model.states import InvitationState, SessionState
-from worker.foundation.timestamps import written
-from worker.store.tables import SessionRow
+from worker.core.database.tables import SessionRow
+from worker.core.foundation.timestamps import written
+from worker.core.model.states import InvitationState, SessionState
 
 
 async def test_the_invitation_waits_for_the_app_while_the_session_is_opened_at_once(inlet):

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import FAILED, LIMITED, customer
-from worker.domain.model.states import JobState
-from worker.engine.reporting.report_lines import Columns, line_values
+from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
+from worker.core.limits.store.claims import Room
+from worker.core.model.states import JobState
+from worker.core.work.store.attempt_log import LATE
 from worker.providers.fake import FakeHttp
-from worker.store.attempts.attempt_log import LATE
-from worker.store.limits.claims import Room
-from worker.store.tables import Attempt, Budget, CustomerRow, Job, SessionRow
+from worker.reporting.report_lines import Columns, line_values
 
 WAIT = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
 ONE = Room(1, 1)

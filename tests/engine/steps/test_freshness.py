@@ -11,12 +11,12 @@ import pytest
 from tests.simulated.events import requested
 from tests.simulated.queue import HOUR, Case, lived
 from tests.simulated.world import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.states import JobState
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import Budget, InvitationRow, Job
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.states import JobState
 from worker.runtime.batch_run import next_move
 from worker.senders.fake import FakeSender
-from worker.store.tables import Budget, InvitationRow, Job
 
 MINUTE = timedelta(minutes=1)
 KYB = Case(rows=40, every=15 * MINUTE, lifetime=4 * HOUR, floor=2 * HOUR, pause=(4 * HOUR, 3 * HOUR))
@@ -90,7 +90,7 @@ async def test_an_hour_that_has_passed_is_not_named_as_what_rows_wait_for(make_o
 
 
 async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_it(make_on_both, monkeypatch):
-    monkeypatch.setattr("worker.store.issuing.deferral.CHUNK", 10)
+    monkeypatch.setattr("worker.core.work.store.deferral.CHUNK", 10)
     world = make_on_both(sender='limits = ["1/hour"]', concurrency=1)
     world.add_many(30)
     await world.issue()

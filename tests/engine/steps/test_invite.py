@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.states import InvitationState, JobState
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import Attempt, Batch, InvitationRow, SessionRow
+from worker.core.limits.store.claims import Room
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.states import InvitationState, JobState
 from worker.senders.fake import FakeSender
-from worker.store.limits.claims import Room
-from worker.store.tables import Attempt, Batch, InvitationRow, SessionRow
 
 LATER = Problem(Kind.TRANSIENT, "450 try later", status=450)
 GONE = Problem(Kind.BAD_INPUT, "550 no such user", status=550)

@@ -8,14 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import FAILED, customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.reasons import Reason
-from worker.domain.model.sessions import ExpirySource, Session
-from worker.domain.model.states import JobState
-from worker.domain.model.wakeups import WakeUp
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.model.reasons import Reason
+from worker.core.model.sessions import ExpirySource, Session
+from worker.core.model.states import JobState
+from worker.core.model.wakeups import WakeUp
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import HANG
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 WEEK = timedelta(days=7)
 ANSWER = ExpirySource.ANSWER

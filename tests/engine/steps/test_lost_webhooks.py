@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import FAILED, LIMITED, customer
-from worker.domain.model.states import JobState
+from worker.core.database.tables import Attempt, Budget, Job, SessionRow
+from worker.core.limits.store.claims import Room
+from worker.core.model.states import JobState
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp
-from worker.store.limits.claims import Room
-from worker.store.tables import Attempt, Budget, Job, SessionRow
 
 OVER = timedelta(days=7, minutes=16)
 

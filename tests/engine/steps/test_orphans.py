@@ -8,12 +8,12 @@ import pytest
 from tests.engine.steps.test_reconciling import CONFLICT, DROPPED, WAIT, played, wait_and_work
 from tests.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
-from worker.domain.links.door import Wait
-from worker.domain.model.states import JobState
-from worker.engine.reporting.report_lines import line_values
+from worker.core.database.tables import SessionRow
+from worker.core.model.states import JobState
+from worker.features.stable_links.door import Wait
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp
-from worker.store.tables import SessionRow
+from worker.reporting.report_lines import line_values
 
 __all__ = ["played"]
 HOURS = timedelta(hours=6)

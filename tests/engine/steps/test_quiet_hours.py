@@ -7,13 +7,13 @@ import pytest
 from tests.simulated.events import requested
 from tests.simulated.stalling import Stalling
 from tests.simulated.world import customer
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.model.wakeups import WakeUp
-from worker.http.messages import Broken
-from worker.inbound.judging import options_of
-from worker.inbound.list_import import import_list
-from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel, Person
+from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.model.http_messages import Broken
+from worker.core.model.states import InvitationState, JobState
+from worker.core.model.wakeups import WakeUp
+from worker.lists.importing.judging import options_of
+from worker.lists.importing.list_import import import_list
 
 MORNING = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)  # eight o'clock in Vilnius
 

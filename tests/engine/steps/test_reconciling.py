@@ -6,18 +6,18 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.reconciliation import Nothing, Unmatched
-from worker.domain.model.states import InvitationState, JobState
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import Decisions
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.limits.store.claims import Room
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.reconciliation import Nothing, Unmatched
+from worker.core.work.store.attempt_log import DONE
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.fake import FakeHttp
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
-from worker.store.attempts.attempt_log import DONE
-from worker.store.limits.claims import Room
-from worker.store.operators.decisions import Decisions
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
 
 DROPPED = Broken(sent=True, detail="connection closed without an answer")
 # The lease, the call's own time-out, and the margin.

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import customer
-from worker.domain.model.states import InvitationState, JobState
+from worker.core.database.tables import InvitationRow, Job
+from worker.core.model.states import InvitationState, JobState
 from worker.providers.contract import HttpAnswer
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
 from worker.senders.smtp_answers import Phase, refused
-from worker.store.tables import InvitationRow, Job
 
 MINUTE = timedelta(minutes=1)
 

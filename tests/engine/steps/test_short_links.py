@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.simulated.world import customer
-from worker.domain.model.states import JobState
-from worker.store.limits.claims import Room
-from worker.store.limits.flush import Flushed
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import Flushed
+from worker.core.model.states import JobState
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

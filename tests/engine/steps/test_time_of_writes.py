@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import World, customer
-from worker.engine.dispatch.dispatcher import Dispatcher
-from worker.store.limits.claims import Room
-from worker.store.tables import Attempt, Budget, Job
+from worker.core.database.tables import Attempt, Budget, Job
+from worker.core.dispatch.dispatcher import Dispatcher
+from worker.core.limits.store.claims import Room
 
 ROOM = Room(10, 10)
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Problem
-from worker.domain.model.states import InvitationState, JobState
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.tables import AddressPlace
+from worker.core.model.endings import Kind, Problem
+from worker.core.model.states import InvitationState, JobState
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.tables import AddressPlace
 
 UNSURE = Problem(Kind.UNKNOWN, "connection lost after the last line")
 FULL = Problem(Kind.TRANSIENT, "452 no room", status=452)

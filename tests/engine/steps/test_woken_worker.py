@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 
 from tests.simulated.world import customer
-from worker.domain.model.states import JobState
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.runner import Runner
-from worker.store.tables import InvitationRow, SessionRow
+from worker.core.database.tables import InvitationRow, SessionRow
+from worker.core.model.states import JobState
+from worker.core.model.wakeups import WakeUp
+from worker.wiring.runner import Runner
 
 
 @contextlib.contextmanager

@@ -4,10 +4,10 @@ import aiohttp
 import pytest
 
 from tests.settings.samples import loaded, tree
-from worker.engine.container import Parts
 from worker.features.fast_calls.exchange import FastCalls
 from worker.http.ways import faster
-from worker.settings import SettingsError
+from worker.settings.problems import SettingsError
+from worker.wiring.container import Parts
 
 
 def test_they_are_off_by_default(tmp_path):

@@ -6,9 +6,11 @@ from decimal import Decimal
 import pytest
 
 from tests.conftest import NOON
-from worker.domain.intake import ListOptions, ListRefused, open_table
-from worker.domain.intake.vocabulary import Vocabulary
 from worker.features.reconcile.columns import PROVIDER, SENDER, Sent, charge_of, sending_of, shown
+from worker.lists.lines import ListRefused
+from worker.lists.listing import open_table
+from worker.lists.options import ListOptions
+from worker.lists.vocabulary import Vocabulary
 
 
 def table(tmp_path, text: str, names=PROVIDER, mapping=None, name: str = "export.csv"):

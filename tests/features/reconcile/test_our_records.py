@@ -2,8 +2,8 @@
 
 from tests.store.reconciling import call, reconcilable
 from tests.store.shelf import customer
+from worker.core.database.tables import Attempt, SessionRow
 from worker.features.reconcile.store.our_records import OurBooks
-from worker.store.tables import Attempt, SessionRow
 
 
 def test_a_reference_with_a_space_stays_one_reference(shelf):

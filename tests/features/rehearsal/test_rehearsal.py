@@ -15,27 +15,29 @@ from aiohttp import web
 from onboarding_sandbox import Sandbox, SandboxOptions
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.endpoints.opened import SESSIONS
-from worker.domain.intake.lines import ListRefused
-from worker.engine.container import Parts
-from worker.engine.prices import Prices
+from worker.core.database import schema
+from worker.core.foundation import event_loop
+from worker.core.foundation.ids import guessable_ids
+from worker.core.foundation.keyring import new_key
 from worker.features.rehearsal import play, stand_ins
 from worker.features.rehearsal.calendar import Event, events_of
 from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse
 from worker.features.rehearsal.shares import Shares
 from worker.features.rehearsal.stepped_loop import SteppedLoop
 from worker.features.rehearsal.steps import STEP, Steps
-from worker.foundation import event_loop
-from worker.foundation.ids import guessable_ids
-from worker.foundation.keyring import new_key
-from worker.inbound.judging import options_of
-from worker.inbound.list_import import import_list
-from worker.inbound.web.webhooks.sources import account_sources
-from worker.providers.webhooks import Delivery
+from worker.lists.importing.judging import options_of
+from worker.lists.importing.list_import import import_list
+from worker.lists.lines import ListRefused
+from worker.providers.webhooks.contract import Delivery
+from worker.reporting.prices import Prices
+from worker.reporting.store.happenings import happenings
 from worker.runtime.embedded import Embedded
-from worker.settings import Settings, SettingsError, load
+from worker.settings.load import load
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter
-from worker.store.base import schema
-from worker.store.operators.happenings import happenings
+from worker.web.webhooks.sources import account_sources
+from worker.wiring.container import Parts
 
 START = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)  # in Vilnius half past six in the evening
 DAYS = 12

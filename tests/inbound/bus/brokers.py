@@ -10,11 +10,11 @@ from typing import Any
 import pika
 import redis
 
-from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
-from worker.inbound.bus.dead_letters import dead_queue, place_of
-from worker.inbound.bus.entries import Entry
-from worker.inbound.bus.streams import TAKEN_SECONDS
-from worker.inbound.bus.topology import GROUP, topology_of
+from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
+from worker.events.bus.dead_letters import dead_queue, place_of
+from worker.events.bus.entries import Entry
+from worker.events.bus.streams import TAKEN_SECONDS
+from worker.events.bus.topology import GROUP, topology_of
 from worker.settings.outside import Bus
 
 STRUCTURED = "application/cloudevents+json"

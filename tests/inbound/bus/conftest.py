@@ -6,8 +6,8 @@ import pytest
 
 from tests.inbound.bus.brokers import a_bus, broker_of
 from tests.inbound.bus.consuming import FakeInbox, log_of_the_bus
-from worker.inbound.bus.consumers import link_to
-from worker.inbound.bus.sources import events_of
+from worker.events.bus.consumers import link_to
+from worker.events.bus.sources import events_of
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from worker.domain.events.incoming import Event, Outcome, Receipt, Received
-from worker.foundation.clock import ProcessClock
-from worker.inbound.bus.consumer import BusConsumer
-from worker.inbound.bus.consumers import link_to
-from worker.inbound.bus.sources import events_of
-from worker.inbound.bus.streams import stream_link
+from worker.core.foundation.clock import ProcessClock
+from worker.core.model.incoming import Event, Outcome, Receipt, Received
+from worker.events.bus.consumer import BusConsumer
+from worker.events.bus.consumers import link_to
+from worker.events.bus.sources import events_of
+from worker.events.bus.streams import stream_link
 from worker.settings.outside import Bus
 
 

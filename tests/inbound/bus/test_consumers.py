@@ -9,10 +9,10 @@ import pytest
 
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.foundation.keyring import new_key
-from worker.inbound.bus import consumers
-from worker.inbound.bus.topology import Unfit
-from worker.settings import load
+from worker.core.foundation.keyring import new_key
+from worker.events.bus import consumers
+from worker.events.bus.topology import Unfit
+from worker.settings.load import load
 
 
 class Inbox:

@@ -11,11 +11,11 @@ from amqp.exceptions import AMQPError
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
-from worker.inbound.bus import topology
-from worker.inbound.bus.connection import connection_to
-from worker.inbound.bus.dead_lettering import NOTICE_ID, REASON
-from worker.inbound.bus.dead_letters import AmqpDead, place_of, shown
-from worker.inbound.bus.topology import topology_of
+from worker.events.bus import topology
+from worker.events.bus.connection import connection_to
+from worker.events.bus.dead_lettering import NOTICE_ID, REASON
+from worker.events.bus.dead_letters import AmqpDead, place_of, shown
+from worker.events.bus.topology import topology_of
 
 BAD = [b'{"order": %d, "email": "quirin@example.com"}' % n for n in range(5)]
 
@@ -92,7 +92,7 @@ def test_an_id_that_is_not_there_changes_nothing(refused: Any):
 
 
 def test_the_notices_are_bounded(redis_url: str, make_broker: Any, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.inbound.bus.streams.MOST_NOTICES", 2)
+    monkeypatch.setattr("worker.events.bus.streams.MOST_NOTICES", 2)
     broker = make_broker(redis_url)
     broker.publish(*BAD, content_type="application/json")
     with consuming(broker.bus, inbox):

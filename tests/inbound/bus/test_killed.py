@@ -10,9 +10,9 @@ import pytest
 from tests.inbound.bus import killed
 from tests.inbound.bus.brokers import requested
 from tests.suite.waiting import ENDS_WITHIN, wait_until
-from worker.inbound.bus.sources import events_of
-from worker.inbound.bus.streams import stream_link
-from worker.inbound.bus.topology import GROUP
+from worker.events.bus.sources import events_of
+from worker.events.bus.streams import stream_link
+from worker.events.bus.topology import GROUP
 
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload([killed.__name__])

@@ -2,11 +2,11 @@
 
 import pytest
 
-from worker.domain.events.cloudevents import Unreadable
-from worker.domain.events.incoming import Event
-from worker.inbound.bus.dead_lettering import Refusal, refused_message
-from worker.inbound.bus.entries import Entry
-from worker.inbound.bus.messages import PREFIXES, event_in
+from worker.core.model.incoming import Event
+from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.entries import Entry
+from worker.events.bus.messages import PREFIXES, event_in
+from worker.events.cloudevents import Unreadable
 
 BODY = b'{"customer_id": "C-1"}'
 ATTRIBUTES = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "1"}

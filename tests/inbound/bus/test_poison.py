@@ -10,13 +10,13 @@ import pytest
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
-from worker.brokers import undecoded
-from worker.domain.events.cloudevents import LARGEST
-from worker.inbound.bus.dead_lettering import REASON
-from worker.inbound.bus.entries import LARGEST_ENVELOPE, opened
-from worker.inbound.bus.sources import NEVER_SETTLED, events_of
-from worker.inbound.bus.streams import TAKEN_SECONDS
-from worker.inbound.bus.topology import GROUP
+from worker.events.brokers import undecoded
+from worker.events.bus.dead_lettering import REASON
+from worker.events.bus.entries import LARGEST_ENVELOPE, opened
+from worker.events.bus.sources import NEVER_SETTLED, events_of
+from worker.events.bus.streams import TAKEN_SECONDS
+from worker.events.bus.topology import GROUP
+from worker.events.cloudevents import LARGEST
 
 TWICE = b'{"specversion": "1.0", "specversion": "1.0", "data": {}}'
 NAN = requested().replace(b'"C-1"', b"NaN", 1)

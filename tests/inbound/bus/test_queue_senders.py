@@ -13,19 +13,19 @@ from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.simulated.world import World
 from tests.suite.waiting import wait_until
-from worker.domain.events.cloudevents import Unreadable
-from worker.domain.events.incoming import OPERATOR, EventKind, EventSender, Outcome
-from worker.domain.events.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
-from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.bus.batch_processing import take
-from worker.inbound.bus.dead_lettering import REASON, SENDER, Refusal, message_id, message_in, refused_message
-from worker.inbound.bus.entries import Entry
-from worker.inbound.bus.queue_senders import NO_PROOF, NO_USER, UNKNOWN_USER, QueueSenders, senders_of_queue
-from worker.inbound.bus.sources import events_of, sources_with_senders
-from worker.settings import load
+from worker.core.customers.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from worker.core.database.tables import CustomerRow, Inbox, Job
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.incoming import OPERATOR, EventKind, EventSender, Outcome
+from worker.events.bus.batch_processing import take
+from worker.events.bus.dead_lettering import REASON, SENDER, Refusal, message_id, message_in, refused_message
+from worker.events.bus.entries import Entry
+from worker.events.bus.queue_senders import NO_PROOF, NO_USER, UNKNOWN_USER, QueueSenders, senders_of_queue
+from worker.events.bus.sources import events_of, sources_with_senders
+from worker.events.cloudevents import Unreadable
 from worker.settings.event_senders import SenderOfEvents
+from worker.settings.load import load
 from worker.settings.outside import Bus
-from worker.store.tables import CustomerRow, Inbox, Job
 
 TABLE = {
     "signup": SenderOfEvents(users=("app", "app-2"), queues=("requests",)),

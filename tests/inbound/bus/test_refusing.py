@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from worker.domain.events.cloudevents import LARGEST
-from worker.domain.model.customers import FieldProblem
-from worker.inbound.bus.dead_lettering import (
+from worker.core.customers.customers import FieldProblem
+from worker.events.bus.dead_lettering import (
     LARGEST_HEADERS,
     LONGEST_PROBLEMS,
     MOST_PROBLEMS,
@@ -20,7 +19,8 @@ from worker.inbound.bus.dead_lettering import (
     problems_in,
     refused_message,
 )
-from worker.inbound.bus.entries import Entry
+from worker.events.bus.entries import Entry
+from worker.events.cloudevents import LARGEST
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WHY = Refusal("why")

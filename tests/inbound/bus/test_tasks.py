@@ -12,15 +12,15 @@ from celery import Celery
 
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
-from worker.domain.events.cloudevents import LARGEST, Unreadable
-from worker.domain.events.incoming import Event, EventKind
-from worker.inbound.bus.consumers import link_to
-from worker.inbound.bus.dead_lettering import Refusal, refused_message
-from worker.inbound.bus.dead_letters import dead_queue, place_of, shown
-from worker.inbound.bus.entries import Entry
-from worker.inbound.bus.sources import Source, requests_at
-from worker.inbound.bus.task_messages import TASK, event_in_task
-from worker.inbound.bus.topology import topology_of
+from worker.core.model.incoming import Event, EventKind
+from worker.events.bus.consumers import link_to
+from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.dead_letters import dead_queue, place_of, shown
+from worker.events.bus.entries import Entry
+from worker.events.bus.sources import Source, requests_at
+from worker.events.bus.task_messages import TASK, event_in_task
+from worker.events.bus.topology import topology_of
+from worker.events.cloudevents import LARGEST, Unreadable
 
 PAGE = Path(__file__).parents[3] / "docs/reference/library.md"
 DATA = {"customer_id": "C-1", "email": "quirin@example.com", "first_name": "Zoë"}

@@ -8,9 +8,9 @@ import pytest
 from tests.inbound.bus.brokers import requested
 from tests.inbound.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN
-from worker.inbound.bus.consumers import link_to
-from worker.inbound.bus.sources import events_of
-from worker.inbound.bus.topology import Unfit
+from worker.events.bus.consumers import link_to
+from worker.events.bus.sources import events_of
+from worker.events.bus.topology import Unfit
 
 
 def prepared(broker: Any, *, declare: bool) -> list[str]:

@@ -3,11 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from worker.domain.model.known_customers import KnownRule
-from worker.engine.reporting.folder_report import folder_reports
-from worker.inbound.folders.drop_box import DropBox
-from worker.inbound.folders.places import place_of
-from worker.settings.intake import Intake
+from worker.core.customers.known_customers import KnownRule
+from worker.features.list_sources.drop_box import DropBox
+from worker.features.list_sources.folder_report import folder_reports
+from worker.features.list_sources.places import place_of
+from worker.features.list_sources.settings import Intake
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"

@@ -19,14 +19,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.simulated.statements import STATEMENTS
-from worker.engine.opening import opened
-from worker.engine.runner import tune_gc
-from worker.foundation.clock import ProcessClock
-from worker.inbound import judged_chunks
-from worker.inbound.folders import drop_box
-from worker.inbound.folders.places import place_of
-from worker.settings import load
-from worker.store.tables import Batch, Job, SkippedLine
+from worker.core.database.tables import Batch, Job, SkippedLine
+from worker.core.foundation.clock import ProcessClock
+from worker.features.list_sources import drop_box
+from worker.features.list_sources.places import place_of
+from worker.lists.importing import judged_chunks
+from worker.settings.load import load
+from worker.wiring.opening import opened
+from worker.wiring.runner import tune_gc
 
 LINES_AT_ONCE = 3
 WRITING = ("open", "os.rename", "os.remove")

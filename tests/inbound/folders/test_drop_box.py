@@ -6,11 +6,11 @@ import stat
 import pytest
 
 from tests.inbound.folders.box import BAD, GOOD, HEADER, Box
-from worker.domain.intake.dropped_files import UNSEEN, FileState
-from worker.engine.reporting.folder_report import folder_reports
-from worker.inbound.folders import drop_box
-from worker.inbound.folders.place import MOST_FILES
-from worker.store.tables import Audit, Job
+from worker.core.database.tables import Audit, Job
+from worker.features.list_sources import drop_box
+from worker.features.list_sources.dropped_files import UNSEEN, FileState
+from worker.features.list_sources.folder_report import folder_reports
+from worker.features.list_sources.place import MOST_FILES
 
 
 @pytest.fixture

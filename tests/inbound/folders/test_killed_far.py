@@ -11,8 +11,8 @@ import pytest
 from tests.inbound.folders.box import Box
 from tests.inbound.folders.servers import Sftp
 from tests.inbound.server_loop import loop
+from worker.core.database.tables import Job, SkippedLine
 from worker.settings.secrets import Secret
-from worker.store.tables import Job, SkippedLine
 
 __all__ = ["loop"]  # a fixture
 CLIENT = ("lstat", "open", "posix_rename", "remove", "scandir")

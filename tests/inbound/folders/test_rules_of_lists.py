@@ -4,9 +4,9 @@ import pytest
 
 from tests.inbound.folders.box import GOOD, HEADER, Box
 from tests.simulated.events import person
-from worker.domain.model.known_customers import KnownRule
-from worker.inbound.folders.local_folder import LocalFolder
-from worker.store.tables import Audit, Job, PendingDetails
+from worker.core.customers.known_customers import KnownRule
+from worker.core.database.tables import Audit, Job, PendingDetails
+from worker.features.list_sources.local_folder import LocalFolder
 
 REPORT = "row,customer_id,state,invitation,attempts,email\n"
 UNCHANGED = "2,C-1,invited,sent,1,ona@example.org\n3,C-2,invited,sent,1,jonas@example.org\n"

@@ -11,12 +11,12 @@ import trustme
 from tests.inbound.folders.box import BAD, GOOD, HEADER, Box, in_thread
 from tests.inbound.folders.servers import S3
 from tests.inbound.server_loop import loop
-from worker.inbound.folders import place as bounds
-from worker.inbound.folders.place import Away, NotTaken
-from worker.inbound.folders.places import place_of
-from worker.settings.intake import Intake
+from worker.core.database.tables import Job
+from worker.features.list_sources import place as bounds
+from worker.features.list_sources.place import Away, NotTaken
+from worker.features.list_sources.places import place_of
+from worker.features.list_sources.settings import Intake
 from worker.settings.secrets import Secret
-from worker.store.tables import Job
 
 __all__ = ["loop"]  # a fixture
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -2,11 +2,11 @@
 
 import threading
 
-from worker.engine.maintenance.ticks import Ticks
-from worker.foundation.clock import monotonic
-from worker.inbound.folders.drop_box import DropBox
-from worker.runtime.folder_schedule import FolderSchedule
-from worker.store.tables import Job
+from worker.core.database.tables import Job
+from worker.core.foundation.clock import monotonic
+from worker.core.work.ticks import Ticks
+from worker.features.list_sources.drop_box import DropBox
+from worker.features.list_sources.folder_schedule import FolderSchedule
 
 
 def schedule_of(world):

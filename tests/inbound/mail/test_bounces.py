@@ -14,15 +14,15 @@ import trustme
 
 from tests.inbound.mail.imap_server import Mailbox, serving
 from tests.senders.coming_back.bounced import report
-from worker.foundation.keyring import Keyring
-from worker.inbound.mail import bounces, mailbox
-from worker.inbound.mail.bounces import BounceReader
-from worker.inbound.mail.mailbox import CannotRead, Imap, Maildir
-from worker.senders.return_path import ReturnPath
+from worker.core.database.database import Database
+from worker.core.database.tables import Webhook
+from worker.core.foundation.keyring import Keyring
+from worker.features.bounces import bounces, mailbox
+from worker.features.bounces.bounces import BounceReader
+from worker.features.bounces.mailbox import CannotRead, Imap, Maildir
+from worker.features.bounces.return_path import ReturnPath
 from worker.settings.addresses import MailServer
-from worker.store.base.database import Database
-from worker.store.tables import Webhook
-from worker.store.webhooks.webhooks import Webhooks
+from worker.web.webhooks.store.webhooks import Webhooks
 
 ANSWER = b"From: ona@example.com\r\nTo: bounces@bounce.example.com\r\n\r\nWho are you?"
 

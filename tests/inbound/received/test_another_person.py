@@ -6,10 +6,10 @@ import pytest
 
 from tests.simulated.events import outcomes, person, requested, updated
 from tests.simulated.world import customer
-from worker.domain.events.incoming import EventKind, EventSender, Outcome
-from worker.domain.events.rights import NOT_ITS_CUSTOMER
-from worker.store.inbox.event_customers import ANOTHER
-from worker.store.tables import Inbox, Job
+from worker.core.customers.rights import NOT_ITS_CUSTOMER
+from worker.core.database.tables import Inbox, Job
+from worker.core.model.incoming import EventKind, EventSender, Outcome
+from worker.events.store.event_customers import ANOTHER
 
 ONA = {"first_name": "Ona", "last_name": "Petraitė", "email": "ona@example.org", "phone": "+37060000001"}
 JONAS = {"first_name": "Jonas", "last_name": "Kazys", "email": "jonas@example.org", "phone": "+37060000002"}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.simulated.events import cancelled, requested, updated
-from worker.store.tables import Audit
+from worker.core.database.tables import Audit
 
 
 def noted(world):

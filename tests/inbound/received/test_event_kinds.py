@@ -5,11 +5,11 @@ import pytest
 from tests.simulated.events import cancelled, erased, outcomes, person, requested, updated
 from tests.simulated.world import LIMITED, customer
 from tests.store.statements import statements
-from worker.domain.events.incoming import EventKind, Outcome
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base.encrypted_values import ERASED
-from worker.store.limits.claims import Room
-from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
+from worker.core.limits.store.claims import Room
+from worker.core.model.incoming import EventKind, Outcome
+from worker.core.model.states import InvitationState, JobState, SessionState
 
 
 async def test_what_has_not_been_sent_goes_to_the_new_address(inlet):

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from tests.domain.verification.customer_days import C, R, U, days
 from tests.simulated.events import at, cancelled, event, outcomes, person, requested, updated
 from tests.simulated.world import customer
-from worker.domain.events.incoming import EventKind, Outcome
-from worker.domain.model.states import JobState
-from worker.domain.model.wakeups import WakeUp
-from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.event_receiver import Receiver
-from worker.store.base.encrypted_values import decrypt_person
-from worker.store.base.priorities import EVENT, PAUSED
-from worker.store.tables import Batch, CustomerRow, Inbox, Job
+from worker.core.database.encrypted_values import decrypt_person
+from worker.core.database.priorities import EVENT, PAUSED
+from worker.core.database.tables import Batch, CustomerRow, Inbox, Job
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.incoming import EventKind, Outcome
+from worker.core.model.states import JobState
+from worker.core.model.wakeups import WakeUp
+from worker.events.event_receiver import Receiver
 
 DEEP: list = []
 for _ in range(40):

@@ -8,9 +8,9 @@ from itertools import permutations
 import pytest
 
 from tests.simulated.events import MORNING
-from worker.domain.events.incoming import OPERATOR, Event, EventKind
-from worker.domain.model.states import LIVE_SESSIONS, JobState
-from worker.store.tables import CustomerRow, Job, SessionRow
+from worker.core.database.tables import CustomerRow, Job, SessionRow
+from worker.core.model.incoming import OPERATOR, Event, EventKind
+from worker.core.model.states import LIVE_SESSIONS, JobState
 
 AGAIN = 1_000_000  # added to a number: the customer's next addresses
 CHANNELS = ("email", "sms", "both")

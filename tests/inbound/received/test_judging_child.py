@@ -15,14 +15,15 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import KEY, World
-from worker.domain.intake import ListOptions, open_list
-from worker.foundation.keyring import Keyring
-from worker.inbound import forked, judged_chunks
-from worker.inbound.judged_chunks import judging_child
-from worker.inbound.list_import import ImportChoices, import_list
-from worker.store.base.encrypted_values import decrypt_line, decrypt_person
-from worker.store.onboarding.batches import Batches
-from worker.store.tables import CustomerRow, Job, SkippedLine
+from worker.core.customers.store.batches import Batches
+from worker.core.database.encrypted_values import decrypt_line, decrypt_person
+from worker.core.database.tables import CustomerRow, Job, SkippedLine
+from worker.core.foundation.keyring import Keyring
+from worker.lists.importing import forked, judged_chunks
+from worker.lists.importing.judged_chunks import judging_child
+from worker.lists.importing.list_import import ImportChoices, import_list
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child is made on Linux alone")
 OPTIONS = ListOptions(today=date(2026, 11, 20))

@@ -5,11 +5,13 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.intake import ListOptions, ListRefused, content_digest
-from worker.inbound.judging import options_of
-from worker.inbound.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
-from worker.store.onboarding.batches import Batches
-from worker.store.tables import CustomerRow, Job, SkippedLine
+from worker.core.customers.store.batches import Batches
+from worker.core.database.tables import CustomerRow, Job, SkippedLine
+from worker.lists.digest import content_digest
+from worker.lists.importing.judging import options_of
+from worker.lists.importing.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
+from worker.lists.lines import ListRefused
+from worker.lists.options import ListOptions
 
 OPTIONS = ListOptions(today=date(2026, 11, 20))
 HEADER = "customer_id,email,country\n"

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from tests.simulated.events import cancelled, erased, requested, updated
 from tests.simulated.world import World, customer
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.events.incoming import Outcome
-from worker.domain.model.states import JobState
-from worker.store.tables import Batch, CustomerRow, Job
+from worker.core.database.tables import Batch, CustomerRow, Job
+from worker.core.model.incoming import Outcome
+from worker.core.model.states import JobState
 
 WAITS = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 

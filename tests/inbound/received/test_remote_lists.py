@@ -16,8 +16,8 @@ import trustme
 from aiohttp import ThreadedResolver, web
 
 from tests.inbound.server_loop import Loop, loop
-from worker.inbound import remote_lists
-from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of
+from worker.features.list_sources import remote_lists
+from worker.features.list_sources.remote_lists import CannotFetch, fetch, is_address, name_of
 
 __all__ = ["loop"]  # a fixture
 LIST = b"customer_id,email\nA1,ann@example.com\n"

@@ -13,20 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.events.ordering import UPDATABLE
-from worker.domain.intake import ListOptions, Returned, open_list
-from worker.domain.intake.own_files import OwnFile
-from worker.domain.model.channels import Address
-from worker.domain.model.customers import Person
-from worker.domain.model.known_customers import Standing
-from worker.domain.service_desk.case import Refused
-from worker.domain.service_desk.corrections import Correction, Details
-from worker.domain.service_desk.new_address import PresentLink
-from worker.foundation.harmless_text import spreadsheet_safe
-from worker.inbound.returned_lists import AS_STORED, Returns
-from worker.store.onboarding.new_rows import ANOTHER_PERSON, RefusedLine
-from worker.store.service_desk.desk import Corrected, Foreseen, Sent
-from worker.store.service_desk.returned_rows import Place, StoredCustomer
+from worker.core.customers.customers import Person
+from worker.core.customers.known_customers import Standing
+from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.store.new_rows import ANOTHER_PERSON, RefusedLine
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.model.channels import Address
+from worker.features.service_desk.case import Refused
+from worker.features.service_desk.corrections import Correction, Details
+from worker.features.service_desk.new_address import PresentLink
+from worker.features.service_desk.returned_lists import AS_STORED, Returns
+from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
+from worker.features.service_desk.store.returned_rows import Place, StoredCustomer
+from worker.lists.lines import Returned
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.lists.own_files import OwnFile
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 OPTIONS = ListOptions(today=NOW.date())

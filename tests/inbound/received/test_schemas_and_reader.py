@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.domain.events.cloudevents import Unreadable, read
-from worker.domain.events.incoming import OPERATOR, EventKind
-from worker.domain.events.ordering import UPDATABLE
-from worker.domain.events.schemas import incoming
-from worker.inbound.event_validation import Judging
-from worker.store.inbox.incoming_events import Arrival
+from worker.core.customers.ordering import UPDATABLE
+from worker.core.model.incoming import OPERATOR, EventKind
+from worker.events.cloudevents import Unreadable, read
+from worker.events.event_validation import Judging
+from worker.events.schemas import incoming
+from worker.events.store.incoming_events import Arrival
 
 NEW, CHANGED, ENDED, GONE = EventKind.REQUESTED, EventKind.UPDATED, EventKind.CANCELLED, EventKind.ERASED
 ANN = {"customer_id": "C-1", "email": "ann@example.com"}

@@ -19,16 +19,15 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.inbound.web.described import check_answer
 from tests.suite.databases import not_synced
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.events.incoming import Event, Outcome, Receipt, Received
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.container import Parts
-from worker.foundation.keyring import new_key
-from worker.inbound.web import app
-from worker.inbound.web.application import CHUNKS, READINESS
-from worker.inbound.web.server import AccessLog
-from worker.settings import load
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import new_key
+from worker.core.model.incoming import Event, Outcome, Receipt, Received
+from worker.core.model.wakeups import WakeUp
 from worker.settings.event_senders import hash_of
-from worker.store.base.database import Database
+from worker.settings.load import load
+from worker.web.application import CHUNKS, READINESS, app
+from worker.web.server import AccessLog
+from worker.wiring.container import Parts
 
 SETTINGS = """
 [database]

@@ -7,9 +7,9 @@ from itertools import count
 
 from tests.conftest import NOON
 from tests.suite.waiting import ENDS_WITHIN
-from worker.engine.maintenance.ticks import Ticks
-from worker.engine.reporting.alerts import Alerts
-from worker.inbound.web import application
+from worker.core.work.ticks import Ticks
+from worker.features.alerts.alerting import Alerts
+from worker.web import application
 
 
 async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.inbound.web.site import until
-from worker.domain.events.incoming import Event, EventKind, Outcome, Receipt, Received
-from worker.inbound.web.batching import MOST, MOST_WAITING, Batcher, TooMany
+from worker.core.model.incoming import Event, EventKind, Outcome, Receipt, Received
+from worker.web.events.batching import MOST, MOST_WAITING, Batcher, TooMany
 
 
 def event(number):

@@ -15,8 +15,8 @@ from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import FIRST, HOOKS, Answer, until
 from tests.senders.coming_back.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from tests.store.shelf import Shelf, customer
-from worker.domain.model.customers import Person
-from worker.store.tables import Audit, Suppression, Webhook
+from worker.core.customers.customers import Person
+from worker.core.database.tables import Audit, Suppression, Webhook
 
 ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it
 STOPPED = {"From": "+37060000001", "Body": "STOP", "MessageSid": "SM1", "SmsStatus": "received"}
@@ -160,11 +160,11 @@ async def test_a_mail_system_learns_what_is_wrong_with_its_report(site, body, wh
 
 
 async def test_a_report_of_another_type_is_accepted_and_logged_once(site, caplog):
-    caplog.set_level(logging.INFO, "worker.inbound.web.webhooks.mail_sources")
+    caplog.set_level(logging.INFO, "worker.features.delivery.mail_sources")
     body = json.dumps(OPENED).encode()
     for number in (1, 2):
         assert (await send(site, "email", *mail(site, body, webhook_id=f"msg_{number}"))).body["state"] == "taken"
-    said = [line for name, _, line in caplog.record_tuples if name == "worker.inbound.web.webhooks.mail_sources"]
+    said = [line for name, _, line in caplog.record_tuples if name == "worker.features.delivery.mail_sources"]
     why = "its type is not one of delivered, bounced, complained"
     assert said == [f"sender/email: a callback is stored as ignored, as are all like it: {why}"]
     assert [row.state for row in rows(site, Webhook)] == ["ignored"] * 2

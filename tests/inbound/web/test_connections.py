@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from worker.inbound.web.server import listening
+from worker.web.server import listening
 
 NO_HTTP = [
     b"GARBAGE\r\n\r\n",

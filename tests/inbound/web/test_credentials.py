@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.inbound.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, SIGNING, THIRD, bytes_of
-from worker.domain.events.incoming import EventSender
-from worker.inbound.web.credentials import Key, Stranger, bearer, signature
+from worker.core.model.incoming import EventSender
 from worker.settings.event_senders import hash_of
+from worker.web.events.credentials import Key, Stranger, bearer, signature
 
 BODY = bytes_of(EVENT)
 SIGNUP, OTHER = (EventSender(name, frozenset()) for name in ("signup", "billing"))

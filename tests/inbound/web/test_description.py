@@ -7,12 +7,12 @@ from openapi_schema_validator import OAS31Validator
 
 from tests.inbound.web.described import check, document
 from tests.inbound.web.site import EVENT
-from worker.domain.events.cloudevents import LONGEST
-from worker.domain.events.incoming import EventKind, Outcome
-from worker.domain.model.states import JobState, SessionState
-from worker.foundation.standard_webhooks import HEADERS
-from worker.inbound.web.webhooks.mail_sources import WITH_KEYS
-from worker.senders import sendgrid_callbacks
+from worker.core.model.incoming import EventKind, Outcome
+from worker.core.model.states import JobState, SessionState
+from worker.events.cloudevents import LONGEST
+from worker.features.delivery import sendgrid as sendgrid_callbacks
+from worker.features.delivery.mail_sources import WITH_KEYS
+from worker.web.webhooks.standard_webhooks import HEADERS
 
 
 async def test_the_routes_are_the_applications(site):

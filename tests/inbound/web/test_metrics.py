@@ -5,9 +5,9 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.inbound.web.site import FIRST, THIRD, Site, renamed
-from worker.domain.model import metrics
-from worker.domain.model.metrics import PREFIX
-from worker.inbound.web import metrics as route
+from worker.core.model import metrics
+from worker.core.model.metrics import PREFIX
+from worker.features.metrics import route as route
 from worker.settings.event_senders import hash_of
 
 SCRAPED = f"""

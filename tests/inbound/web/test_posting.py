@@ -7,11 +7,11 @@ import sqlalchemy as sa
 
 from tests.inbound.web.site import BILLING, CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, Site, renamed, status_of, until
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.events.cloudevents import LARGEST
-from worker.domain.events.incoming import EventKind, Outcome, Receipt
-from worker.domain.model.customers import FieldProblem
-from worker.domain.model.wakeups import WakeUp
-from worker.store.base import schema
+from worker.core.customers.customers import FieldProblem
+from worker.core.database import schema
+from worker.core.model.incoming import EventKind, Outcome, Receipt
+from worker.core.model.wakeups import WakeUp
+from worker.events.cloudevents import LARGEST
 
 JSON = "application/json"
 

@@ -1,8 +1,8 @@
 import pytest
 
-from worker.domain.limits.rate_limits import Limit
-from worker.inbound.web.preferences import LONGEST_WAIT, preferred_wait
-from worker.inbound.web.rate_limit import Allowance
+from worker.core.limits.rate_limits import Limit
+from worker.web.events.preferences import LONGEST_WAIT, preferred_wait
+from worker.web.events.rate_limit import Allowance
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from worker.inbound.web import readiness as module
-from worker.inbound.web.readiness import UNREACHABLE, Readiness
+from worker.web import readiness as module
+from worker.web.readiness import UNREACHABLE, Readiness
 
 
 class Hanging:

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from tests.inbound.web.site import BILLING, DATA, EVENT, FIRST, KEYS, SECOND, THIRD, Site, bytes_of
 from tests.store.shelf import Shelf, customer, line
-from worker.domain.events.incoming import EventKind
-from worker.store.base.priorities import BATCH
-from worker.store.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import CustomerRow, Inbox, InvitationRow, Job, SessionRow
+from worker.core.model.incoming import EventKind
 
 OTHERS = ("onboarding.cancelled", "customer.updated", "customer.erased")
 

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from worker.inbound.web.turns import Turns
+from worker.web.turns import Turns
 
 
 async def holding(turns: Turns, machine: str, held: list[str], seconds: float = 0.0) -> None:

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from tests.inbound.web.site import EVENT, bytes_of, until
 from tests.store.shelf import Shelf
-from worker.domain.model.endings import Cancel, Hold, Kind
-from worker.domain.model.states import JobState, SessionState
-from worker.inbound.web.application import WAITING
-from worker.inbound.web.link_waiters import Waiting
-from worker.store.inbox.event_status import LinkStatus
-from worker.store.tables import Audit, Job, SessionRow
+from worker.core.database.tables import Audit, Job, SessionRow
+from worker.core.model.endings import Cancel, Hold, Kind
+from worker.core.model.states import JobState, SessionState
+from worker.events.store.event_status import LinkStatus
+from worker.web.application import WAITING
+from worker.web.events.link_waiters import Waiting
 
 
 @pytest.fixture

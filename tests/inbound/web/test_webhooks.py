@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import HOOKS, Answer, renamed, status_of, until
 from tests.suite.waiting import ENDS_WITHIN
-from worker.inbound.web.application import no_wake_up
-from worker.inbound.web.request_body import Room, Unacceptable
-from worker.inbound.web.webhooks import routes
-from worker.providers.webhooks import LARGEST
-from worker.store.tables import Webhook
+from worker.core.database.tables import Webhook
+from worker.providers.webhooks.contract import LARGEST
+from worker.web.application import no_wake_up
+from worker.web.events.request_body import Room, Unacceptable
+from worker.web.webhooks import routes
 
 VERIFIED = {
     "final": True,

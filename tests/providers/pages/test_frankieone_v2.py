@@ -15,7 +15,7 @@ from tests.providers.accounts import ENTITY, FRANKIE_CUSTOMER, NOW, PlainSecret,
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
 from tests.providers.recording import MUCH
-from worker.domain.model.endings import Kind, Problem
+from worker.core.model.endings import Kind, Problem
 from worker.http.client import Http, open_http_session
 from worker.providers.answers import utc_time
 from worker.providers.contract import HttpAnswer, HttpRequest

@@ -10,7 +10,7 @@ from onboarding_sandbox import Sandbox, SandboxOptions
 from tests.providers.accounts import NOW, PlainSecret, idenfy_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import Printed, needs_pages, page, printed_json, printed_parameters
-from worker.domain.model.sessions import ExpirySource, Session
+from worker.core.model.sessions import ExpirySource, Session
 from worker.http.client import Http, open_http_session
 from worker.providers.idenfy_kyc import IdenfyKyc
 from worker.providers.parameters import Parameter, check_parameters, parameters_of

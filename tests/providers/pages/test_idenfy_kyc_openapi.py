@@ -13,7 +13,7 @@ from tests.providers.accounts import NOW, PlainSecret, openapi_account, request
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, openapi
 from tests.providers.recording import NESTED
-from worker.domain.model.sessions import Session
+from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer
 from worker.providers.idenfy_kyc import IdenfyKyc

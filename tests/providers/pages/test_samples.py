@@ -22,7 +22,7 @@ from tests.providers.accounts import (
 from tests.providers.endpoints import answer
 from tests.providers.pages.pages import needs_pages, page
 from tests.providers.recording import NEW, TAGGED
-from worker.domain.model.sessions import Session
+from worker.core.model.sessions import Session
 from worker.http.client import Http, open_http_session
 from worker.providers.contract import HttpAnswer
 from worker.providers.frankieone_v1 import FrankieOneV1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.domain.providers.facts import PROVIDERS
+from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import Parameter, Type
 from worker.providers.parameters.reference import bounds, page
 from worker.providers.parameters.tables import names_of, tables_of

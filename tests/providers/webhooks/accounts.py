@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.providers.accounts import PlainSecret
 from worker.providers.registry import build_webhook_reader
-from worker.providers.webhooks import Delivery
+from worker.providers.webhooks.contract import Delivery
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 KEY, OLD_KEY = "webhook-key-one", "webhook-key-two"

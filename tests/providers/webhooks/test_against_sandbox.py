@@ -18,11 +18,12 @@ from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.contact.delivery_reports import DeliveryStatus, Stop
-from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, KnownSession, Result
-from worker.providers.webhooks import Delivery
-from worker.senders import email_callbacks, twilio_callbacks
+from worker.core.lifecycle.session_updates import Key, KnownSession, Result
+from worker.core.messages.delivery_reports import DeliveryStatus, Stop
+from worker.core.model.states import SessionState
+from worker.features.delivery import email_callbacks
+from worker.features.delivery import twilio as twilio_callbacks
+from worker.providers.webhooks.contract import Delivery
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ENTITY = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77"

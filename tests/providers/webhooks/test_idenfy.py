@@ -22,11 +22,11 @@ from tests.providers.webhooks.accounts import (
     read,
     signed,
 )
-from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key, Result, SessionUpdate
+from worker.core.lifecycle.session_updates import Key, Result, SessionUpdate
+from worker.core.model.states import SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.registry import build_webhook_reader
-from worker.providers.webhooks import LARGEST, Delivery, Unreadable
+from worker.providers.webhooks.contract import LARGEST, Delivery, Unreadable
 
 KYC, KYB = idenfy("idenfy-kyc"), idenfy("idenfy-kyb")
 COMPLETED, FAILED = SessionState.COMPLETED, SessionState.FAILED

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.providers.webhooks.accounts import NOW
 from tests.suite.rsa_keys import ANOTHER as OTHER
 from tests.suite.rsa_keys import OURS as PRIVATE
-from worker.providers import jwt
+from worker.providers.webhooks import jwt
 
 KEYS = [PRIVATE.public_key()]
 SECONDS = int(NOW.timestamp())

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.model.wakeups import WakeUp
+from worker.core.model.wakeups import WakeUp
 from worker.runtime import process
 from worker.runtime.worker_process import BACK, ready_process
 

@@ -11,15 +11,15 @@ import sqlalchemy as sa
 from tests.simulated.events import requested
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.opening import NotReady, Outdated
-from worker.foundation.keyring import new_key
-from worker.inbound.event_receiver import Receiver
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import new_key
+from worker.core.model.wakeups import WakeUp
+from worker.events.event_receiver import Receiver
+from worker.reporting.store.processes import Processes
 from worker.runtime.process import Process, current, existing, forget
 from worker.runtime.sweeping import SWEEP_IS_LATE, sweep_alone
 from worker.runtime.worker_process import TRY_SECONDS, Tries
-from worker.store.base.database import Database
-from worker.store.operators.processes import Processes
+from worker.wiring.opening import NotReady, Outdated
 
 
 @pytest.fixture

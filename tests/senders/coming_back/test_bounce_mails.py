@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.senders.coming_back.bounced import complaint, report
 from tests.senders.coming_back.test_return_path import OURS, paths
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.foundation.keyring import new_key
-from worker.senders import bounce_mails
-from worker.senders.bounce_mails import LARGEST, MOST_PARTS, read
+from worker.core.foundation.keyring import new_key
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.features.bounces import bounce_mails
+from worker.features.bounces.bounce_mails import LARGEST, MOST_PARTS, read
 
 KEY = uuid.UUID(int=7).hex
 TO = OURS.of(KEY)

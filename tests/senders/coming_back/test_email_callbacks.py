@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.foundation import standard_webhooks
-from worker.senders import email_callbacks
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.features.delivery import email_callbacks
+from worker.web.webhooks import standard_webhooks
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEY = "mail-key"

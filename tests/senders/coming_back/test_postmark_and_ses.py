@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.senders.coming_back.sns import NOON, ses
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.senders import postmark_callbacks, ses_callbacks, sns_messages
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.features.delivery import postmark as postmark_callbacks
+from worker.features.delivery import ses as ses_callbacks
+from worker.features.delivery import sns_messages
 
 KEY = uuid.UUID(int=7).hex
 MESSAGE_ID = f"<{KEY}@example.com>"

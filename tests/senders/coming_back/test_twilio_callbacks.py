@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.contact.delivery_reports import (
+from worker.core.messages.delivery_reports import (
     DeliveryStatus,
     DeliveryUpdate,
     NotUnderstood,
     Stop,
     invitation_state_by_report,
 )
-from worker.domain.model.states import InvitationState
-from worker.senders import twilio_callbacks
+from worker.core.model.states import InvitationState
+from worker.features.delivery import twilio as twilio_callbacks
 
 STOP_WORDS = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "stopp", "arrêt", "baja"]
 TOKEN = "twilio-token"

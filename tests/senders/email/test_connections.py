@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.senders.conftest import DROP, HANG
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.senders.contract import TOO_LATE, Receipt
 
 

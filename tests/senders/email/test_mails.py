@@ -1,6 +1,6 @@
 """What the email sender hands over: the mail, its addresses, and what is told of it."""
 
-from worker.domain.model.endings import Kind
+from worker.core.model.endings import Kind
 from worker.senders.contract import Receipt
 
 

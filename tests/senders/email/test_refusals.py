@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.senders.conftest import DROP, HANG
-from worker.domain.model.endings import Kind, Problem
+from worker.core.model.endings import Kind, Problem
 
 MINUTES = timedelta(minutes=5)
 CREDENTIALS = {"username": "worker", "password": "hunter2"}

@@ -6,14 +6,14 @@ import pytest
 
 from tests.store.reconciling import AFTER, LOST, advance, call, look_up, reconcilable, sweep
 from tests.store.shelf import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
-from worker.domain.model.reconciliation import Nothing
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.maintenance.expired_leases import EndedLeases
-from worker.store.messages.handovers import InviteResult
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.unknown.reconciliation import Nothing
+from worker.core.unknown.store.expired_leases import EndedLeases
+from worker.core.work.store.issue_results import IssueResult
 
 
 @pytest.fixture

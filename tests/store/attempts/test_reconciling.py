@@ -4,16 +4,16 @@ import pytest
 
 from tests.store.reconciling import AFTER, LOST, advance, call, drop, look_up, reconcilable, sweep
 from tests.store.shelf import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Hold, Reconcile
-from worker.domain.model.reconciliation import Unmatched
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.attempts.unknown_outcomes import Orphans, UnknownOutcomes
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.maintenance.expired_leases import EndedLeases
-from worker.store.messages.handovers import InviteResult
-from worker.store.operators.decisions import RepeatCost, Verdict, Which
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import RepeatCost, Verdict, Which
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Hold, Reconcile
+from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.reconciliation import Unmatched
+from worker.core.unknown.store.expired_leases import EndedLeases
+from worker.core.unknown.store.unknown_outcomes import Orphans, UnknownOutcomes
+from worker.core.work.store.issue_results import IssueResult
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from tests.store.reconciling import LOST, advance, drop, look_up, reconcilable, sweep
 from tests.store.recount import forget_calls
 from tests.store.shelf import customer
-from worker.domain.model.endings import Hold, Kind, Problem, Reconcile, Retry
-from worker.domain.model.reconciliation import More, Nothing, Unmatched
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.tables import Attempt, SessionRow
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.tables import Attempt, SessionRow
+from worker.core.model.endings import Hold, Kind, Problem, Reconcile, Retry
+from worker.core.unknown.reconciliation import More, Nothing, Unmatched
+from worker.core.work.store.issue_results import IssueResult
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import customer
-from worker.domain.model.endings import Cancel, Hold, Kind
-from worker.domain.model.states import JobState, SessionState
-from worker.store.onboarding.admission import UNKNOWN_FOR, release_cleared
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.tables import Attempt, Job, SessionRow
+from worker.core.customers.store.admission import UNKNOWN_FOR, release_cleared
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.tables import Attempt, Job, SessionRow
+from worker.core.model.endings import Cancel, Hold, Kind
+from worker.core.model.states import JobState, SessionState
 
 UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
 

@@ -3,15 +3,15 @@
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.model.audit import Act
-from worker.domain.model.endings import Cancel, Kind, Problem
-from worker.domain.model.reasons import Reason
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.database import ACT
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.operators.ledger import Ledger
-from worker.store.privacy.erasure import erase
-from worker.store.tables import Attempt, Audit, Job
+from worker.core.database.database import ACT
+from worker.core.database.tables import Attempt, Audit, Job
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.audit import Act
+from worker.core.model.endings import Cancel, Kind, Problem
+from worker.core.model.reasons import Reason
+from worker.core.work.store.issue_results import IssueResult
+from worker.features.privacy.store.erasure import erase
+from worker.reporting.store.ledger import Ledger
 
 SAID = "Invalid value 'Kazlauskas'"
 REFUSED = Problem(Kind.BAD_INPUT, "HTTP 400 BAD_VALUE: it mentions lastName", code="BAD_VALUE", status=400, words=SAID)

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.model.audit import Act, Point, next_point
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.audit.entries import note
-from worker.store.audit.reading import AuditLog, Wanted
-from worker.store.audit.sealing import NotSigned, Seals
-from worker.store.base.database import Database
-from worker.store.tables import Audit, AuditHead
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database
+from worker.core.database.tables import Audit, AuditHead
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.audit import Act, Point, next_point
+from worker.features.audit.store.reading import AuditLog, Wanted
+from worker.features.audit.store.sealing import NotSigned, Seals
 
 ONA = Act("ona (1000) at desk", "cancel")
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.store.base import schema
+from worker.core.database import schema
 
 
 @pytest.fixture

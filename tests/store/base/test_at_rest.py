@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from tests.store.shelf import Shelf, customer
 from tests.store.steps import JobSteps
-from worker.domain.model.customers import Channel, Customer, Person
-from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.database import Database
-from worker.store.onboarding.batches import RefusedLine
-from worker.store.tables import Base, CustomerRow, InvitationRow, SessionRow
+from worker.core.customers.customers import Channel, Customer, Person
+from worker.core.customers.store.batches import RefusedLine
+from worker.core.database.database import Database
+from worker.core.database.tables import Base, CustomerRow, InvitationRow, SessionRow
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.endings import Hold, Kind
+from worker.core.model.states import InvitationState, JobState
 
 MARIA = Customer(
     customer_id="C-1",

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.model.sessions import ExpirySource
-from worker.domain.model.states import SessionState
-from worker.store.base import binary_rows, bulk
-from worker.store.base.columns import columns_of
-from worker.store.base.database import fetch
-from worker.store.tables import Batch, SessionRow
+from worker.core.database import binary_rows, bulk
+from worker.core.database.columns import columns_of
+from worker.core.database.database import fetch
+from worker.core.database.tables import Batch, SessionRow
+from worker.core.model.sessions import ExpirySource
+from worker.core.model.states import SessionState
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ["", "plain", 'it\'s "quoted"', "back\\slash {and} [braces], %s :name", "Šiauliai\n\t漢字 🙂", "NULL", "null"]

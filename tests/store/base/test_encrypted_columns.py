@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from worker.store.base.encrypted_columns import DIGESTS, ENCRYPTED
-from worker.store.tables import Base
+from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
+from worker.core.database.tables import Base
 
 # A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.
 WITHOUT_A_KEY = {"batch.digest", "dropped_file.digest", "log_in.digest"}

@@ -4,8 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import customer
-from worker.store.base.job_ids import ROWS, job_id, of_batch
-from worker.store.tables import Job
+from worker.core.database.job_ids import ROWS, job_id, of_batch
+from worker.core.database.tables import Job
 
 
 def test_an_id_says_the_batch_and_the_row():

@@ -12,13 +12,13 @@ from tests.store.recount import forget_calls
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import POLICY, customer
 from tests.store.steps import InvitationSteps, JobSteps
-from worker.domain.model.endings import Done, Kind, Retry, RetryPolicy
-from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.clock import ProcessClock, system_clock
-from worker.store.base.database import STOOD_STILL
-from worker.store.limits.claims import Room
-from worker.store.maintenance.expired_leases import EndedLeases
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.database.database import STOOD_STILL
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.foundation.clock import ProcessClock, system_clock
+from worker.core.limits.store.claims import Room
+from worker.core.model.endings import Done, Kind, Retry, RetryPolicy
+from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.store.expired_leases import EndedLeases
 
 
 def sweep(shelf, *, policy=POLICY, **how):

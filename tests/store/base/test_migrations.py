@@ -14,13 +14,13 @@ from alembic.script import ScriptDirectory
 
 from tests.store.recount import expect_true_counts
 from tests.store.shelf import Shelf, customer
-from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.reasons import Reason
-from worker.engine.opening import NotReady, check_ready
-from worker.store.attempts.attempt_log import CLOSE
-from worker.store.base import schema
-from worker.store.base.database import Database
-from worker.store.tables import Attempt, Base, Batch
+from worker.core.database import schema
+from worker.core.database.database import Database
+from worker.core.database.tables import Attempt, Base, Batch
+from worker.core.model.endings import Hold, Kind
+from worker.core.model.reasons import Reason
+from worker.core.work.store.attempt_log import CLOSE
+from worker.wiring.opening import NotReady, check_ready
 
 # An index with an expression is not read from SQLite. The texts of all indexes are compared.
 pytestmark = [

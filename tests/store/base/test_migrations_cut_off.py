@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
-from worker.store.base import schema
-from worker.store.base.database import Database
+from worker.core.database import schema
+from worker.core.database.database import Database
 
 # As the sixth migration once was: its columns are committed before its index is built.
 MIXED = """
     import sqlalchemy as sa
     from alembic import op
-    from worker.store.base.concurrent_index import build_index
+    from worker.core.database.concurrent_index import build_index
 
     revision, down_revision = "9000", "{newest}"
 

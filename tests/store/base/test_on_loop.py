@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from psycopg.pq import PipelineStatus
 
 from tests.suite.waiting import ENDS_WITHIN
-from worker.store.base.bounded_connection import BoundedConnection
-from worker.store.base.database import Database
-from worker.store.base.on_loop import is_on_loop, on_loop, pause
-from worker.store.base.outages import outlive_deadlocks
-from worker.store.limits.budgets import Budgets
-from worker.store.tables import Budget
+from worker.core.database.bounded_connection import BoundedConnection
+from worker.core.database.database import Database
+from worker.core.database.on_loop import is_on_loop, on_loop, pause
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import Budget
+from worker.core.limits.store.budgets import Budgets
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import customer
-from worker.domain.model.customers import Channel
-from worker.store.base.database import Query, fetch
-from worker.store.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.store.tables.types import UnknownWord
+from worker.core.customers.customers import Channel
+from worker.core.database.database import Query, fetch
+from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables.types import UnknownWord
 
 
 def all_of(model):

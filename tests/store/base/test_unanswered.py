@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from tests.store.base.test_bulk import row_of
-from worker.store.base import bulk
-from worker.store.base.unanswered import UNANSWERED, settle
-from worker.store.tables import Batch
+from worker.core.database import bulk
+from worker.core.database.tables import Batch
+from worker.core.database.unanswered import UNANSWERED, settle
 
 MANY = range(10, 10 + bulk.COPIED)  # a COPY
 RENAME = sa.update(Batch).where(Batch.id == sa.bindparam("which")).values(name=sa.bindparam("to"))

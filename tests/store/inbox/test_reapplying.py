@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import Shelf, customer, line
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.events.incoming import OPERATOR, EventKind
-from worker.foundation.ids import new_id
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.database import Database
-from worker.store.base.journal import Journal, read
-from worker.store.inbox.inbox import Inboxes
-from worker.store.inbox.incoming_events import Arrival
-from worker.store.inbox.reapplying import reapply
-from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.messages.suppressions import release, suppress, suppressed
-from worker.store.tables import Audit, CustomerRow, Inbox, Suppression
+from worker.core.customers.store.suppressions import release, suppress, suppressed
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.database import Database
+from worker.core.database.journal import Journal, read
+from worker.core.database.tables import Audit, CustomerRow, Inbox, Suppression
+from worker.core.foundation.ids import new_id
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.incoming import OPERATOR, EventKind
+from worker.events.store.inbox import Inboxes
+from worker.events.store.incoming_events import Arrival
+from worker.features.privacy.store.reapplying import reapply
+from worker.features.privacy.store.subject_requests import SubjectRequests
 
 KEY, DIGEST, NEXT = new_key(), new_key(), new_key()
 RING = Keyring([KEY], [DIGEST])

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.events.refused import RefusedMessage
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.encrypted_columns import ENCRYPTED
-from worker.store.inbox import refused_events
-from worker.store.inbox.refused_events import RefusedEvents, erase_refused
-from worker.store.onboarding.tombstones import bury
-from worker.store.privacy.key_rotation import KeyRotation
-from worker.store.tables import RefusedEvent
+from worker.core.customers.store.tombstones import bury
+from worker.core.database.encrypted_columns import ENCRYPTED
+from worker.core.database.tables import RefusedEvent
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.events.refused import RefusedMessage
+from worker.events.store import refused_events
+from worker.events.store.refused_events import RefusedEvents, erase_refused
+from worker.features.keys.store.key_rotation import KeyRotation
 
 FORTNIGHT = timedelta(days=14)
 

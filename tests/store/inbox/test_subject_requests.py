@@ -11,28 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import customer, line
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.events.incoming import OPERATOR, EventKind, Outcome
-from worker.domain.events.refused import RefusedMessage
-from worker.domain.model.audit import Act
-from worker.domain.model.endings import Cancel, Kind, Problem
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.ids import new_id
-from worker.foundation.keyring import Keyring, new_key
-from worker.foundation.timestamps import written
-from worker.store.base.database import ACT
-from worker.store.base.encrypted_columns import ENCRYPTED, uses_of_digest_keys
-from worker.store.inbox.inbox import Inboxes
-from worker.store.inbox.incoming_events import Arrival
-from worker.store.inbox.refused_events import RefusedEvents
-from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.messages.suppressions import suppress
-from worker.store.onboarding.batches import RefusedLine
-from worker.store.onboarding.new_rows import WAS_ERASED
-from worker.store.onboarding.tombstones import BY_EVENT
-from worker.store.tables import (
+from worker.core.customers.store.batches import RefusedLine
+from worker.core.customers.store.new_rows import WAS_ERASED
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.store.tombstones import BY_EVENT
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.database import ACT
+from worker.core.database.encrypted_columns import ENCRYPTED, uses_of_digest_keys
+from worker.core.database.tables import (
     Attempt,
     Audit,
     Base,
@@ -49,6 +35,20 @@ from worker.store.tables import (
     Tombstone,
     Webhook,
 )
+from worker.core.foundation.ids import new_id
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.foundation.timestamps import written
+from worker.core.model.audit import Act
+from worker.core.model.endings import Cancel, Kind, Problem
+from worker.core.model.incoming import OPERATOR, EventKind, Outcome
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
+from worker.core.work.store.issue_results import IssueResult
+from worker.events.refused import RefusedMessage
+from worker.events.store.inbox import Inboxes
+from worker.events.store.incoming_events import Arrival
+from worker.events.store.refused_events import RefusedEvents
+from worker.features.privacy.store.subject_requests import SubjectRequests
 
 ONA = customer("Ona", external_ref="ref-vilnius-7", tags=("marked-vip",))
 REFUSED = Problem(Kind.BAD_INPUT, "HTTP 400", status=400, words="Invalid value 'Kazlauskas'")

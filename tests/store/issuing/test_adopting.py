@@ -7,18 +7,18 @@ import pytest
 
 from tests.store.own_link import say_not_me
 from tests.store.shelf import WEEK, customer, line
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.base.priorities import BATCH
-from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.messages.handovers import InviteResult
-from worker.store.messages.suppressions import release, suppress
-from worker.store.onboarding.stable_links import StableLinks
-from worker.store.operators.decisions import Decisions, Which
-from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import Decisions, Which
+from worker.core.customers.store.suppressions import release, suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Cancel
+from worker.core.model.states import InvitationState, JobState
+from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.features.stable_links.store.stable_links import StableLinks
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import Shelf, customer
-from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.encrypted_values import decrypt_person
-from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.operators.report_rows import Facts
-from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.customers.store.decisions import Decisions, Verdict, Which
+from worker.core.database.encrypted_values import decrypt_person
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.states import InvitationState, JobState
+from worker.reporting.store.report_rows import Facts
 
 # No key decrypts this: a version, the id of a missing key, and noise.
 UNREADABLE = b"\x01" + b"none" + b"\x00" * 40

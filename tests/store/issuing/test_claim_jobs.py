@@ -13,15 +13,15 @@ from tests.store.shelf import customer, line
 from tests.store.statements import statements
 from tests.store.steps import JobSteps
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.limits.lessons import Lesson
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import CustomerKind
-from worker.domain.model.endings import Kind
-from worker.domain.model.states import JobState
-from worker.store.base.priorities import BATCH, EVENT
-from worker.store.limits import budgets
-from worker.store.tables import Attempt, Budget, CustomerRow, Job, SessionRow
+from worker.core.customers.customers import CustomerKind
+from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
+from worker.core.limits.lessons import Lesson
+from worker.core.limits.rate_limits import Limit
+from worker.core.limits.store import budgets
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import Kind
+from worker.core.model.states import JobState
 
 
 def ids(jobs):

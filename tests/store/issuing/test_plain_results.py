@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import customer
-from worker.domain.model.reconciliation import UnknownCall
-from worker.domain.model.states import JobState
-from worker.store.attempts.attempt_log import DONE, LATE
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.model.states import JobState
+from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.work.store.attempt_log import DONE, LATE
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import WEEK, customer
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.domain.model.sessions import ExpirySource
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base.job_ids import job_id
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.database.job_ids import job_id
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
+from worker.core.model.sessions import ExpirySource
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.work.store.issue_results import IssueResult
 
 
 def test_the_attempt_is_written_before_there_is_a_result(shelf):

@@ -9,17 +9,17 @@ import sqlalchemy as sa
 from tests.store.row_locks import on_postgresql
 from tests.store.row_locks import waiting as waiting_for
 from tests.store.shelf import Shelf, customer
-from worker.domain.model.endings import Done
-from worker.domain.model.reconciliation import UnknownCall, Unmatched
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.job_ids import row_of
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.messages.handovers import InviteResult
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.privacy.erasure import erase
-from worker.store.privacy.key_rotation import KeyRotation
-from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.job_ids import row_of
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Done
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.unknown.reconciliation import UnknownCall, Unmatched
+from worker.core.work.store.issue_results import IssueResult
+from worker.features.keys.store.key_rotation import KeyRotation
+from worker.features.privacy.store.erasure import erase
 
 E1, E2 = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.limits.rate_limits import Limit
-from worker.store.issuing import deferral
-from worker.store.tables import Budget, Job
+from worker.core.database.tables import Budget, Job
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.rate_limits import Limit
+from worker.core.work.store import deferral
 
 HOUR = timedelta(hours=1)
 

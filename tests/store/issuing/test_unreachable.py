@@ -10,21 +10,21 @@ import sqlalchemy as sa
 from tests.store.maintenance.test_expired_sessions import TERMS, invited, let_expire
 from tests.store.shelf import Shelf, customer
 from tests.store.statements import statements
-from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.fallback_channel import fallbacks
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.endings import Kind, Reconcile, Retry
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.foundation.keyring import Keyring, key_id_of, new_key
-from worker.store.base.priorities import EVENT
-from worker.store.maintenance.expired_sessions import Expiring
-from worker.store.messages.suppressions import release, suppress
-from worker.store.operators.decisions import Decisions, Which
-from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
+from worker.core.customers.customers import Channel, Person
+from worker.core.customers.store.decisions import Decisions, Which
+from worker.core.customers.store.suppressions import release, suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.priorities import EVENT
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
+from worker.core.foundation.keyring import Keyring, key_id_of, new_key
+from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import Kind, Reconcile, Retry
+from worker.core.model.states import InvitationState, JobState, SessionState
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 JONAS = customer("Jonas", person=Person(email="jonas@example.org", phone="+37060000002"))

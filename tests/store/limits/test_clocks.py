@@ -9,9 +9,9 @@ import pytest
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.steps import JobSteps
-from worker.domain.limits.rate_limits import Limit
-from worker.foundation.clock import ProcessClock, system_clock
-from worker.store.tables import Job
+from worker.core.database.tables import Job
+from worker.core.foundation.clock import ProcessClock, system_clock
+from worker.core.limits.rate_limits import Limit
 
 
 def machine(shelf, off):

@@ -14,11 +14,11 @@ from tests.store.shelf import customer
 from tests.store.statements import statements
 from tests.store.steps import InvitationSteps, JobSteps
 from tests.suite.waiting import ENDS_WITHIN
-from worker.engine.steps.step_endings import FLUSH_MARGIN
-from worker.store.base import bulk
-from worker.store.limits import concurrency as permits
-from worker.store.limits.concurrency import Permits
-from worker.store.tables import Batch, Permit
+from worker.core.database import bulk
+from worker.core.database.tables import Batch, Permit
+from worker.core.limits.store import concurrency as permits
+from worker.core.limits.store.concurrency import Permits
+from worker.core.work.step_endings import FLUSH_MARGIN
 
 LEASE = timedelta(seconds=60)
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.store.shelf import customer
-from worker.domain.model.endings import Kind, Retry
-from worker.domain.model.states import JobState
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.tables import Attempt, Budget, Job
+from worker.core.database.tables import Attempt, Budget, Job
+from worker.core.model.endings import Kind, Retry
+from worker.core.model.states import JobState
+from worker.core.work.store.issue_results import IssueResult
 
 
 def spent(shelf):

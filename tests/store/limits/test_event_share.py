@@ -8,10 +8,10 @@ import pytest
 from tests.store.shelf import customer
 from tests.store.statements import statements
 from tests.store.steps import InvitationSteps, JobSteps
-from worker.domain.limits.rate_limits import Limit
-from worker.store.base.priorities import BATCH, EVENT
-from worker.store.limits.claims import Room
-from worker.store.tables import Budget, InvitationRow, Job
+from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.tables import Budget, InvitationRow, Job
+from worker.core.limits.rate_limits import Limit
+from worker.core.limits.store.claims import Room
 
 TEN = (Limit.parse("10/second"),)
 

@@ -8,16 +8,16 @@ import pytest
 
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from worker.domain.limits.lessons import Lesson
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.endings import Kind
-from worker.domain.model.states import JobState
-from worker.store.attempts import ended_calls
-from worker.store.base.priorities import EVENT
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.limits import budgets
-from worker.store.limits.claims import Room
-from worker.store.tables import Attempt, Budget, Job
+from worker.core.database.priorities import EVENT
+from worker.core.database.tables import Attempt, Budget, Job
+from worker.core.lifecycle.store import ended_calls
+from worker.core.limits.lessons import Lesson
+from worker.core.limits.rate_limits import Limit
+from worker.core.limits.store import budgets
+from worker.core.limits.store.claims import Room
+from worker.core.model.endings import Kind
+from worker.core.model.states import JobState
+from worker.core.work.store.issue_results import IssueResult
 
 SECOND = timedelta(seconds=1)
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.model.audit import Act
-from worker.store.limits.standstill import Standstills
-from worker.store.tables import Audit, Batch
+from worker.core.database.tables import Audit, Batch
+from worker.core.limits.store.standstill import Standstills
+from worker.core.model.audit import Act
 
 
 @pytest.fixture

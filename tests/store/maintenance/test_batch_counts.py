@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from tests.store.recount import expect_true_counts
 from tests.store.shelf import Shelf, customer
-from worker.store.maintenance import batch_counts
-from worker.store.tables import BatchCountChange, Job
+from worker.core.database.tables import BatchCountChange, Job
+from worker.reporting.store import batch_counts
 
 
 def changes(shelf: Shelf) -> int:

@@ -7,24 +7,24 @@ import pytest
 
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
-from worker.domain.contact.caps import Caps
-from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.fallback_channel import fallbacks
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.contact.wording import Wording
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.verification.reissue import SETTLES
-from worker.store.base.priorities import BATCH, EVENT
-from worker.store.maintenance import expired_sessions as expiring
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
-from worker.store.messages.suppressions import suppress
-from worker.store.onboarding.stable_links import StableLinks
-from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.tables import CustomerRow, InvitationRow, Job, Outbox, ReissueCount, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import Decisions, Verdict, Which
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, Outbox, ReissueCount, SessionRow
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.store import expired_sessions as expiring
+from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.core.messages.caps import Caps
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.wording import Wording
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import Hold, Kind
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.features.stable_links.store.stable_links import StableLinks
 
 DAY = timedelta(days=1)
 TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})

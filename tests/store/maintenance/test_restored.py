@@ -7,13 +7,13 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import Shelf, customer
-from worker.store.audit.entries import note_alone
-from worker.store.audit.sealing import Seals
-from worker.store.base.database import Database
-from worker.store.base.journal import Journal
-from worker.store.limits.standstill import Standstills
-from worker.store.maintenance.restored import Restored
-from worker.store.tables import Audit
+from worker.core.database.audit_entries import note_alone
+from worker.core.database.database import Database
+from worker.core.database.journal import Journal
+from worker.core.database.tables import Audit
+from worker.core.limits.store.standstill import Standstills
+from worker.features.audit.store.sealing import Seals
+from worker.features.privacy.store.restored import Restored
 
 
 class Installation:

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 import yaml
 
 from tests.store.shelf import customer
-from worker.store.base.encrypted_columns import ENCRYPTED
-from worker.store.limits.standstill import Standstills
+from worker.core.database.encrypted_columns import ENCRYPTED
+from worker.core.limits.store.standstill import Standstills
 
 FILE = Path(__file__).parents[3] / "deploy/kubernetes/scaling.yaml"
 (TRIGGER,) = next(one for one in yaml.safe_load_all(FILE.read_text("utf-8")) if one["kind"] == "ScaledObject")["spec"][

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.takeovers import accounts_of, add, add_many, move, open_breaker, remaining, stop, takeover
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.limits.failover import LEAST
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.customers import Channel
-from worker.domain.model.states import JobState
-from worker.store.tables import Budget, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import Budget, Job, SessionRow
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.failover import LEAST
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.states import JobState
 
 
 @pytest.mark.parametrize(("trouble", "words"), [(stop, "is stopped"), (open_breaker, "has its breaker open")])

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.takeovers import accounts_of, add, count_at, move, remaining, stop, takeover
-from worker.domain.limits.failover import SOON
-from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.domain.model.states import JobState, SessionState
-from worker.foundation.ids import new_id
-from worker.store.base.priorities import PRIORITIES
-from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.tables import Attempt, Job, SessionRow
+from worker.core.customers.store.decisions import Decisions, Verdict, Which
+from worker.core.database.priorities import PRIORITIES
+from worker.core.database.tables import Attempt, Job, SessionRow
+from worker.core.foundation.ids import new_id
+from worker.core.limits.failover import SOON
+from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
+from worker.core.model.states import JobState, SessionState
 
 
 def test_a_row_that_is_due_later_stays_until_it_is_soon(shelf, failover):

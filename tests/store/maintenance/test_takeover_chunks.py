@@ -7,11 +7,11 @@ from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.takeovers import add, add_many, count_at, move, open_breaker, stop, takeover
 from tests.suite.waiting import ENDS_WITHIN
-from worker.domain.limits.failover import CHUNK, LEAST, SOON
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.states import JobState
-from worker.store.base.priorities import EVENT
-from worker.store.tables import Job
+from worker.core.database.priorities import EVENT
+from worker.core.database.tables import Job
+from worker.core.limits.failover import CHUNK, LEAST, SOON
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.states import JobState
 
 
 def test_a_slow_account_is_given_a_few_and_more_once_they_are_done(shelf, failover):

@@ -12,19 +12,19 @@ from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import WEEK, customer
 from tests.store.statements import statements
 from tests.store.steps import JobSteps
-from worker.domain.contact.address_cap import AddressCap, Wish
-from worker.domain.contact.suppression import text_of
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.endings import Cancel, Kind
-from worker.domain.model.states import InvitationState, JobState
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.encrypted_values import ADDRESS
-from worker.store.base.priorities import EVENT
-from worker.store.messages import address_places
-from worker.store.messages.address_places import AddressPlaces, Wanted, take
-from worker.store.onboarding.plans import Plan
-from worker.store.tables import AddressPlace, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel, Person
+from worker.core.customers.suppression import text_of
+from worker.core.database.encrypted_values import ADDRESS
+from worker.core.database.priorities import EVENT
+from worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.limits.budgets import BudgetRule
+from worker.core.messages.address_cap import AddressCap, Wish
+from worker.core.messages.store import address_places
+from worker.core.messages.store.address_places import AddressPlaces, Wanted, take
+from worker.core.model.endings import Cancel, Kind
+from worker.core.model.states import InvitationState, JobState
+from worker.plans.store.plans import Plan
 
 CAP = AddressCap(3, WEEK)
 SHARED = "info@agency.example"

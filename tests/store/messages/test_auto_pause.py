@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.contact.auto_pause import BounceCounts as Counted
-from worker.domain.contact.auto_pause import PauseRule
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.model.states import InvitationState
-from worker.store.base.priorities import BATCH, EVENT, PAUSED
-from worker.store.messages import bounce_counts as tallies
-from worker.store.operators import priority_moves
-from worker.store.tables import Audit, Batch, BounceCount, InvitationRow, Job
+from worker.core.customers.store import priority_moves
+from worker.core.database.priorities import BATCH, EVENT, PAUSED
+from worker.core.database.tables import Audit, Batch, BounceCount, InvitationRow, Job
+from worker.core.limits.budgets import BudgetRule
+from worker.core.messages.auto_pause import BounceCounts as Counted
+from worker.core.messages.auto_pause import PauseRule
+from worker.core.messages.store import bounce_counts as tallies
+from worker.core.model.states import InvitationState
 
 RULE = PauseRule(percent=10, least=50)
 

@@ -9,24 +9,18 @@ from hypothesis import strategies as st
 from tests.store.post import BOTH_WAYS, EMAIL, TEXT, Post
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from worker.domain.contact.auto_pause import PauseRule
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
-from worker.domain.contact.fallback_channel import fallbacks
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Person
-from worker.domain.model.states import InvitationState, JobState, WebhookState
-from worker.foundation.ids import new_id
-from worker.store.base.outages import outlive_deadlocks
-from worker.store.messages.delivery_reports import Applied, DeliveryPolicy, Reported, deliver_all
-from worker.store.tables import (
-    Batch,
-    BounceCount,
-    InvitationRow,
-    Job,
-    Suppression,
-)
-from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
-from worker.store.webhooks.webhooks import KeptWebhook as Kept
+from worker.core.customers.customers import Person
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
+from worker.core.foundation.ids import new_id
+from worker.core.messages.auto_pause import PauseRule
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.model.channels import CHANNELS
+from worker.core.model.states import InvitationState, JobState, WebhookState
+from worker.features.delivery.store.delivery_reports import Applied, DeliveryPolicy, Reported, deliver_all
+from worker.features.delivery.store.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
 
 
 def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyring, in_parallel):

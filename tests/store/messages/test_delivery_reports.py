@@ -7,20 +7,10 @@ import pytest
 
 from tests.store.post import BOTH_WAYS, EMAIL, TEXT
 from tests.store.shelf import customer
-from worker.domain.contact.auto_pause import PauseRule
-from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
-from worker.domain.contact.fallback_channel import fallbacks
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.endings import Hold
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.verification.reissue import SETTLES
-from worker.store.messages.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, Reported, deliver_all
-from worker.store.messages.suppressions import suppress
-from worker.store.tables import (
+from worker.core.customers.customers import Channel, Person
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables import (
     Audit,
     Batch,
     BounceCount,
@@ -31,9 +21,25 @@ from worker.store.tables import (
     Suppression,
     Webhook,
 )
-from worker.store.webhooks.delivery_updates import DeliveryUpdates, delivery_as_json
-from worker.store.webhooks.results import SENDER
-from worker.store.webhooks.webhooks import Arrived, Webhooks
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.messages.auto_pause import PauseRule
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import Hold
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.features.delivery.store.delivery_reports import (
+    _BY_REFERENCE,
+    Applied,
+    DeliveryPolicy,
+    Reported,
+    deliver_all,
+)
+from worker.features.delivery.store.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.web.webhooks.store.results import SENDER
+from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.contact.send_decision import Later, Never
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.endings import Done
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.messages import gates
-from worker.store.tables import Attempt, Budget, InvitationRow
+from worker.core.database.tables import Attempt, Budget, InvitationRow
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages.send_decision import Later, Never
+from worker.core.messages.store import gates
+from worker.core.model.endings import Done
+from worker.core.model.states import InvitationState, JobState
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from tests.store.shelf import customer
 from tests.store.statements import statements
-from worker.domain.contact.caps import Caps
-from worker.domain.model.customers import Channel
+from worker.core.customers.customers import Channel
+from worker.core.messages.caps import Caps
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.contact.wording import Wording
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base.priorities import BATCH, EVENT
-from worker.store.messages.handovers import InviteResult
-from worker.store.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.wording import Wording
+from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
+from worker.core.model.states import InvitationState, JobState, SessionState
 
 
 def issued(shelf, *customers, **session):

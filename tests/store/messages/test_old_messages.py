@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import WEEK, customer
-from worker.domain.contact.caps import Caps
-from worker.domain.model.customers import Channel
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.verification.reissue import SETTLES
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
-from worker.store.tables import InvitationRow, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import InvitationRow, SessionRow
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryPolicy
+from worker.core.messages.caps import Caps
+from worker.core.model.states import InvitationState, JobState, SessionState
 
 TERMS = ExpiryPolicy(Caps(3, 100), timedelta(days=1), None, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
 

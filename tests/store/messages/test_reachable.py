@@ -6,15 +6,15 @@ import pytest
 
 from tests.store.maintenance.test_expired_sessions import TERMS, invited, let_expire
 from tests.store.shelf import customer
-from worker.domain.contact.fallback_channel import fallbacks
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.maintenance.expired_sessions import Expiring
-from worker.store.messages.fallback import DeliveryPolicy
-from worker.store.messages.suppressions import suppress
-from worker.store.tables import CustomerRow, InvitationRow
+from worker.core.customers.customers import Channel, Person
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables import CustomerRow, InvitationRow
+from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.store.fallback import DeliveryPolicy
+from worker.core.model.channels import CHANNELS
+from worker.core.model.states import InvitationState, JobState
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 

@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.contact.auto_pause import PauseRule
-from worker.domain.contact.fallback_channel import fallbacks
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.messages.fallback import DeliveryPolicy
-from worker.store.messages.handovers import InviteResult
-from worker.store.messages.suppressions import suppress, suppressed
-from worker.store.tables import Batch, BounceCount, InvitationRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.suppressions import suppress, suppressed
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables import Batch, BounceCount, InvitationRow
+from worker.core.messages.auto_pause import PauseRule
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.store.fallback import DeliveryPolicy
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
 
 EMAIL, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 

@@ -7,21 +7,21 @@ import pytest
 
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
-from worker.domain.contact.caps import Caps
-from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.reminders import Ladder, Step
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Done, Hold, Kind, Reconcile
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base import tally
-from worker.store.base.priorities import BATCH, EVENT
-from worker.store.messages.handovers import InviteResult
-from worker.store.messages.message_cap_check import GOES_FIRST
-from worker.store.onboarding import admission as leading
-from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.operators.needs_a_person import of_other_channels
-from worker.store.tables import Batch, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store import admission as leading
+from worker.core.customers.store.decisions import Decisions, Verdict, Which
+from worker.core.database import tally
+from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from worker.core.lifecycle.reminders import Ladder, Step
+from worker.core.messages.caps import Caps
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.message_cap_check import GOES_FIRST
+from worker.core.model.endings import Done, Hold, Kind, Reconcile
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.reporting.store.needs_a_person import of_other_channels
 
 DAY = timedelta(days=1)
 CAPS = Caps(3, 6)

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from worker.domain.contact.suppression import SuppressionReason, detail_of, text_of
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.encrypted_values import decrypt_address
-from worker.store.messages.suppressions import counts, kept_of, keys_gone, release, suppress, suppressed
-from worker.store.tables import Suppression
+from worker.core.customers.store.suppressions import counts, kept_of, keys_gone, release, suppress, suppressed
+from worker.core.customers.suppression import SuppressionReason, detail_of, text_of
+from worker.core.database.encrypted_values import decrypt_address
+from worker.core.database.tables import Suppression
+from worker.core.foundation.keyring import Keyring, new_key
 
 ONA, TEXT = ("email", "ona@example.org"), ("sms", "+37060000001")
 OLD, NEW = new_key(), new_key()

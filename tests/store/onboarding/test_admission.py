@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import customer, line
-from worker.domain.model.customers import FieldProblem, Person
-from worker.domain.model.known_customers import KnownRule
-from worker.domain.model.states import ENDED_JOBS, JobState, LineState, state_of_line
-from worker.store.base.encrypted_values import contact_digests, decrypt_person
-from worker.store.onboarding.batches import RefusedLine
-from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.customers.customers import FieldProblem, Person
+from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store.batches import RefusedLine
+from worker.core.database.encrypted_values import contact_digests, decrypt_person
+from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.model.states import ENDED_JOBS, JobState, LineState, state_of_line
 
 
 def states(shelf, batch):

@@ -9,13 +9,13 @@ import pytest
 
 from tests.store.row_locks import on_postgresql, waiting
 from tests.store.shelf import customer, line
-from worker.domain.model.customers import Person
-from worker.domain.model.known_customers import KnownRule
-from worker.domain.model.states import JobState
-from worker.store.base.encrypted_values import decrypt_person
-from worker.store.onboarding.admission import lock_customers
-from worker.store.onboarding.new_rows import ANOTHER_PERSON, change_details, customer_row
-from worker.store.tables import Audit, CustomerRow, Job, SkippedLine
+from worker.core.customers.customers import Person
+from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store.admission import lock_customers
+from worker.core.customers.store.new_rows import ANOTHER_PERSON, change_details, customer_row
+from worker.core.database.encrypted_values import decrypt_person
+from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine
+from worker.core.model.states import JobState
 
 ONA = Person(email="ona@example.org", phone="+37060000001", first_name="Ona", last_name="Petraitė")
 JONAS = Person(email="jonas@example.org", phone="+37060000002", first_name="Jonas", last_name="Kazys")

@@ -7,15 +7,15 @@ import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.shelf import POLICY, customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Hold, Retry
-from worker.domain.model.endings import Kind as Why
-from worker.domain.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
-from worker.store.limits.budgets import Budgets
-from worker.store.onboarding.cancellation import cancel_customers, cancel_jobs
-from worker.store.operators import decisions
-from worker.store.operators.decisions import Decided, Verdict, Which
-from worker.store.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store import decisions
+from worker.core.customers.store.cancellation import cancel_customers, cancel_jobs
+from worker.core.customers.store.decisions import Decided, Verdict, Which
+from worker.core.database.tables import Attempt, Audit, Batch, InvitationRow, Job, SessionRow
+from worker.core.limits.store.budgets import Budgets
+from worker.core.model.endings import Cancel, Hold, Retry
+from worker.core.model.endings import Kind as Why
+from worker.core.model.states import ENDED_JOBS, InvitationState, JobState, SessionState
 
 UNKNOWN = Hold(Why.UNKNOWN.value, "it may have been carried out")
 

@@ -10,15 +10,15 @@ from tests.store.own_link import secret_of_link
 from tests.store.row_locks import on_postgresql, wait_until_blocked, waiting
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import customer
-from worker.domain.links.door import DoorRules, Gone, Wait
-from worker.domain.model.states import JobState
-from worker.store.links.doors import DoorPolicy, Doors
-from worker.store.links.not_me import NotMe, Outcome
-from worker.store.maintenance import reissue_counts
-from worker.store.onboarding.admission import lock_customers
-from worker.store.onboarding.cancellation import cancel_jobs
-from worker.store.onboarding.leadership import take_leads
-from worker.store.tables import Job, StableLink
+from worker.core.customers.store.admission import lock_customers
+from worker.core.customers.store.cancellation import cancel_jobs
+from worker.core.customers.store.leadership import take_leads
+from worker.core.database.tables import Job, StableLink
+from worker.core.lifecycle.store import reissue_counts
+from worker.core.model.states import JobState
+from worker.features.stable_links.door import DoorRules, Gone, Wait
+from worker.features.stable_links.store.doors import DoorPolicy, Doors
+from worker.features.stable_links.store.not_me import NotMe, Outcome
 
 pytestmark = on_postgresql
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

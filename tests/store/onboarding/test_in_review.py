@@ -8,13 +8,13 @@ from tests.store.own_link import say_not_me
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import WEEK, customer
 from tests.store.webhook_feed import APPROVED
-from worker.domain.contact.caps import Caps
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.verification.reissue import SETTLES
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
-from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.operators.nonresponders import nonresponders
-from worker.store.tables import InvitationRow, SessionRow
+from worker.core.customers.store.decisions import Decisions, Verdict, Which
+from worker.core.database.tables import InvitationRow, SessionRow
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.core.messages.caps import Caps
+from worker.core.model.states import InvitationState, JobState
+from worker.reporting.store.nonresponders import nonresponders
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

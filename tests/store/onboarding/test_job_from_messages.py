@@ -3,10 +3,10 @@ import uuid
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.tables import InvitationRow
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import InvitationRow
+from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.model.states import InvitationState, JobState
 
 
 def states(shelf, *names):

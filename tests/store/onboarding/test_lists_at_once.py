@@ -8,19 +8,19 @@ import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, waiting
 from tests.store.shelf import customer, line
-from worker.domain.events.incoming import OPERATOR, EventKind
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Done, Hold
-from worker.domain.model.states import InvitationState, JobState
-from worker.store.base.job_ids import job_id
-from worker.store.base.priorities import EVENT
-from worker.store.inbox.inbox import Inboxes
-from worker.store.inbox.incoming_events import Arrival
-from worker.store.onboarding.batches import RefusedLine
-from worker.store.onboarding.cancellation import cancel_jobs
-from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.operators.decisions import Decisions, Which
-from worker.store.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.batches import RefusedLine
+from worker.core.customers.store.cancellation import cancel_jobs
+from worker.core.customers.store.decisions import Decisions, Which
+from worker.core.database.job_ids import job_id
+from worker.core.database.priorities import EVENT
+from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SkippedLine
+from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.model.endings import Cancel, Done, Hold
+from worker.core.model.incoming import OPERATOR, EventKind
+from worker.core.model.states import InvitationState, JobState
+from worker.events.store.inbox import Inboxes
+from worker.events.store.incoming_events import Arrival
 
 HELD, FAILED = Hold("unknown", "no answer"), Cancel("bad_input", "refused")
 

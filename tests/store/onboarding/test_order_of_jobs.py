@@ -7,18 +7,18 @@ smaller id than the rows of the list.
 import pytest
 
 from tests.store.shelf import Shelf, customer
-from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.known_customers import KnownRule, standing_of
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import JobState
-from worker.store.base.job_ids import job_id
-from worker.store.links import doors
-from worker.store.onboarding.admission import following, left_out
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.service_desk import cases
-from worker.store.service_desk.finding import Finder
-from worker.store.service_desk.returned_rows import Place, ReturnedRows
-from worker.store.tables import Job
+from worker.core.customers.known_customers import KnownRule, standing_of
+from worker.core.customers.store.admission import following, left_out
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.job_ids import job_id
+from worker.core.database.tables import Job
+from worker.core.model.endings import Hold, Kind
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState
+from worker.features.service_desk.store import cases
+from worker.features.service_desk.store.finding import Finder
+from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
+from worker.features.stable_links.store import doors
 
 ONA = ("Ona", "onboarding")
 

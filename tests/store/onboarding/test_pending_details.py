@@ -7,21 +7,21 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer, line
-from worker.domain.events.incoming import OPERATOR, EventKind
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.known_customers import KnownRule
-from worker.domain.model.states import JobState
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.encrypted_values import Erased, decrypt_person
-from worker.store.base.priorities import BATCH
-from worker.store.inbox.inbox import Inboxes
-from worker.store.inbox.incoming_events import Arrival
-from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.onboarding.cancellation import cancel_customers
-from worker.store.onboarding.details.released import ReleasedDetails
-from worker.store.onboarding.plans import Plan
-from worker.store.operators.pilots import Pilots
-from worker.store.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
+from worker.core.customers.customers import Channel, Person
+from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store.cancellation import cancel_customers
+from worker.core.customers.store.released_details import ReleasedDetails
+from worker.core.database.encrypted_values import Erased, decrypt_person
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.incoming import OPERATOR, EventKind
+from worker.core.model.states import JobState
+from worker.events.store.inbox import Inboxes
+from worker.events.store.incoming_events import Arrival
+from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.plans.store.pilots import Pilots
+from worker.plans.store.plans import Plan
 
 TRUE, OTHER, THIRD = "ona@example.org", "attacker@example.net", "ona@work.example"
 PILOT = {"plan": Plan(first="1", condition="finished >= 50% within 4 hours")}

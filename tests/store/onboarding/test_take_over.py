@@ -6,18 +6,18 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import WEEK, customer, line
-from worker.domain.events.incoming import EventKind, EventSender, Outcome
-from worker.domain.events.rights import NOT_ITS_CUSTOMER
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.states import JobState
-from worker.store.base.encrypted_values import decrypt_person
-from worker.store.base.priorities import BATCH
-from worker.store.inbox.event_status import EventStatuses
-from worker.store.inbox.inbox import Inboxes
-from worker.store.inbox.incoming_events import Arrival
-from worker.store.onboarding.batches import Batches
-from worker.store.onboarding.stable_links import StableLinks
-from worker.store.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
+from worker.core.customers.customers import Channel, Person
+from worker.core.customers.rights import NOT_ITS_CUSTOMER
+from worker.core.customers.store.batches import Batches
+from worker.core.database.encrypted_values import decrypt_person
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
+from worker.core.model.incoming import EventKind, EventSender, Outcome
+from worker.core.model.states import JobState
+from worker.events.store.event_status import EventStatuses
+from worker.events.store.inbox import Inboxes
+from worker.events.store.incoming_events import Arrival
+from worker.features.stable_links.store.stable_links import StableLinks
 
 SIGNUP = EventSender("signup", frozenset(EventKind), links=True)
 CRM = EventSender("crm", frozenset(EventKind), every_customer=True)

@@ -6,9 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import NOON
-from worker.store.base.database import Database
-from worker.store.base.outages import reason
-from worker.store.operators import gauges
+from worker.core.database.database import Database
+from worker.core.database.outages import reason
+from worker.features.metrics.store import gauges
 
 
 def test_a_scrape_that_takes_too_long_says_so_and_blames_no_setting_of_the_server(empty_postgresql_url, monkeypatch):

@@ -9,13 +9,13 @@ from tests.store.maintenance.test_expired_sessions import DAY, TERMS, invited, l
 from tests.store.own_link import LINKS, say_not_me
 from tests.store.shelf import customer
 from tests.store.webhook_feed import REVIEW, WebhookFeed
-from worker.domain.contact.caps import Caps
-from worker.domain.model.customers import Channel
-from worker.domain.model.states import JobState
-from worker.domain.verification.session_updates import Key
-from worker.store.maintenance.expired_sessions import Expiring
-from worker.store.operators.decisions import Verdict, Which
-from worker.store.tables import Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.tables import Job, SessionRow
+from worker.core.lifecycle.session_updates import Key
+from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.messages.caps import Caps
+from worker.core.model.states import JobState
 
 
 def put_in_review(shelf):

@@ -4,14 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.store.shelf import WEEK, customer
-from worker.domain.contact.caps import Caps
-from worker.domain.model.endings import Done, Hold, Kind
-from worker.domain.model.states import JobState
-from worker.domain.verification.reissue import SETTLES
-from worker.store.maintenance.expired_sessions import Expiring, ExpiryPolicy
-from worker.store.messages.handovers import InviteResult
-from worker.store.operators.ledger import Ledger
-from worker.store.tables import Job
+from worker.core.database.tables import Job
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryPolicy
+from worker.core.messages.caps import Caps
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Done, Hold, Kind
+from worker.core.model.states import JobState
+from worker.reporting.store.ledger import Ledger
 
 
 def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):

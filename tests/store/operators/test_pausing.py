@@ -10,13 +10,13 @@ from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, 
 from tests.store.row_locks import on_postgresql, wait_until_blocked
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import customer
-from worker.domain.model.endings import Cancel, Kind, Retry, Snooze
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base.priorities import BATCH, EVENT, PAUSED
-from worker.store.operators import decisions, priority_moves
-from worker.store.operators.decisions import Decided, Verdict
-from worker.store.service_desk.desk import Asked, Sent
-from worker.store.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.customers.store import decisions, priority_moves
+from worker.core.customers.store.decisions import Decided, Verdict
+from worker.core.database.priorities import BATCH, EVENT, PAUSED
+from worker.core.database.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.model.endings import Cancel, Kind, Retry, Snooze
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.features.service_desk.store.desk import Asked, Sent
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # when the clock stands
 

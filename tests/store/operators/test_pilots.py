@@ -9,12 +9,12 @@ import pytest
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer, line
 from tests.store.statements import statements
-from worker.domain.model.states import JobState
-from worker.store.base.priorities import BATCH
-from worker.store.onboarding.plans import Plan, PlanRefused
-from worker.store.operators.decisions import Decisions
-from worker.store.operators.pilots import Pilots
-from worker.store.tables import Audit, Batch, BatchPlan, InvitationRow, Job
+from worker.core.customers.store.decisions import Decisions
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job
+from worker.core.model.states import JobState
+from worker.plans.store.pilots import Pilots
+from worker.plans.store.plans import Plan, PlanRefused
 
 CONDITION = "finished >= 50% and failed <= 3% within 4 hours"
 
@@ -169,7 +169,7 @@ def test_a_batch_that_is_paused_when_its_rest_is_released_stays_paused(shelf, pi
 
 
 def test_a_release_that_was_cut_off_is_finished_by_the_next_step(shelf, pilots, listed, clock, monkeypatch):
-    monkeypatch.setattr("worker.store.operators.pilots.CHUNK", 3)
+    monkeypatch.setattr("worker.plans.store.pilots.CHUNK", 3)
     batch = listed(10, first="5", condition="finished >= 1 within 4 hours")
     steps = iter(range(2))
     original = Pilots._release_chunk

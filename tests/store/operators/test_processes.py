@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from worker.domain.model.operation import Running
-from worker.store.operators.processes import GONE_AFTER, REMOVED_AFTER, Processes
-from worker.store.tables import ProcessRow
+from worker.core.database.tables import ProcessRow
+from worker.core.model.operation import Running
+from worker.reporting.store.processes import GONE_AFTER, REMOVED_AFTER, Processes
 
 LATE = timedelta(seconds=10)
 

@@ -14,18 +14,18 @@ from tests.store.shelf import customer, line
 from tests.store.statements import statements
 from tests.store.webhook_feed import APPROVED, DENIED, REVIEW, WebhookFeed
 from worker.cli.progress import line_of
-from worker.domain.model.customers import Channel, FieldProblem
-from worker.domain.model.endings import Cancel, Hold, Kind, Retry, Snooze
-from worker.domain.model.states import InvitationState, JobState, LineState
-from worker.domain.verification.session_updates import Key
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.onboarding.batches import RefusedLine
-from worker.store.operators.batch_rows import BatchRows
-from worker.store.operators.counts import AccountFacts
-from worker.store.operators.decisions import Decisions
-from worker.store.operators.outlook import Outlook
-from worker.store.operators.report_rows import CHUNK
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel, FieldProblem
+from worker.core.customers.store.batches import RefusedLine
+from worker.core.customers.store.decisions import Decisions
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.lifecycle.session_updates import Key
+from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
+from worker.core.model.states import InvitationState, JobState, LineState
+from worker.core.work.store.issue_results import IssueResult
+from worker.features.dashboard.store.batch_rows import BatchRows
+from worker.reporting.store.counts import AccountFacts
+from worker.reporting.store.outlook import Outlook
+from worker.reporting.store.report_rows import CHUNK
 
 names = (f"C{number}" for number in itertools.count())
 jobs = st.tuples(

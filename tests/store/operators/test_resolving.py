@@ -7,13 +7,13 @@ import sqlalchemy as sa
 
 from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, resolve, retry
 from tests.store.shelf import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Hold, Kind
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.service_desk.rows import read_rows
-from worker.store.operators import decisions as module
-from worker.store.operators.decisions import Decided, Verdict, Which
-from worker.store.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store import decisions as module
+from worker.core.customers.store.decisions import Decided, Verdict, Which
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.model.endings import Hold, Kind
+from worker.core.model.row_addresses import read_rows
+from worker.core.model.states import InvitationState, JobState
 
 
 def test_a_call_with_an_unknown_outcome_is_made_again_when_a_person_decides_so(shelf, decide):

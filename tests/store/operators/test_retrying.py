@@ -6,11 +6,11 @@ import pytest
 
 from tests.store.decisions import adds_up, fail, names, retry
 from tests.store.shelf import WEEK, customer
-from worker.domain.model.endings import Cancel, Kind
-from worker.domain.model.states import JobState
-from worker.domain.service_desk.rows import read_rows
-from worker.store.operators.decisions import Decided, Which
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.core.customers.store.decisions import Decided, Which
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.model.endings import Cancel, Kind
+from worker.core.model.row_addresses import read_rows
+from worker.core.model.states import JobState
 
 
 def test_a_row_whose_call_failed_is_called_for_again_with_its_attempts_at_zero(shelf, decide):

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from tests.store.shelf import customer
 from tests.store.webhook_feed import APPROVED
-from worker.domain.model.customers import Channel, Person
-from worker.domain.model.states import InvitationState
-from worker.store.operators.spending import RouteFacts, SpendingFacts
-from worker.store.tables import Batch, InvitationRow
+from worker.core.customers.customers import Channel, Person
+from worker.core.database.tables import Batch, InvitationRow
+from worker.core.model.states import InvitationState
+from worker.reporting.store.spending import RouteFacts, SpendingFacts
 
 
 def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock):

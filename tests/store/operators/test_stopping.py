@@ -8,16 +8,15 @@ import pytest
 from tests.store.decisions import OUTCOME_UNKNOWN, fail, names, pause
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Reconcile, Retry
-from worker.domain.model.states import JobState, PauseCause, paused_by
-from worker.store.base.database import fetch
-from worker.store.base.priorities import BATCH, PAUSED
-from worker.store.onboarding import leadership
-from worker.store.operators import priority_moves
-from worker.store.operators.decisions import Decided
-from worker.store.operators.unsent import unsent
-from worker.store.tables import Batch, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store import leadership, priority_moves
+from worker.core.customers.store.decisions import Decided
+from worker.core.database.database import fetch
+from worker.core.database.priorities import BATCH, PAUSED
+from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
+from worker.core.model.endings import Kind, Reconcile, Retry
+from worker.core.model.states import JobState, PauseCause, paused_by
+from worker.reporting.store.unsent import unsent
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import sqlalchemy as sa
 
 from tests.store.base.test_at_rest import everything
 from tests.store.shelf import customer
-from worker.domain.model.customers import Channel
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.store.base.encrypted_values import ERASED
-from worker.store.operators.decisions import Decisions, Which
-from worker.store.privacy.erasure import CHUNK, Erasing
-from worker.store.privacy.erasure import erase as erase_now
-from worker.store.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import Decisions, Which
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.features.privacy.store.erasure import CHUNK, Erasing
+from worker.features.privacy.store.erasure import erase as erase_now
 
 QUARTER = timedelta(days=90)
 

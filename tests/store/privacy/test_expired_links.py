@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from tests.store.shelf import customer
-from worker.domain.model.states import InvitationState
-from worker.store.base.encrypted_values import ERASED
-from worker.store.privacy import expired_links
-from worker.store.privacy.expired_links import ExpiredLinks
-from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.model.states import InvitationState
+from worker.features.privacy.store import expired_links
+from worker.features.privacy.store.expired_links import ExpiredLinks
 
 
 @pytest.fixture

@@ -9,24 +9,24 @@ import sqlalchemy as sa
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed, update
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.events.incoming import EventKind, Outcome
-from worker.domain.events.refused import RefusedMessage
-from worker.domain.model.endings import Cancel, Kind
-from worker.domain.model.operation import Running
-from worker.domain.model.reasons import Reason
-from worker.domain.verification.session_updates import Key
-from worker.foundation.ids import new_id
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.base.encrypted_columns import ENCRYPTED
-from worker.store.base.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
-from worker.store.inbox.refused_events import RefusedEvents
-from worker.store.messages.suppressions import suppress, suppressed
-from worker.store.onboarding.stable_links import StableLinks, digests_of
-from worker.store.operators.processes import Processes
-from worker.store.privacy.key_rotation import KeyRotation
-from worker.store.privacy.key_use import KeyUse
-from worker.store.tables import CustomerRow, Inbox, Job, PendingDetails, SessionRow, StableLink, Suppression
+from worker.core.customers.store.suppressions import suppress, suppressed
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.encrypted_columns import ENCRYPTED
+from worker.core.database.encrypted_values import ERASED, decrypt_line, decrypt_link, decrypt_person, encrypt_update
+from worker.core.database.tables import CustomerRow, Inbox, Job, PendingDetails, SessionRow, StableLink, Suppression
+from worker.core.foundation.ids import new_id
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.lifecycle.session_updates import Key
+from worker.core.model.endings import Cancel, Kind
+from worker.core.model.incoming import EventKind, Outcome
+from worker.core.model.operation import Running
+from worker.core.model.reasons import Reason
+from worker.events.refused import RefusedMessage
+from worker.events.store.refused_events import RefusedEvents
+from worker.features.keys.store.key_rotation import KeyRotation
+from worker.features.keys.store.key_use import KeyUse
+from worker.features.stable_links.store.stable_links import StableLinks, digests_of
+from worker.reporting.store.processes import Processes
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))
 BEFORE = Keyring([OLD], [OLD_DIGEST])

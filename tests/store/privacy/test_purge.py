@@ -9,20 +9,29 @@ from tests.store.reconciling import drop, look_up, reconcilable
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import POLICY, customer
 from trials.kept_counts import untrue_counts
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Done, Kind, Retry
-from worker.domain.model.reconciliation import Nothing
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.service_desk.lookup import wanted
-from worker.domain.service_desk.rows import read_rows
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.messages.handovers import InviteResult
-from worker.store.onboarding.batches import RefusedLine
-from worker.store.operators.decisions import Decisions, Which
-from worker.store.operators.ledger import Ledger
-from worker.store.privacy.purge import CHUNK, Purging
-from worker.store.service_desk.finding import Finder
-from worker.store.tables import Attempt, Batch, CustomerRow, Finished, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.batches import RefusedLine
+from worker.core.customers.store.decisions import Decisions, Which
+from worker.core.database.tables import (
+    Attempt,
+    Batch,
+    CustomerRow,
+    Finished,
+    InvitationRow,
+    Job,
+    SessionRow,
+    SkippedLine,
+)
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Done, Kind, Retry
+from worker.core.model.row_addresses import read_rows
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.unknown.reconciliation import Nothing
+from worker.core.work.store.issue_results import IssueResult
+from worker.features.privacy.store.purge import CHUNK, Purging
+from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.store.finding import Finder
+from worker.reporting.store.ledger import Ledger
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
 

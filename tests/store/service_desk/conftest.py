@@ -4,7 +4,7 @@ import pytest
 
 from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import Shelf
-from worker.store.service_desk.desk import ServiceDesk
+from worker.features.service_desk.store.desk import ServiceDesk
 
 
 @pytest.fixture

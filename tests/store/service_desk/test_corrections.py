@@ -4,21 +4,21 @@ import pytest
 
 from tests.store.service_desk.desks import AT_ONCE, desk_of, moments, told
 from tests.store.shelf import customer
-from worker.domain.contact.caps import Caps
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.model.endings import Done
-from worker.domain.model.known_customers import Standing
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.service_desk.case import Refused
-from worker.domain.service_desk.corrections import Correction
-from worker.domain.service_desk.lookup import wanted
-from worker.domain.verification.given_links import CorrectedRule
-from worker.store.messages.suppressions import suppress
-from worker.store.service_desk.desk import Asked, Corrected, Sent
-from worker.store.service_desk.finding import Finder
-from worker.store.service_desk.returned_rows import Place, ReturnedRows
-from worker.store.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.customers.known_customers import Standing
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.lifecycle.given_links import CorrectedRule
+from worker.core.messages.caps import Caps
+from worker.core.model.endings import Done
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
+from worker.features.service_desk.case import Refused
+from worker.features.service_desk.corrections import Correction
+from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.store.desk import Asked, Corrected, Sent
+from worker.features.service_desk.store.finding import Finder
+from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
 
 
 def test_the_present_link_goes_to_the_new_address_at_once_where_the_configuration_says_so(ona):

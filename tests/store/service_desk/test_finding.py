@@ -7,17 +7,17 @@ import sqlalchemy as sa
 from tests.store.service_desk.desks import AT_ONCE, desk_of, sentences, told
 from tests.store.shelf import WEEK, Shelf, customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed
-from worker.domain.service_desk.lookup import wanted
-from worker.domain.service_desk.next_steps import Circumstances
-from worker.domain.service_desk.rows import read_rows
-from worker.domain.service_desk.timeline import timeline
-from worker.foundation.ids import new_id
-from worker.foundation.keyring import Keyring, new_key
-from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.issuing.issue_results import IssueResult
-from worker.store.operators.decisions import Decisions, Verdict, Which
-from worker.store.service_desk.finding import Finder
-from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from worker.core.customers.store.decisions import Decisions, Verdict, Which
+from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from worker.core.foundation.ids import new_id
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.row_addresses import read_rows
+from worker.core.work.store.issue_results import IssueResult
+from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.next_steps import Circumstances
+from worker.features.service_desk.store.finding import Finder
+from worker.features.service_desk.timeline import timeline
 
 ANOTHER = "Another may follow."
 

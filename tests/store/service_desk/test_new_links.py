@@ -4,12 +4,12 @@ import pytest
 
 from tests.store.service_desk.desks import AT_ONCE, desk_of, sentences, told
 from tests.store.webhook_feed import APPROVED, WebhookFeed
-from worker.domain.contact.caps import Caps
-from worker.domain.model.states import JobState, SessionState
-from worker.domain.service_desk.case import Refused
-from worker.domain.service_desk.new_link import Before, NewLink
-from worker.store.service_desk.desk import Asked
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.messages.caps import Caps
+from worker.core.model.states import JobState, SessionState
+from worker.features.service_desk.case import Refused
+from worker.features.service_desk.new_link import Before, NewLink
+from worker.features.service_desk.store.desk import Asked
 
 
 def test_a_new_link_is_refused_where_the_provider_would_give_none(ona, desk):

@@ -5,20 +5,20 @@ import pytest
 from tests.store.service_desk.desks import desk_of, told
 from tests.store.shelf import customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed
-from worker.domain.contact.caps import Caps
-from worker.domain.contact.contact_times import Hours
-from worker.domain.contact.quiet_hours import QuietHours
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Cancel, Kind, Problem
-from worker.domain.model.reasons import Reason
-from worker.domain.model.states import InvitationState, JobState
-from worker.domain.service_desk.case import Refused
-from worker.store.inbox.subject_requests import SubjectRequests
-from worker.store.messages.suppressions import suppress
-from worker.store.service_desk.cases import SeveralPurposes
-from worker.store.service_desk.desk import Sent
-from worker.store.tables import InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.messages.caps import Caps
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.endings import Cancel, Kind, Problem
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
+from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.features.service_desk.case import Refused
+from worker.features.service_desk.store.cases import SeveralPurposes
+from worker.features.service_desk.store.desk import Sent
 
 
 def test_a_resend_is_a_message_of_its_own_with_the_same_link(ona, desk):

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql, waiting
 from tests.store.shelf import customer
-from worker.store.tables import CustomerRow, Job
+from worker.core.database.tables import CustomerRow, Job
 
 REFUSED = "a job names the customer"
 

@@ -6,10 +6,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.foundation.clock import system_clock
-from worker.store.base.database import Database
-from worker.store.tables import Base, Timer
-from worker.store.tables.types import UtcDateTime
+from worker.core.database.database import Database
+from worker.core.database.tables import Base, Timer
+from worker.core.database.tables.types import UtcDateTime
+from worker.core.foundation.clock import system_clock
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 COLUMN = UtcDateTime()

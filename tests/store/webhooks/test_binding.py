@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from tests.store.shelf import customer
 from tests.store.webhook_feed import APPROVED, COMPLETED
-from worker.domain.model.states import SessionState
-from worker.domain.verification.session_updates import Key
-from worker.store.tables import SessionRow, Webhook
+from worker.core.database.tables import SessionRow, Webhook
+from worker.core.lifecycle.session_updates import Key
+from worker.core.model.states import SessionState
 
 
 def another_session(shelf, **changes):

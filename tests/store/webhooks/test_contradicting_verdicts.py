@@ -7,12 +7,12 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from tests.store.webhook_feed import APPROVED, DENIED, FAILED
-from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.domain.verification.session_updates import DIGESTS_KEPT, Key
-from worker.store.operators import gauges
-from worker.store.operators.needs_a_person import webhooks_to_check
-from worker.store.tables import Audit, SessionRow, Webhook
-from worker.store.webhooks.webhook_list import WebhookList
+from worker.core.database.tables import Audit, SessionRow, Webhook
+from worker.core.lifecycle.session_updates import DIGESTS_KEPT, Key
+from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
+from worker.features.metrics.store import gauges
+from worker.reporting.store.needs_a_person import webhooks_to_check
+from worker.web.webhooks.store.webhook_list import WebhookList
 
 
 def forgotten(feed):

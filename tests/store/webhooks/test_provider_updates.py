@@ -21,15 +21,15 @@ from tests.store.webhook_feed import (
     SUPERSEDED,
     update,
 )
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import Kind, Reconcile, Retry
-from worker.domain.model.states import InvitationState, JobState, SessionState
-from worker.domain.verification.reissue import REVIEW_ASKED
-from worker.domain.verification.session_updates import Key, Result
-from worker.foundation.ids import new_id
-from worker.store.maintenance.expired_leases import EndedLeases
-from worker.store.onboarding.job_from_messages import move_jobs
-from worker.store.tables import Attempt, Audit, InvitationRow, Job, Outbox, SessionRow, Webhook
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import Attempt, Audit, InvitationRow, Job, Outbox, SessionRow, Webhook
+from worker.core.foundation.ids import new_id
+from worker.core.lifecycle.reissue import REVIEW_ASKED
+from worker.core.lifecycle.session_updates import Key, Result
+from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.model.endings import Kind, Reconcile, Retry
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.unknown.store.expired_leases import EndedLeases
 
 ENDS = {
     "Approved": (APPROVED, COMPLETED, JobState.COMPLETED, "approved"),

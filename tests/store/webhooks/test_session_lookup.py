@@ -6,10 +6,10 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from tests.store.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
-from worker.domain.model.states import JobState, SessionState
-from worker.domain.verification.session_updates import Key, Result
-from worker.store.tables import SessionRow
-from worker.store.webhooks.session_lookup import Lookup, find
+from worker.core.database.tables import SessionRow
+from worker.core.lifecycle.session_updates import Key, Result
+from worker.core.model.states import JobState, SessionState
+from worker.web.webhooks.store.session_lookup import Lookup, find
 
 MATCHES = [
     (((Key.EXTERNAL_REF, "{job}"),), True),

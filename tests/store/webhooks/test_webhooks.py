@@ -6,12 +6,12 @@ from datetime import timedelta
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.webhook_feed import APPROVED, REVIEW, STARTED, update
-from worker.domain.model.states import WebhookState
-from worker.domain.verification.session_updates import Key, Result
-from worker.store.tables import SessionRow, Webhook
-from worker.store.webhooks.results import UNMATCHED_BACKOFF
-from worker.store.webhooks.webhook_list import WebhookList
-from worker.store.webhooks.webhooks import Arrived, Webhooks
+from worker.core.database.tables import SessionRow, Webhook
+from worker.core.lifecycle.session_updates import Key, Result
+from worker.core.model.states import WebhookState
+from worker.web.webhooks.store.results import UNMATCHED_BACKOFF
+from worker.web.webhooks.store.webhook_list import WebhookList
+from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 
 
 def test_the_same_bytes_are_kept_once(ona, feed):

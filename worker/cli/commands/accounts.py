@@ -11,9 +11,9 @@ from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
-from worker.domain.model.needs import STORED, WAKING
-from worker.engine.maintenance.resume_account import NotTried, try_again
-from worker.engine.reporting.account_report import WORKING, state_in_words
+from worker.core.model.needs import STORED, WAKING
+from worker.reporting.account_report import WORKING, state_in_words
+from worker.wiring.resume_account import NotTried, try_again
 
 
 @click.group()

@@ -14,17 +14,18 @@ from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, act_of_command, log_info
 from worker.cli.opening import parts_of, wake_ups_of
 from worker.cli.shared_options import JSON, YES, confirm
-from worker.domain.events.refused import NotPutBack, dead_queue_of
-from worker.domain.model.needs import STORED, WAKING, Need
-from worker.domain.model.wakeups import Wake
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written
+from worker.core.model.needs import STORED, WAKING, Need
+from worker.core.model.wakeups import Wake
+from worker.events.refused import NotPutBack, dead_queue_of
 from worker.runtime.celery_settings import why_not_with_workers
-from worker.settings import Settings, SettingsError
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
-    from worker.inbound.bus.sources import Source
-    from worker.store.inbox.refused_events import KeptMessage, RefusedEvents
+    from worker.events.bus.sources import Source
+    from worker.events.store.refused_events import KeptMessage, RefusedEvents
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def bus(context: click.Context) -> None:
         )
     if reason := why_not_with_workers(settings):
         raise CannotStart(reason)
-    from worker.inbound.bus.sources import sources_with_senders
+    from worker.events.bus.sources import sources_with_senders
 
     sources = sources_with_senders(settings)
     if not sources:
@@ -82,7 +83,7 @@ class Receiving:
     """Receives events from queues. `wake` is called after a commit, and must not wait."""
 
     def __init__(self, settings: Settings, sources: "Sequence[Source]", wake: Wake) -> None:
-        from worker.inbound.bus.consumers import Consumers
+        from worker.events.bus.consumers import Consumers
 
         self._consumers = Consumers(settings, sources, wake)
 
@@ -94,8 +95,8 @@ class Receiving:
     def run(self) -> None:
         """Receive events until `stop`, or until outdated. Raises CannotStart if a queue or the keys do not fit, and
         Stopped where a broker refuses the log-in."""
-        from worker.inbound.bus.consumer import LogInRefused
-        from worker.inbound.bus.topology import Unfit
+        from worker.events.bus.consumer import LogInRefused
+        from worker.events.bus.topology import Unfit
 
         try:
             self._consumers.run()
@@ -154,8 +155,8 @@ def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
 
     Personal data is not shown: of each value you see only its kind and its length.
     """
-    from worker.inbound.bus.dead_lettering import message_in
-    from worker.inbound.bus.dead_letters import shown
+    from worker.events.bus.dead_lettering import message_in
+    from worker.events.bus.dead_letters import shown
 
     with invocation.parts(STORED, migrate=True) as parts:
         found = parts.refused_events.find(id_)
@@ -187,7 +188,7 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
 
     Exit codes: 0 all that were kept went back; 1 some did, and the queue of others cannot be reached; 2 none did.
     """
-    from worker.inbound.bus.putting_back import put_back
+    from worker.events.bus.putting_back import put_back
 
     settings = invocation.settings(STORED | LOOKING)
     with parts_of(settings, act_of_command(), migrate=True) as parts:
@@ -255,7 +256,7 @@ def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool) -> 
 
 
 def _facts(one: "KeptMessage") -> dict[str, Any]:
-    from worker.inbound.bus.dead_lettering import problems_in
+    from worker.events.bus.dead_lettering import problems_in
 
     return {
         "queue": dead_queue_of(one.queue),

@@ -30,33 +30,36 @@ from worker.cli.lists.options import (
     refusing_lists,
     returns_of,
 )
-from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.option_types import Named
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
 from worker.cli.shared_options import JSON
 from worker.cli.whole_file import whole_file
-from worker.domain.contact.text_numbers import EVERYWHERE, NAME_COUNTRIES
-from worker.domain.intake import CustomerList, ListOptions, ListRefused, content_digest, open_list, problems_csv
-from worker.domain.intake.own_files import OwnFile
-from worker.domain.intake.problems import Originals, Severity
-from worker.domain.intake.refusals import Refusals
-from worker.domain.limits.budgets import BudgetState
-from worker.domain.model.customers import FieldProblem
-from worker.domain.model.needs import NOTHING, Need
-from worker.engine.adapters import doubtful_templates
-from worker.engine.container import Parts
-from worker.engine.reporting.batch_forecast import AWAITS_VERDICT
-from worker.engine.reporting.report_lines import BYTE_ORDER_MARK
-from worker.engine.steps.policies import texted_countries
-from worker.foundation import event_loop
-from worker.foundation.plural import counted
-from worker.inbound.judging import Judged, count, judge_all, problems_of
-from worker.inbound.list_import import ImportChoices
-from worker.inbound.returned_lists import Returns
-from worker.store.onboarding.calls_now import CallsNow
-from worker.store.onboarding.new_rows import AcceptedLine, RefusedLine
-from worker.store.onboarding.plans import Plan, refuse_over
+from worker.core.customers.customers import FieldProblem
+from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
+from worker.core.foundation import event_loop
+from worker.core.foundation.plural import counted
+from worker.core.limits.budgets import BudgetState
+from worker.core.limits.store.calls_now import CallsNow
+from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
+from worker.core.model.needs import NOTHING, Need
+from worker.features.doctor.online import NOT_ASKED, USED_UP, WORKS, ask
+from worker.features.service_desk.returned_lists import Returns
+from worker.lists.digest import content_digest
+from worker.lists.importing.judging import Judged, count, judge_all, problems_of
+from worker.lists.importing.list_import import ImportChoices
+from worker.lists.lines import ListRefused
+from worker.lists.listing import CustomerList, open_list
+from worker.lists.options import ListOptions
+from worker.lists.own_files import OwnFile
+from worker.lists.problems import Originals, Severity, problems_csv
+from worker.lists.refusals import Refusals
+from worker.plans.store.plans import Plan, refuse_over
+from worker.reporting.batch_forecast import AWAITS_VERDICT
+from worker.reporting.report_lines import BYTE_ORDER_MARK
+from worker.settings.policies import texted_countries
+from worker.wiring.adapters import doubtful_templates
+from worker.wiring.container import Parts
 
 
 @click.command(

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import why_not_ready, why_unusable
-from worker.domain.model.needs import Need
-from worker.foundation.clock import ProcessClock
-from worker.store.audit.entries import note_alone
-from worker.store.base import grants, schema
-from worker.store.base.database import Database
+from worker.core.database import grants, schema
+from worker.core.database.audit_entries import note_alone
+from worker.core.database.database import Database
+from worker.core.foundation.clock import ProcessClock
+from worker.core.model.needs import Need
 
 
 @click.group()

@@ -13,17 +13,17 @@ from worker.cli.opening import wake_ups_of
 from worker.cli.option_types import Read
 from worker.cli.other_batches import run_list
 from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, confirm
-from worker.domain.model.needs import STORED, WAKING
-from worker.domain.model.states import JobState
-from worker.domain.service_desk.rows import Rows, read_rows
-from worker.engine.container import Parts
-from worker.engine.reporting.decision_words import rows_left, what_ends, worst_cost
-from worker.foundation.os_user import os_user
-from worker.foundation.plural import are, counted
-from worker.store.limits.standstill import Stopped
-from worker.store.onboarding.batches import STDIN, BatchFacts
-from worker.store.onboarding.daily_batch import DAILY
-from worker.store.operators.decisions import Decisions, RepeatCost, Verdict, Which
+from worker.core.customers.store.batches import STDIN, BatchFacts
+from worker.core.customers.store.daily_batch import DAILY
+from worker.core.customers.store.decisions import Decisions, RepeatCost, Verdict, Which
+from worker.core.foundation.os_user import os_user
+from worker.core.foundation.plural import are, counted
+from worker.core.limits.store.standstill import Stopped
+from worker.core.model.needs import STORED, WAKING
+from worker.core.model.row_addresses import Rows, read_rows
+from worker.core.model.states import JobState
+from worker.reporting.decision_words import rows_left, what_ends, worst_cost
+from worker.wiring.container import Parts
 
 SETTLED = "They have been settled meanwhile"
 GOES_ON = ("retry", "repeat")  # decisions after which there is work to do

@@ -10,9 +10,9 @@ import click
 from worker.cli.exits import CannotStart
 from worker.cli.sandbox_extra import check_sandbox_is_installed
 from worker.cli.shared_options import JSON
-from worker.domain.intake import list_template
-from worker.foundation.keyring import new_key
-from worker.foundation.private_files import PRIVATE, new_file, replacing
+from worker.core.foundation.keyring import new_key
+from worker.core.foundation.private_files import PRIVATE, new_file, replacing
+from worker.lists import list_template
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
 
 CONFIG = "onboarding.toml"

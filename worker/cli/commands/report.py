@@ -17,15 +17,15 @@ from worker.cli.invocation import Invocation, find_kept
 from worker.cli.option_types import Read
 from worker.cli.plan_options import read_time
 from worker.cli.whole_file import OUT, whole_file
-from worker.domain.model.needs import COUNTED, STORED
-from worker.engine.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
-from worker.foundation.harmless_text import spreadsheet_safe
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written, written_if_any
-from worker.store.audit.entries import note_alone
-from worker.store.operators.nonresponders import Nonresponder
-from worker.store.operators.nonresponders import nonresponders as find_nonresponders
-from worker.store.operators.report_rows import LineFacts
+from worker.core.database.audit_entries import note_alone
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.model.needs import COUNTED, STORED
+from worker.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
+from worker.reporting.store.nonresponders import Nonresponder
+from worker.reporting.store.nonresponders import nonresponders as find_nonresponders
+from worker.reporting.store.report_rows import LineFacts
 
 OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 
@@ -101,8 +101,8 @@ def report(
                 lines = own.shown(lines, now=columns.now)
             lines = unreadable.of(lines)
             if form == "html":
-                from worker.engine.prices import Prices
-                from worker.engine.reporting.html_report import Extras, write_html
+                from worker.reporting.html_report import Extras, write_html
+                from worker.reporting.prices import Prices
 
                 count = write_html(
                     stream,
@@ -129,7 +129,7 @@ def report(
 
 def _workbook(stream: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns) -> int:
     """Write the workbook. It is made in a file without a name first: its writer goes back in it."""
-    from worker.engine.reporting.xlsx_report import write_xlsx
+    from worker.reporting.xlsx_report import write_xlsx
 
     if stream.isatty():
         raise CannotStart("a workbook is no text: write it to a file with --out report.xlsx")

@@ -12,26 +12,20 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists.importing import changes_of, import_listed, refuse_what_cannot_work
 from worker.cli.lists.options import LIST_HELP, Choose, Listed, known_options, list_options, refusing_lists
 from worker.cli.opening import with_hint
-from worker.cli.other_batches import (
-    as_facts,
-    can_ask,
-    in_words,
-    left_alone,
-    lift_stopped,
-)
+from worker.cli.other_batches import as_facts, can_ask, in_words, left_alone, lift_stopped
 from worker.cli.plan_options import plan_options
 from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_ctrl_c, until_when
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
 from worker.cli.shared_options import JSON
-from worker.domain.model.needs import STORED, Need
-from worker.foundation.durations import parse_duration
-from worker.foundation.log_ids import about
-from worker.foundation.timestamps import written_if_any
+from worker.core.database import schema
+from worker.core.foundation.durations import parse_duration
+from worker.core.foundation.log_ids import about
+from worker.core.foundation.timestamps import written_if_any
+from worker.core.model.needs import STORED, Need
+from worker.plans.store.plans import Plan
 from worker.runtime.batch_run import Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, sole_worker
-from worker.store.base import schema
-from worker.store.onboarding.plans import Plan
 
 AGAIN = click.option(
     "--again",

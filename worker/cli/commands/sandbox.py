@@ -15,7 +15,7 @@ from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOption
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Named, Read
 from worker.cli.sandbox_customers import customer_options
-from worker.foundation import event_loop
+from worker.core.foundation import event_loop
 
 DEFAULTS = SandboxOptions()
 

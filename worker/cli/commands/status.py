@@ -15,19 +15,19 @@ from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_batch
 from worker.cli.shared_options import JSON
-from worker.domain.model.needs import COUNTED
-from worker.domain.model.operation import WORK
-from worker.domain.model.reasons import Reason, meaning_of
-from worker.domain.model.reconciliation import lost_answers, lost_sessions
-from worker.domain.model.states import BatchState, JobState, LineState, PauseCause
-from worker.engine.container import Parts
-from worker.engine.outbox_targets import unpublished_in_words
-from worker.engine.reporting.attention import Attention, Level, level_of
-from worker.engine.reporting.operation_report import OperationReport
-from worker.engine.reporting.outbox_report import up_to
-from worker.foundation.plural import are, counted, listed_in_words
-from worker.foundation.timestamps import written
-from worker.store.onboarding.batches import BatchFacts
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.plural import are, counted, listed_in_words
+from worker.core.foundation.timestamps import written
+from worker.core.model.needs import COUNTED
+from worker.core.model.operation import WORK
+from worker.core.model.reasons import Reason, meaning_of
+from worker.core.model.states import BatchState, JobState, LineState, PauseCause
+from worker.core.unknown.reconciliation import lost_answers, lost_sessions
+from worker.features.outbox.outbox_report import up_to
+from worker.features.outbox.outbox_targets import unpublished_in_words
+from worker.reporting.attention import Attention, Level, level_of
+from worker.reporting.operation_report import OperationReport
+from worker.wiring.container import Parts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.
 ROWS = (*JobState, *LineState)

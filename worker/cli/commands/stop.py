@@ -7,10 +7,10 @@ import click
 
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, without_address
-from worker.domain.model.needs import STORED
-from worker.engine.runner import STOP_HOLDS_AFTER
-from worker.foundation.os_user import os_user
-from worker.foundation.plural import counted
+from worker.core.foundation.os_user import os_user
+from worker.core.foundation.plural import counted
+from worker.core.model.needs import STORED
+from worker.wiring.runner import STOP_HOLDS_AFTER
 
 
 @click.command()

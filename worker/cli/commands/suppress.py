@@ -10,16 +10,16 @@ import click
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, YES, confirm
-from worker.domain.contact.suppression import SuppressionReason
-from worker.domain.intake import contacts
-from worker.domain.intake.lines import Refusal
-from worker.domain.model.countries import alpha2
-from worker.domain.model.needs import STORED
-from worker.engine.container import Parts
-from worker.foundation.os_user import os_user
-from worker.foundation.timestamps import written
-from worker.store.audit.entries import note_alone
-from worker.store.messages.do_not_contact import LIST
+from worker.core.customers.store.do_not_contact import LIST
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.audit_entries import note_alone
+from worker.core.foundation.os_user import os_user
+from worker.core.foundation.timestamps import written
+from worker.core.model.countries import alpha2
+from worker.core.model.needs import STORED
+from worker.lists import contacts
+from worker.lists.lines import Refusal
+from worker.wiring.container import Parts
 
 CHUNK = 500
 ASKED_FOR = (SuppressionReason.STOP, SuppressionReason.COMPLAINT)  # only the customer may take these back

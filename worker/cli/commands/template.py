@@ -15,17 +15,17 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists.options import refusing_lists
 from worker.cli.sample_message import page_of, rendered
 from worker.cli.whole_file import OUT, whole_file
-from worker.domain.contact.wording import Wording
-from worker.domain.intake import open_list
-from worker.domain.invitations import Rendered, Templates
-from worker.domain.invitations.page_values import Screen
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.customers import Customer, Person, invitation_channels
-from worker.domain.model.needs import NOTHING
-from worker.engine.adapters import templates_of
-from worker.foundation.private_files import PRIVATE, READABLE
-from worker.inbound.judging import PREFILLED, judge, options_of, problems_of
-from worker.store.onboarding.new_rows import AcceptedLine
+from worker.core.customers.customers import Customer, Person, invitation_channels
+from worker.core.customers.store.new_rows import AcceptedLine
+from worker.core.foundation.private_files import PRIVATE, READABLE
+from worker.core.messages.wording import Wording
+from worker.core.model.channels import CHANNELS
+from worker.core.model.needs import NOTHING
+from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
+from worker.lists.listing import open_list
+from worker.templates.page_values import Screen
+from worker.templates.render import Rendered, Templates
+from worker.wiring.adapters import templates_of
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 FOLDER = "templates"

@@ -13,20 +13,20 @@ from worker.cli.invocation import Invocation
 from worker.cli.lists.importing import refuse_what_cannot_work
 from worker.cli.other_batches import lift_stopped
 from worker.cli.progress import line_of
-from worker.domain.model.states import BatchState
-from worker.domain.model.wakeups import Wake
-from worker.engine.container import Parts
-from worker.engine.reporting.batch_report import state_of
-from worker.engine.steps.policies import buys_on_click
-from worker.foundation import event_loop
-from worker.foundation.clock import monotonic
-from worker.foundation.plural import counted
-from worker.publishers.build import build_targets
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation import event_loop
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.plural import counted
+from worker.core.model.states import BatchState
+from worker.core.model.wakeups import Wake
+from worker.features.outbox.publishers.build import build_targets
+from worker.reporting.batch_report import state_of
+from worker.reporting.store.counts import BatchCounts
 from worker.runtime.all_in_one import AllInOne, Intake
 from worker.runtime.embedded import AlreadyWorking, Outdated, sole_worker
-from worker.settings import Settings
-from worker.store.onboarding.batches import BatchFacts
-from worker.store.operators.counts import BatchCounts
+from worker.settings.model import Settings
+from worker.settings.policies import buys_on_click
+from worker.wiring.container import Parts
 
 LOOK_SECONDS = 10.0  # between two looks at the batches' progress
 LOOK_SHARE = 0.1  # the looks take at most this share of the time
@@ -111,7 +111,7 @@ def _intake(settings: Settings) -> Callable[[Wake], Intake] | None:
         return None
     # Imported here: kombu takes half a second, which a process without a queue does not need.
     from worker.cli.commands.bus import Receiving
-    from worker.inbound.bus.sources import sources_with_senders
+    from worker.events.bus.sources import sources_with_senders
 
     sources = sources_with_senders(settings)
     return partial(Receiving, settings, sources) if sources else None

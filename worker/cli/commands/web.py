@@ -11,26 +11,27 @@ import sqlalchemy as sa
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import wake_ups_of, why_unusable
-from worker.domain.events.refused import PutBack
-from worker.domain.model.needs import SERVING
-from worker.domain.model.wakeups import Wake
-from worker.engine.container import Parts
-from worker.foundation import event_loop
-from worker.foundation.tls import is_loopback
-from worker.inbound.web import app, no_wake_up
-from worker.inbound.web.server import serve
-from worker.inbound.web.webhooks.contract import Closed
-from worker.inbound.web.webhooks.sources import account_sources
+from worker.core.database import schema
+from worker.core.database.database import Database
+from worker.core.foundation import event_loop
+from worker.core.foundation.tls import is_loopback
+from worker.core.model.needs import SERVING
+from worker.core.model.wakeups import Wake
+from worker.events.refused import PutBack
+from worker.events.store.refused_events import KeptMessage, RefusedEvents
 from worker.runtime.celery_settings import why_not_with_workers
-from worker.settings import Settings, SettingsError
 from worker.settings.addresses import bind_address
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 from worker.settings.rules import NO_CREDENTIALS, has_credentials
-from worker.store.base import schema
-from worker.store.base.database import Database
-from worker.store.inbox.refused_events import KeptMessage, RefusedEvents
+from worker.web.application import app, no_wake_up
+from worker.web.server import serve
+from worker.web.webhooks.contract import Closed
+from worker.web.webhooks.sources import account_sources
+from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
-    from worker.inbound.web.dashboard.sources import PutRefusedBack
+    from worker.features.dashboard.sources import PutRefusedBack
 
 
 @click.command()
@@ -118,7 +119,7 @@ def putting_back(settings: Settings) -> "PutRefusedBack":
     """Puts refused events back, for the dashboard. What speaks with the queues is imported when a person does so."""
 
     def back(database: Database, refused: RefusedEvents, one: KeptMessage | None, now: datetime) -> PutBack:
-        from worker.inbound.bus.putting_back import put_back
+        from worker.events.bus.putting_back import put_back
 
         return put_back(settings, database, refused, one, now=now)
 

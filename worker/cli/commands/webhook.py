@@ -9,14 +9,14 @@ import click
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
-from worker.domain.model.needs import STORED, Need
-from worker.domain.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.engine.maintenance.sweep import process_webhooks
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written, written_if_any
-from worker.inbound.mail.bounces import BounceReader
-from worker.inbound.mail.mailbox import CannotRead
-from worker.store.webhooks.webhook_list import Listed
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.model.needs import STORED, Need
+from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
+from worker.features.bounces.bounces import BounceReader
+from worker.features.bounces.mailbox import CannotRead
+from worker.web.webhooks.store.webhook_list import Listed
+from worker.wiring.sweep import process_webhooks
 
 MOST_LISTED = 10_000
 READING = frozenset({Need.DATABASE, Need.KEYS, Need.SENDING, Need.BOUNCES})

@@ -6,18 +6,12 @@ from typing import Any
 
 from worker.cli.lists.cost import in_json
 from worker.cli.lists.text_costs import segments_of
-from worker.domain.verification.given_links import (
-    CorrectedRule,
-    GivenLink,
-    NewSession,
-    SameLink,
-    after_corrected_address,
-)
-from worker.engine.container import Parts
-from worker.engine.prices import Prices
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written_if_any
-from worker.inbound.judging import Judged
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written_if_any
+from worker.core.lifecycle.given_links import CorrectedRule, GivenLink, NewSession, SameLink, after_corrected_address
+from worker.lists.importing.judging import Judged
+from worker.reporting.prices import Prices
+from worker.wiring.container import Parts
 
 
 def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from worker.domain.contact.address_cap import beyond, text_of_mailbox
-from worker.domain.intake.duplicates import SeenAddresses
-from worker.domain.model.channels import address_of, listed_as
-from worker.domain.model.customers import FieldProblem, invitation_channels
-from worker.engine.container import Parts
-from worker.foundation.durations import show_duration
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written
-from worker.inbound.judging import Judged, count
-from worker.store.onboarding.calls_now import CallsNow
-from worker.store.onboarding.new_rows import AcceptedLine
+from worker.core.customers.customers import FieldProblem, invitation_channels
+from worker.core.customers.store.new_rows import AcceptedLine
+from worker.core.foundation.durations import show_duration
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written
+from worker.core.limits.store.calls_now import CallsNow
+from worker.core.messages.address_cap import beyond, text_of_mailbox
+from worker.core.model.channels import address_of, listed_as
+from worker.lists.duplicates import SeenAddresses
+from worker.lists.importing.judging import Judged, count
+from worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database
 SHARED = "each of the two gets a link to it; `messages_per_address` bounds how many"

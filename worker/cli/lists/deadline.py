@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from worker.cli.lists.found_rows import FoundRows
-from worker.domain.contact.deadlines import Group
-from worker.engine.intake import Intake
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written
-from worker.inbound.list_deadline import group_of, planned, too_late
-from worker.store.onboarding.new_rows import AcceptedLine
+from worker.core.customers.store.new_rows import AcceptedLine
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written
+from worker.lists.importing.intake import Intake
+from worker.plans.deadlines import Group
+from worker.plans.list_deadline import group_of, planned, too_late
 
 
 class InTime:

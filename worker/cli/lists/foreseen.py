@@ -10,18 +10,18 @@ from typing import Any
 from worker.cli.lists.corrected import corrected
 from worker.cli.lists.cost import in_json
 from worker.cli.lists.text_costs import charged, segments_of
-from worker.domain.contact.fallback_channel import following
-from worker.domain.contact.quiet_hours import allowed_at
-from worker.domain.limits.forecast import Forecast, forecast, through_nights
-from worker.domain.model.customers import Channel, invitation_channels
-from worker.engine.container import Parts
-from worker.engine.prices import Prices
-from worker.engine.reporting.batch_forecast import loads_of
-from worker.engine.reporting.text_hours import with_country_cap
-from worker.engine.steps.policies import buys_on_click, ladder_of, reminders_of
-from worker.foundation.timestamps import written_if_any
-from worker.inbound.judging import Judged
-from worker.store.onboarding.plans import Planned
+from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.foundation.timestamps import written_if_any
+from worker.core.limits.forecast import Forecast, forecast, through_nights
+from worker.core.messages.fallback_channel import following
+from worker.core.messages.quiet_hours import allowed_at
+from worker.lists.importing.judging import Judged
+from worker.plans.store.plans import Planned
+from worker.reporting.batch_forecast import loads_of
+from worker.reporting.prices import Prices
+from worker.reporting.text_hours import with_country_cap
+from worker.settings.policies import buys_on_click, ladder_of, reminders_of
+from worker.wiring.container import Parts
 
 
 def foreseen(

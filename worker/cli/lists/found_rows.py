@@ -7,7 +7,7 @@ from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 from worker.cli.exits import CannotStart
-from worker.domain.model.customers import FieldProblem
+from worker.core.customers.customers import FieldProblem
 
 SHOWN = 20
 _IN_MEMORY = 1_000

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping
 
-from worker.domain.intake import ListOptions
-from worker.domain.intake.rules import WORDED
+from worker.lists.options import ListOptions
+from worker.lists.rules import WORDED
 from worker.settings.model import Import
 
 
@@ -18,7 +18,7 @@ def block_for(
 ) -> list[str]:
     """The lines of the block; none if the configuration has all of it already.
 
-    `renames` and `ignore` are suggestions for columns that are not known. `unread`: our columns with words that are not.
+    `renames` and `ignore` are suggestions for columns that are not known. `unread`: our columns with unknown words.
     """
     columns = {**options.mapping, **(renames or {})}
     # Two columns of one name are one name here.

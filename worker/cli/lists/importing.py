@@ -16,17 +16,18 @@ from worker.cli.lists.options import Listed, returns_of
 from worker.cli.lists.terminated import ended_by_sigterm
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
-from worker.domain.intake import ListOptions, open_list
-from worker.domain.model.operation import IMPORT
-from worker.engine.container import Parts
-from worker.engine.key_check import check_keys
-from worker.foundation.plural import counted
-from worker.inbound.judged_chunks import judging_child
-from worker.inbound.list_import import CutOff, ImportChoices, Imported, import_list, list_age
-from worker.inbound.returned_lists import Returns
-from worker.publishers.build import build_targets
-from worker.settings import SettingsError
-from worker.store.onboarding.batches import BatchFacts
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.plural import counted
+from worker.core.model.operation import IMPORT
+from worker.features.keys.key_check import check_keys
+from worker.features.outbox.publishers.build import build_targets
+from worker.features.service_desk.returned_lists import Returns
+from worker.lists.importing.judged_chunks import judging_child
+from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, import_list, list_age
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.settings.problems import SettingsError
+from worker.wiring.container import Parts
 
 
 def refuse_what_cannot_work(parts: Parts) -> None:

@@ -13,18 +13,19 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
-from worker.domain.intake import FORMS, Form, ListOptions, ListRefused
-from worker.domain.intake.columns import known_name, nearest
-from worker.domain.intake.dates import DateForm
-from worker.domain.model.known_customers import KnownRule
-from worker.engine.container import Parts
-from worker.inbound.judging import PREFILLED, options_of
-from worker.inbound.list_import import ImportChoices, TooManyRefused
-from worker.inbound.remote_lists import CannotFetch, fetch, is_address, name_of, shown_name
-from worker.inbound.returned_lists import Returns
-from worker.store.onboarding.batches import STDIN
-from worker.store.onboarding.plans import Plan, PlanRefused
-from worker.store.service_desk.returned_rows import ReturnedRows
+from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store.batches import STDIN
+from worker.features.list_sources.remote_lists import CannotFetch, fetch, is_address, name_of, shown_name
+from worker.features.service_desk.returned_lists import Returns
+from worker.features.service_desk.store.returned_rows import ReturnedRows
+from worker.lists.columns import known_name, nearest
+from worker.lists.dates import DateForm
+from worker.lists.importing.judging import PREFILLED, options_of
+from worker.lists.importing.list_import import ImportChoices, TooManyRefused
+from worker.lists.lines import ListRefused
+from worker.lists.options import FORMS, Form, ListOptions
+from worker.plans.store.plans import Plan, PlanRefused
+from worker.wiring.container import Parts
 
 LIST_HELP = """
 LIST is CSV, XLSX or Parquet with a header row, or has JSON objects, one per line or in an array; also compressed

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.cli.exits import INTERRUPTED, Ended
-from worker.engine.container import Parts
-from worker.foundation.plural import counted
-from worker.store.onboarding.batches import BatchFacts
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.plural import counted
+from worker.wiring.container import Parts
 
 
 class Terminated(Ended):

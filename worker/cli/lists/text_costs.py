@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from worker.cli.exits import CannotStart
 from worker.cli.sample_message import example, rendered
-from worker.domain.contact.wording import Wording
-from worker.domain.invitations.segments import segments
-from worker.domain.model.customers import Channel
-from worker.engine.container import Parts
-from worker.inbound.judging import Judged
+from worker.core.customers.customers import Channel
+from worker.core.messages.wording import Wording
+from worker.lists.importing.judging import Judged
+from worker.templates.segments import segments
+from worker.wiring.container import Parts
 
 # As long as iDenfy's; our own stable links are shorter.
 LINK = f"https://verify.example.com/{'x' * 62}"

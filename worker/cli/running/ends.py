@@ -15,15 +15,15 @@ from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import why_unusable
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
-from worker.domain.model.reconciliation import lost_answers
-from worker.domain.model.states import BatchState, LineState
-from worker.engine.container import Parts
-from worker.engine.reporting.batch_report import needs_a_person
-from worker.foundation.os_user import os_user
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.os_user import os_user
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written
+from worker.core.model.states import BatchState, LineState
+from worker.core.unknown.reconciliation import lost_answers
+from worker.reporting.batch_report import needs_a_person
 from worker.runtime.batch_run import Stand, next_move, why_later
-from worker.store.onboarding.batches import BatchFacts
+from worker.wiring.container import Parts
 
 
 @contextmanager

@@ -4,15 +4,15 @@ from collections.abc import Collection, Sequence
 
 import click
 
-from worker.domain.contact.fallback_channel import following
-from worker.domain.intake.refusals import Refusals
-from worker.domain.intake.warned import Warned
-from worker.domain.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
-from worker.domain.model.stops import is_at_cap
-from worker.engine.container import Parts
-from worker.foundation.plural import are, counted, listed_in_words
-from worker.inbound.returned_lists import Change
-from worker.store.onboarding.batches import BatchFacts
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.plural import are, counted, listed_in_words
+from worker.core.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
+from worker.core.messages.fallback_channel import following
+from worker.core.model.stops import is_at_cap
+from worker.features.service_desk.returned_lists import Change
+from worker.lists.refusals import Refusals
+from worker.lists.warned import Warned
+from worker.wiring.container import Parts
 
 MOST_REASONS = 3
 SHOWN_CHANGES = 20

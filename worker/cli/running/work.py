@@ -6,16 +6,16 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from worker.cli.progress import Progress, open_progress
-from worker.domain.model.states import BatchState
-from worker.engine.container import Parts
-from worker.engine.reporting.batch_report import state_of
-from worker.engine.steps.policies import buys_on_click
-from worker.foundation import event_loop
-from worker.publishers.build import build_targets
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation import event_loop
+from worker.core.model.states import BatchState
+from worker.features.outbox.publishers.build import build_targets
+from worker.reporting.batch_report import state_of
+from worker.reporting.store.counts import BatchCounts
 from worker.runtime.batch_run import OneBatch, Stand
 from worker.runtime.embedded import Embedded
-from worker.store.onboarding.batches import BatchFacts
-from worker.store.operators.counts import BatchCounts
+from worker.settings.policies import buys_on_click
+from worker.wiring.container import Parts
 
 
 def send_corrected(parts: Parts, batches: Collection[int], *, until: str, patience: timedelta) -> Stand | None:

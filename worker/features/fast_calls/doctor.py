@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from worker.cli.doctor_checks import FeatureCheck
-from worker.domain.model.findings import Finding, ok
-from worker.engine.container import Parts
+from worker.cli.feature_checks import FeatureCheck
+from worker.core.model.findings import Finding, ok
 from worker.features.fast_calls.switch import is_on
+from worker.wiring.container import Parts
 
 
 def check(parts: Parts) -> Iterator[Finding]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from worker.features.fast_calls.section import FastCalls
 from worker.http.ways import Way
-from worker.settings import Settings, SettingsError
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:
     from worker.http.client import Faster

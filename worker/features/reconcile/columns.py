@@ -9,11 +9,11 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
-from worker.domain.contact.delivery_reports import MESSAGE_ID
-from worker.domain.intake import contacts
-from worker.domain.intake.lines import unless_lost_in_sheet
-from worker.domain.model.channels import CHANNELS, folded_email
-from worker.domain.model.customers import Channel
+from worker.core.customers.customers import Channel
+from worker.core.messages.delivery_reports import MESSAGE_ID
+from worker.core.model.channels import CHANNELS, folded_email
+from worker.lists import contacts
+from worker.lists.lines import unless_lost_in_sheet
 
 # By our name, the titles of iDenfy, FrankieOne, and of tables that people make of their bills.
 PROVIDER: Mapping[str, tuple[str, ...]] = {

@@ -19,19 +19,21 @@ from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON
 from worker.cli.whole_file import whole_file
-from worker.domain.intake import ListOptions, ListRefused, OpenQuote, RawLine, open_table
-from worker.domain.intake.vocabulary import Vocabulary
-from worker.domain.model.channels import CHANNELS
-from worker.domain.model.needs import STORED
-from worker.engine.container import Parts
-from worker.engine.prices import Prices
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.plural import counted
+from worker.core.model.channels import CHANNELS
+from worker.core.model.needs import STORED
 from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
 from worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
 from worker.features.reconcile.differences import WORDS, Difference, Found
 from worker.features.reconcile.store.our_records import OurBooks
 from worker.features.reconcile.store.scratch import Scratch
-from worker.foundation.harmless_text import spreadsheet_safe
-from worker.foundation.plural import counted
+from worker.lists.lines import ListRefused, OpenQuote, RawLine
+from worker.lists.listing import open_table
+from worker.lists.options import ListOptions
+from worker.lists.vocabulary import Vocabulary
+from worker.reporting.prices import Prices
+from worker.wiring.container import Parts
 
 SHOWN, IN_JSON = 20, 1000
 NEEDED = {

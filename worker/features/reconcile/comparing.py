@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from worker.domain.intake import RawLine
-from worker.domain.model.customers import FieldProblem
-from worker.domain.model.money import Price
+from worker.core.customers.customers import FieldProblem
+from worker.core.model.money import Price
 from worker.features.reconcile.columns import Charge, Sending, Sent, charge_of, sending_of, shown
 from worker.features.reconcile.differences import Difference, Found
 from worker.features.reconcile.store.our_records import ADDRESS, CLIENT, EXTERNAL, OurBooks
 from worker.features.reconcile.store.scratch import Scratch
+from worker.lists.lines import RawLine
 
 CHUNK = 500
 STAGES = ("issued", "started", "finished")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.limits.rate_limits import Limit
-from worker.domain.model.states import JobState
-from worker.engine.prices import Prices
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.states import JobState
 from worker.features.rehearsal.play import Rehearsed
-from worker.store.operators.happenings import Ended, Left
+from worker.reporting.prices import Prices
+from worker.reporting.store.happenings import Ended, Left
 
 DEFAULT = "default"
 INVITATION = "invitation"

@@ -12,7 +12,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from onboarding_sandbox.people.visitors import Visit, Visited
-from worker.settings import Settings
+from worker.settings.model import Settings
 
 
 def page_of(settings: Settings) -> str | None:

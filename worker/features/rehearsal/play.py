@@ -19,32 +19,34 @@ from aiohttp import web
 
 from onboarding_sandbox.behaviour import Share
 from onboarding_sandbox.options import SandboxOptions
-from worker.domain.events.traces import NO_TRACES
-from worker.domain.intake import Content, ListOptions, open_list
-from worker.domain.limits.budgets import BudgetRule
-from worker.domain.model.wakeups import WakeUp
-from worker.engine.adapters import build_senders
-from worker.engine.container import Parts
-from worker.engine.runner import LONGEST_DISPATCH, Runner
-from worker.engine.steps.policies import ladder_of, reminders_of
+from worker.core.database import schema
+from worker.core.foundation import event_loop
+from worker.core.foundation.ids import guessable_ids
+from worker.core.limits.budgets import BudgetRule
+from worker.core.model.traces import NO_TRACES
+from worker.core.model.wakeups import WakeUp
 from worker.features.rehearsal.page import opened_page, page_of
 from worker.features.rehearsal.stand_ins import sandbox_options, stood_in
 from worker.features.rehearsal.stepped_loop import SteppedLoop
 from worker.features.rehearsal.steps import Steps
 from worker.features.rehearsal.wire import EMAIL, MailWire, Wire
-from worker.foundation import event_loop
-from worker.foundation.ids import guessable_ids
 from worker.http.client import Http
-from worker.inbound.list_import import ImportChoices, Imported, import_list
-from worker.inbound.web.application import add_stable_links
-from worker.inbound.web.readiness import Readiness
-from worker.inbound.web.request_body import BODY_SECONDS
-from worker.inbound.web.webhooks.sources import account_sources, sender_sources
+from worker.lists.formats.opening import Content
+from worker.lists.importing.list_import import ImportChoices, Imported, import_list
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.reporting.store.happenings import Happenings, happenings
 from worker.runtime.embedded import Embedded
 from worker.senders.contract import Sender
-from worker.settings import Settings
-from worker.store.base import schema
-from worker.store.operators.happenings import Happenings, happenings
+from worker.settings.model import Settings
+from worker.settings.policies import ladder_of, reminders_of
+from worker.web.application import add_stable_links
+from worker.web.events.request_body import BODY_SECONDS
+from worker.web.readiness import Readiness
+from worker.web.webhooks.sources import account_sources, sender_sources
+from worker.wiring.adapters import build_senders
+from worker.wiring.container import Parts
+from worker.wiring.runner import LONGEST_DISPATCH, Runner
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,18 @@ import click
 
 from worker.cli.lists.cost import in_json
 from worker.cli.whole_file import whole_file
-from worker.engine.prices import Prices
+from worker.core.foundation.durations import show_duration
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written
 from worker.features.rehearsal.calendar import WHAT, Day, Event, Peak, days_of, events_of, peaks_of
 from worker.features.rehearsal.page import page_of
 from worker.features.rehearsal.play import Asked, Rehearsed
 from worker.features.rehearsal.shares import Shares
 from worker.features.rehearsal.stand_ins import hears_results
 from worker.features.rehearsal.steps import STEP
-from worker.foundation.durations import show_duration
-from worker.foundation.harmless_text import spreadsheet_safe
-from worker.foundation.plural import counted
-from worker.foundation.timestamps import written
-from worker.settings import Settings
+from worker.reporting.prices import Prices
+from worker.settings.model import Settings
 
 COLUMNS = ("day", "at", "customer_id", "what", "channel", "template", "account", "cost", "detail")
 TITLES = {"session": "sessions", "new session": "again", "invitation": "invited", "new link": "new links"}

@@ -11,12 +11,15 @@ from typing import Any
 from onboarding_sandbox.endpoints.opened import SESSIONS
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import TWILIO
-from worker.domain.model.channels import channels_of
-from worker.domain.providers.facts import facts_of
+from worker.core.foundation.keyring import new_key
+from worker.core.model.channels import channels_of
 from worker.features.rehearsal.page import page_of
-from worker.foundation.keyring import new_key
-from worker.settings import Account, Secret, Settings, SettingsError, Sms
-from worker.settings.model import Broker, Database, Encryption
+from worker.providers.facts import facts_of
+from worker.settings.accounts import Account
+from worker.settings.model import Broker, Database, Encryption, Settings
+from worker.settings.problems import SettingsError
+from worker.settings.secrets import Secret
+from worker.settings.sending import Sms
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
 NOWHERE = "invalid"

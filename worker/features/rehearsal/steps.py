@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from worker.core.database.database import Database
+from worker.core.limits.store.next_due import next_due
 from worker.features.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.embedded import Embedded
-from worker.store.base.database import Database
-from worker.store.maintenance.next_due import next_due
 
 # What becomes due within one step is worked together.
 STEP = timedelta(minutes=5)

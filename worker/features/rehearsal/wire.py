@@ -9,16 +9,16 @@ from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.people.webhook_sender import Webhook
 from onboarding_sandbox.server import Sandbox
 from onboarding_sandbox.wire import TWILIO, WHATSAPP
-from worker.domain.model.customers import Channel
-from worker.domain.model.endings import AddressIs, Kind, Problem
+from worker.core.customers.customers import Channel
+from worker.core.model.endings import AddressIs, Kind, Problem
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.features.rehearsal.page import Page
 from worker.features.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, host_of
-from worker.http.messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.inbound.web.webhooks.contract import Source
-from worker.providers.webhooks import Delivery, Unreadable
+from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose
-from worker.store.webhooks.webhooks import Arrived
+from worker.web.webhooks.contract import Source
+from worker.web.webhooks.store.webhooks import Arrived
 
 EMAIL = Channel.EMAIL.value
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from worker.domain.model.customers import FieldProblem
-from worker.domain.providers.facts import PROVIDERS
+from worker.core.customers.customers import FieldProblem
 from worker.providers.bodies import nested
+from worker.providers.facts import PROVIDERS
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import Table, find, nearest, tables_of
 

@@ -1,6 +1,6 @@
 """The parameters that FrankieOne's two token requests share."""
 
-from worker.domain.model.countries import ALPHA3_OF
+from worker.core.model.countries import ALPHA3_OF
 from worker.providers.parameters.spec import Parameter, Type
 
 # The schema names the first three; its own example has DRIVER_LICENCE, and the document model DRIVERS_LICENSE.

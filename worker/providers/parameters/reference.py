@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.domain.providers.facts import PROVIDERS
+from worker.providers.facts import PROVIDERS
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import names_of, tables_of
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from worker.domain.providers.entry_points import AdapterBroken
-from worker.domain.providers.facts import PROVIDERS
+from worker.providers.entry_points import AdapterBroken
+from worker.providers.facts import PROVIDERS
 from worker.providers.parameters.spec import Parameter, Type
 
 Findings = Callable[[Mapping[str, Any]], Iterator[tuple[str, str]]]

@@ -24,9 +24,11 @@ from tests.domain.intake.formats.files import (
     workbook,
     zipped,
 )
-from worker.domain.intake import Accepted, ListOptions, ListRefused, Rejected, open_list
-from worker.domain.intake.columns import MOST_COLUMNS
-from worker.domain.intake.formats import read_apart
+from worker.lists.columns import MOST_COLUMNS
+from worker.lists.formats import read_apart
+from worker.lists.lines import Accepted, ListRefused, Rejected
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 MEGABYTE = 1 << 20
 LAUGHS = (

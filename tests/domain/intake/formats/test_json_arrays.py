@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.intake import Accepted, Rejected
-from worker.domain.intake.formats import json_array
-from worker.domain.intake.formats.json_lines import LONGEST_LINE
-from worker.domain.model.customers import FieldProblem
+from worker.core.customers.customers import FieldProblem
+from worker.lists.formats import json_array
+from worker.lists.formats.json_lines import LONGEST_LINE
+from worker.lists.lines import Accepted, Rejected
 
 ANN = '{"customer_id": "A1", "email": "ann@example.com", "tags": ["a", "b"]}'
 BOB = '{"customer_id": "A2", "email": "bob@example.com"}'

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from worker.domain.intake import Accepted, Rejected
-from worker.domain.intake.formats import json_shape
-from worker.domain.intake.formats.json_shape import HEAD
+from worker.lists.formats import json_shape
+from worker.lists.formats.json_shape import HEAD
+from worker.lists.lines import Accepted, Rejected
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}
 BOB = {"customer_id": "A2", "email": "bob@example.com"}

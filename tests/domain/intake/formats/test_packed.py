@@ -7,7 +7,9 @@ from itertools import product
 
 from tests.domain.intake.conftest import TODAY
 from tests.domain.intake.formats.files import ANN, HEADER, workbook, zipped
-from worker.domain.intake import Accepted, ListOptions, open_list
+from worker.lists.lines import Accepted
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
 
 LIST = b"customer_id,email\nA1,ann@example.com\n"
 ARRAY = b'[{"customer_id": "A1", "email": "a@example.com"}]'

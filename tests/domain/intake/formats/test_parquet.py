@@ -7,8 +7,8 @@ import io
 import pytest
 
 from tests.domain.intake.formats.files import ANN, HEADER, workbook
-from worker.domain.intake import Accepted, Rejected
-from worker.domain.intake.formats import read_apart
+from worker.lists.formats import read_apart
+from worker.lists.lines import Accepted, Rejected
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

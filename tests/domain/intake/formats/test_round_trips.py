@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tests.domain.intake.conftest import TODAY
 from tests.domain.intake.formats.files import workbook, zipped
-from worker.domain.intake import FORMS, ListOptions, ListRefused, open_list
+from worker.lists.lines import ListRefused
+from worker.lists.listing import open_list
+from worker.lists.options import FORMS, ListOptions
 
 COLUMNS = ("customer_id", "first_name", "address")
 # What XML can hold; a spreadsheet writes other characters as _x0000_, which test_workbooks reads.

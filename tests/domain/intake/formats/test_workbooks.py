@@ -18,9 +18,10 @@ from tests.domain.intake.formats.files import (
     workbook,
     zipped,
 )
-from worker.domain.intake import Accepted, ListOptions, Rejected, open_list, open_table
-from worker.domain.intake.formats import sheet_values
-from worker.domain.intake.lines import Refusal
+from worker.features.spreadsheets import sheet_values
+from worker.lists.lines import Accepted, Refusal, Rejected
+from worker.lists.listing import open_list, open_table
+from worker.lists.options import ListOptions
 
 WIDE = (*HEADER, "phone", "date_of_birth", "consent", "country")
 

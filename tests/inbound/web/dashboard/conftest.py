@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 
 from tests.inbound.web.dashboard.visitor import Visitor, users_toml
 from tests.inbound.web.site import Site
-from worker.inbound.web.dashboard import shared_reads, visits
+from worker.features.dashboard import shared_reads, visits
 
 USERS = '[web]\nusers = { file = "users.toml" }\n'
 KEY = "the-key-to-look"

@@ -5,10 +5,10 @@ import sqlalchemy as sa
 
 from tests.inbound.web.dashboard.visitor import FROM_HERE
 from tests.store.shelf import Shelf, customer
-from worker.domain.model.wakeups import WakeUp
-from worker.inbound.web.dashboard.pages import batch_actions
-from worker.inbound.web.dashboard.reasons import why_unfit
-from worker.store.tables import Audit, Batch, Budget, Job
+from worker.core.database.tables import Audit, Batch, Budget, Job
+from worker.core.model.wakeups import WakeUp
+from worker.features.dashboard.pages import batch_actions
+from worker.features.dashboard.reasons import why_unfit
 
 OPERATOR = "ona (operator), dashboard"
 
@@ -287,7 +287,7 @@ async def test_a_name_of_a_list_is_text(site, ona, shelf):
 
 def test_each_action_is_a_command_that_there_is():
     from worker.cli.registry import COMMANDS
-    from worker.inbound.web.dashboard.add import ACTIONS
+    from worker.features.dashboard.add import ACTIONS
 
     assert {action.command.split()[0] for action in ACTIONS} <= COMMANDS.keys()
     assert len({action.name for action in ACTIONS}) == len(ACTIONS) > len(batch_actions.ACTIONS)

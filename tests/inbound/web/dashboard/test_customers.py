@@ -9,11 +9,11 @@ import pytest
 from tests.conftest import NOON
 from tests.inbound.web.site import Site
 from tests.store.shelf import Shelf, customer
-from worker.domain.invitations.render import SAMPLE, SAMPLE_NOW
-from worker.domain.model.customers import Channel, Customer, Person
-from worker.foundation.keyring import new_key
-from worker.inbound.web.dashboard.pages.hour_chart import chart
-from worker.store.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.customers.customers import Channel, Customer, Person
+from worker.core.database.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import new_key
+from worker.features.dashboard.pages.hour_chart import chart
+from worker.templates.render import SAMPLE, SAMPLE_NOW
 
 
 @pytest.fixture

@@ -15,20 +15,14 @@ from tests.inbound.web.dashboard.conftest import KEY, USERS
 from tests.inbound.web.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.inbound.web.site import KEYS as SENDER
 from tests.inbound.web.site import until
-from worker.domain.model.people import Role
-from worker.inbound.web import middlewares, refusals
-from worker.inbound.web.dashboard import passwords, rendering, visits
-from worker.inbound.web.dashboard.forms import FORM
-from worker.inbound.web.dashboard.passwords import (
-    LONGEST_PASSWORD,
-    MOST_OF_MACHINE,
-    PasswordChecks,
-    TooMany,
-    is_password,
-)
-from worker.inbound.web.dashboard.rendering import ASSETS, asset, asset_url
-from worker.inbound.web.dashboard.same_origin import form_token
-from worker.inbound.web.refusals import FREE, LONGEST_DELAY
+from worker.features.dashboard import passwords, rendering, visits
+from worker.features.dashboard.passwords import LONGEST_PASSWORD, MOST_OF_MACHINE, PasswordChecks, TooMany, is_password
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.rendering import ASSETS, asset, asset_url
+from worker.features.dashboard.same_origin import form_token
+from worker.web import middlewares, refusals
+from worker.web.forms import FORM
+from worker.web.refusals import FREE, LONGEST_DELAY
 
 # htmx 4.0.1 (BSD-0-Clause), as its package on npm has it: dist/htmx.min.js. static/htmx.LICENSE is its licence.
 HTMX = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from worker.domain.model.people import Person, Role
-from worker.inbound.web.dashboard import flashes
-from worker.inbound.web.dashboard.visits import Visit, cookie_name
+from worker.features.dashboard import flashes
+from worker.features.dashboard.people import Person, Role
+from worker.features.dashboard.visits import Visit, cookie_name
 
 
 @pytest.mark.parametrize("cookie", [".", "a.b", "\udcff.b", "a.\udcff", "\udcff.\udcff", "YQ==."])

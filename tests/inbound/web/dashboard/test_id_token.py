@@ -11,9 +11,9 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tests.conftest import NOON
 from tests.inbound.web.dashboard.issuer import CLIENT, KEYS, none, public
-from worker.domain.model.people import Role
-from worker.inbound.web.dashboard.oidc.id_token import NotProven, Proven, UnknownKey, proven
-from worker.settings.users import Oidc
+from worker.features.dashboard.oidc.id_token import NotProven, Proven, UnknownKey, proven
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.users import Oidc
 
 ISSUER, NONCE = "https://login.example.com/", "a" * 64
 NOW = int(NOON.timestamp())

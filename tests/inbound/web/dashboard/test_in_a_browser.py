@@ -18,10 +18,10 @@ from tests.desk.desk import Desk, Played, customers
 from tests.desk.fixtures import bare, desk_at, play
 from tests.inbound.web.dashboard.pictures import PAGES, click, fill, logged_in, running
 from tests.suite.waiting import ENDS_WITHIN
-from worker.engine.container import Parts
-from worker.inbound.bus.dead_lettering import Refusal, refused_message
-from worker.inbound.bus.entries import Entry
-from worker.settings import load
+from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.entries import Entry
+from worker.settings.load import load
+from worker.wiring.container import Parts
 
 __all__ = ["bare", "desk_at", "play"]
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)

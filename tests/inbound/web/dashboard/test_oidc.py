@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from tests.inbound.web.dashboard.issuer import BACK, KEYS, FakeIssuer, none, public
 from tests.inbound.web.dashboard.visitor import Visitor, users_toml
-from worker.inbound.web import middlewares
-from worker.inbound.web.dashboard.oidc import door
-from worker.inbound.web.dashboard.oidc import issuer as asking
-from worker.inbound.web.dashboard.oidc.flow import Flow, flow_of, new_flow
-from worker.store.tables import Audit
+from worker.core.database.tables import Audit
+from worker.features.dashboard.oidc import door
+from worker.features.dashboard.oidc import issuer as asking
+from worker.features.dashboard.oidc.flow import Flow, flow_of, new_flow
+from worker.web import middlewares
 
 LEAVE = "/dashboard/log-in/oidc"
 

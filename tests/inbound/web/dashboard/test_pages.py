@@ -6,16 +6,16 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.shelf import Shelf, customer
-from worker.domain.model.audit import Act
-from worker.domain.model.operation import Running
-from worker.engine.reporting.attention import Attention, of_bus, of_country, of_webhooks
-from worker.inbound.web.dashboard.pages import audit
-from worker.inbound.web.dashboard.pages.now import need_of
-from worker.inbound.web.dashboard.pages.pace import Pace
-from worker.inbound.web.dashboard.rendering import ago, in_words, segments
-from worker.store.audit.entries import note
-from worker.store.operators.decisions import Decisions
-from worker.store.tables import Audit, Budget, Job, Outbox
+from worker.core.customers.store.decisions import Decisions
+from worker.core.database.audit_entries import note
+from worker.core.database.tables import Audit, Budget, Job, Outbox
+from worker.core.model.audit import Act
+from worker.core.model.operation import Running
+from worker.features.dashboard.pages import audit
+from worker.features.dashboard.pages.now import need_of
+from worker.features.dashboard.pages.pace import Pace
+from worker.features.dashboard.rendering import ago, in_words, segments
+from worker.reporting.attention import Attention, of_bus, of_country, of_webhooks
 
 GIVEN_UP = (
     "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from tests.inbound.bus.brokers import a_bus, broker_of
 from tests.inbound.web.dashboard.conftest import USERS
 from worker.cli.commands.web import putting_back
-from worker.inbound.bus.dead_lettering import Refusal, refused_message
-from worker.inbound.bus.entries import Entry
-from worker.store.tables import Audit, RefusedEvent
+from worker.core.database.tables import Audit, RefusedEvent
+from worker.events.bus.dead_lettering import Refusal, refused_message
+from worker.events.bus.entries import Entry
 
 PAGE = "/dashboard/outgoing"
 OPERATOR = "ona (operator), dashboard"

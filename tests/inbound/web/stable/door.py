@@ -9,18 +9,18 @@ from typing import Any
 from aiohttp import CookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from worker.domain.invitations.brand import Brand
-from worker.domain.invitations.library import Library
-from worker.domain.invitations.pages import Pages
-from worker.domain.links.door import Asks, Decision, Lead, Press
-from worker.domain.model.wakeups import WakeUp
-from worker.foundation.keyring import Keyring, new_key
-from worker.inbound.web.stable.pages import StablePages
-from worker.inbound.web.stable.routes import StableRoutes
-from worker.inbound.web.stable.rules import StableRules
-from worker.inbound.web.stable.visitors import Visitors
-from worker.store.links.doors import GONE, Seen
-from worker.store.links.not_me import Outcome
+from worker.core.foundation.keyring import Keyring, new_key
+from worker.core.model.wakeups import WakeUp
+from worker.features.stable_links.door import Asks, Decision, Lead, Press
+from worker.features.stable_links.page_answers import StablePages
+from worker.features.stable_links.routes import StableRoutes
+from worker.features.stable_links.rules import StableRules
+from worker.features.stable_links.store.doors import GONE, Seen
+from worker.features.stable_links.store.not_me import Outcome
+from worker.features.stable_links.visitors import Visitors
+from worker.templates.brand import Brand
+from worker.templates.library import Library
+from worker.templates.pages import Pages
 
 SECRET = "0123456789abcdefABCDEF-_"
 OTHER = "ZZZZ456789abcdefABCDEF-_"

@@ -9,9 +9,9 @@ import pytest
 from tests.desk.axe import findings
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.inbound.web.stable.door import SECRET, Door
-from worker.domain.invitations.page_values import Screen
-from worker.domain.links.door import Finished, Over, Press, Wait
-from worker.domain.model.reasons import Reason
+from worker.core.model.reasons import Reason
+from worker.features.stable_links.door import Finished, Over, Press, Wait
+from worker.templates.page_values import Screen
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 HEADING = "document.querySelector('h1').textContent"

@@ -8,10 +8,10 @@ from hashlib import sha256
 import pytest
 
 from tests.inbound.web.stable.door import SECRET, SESSION, Door
-from worker.domain.links.door import Asks, Finished, Gone, Lead, Over, Press, Wait
-from worker.domain.model.reasons import Reason
-from worker.inbound.web.stable.routes import MISSES, OF_LINK
-from worker.store.links.not_me import Outcome
+from worker.core.model.reasons import Reason
+from worker.features.stable_links.door import Asks, Finished, Gone, Lead, Over, Press, Wait
+from worker.features.stable_links.routes import MISSES, OF_LINK
+from worker.features.stable_links.store.not_me import Outcome
 
 NOT_ME = f"/s/{SECRET}/not-me"
 UNKNOWN = "/s/AAAAAAAAAAAAAAAAAAAAAAAA"
@@ -130,7 +130,7 @@ async def test_an_unknown_link_is_told_from_nothing_else():
 
 
 async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: 0.0)
+    monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
     async with Door() as door:
         visitor = door.visitor()
         answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]
@@ -141,7 +141,7 @@ async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.Mon
 
 
 async def test_links_that_are_none_use_nothing_of_the_true_ones(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.inbound.web.stable.routes.seconds", lambda: 0.0)
+    monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
     async with Door() as door:
         stranger, customer = door.visitor(), door.visitor()  # of one address, as behind a proxy that nobody named
         misses = [await stranger.get(f"/s/made-up-{number}") for number in range(MISSES.count + 1)]

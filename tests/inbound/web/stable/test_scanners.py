@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from tests.inbound.web.stable.door import OTHER, SECRET, Door
-from worker.domain.links.door import Lead
+from worker.features.stable_links.door import Lead
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36"

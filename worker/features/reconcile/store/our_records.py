@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.domain.model.states import InvitationState, SessionState
-from worker.foundation.keyring import CannotDecrypt, Keyring
-from worker.store.attempts.unknown_outcomes import found_by
-from worker.store.base.database import Database, fetch
-from worker.store.base.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
-from worker.store.base.job_ids import of_batch
-from worker.store.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, decrypt_line
+from worker.core.database.job_ids import of_batch
+from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.model.states import InvitationState, SessionState
+from worker.core.unknown.store.unknown_outcomes import found_by
 
 CHUNK = 1000
 # Before what is no id of a session or a message, among keys: a customer's id, an external_ref, a hashed address.

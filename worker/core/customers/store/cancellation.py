@@ -1,0 +1,207 @@
+"""Cancellation of jobs. A job that no dispatcher works ends at once. Any other job is marked, and ends with its call if
+that brings a session or fails for good, else at its next claim.
+
+Here is also what other changes of jobs share: the values of a row that starts again, and the session that it leaves.
+"""
+
+import uuid
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store import pending_details as pending
+from worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from worker.core.database import bulk
+from worker.core.database.customer_keys import Key
+from worker.core.database.database import fetch
+from worker.core.database.job_ids import as_they_came
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables.joined import served_by
+from worker.core.lifecycle.session_updates import Result
+from worker.core.lifecycle.store import ended_calls
+from worker.core.model.published_events import Happened
+from worker.core.model.reasons import Reason
+from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
+from worker.core.work.store.sessions import FIRST, HELD_FIRST
+from worker.features.outbox.store.outbox import add_job_events, add_session_events
+
+_OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
+    bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
+)
+
+
+def cancel_customers(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, int]:
+    """Cancel the open jobs of these customers for these purposes, whichever list or event added them.
+
+    Returns the job that served each key; a key without a job is left out. The customers must be locked.
+    """
+    rows = fetch(connection, _OPEN, {"customers": bulk.keys({customer_id for customer_id, _ in keys})})
+    rows = [row for row in rows if (row.customer_id, row.purpose) in keys]
+    cancel_open(connection, [row.id for row in rows], now=now)
+    # The leading job comes last in the order, so that it stays in the result.
+    return {(row.customer_id, row.purpose): row.id for row in sorted(rows, key=lambda row: row.joins is None)}
+
+
+def cancel_open(connection: sa.Connection, ids: Collection[int], *, now: datetime) -> int:
+    """Cancel those of these jobs that are open. Returns how many ended at once; the others end with their calls."""
+    if not ids:
+        return 0
+    lock_unsent(connection, ids)
+    still_open = sa.select(Job.id, Job.state).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
+    rows = fetch(connection, still_open.with_for_update(key_share=True))
+    # Without the mark, a job whose call brings a session without a message would not be claimed for days.
+    change_jobs(connection, [row.id for row in rows if row.state is JobState.WORKING], {"cancelled_at": now})
+    free = [row.id for row in rows if row.state is not JobState.WORKING]
+    cancel_jobs(connection, free, now=now)
+    return len(free)
+
+
+def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> None:
+    """End those of these jobs that are still open, and their messages that are not sent yet.
+
+    Jobs that joined an ended job are served on their own. An ended job no longer joins another job.
+    """
+    if not ids:  # as at nearly each claim: building the query costs more than the rest
+        return
+    query = sa.select(Job.id).where(Job.id.in_(ids), Job.state.in_(OPEN_JOBS)).order_by(Job.id)
+    ids = [row.id for row in fetch(connection, query.with_for_update(key_share=True))]
+    if not ids:
+        return
+    unknown, not_theirs = with_unknown_calls(connection, ids), with_wrong_address(connection, ids)
+    end: dict[str, Any] = {"state": JobState.CANCELLED, "due_at": None, "lease_until": None, "joins": None}
+    # What is said of the row that it joined is not true any more.
+    end["detail"] = sa.case((Job.joins.is_not(None), ""), else_=Job.detail)
+    # The mark also ends a message in flight, at its next claim.
+    change_jobs(connection, ids, end | {"reason": Reason.CANCELLED, "changed_at": now, "cancelled_at": now})
+    pending.drop(connection, ids, now=now)
+    unsent = sa.update(InvitationRow).where(
+        InvitationRow.job_id.in_(ids), InvitationRow.state == InvitationState.WAITING
+    )
+    # A reminder keeps its due time: a job of another list may take over the session with its reminders.
+    due_at = sa.case((InvitationRow.kind == FIRST, None), else_=InvitationRow.due_at)
+    ended = {"state": InvitationState.SUPERSEDED, "due_at": due_at, "reason": Reason.CANCELLED}
+    connection.execute(unsent.values(ended))
+    ended_calls.hand_over(connection, sorted(unknown), now=now)
+    promote(connection, ids, unknown, not_theirs, now=now)
+
+
+def instead_of_failing(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:
+    """Keep the marked jobs open among those that these values would let fail. `cancel_jobs` ends them, once the values
+    are written: nobody is to look at the failure of a customer who was cancelled.
+    """
+    failing = [move for move in moves if move["new_state"] is JobState.FAILED and move[by] in marked]
+    for move in failing:
+        move["new_state"] = JobState.WAITING
+    return sorted(move[by] for move in failing)
+
+
+def lock_unsent(connection: sa.Connection, jobs: Collection[int] | sa.Select[int]) -> None:
+    """Lock the messages of these jobs that are not sent yet. Call it before the jobs are locked.
+
+    A dispatcher locks messages before their jobs: two transactions with another order could block each other.
+    """
+    messages = sa.select(InvitationRow.id).where(
+        InvitationRow.job_id.in_(jobs), InvitationRow.state == InvitationState.WAITING
+    )
+    fetch(connection, messages.order_by(InvitationRow.id).with_for_update())
+
+
+def with_unknown_calls(connection: sa.Connection, ids: list[int]) -> set[int]:
+    """The jobs whose call for a session may have been carried out: held because of it, or not yet reconciled."""
+    message = sa.exists().where(HELD_FIRST)
+    # A row that is held because of a call for another list's row (`_HELD`, admission) has no attempt of its own.
+    held = sa.and_(Job.state == JobState.HELD, Job.reason == Reason.UNKNOWN, ~message)
+    unknown = sa.or_(Job.unknown_attempt.is_not(None), held)
+    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), unknown)).scalars())
+
+
+def with_wrong_address(connection: sa.Connection, ids: Collection[int]) -> set[int]:
+    """The jobs that are held because a visitor said that the link is for another person."""
+    held = sa.and_(Job.state == JobState.HELD, Job.reason == Reason.NOT_ME)
+    return set(connection.execute(sa.select(Job.id).where(Job.id.in_(ids), held)).scalars()) if ids else set()
+
+
+def promote(
+    connection: sa.Connection, ended: list[int], unknown: set[int], not_theirs: set[int], *, now: datetime
+) -> None:
+    """For each ended job: its first joined job becomes the heir and leads, and its other joined jobs join the heir.
+
+    The heir of a job in `unknown` is held: the ended job's call may have been carried out, and a new call for another
+    list could repeat it. So is the heir of a job in `not_theirs`: nothing is sent to that address until a person has
+    decided. The heir of a job whose session is in review, or follows one that is, has that session: the review decides.
+    """
+    query = (
+        sa.select(Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
+        .where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS))
+        .order_by(Job.id)
+    )
+    heirs: dict[int, int] = {}
+    whys: dict[int, str] = {}
+    rejoined = []
+    for row in as_they_came(fetch(connection, query.with_for_update(key_share=True))):
+        if heirs.setdefault(row.joins, row.id) != row.id:
+            rejoined.append({"job_id": row.id, "heir": heirs[row.joins], "why": whys[row.joins]})
+        else:
+            whys[row.joins] = served_by(row.batch_id, row.row)
+    leads = waiting_again(now) | {"joins": None}
+    not_theirs = {before for before in not_theirs - unknown if before in heirs}
+    free = {before: heir for before, heir in heirs.items() if before not in unknown | not_theirs}
+    change_jobs(connection, list(free.values()), leads)
+    for before, session_id in _in_review(connection, free).items():
+        change_jobs(connection, [free[before]], {"session_id": session_id})
+    held = [heir for before, heir in heirs.items() if before in unknown]
+    change_jobs(connection, held, leads | _HELD)
+    not_me = [heirs[before] for before in sorted(not_theirs)]
+    change_jobs(connection, not_me, leads | _HELD | _NOT_ME)
+    add_job_events(connection, [*held, *not_me], now=now)
+    if rejoined:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        connection.execute(by_id.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), rejoined)
+
+
+def _in_review(connection: sa.Connection, ended: Collection[int]) -> dict[int, uuid.UUID]:
+    """The sessions of these jobs that are in review, or whose customers are through an earlier one."""
+    if not ended:
+        return {}
+    reviewed = sa.or_(SessionRow.result == Result.REVIEW.value, OTHER_IN_REVIEW)
+    query = sa.select(Job.id, Job.session_id).join(SessionRow, SessionRow.id == Job.session_id)
+    return {row.id: row.session_id for row in fetch(connection, query.where(Job.id.in_(ended), reviewed))}
+
+
+_NOT_ME = {"reason": Reason.NOT_ME, "detail": ""}
+_HELD: dict[str, Any] = {
+    "state": JobState.HELD,
+    "due_at": None,
+    "reason": Reason.UNKNOWN,
+    "detail": "the call that was made for the customer's row of another list may have been carried out",
+}
+
+
+def waiting_again(now: datetime) -> dict[str, Any]:
+    """The values of a job that starts again."""
+    return {
+        "state": JobState.WAITING,
+        "due_at": now,
+        "attempts": 0,
+        "asks": False,
+        "reason": "",
+        "detail": "",
+        "changed_at": now,
+    }
+
+
+def leave_session(
+    connection: sa.Connection, session_id: uuid.UUID, *, ends_as: SessionState | None, now: datetime
+) -> None:
+    """Let the sweep check this session no more: its job waits for another one. `ends_as` None: it has ended already."""
+    ended = {"check_at": None} if ends_as is None else {"check_at": None, "state": ends_as}
+    connection.execute(sa.update(SessionRow).where(SessionRow.id == session_id).values(ended))
+    if ends_as is SessionState.EXPIRED:
+        add_session_events(connection, [session_id], Happened.SESSION_EXPIRED, now=now)
+
+
+def change_jobs(connection: sa.Connection, ids: list[int], values: dict[str, Any]) -> None:
+    if ids:
+        connection.execute(sa.update(Job).where(Job.id.in_(ids)).values(values))

@@ -1,0 +1,171 @@
+"""Lets a batch serve its own customers where another batch's row leads and no worker will work that row.
+
+A row of a batch joins the leading row of another batch with the same customer. If that other batch was stopped, or
+`run` works its own batch alone, no worker works the leading row. Then the joined row leads: the former leading row
+joins it. Nothing is opened or sent twice: a customer's live session, with its messages, is adopted when the new leading
+row is claimed.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
+from worker.core.database.database import fetch
+from worker.core.database.job_ids import of_batch
+from worker.core.database.priorities import HELD_BACK
+from worker.core.database.tables import Batch, InvitationRow, Job
+from worker.core.database.tables.joined import served_by
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState, PauseCause
+from worker.core.work.store.sessions import FIRST
+
+CHUNK = 500
+_Leader = aliased(Job)
+# A leader in one of these states has no call in flight, and no message of it has left.
+_FREE = (JobState.WAITING, JobState.ISSUED)
+
+
+def _is_busy(leader: Any) -> sa.Exists:
+    """Whether a message of it is being sent, or may have been sent: the result belongs to the leader."""
+    return sa.exists().where(
+        InvitationRow.job_id == leader.id,
+        sa.or_(
+            InvitationRow.state.in_([InvitationState.WORKING, InvitationState.HELD]),
+            InvitationRow.unknown_attempt.is_not(None),
+        ),
+    )
+
+
+# What a row has from the leader whose place it takes; of its account, see `_place`.
+_KEPT = (
+    *("state", "due_at", "attempts", "reason", "detail", "account"),
+    *("session_id", "asks", "reissues", "pressed_at"),
+)
+_PLACE = tuple(getattr(Job, name) for name in _KEPT)
+
+
+def take_leads(
+    connection: sa.Connection, batch_id: int, *, after: int = 0, stopped_only: bool, now: datetime
+) -> tuple[int, int] | None:
+    """Let the next joined rows of this batch, behind the row `after`, lead in place of rows of other batches.
+
+    `stopped_only`: only in place of rows of batches that a person stopped with Ctrl-C, and of rows that wait for the
+    verdict on their list's pilot; otherwise of every batch that is not paused. Returns the last row number and how many
+    rows lead now; None: there are no more such rows.
+    """
+    causes = [PauseCause.INTERRUPT.value] if stopped_only else [PauseCause.INTERRUPT.value, ""]
+    waits_for_verdict = sa.and_(_Leader.priority >= HELD_BACK, Job.priority < HELD_BACK)
+    query = (
+        sa.select(
+            Job.id,
+            Job.row,
+            Job.batch_id,
+            _Leader.id.label("leader"),
+        )
+        .join(_Leader, _Leader.id == Job.joins)
+        .join(Batch, Batch.id == _Leader.batch_id)
+        .where(
+            of_batch(batch_id, after=after),
+            Job.state == JobState.WAITING,
+            _Leader.batch_id != batch_id,
+            _Leader.state.in_(_FREE),
+            _Leader.unknown_attempt.is_(None),
+            sa.or_(Batch.pause_cause.in_(causes), sa.and_(waits_for_verdict, Batch.pause_cause == "")),
+            ~_is_busy(_Leader),
+        )
+        .order_by(Job.id)
+        .limit(CHUNK)
+    )
+    rows = fetch(connection, query)
+    if not rows:
+        return None
+    lock_unsent(connection, [row.leader for row in rows])
+    # Locked in the order of ids, as everywhere. Read under the lock: a worker may have claimed a leader by then, or its
+    # message.
+    both = sorted({row.id for row in rows} | {row.leader for row in rows})
+    locked = (
+        sa.select(Job.id, Job.joins, Job.unknown_attempt, _is_busy(Job).label("busy"), *_PLACE)
+        .where(Job.id.in_(both))
+        .order_by(Job.id)
+    )
+    now_are = {row.id: row for row in fetch(connection, locked.with_for_update(key_share=True, skip_locked=True))}
+    unknown = with_unknown_calls(connection, [row.leader for row in rows])
+    taken = [
+        row
+        for row in rows
+        if row.id in now_are
+        and row.leader in now_are
+        and now_are[row.id].joins == row.leader
+        and now_are[row.leader].joins is None
+        and now_are[row.leader].state in _FREE
+        and now_are[row.leader].unknown_attempt is None
+        and not now_are[row.leader].busy
+        and row.leader not in unknown
+    ]
+    # A day's events may have several rows of a customer: the first one leads, and the others join it.
+    taken = list({row.leader: row for row in reversed(taken)}.values())
+    if taken:
+        _change(connection, taken, now_are, now=now)
+    return rows[-1].row, len(taken)
+
+
+def take_all(connection: sa.Connection, batch_id: int, *, after: int, now: datetime) -> None:
+    """Let the joined rows of this batch behind the row `after` lead in place of rows of stopped batches."""
+    while found := take_leads(connection, batch_id, after=after, stopped_only=True, now=now):
+        after = found[0]
+
+
+def _change(
+    connection: sa.Connection, taken: list[sa.Row[Any]], now_are: Mapping[int, sa.Row[Any]], *, now: datetime
+) -> None:
+    followers = [
+        {
+            "job_id": row.leader,
+            "heir": row.id,
+            "why": served_by(row.batch_id, row.row),
+        }
+        for row in taken
+    ]
+    # First the followers: a customer never has two leaders, which a unique index makes sure of.
+    follows = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+    joined: dict[str, Any] = {
+        "joins": sa.bindparam("heir"),
+        "state": JobState.WAITING,
+        "due_at": None,
+        "lease_until": None,
+        "reason": Reason.JOINED_JOB,
+        "detail": sa.bindparam("why"),
+        "changed_at": now,
+    }
+    connection.execute(follows.values(joined), followers)
+    others = sa.update(Job).where(Job.joins == sa.bindparam("job_id"), Job.id != sa.bindparam("heir"))
+    connection.execute(others.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), followers)
+    # The heir adopts what was to leave for the former leader, on the channels that it wants. The rest must not leave:
+    # it is of a row that does not learn of a verdict, or that the link is for another person.
+    first = sa.update(InvitationRow).where(
+        InvitationRow.job_id.in_([row.leader for row in taken if now_are[row.leader].state is JobState.ISSUED]),
+        InvitationRow.kind == FIRST,
+        InvitationRow.state == InvitationState.WAITING,
+    )
+    away = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": Reason.JOINED_JOB, "detail": ""}
+    connection.execute(first.values(away))
+    # The row goes on where the former leader was: a failed call stays counted, nothing happens earlier, and the session
+    # that it waits for or asks about stays the one that decides. Of an issued leader the live session is adopted.
+    leads: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _KEPT} | {"joins": None, "changed_at": now}
+    heirs = [{"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], now=now) for row in taken]
+    connection.execute(follows.values(leads), heirs)
+
+
+def _place(leader: sa.Row[Any], heir: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
+    """The values of the heir, as parameters."""
+    values = {name: getattr(leader if leader.state is JobState.WAITING else heir, name) for name in _KEPT}
+    values |= {"state": JobState.WAITING, "due_at": max(leader.due_at or now, now)}
+    if leader.state is not JobState.WAITING:
+        values |= {"attempts": 0, "reason": "", "detail": ""}
+    # Only the account that opened a session can be asked about it.
+    values["account"] = leader.account if values["asks"] else heir.account
+    return {f"new_{name}": value for name, value in values.items()}

@@ -1,0 +1,237 @@
+"""The rows that an accepted or refused line becomes: customer, job, skipped line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Customer, FieldProblem
+from worker.core.database import bulk
+from worker.core.database.columns import Columns, rows_of
+from worker.core.database.customer_keys import Key
+from worker.core.database.encrypted_values import contact_digests, encrypt_line, encrypt_person
+from worker.core.database.job_ids import job_id
+from worker.core.database.tables import CustomerRow
+from worker.core.foundation.keyring import Keyring
+from worker.core.limits.failover import joined
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState
+
+
+class OldLink(NamedTuple):
+    """A session's link that went to an address which is corrected. `channels`: on which messages about the session, or
+    one in its place, go to the customer. `corrected`: those of them whose address it is."""
+
+    account: str
+    ends: datetime
+    channels: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
+
+
+@dataclass  # not frozen: see `domain.model.customers`
+class AcceptedLine:
+    """A line that becomes a job: its account, the reason for this account, and the freshness floor of its link.
+
+    `fallback_accounts` could serve the job too, in order of preference. `freshness_seconds` is the route's floor, which
+    holds for all accounts; None: the floor of the account. `quiet_until`: no session before then; None: at once.
+    """
+
+    row: int
+    customer: Customer
+    account: str
+    route: str
+    floor_seconds: int
+    fallback_accounts: tuple[str, ...] = ()
+    freshness_seconds: int | None = None
+    quiet_until: datetime | None = None
+    warnings: tuple[FieldProblem, ...] = ()  # for the operator; not stored
+    planned_at: datetime | None = None  # when it goes by its list's deadline; None: as soon as it may
+    old_links: tuple[OldLink, ...] = ()  # that an address has which it changes; for the operator, not stored
+
+
+LONGEST_KNOWN = 200
+WAS_ERASED = FieldProblem(
+    "customer_id",
+    "the customer was erased on request",
+    "leave the row out; or use --allow-erased to bring the customer back",
+)
+ANOTHER_PERSON = FieldProblem(
+    "customer_id",
+    "same id, another person?",
+    "nothing agrees with what is stored: give each person an id of its own; or use --another-person",
+)
+
+
+TAKE_OVER = "leave the row out; or take the customer over with --take-over, by command"
+
+
+@dataclass(frozen=True)
+class RefusedLine:
+    """A line that becomes no job. `duplicate_of` is the earlier row of the same customer. `known`: what became of the
+    line of a known customer, in words without personal data. Neither: it was refused.
+
+    `warnings` are for the operator; they are not stored.
+    """
+
+    row: int
+    customer_id: str
+    problems: tuple[FieldProblem, ...] = ()
+    duplicate_of: int | None = None
+    known: str = ""
+    warnings: tuple[FieldProblem, ...] = ()
+
+
+def erased_line(row: int, customer_id: str) -> RefusedLine:
+    """The line of a customer who was erased on request, refused."""
+    return RefusedLine(row, customer_id, (WAS_ERASED,))
+
+
+def another_line(row: int, customer_id: str) -> RefusedLine:
+    """The line of another person under the id of a customer who is known, refused."""
+    return RefusedLine(row, customer_id, (ANOTHER_PERSON,))
+
+
+def owned_line(row: int, customer_id: str, owner: str) -> RefusedLine:
+    """The line of a customer who belongs to a sender of events, refused."""
+    return RefusedLine(
+        row, customer_id, (FieldProblem("customer_id", f"first requested by sender {owner}", TAKE_OVER),)
+    )
+
+
+# What newer details of a known customer replace, whether a list or an event brings them.
+DETAILS = (
+    "kind",
+    "country",
+    "locale",
+    "timezone",
+    "encrypted",
+    "email_digest",
+    "phone_digest",
+    "details_at",
+    "changed_at",
+)
+
+
+# What is left of a customer whose details are gone.
+PERSON_GONE = {"encrypted": None, "email_digest": None, "phone_digest": None} | dict.fromkeys(
+    ("country", "locale", "timezone"), ""
+)
+
+
+def customer_row(keyring: Keyring, customer: Customer, *, details_at: datetime, now: datetime) -> dict[str, Any]:
+    """A new customer. `details_at` is the time that the details are from."""
+    values = rows_of(customer_values(keyring, [customer]))[0]
+    return {**values, "details_at": details_at, "created_at": now, "changed_at": now}
+
+
+def change_details(connection: sa.Connection, customers: Sequence[Mapping[str, Any]]) -> None:
+    """Give customers who are known these rows' details. They must be locked."""
+    _CHANGE.run(connection, [{f"new_{name}": row[name] for name in ("customer_id", *DETAILS)} for row in customers])
+
+
+_CHANGE = bulk.Change(
+    CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in DETAILS}, by="new_customer_id"
+)
+
+
+def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:
+    """What lines or an event say of their customers."""
+    digests = [contact_digests(keyring, customer.person) for customer in customers]
+    return {
+        "customer_id": [customer.customer_id for customer in customers],
+        "kind": [customer.kind for customer in customers],
+        "country": [customer.country for customer in customers],
+        "locale": [customer.locale for customer in customers],
+        "timezone": [customer.timezone for customer in customers],
+        "encrypted": [encrypt_person(keyring, customer.customer_id, customer.person) for customer in customers],
+        "email_digest": [found["email_digest"] for found in digests],
+        "phone_digest": [found["phone_digest"] for found in digests],
+    }
+
+
+def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> Columns:
+    """What the lines say of their jobs."""
+    customers = [line.customer for line in lines]
+    return {
+        "id": [job_id(batch_id, line.row) for line in lines],
+        "batch_id": [batch_id] * len(lines),
+        "row": [line.row for line in lines],
+        "customer_id": [customer.customer_id for customer in customers],
+        "purpose": [customer.purpose for customer in customers],
+        "channel": [customer.channel for customer in customers],
+        "template": [customer.template for customer in customers],
+        "entity_id": [customer.entity_id for customer in customers],
+        "consent": [customer.consent for customer in customers],
+        "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
+        "account": [line.account for line in lines],
+        "route": [line.route[:200] for line in lines],
+        "floor_seconds": [line.floor_seconds for line in lines],
+        "fallback_accounts": [joined(line.account, line.fallback_accounts) for line in lines],
+        "freshness_seconds": [line.freshness_seconds for line in lines],
+    }
+
+
+def new_jobs(
+    values: Columns,
+    followed: Mapping[Key, Mapping[str, Any]],
+    *,
+    priority: int,
+    now: datetime,
+    quiet_until: Sequence[datetime | None],
+    planned_at: Sequence[datetime | None] | None = None,
+    invite_at: Sequence[datetime | None] | None = None,
+) -> Columns:
+    """New jobs with these `job_values`. `followed` has what a job gets if its customer is served already,
+    see `admission.following`."""
+    count = len(quiet_until)
+    none: list[Any] = [None] * count
+    due_at: list[Any] = [now] * count
+    reason: list[Any] = [""] * count
+    times = zip(quiet_until, planned_at or none, invite_at or none, strict=True)
+    for place, (quiet, planned, invite) in enumerate(times):
+        # A customer in the app gets the link there at any hour.
+        if quiet is not None and quiet > now and (invite is None or invite <= now):
+            due_at[place], reason[place] = quiet, Reason.QUIET_HOURS
+        if planned is not None and planned > due_at[place]:
+            due_at[place], reason[place] = planned, Reason.PLANNED
+    jobs: Columns = {
+        **values,
+        "invite_at": [*(invite_at or none)],
+        "state": [JobState.WAITING] * count,
+        "due_at": due_at,
+        "priority": [priority] * count,
+        "reason": reason,
+        "detail": [""] * count,
+        "result": [""] * count,
+        "joins": [None] * count,
+        "created_at": [now] * count,
+        "changed_at": [now] * count,
+    }
+    if followed:
+        for place, key in enumerate(zip(values["customer_id"], values["purpose"], strict=True)):
+            for name, value in followed.get(key, {}).items():
+                jobs[name][place] = value
+    return jobs
+
+
+CANCELLED: dict[str, Any] = {
+    "state": JobState.CANCELLED,
+    "due_at": None,
+    "joins": None,
+    "result": "",
+    "reason": Reason.CANCELLED,
+    "detail": "",
+}
+
+
+def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
+    return {
+        "batch_id": batch_id,
+        "row": line.row,
+        "duplicate_of": line.duplicate_of,
+        "known": line.known[:LONGEST_KNOWN] or None,
+        "customer_id": line.customer_id or None,
+        "problems": [asdict(problem) for problem in line.problems],
+    }

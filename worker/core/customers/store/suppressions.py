@@ -1,0 +1,265 @@
+"""The do-not-contact list: addresses as keyed hashes, so that the table does not show which addresses it holds.
+
+Only the key that made a hash can find it again. So an address that a look-up finds by an older key of the ring is
+stored under the newest key from then on, and `keys_gone` counts the rows that no key of the ring finds. The hashed text
+is in the row too, encrypted, so that all rows can be hashed anew (`onboard keys rotate`).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel
+from worker.core.customers.suppression import SuppressionReason, stronger, text_of
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import ADDRESS, ERASED, decrypt_address, encrypt_address
+from worker.core.database.journal import Happened, Note, note
+from worker.core.database.tables import Suppression
+from worker.core.database.upserts import insert
+from worker.core.foundation.keyring import KEY_ID_DIGITS, CannotDecrypt, Keyring
+from worker.core.model.channels import listed_as
+
+Address = tuple[str, str]  # channel and address, as intake gives it: personal
+KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)
+
+# Whether any address at all is suppressed, for a claim's statement. If none is, no further query is made.
+ANY_SUPPRESSED: sa.ScalarSelect[bool] = sa.select(
+    sa.exists(sa.select(sa.literal(1)).select_from(Suppression))
+).scalar_subquery()
+_AMONG = bulk.among(Suppression.digest, "digests")
+_FOUND = sa.select(Suppression.digest, Suppression.reason, (Suppression.encrypted == ERASED).label("bare")).where(
+    _AMONG
+)
+_ALL_OF_IT = sa.select(*Suppression.__table__.columns).where(_AMONG)
+# Always in the same order, so that two transactions with the same address cannot deadlock.
+_KEPT = _ALL_OF_IT.order_by(Suppression.digest).with_for_update()
+_KEPT_AND_FREE = _KEPT.with_for_update(skip_locked=True)
+_DELETE = sa.delete(Suppression).where(_AMONG)
+_SEAL = (
+    sa.update(Suppression)
+    .where(Suppression.digest == sa.bindparam("digest_"))
+    .values(encrypted=sa.bindparam("encrypted_"))
+)
+
+
+def suppress(
+    connection: sa.Connection,
+    keyring: Keyring,
+    channel: str,
+    address: str,
+    reason: SuppressionReason,
+    source: str,
+    *,
+    now: datetime,
+) -> SuppressionReason:
+    """Suppress the address; returns the reason that is stored: the strongest of several. A manual entry is stored in
+    the same row beneath a stronger reason.
+
+    `source` is where the reason comes from: `sender/sms`, or a person's name. Raises ValueError, without the address in
+    its text, on an address that `suppression.text_of` cannot read.
+    """
+    text = text_of(channel, address)
+    digests = keyring.digests(ADDRESS, text)
+    newest = {"digest": digests[0], "encrypted": encrypt_address(keyring, digests[0], text)}
+    for row in fetch(connection, _KEPT, {"digests": bulk.keys(digests)}):
+        if row.digest != digests[0]:
+            _keep(connection, row._asdict() | newest)
+    connection.execute(_DELETE, {"digests": bulk.keys(digests[1:])})
+    entry: dict[str, Any] = {"channel": listed_as(channel), "reason": reason.value}
+    entry |= {"source": source[:80], "created_at": now}
+    return _keep(connection, entry | {"manual_by": None, "manual_at": None} | newest)
+
+
+def release(
+    connection: sa.Connection,
+    keyring: Keyring,
+    channel: str,
+    address: str,
+    *,
+    only: Collection[SuppressionReason] | None = None,
+) -> SuppressionReason | None:
+    """Lift the suppression of the address, with `only` for one of these reasons; returns the reason, or None.
+
+    A manual entry beneath that reason stays and applies from then on, unless `only` names MANUAL too.
+
+    Raises ValueError as `suppress` does.
+    """
+    digests = keyring.digests(ADDRESS, text_of(channel, address))
+    rows = fetch(connection, _KEPT, {"digests": bulk.keys(digests)})
+    reasons: list[SuppressionReason] = [row.reason for row in rows]
+    if not reasons or (only is not None and any(reason not in only for reason in reasons)):
+        return None
+    connection.execute(_DELETE, {"digests": bulk.keys(digests)})
+    note(connection, Happened.LIFTED, digests)
+    if only is not None and SuppressionReason.MANUAL not in only:
+        for row in rows:
+            if row.manual_by is not None:
+                manual = {
+                    "reason": SuppressionReason.MANUAL.value,
+                    "source": row.manual_by,
+                    "created_at": row.manual_at,
+                }
+                _keep(connection, row._asdict() | manual | {"manual_by": None, "manual_at": None})
+    return reduce(stronger, reasons)
+
+
+def suppressed(
+    connection: sa.Connection, keyring: Keyring, addresses: Iterable[Address]
+) -> dict[Address, SuppressionReason]:
+    """The suppressed ones of these addresses, with the reason; one statement for all addresses.
+
+    Text that is not an address is never suppressed: its sender refuses it. What an older key of the ring finds is
+    stored under the newest key, and what came without its text from a journal gets it; this writes.
+    """
+    by_digest: dict[str, list[Address]] = {}  # one number may be asked about on two channels
+    texts: dict[Address, str] = {}
+    newest: dict[Address, str] = {}
+    for address in set(addresses):
+        try:
+            texts[address] = text_of(*address)
+        except ValueError:
+            continue
+        digests = keyring.digests(ADDRESS, texts[address])
+        for digest in digests:
+            by_digest.setdefault(digest, []).append(address)
+        newest[address] = digests[0]
+    if not by_digest:
+        return {}
+    found: dict[Address, SuppressionReason] = {}
+    old: dict[str, str] = {}
+    for row in fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)}):
+        for address in by_digest[row.digest]:
+            found[address] = stronger(found.get(address, row.reason), row.reason)
+            if row.digest != newest[address] or row.bare:
+                old[row.digest] = texts[address]
+    if old:
+        _renew(connection, keyring, old)
+    return found
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is stored about a suppressed address. `manual_by`: the person whose entry lies beneath a stronger reason."""
+
+    reason: SuppressionReason
+    source: str
+    since: datetime
+    manual_by: str | None = None
+
+
+def kept_of(connection: sa.Connection, keyring: Keyring, channel: str, address: str) -> Kept | None:
+    """Why, since when and by whose entry the address is suppressed; None: it is not.
+
+    Raises ValueError as `suppress` does.
+    """
+    digests = keyring.digests(ADDRESS, text_of(channel, address))
+    rows = fetch(connection, _ALL_OF_IT, {"digests": bulk.keys(digests)})
+    kept = [Kept(row.reason, row.source, row.created_at, row.manual_by) for row in rows]
+    reasons = [one.reason for one in kept]
+    return next((one for one in kept if one.reason is reduce(stronger, reasons)), None)
+
+
+def counts(connection: sa.Connection) -> list[tuple[str, SuppressionReason, int]]:
+    """How many addresses are suppressed, by channel and reason. The hashes do not show which addresses."""
+    query = sa.select(Suppression.channel, Suppression.reason, sa.func.count().label("addresses"))
+    rows = fetch(connection, query.group_by(Suppression.channel, Suppression.reason))
+    return sorted((str(row.channel.value), row.reason, row.addresses) for row in rows)
+
+
+def by_older_keys(connection: sa.Connection, keyring: Keyring) -> int:
+    """How many suppressed addresses are hashed by keys of the ring other than the newest."""
+    return _count(connection, KEY_ID.in_(keyring.digest_ids[1:]))
+
+
+def keys_gone(connection: sa.Connection, keyring: Keyring) -> int:
+    """How many suppressed addresses are hashed by keys that are not in the ring: no look-up finds them again."""
+    return _count(connection, _is_gone(keyring))
+
+
+def forget_gone(connection: sa.Connection, keyring: Keyring) -> int:
+    """Remove the rows that `keys_gone` counts; returns their number."""
+    return connection.execute(sa.delete(Suppression).where(_is_gone(keyring))).rowcount
+
+
+def _is_gone(keyring: Keyring) -> sa.ColumnElement[bool]:
+    return KEY_ID.not_in(keyring.digest_ids)
+
+
+def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(Suppression).where(which)).scalar_one()
+
+
+def _renew(connection: sa.Connection, keyring: Keyring, old: Mapping[str, str]) -> None:
+    """Store these rows under the newest keys. `old` maps each old digest to its text.
+
+    A row that another transaction is changing is left for the next time: the caller holds rows for which that
+    transaction may wait.
+    """
+    for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(old)}):
+        digest = keyring.digests(ADDRESS, old[row.digest])[0]
+        encrypted = encrypt_address(keyring, digest, old[row.digest])
+        if digest == row.digest:
+            connection.execute(_SEAL, {"digest_": digest, "encrypted_": encrypted})
+            continue
+        _keep(connection, row._asdict() | {"digest": digest, "encrypted": encrypted})
+        connection.execute(_DELETE, {"digests": bulk.keys([row.digest])})
+
+
+def hash_anew(connection: sa.Connection, keyring: Keyring, digests: Collection[str]) -> tuple[int, int]:
+    """Store these rows under the first keys; returns how many were stored, and how many are unreadable.
+
+    A row that another transaction is changing is left for the next time.
+    """
+    texts, unreadable = {}, 0
+    for row in fetch(connection, _KEPT_AND_FREE, {"digests": bulk.keys(digests)}):
+        try:
+            texts[row.digest] = decrypt_address(keyring, row.digest, row.encrypted)
+        except CannotDecrypt:
+            unreadable += 1
+    _renew(connection, keyring, texts)
+    return len(texts), unreadable
+
+
+def suppress_again(connection: sa.Connection, noted: Sequence[Note]) -> int:
+    """Add those of these addresses that are not there; returns how many. A row gets its text when its address is looked
+    up for the first time: until then it needs its digest key."""
+    there = {row.digest for row in fetch(connection, _FOUND, {"digests": bulk.keys(one.digest for one in noted)})}
+    new = [one for one in noted if one.digest not in there]
+    for one in new:
+        facts = {"channel": one.channel, "reason": one.reason, "source": "journal", "created_at": one.at}
+        _keep(connection, facts | {"digest": one.digest, "encrypted": ERASED, "manual_by": None, "manual_at": None})
+    return len(new)
+
+
+def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReason:
+    """Add the row. If the address has a row, the stronger reason stays; a manual entry of either stays beneath it."""
+    statement = insert(Suppression, connection.dialect.name).values(row)
+    new, old = statement.excluded, Suppression.__table__.c
+    outranks = _rank(new.reason) > _rank(old.reason)
+    changed = {name: sa.case((outranks, new[name]), else_=old[name]) for name in ("reason", "source", "created_at")}
+    manual = {"manual_by": "source", "manual_at": "created_at"}
+    # Where neither reason is stronger than a manual entry, the reason that stays is the manual entry itself.
+    is_it = sa.and_(
+        *(_rank(each.reason) <= list(SuppressionReason).index(SuppressionReason.MANUAL) for each in (new, old))
+    )
+    for name, of_it in manual.items():
+        entered = [
+            sa.case((each.reason == SuppressionReason.MANUAL.value, each[of_it]), else_=each[name])
+            for each in (old, new)
+        ]
+        changed[name] = sa.case((is_it, None), else_=sa.func.coalesce(*entered))
+    connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=changed))
+    kept = sa.select(Suppression.reason).where(Suppression.digest == row["digest"])
+    stored: SuppressionReason = connection.execute(kept).scalar_one()
+    note(connection, Happened.SUPPRESSED, [row["digest"]], channel=Channel(row["channel"]), reason=stored)
+    return stored
+
+
+def _rank(reason: Any) -> sa.ColumnElement[int]:
+    known = {each.value: rank for rank, each in enumerate(SuppressionReason)}
+    return sa.case(known, value=reason, else_=len(known))  # as `stronger`

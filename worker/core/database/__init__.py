@@ -1,0 +1,1 @@
+"""The database: its engine, schema, encryption, bulk statements. PostgreSQL and SQLite."""

@@ -1,0 +1,56 @@
+"""Adds entries to the audit log: the one way in, always in the transaction of what the entry tells."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.core.database.database import ACT, Database
+from worker.core.database.tables import Audit
+from worker.core.database.unanswered import UNANSWERED
+from worker.core.model.audit import ACTION, ACTOR, REASON, SUBJECT, Act, Entry, printable
+
+
+def note(
+    connection: sa.Connection,
+    subject: str,
+    *,
+    now: datetime,
+    count: int = 1,
+    reason: str = "",
+    act: Act | None = None,
+) -> None:
+    """Add an entry. `act`: who does what; None: as the connection's database says, which is the running command's."""
+    act = act or connection.get_execution_options()[ACT]
+    note_all(connection, [Entry(now, act.actor, act.action, subject, count, act.because(reason))])
+
+
+def note_alone(database: Database, subject: str, *, now: datetime, count: int = 1, reason: str) -> None:
+    """Add an entry in its own transaction: before something is shown, or is done outside of the database."""
+    with database.write() as connection:
+        note(connection, subject, now=now, count=count, reason=reason)
+
+
+def note_all(connection: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Add entries, without a lock: many transactions do so at the same time.
+
+    The connection may be a caller's own, of another engine than ours (`runtime.python_api`): so this is no COPY.
+    """
+    rows = [
+        {
+            "at": entry.at,
+            "actor": printable(entry.actor, ACTOR),
+            "action": printable(entry.action, ACTION),
+            "subject": printable(entry.subject, SUBJECT),
+            "count": entry.count,
+            "reason": printable(entry.reason, REASON),
+        }
+        for entry in entries
+    ]
+    if len(rows) == 1:  # as nearly always: its answer is not waited for
+        connection.execute(_ADD, rows[0], execution_options=UNANSWERED)
+    elif rows:
+        connection.execute(_ADD, rows)
+
+
+_ADD = sa.insert(Audit).inline()  # nobody asks for the entries' ids

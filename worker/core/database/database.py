@@ -1,0 +1,372 @@
+"""The database engine: connection settings for SQLite and PostgreSQL."""
+
+import copy
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from worker.core.database import tally
+from worker.core.database.binary_rows import let_copy
+from worker.core.database.bounded_connection import bound
+from worker.core.database.journal import JOURNAL, Journal
+from worker.core.database.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
+from worker.core.database.on_loop import elsewhere
+from worker.core.database.outages import leave_lost_servers, naming_outages
+from worker.core.database.tables.types import UtcDateTime
+from worker.core.database.unanswered import ALONE, let_go_on
+from worker.core.foundation.clock import ProcessClock, monotonic
+from worker.core.foundation.os_user import os_user
+from worker.core.foundation.private_files import new_file
+from worker.core.foundation.tls import Tls
+from worker.core.model.audit import Act
+
+# Long enough for a write transaction of another process (an import during a `run`), short enough to be noticed.
+SQLITE_BUSY_SECONDS = 30
+CONNECT_SECONDS = 10
+# A worker that stops in the middle of a transaction (SIGSTOP, a frozen machine) keeps its row locks, among them the
+# lock of the budget's row. The database ends this transaction before the waiting transactions reach LOCK_SECONDS.
+IDLE_IN_TRANSACTION_SECONDS = 10
+LOCK_SECONDS = 15
+# Detects a database host that vanishes without closing the connection: no acknowledgement, or no data, for this long.
+SILENCE = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
+# A connection that was used more recently than this is not checked. The sweep looks once a second: an idle process
+# would ask the database twice as often.
+CHECK_AFTER_SECONDS = 5.0
+# The clock of a process that is so far from the database's stood still, or jumped: it is set at once, and not only when
+# the timekeeper does.
+STOOD_STILL = timedelta(seconds=1)
+USED_AT = "onboarding_used_at"
+# With less than this SQLite's disk counts as full, in bytes: its write-ahead log grows by as much before it is emptied.
+FULL = 10 << 20
+UTF8 = "UTF8"  # PostgreSQL's word
+# `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
+THERE_IS = sa.exists(sa.literal_column("1"))
+# An execution option of all connections: the subscriptions of the outbox (`store.outbox`).
+SUBSCRIPTIONS = "onboarding_subscriptions"
+# Another one: who does what on these connections, an `Act`, for the audit log (`store.audit`).
+ACT = "onboarding_act"
+
+
+def _make_private(url: str) -> None:
+    """Make a SQLite file that only its owner can read, as the key beside it. SQLite's other files get its mode.
+
+    SQLite follows a link to a file that is not there yet, and makes that file readable for all.
+    """
+    file = sa.make_url(url).database
+    if file and file != ":memory:" and not file.startswith("file:"):
+        with suppress(OSError):  # the file exists, or SQLite reports why it cannot be made
+            os.close(new_file(os.path.realpath(file)))
+
+
+def is_there(url: str) -> bool:
+    """False for a SQLite file that does not exist; any other database may be there."""
+    file = sa.make_url(url).database if url.startswith("sqlite") else None
+    return file is None or Path(file).exists()
+
+
+class Database:
+    """Transactions on one database. A Database must not cross a fork: each process makes its own.
+
+    An outage (`outages.is_outage`) is raised as `sqlalchemy.exc.OperationalError`, whatever the driver calls it: the
+    database cannot be reached or restarts, a connection breaks, a lock is not granted in time, no connection of the
+    pool is free, a right or a table is missing. A row that the database refuses is raised as another SQLAlchemy error.
+    No error text contains the values of a statement.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 8,
+        tls: Tls | None = None,
+        subscriptions: object = None,
+        act: Act | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        """`connections` is the size of the pool: how many connections the process may use at the same time.
+
+        `tls`: PostgreSQL's certificate is verified; None: as the URL says. `subscriptions`, a
+        `store.outbox.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is.
+        `act` is what the audit log says of changes; None: the person who runs this process, without a command.
+        `journal`: the file beside the database, if it has one.
+        """
+        self.is_sqlite = url.startswith("sqlite")
+        self.has_own_time = False  # whether leases are checked by the database's own time
+        self._process_clock: ProcessClock | None = None  # set by it when this process has stood still
+        if self.is_sqlite:
+            _make_private(url)
+            arguments = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
+            self.engine = sa.create_engine(url, connect_args=arguments, hide_parameters=True)
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+            event.listen(self.engine, "invalidate", _end_transaction)
+        else:
+            given = sa.make_url(url)
+            ours: dict[str, Any] = {
+                "connect_timeout": CONNECT_SECONDS,
+                "application_name": "onboarding-worker",
+                "client_encoding": "UTF8",  # whatever the role or the database has set
+                **SILENCE,
+                **({"target_session_attrs": "read-write"} if _names_several_hosts(given) else {}),
+                **(tls.libpq() if tls is not None else {}),
+            }
+            self.engine = sa.create_engine(
+                given,
+                pool_size=connections,
+                max_overflow=0,
+                hide_parameters=True,
+                # A setting in the URL takes precedence.
+                connect_args={name: value for name, value in ours.items() if name not in given.query},
+            )
+            self._patience = bound(self.engine)
+            event.listen(self.engine, "connect", _prepare_postgresql)
+            _check_idle_connections(self.engine)
+            let_ask_in_binary(self.engine)
+            let_copy(self.engine)
+            let_go_on(self.engine)
+            leave_lost_servers(self.engine)
+        act = act or Act(os_user().full, "python")
+        self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions, ACT: act, JOURNAL: journal})
+        self._journal = journal
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that writes nothing: on SQLite it does not wait for a writer."""
+        with (
+            naming_outages(),
+            self._connect().execution_options(onboarding_read=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
+        """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""
+        if within is not None:
+            # A caller's own engine does not know what is published, nor who acts, nor what is noted.
+            ours = self.engine.get_execution_options()
+            yield within.execution_options(**{name: ours[name] for name in (SUBSCRIPTIONS, ACT, JOURNAL)})
+            return
+        counts = tally.Tally()
+        with naming_outages(), self._connect(**{tally.OPTION: counts}) as connection, connection.begin():
+            yield connection
+            tally.write(connection)
+            if self._journal is not None:
+                self._journal.add(counts.noted)
+        for follow in counts.committed:
+            follow()
+
+    def _connect(self, **options: Any) -> sa.Connection:
+        """A connection of the pool. If none is free, this waits: for the pool, or for the network."""
+        pool = self.engine.pool
+        has_free = isinstance(pool, sa.QueuePool) and pool.checkedin() > 0
+        connection = self.engine.connect() if has_free else elsewhere(self.engine.connect)
+        return connection.execution_options(**options) if options else connection
+
+    def give_up_after(self, patience: timedelta) -> None:
+        """From now on, take a server that does not answer a statement within this time for an outage.
+
+        For processes that work under leases. A report or a migration may take long, so this is not the default.
+        """
+        if not self.is_sqlite:
+            self._patience.seconds = patience.total_seconds()
+
+    def need_not_last(self) -> None:
+        """SQLite: commits do not wait for the disk. Before the first connection, for a database that is thrown away."""
+        event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+
+    def forget_erased(self) -> bool:
+        """SQLite: empty the write-ahead log, which has what rows held before. False: a process still reads it.
+
+        PostgreSQL overwrites old versions of rows by its own vacuum.
+        """
+        if not self.is_sqlite:
+            return True
+        with naming_outages(), closing(self.engine.raw_connection()) as connection:  # not within a transaction
+            try:
+                busy, _, _ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:  # a raw connection raises the driver's own, such as for a full disk
+                raise sa.exc.OperationalError(None, None, error, hide_parameters=True) from None
+        return not busy
+
+    def why_nothing_is_written(self) -> str:
+        """Why the database takes no writes, in words; "": it does, as far as can be seen without writing."""
+        if not self.is_sqlite:
+            with self.read() as connection:
+                read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
+            if not read_only:
+                return ""
+            self.engine.dispose()  # these connections stay so, also where new ones take writes
+            return "the database server is read-only, or a standby"
+        file = self.engine.url.database
+        if not file or file == ":memory:" or shutil.disk_usage(Path(file).resolve().parent).free >= FULL:
+            return ""
+        return "the database's disk is full: make space"
+
+    def why_it_holds_not_every_text(self) -> str:
+        """Why the database cannot hold every name, in words; "": it can."""
+        if self.is_sqlite:
+            return ""
+        with self.read() as connection:
+            encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding == UTF8:
+            return ""
+        return (
+            f"the database's encoding is {encoding}, which cannot hold every name: make another one"
+            " (`CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'`), and name it in [database] url"
+        )
+
+    def trust_its_time(self, clock: ProcessClock) -> None:
+        """From now on, check leases by PostgreSQL's own time, and this clock too. Not where a test sets the time."""
+        self.has_own_time, self._process_clock = not self.is_sqlite, clock
+
+    def now(self) -> datetime:
+        """PostgreSQL's own time, aware. SQLite has none: its time is that of the process that works on it."""
+        # Outside a transaction: one round trip, not two. Dispatchers ask after each claim.
+        with naming_outages(), self._connect(**{ALONE: True}) as connection:
+            if self._process_clock is None:
+                return _time_of(connection)
+            # A machine may be paused with its clocks, and call under leases that are over until its clock is set again.
+            return _set_clock(connection, self._process_clock, if_off_by=STOOD_STILL)
+
+    def set_clock(self, clock: ProcessClock) -> None:
+        """Set the clock by PostgreSQL's time, to about half a round trip."""
+        with self.read() as connection:
+            connection.execute(sa.text("SELECT 1"))  # connecting takes long: not between the two readings
+            _set_clock(connection, clock)
+
+    def acting(self, act: Act) -> "Database":
+        """The same database, over the same connections, whose changes the audit log ascribes to this act."""
+        other = copy.copy(self)
+        other.engine = self.engine.execution_options(**{ACT: act})
+        return other
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _names_several_hosts(url: sa.URL) -> bool:
+    """Whether libpq would take the first server of several that answers, also a standby."""
+    hosts = url.query.get("host", "")
+    return not isinstance(hosts, str) or "," in hosts or "," in (url.host or "")
+
+
+_THEIR_TIME = sa.select(sa.func.clock_timestamp(type_=UtcDateTime()))
+
+
+def _time_of(connection: sa.Connection) -> datetime:
+    now: datetime = connection.execute(_THEIR_TIME).scalar_one()
+    return now
+
+
+def _set_clock(connection: sa.Connection, clock: ProcessClock, *, if_off_by: timedelta = timedelta(0)) -> datetime:
+    """Set the clock by the database's time, where it is so far from it or more. Returns the database's time."""
+    before = clock.elapsed()
+    theirs = _time_of(connection)
+    if abs(theirs - clock()) >= if_off_by:
+        clock.measured(before=before, theirs=theirs, after=clock.elapsed())
+    return theirs
+
+
+def fetch(connection: sa.Connection, query: sa.Executable, given: Mapping[str, Any] | None = None) -> list[Any]:
+    """All rows of a query whose columns are read by name, as named tuples."""
+    result = connection.execute(query, given)
+    return list(map(named(tuple(result.keys()))._make, result.all()))
+
+
+class Query:
+    """A query of many rows of many columns, as a claim is, at two thirds of the cost of `fetch` on PostgreSQL."""
+
+    def __init__(self, statement: sa.Select[Any] | sa.UpdateBase) -> None:
+        self._statement = statement
+        self._rows = BinaryRows(statement.exported_columns)
+
+    def fetch(self, connection: sa.Connection, given: Mapping[str, Any]) -> list[Any]:
+        if connection.dialect.name == "sqlite":
+            return fetch(connection, self._statement, given)
+        return self._rows.of(connection.execute(self._statement, given, execution_options=BINARY))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction control begins a transaction at the first write, which can then fail as locked.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a written attempt must survive a power cut. Otherwise its call could be made twice.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    # What is erased or removed is overwritten in the file: a build of SQLite decides otherwise by default.
+    cursor.execute("PRAGMA secure_delete=ON")
+    cursor.close()
+
+
+def _end_transaction(connection: Any, _record: Any, _error: BaseException | None) -> None:
+    """Roll back what a connection has begun that is thrown away, as after Ctrl-C in the middle of a statement.
+
+    Its closing alone does not: while the traceback keeps a cursor, SQLite keeps the connection, and its lock with it.
+    The stop of the batch that was interrupted waited for that lock, for as long as SQLite lets it.
+    """
+    with suppress(sqlite3.Error):
+        connection.rollback()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get("onboarding_read", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _check_idle_connections(engine: sa.Engine) -> None:
+    """Ping a connection before its use if it was idle: the server may have closed it meanwhile.
+
+    A connection that was just used is not pinged. The pool's own check (`pool_pre_ping`) pings each time: an extra
+    round trip and an extra transaction for each of ours. If the server closes the connection after its last use, a
+    statement finds out.
+    """
+
+    def note_use(_connection: Any, record: Any) -> None:
+        record.info[USED_AT] = monotonic()
+
+    def check(connection: Any, record: Any, _proxy: Any) -> None:
+        if monotonic() - record.info[USED_AT] < CHECK_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error:
+            raise sa.exc.InvalidatePoolError from None  # the pool replaces all its connections before their next use
+
+    event.listen(engine, "connect", note_use)
+    event.listen(engine, "checkin", note_use)
+    event.listen(engine, "checkout", check)
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # No statement_timeout: a report or a migration may take long, lock_timeout limits the wait for rows, and a server
+    # that hangs keeps no time-out of its own (`give_up_after`). A claim reads small ranges of an index: the planner
+    # reads whole tables with the default random_page_cost of 4. It also plans so for a table that is small, and keeps
+    # that plan until the table's next ANALYZE: on a new database statements took 460 ms within the first minute. Where
+    # no index serves, a table is still read, and its cost makes the planner compile the statement: so no jit.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # `types.UtcDateTime` takes times as they come, and psycopg reads no other form of a date. The server, the
+            # database or the role may have set other ones.
+            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres';"
+            " SET random_page_cost = 1.1; SET enable_seqscan = off; SET jit = off;"
+            f" SET lock_timeout = '{LOCK_SECONDS}s';"
+            f" SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'"
+        )
+    connection.commit()

@@ -1,0 +1,194 @@
+"""Leases: the right to work a row until a time. Jobs and invitations have leases.
+
+Each claim raises the row's fence. Before a dispatcher writes under a lease, it checks that the row still has the fence
+of its claim: a dispatcher that stood still for longer than its lease must not overwrite the results of the next one.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from worker.core.database import bulk
+from worker.core.database.database import THERE_IS, Query, fetch
+from worker.core.database.priorities import EVENT, PRIORITIES
+from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
+from worker.core.database.tables.types import DETAIL_LENGTH
+from worker.core.database.unanswered import UNANSWERED
+from worker.core.messages.send_decision import Later, NotNow
+from worker.core.model.states import InvitationState, JobState
+
+# An attempt of a row that was released before its call was made. The call was certainly not carried out.
+NOT_SENT = "not_sent"
+Id = TypeVar("Id")
+_IN_ORDER = attrgetter("due_at", "id")
+
+
+class Leases(Generic[Id]):
+    """The leases of one kind of row."""
+
+    def __init__(
+        self,
+        model: type[Job] | type[InvitationRow],
+        states: type[JobState] | type[InvitationState],
+        *,
+        of: InstrumentedAttribute[str],
+        worked_from: Sequence[Any],
+        joined: Sequence[sa.ColumnElement[bool]],
+        conditions: Sequence[sa.ColumnElement[bool]] = (),
+        changes: Sequence[str] = (),
+        attempts: Sequence[sa.ColumnElement[bool]],
+    ) -> None:
+        """`of` is the column that claims select rows by: the account or the channel. `conditions` hold for all claims.
+
+        `worked_from` are the columns that a claim returns, of the row, of its batch and of the rows that `joined` joins
+        to it: all that its work needs, so that each is read once. `changes` are the columns with the time of the last
+        change.
+        `attempts` are the conditions that find the attempts of the rows whose ids are given.
+        """
+        self._due = (
+            of == sa.bindparam("of_"),
+            model.state == bulk.fixed(states.WAITING),
+            *conditions,
+            model.due_at <= sa.bindparam("now"),
+        )
+        self._model = model
+        # The sum keeps PostgreSQL from finding the rows by their batch. It plans so for a small table, and keeps the
+        # plan until the next ANALYZE: each claim read all messages of the batch.
+        joined = (*joined, Batch.id == model.batch_id + 0)
+        claimed: dict[str, Any] = {
+            "state": states.WORKING,
+            "lease_until": sa.bindparam("until"),
+            "lease_owner": sa.bindparam("owner"),
+            "fence": model.fence + 1,
+        }
+        changed: dict[str, Any] = {name: sa.bindparam("now") for name in changes}
+        leases = {
+            (unknown_only, one_batch): sa.update(model)
+            .where(
+                bulk.within(
+                    model.id,
+                    self._first(
+                        *([model.unknown_attempt.is_not(None)] if unknown_only else []),
+                        *([model.batch_id == sa.bindparam("batch")] if one_batch else []),
+                    ),
+                )
+            )
+            .values(claimed | changed)
+            for unknown_only in (False, True)
+            for one_batch in (False, True)
+        }
+        self._claims = {which: Query(lease.where(*joined).returning(*worked_from)) for which, lease in leases.items()}
+        # SQLite returns no column of another table.
+        self._leases = {which: lease.returning(model.id) for which, lease in leases.items()}
+        self._worked_from = Query(sa.select(*worked_from).where(bulk.among(model.id, "ids"), *joined))
+        # A part of another query: batches have no events for hours, and a claim that finds none costs a round trip.
+        self.event_is_due = THERE_IS.where(*self._due, model.priority == EVENT)
+        self._is_due = {
+            (unknown, one_batch): sa.select(
+                sa.exists().where(
+                    *self._due,
+                    model.priority.in_(PRIORITIES),
+                    model.unknown_attempt.is_not(None) if unknown else model.unknown_attempt.is_(None),
+                    *([model.batch_id == sa.bindparam("batch")] if one_batch else []),
+                )
+            )
+            for unknown in (False, True)
+            for one_batch in (False, True)
+        }
+        chosen = bulk.among(model.id, "ids")
+        leased = sa.select(model.id, model.fence, model.lease_until).where(chosen, model.state == states.WORKING)
+        self._leased = leased.order_by(model.id).with_for_update(key_share=True)
+        released: dict[str, Any] = {"state": states.WAITING, "lease_until": None}
+        self._release = sa.update(model).where(chosen, model.state == states.WORKING).values(released | changed)
+        # Attempts whose commit was not acknowledged because the database became unreachable: no call was made.
+        self._unmade = (
+            sa.update(Attempt)
+            .where(*attempts, Attempt.closed_at.is_(None))
+            .values(closed_at=sa.bindparam("now"), outcome=NOT_SENT)
+            .returning(Attempt.reconciles)
+        )
+
+    def _first(self, *which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        model = self._model
+        due = sa.select(model.id).where(*self._due, model.priority == sa.bindparam("priority_"), *which)
+        most = sa.bindparam("most", type_=sa.Integer())
+        return due.order_by(model.due_at, model.id).limit(most).with_for_update(skip_locked=True)
+
+    def is_due(
+        self, connection: sa.Connection, of: str, *, unknown: bool, only_batch: int | None, now: datetime
+    ) -> bool:
+        """True if a row of this account or channel is due whose call has an unknown outcome, or one that has none.
+
+        `only_batch` as for `claim`.
+        """
+        given: dict[str, Any] = {"of_": of, "now": now}
+        if only_batch is not None:
+            given["batch"] = only_batch
+        return bool(connection.execute(self._is_due[unknown, only_batch is not None], given).scalar())
+
+    def claim(
+        self,
+        connection: sa.Connection,
+        of: str,
+        priority: int,
+        most: int,
+        *,
+        lease: timedelta,
+        owner: str,
+        now: datetime,
+        only_batch: int | None = None,
+        unknown_only: bool = False,
+    ) -> list[Any]:
+        """Lease up to `most` due rows, the oldest first. Rows that another transaction has locked are skipped.
+
+        `only_batch`: only rows of this batch; None: of all batches.
+        """
+        given = {"of_": of, "priority_": priority, "most": most, "owner": owner, "now": now, "until": now + lease}
+        if only_batch is not None:
+            given["batch"] = only_batch
+        which = unknown_only, only_batch is not None
+        if connection.dialect.name == "sqlite":
+            rows = self.read(connection, [row.id for row in fetch(connection, self._leases[which], given)])
+        else:
+            rows = self._claims[which].fetch(connection, given)
+        return sorted(rows, key=_IN_ORDER)
+
+    def read(self, connection: sa.Connection, ids: Sequence[Id]) -> list[Any]:
+        """The claimed rows with these ids, as `claim` returns them, in any order."""
+        return self._worked_from.fetch(connection, {"ids": bulk.keys(ids)}) if ids else []
+
+    def release_leased(self, connection: sa.Connection, ids: Sequence[Id], *, now: datetime) -> None:
+        """Release rows that this transaction has leased, and for which nothing else is written."""
+        if ids:
+            given = {"ids": bulk.keys(ids), "now": now}
+            connection.execute(self._release, given, execution_options=UNANSWERED)
+
+    def release_opened(
+        self, connection: sa.Connection, leases: Sequence[tuple[Id, int, datetime]], *, now: datetime
+    ) -> tuple[set[Id], int]:
+        """Release rows for which no call was made, and close their attempts. Returns the ids of those that were under
+        these leases, and how many calls (not look-ups) were written down for them.
+
+        The end of the lease is compared as well as the fence. If the commit of a claim was not acknowledged, the claim
+        may be lost: another dispatcher may then have claimed the row with the same fence, and may be calling now.
+        """
+        rows = fetch(connection, self._leased, {"ids": bulk.keys([each[0] for each in leases])})
+        held = {(row.id, row.fence, row.lease_until) for row in rows}
+        ours = {lease[0] for lease in leases if lease in held}
+        if not ours:
+            return ours, 0
+        given = {"ids": bulk.keys(sorted(ours)), "now": now}
+        connection.execute(self._release, given)
+        return ours, sum(row.reconciles is None for row in fetch(connection, self._unmade, given))
+
+
+def kept_back(why: NotNow, waiting: JobState | InvitationState) -> dict[str, Any]:
+    """The new values of a leased row that is not worked now. `waiting`: the state of one that waits until later."""
+    if isinstance(why, Later):
+        return {"new_state": waiting, "new_due_at": why.due_at, "new_reason": why.reason, "new_detail": ""}
+    detail = why.detail[:DETAIL_LENGTH]
+    return {"new_state": why.state, "new_due_at": None, "new_reason": why.reason, "new_detail": detail}

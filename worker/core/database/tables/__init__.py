@@ -1,0 +1,78 @@
+"""The tables. A row with `due_at` says what must happen next and when: the database is the truth and the schedule.
+
+Unique indexes of these tables keep three promises, whatever the code does: one leading job and one live session for
+each customer and purpose, and one invitation for each session, channel and kind.
+"""
+
+from worker.core.database.tables.accounts import Budget, Permit, ReissueCount, TextCount
+from worker.core.database.tables.base import Base
+from worker.core.database.tables.customers import (
+    AddressPlace,
+    CustomerRow,
+    Finished,
+    PendingDetails,
+    StableLink,
+    Suppression,
+    Tombstone,
+)
+from worker.core.database.tables.events import Inbox, Outbox, RefusedEvent, Webhook
+from worker.core.database.tables.lists import (
+    Batch,
+    BatchCount,
+    BatchCountChange,
+    BatchPlan,
+    BounceCount,
+    DroppedFile,
+    SkippedLine,
+)
+from worker.core.database.tables.operating import (
+    AlertRow,
+    Audit,
+    AuditHead,
+    LogIn,
+    MetricCount,
+    ProcessRow,
+    RetiredKey,
+    Standstill,
+    Timer,
+)
+from worker.core.database.tables.work import Attempt, InvitationRow, Job, SessionRow
+
+__all__ = [
+    "AddressPlace",
+    "AlertRow",
+    "Attempt",
+    "Audit",
+    "AuditHead",
+    "Base",
+    "Batch",
+    "BatchCount",
+    "BatchCountChange",
+    "BatchPlan",
+    "BounceCount",
+    "Budget",
+    "CustomerRow",
+    "DroppedFile",
+    "Finished",
+    "Inbox",
+    "InvitationRow",
+    "Job",
+    "LogIn",
+    "MetricCount",
+    "Outbox",
+    "PendingDetails",
+    "Permit",
+    "ProcessRow",
+    "RefusedEvent",
+    "ReissueCount",
+    "RetiredKey",
+    "SessionRow",
+    "SkippedLine",
+    "StableLink",
+    "Standstill",
+    "Suppression",
+    "TextCount",
+    "Timer",
+    "Tombstone",
+    "Webhook",
+]

@@ -1,0 +1,166 @@
+"""Customers, customers who have finished, and what is known of their addresses."""
+
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.core.customers.customers import Channel, CustomerKind
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.tables.base import Base
+from worker.core.database.tables.types import BigId, partial
+
+
+class CustomerRow(Base):
+    """A customer, keyed by the list owner's own id."""
+
+    __tablename__ = "customer"
+
+    customer_id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    sender: Mapped[str | None] = mapped_column(
+        sa.String(64),
+        server_default="",
+        doc='The sender whose request made the customer known, its owner; "": a list, or our own code. NULL: an event'
+        " about a customer who is not known is being taken; never committed.",
+    )
+    kind: Mapped[CustomerKind]
+    country: Mapped[str] = mapped_column(sa.String(2))
+    locale: Mapped[str] = mapped_column(sa.String(35))
+    timezone: Mapped[str] = mapped_column(sa.String(64))
+    encrypted: Mapped[bytes | None] = mapped_column(doc="The Person, encrypted; NULL once erased.")
+    email_digest: Mapped[str | None] = mapped_column(
+        sa.String(64),
+        doc="A keyed hash of the email address, by which a person of the service desk finds the customer; NULL: the"
+        " customer has none, or is erased.",
+    )
+    phone_digest: Mapped[str | None] = mapped_column(sa.String(64), doc="As `email_digest`, of the phone number.")
+    details_at: Mapped[datetime | None] = mapped_column(
+        doc="How old the customer's details are: the time of the event, or of the list's import, that they come from."
+        " NULL: the customer is known only from events without details."
+    )
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+    # Customers with personal data, oldest first. The erasure uses this index and does not read erased customers again.
+    __table_args__ = (
+        partial("ix_customer_kept", "changed_at", "customer_id", where="encrypted IS NOT NULL"),
+        partial("ix_customer_email", "email_digest", where="email_digest IS NOT NULL"),
+        partial("ix_customer_phone", "phone_digest", where="phone_digest IS NOT NULL"),
+    )
+
+
+class PendingDetails(Base):
+    """The details of a row that is not released: its list waits for a person, for its pilot, or for its start.
+
+    They are applied to the customer once the row is released, and go with it when it is cancelled.
+    """
+
+    __tablename__ = "pending_details"
+
+    job_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    customer_id: Mapped[str] = mapped_column(sa.String(100), index=True)
+    kind: Mapped[CustomerKind]
+    country: Mapped[str] = mapped_column(sa.String(2))
+    locale: Mapped[str] = mapped_column(sa.String(35))
+    timezone: Mapped[str] = mapped_column(sa.String(64))
+    encrypted: Mapped[bytes | None] = mapped_column(
+        doc="The Person, encrypted. NULL: the customer was not known before, and what is stored of the customer is this"
+        " row's."
+    )
+    given_at: Mapped[datetime] = mapped_column(doc="When the row was imported.")
+    due_at: Mapped[datetime | None] = mapped_column(
+        doc="From when on the row is released; NULL: its batch is paused since then, or it is behind the pilot."
+    )
+
+    __table_args__ = (partial("ix_pending_details_due", "due_at", where="due_at IS NOT NULL"),)
+
+
+class Tombstone(Base):
+    """A customer who was erased on request: a list does not make this customer known again."""
+
+    __tablename__ = "tombstone"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="A keyed hash of the customer_id.")
+    erased_at: Mapped[datetime] = mapped_column(doc="As of when: the command's time, or the event's.")
+    final: Mapped[bool] = mapped_column(
+        doc="A person has erased the customer: no event makes the customer known again. Else a later request does."
+    )
+
+
+class Finished(Base):
+    """A customer who has finished for a purpose, kept after the purge of the job."""
+
+    __tablename__ = "finished"
+
+    customer_id: Mapped[str] = mapped_column(sa.ForeignKey("customer.customer_id"), primary_key=True)
+    purpose: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    result: Mapped[str] = mapped_column(sa.String(16))
+    batch_id: Mapped[int] = mapped_column(BigId, doc="The purged job's batch, for people.")
+    row: Mapped[int]
+
+
+class AddressPlace(Base):
+    """The right to send one message to an address; an address has as many as `messages_per_address` allows.
+
+    It is taken for a job before its session is opened, and for a message before it leaves. Another takes it again when
+    it no longer counts (`domain.contact.address_cap`).
+    """
+
+    __tablename__ = "address_place"
+
+    digest: Mapped[str] = mapped_column(
+        sa.String(64), primary_key=True, doc="A keyed hash of `address_cap.text_of_mailbox`: which address it is."
+    )
+    number: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
+    job_id: Mapped[int] = mapped_column(BigId)
+    invitation_id: Mapped[uuid.UUID | None] = mapped_column(doc="NULL: the job's message is not written yet.")
+    taken_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(doc="Counts the takings: two transactions cannot take the same place.")
+
+    __table_args__ = (sa.Index("ix_address_place_taken", "taken_at"),)
+
+
+class StableLink(Base):
+    """Our own link for one customer and purpose: it leads to the session that lives, whichever that is."""
+
+    __tablename__ = "stable_link"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    customer_id: Mapped[str] = mapped_column(sa.String(100))
+    purpose: Mapped[str] = mapped_column(sa.String(64))
+    digest: Mapped[str] = mapped_column(sa.String(64), doc="A keyed hash of the link's secret part, which finds it.")
+    encrypted: Mapped[bytes] = mapped_column(doc="The link's secret part, encrypted: it is sent again in reminders.")
+    created_at: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(doc="It leads nowhere from then on; each first message puts it off.")
+    opened_at: Mapped[datetime | None] = mapped_column(
+        doc="The first opening that counts (`domain.links.press`); NULL: not opened yet, as far as is known."
+    )
+    visited_at: Mapped[datetime | None] = mapped_column(
+        doc="When a visitor was last led to a session. That visitor may have been a scanner."
+    )
+    visited_session: Mapped[uuid.UUID | None] = mapped_column(doc="The session that the last visitor was led to.")
+    revoked_at: Mapped[datetime | None] = mapped_column(doc="It leads nowhere from then on, whatever its customer has.")
+
+    __table_args__ = (
+        sa.UniqueConstraint("customer_id", "purpose"),
+        sa.UniqueConstraint("digest"),
+    )
+
+
+class Suppression(Base):
+    """An address that gets no messages, found by a keyed hash of `suppression.text_of`."""
+
+    __tablename__ = "suppression"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    encrypted: Mapped[bytes] = mapped_column(doc="The text that was hashed, encrypted: to hash it by another key.")
+    channel: Mapped[Channel]
+    reason: Mapped[SuppressionReason] = mapped_column(doc="bounce, manual, stop or complaint.")
+    source: Mapped[str] = mapped_column(sa.String(80), doc="A sender's name or a person's name.")
+    created_at: Mapped[datetime]
+    manual_by: Mapped[str | None] = mapped_column(
+        sa.String(80),
+        doc="The person with a manual entry under a stronger reason, which outlives that reason; NULL: no such entry.",
+    )
+    manual_at: Mapped[datetime | None] = mapped_column(doc="When the manual entry was made.")

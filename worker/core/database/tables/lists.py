@@ -1,0 +1,172 @@
+"""Imported lists, their skipped lines, and the counts of their messages."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.core.database.tables.base import Base
+from worker.core.database.tables.types import BigId, partial
+
+
+class Batch(Base):
+    """One imported customer list."""
+
+    __tablename__ = "batch"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(255))
+    digest: Mapped[str] = mapped_column(
+        sa.String(64), doc="SHA-256 of the file's bytes: the same file is the same batch."
+    )
+    generation: Mapped[int] = mapped_column(doc="Number of the batch among those of the same bytes (--again), from 1.")
+    created_at: Mapped[datetime]
+    imported_at: Mapped[datetime | None] = mapped_column(
+        doc="When the last line was imported; NULL: the import is not complete."
+    )
+    paused_at: Mapped[datetime | None] = mapped_column(
+        doc="When the last row was paused. NULL while `pause_cause` is set: the sweep pauses the rest of the rows."
+    )
+    cancelled_at: Mapped[datetime | None]
+    changing_since: Mapped[datetime | None] = mapped_column(
+        doc="When a resume or a cancel began to change the rows, in transactions of their own. The sweep finishes it if"
+        " its command died. NULL: all rows follow the batch."
+    )
+    purged_at: Mapped[datetime | None] = mapped_column(doc="When the purge of its rows began; the totals stay.")
+    totals: Mapped[dict[str, Any] | None] = mapped_column(
+        sa.JSON(none_as_null=True), doc="The counts of its rows from before the purge."
+    )
+    pause_cause: Mapped[str] = mapped_column(
+        sa.String(16), server_default="", doc="A PauseCause; empty: the batch is not paused."
+    )
+    pause_reason: Mapped[str] = mapped_column(
+        sa.String(400), server_default="", doc="Who paused it and when, or why it paused itself; empty: not paused."
+    )
+    resumed_at: Mapped[datetime | None] = mapped_column(doc="When it was last resumed: bounces count from then on.")
+    last_row: Mapped[int | None] = mapped_column(
+        doc="The last row number that a daily batch has given out; events add rows to it all day. NULL: a list's batch."
+    )
+
+    planned: Mapped[bool] = mapped_column(
+        server_default=sa.false(), doc="It has a `BatchPlan`: a pilot, a start, a pace or a deadline."
+    )
+
+    __table_args__ = (sa.UniqueConstraint("digest", "generation"),)
+
+
+class BatchPlan(Base):
+    """How a batch goes out: its pilot, its start, its pace. A batch without these has none."""
+
+    __tablename__ = "batch_plan"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True, autoincrement=False)
+    start_at: Mapped[datetime | None] = mapped_column(doc="No session and no message before then.")
+    per_hour: Mapped[int | None] = mapped_column(doc="The most first invitations in an hour.")
+    deadline: Mapped[datetime | None] = mapped_column(doc="The rows are ordered so that most are sent by then.")
+    issue_next_at: Mapped[datetime | None] = mapped_column(doc="The next free place of that pace, for sessions.")
+    send_next_at: Mapped[datetime | None] = mapped_column(doc="The same, for first messages.")
+    first: Mapped[str] = mapped_column(sa.String(16), doc="The pilot's rows, as 100 or 2%; empty: there is no pilot.")
+    condition: Mapped[str] = mapped_column(sa.String(400), doc="When the rest goes out; empty: a person decides.")
+    last_row: Mapped[int | None] = mapped_column(doc="The pilot's last row; NULL: the import is not complete.")
+    released_at: Mapped[datetime | None] = mapped_column(doc="When the pilot's rows became due.")
+    sent_at: Mapped[datetime | None] = mapped_column(
+        doc="When each of the pilot's rows was out, had ended or was held: the condition's time begins."
+    )
+    verdict: Mapped[str] = mapped_column(sa.String(16), doc="met, not_met, or person; empty: not yet.")
+    verdict_at: Mapped[datetime | None]
+    numbers: Mapped[str] = mapped_column(sa.String(400), doc="What the verdict was taken on, for people.")
+    check_at: Mapped[datetime | None] = mapped_column(doc="When the sweep looks again; NULL: nothing is left to do.")
+
+    __table_args__ = (partial("ix_batch_plan_check", "check_at", where="check_at IS NOT NULL"),)
+
+
+class DroppedFile(Base):
+    """A file in a folder of [[intake]], and what became of it. Without a name: the folder itself, while it is away.
+
+    A process takes a file by writing `until` and `owner`: so one process takes it, and another one after a kill.
+    """
+
+    __tablename__ = "dropped_file"
+
+    folder: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="The folder's name in the configuration.")
+    name: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    stamp: Mapped[str] = mapped_column(sa.String(120), doc="Its size, times and number on its disk, as last seen.")
+    seen_at: Mapped[datetime] = mapped_column(doc="Since when it was seen so: it has stopped growing after a while.")
+    state: Mapped[str] = mapped_column(sa.String(16), doc="A FileState.")
+    reason: Mapped[str] = mapped_column(sa.String(400), doc="Why it is refused or put off, without personal values.")
+    digest: Mapped[str] = mapped_column(sa.String(64), doc="SHA-256 of what was taken; empty: nothing was.")
+    batch_id: Mapped[int | None] = mapped_column(sa.ForeignKey("batch.id"))
+    reported: Mapped[str] = mapped_column(sa.String(16), doc="The state in its last report: sent, finished; or empty.")
+    tries: Mapped[int] = mapped_column(doc="How often its import was begun and neither ended nor was released.")
+    until: Mapped[datetime | None] = mapped_column(doc="Until when no other process takes it.")
+    owner: Mapped[str] = mapped_column(sa.String(80), doc="The process that has taken it; empty: none has.")
+
+
+class SkippedLine(Base):
+    """A line that did not become a job: refused, of the same customer as an earlier line, or of a known customer."""
+
+    __tablename__ = "skipped_line"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
+    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    duplicate_of: Mapped[int | None] = mapped_column(doc="The earlier row of the same customer; NULL: refused.")
+    known: Mapped[str | None] = mapped_column(
+        sa.String(200), doc="Of a customer who is known: what became of the row, without personal data."
+    )
+    customer_id: Mapped[str | None] = mapped_column(sa.String(100))
+    problems: Mapped[list[dict[str, Any]]]
+
+
+class BatchCount(Base):
+    """How many rows of a batch are alike. Triggers on the tables of work keep the counts (migration 0002)."""
+
+    __tablename__ = "batch_count"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(
+        sa.String(8), primary_key=True, doc="job (jobs that joined no other), message (first ones), call, or look_up."
+    )
+    state: Mapped[str] = mapped_column(
+        sa.String(16), primary_key=True, doc="A JobState, an InvitationState, or a call's outcome; empty: it is open."
+    )
+    channel: Mapped[str] = mapped_column(sa.String(8), primary_key=True, doc="Of jobs and messages.")
+    account: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="Of jobs and calls.")
+    result: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="Of jobs.")
+    reason: Mapped[str] = mapped_column(
+        sa.String(40), primary_key=True, doc="Why a row waits for a later hour; `suppressed`: of a job that failed so."
+    )
+    rows: Mapped[int]
+    sessions: Mapped[int] = mapped_column(doc="How many of the jobs have a session.")
+
+
+class BatchCountChange(Base):
+    """What one statement changed of a `BatchCount`, until the sweep adds it up.
+
+    PostgreSQL only: so no transaction waits for a count that another one changes.
+    """
+
+    __tablename__ = "batch_count_change"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(sa.String(8))
+    state: Mapped[str] = mapped_column(sa.String(16))
+    channel: Mapped[str] = mapped_column(sa.String(8))
+    account: Mapped[str] = mapped_column(sa.String(64))
+    result: Mapped[str] = mapped_column(sa.String(16))
+    reason: Mapped[str] = mapped_column(sa.String(40))
+    rows: Mapped[int]
+    sessions: Mapped[int]
+
+
+class BounceCount(Base):
+    """A batch's messages by the minute. These counts decide whether the batch pauses itself."""
+
+    __tablename__ = "bounce_count"
+
+    batch_id: Mapped[int] = mapped_column(sa.ForeignKey("batch.id"), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    tried: Mapped[int]
+    refused: Mapped[int]
+    bounced: Mapped[int]

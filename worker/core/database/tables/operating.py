@@ -1,0 +1,149 @@
+"""The audit log, processes and what they count, what people are alerted of, and whether a person stopped everything."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from worker.core.database.tables.base import Base
+from worker.core.database.tables.types import BigId, partial
+
+
+class Audit(Base):
+    """An audit entry: who did what. The database refuses to change or delete it (migration 0001, its triggers).
+
+    `store.audit.sealing` gives it its place in the chain, once: `number` and `hash`.
+    """
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, doc="Numbers of transactions that failed are left out.")
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(sa.String(200))
+    action: Mapped[str] = mapped_column(sa.String(64), doc="The command's words, or the event's type.")
+    subject: Mapped[str] = mapped_column(sa.String(200), doc="A customer's id at most: nothing else of a person.")
+    count: Mapped[int]
+    reason: Mapped[str] = mapped_column(sa.String(200))
+    number: Mapped[int | None] = mapped_column(BigId, doc="Its place in the chain; NULL: not sealed yet.")
+    hash: Mapped[str | None] = mapped_column(sa.String(64), doc="`domain.model.audit.next_point`.")
+
+    __table_args__ = (
+        partial("uq_audit_number", "number", where="number IS NOT NULL", unique=True),
+        partial("ix_audit_unsealed", "id", where="number IS NULL"),
+        # Entries are stored in the order of their times, so an index of PostgreSQL's pages is enough, and costs little.
+        sa.Index("ix_audit_at", "at", postgresql_using="brin"),
+        sa.Index("ix_audit_subject", "subject", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class AuditHead(Base):
+    """The end of the audit log's chain, and its beginning once old entries were removed. One row, which is signed."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, doc="Always 1.")
+    number: Mapped[int] = mapped_column(BigId, doc="The number of the newest sealed entry; 0: there is none.")
+    hash: Mapped[str] = mapped_column(sa.String(64))
+    removed_to: Mapped[int] = mapped_column(BigId, doc="Entries up to this number were removed by retention.")
+    removed_hash: Mapped[str] = mapped_column(sa.String(64), doc="The hash of the newest removed entry.")
+    digest: Mapped[str | None] = mapped_column(
+        sa.String(64), doc="Its signature: a keyed hash of its numbers and hashes; NULL: not signed yet."
+    )
+
+
+class ProcessRow(Base):
+    """A process that runs on this database. It writes `seen_at` every few seconds, and removes the row at its end."""
+
+    __tablename__ = "process"
+
+    id: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="host:pid:random, as in `lease_owner`.")
+    kind: Mapped[str] = mapped_column(sa.String(16), doc="The command: run, up, worker, web or bus.")
+    host: Mapped[str] = mapped_column(sa.String(64))
+    pid: Mapped[int]
+    release: Mapped[str] = mapped_column(sa.String(32))
+    batch_id: Mapped[int | None] = mapped_column(BigId, doc="The one batch that it works; NULL: all.")
+    first_keys: Mapped[str] = mapped_column(
+        sa.String(32), doc="The ids of the keys with which it encrypts and hashes, separated by a space."
+    )
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class RetiredKey(Base):
+    """A key that must encrypt and hash nothing any more: no process with it in the first place starts."""
+
+    __tablename__ = "retired_key"
+
+    key_id: Mapped[str] = mapped_column(sa.String(8), primary_key=True)
+    at: Mapped[datetime]
+
+
+class Standstill(Base):
+    """A person has stopped everything. While the row is there, no process claims a row or begins a call."""
+
+    __tablename__ = "standstill"
+
+    id: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False, doc="Always 1.")
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(sa.String(200), doc="The person who stopped everything.")
+    reason: Mapped[str] = mapped_column(sa.String(200), doc="Why, in the person's words; empty: none was given.")
+
+
+class Timer(Base):
+    """When something that workers share last happened."""
+
+    __tablename__ = "timer"
+
+    name: Mapped[str] = mapped_column(
+        sa.String(16),
+        primary_key=True,
+        doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
+        " mark: the journal said how far the database has come (`store.maintenance.restored`).",
+    )
+    at: Mapped[datetime]
+
+
+class LogIn(Base):
+    """A person who is logged in to the dashboard. The row is removed when the person logs out, or is away too long."""
+
+    __tablename__ = "log_in"
+
+    digest: Mapped[str] = mapped_column(
+        sa.String(64), primary_key=True, doc="SHA-256 of the random text in the cookie."
+    )
+    name: Mapped[str] = mapped_column(
+        sa.String(80), doc="Of the file of users, or oidc:NAME of the issuer; empty: came with the key to look."
+    )
+    entry: Mapped[str] = mapped_column(
+        sa.String(64),
+        doc="SHA-256 over the role and the password's hash, or [web.oidc]: once they change, the row counts no more.",
+    )
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class MetricCount(Base):
+    """One number of `GET /metrics`, which processes add to: a counter, or a bucket or the sum of a histogram."""
+
+    __tablename__ = "metric_count"
+
+    metric: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="`domain.model.metrics`.")
+    labels: Mapped[str] = mapped_column(
+        sa.String(200), primary_key=True, doc="The labels' values: names of the configuration and words of ours."
+    )
+    bucket: Mapped[str] = mapped_column(
+        sa.String(16), primary_key=True, doc="Empty: a counter; sum; or the upper bound of a histogram's bucket."
+    )
+    value: Mapped[float] = mapped_column(sa.Double)
+
+
+class AlertRow(Base):
+    """What people were told to need a person, by mail or by webhook."""
+
+    __tablename__ = "alert"
+
+    target: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="email or webhook.")
+    looked_at: Mapped[datetime]
+    seen: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What needed a person at the last look.")
+    told: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What people know to need a person.")

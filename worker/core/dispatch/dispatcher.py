@@ -1,0 +1,303 @@
+"""Works what is due for one account or channel: claims and opens rows, makes their calls, writes the results.
+
+    flush: write results, claim rows (a lease, and a slot for each call), write their attempts → make the calls → …
+
+One coroutine (`run`) decides; it looks again when a call ends, a wake-up comes or a planned time is reached. Calls go
+on while flushes run. A dispatcher ends when nothing is due for longer than `LINGER`, or after `longest`. After an event
+it stays for a while: the next one finds its permits and connections there.
+
+- permit: the right to have one call in flight. Each claim says how many this dispatcher has: all workers share the
+  account's permits.
+- slot: the time at which one call may go, where the account or sender has a rate limit (`opened_rows`).
+- opened row: it has a lease, its attempt is written, and its call has not begun. `headroom` says how many there may be.
+- flush: one transaction for all of that (`flushes`, `store.limits.flush`), in one of a few lanes (`lanes`).
+- halt: a result concerns the whole account (rate-limited, refused keys). Rows opened before it are not called.
+
+The dispatcher knows nothing of providers or messages: a `Work` does. The dispatcher owns the order of the steps, and
+the promises rest on that order: no call without its attempt in the database, no call after its lease or slot has
+passed, no call while results cannot be written, and no result kept in memory for longer than a flush.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Generic
+
+import sqlalchemy as sa
+
+from worker.core.dispatch.calls import Calls, Results
+from worker.core.dispatch.claim_plan import ClaimPlan
+from worker.core.dispatch.contract import OpenedT, ResultT, Work
+from worker.core.dispatch.decision_log import DecisionLog
+from worker.core.dispatch.flushes import Flushes
+from worker.core.dispatch.halts import Halts
+from worker.core.dispatch.headroom import EVENTS_AT_ONCE, OPEN_MOST, Headroom
+from worker.core.dispatch.lanes import Lanes
+from worker.core.dispatch.opened_rows import OpenedRows
+from worker.core.dispatch.steady_time import SteadyTime
+from worker.core.dispatch.throughput import BusyStretch
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.meters import NOT_COUNTED, WorkMeter
+
+log = logging.getLogger(__name__)
+
+# A dispatcher ends when nothing is due for longer than this.
+LINGER = timedelta(seconds=1)
+
+
+class Dispatcher(Generic[OpenedT, ResultT]):
+    def __init__(
+        self,
+        work: Work[OpenedT, ResultT],
+        *,
+        clock: Clock,
+        in_turn: Callable[..., Any],
+        stopping: asyncio.Event,
+        longest: timedelta,
+        wake_others: Callable[[], object],
+        stay: timedelta = timedelta(0),
+        meter: WorkMeter = NOT_COUNTED,
+    ) -> None:
+        """`in_turn(function, *arguments)` awaits a blocking call to the store; `stopping` is set when the process is to
+        end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:
+        how long it stays after an event if nothing is due. `wake_others`: called when there is work for more workers.
+        """
+        self._work = work
+        self._time = SteadyTime(clock)  # of everything that is planned here
+        self._in_turn = in_turn
+        self._stopping = stopping
+        self._longest, self._stay = longest, stay
+        self._decisions = DecisionLog(log, work.name)
+        self._plan = ClaimPlan(self._time, wake_others)
+        self._look_again = asyncio.Event()  # set when the loop of `run` may have something to do
+
+        self._rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: work.item(opened).is_event)
+        self._results: Results[ResultT] = Results()
+        self._lanes, self._halts = Lanes(), Halts()
+        self._headroom = Headroom(
+            work.permits,
+            time=self._time,
+            in_flight=lambda: self._calls.in_flight,
+            opened=lambda: len(self._rows),
+            opening=lambda: self._lanes.rows,
+            events=lambda: self._rows.events,
+            spacing=lambda: self._rows.spacing,
+        )
+        busy_stretch = BusyStretch(self._time())
+        self._calls: Calls[OpenedT, ResultT] = Calls(
+            work,
+            self._rows,
+            self._results,
+            self._plan,
+            self._halts,
+            headroom=self._headroom,
+            busy_stretch=busy_stretch,
+            decisions=self._decisions,
+            clock=clock,
+            time=self._time,
+            stopping=stopping,
+            meter=meter,
+            look_again=self._look_again.set,
+        )
+        self._flushes: Flushes[OpenedT, ResultT] = Flushes(
+            work,
+            self._rows,
+            self._plan,
+            self._halts,
+            headroom=self._headroom,
+            busy_stretch=busy_stretch,
+            time=self._time,
+            in_turn=in_turn,
+            stopping=stopping,
+            meter=meter,
+            ended=self._flush_ended,
+        )
+        self._last_flush_at = self._time()  # of batches
+
+    def wake(self, *, for_events: bool = True) -> None:
+        """Something has become due: look again before ending. `for_events`: an event may be due, so look at once."""
+        self._plan.wake(for_events=for_events)
+        self._look_again.set()
+
+    def look_again(self) -> None:
+        """Look at once whether the process is to end."""
+        self._look_again.set()
+
+    def halt(self) -> None:
+        """A person has stopped everything: no opened row is called, all are released. Calls in flight are finished."""
+        self._halts.opened_rows()
+        self._calls.give_up()
+        self._look_again.set()
+
+    @property
+    def unfinished(self) -> str:
+        """What keeps this dispatcher from ending, in words."""
+        found = [f"{self._calls.in_flight} calls in flight"] if self._calls.in_flight else []
+        found += ["results to write"] if self._lanes.under_way or self._results else []
+        return ", ".join(found) or "its last step"
+
+    @property
+    def outage(self) -> Outage:
+        """The outage of the database, as the results meet it that wait to be written."""
+        return self._flushes.writer.outage
+
+    async def run(self) -> bool:
+        """Work until nothing more may be done now. Returns whether more is due."""
+        level = logging.WARNING
+        try:
+            more = await self._work_until_done()
+        except sa.exc.OperationalError:
+            level = logging.DEBUG  # the caller logs the outage; while it lasts, each try ends here
+            raise
+        finally:
+            await self._finish(level)  # only after an exception are rows or results left
+        # A wake-up that came while this dispatcher ended went to no other dispatcher.
+        return more or (self._plan.woken and not self._stopping.is_set())
+
+    async def _work_until_done(self) -> bool:
+        ends_at = self._time() + self._longest
+        while True:
+            self._lanes.end()
+            finishing = self._stopping.is_set() or self._time() >= ends_at
+            if self._stopping.is_set():
+                self._flushes.writer.stops()
+            if finishing:
+                self._decisions.not_done("claim", "the worker is stopping" if self._stopping.is_set() else "time is up")
+                if not self._headroom.permits:  # only a claim grants permits, and there are no more claims
+                    self._calls.give_up()
+            self._plan.follow_wake_ups()
+            self._flush_events(finishing=finishing)
+            self._flush_batches(finishing=finishing)
+            self._calls.begin()
+            if not (self._calls or self._lanes.under_way or self._rows or self._results):
+                at = self._plan.at
+                if finishing:
+                    return not self._stopping.is_set() and at is not None
+                stays = self._plan.woken or self._flushes.opened_event_since(self._time() - self._stay)
+                if not stays and (at is None or at - self._time() > LINGER):
+                    return False
+            await self._sleep(finishing=finishing)
+
+    # Flushes.
+
+    def _flush_events(self, *, finishing: bool) -> None:
+        """Write the results of events that have a next step, and claim events, both at once."""
+        if self._lanes.events.flush is not None or self._halts.unwritten.is_set() or self._flushes.unreachable:
+            return
+        room = None
+        if self._plan.woken_for_events and not finishing and not self._lanes.write_halt:
+            most = min(self._headroom.for_events, EVENTS_AT_ONCE)
+            if most <= 0:
+                self._decisions.not_done("claim", "as many events as it may hold are opened")
+            elif not self._batches_need_all_permits(most):  # else the flush of batches claims events too
+                self._decisions.done("claim")
+                room = self._headroom.room_for_events(most, busy=len(self._calls))
+                self._plan.begins_for_events()
+        if room is not None or self._results.of_events:
+            self._flushes.begin(self._lanes.events, self._results.take(of_events=True, others=False), room)
+
+    def _batches_need_all_permits(self, events: int) -> bool:
+        """Whether a claim of batch rows is due that would find no permit next to a flush with room for so many events.
+
+        Such a claim takes events too. Else a stream of events would keep batch rows from being claimed for ever.
+        """
+        return self._lanes.batches_idle and self._headroom.for_batches <= events and self._claim_due(self._time())
+
+    def _flush_batches(self, *, finishing: bool) -> None:
+        """Write results, and claim rows, when one of them is due."""
+        free, headroom = self._lanes.free_for_batches, self._headroom
+        if self._flushes.unreachable:
+            self._decisions.not_done("claim", "the database cannot be used")
+        if not free or (self._flushes.unreachable and not self._lanes.batches_idle):
+            return
+        now, halted = self._time(), self._halts.unwritten.is_set()
+        waited = now - self._last_flush_at >= headroom.flush_every or len(self._results.others) >= OPEN_MOST
+        if not self._lanes.batches_idle and (finishing or not (waited and headroom.flushes_take_long)):
+            return
+        results_due = bool(self._results.others or (halted and self._results)) and (halted or waited)
+        room = None
+        if not finishing and self._claim_due(now, results_due=results_due):
+            self._decisions.done("claim")
+            room = headroom.room(busy=len(self._calls))
+            self._plan.begins()
+        if room is None and not results_due:
+            return
+        results = self._results.take(of_events=halted, others=not (room and self._flushes.claim_alone))
+        if halted:
+            free[0].writes_halt = True
+            self._halts.unwritten.clear()  # this flush writes the result that set it; a call may set it again meanwhile
+        self._flushes.claim_alone = False
+        self._last_flush_at = now
+        self._flushes.begin(free[0], results, room)
+
+    def _flush_ended(self) -> None:
+        self._calls.begin()
+        self._look_again.set()
+
+    def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
+        """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
+        at, rows = self._plan.at, self._headroom.for_batches
+        with_results = self._headroom.flush_every / 2 + self._headroom.flush_times.longest
+        soon = now + with_results if results_due else now
+        reason = ""
+        if self._halts.unwritten.is_set() or self._lanes.write_halt:
+            reason = "a result that halts the account is not written yet"
+        elif self._flushes.unreachable:
+            reason = "the database cannot be used"
+        elif at is None:
+            reason = "nothing more is known to be due"
+        elif at > soon:
+            reason = f"the next claim is planned in {(at - now).total_seconds():.3f} s"
+        elif self._calls.use_all_permits and self._flushes.check_permits_at <= now:
+            return True  # only a claim tells how many permits there are now, where workers share them
+        elif rows <= 0:
+            reason = "enough rows are opened"
+        elif not self._headroom.worth_a_claim and self._calls and not results_due:
+            reason = "too few permits are free for a transaction of their own"
+        if reason:
+            self._decisions.not_done("claim", reason)
+        return not reason
+
+    # Waiting and ending.
+
+    async def _sleep(self, *, finishing: bool) -> None:
+        """Wait for a result, a wake-up, or the next planned time."""
+        now = self._time()
+        times = [now + LINGER]
+        flush_at = self._last_flush_at + self._headroom.flush_every
+        if self._lanes.batches_idle:
+            if self._results.others:
+                times.append(flush_at)
+            # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
+            # wakes the loop.
+            at = None if finishing or self._flushes.unreachable else self._plan.at
+            if at is not None and (at > now or self._calls.use_all_permits):
+                times.append(at if at > now else self._flushes.check_permits_at)
+        elif self._lanes.free_for_batches and self._headroom.flushes_take_long and flush_at > now:
+            times.append(flush_at)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):
+                await self._look_again.wait()
+        self._look_again.clear()
+
+    async def _finish(self, level: int) -> None:
+        """End the calls, write the results, release rows, slots and permits. `level`: of the line if that fails."""
+        self._halts.by_result()
+        flushes = self._lanes.under_way
+        while waited_for := [*self._calls.tasks, *(flush for flush in flushes if not flush.done())]:
+            # A flush may open more rows, whose calls end at once: the count of halts has changed.
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        for flush in flushes:
+            flush.exception()  # read, so that asyncio does not log it: `run` is raising one already
+        self._calls.give_up()  # they had no permit
+        await self._flushes.writer.write(self._results.take(of_events=True, others=True))
+        unused = self._rows.unused()
+        try:
+            if unused:
+                await self._in_turn(self._work.flush, [], None, None, unused)
+            await self._in_turn(self._work.release_permits)
+        except sa.exc.SQLAlchemyError as error:  # other workers get the permits when their time is over
+            log.log(level, "%s: permits or slots could not be released (%s)", self._work.name, type(error).__name__)

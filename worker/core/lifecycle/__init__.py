@@ -1,0 +1,1 @@
+"""What becomes of a session: reminders, expiry, reissue, corrected addresses."""

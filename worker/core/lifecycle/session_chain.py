@@ -1,0 +1,298 @@
+"""Applies updates to a customer's sessions, one after the other, and to the jobs that they serve. Pure.
+
+what is known of a session, its job  --job_after-->  Move, or nothing
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from worker.core.lifecycle.reissue import REVIEW_ASKED, SETTLES, replace_at
+from worker.core.lifecycle.session_updates import (
+    REPLACED,
+    KnownSession,
+    Rank,
+    Result,
+    SessionUpdate,
+    job_state_of_session,
+    known_after,
+    may_be_replay,
+)
+from worker.core.model.reasons import Reason
+from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
+
+# A job held for one of these reasons waits for a person's decision about another session than the updated one.
+ABOUT_ANOTHER = (Reason.SECOND_SESSION, Reason.CONFLICT, Reason.ANSWER_REPEATED)
+# A job that waits for one of these reasons waits for its session's end, or for the time after it.
+FOR_THE_END = (Reason.SESSION_ENDS_FIRST, Reason.STALE_LINK)
+
+
+@dataclass(frozen=True)
+class Again:
+    """When a session that ended before its link was sent is replaced: at most `most` times for a customer, and
+    `spacing` apart."""
+
+    most: int
+    spacing: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Link:
+    """One of a customer's sessions for a purpose. Times are aware."""
+
+    id: uuid.UUID
+    issued_at: datetime
+    expires_at: datetime
+    check_at: datetime | None
+    known: KnownSession
+
+    @property
+    def has_verdict(self) -> bool:
+        return job_state_of_session(self.known) is JobState.COMPLETED
+
+
+@dataclass(frozen=True)
+class JobNow:
+    """A job of the same customer and purpose that joined no other job.
+
+    `unknown_attempt`: a call for a session of the job, with an unknown outcome. `message_out`: a message of the job has
+    left; `silent`: the job asks for no message.
+    """
+
+    id: int
+    state: JobState
+    session_id: uuid.UUID | None
+    reason: str = ""
+    detail: str = ""
+    result: str = ""
+    unknown_attempt: uuid.UUID | None = None
+    reissues: int = 0
+    message_out: bool = False
+    silent: bool = False
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """A job's new state. `due_at` is set if the job waits; `session_id` is the session that decided."""
+
+    state: JobState
+    session_id: uuid.UUID | None
+    result: str = ""
+    reason: str = ""
+    detail: str = ""
+    due_at: datetime | None = None
+
+
+@dataclass
+class Chain:
+    """A customer's sessions and jobs for one purpose, changed by one update after the other.
+
+    `owners`: the job that each session was opened for. `companies`: the provider's company id of each session.
+    """
+
+    links: dict[uuid.UUID, Link] = field(default_factory=dict)
+    jobs: dict[int, JobNow] = field(default_factory=dict)
+    owners: dict[uuid.UUID, int] = field(default_factory=dict)
+    companies: dict[uuid.UUID, str] = field(default_factory=dict)
+
+    def copy(self) -> "Chain":
+        return Chain(dict(self.links), dict(self.jobs), self.owners, dict(self.companies))
+
+    def contradicts(self, session_id: uuid.UUID, update: SessionUpdate, *, received_at: datetime) -> bool:
+        """True if this update must not be applied because it may be a replay of an old verdict."""
+        link = self.links[session_id]
+        return may_be_replay(link.known, update, opened_at=link.issued_at, received_at=received_at)
+
+    def apply(
+        self, session_id: uuid.UUID, update: SessionUpdate, *, again: Again, received_at: datetime, now: datetime
+    ) -> bool:
+        """Apply the update to this session; True if it changed anything. Times are aware UTC."""
+        link = self.links[session_id]
+        learned = bool(update.company_id) and self.companies.get(session_id, "") != update.company_id
+        if learned:
+            self.companies[session_id] = update.company_id
+        before = link.known
+        replaced = self._is_replaced(link)
+        known = known_after(compared_with(before, replaced=replaced), update, received_at=received_at)
+        if known is None and replaced:
+            known = reviewed(before, update, received_at=received_at)
+        if known is None:
+            return learned
+        link = replace(link, known=known, check_at=check_at_after(link, known, now=now))
+        self.links[session_id] = link
+        if link.has_verdict:
+            # The customer has finished: the other open sessions are no longer of use.
+            for other in self._live():
+                over = replace(other.known, state=SessionState.SUPERSEDED)
+                self.links[other.id] = replace(other, check_at=None, known=over)
+        leading = next((job.id for job in self.jobs.values() if job.state in OPEN_JOBS), None)
+        for job in list(self.jobs.values()):
+            if job.id == leading or session_id == job.session_id or self.owners.get(session_id) == job.id:
+                led = leading is not None and leading != job.id
+                repeated = _failed(before) and _failed(known)
+                move = None
+                if not repeated:
+                    move = job_after(job, link, self.links.values(), again=again, led=led, now=now)
+                self.jobs[job.id] = job if move is None else _moved(job, move)
+        return True
+
+    def _live(self) -> list[Link]:
+        return [link for link in self.links.values() if link.known.state in LIVE_SESSIONS]
+
+    def _is_replaced(self, link: Link) -> bool:
+        newest = max(self.links.values(), key=lambda one: (one.issued_at, one.id.hex))
+        return newest.id != link.id or any(one.id != link.id for one in self._live())
+
+
+def _failed(known: KnownSession) -> bool:
+    """True if the session ended without a verdict. A second such update must not end a job that was retried since."""
+    return job_state_of_session(known) is JobState.FAILED
+
+
+def _moved(job: JobNow, move: Move) -> JobNow:
+    return replace(
+        job,
+        state=move.state,
+        session_id=move.session_id,
+        reason=move.reason,
+        detail=move.detail,
+        result=move.result,
+        due_at=move.due_at,  # the call with an unknown outcome stays: it is looked up even if the job has ended
+    )
+
+
+def compared_with(known: KnownSession, *, replaced: bool) -> KnownSession:
+    """What an update is compared with. For a session that another has replaced only a verdict counts, even if our own
+    clock had called the session expired before."""
+    decided = known.state in (SessionState.COMPLETED, SessionState.FAILED)
+    over = known.state is SessionState.SUPERSEDED or (replaced and not decided)
+    return REPLACED if over else known
+
+
+def reviewed(known: KnownSession, update: SessionUpdate, *, received_at: datetime) -> KnownSession | None:
+    """What is known of a replaced session after its review begins, or ends without a verdict; None for any other
+    update.
+
+    The session's state stays as it is. But during the review the customer gets neither the new link
+    (`store.messages.gates`) nor another session.
+    """
+    if known.state not in (SessionState.EXPIRED, SessionState.SUPERSEDED):
+        return None
+    following = known_after(replace(known, state=SessionState.STARTED), update, received_at=received_at)
+    if following is None or Result.REVIEW not in (known.result, following.result):
+        return None
+    result = Result.REVIEW if following.result is Result.REVIEW else None
+    return replace(known, result=result, rank=following.rank, at=following.at, weight=following.weight)
+
+
+def check_at_after(before: Link, known: KnownSession, *, now: datetime) -> datetime | None:
+    """When to check whether the session ended unused, or whether its review has ended, after this update."""
+    if known.state in LIVE_SESSIONS:
+        if known.result is Result.REVIEW:
+            return now + REVIEW_ASKED
+        was_still = before.known.state in LIVE_SESSIONS and before.known.result is not Result.REVIEW
+        # A review that ended without a verdict, or a link that our clock had called expired: checked as usual.
+        return before.check_at if was_still else max(now, before.expires_at + SETTLES)
+    if known.state is SessionState.EXPIRED:
+        return now if before.known.state is not SessionState.EXPIRED else before.check_at
+    return None
+
+
+def deciding(links: Iterable[Link]) -> Link | None:
+    """The session whose verdict counts: the provider's last verdict, in whatever order the updates came."""
+    ends = [link for link in links if link.has_verdict]
+    return max(
+        ends,
+        key=lambda link: (link.known.rank, link.known.at or link.issued_at, link.known.weight, link.id.hex),
+        default=None,
+    )
+
+
+def job_after(job: JobNow, link: Link, links: Iterable[Link], *, again: Again, led: bool, now: datetime) -> Move | None:
+    """The job's new state after `link`, one of `links`, has changed; None: the job stays as it is.
+
+    `led`: another job serves the customer now, so that this ended job cannot become open again.
+    """
+    if job.state is JobState.CANCELLED:
+        return None
+    if link.has_verdict:
+        return _completed(job, deciding(links) or link)
+    if job.session_id != link.id:
+        return None
+    if job_state_of_session(link.known) is JobState.FAILED:
+        if not _can_fail(job, link):
+            return None
+        return Move(JobState.FAILED, link.id, reason=Reason.SESSION_FAILED, detail=link.known.note)
+    if job.state is JobState.FAILED and job.reason == Reason.SESSION_FAILED and not led:
+        # The failure of the session is no longer the provider's last word.
+        job = replace(job, state=JobState.INVITED if job.message_out else JobState.ISSUED)
+        return _open(job, link, links, again, now) or Move(job.state, link.id, _result(link))
+    return _open(job, link, links, again, now)
+
+
+def _is_reviewed(link: Link) -> bool:
+    return link.known.result is Result.REVIEW and not link.has_verdict
+
+
+def _completed(job: JobNow, link: Link) -> Move | None:
+    move = Move(JobState.COMPLETED, link.id, _result(link))
+    same = job.state is JobState.COMPLETED and (job.session_id, job.result) == (move.session_id, move.result)
+    return None if same else move
+
+
+def _can_fail(job: JobNow, link: Link) -> bool:
+    if job.state is JobState.WAITING:
+        # The job waits for another session already: the deletion of the old session does not concern the customer.
+        return job.unknown_attempt is None and link.known.rank is not Rank.GONE
+    if job.state is JobState.HELD:
+        return job.unknown_attempt is None and job.reason not in ABOUT_ANOTHER
+    return job.state in (JobState.ISSUED, JobState.INVITED, JobState.COMPLETED)
+
+
+def _open(job: JobNow, link: Link, links: Iterable[Link], again: Again, now: datetime) -> Move | None:
+    """The job's new state if its session is still open, or has expired."""
+    unsent = job.state is JobState.ISSUED and not job.message_out and not job.silent
+    # Not for a customer who has submitted through an earlier link.
+    if unsent and link.known.state is SessionState.EXPIRED and not any(map(_is_reviewed, links)):
+        if job.reissues >= again.most:
+            detail = "the link expired before it could be sent, and no more sessions are allowed for the customer"
+            return Move(JobState.LAPSED, link.id, reason=Reason.REISSUES_SPENT, detail=detail)
+        detail = "the link expired before it could be sent"
+        return Move(
+            JobState.WAITING,
+            link.id,
+            reason=Reason.SESSION_EXPIRED,
+            detail=detail,
+            due_at=_replaced_at(job, link, again, now),
+        )
+    if job.state is JobState.WAITING and job.reason in FOR_THE_END and link.known.state is SessionState.EXPIRED:
+        # The job waits for the end of this session, and that has come early.
+        due_at = _replaced_at(job, link, again, now)
+        if job.due_at is not None and due_at < job.due_at:
+            return Move(job.state, link.id, job.result, job.reason, job.detail, due_at)
+    result = _result(link)
+    if job.state is JobState.WAITING and link.known.state in LIVE_SESSIONS and result and job.unknown_attempt is None:
+        # The customer has submitted, so the link has come, if only by the app. No new session is requested until the
+        # provider decides.
+        return Move(JobState.ISSUED if job.silent else JobState.INVITED, link.id, result)
+    if job.state in (JobState.ISSUED, JobState.INVITED) and job.result != result:
+        return Move(job.state, link.id, result, job.reason, job.detail)
+    return None
+
+
+def _replaced_at(job: JobNow, link: Link, again: Again, now: datetime) -> datetime:
+    return replace_at(
+        allowed_from=now,
+        issued_at=link.issued_at,
+        expires_at=link.expires_at,
+        spacing=again.spacing,
+        reported_over=True,
+        reissues=job.reissues,
+        now=now,
+    )
+
+
+def _result(link: Link) -> str:
+    return link.known.result.value if link.known.result else ""

@@ -1,0 +1,1 @@
+"""The statements of a session's life after its link was sent."""

@@ -1,0 +1,247 @@
+"""Reminders: stored when their invitation is sent, each with its due time, and checked again when they are due.
+
+So no process searches for customers to remind: a reminder is a message row like any other, and costs nothing until it
+is due. The customer, the link and the configuration are checked when the reminder is about to leave.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel, Customer
+from worker.core.customers.store.in_review import others_in_review, sessions_in_review
+from worker.core.customers.store.usage import sessions_of
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.job_ids import batch_of
+from worker.core.database.priorities import of_reminders
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, kind_of, next_reminder
+from worker.core.lifecycle.session_updates import Result
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.resends import is_resend
+from worker.core.messages.send_decision import Later, Never, NotNow
+from worker.core.messages.store.message_context import Candidate, InvitationPolicy
+from worker.core.messages.store.message_rows import waiting_message
+from worker.core.messages.text_numbers import why_not_texted
+from worker.core.model.channels import CHANNELS, address_of
+from worker.core.model.reasons import Reason
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.core.work.store.sessions import FIRST
+
+
+@dataclass(frozen=True, repr=False)
+class Sent:
+    """A first message that has left, and its customer."""
+
+    session_id: uuid.UUID
+    job_id: int  # its job by now: another list's job may have got the message while it was sent
+    channel: str
+    customer: Customer
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Times:
+    """When reminders are sent, and how they differ. `countries`: those that texts may go to; None: all."""
+
+    after: Sequence[timedelta]
+    hours: Hours
+    ladder: Ladder
+    countries: frozenset[str] | None
+
+    def impossible(self, customer: Customer) -> frozenset[timedelta]:
+        """The times of reminders that this customer cannot get."""
+        if not self.ladder.channels:
+            return frozenset()
+        person = customer.person
+        reachable = [
+            name
+            for name in CHANNELS
+            if (address := address_of(person, name))
+            and not (name == Channel.SMS and why_not_texted(address, self.countries))
+        ]
+        return self.ladder.impossible(reachable)
+
+    @property
+    def elsewhere(self) -> Mapping[timedelta, QuietHours | None]:
+        """The quiet hours of reminders by another channel than the first message's."""
+        steps = self.ladder.steps.items()
+        return {span: self.hours.quiet.get(step.channel) for span, step in steps if step.channel}
+
+
+def add(connection: sa.Connection, times: Times, sent: Sequence[Sent], *, now: datetime) -> None:
+    """Store the reminders of messages that left `now`. Reminders that exist already stay as they are."""
+    after = times.after
+    if not after or not sent:
+        return
+    jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": bulk.keys({item.job_id for item in sent})})}
+    rows = [
+        _row(
+            item,
+            reminder,
+            jobs[item.job_id],
+            channel=times.ladder.step_of(reminder.kind, after).channel or item.channel,
+            now=now,
+        )
+        for item in sent
+        for reminder in _all_of(item, jobs[item.job_id], times, now=now)
+    ]
+    bulk.add_new(connection, InvitationRow, rows)
+
+
+def _all_of(item: Sent, job: sa.Row[Any], times: Times, *, now: datetime) -> list[Reminder]:
+    made: list[Reminder] = []
+    zones, quiet = _hours_of(times.hours, item.customer, item.channel, *times.ladder.channels)
+    skip, elsewhere = times.impossible(item.customer), times.elsewhere
+    while True:
+        invited = Invited(
+            job=JobState.INVITED,
+            session=SessionState.WAITING,
+            invitation=InvitationState.SENT,
+            invited_at=now,
+            expires_at=item.expires_at,
+            floor=timedelta(seconds=job.floor_seconds),
+            made=[reminder.kind for reminder in made],
+        )
+        found = next_reminder(times.after, invited, zones, quiet, now, skip=skip, elsewhere=elsewhere)
+        if not isinstance(found, Reminder):
+            return made
+        made.append(found)
+
+
+def not_now(
+    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
+) -> Mapping[uuid.UUID, NotNow]:
+    """The reminders among these messages that must not leave, or must wait."""
+    reminders = [one for one in messages if one.item.kind != FIRST and not is_resend(one.item.kind)]
+    if not reminders:
+        return {}
+    firsts: dict[uuid.UUID, dict[str, sa.Row[Any]]] = {}
+    for row in fetch(connection, _FIRSTS, {"sessions": bulk.keys({one.row.session_id for one in reminders})}):
+        firsts.setdefault(row.session_id, {})[row.channel] = row
+    # Our own link outlives its session: the customer may have submitted the one that followed.
+    now_serving = {one.row.job_session_id for one in reminders if one.item.stable} - {None}
+    reviewed = sessions_in_review(connection, now_serving)
+    following = {one.row.session_id for one in reminders if one.row.reached_before or one.row.replaces is not None}
+    in_review_before = others_in_review(connection, following)
+    spent = _leading_nowhere(connection, policy, reminders, now=now)
+    found = {
+        one.item.id: _judged(
+            one,
+            firsts.get(one.row.session_id, {}),
+            policy,
+            in_review=one.row.result == Result.REVIEW
+            or one.row.job_session_id in reviewed
+            or one.row.session_id in in_review_before,
+            now=now,
+        )
+        for one in reminders
+        if one.item.id not in spent
+    }
+    return spent | {id_: why for id_, why in found.items() if why is not None}
+
+
+def _leading_nowhere(
+    connection: sa.Connection, policy: InvitationPolicy, reminders: Sequence[Candidate], *, now: datetime
+) -> dict[uuid.UUID, NotNow]:
+    """Those with our own link whose customer's session is over, where the customer may have no other one."""
+    own = [one for one in reminders if one.item.stable and one.row.job_session_id is not None]
+    if not own:
+        return {}
+    given = {"sessions": bulk.keys({one.row.job_session_id for one in own}), "now": now}
+    over = set(connection.execute(_OVER, given).scalars())
+    ended = [one for one in own if one.row.job_session_id in over]
+    had = sessions_of(connection, [one.item.customer.customer_id for one in ended])
+    return {
+        one.item.id: Never(InvitationState.SUPERSEDED, Reason.REISSUES_SPENT)
+        for one in ended
+        if had[one.item.customer.customer_id, one.item.customer.purpose] > policy.most_reissues
+    }
+
+
+def _judged(
+    one: Candidate, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, in_review: bool, now: datetime
+) -> NotNow | None:
+    item, times = one.item, times_of(policy)
+    kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]
+    step = policy.ladder.step_of(item.kind, policy.reminders)
+    if item.kind not in kinds or step.channel not in ("", policy.channel):
+        return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
+    first = _first_of(firsts, policy.channel if not step.channel else "")
+    if first is None:
+        return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
+    zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
+    invited = Invited(
+        job=one.row.job_state,
+        session=SessionState.WAITING if item.stable else one.row.session_state,
+        # Another channel is tried also where the first one has not reached the customer.
+        invitation=first.state if first.channel == policy.channel else InvitationState.SENT,
+        invited_at=first.sent_at,
+        expires_at=item.expires_at,
+        floor=item.floor,
+        made=kinds[: kinds.index(item.kind)],
+        in_review=in_review,
+    )
+    skip = times.impossible(item.customer)
+    match next_reminder(policy.reminders, invited, zones, quiet, now, skip=skip):
+        case Reminder(kind=item.kind, due_at=due_at):
+            return Later(due_at, Reason.REMINDER) if due_at > now else None
+        case Reminder():
+            return Never(InvitationState.SUPERSEDED, Reason.PASSED_OVER)
+        case Reason() as why:
+            return Never(InvitationState.SUPERSEDED, why)
+
+
+def times_of(policy: InvitationPolicy) -> Times:
+    """The reminders of what leaves by this policy."""
+    return Times(policy.reminders, policy.hours, policy.ladder, policy.delivery.countries)
+
+
+def _first_of(firsts: Mapping[str, sa.Row[Any]], channel: str) -> sa.Row[Any] | None:
+    """The first message on the channel, or the earliest one on any; None: it has not left."""
+    sent = [row for row in firsts.values() if row.sent_at is not None and channel in ("", row.channel)]
+    return min(sent, key=lambda row: row.sent_at, default=None)
+
+
+def _hours_of(hours: Hours, customer: Customer, channel: str, *more: str) -> tuple[tuple[str, ...], QuietHours | None]:
+    """The zones that the customer may be in, and the channel's quiet hours; no zones where none has quiet hours."""
+    if not hours.concern([channel, *more]):
+        return (), None
+    zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    return zones, hours.quiet.get(channel)
+
+
+def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, channel: str, now: datetime) -> dict[str, Any]:
+    return waiting_message(
+        session_id=item.session_id,
+        job_id=item.job_id,
+        batch_id=batch_of(item.job_id),
+        channel=channel,
+        kind=reminder.kind,
+        due_at=reminder.due_at,
+        # The job's present priority counts: the batch may have been paused while the message left.
+        priority=of_reminders(job.priority),
+        now=now,
+    )
+
+
+_JOBS = sa.select(Job.id, Job.priority, Job.floor_seconds).where(bulk.among(Job.id, "ids"))
+_FIRSTS = sa.select(InvitationRow.session_id, InvitationRow.channel, InvitationRow.state, InvitationRow.sent_at).where(
+    bulk.among(InvitationRow.session_id, "sessions"),
+    InvitationRow.kind == FIRST,
+)
+_OVER = sa.select(SessionRow.id).where(
+    bulk.among(SessionRow.id, "sessions"),
+    SessionRow.state != bulk.fixed(SessionState.UNBOUGHT),
+    sa.or_(
+        SessionRow.state.not_in([bulk.fixed(state) for state in sorted(LIVE_SESSIONS)]),
+        SessionRow.expires_at <= sa.bindparam("now"),
+    ),
+)

@@ -1,0 +1,102 @@
+"""Links that must not be sent when their messages are due: too old, or given away. Their jobs wait for new sessions."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.usage import sessions_of
+from worker.core.database.database import fetch
+from worker.core.database.tables import InvitationRow, Job
+from worker.core.lifecycle.reissue import replace_at
+from worker.core.limits.store import budgets
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
+from worker.core.model.reasons import Reason
+from worker.core.model.sessions import is_stale
+from worker.core.model.states import InvitationState, JobState
+from worker.core.work.store.sessions import FIRST
+
+
+def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
+    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or whoever has
+    an address that was corrected has the link of its session."""
+    if item.given_away:
+        return True
+    if item.stable:
+        return False
+    return item.ended or is_stale(item.expires_at, floor=item.floor, now=now)
+
+
+def replace_sessions(
+    connection: sa.Connection, policy: InvitationPolicy, stale: Sequence[ClaimedInvitation], *, now: datetime
+) -> None:
+    """Move the jobs of these invitations, which this transaction has claimed, back to waiting for a new session.
+
+    When the cap on sessions is used up, the job lapses instead: a queue longer than a link's life must not buy sessions
+    for ever.
+    """
+    if any(item.probe for item in stale):
+        budgets.end_probe(connection, policy.rule)
+    # A reminder with a stale link is not sent; its job stays as it is.
+    firsts = [item for item in stale if item.kind == FIRST]
+    due = {item.job_id: _replace_at(policy, item, now) for item in firsts}
+    given_away = {item.job_id for item in firsts if item.given_away}
+    sessions = [item.session_id for item in firsts]
+    over = {"state": InvitationState.SUPERSEDED, "lease_until": None, "reason": Reason.STALE_LINK}
+    # Waiting reminders stay: a reminder repeats a link that was sent, and is checked when it is due.
+    first = InvitationRow.session_id.in_(sessions) & (InvitationRow.kind == FIRST)
+    corrected = [item.id for item in stale if item.given_away]
+    if corrected:
+        values = over | {"reason": Reason.ADDRESS_CORRECTED}
+        connection.execute(sa.update(InvitationRow).where(InvitationRow.id.in_(corrected)).values(values))
+    ids = [item.id for item in stale if not item.given_away]
+    stale_rows = InvitationRow.id.in_(ids) | (first & (InvitationRow.state == InvitationState.WAITING))
+    connection.execute(sa.update(InvitationRow).where(stale_rows).values(over))
+    query = sa.select(Job.id, Job.customer_id, Job.purpose)
+    # A job that has another session by now is left out: its message on another channel was stale earlier.
+    query = query.where(Job.id.in_(due), Job.state == JobState.ISSUED, Job.session_id.in_(sessions))
+    query = query.order_by(Job.id)
+    jobs = fetch(connection, query.with_for_update())
+    had = sessions_of(connection, [row.customer_id for row in jobs])
+    moves = [
+        _wait_for_session(
+            row.id,
+            max(due[row.id], now),
+            given_away=row.id in given_away,
+            spent=had[row.customer_id, row.purpose] > policy.most_reissues,
+            now=now,
+        )
+        for row in jobs
+    ]
+    if moves:
+        by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+        names = ("state", "due_at", "attempts", "reason", "detail", "changed_at")
+        connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
+
+
+def _replace_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
+    return replace_at(
+        allowed_from=policy.reissue_at(item.account, item.expires_at),
+        issued_at=item.issued_at,
+        expires_at=item.expires_at,
+        spacing=timedelta(0) if item.given_away else policy.spacing,
+        reported_over=item.ended,
+        reissues=item.reissues,
+        now=now,
+    )
+
+
+def _wait_for_session(job_id: int, due_at: datetime, *, given_away: bool, spent: bool, now: datetime) -> dict[str, Any]:
+    detail, reason = "the link was too old to send when the message was due", Reason.STALE_LINK
+    if given_away:
+        detail, reason = "its link may have left for an address that was corrected", Reason.SESSION_ENDS_FIRST
+    return {
+        "job_id": job_id,
+        "new_state": JobState.LAPSED if spent else JobState.WAITING,
+        "new_due_at": None if spent else due_at,
+        "new_attempts": 0,
+        "new_reason": Reason.REISSUES_SPENT if spent else reason,
+        "new_detail": f"{detail}, and no more sessions are allowed for the customer" if spent else detail,
+        "new_changed_at": now,
+    }

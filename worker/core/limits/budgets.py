@@ -1,0 +1,327 @@
+"""How many calls an account may make now, and what the results of its calls change: decides every rate limit.
+
+Pure: `store.limits.budgets` keeps the state in one row per account and applies these under that row's lock, so that
+all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lower limit is found:
+`rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `lessons.learned`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from worker.core.foundation import plural
+from worker.core.foundation.timestamps import written
+from worker.core.limits.measured_pace import MeasuredPace
+from worker.core.limits.ramp import DAY, Ramp
+from worker.core.limits.rate_adaptation import Pace, adapted, counted
+from worker.core.limits.rate_limits import Limit, Slots, claim_again_at, offer, spacing, tightest, unit_of, unused
+from worker.core.model.endings import Kind, RetryPolicy
+from worker.core.model.stops import CAP, is_at_cap
+
+# Kinds of answer that cost no credit: the provider refused before opening anything.
+FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})
+OPENS_AFTER = 5
+# A provider's restart takes a minute or two; a person who hears of each would hear of nothing.
+FAILING_AFTER = timedelta(minutes=5)
+# How soon to ask again while the probe is in flight: the other calls go on as soon as the probe succeeds.
+PROBE_PATIENCE = timedelta(milliseconds=200)
+# How old the time of a claim may be: it was read before the claim waited for a lock (`database.LOCK_SECONDS`).
+LATE_NOW = timedelta(seconds=30)
+# How soon one call asks again whether refused credentials are good: a provider's sign-in has outages of minutes.
+ASK_AGAIN_AFTER = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class BudgetRule:
+    """What the configuration allows; the same for all accounts that share the budget."""
+
+    name: str
+    limits: tuple[Limit, ...] = ()
+    concurrency: int = 50  # calls in flight, of all workers together
+    credits: int | None = None  # the most calls that cost a credit; None: no cap. Credits are counted either way.
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    # Failed calls in a row that open the breaker. None, for senders: most failures are the recipient's, so only a
+    # sender that cannot be reached opens it.
+    opens_after: int | None = OPENS_AFTER
+    each_process: bool = False  # the concurrency is for each worker process, not for all together
+    ramp: Ramp | None = None  # of a new sender: one more limit, which grows from day to day
+
+    @property
+    def rate(self) -> float | None:
+        """Calls per second that the limits allow; None without one."""
+        interval = spacing(self.limits)
+        return timedelta(seconds=1) / interval if interval else None
+
+    def at(self, ramp_from: datetime | None, now: datetime) -> "BudgetRule":
+        """The rule with the limit that its ramp has at this time. Costs nothing without a ramp."""
+        if self.ramp is None:
+            return self
+        limit = self.ramp.limit(ramp_from, now)
+        return replace(self, ramp=None, limits=(*self.limits, limit) if limit is not None else self.limits)
+
+    @property
+    def paces(self) -> bool:
+        """Whether calls have times of their own: there is a limit, or a ramp that may be one."""
+        return bool(self.limits) or self.ramp is not None
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """What is known of the account; the columns of the budget's row."""
+
+    next_at: datetime | None = None
+    left_at: datetime | None = None  # before `next_at`: see `rate_limits.offer`
+    blocked_until: datetime | None = None
+    pause_reason: str = ""
+    paused_at: datetime | None = None
+    pauses: int = 0
+    probe_until: datetime | None = None
+    stopped_at: datetime | None = None
+    stop_reason: str = ""
+    asks_again_at: datetime | None = None  # when one call finds out whether the stop is over; None: a person must act
+    credits_used: int = 0
+    failures: int = 0  # calls in a row
+    opened_at: datetime | None = None
+    # It refused us, could not be reached, or was not tried since a worker started: nothing is bought for it meanwhile.
+    unproven: bool = False
+    ramp_from: datetime | None = None  # the first message under a ramp; None: none has left
+    pace: Pace = field(default_factory=Pace)
+    measured: MeasuredPace = field(default_factory=MeasuredPace)
+
+    def paused_until(self, now: datetime) -> datetime | None:
+        """Until when no call is made because of a pause; None: there is no pause now."""
+        return self.blocked_until if self.blocked_until is not None and self.blocked_until > now else None
+
+    @property
+    def why_paused(self) -> str:
+        """Why no call is made during a pause. A call that succeeds meanwhile ends the reason, not the wait."""
+        return self.pause_reason or "the wait that was asked for is not over"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """How many calls may be made, and when. If none: `again_at` is when to ask again; None: a person must act."""
+
+    slots: Slots
+    probe: bool = False
+    again_at: datetime | None = None
+
+
+def grant(
+    state: BudgetState,
+    rule: BudgetRule,
+    *,
+    most: int,
+    now: datetime,
+    horizon: timedelta,
+    lead: timedelta = timedelta(0),
+    shared: bool = False,
+) -> Grant:
+    """The calls that may be made within `horizon` from `lead` on, at most `most`. `shared`: see `rate_limits.offer`.
+
+    After a pause a single call goes first, the probe. The other calls wait for its result, or until
+    `probe_until` (`after_claim`). A stop for refused credentials has a probe at intervals.
+    """
+    none, rule = Slots(now, timedelta(0), 0), rule.at(state.ramp_from, now)
+    if is_stopped(state, now=now) or credits_left(state, rule) == 0:
+        return Grant(none)
+    if (until := state.paused_until(now)) is not None:
+        return Grant(none, again_at=until)
+    probing = state.pauses > 0 or state.stopped_at is not None
+    if probing and state.probe_until is not None and state.probe_until > now:
+        return Grant(none, again_at=min(state.probe_until, now + PROBE_PATIENCE))
+    left = credits_left(state, rule)
+    most = min(most, 1 if probing else most, most if left is None else left)
+    found = state.pace.interval
+    slots = offer(
+        rule.limits,
+        next_at=state.next_at,
+        left_at=state.left_at,
+        most=most,
+        now=now + lead,
+        horizon=horizon,
+        found=found,
+        shared=shared,
+    )
+    again_at = None if slots.count else claim_again_at(slots.free_after(0) - lead, horizon=horizon, now=now)
+    return Grant(slots, probe=probing, again_at=again_at)
+
+
+def is_stopped(state: BudgetState, *, now: datetime) -> bool:
+    """Whether no call may be made until a person acts, or until the stop's next probe."""
+    return state.stopped_at is not None and (state.asks_again_at is None or state.asks_again_at > now)
+
+
+def believable(
+    state: BudgetState, rule: BudgetRule, *, now: datetime, reach: timedelta, probe_for: timedelta
+) -> BudgetState:
+    """The state without times that are too late: a process with a wrong clock wrote them, or the limit is higher now,
+    and all workers would wait.
+
+    `reach` is how far ahead calls are reserved; no reserved call is later, so the next free one follows within one
+    interval. A claim that waited for the row's lock has a `now` of a moment ago: `LATE_NOW` allows for that.
+    """
+    # The last call of a ramp's day was spaced by the limit of that day.
+    rule = rule.at(state.ramp_from, now - DAY)
+    last_free = now + reach + interval(state, rule)
+    if state.next_at is not None and state.next_at > last_free + LATE_NOW:
+        # Not at once: calls up to `reach` from now may be reserved.
+        state = replace(state, next_at=last_free, left_at=None)
+    if state.probe_until is not None and state.probe_until > now + LATE_NOW + probe_for:
+        state = replace(state, probe_until=None)
+    return state
+
+
+def interval(state: BudgetState, rule: BudgetRule) -> timedelta:
+    """The least time between two calls of the account, by its limits or the rate found; zero if there is neither."""
+    return max(spacing(rule.limits), state.pace.interval)
+
+
+def credits_left(state: BudgetState, rule: BudgetRule) -> int | None:
+    """Calls that the cap on credits still allows; None without a cap."""
+    return None if rule.credits is None else max(rule.credits - state.credits_used, 0)
+
+
+# How the reasons of our own other stops begin, of which only a person can know that their cause is gone.
+SHORT_LINKS = "the links live "
+REPEATS = "answers repeat: "
+# So many answers with what another customer has are no accident.
+MOST_REPEATS = 3
+
+
+def _used_up(rule: BudgetRule) -> str:
+    return f"{CAP}{plural.counted(rule.credits or 0, 'credit')} is used up"
+
+
+def at_cap(state: BudgetState, rule: BudgetRule, *, now: datetime) -> BudgetState:
+    """The state when a row waits for a call and the cap on credits allows none: stopped, with the reason."""
+    if state.stopped_at is not None:
+        return state
+    return replace(state, stopped_at=now, stop_reason=_used_up(rule))
+
+
+def repeating(state: BudgetState, count: int, *, now: datetime) -> BudgetState:
+    """The state once so many answers of the last hour had what another customer has: stopped until a person acts."""
+    if state.stop_reason.startswith(REPEATS):
+        return state
+    reason = (
+        f"{REPEATS}{count} within an hour had the token or the id of another customer; is there a cache or a proxy"
+        " before the provider?"
+    )
+    stopped_at = state.stopped_at or now
+    return replace(state, stopped_at=stopped_at, stop_reason=reason, asks_again_at=None, probe_until=None)
+
+
+def refunded(state: BudgetState, rule: BudgetRule, count: int) -> BudgetState:
+    """The state after `count` calls proved to have cost nothing; this ends a stop for lack of credits."""
+    return under_cap(replace(state, credits_used=max(state.credits_used - count, 0)), rule)
+
+
+def under_cap(state: BudgetState, rule: BudgetRule) -> BudgetState:
+    """The state without a stop at the cap, if the cap was raised or taken out, or a credit was refunded."""
+    if state.stopped_at is not None and is_at_cap(state.stop_reason) and credits_left(state, rule) != 0:
+        return replace(state, stopped_at=None, stop_reason="")
+    return state
+
+
+def after_claim(
+    state: BudgetState, rule: BudgetRule, granted: Grant, claimed: int, *, now: datetime, probe_for: timedelta
+) -> BudgetState:
+    """The state when `claimed` of the granted calls have rows; the other calls were never reserved."""
+    if claimed == 0:
+        return state
+    next_at, left_at, pace = state.next_at, state.left_at, state.pace
+    ramp_from = now if rule.ramp is not None and state.ramp_from is None else state.ramp_from
+    rule = rule.at(ramp_from, now)
+    if granted.slots.interval:
+        next_at, left_at = granted.slots.reserved(claimed)
+        pace = counted(pace, rule.rate, granted=claimed, now=now)
+    if granted.slots.interval or granted.probe:
+        pace = adapted(pace, rule.rate, now=now)
+    probe_until = now + probe_for if granted.probe else state.probe_until
+    # Moved on at once: whatever becomes of this probe, there is one at a time, and the next one comes later.
+    asks_again_at = now + ASK_AGAIN_AFTER if state.asks_again_at is not None else None
+    state = replace(state, next_at=next_at, left_at=left_at, pace=pace, probe_until=probe_until)
+    return replace(state, ramp_from=ramp_from, asks_again_at=asks_again_at)
+
+
+def after_release(state: BudgetState, rule: BudgetRule, slots: Iterable[datetime]) -> BudgetState:
+    """The state after these reserved slots were not used: free again, unless a later slot is reserved."""
+    slots = list(slots)
+    if slots and rule.ramp is not None:
+        rule = rule.at(state.ramp_from, min(slots))
+    next_at, left_at = unused(state.next_at, state.left_at, slots, interval=interval(state, rule))
+    return replace(state, next_at=next_at, left_at=left_at)
+
+
+def stop_in_words(state: BudgetState) -> str:
+    """Why the account is stopped, and when one call asks again, if one does."""
+    again = f"; a running worker asks again from {written(state.asks_again_at)} on" if state.asks_again_at else ""
+    return f"{state.stop_reason or 'stopped'}{again}"
+
+
+def silence_of(state: BudgetState, *, now: datetime) -> str:
+    """Why the last call had no answer, if its pause is over and no call was made since; else ""."""
+    may_call = state.stopped_at is None and state.paused_until(now) is None
+    return state.pause_reason if state.unproven and may_call else ""
+
+
+def outage_of(state: BudgetState, *, now: datetime, due: bool = False) -> str:
+    """Since when no call has succeeded, and why, while the breaker is open; else "".
+
+    Without a pause and without work that is `due`, no call finds out whether it is over: then it says nothing.
+    """
+    is_tried = due or any(at is not None and at > now for at in (state.blocked_until, state.probe_until))
+    if state.opened_at is None or state.stopped_at is not None or not is_tried:
+        return ""
+    return f"no call has succeeded since {written(state.opened_at)}: {state.pause_reason}"
+
+
+def lasting_outage_of(state: BudgetState, *, now: datetime, due: bool) -> str:
+    """As `outage_of`, once it has lasted so long that a person is to know."""
+    fails = state.opened_at is not None and now - state.opened_at >= FAILING_AFTER
+    return outage_of(state, now=now, due=due) if fails else ""
+
+
+def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
+    """The limit found, such as "25/second", in the period of the configured limit; None where none was found."""
+    if state.pace.rate is None:
+        return None
+    limit = tightest(rule.limits)
+    period = limit.period if limit else timedelta(seconds=1)
+    count = state.pace.rate * period.total_seconds()
+    return f"{count:.0f}/{unit_of(period)}" if count >= 10 else f"{count:.1f}/{unit_of(period)}"
+
+
+def doubted(state: BudgetState) -> BudgetState:
+    """The state of a sender that has to answer once before sessions are bought for its messages."""
+    return replace(state, unproven=True)
+
+
+def proved(state: BudgetState) -> BudgetState:
+    """The state after a sender accepted a log-in: pauses and the stop because it did not are over."""
+    if not state.unproven:
+        return state  # a pause because of a rate limit: a log-in says nothing about that
+    over = replace(state, unproven=False, pauses=0, probe_until=None, blocked_until=None, pause_reason="")
+    if state.asks_again_at is not None:
+        over = replace(over, stopped_at=None, stop_reason="", asks_again_at=None)
+    return replace(over, failures=0, opened_at=None)
+
+
+def tries_again_by_itself(state: BudgetState) -> bool:
+    """True if the next run, or worker, may try the stopped account again. One more link that is too short-lived to be
+    sent would be paid for, and one more answer may be another customer's: a person must have changed something."""
+    return not state.stop_reason.startswith((SHORT_LINKS, REPEATS))
+
+
+def resumed(state: BudgetState, *, pauses_too: bool = False) -> BudgetState:
+    """The state after a stopped account was resumed: one call goes first.
+
+    A starting worker ends stops. `pauses_too`: an operator ends pauses as well. The limit goes on as it was.
+    """
+    if state.stopped_at is not None:
+        pauses = max(state.pauses, 1)
+        state = replace(state, stopped_at=None, stop_reason="", asks_again_at=None, pauses=pauses, probe_until=None)
+    if pauses_too:
+        state = replace(state, blocked_until=None, probe_until=None)
+    return state

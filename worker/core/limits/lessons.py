@@ -1,0 +1,162 @@
+"""What the results of calls change in a budget: pauses, stops, the breaker, and the pace. Pure; see `budgets`."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from worker.core.limits.budgets import ASK_AGAIN_AFTER, BudgetRule, BudgetState
+from worker.core.limits.rate_adaptation import Pace, counted
+from worker.core.limits.rate_limits import pause_until
+from worker.core.model.endings import Kind
+from worker.core.model.stops import reason_of_stop
+
+# Success, and refusals of one row: the account answers, so a pause is over.
+ANSWERS = frozenset({None, Kind.BAD_INPUT, Kind.CONFLICT})
+STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.SHORT_LIVED})
+FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account gave no answer, or no usable one
+
+
+class Lesson(NamedTuple):
+    """What one call showed: its kind of problem, or None for a success. `began_at` is when the call was made.
+
+    An account that cannot be reached is paused like a rate-limited one: one call finds out whether it is back, and not
+    a call for each row.
+    """
+
+    began_at: datetime
+    kind: Kind | None = None
+    detail: str = ""
+    retry_after: timedelta | None = None
+    unreachable: bool = False
+    unclear: bool = False  # what was refused is the message itself: a log-in does not show that it is accepted again
+
+
+def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
+    """The state after these calls: paused, stopped, with an open breaker, or working again."""
+    lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
+    stopped_at = state.stopped_at
+    for lesson in lessons:
+        if lesson.kind is None and not lesson.unreachable and is_well(state):
+            continue  # nearly every lesson: a success shows nothing new
+        # A call from before the pause says nothing about the time since.
+        fresh = state.paused_at is None or lesson.began_at >= state.paused_at
+        state = _after(state, rule, lesson, fresh=fresh, stopped_at=stopped_at, now=now)
+    return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
+
+
+def _after(
+    state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, stopped_at: datetime | None, now: datetime
+) -> BudgetState:
+    """The state after this call. `stopped_at`: since when the account was stopped, before all of these lessons."""
+    failed = lesson.unreachable or lesson.kind in FAILURES
+    if fresh:
+        state = _with_failures_counted(state, failed)
+    if fresh or lesson.kind in STOPS:
+        state = replace(state, unproven=lesson.unreachable or (lesson.kind in STOPS and not lesson.unclear))
+    opens = failed and fresh and rule.opens_after is not None and state.failures >= rule.opens_after
+    if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
+        state = _paused(state, rule, lesson, fresh=fresh, now=now)
+    elif lesson.kind in STOPS:
+        state = _stopped(state, lesson, now=now)
+    elif lesson.kind in ANSWERS and fresh:
+        state = _answered(state, lesson, stopped_at)
+    elif opens:
+        state = _paused(state, rule, lesson._replace(retry_after=None), fresh=True, now=now)
+    elif fresh:
+        state = replace(state, probe_until=None)
+    if opens:
+        return replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, lesson))
+    if fresh and rule.opens_after is None:
+        # Of a sender only this is its own failure; any answer ends it.
+        return replace(state, opened_at=(state.opened_at or now) if lesson.unreachable else None)
+    return state
+
+
+class Troubles(Protocol):
+    """What a success may end: a part of `BudgetState`."""
+
+    @property
+    def failures(self) -> int: ...
+    @property
+    def pauses(self) -> int: ...
+    @property
+    def unproven(self) -> bool: ...
+    @property
+    def pause_reason(self) -> str: ...
+    @property
+    def opened_at(self) -> datetime | None: ...
+    @property
+    def probe_until(self) -> datetime | None: ...
+    @property
+    def asks_again_at(self) -> datetime | None: ...
+
+
+def is_well(state: Troubles) -> bool:
+    """Whether another success ends no trouble."""
+    troubled = state.failures or state.pauses or state.unproven or state.pause_reason
+    return not (troubled or state.opened_at or state.probe_until or state.asks_again_at)
+
+
+def _with_failures_counted(state: BudgetState, failed: bool) -> BudgetState:
+    if failed:
+        return replace(state, failures=state.failures + 1)
+    # Any answer shows that the account answers, even a 429.
+    return replace(state, failures=0, opened_at=None) if state.failures or state.opened_at else state
+
+
+def _in_a_row(state: BudgetState, lesson: Lesson) -> str:
+    return f"{state.failures} calls in a row failed, the last with {lesson.detail}"[:400]
+
+
+def _counted(pace: Pace, rule: BudgetRule, lessons: list[Lesson], *, now: datetime) -> Pace:
+    """The pace with the refused calls counted; with all calls, for an account without a limit: claims count none."""
+    since = pace.lowered_at
+    current = [lesson for lesson in lessons if since is None or lesson.began_at >= since]
+    refused = sum(lesson.kind is Kind.RATE_LIMITED for lesson in current)
+    counts_all = counts_successes(rule, rate=pace.rate, refused=pace.refused)
+    if not refused and not counts_all:
+        return pace
+    unlimited = rule.rate is None and pace.rate is None
+    return counted(pace, rule.rate, granted=len(current) if unlimited else 0, refused=refused, now=now)
+
+
+def counts_successes(rule: BudgetRule, *, rate: float | None, refused: float) -> bool:
+    """Whether successes are counted too: for an account without a limit that has refused calls. `rate`, `refused`: the
+    pace's."""
+    return rule.rate is None and rate is None and bool(refused)
+
+
+def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, now: datetime) -> BudgetState:
+    if not fresh and lesson.retry_after is None:
+        return state
+    pauses = state.pauses + 1 if fresh else state.pauses
+    until = pause_until(retry_after=lesson.retry_after, backoff=rule.retry.ceiling(pauses), now=now)
+    return replace(
+        state,
+        blocked_until=max(until, state.blocked_until or until),
+        pauses=pauses,
+        paused_at=now if fresh else state.paused_at,
+        pause_reason=lesson.detail,
+        probe_until=None,
+    )
+
+
+def _stopped(state: BudgetState, lesson: Lesson, *, now: datetime) -> BudgetState:
+    again_at = now + ASK_AGAIN_AFTER
+    return replace(
+        state,
+        stopped_at=state.stopped_at or now,
+        stop_reason=reason_of_stop(lesson.detail),
+        probe_until=None,
+        # As for a pause: a process whose clock is slow makes it no shorter.
+        asks_again_at=max(again_at, state.asks_again_at or again_at) if lesson.kind is Kind.AUTH else None,
+    )
+
+
+def _answered(state: BudgetState, lesson: Lesson, stopped_at: datetime | None) -> BudgetState:
+    state = replace(state, pauses=0, probe_until=None, pause_reason="")
+    # Not a call that was in flight when the account was stopped.
+    if state.asks_again_at is not None and stopped_at is not None and lesson.began_at > stopped_at:
+        return replace(state, stopped_at=None, stop_reason="", asks_again_at=None)
+    return state

@@ -1,0 +1,85 @@
+"""What the results of calls show about their account: lessons for its budget, and the credits that were not spent."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.core.database.tables import Attempt
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.lessons import Lesson
+from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.store import budgets, credits
+from worker.core.model.endings import Kind
+from worker.core.unknown.reconciliation import Nothing
+from worker.core.work.store.attempt_log import DONE, lesson_of
+from worker.core.work.store.issue_results import IssueResult
+
+
+def teach(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    plain: Sequence[IssueResult],
+    special: Sequence[IssueResult],
+    overtaken: Collection[uuid.UUID],
+    *,
+    now: datetime,
+    stretch: Stretch | None,
+) -> None:
+    """Apply what the results show to the account's budget.
+
+    `overtaken`: look-ups that the calls' own answers overtook.
+    """
+    made = [item for item in special if item.ending and item.called and not _shows_nothing(item)]
+    lessons = [Lesson(item.began_at) for item in plain]
+    lessons += [lesson_of(item.began_at, item.problem) for item in made if not item.opened.job.looks_up]
+    budgets.learn(connection, rule, lessons, now=now, stretch=stretch)
+    if not special:
+        return
+    reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.looks_up]
+    if reconciled:
+        # Look-ups cost no credit, so no answer of theirs refunds one.
+        budgets.learn(connection, rule, reconciled, now=now, refund=False)
+    not_made = [item for item in special if item.ending is None or not item.called]
+    if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, special)]):
+        budgets.end_probe(connection, rule)
+    refunds = [item for item in special if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
+    credits.refund(connection, rule, len(refunds))
+
+
+def count_again(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    results: Sequence[IssueResult],
+    outcomes: Mapping[uuid.UUID, str | None],
+) -> None:
+    """Count the credits of sessions that were opened after a look-up had found nothing, and refunded the credit.
+
+    `results`: special ones; `outcomes`: by attempt, as they were before.
+    """
+    late = [
+        item.opened.attempt_id
+        for item in results
+        if item.session is not None and outcomes[item.opened.attempt_id] == Kind.UNKNOWN
+    ]
+    if late:
+        found_nothing = sa.select(sa.func.count(sa.distinct(Attempt.reconciles))).where(
+            Attempt.reconciles.in_(late), Attempt.outcome == DONE, Attempt.found == ""
+        )
+        credits.count(connection, rule, connection.execute(found_nothing).scalar_one())
+
+
+def _shows_nothing(result: IssueResult) -> bool:
+    """True for a failed question about a session. A list that cannot be read must not open the breaker: the
+    account can still open sessions."""
+    failed = result.problem is not None and not result.problem.concerns_account
+    return result.opened.job.asks is not None and failed
+
+
+def _cost_nothing(result: IssueResult) -> bool:
+    """True if the call's credit was not spent: the call was not made, or a look-up found it not carried out."""
+    unknown_call = result.opened.job.unknown_call
+    if unknown_call is None:
+        return result.ending is None and not result.opened.job.looks_up
+    return isinstance(result.found, Nothing) and unknown_call.kind is Kind.UNKNOWN

@@ -1,0 +1,391 @@
+"""The budget rows. Each account has a row, or shares a row with the accounts that the provider counts together.
+
+A transaction locks the row before it reserves calls or applies their lessons, so all workers share one budget.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from functools import cache, partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from worker.core.database import tally
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database
+from worker.core.database.tables import Budget
+from worker.core.database.unanswered import UNANSWERED
+from worker.core.database.upserts import insert
+from worker.core.foundation.timestamps import written
+from worker.core.limits.backpressure import SenderState
+from worker.core.limits.budgets import (
+    FREE,
+    BudgetRule,
+    BudgetState,
+    Grant,
+    after_claim,
+    after_release,
+    believable,
+    credits_left,
+    doubted,
+    found_in_words,
+    interval,
+    is_stopped,
+    proved,
+    refunded,
+    resumed,
+    tries_again_by_itself,
+    under_cap,
+)
+from worker.core.limits.lessons import Lesson, counts_successes, is_well, learned
+from worker.core.limits.measured_pace import MeasuredPace, Stretch, with_stretch
+from worker.core.limits.rate_adaptation import Pace
+from worker.core.limits.store.standstill import IS_THERE
+
+log = logging.getLogger(__name__)
+
+_OWN = [field.name for field in fields(BudgetState) if field.name not in ("pace", "measured")]
+_PACE = [field.name for field in fields(Pace)]
+_MEASURED = [field.name for field in fields(MeasuredPace)]
+_NAMES = [*_OWN, *(f"pace_{name}" for name in _PACE), *(f"measured_{name}" for name in _MEASURED)]
+_COLUMNS = [Budget.__table__.c[name] for name in _NAMES]
+
+# Built once: many transactions read a budget, and building a statement costs more than running it.
+_READ = sa.select(*_COLUMNS).where(Budget.name == sa.bindparam("budget"))
+_READ_LOCKED = _READ.with_for_update()
+_ALL = sa.select(*_COLUMNS, Budget.name.label("budget"))
+_LOCK = sa.select(Budget.name).where(Budget.name == sa.bindparam("budget")).with_for_update()
+_TROUBLES = sa.select(
+    Budget.failures,
+    Budget.pauses,
+    Budget.unproven,
+    Budget.pause_reason,
+    Budget.opened_at,
+    Budget.probe_until,
+    Budget.asks_again_at,
+    Budget.pace_rate,
+    Budget.pace_refused,
+).where(Budget.name == sa.bindparam("budget"))
+_SAVE = (
+    sa.update(Budget)
+    .where(Budget.name == sa.bindparam("budget"))
+    .values({column.name: sa.bindparam(f"new_{column.name}") for column in _COLUMNS})
+)
+
+
+def _state(values: Iterable[Any]) -> BudgetState:
+    """The state from a row's values, in the order of `_COLUMNS`."""
+    columns = iter(values)
+    own, pace, measured = (list(islice(columns, len(names))) for names in (_OWN, _PACE, _MEASURED))
+    return BudgetState(
+        **dict(zip(_OWN, own, strict=True)),
+        pace=Pace(**dict(zip(_PACE, pace, strict=True))),
+        measured=MeasuredPace(**dict(zip(_MEASURED, measured, strict=True))),
+    )
+
+
+def _values(state: BudgetState) -> dict[str, Any]:
+    values = {name: getattr(state, name) for name in _OWN}
+    values |= {f"pace_{name}": getattr(state.pace, name) for name in _PACE}
+    return values | {f"measured_{name}": getattr(state.measured, name) for name in _MEASURED}
+
+
+def read(connection: sa.Connection, name: str, *, lock: bool = False) -> BudgetState:
+    """The budget's state. With `lock`, the row is locked until the transaction ends. Raises LookupError."""
+    return _state(_of(name, connection.execute(_READ_LOCKED if lock else _READ, {"budget": name}).first()))
+
+
+def _of(name: str, row: sa.Row[Any] | None) -> sa.Row[Any]:
+    if row is None:
+        raise _missing(name)
+    return row
+
+
+def _missing(name: str) -> LookupError:
+    # `Budgets.ensure` makes all rows before any work begins. A missing budget must not count as unlimited.
+    return LookupError(f"there is no budget {name!r}")
+
+
+def lock(connection: sa.Connection, rule: BudgetRule) -> None:
+    """Lock the row until the transaction ends."""
+    connection.execute(_LOCK, {"budget": rule.name}, execution_options=UNANSWERED)
+
+
+def save(connection: sa.Connection, name: str, state: BudgetState) -> None:
+    values = {f"new_{column}": value for column, value in _values(state).items()}
+    connection.execute(_SAVE, {"budget": name, **values}, execution_options=UNANSWERED)
+
+
+def sender_state(state: BudgetState, rule: BudgetRule, *, now: datetime) -> SenderState:
+    """What issuing knows of a sender."""
+    least = interval(state, rule.at(state.ramp_from, now))
+    return SenderState(least, state.blocked_until, state.stopped_at is not None, state.unproven)
+
+
+def _recovers(state: BudgetState) -> bool:
+    """Whether the account recovers from a pause or a stop: only one worker may make the call that goes first."""
+    return state.pauses > 0 or state.stopped_at is not None or state.pace.rate is not None
+
+
+class FirstAnswers(NamedTuple):
+    """The answers to a claim's first questions. `stopped`: a person has stopped everything. `beside`: the states of the
+    other budgets that were asked for.
+    """
+
+    state: BudgetState
+    stopped: bool
+    event_is_due: bool
+    beside: Mapping[str, BudgetState]
+
+
+def ask_first(
+    connection: sa.Connection, name: str, event_is_due: sa.Exists, given: Mapping[str, Any], *, beside: Collection[str]
+) -> FirstAnswers:
+    """What a claim must know first, by one statement. `given`: the parameters of `event_is_due`.
+
+    Raises LookupError if there is no such budget. None of the rows is locked.
+    """
+    asked = {"budgets": [name, *sorted(beside)], **given}
+    rows = connection.execute(_first_questions(event_is_due), asked).all()
+    states = {row.budget: _state(row[:-3]) for row in rows}
+    if name not in states:
+        raise _missing(name)
+    return FirstAnswers(states.pop(name), rows[0].stopped, rows[0].event_is_due, states)
+
+
+@cache
+def _first_questions(event_is_due: sa.Exists) -> sa.Select[Any]:
+    asked = [Budget.name.label("budget"), IS_THERE.label("stopped"), event_is_due.label("event_is_due")]
+    return sa.select(*_COLUMNS, *asked).where(Budget.name.in_(sa.bindparam("budgets", expanding=True)))
+
+
+def to_claim(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    state: BudgetState,
+    *,
+    is_locked: bool,
+    now: datetime,
+    reach: timedelta,
+    lease: timedelta,
+) -> tuple[BudgetState, bool]:
+    """The budget's state to claim by, and whether its row is locked. `state`: as it was read in this transaction.
+
+    It is locked only while the account recovers from a pause or a stop, when no credit is left, or to remove times that
+    cannot be true. The times of an account without limits are not used.
+    """
+    if not is_locked:
+        special = _recovers(state) or credits_left(state, rule) == 0
+        doubtful = rule.paces and believable(state, rule, now=now, reach=reach, probe_for=lease) != state
+        if not (special or doubtful):
+            return state, False
+        state = read(connection, rule.name, lock=True)
+    return _believed(connection, rule, state, now=now, reach=reach, lease=lease), True
+
+
+def _believed(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    state: BudgetState,
+    *,
+    now: datetime,
+    reach: timedelta,
+    lease: timedelta,
+) -> BudgetState:
+    """The state to claim by, without times that cannot be true; those are removed from the row as well, and logged."""
+    after = believable(state, rule, now=now, reach=reach, probe_for=lease)
+    if after == state:
+        return state
+    times = [time for time in (state.next_at, state.probe_until) if time is not None]
+    log.warning(
+        "%s: the next call was planned for %s, later than its limit makes it wait (a process had a wrong clock, or the"
+        " limit was raised): it is planned anew",
+        rule.name,
+        written(max(times)),
+    )
+    save(connection, rule.name, after)
+    return after
+
+
+def reserve(
+    connection: sa.Connection, rule: BudgetRule, state: BudgetState, granted: Grant, claimed: int, **how: Any
+) -> None:
+    """Store the claimed part of the grant; `how` as for `after_claim`."""
+    after = after_claim(state, rule, granted, claimed, **how)
+    if after == state:
+        return
+    save(connection, rule.name, after)
+    if after.pace.rate != state.pace.rate:
+        # Log at INFO when a rate was found, lowered or removed. The many small steps up go to DEBUG.
+        step_up = None not in (state.pace.rate, after.pace.rate) and _rate(after) > _rate(state)
+        level = logging.DEBUG if step_up else logging.INFO
+        found, limits = found_in_words(rule, after), ", ".join(map(str, rule.limits)) or "no limit"
+        log.log(level, "%s: %s configured, %s found", rule.name, limits, found or "none below that")
+
+
+def _rate(state: BudgetState) -> float:
+    return state.pace.rate or 0.0
+
+
+def release_slots(connection: sa.Connection, rule: BudgetRule, slots: Sequence[datetime]) -> None:
+    """Release reserved slots in which no call was made, unless later slots are reserved already."""
+    if not slots:
+        return
+    state = read(connection, rule.name)
+    if after_release(state, rule, slots) != state:  # mostly later slots are reserved: the row stays unlocked
+        state = read(connection, rule.name, lock=True)
+        save(connection, rule.name, after_release(state, rule, slots))
+
+
+def learn(
+    connection: sa.Connection,
+    rule: BudgetRule,
+    lessons: Iterable[Lesson],
+    *,
+    now: datetime,
+    refund: bool = True,
+    stretch: Stretch | None = None,
+) -> None:
+    """Apply the lessons of calls to the budget, and refund the credits of calls that cost none.
+
+    `refund` False: the calls took no credit, so none is refunded. `stretch`: the calls of a busy stretch that ended
+    now, for the measured pace.
+    """
+    if stretch is not None:
+        tally.of(connection).last.append(partial(_measure, rule=rule, stretch=stretch, now=now))
+    lessons = list(lessons)
+    if not lessons or (_all_succeeded(lessons) and _needs_no_success(connection, rule)):
+        return
+    unlocked = read(connection, rule.name)
+    refunds = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons) if refund else 0
+    if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds:
+        return  # mostly there is nothing new: the row is neither locked nor written
+    before = read(connection, rule.name, lock=True)
+    after = learned(before, rule, lessons, now=now)
+    if refunds:
+        after = refunded(after, rule, refunds)
+    save_turn(connection, rule, before, after)
+
+
+def save_turn(connection: sa.Connection, rule: BudgetRule, before: BudgetState, after: BudgetState) -> None:
+    """Save the state, and log the beginning and the end of an outage and of a stop."""
+    save(connection, rule.name, after)
+    if after.stopped_at is not None:
+        turn = f"stopped: {after.stop_reason}" if before.stopped_at is None else ""
+    elif after.opened_at is not None:
+        turn = f"paused: {after.pause_reason}" if before.opened_at is None else ""
+    else:
+        turn = "answers again" if before.opened_at is not None or before.stopped_at is not None else ""
+    if turn:
+        log.warning("%s: %s", rule.name, turn)
+
+
+def _measure(connection: sa.Connection, *, rule: BudgetRule, stretch: Stretch, now: datetime) -> None:
+    """Add a busy stretch to the measured pace: at the end of the transaction, since claims wait for the row."""
+    state = read(connection, rule.name, lock=True)
+    save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
+
+
+def _all_succeeded(lessons: Sequence[Lesson]) -> bool:
+    return all(lesson.kind is None and not lesson.unreachable for lesson in lessons)
+
+
+def _needs_no_success(connection: sa.Connection, rule: BudgetRule) -> bool:
+    """Whether successes show nothing new: of a row of many columns, only those are read that they could change."""
+    found: Any = connection.execute(_TROUBLES, {"budget": rule.name}).first()
+    row = _of(rule.name, found)
+    return is_well(row) and not counts_successes(rule, rate=row.pace_rate, refused=row.pace_refused)
+
+
+def end_probe(connection: sa.Connection, rule: BudgetRule) -> None:
+    """Allow another probe now: the call that should find out whether a pause or a stop is over was not made."""
+    probing = sa.update(Budget).where(Budget.name == rule.name, Budget.probe_until.is_not(None))
+    # The claim of the probe has moved a stop's next one on (`after_claim`).
+    asks_at_once = sa.case((Budget.asks_again_at.is_not(None), Budget.stopped_at))
+    connection.execute(probing.values(probe_until=None, asks_again_at=asks_at_once))
+
+
+class Budgets:
+    """The budgets for the other packages. Each method has a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def may_write(self) -> bool:
+        """False for PostgreSQL's role that reports: it finds the rows as they are."""
+        if self._database.is_sqlite:
+            return True
+        with self._database.read() as connection:
+            return bool(connection.execute(sa.select(sa.func.has_table_privilege("budget", "INSERT"))).scalar())
+
+    def ensure(self, names: Iterable[str]) -> None:
+        """Insert the missing rows."""
+        with self._database.read() as connection:
+            known = set(connection.execute(sa.select(Budget.name)).scalars())
+        missing = [{"name": name, **_values(BudgetState())} for name in sorted(set(names) - known)]
+        if missing:
+            with self._database.write() as connection:
+                # Two workers may start at the same moment: the second worker keeps the first worker's row.
+                connection.execute(insert(Budget, connection.dialect.name).on_conflict_do_nothing(), missing)
+
+    def lift_stops_at_caps(self, rules: Iterable[BudgetRule]) -> None:
+        """End the stops at caps that the configuration has raised or taken out since."""
+        states = self.all()
+        for rule in {rule.name: rule for rule in rules}.values():
+            if rule.name in states and under_cap(states[rule.name], rule) != states[rule.name]:
+                with self._database.write() as connection:
+                    save(connection, rule.name, under_cap(read(connection, rule.name, lock=True), rule))
+
+    def all(self) -> Mapping[str, BudgetState]:
+        with self._database.read() as connection:
+            return {row.budget: _state(row[:-1]) for row in connection.execute(_ALL)}
+
+    def doubt(self, names: Iterable[str]) -> None:
+        """Open no session for these senders' messages until they have answered once."""
+        for name in names:
+            with self._database.write() as connection:
+                save(connection, name, doubted(read(connection, name, lock=True)))
+
+    def unproven(self, name: str, *, now: datetime) -> bool:
+        """Whether this sender is to be tried now: it has not answered, and is neither paused nor stopped."""
+        with self._database.read() as connection:
+            state = read(connection, name)
+        return state.unproven and not is_stopped(state, now=now) and state.paused_until(now) is None
+
+    def tried(self, rule: BudgetRule, lesson: Lesson, *, now: datetime) -> None:
+        """Store what a log-in without a message has shown."""
+        with self._database.write() as connection:
+            if lesson.kind is not None:
+                learn(connection, rule, [lesson], now=now, refund=False)
+            else:
+                before = read(connection, rule.name, lock=True)
+                save_turn(connection, rule, before, proved(before))
+
+    def resume(self, name: str, *, by_person_at: datetime | None = None) -> list[str]:
+        """Resume a stopped budget, with one call that goes first. Returns what was ended: "stop", "pause", or nothing.
+
+        `by_person_at` is the time now where an operator resumes: this ends a pause as well, and also a stop of which
+        only a person can know that its cause is gone.
+        """
+        with self._database.read() as connection:
+            if not _in_the_way(read(connection, name), by_person_at):
+                return []
+        with self._database.write() as connection:
+            state = read(connection, name, lock=True)
+            ended = _in_the_way(state, by_person_at)
+            if ended:
+                save(connection, name, resumed(state, pauses_too=by_person_at is not None))
+                if by_person_at is not None:
+                    note(connection, f"budget {name}", now=by_person_at, reason=f"{' and '.join(ended)} ended")
+        return ended
+
+
+def _in_the_way(state: BudgetState, by_person_at: datetime | None) -> list[str]:
+    """What a resumption ends: a stop; by a person a pause too."""
+    now = by_person_at
+    stopped = state.stopped_at is not None and (now is not None or tries_again_by_itself(state))
+    paused = now is not None and state.paused_until(now) is not None
+    return ["stop"] * stopped + ["pause"] * paused

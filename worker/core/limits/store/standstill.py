@@ -1,0 +1,129 @@
+"""Stops everything at once, and goes on: a row that each claim and each running process asks for.
+
+A batch, an account or a sender that is paused or stopped meanwhile, or was before, stays so: only this row goes.
+What strangers send (events, webhooks) is stored and applied all the same, and waits as rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note
+from worker.core.database.database import THERE_IS, Database, fetch
+from worker.core.database.tables import Attempt, InvitationRow, Job, Standstill
+from worker.core.database.upserts import insert
+from worker.core.foundation.timestamps import written
+from worker.core.model.audit import ACTOR, REASON, printable
+from worker.core.model.states import InvitationState, JobState
+
+EVERYTHING = "everything"  # the subject of its audit entries
+IS_THERE = THERE_IS.where(Standstill.id == 1)
+_IS_THERE = sa.select(IS_THERE)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Everything is stopped: since when, by whom and why. `reason` may be empty."""
+
+    at: datetime
+    by: str
+    reason: str
+
+    @property
+    def in_words(self) -> str:
+        """For people, who did it, when and why."""
+        return f"everything was stopped by {self.by}, {written(self.at)}{f': {self.reason}' if self.reason else ''}"
+
+    def as_facts(self) -> dict[str, str]:
+        """As commands print it with --json."""
+        return {"at": written(self.at), "by": self.by, "reason": self.reason}
+
+
+def there_is(connection: sa.Connection) -> bool:
+    """Whether a person has stopped everything."""
+    return bool(connection.execute(_IS_THERE).scalar())
+
+
+class Standstills:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self) -> Stopped | None:
+        """Who stopped everything, when and why; None: nothing is stopped."""
+        with self._database.read() as connection:
+            return _find(connection)
+
+    def is_there(self) -> bool:
+        """Whether a person has stopped everything."""
+        with self._database.read() as connection:
+            return there_is(connection)
+
+    def stop(self, *, by: str, reason: str, now: datetime) -> Stopped:
+        """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.
+
+        After the commit no transaction claims a row. Processes that are making calls learn of it within a second
+        (`engine.runner`).
+        """
+        values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
+        with self._database.write() as connection:
+            stop = (
+                insert(Standstill, connection.dialect.name)
+                .values(values)
+                .on_conflict_do_nothing()
+                .returning(Standstill.id)
+            )
+            if connection.execute(stop).first() is not None:
+                note(connection, EVERYTHING, now=now, reason=reason or "stopped")
+            found = _find(connection)
+        return found or Stopped(now, by, reason)
+
+    def go_on(self, *, now: datetime) -> Stopped | None:
+        """Go on with what the stop stopped. Returns the stop that ended; None: there was none."""
+        with self._database.write() as connection:
+            found = _find(connection, lock=True)
+            if found is not None:
+                connection.execute(sa.delete(Standstill))
+                note(connection, EVERYTHING, now=now, reason="resumed")
+        return found
+
+    def in_flight(self, *, now: datetime) -> Mapping[str, int]:
+        """How many calls may be in flight now, by account and channel: they end, and their results are written."""
+        calls = (
+            sa.select(Job.account.label("name"), sa.func.count().label("calls"))
+            .join(Attempt, sa.and_(Attempt.job_id == Job.id, Attempt.fence == Job.fence))
+            .where(
+                Job.state == bulk.fixed(JobState.WORKING),
+                Job.lease_until > now,
+                Attempt.invitation_id.is_(None),
+                Attempt.closed_at.is_(None),
+            )
+            .group_by(Job.account)
+        )
+        messages = (
+            sa.select(InvitationRow.channel.label("name"), sa.func.count().label("calls"))
+            .join(
+                Attempt,
+                sa.and_(
+                    Attempt.job_id == InvitationRow.job_id,
+                    Attempt.invitation_id == InvitationRow.id,
+                    Attempt.fence == InvitationRow.fence,
+                ),
+            )
+            .where(
+                InvitationRow.state == bulk.fixed(InvitationState.WORKING),
+                InvitationRow.lease_until > now,
+                Attempt.closed_at.is_(None),
+            )
+            .group_by(InvitationRow.channel)
+        )
+        with self._database.read() as connection:
+            return {row.name: row.calls for query in (calls, messages) for row in fetch(connection, query)}
+
+
+def _find(connection: sa.Connection, *, lock: bool = False) -> Stopped | None:
+    query = sa.select(Standstill.at, Standstill.by, Standstill.reason)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else Stopped(row.at, row.by, row.reason)

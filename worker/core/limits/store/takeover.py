@@ -1,0 +1,273 @@
+"""Moves rows of an account that cannot work to the next account of their route, as many as it can do soon."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.priorities import PRIORITIES
+from worker.core.database.tables import Attempt, Job, SessionRow
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.failover import (
+    CHUNK,
+    SOON,
+    fallback_accounts_after,
+    keeps_one,
+    may_take_over,
+    room,
+    route_after_takeover,
+    taker,
+    trouble,
+)
+from worker.core.limits.store import budgets
+from worker.core.model.endings import Kind
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState, SessionState
+from worker.core.unknown.store.held_rows import hold_jobs
+from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.work.store.attempt_log import LATE
+from worker.core.work.store.sessions import IS_LIVE
+
+# Chunks per tick, each in its own transaction: the target gets its wake-up only after them.
+CHUNKS = 4
+# Outcomes of calls after which a session is, or may be, open at the account: no other account may open one for the row.
+OPENS = (Kind.UNKNOWN.value, LATE, Kind.CONFLICT.value)
+_Follower = aliased(Job)
+# True if the last session ended unused, by its expiry or by the provider's update.
+_HAS_ENDED = sa.exists().where(SessionRow.id == Job.session_id, SessionRow.state == SessionState.EXPIRED)
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Rows of `source` that may move to `target`. `well` are all accounts that could take over rows: one of them may
+    be preferred. `sharing` are the accounts that share the target's budget, itself included."""
+
+    source: str
+    source_budget: str
+    target: str
+    rule: BudgetRule  # the target's
+    floor: timedelta  # the freshness floor of the target's links where the row's route sets none
+    sharing: tuple[str, ...]
+    well: tuple[str, ...]
+
+    @property
+    def others(self) -> list[str]:
+        """The accounts that a row may prefer to the target."""
+        return [name for name in self.well if name not in (self.source, self.target)]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The parameters of `_may_go`."""
+        return {
+            "source": self.source,
+            "target": f",{self.target},",
+            **{f"other_{number}": f",{name}," for number, name in enumerate(self.others)},
+        }
+
+
+class Failover:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def move(self, what: Takeover, *, now: datetime) -> int:
+        """Move as many rows as the target can do soon, in chunks; returns how many rows moved.
+
+        A row that may have a session at the source stays: a row with a call in flight or an unknown outcome, and a row
+        that replaces a session that has not ended. An entity that the source has created for the customer also binds
+        the row.
+        """
+        moved = 0
+        with self._database.read() as connection:
+            # Usually nothing is due; this check needs no lock.
+            if not any(self._due(connection, what, priority, 1, now=now) for priority in PRIORITIES):
+                return 0
+        for _ in range(CHUNKS):
+            chunk = self._chunk(what, now=now)
+            moved += chunk
+            if chunk < CHUNK:
+                break
+        return moved
+
+    def count(self, what: Takeover, batch_id: int, *, now: datetime) -> int:
+        """How many rows of a batch, or rows that the batch's rows have joined, may move to the target at some time."""
+        query = sa.select(sa.func.count()).where(*self._of_batch(what, batch_id), Job.priority.in_(PRIORITIES))
+        with self._database.read() as connection:
+            return connection.execute(query, {**what.values, "now": now}).scalar_one()
+
+    def first_due(self, what: Takeover, batch_id: int, *, now: datetime) -> datetime | None:
+        """When the first of the rows that `count` counts is due; None: there is none."""
+        with self._database.read() as connection:
+            dues = [
+                connection.execute(
+                    sa.select(Job.due_at)
+                    .where(*self._of_batch(what, batch_id), Job.priority == priority)
+                    .order_by(Job.due_at)
+                    .limit(1),
+                    {**what.values, "now": now},
+                ).scalar()
+                for priority in PRIORITIES
+            ]
+        return min((due_at for due_at in dues if due_at is not None), default=None)
+
+    def _of_batch(self, what: Takeover, batch_id: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+        follows = sa.exists().where(_Follower.joins == Job.id, _Follower.batch_id == batch_id)
+        may_go = _may_go(self._database.is_sqlite, len(what.others))
+        return [*may_go, *_UNBOUND, sa.or_(Job.batch_id == batch_id, follows)]
+
+    def _chunk(self, what: Takeover, *, now: datetime) -> int:
+        def work(connection: sa.Connection, chunk: Chunk) -> int:
+            # The lock keeps a second timer from using the same room again, and keeps the account's state as it was
+            # read. A dispatcher that records results waits for this lock; this transaction skips the rows it holds.
+            source = budgets.read(connection, what.source_budget, lock=True)
+            target = budgets.read(connection, what.rule.name)
+            why = trouble(source)
+            if not why or not may_take_over(target, what.rule):
+                return 0
+            most = min(room(target, what.rule, due=self._due_at_target(connection, what, now=now), now=now), CHUNK)
+            rows: list[sa.Row[Any]] = []
+            for priority in PRIORITIES:
+                if len(rows) < most:
+                    rows += self._due(connection, what, priority, most - len(rows), now=now, lock=True)
+            rows = chunk.of(rows)
+            if rows and len(rows) < most and keeps_one(source, now=now):
+                rows.pop()
+            # Checked again under the locks: a call that began and ended between the query and the lock is not in the
+            # query's result.
+            free = _still_unbound(connection, [row.id for row in rows], now=now)
+            moves = [
+                {
+                    "job_id": row.id,
+                    "new_fallback_accounts": fallback_accounts_after(what.source, row.fallback_accounts),
+                    "new_route": route_after_takeover(row.route, what.source, why),
+                }
+                for row in rows
+                if row.id in free and taker(what.source, row.fallback_accounts, what.well) == what.target
+            ]
+            if moves:
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
+                connection.execute(by_id.values(_moved(what, why, now=now)), moves)
+            return len(moves)
+
+        set_aside = partial(hold_jobs, states=(JobState.WAITING,), now=now)
+        return row_by_row(self._database, f"takeover by {what.target}", work, set_aside)
+
+    def _due(
+        self, connection: sa.Connection, what: Takeover, priority: int, most: int, *, now: datetime, lock: bool = False
+    ) -> list[Any]:
+        """The next rows of the source that may move to the target, in the order in which they are due."""
+        query = _next_rows(self._database.is_sqlite, len(what.others), lock)
+        soon = now + SOON
+        return fetch(connection, query, {**what.values, "priority": priority, "soon": soon, "now": now, "most": most})
+
+    def _due_at_target(self, connection: sa.Connection, what: Takeover, *, now: datetime) -> int:
+        """How many rows the target's budget must do soon; counted only as far as it makes a difference."""
+        most = room(budgets.read(connection, what.rule.name), what.rule, due=0, now=now)
+        soon = sa.select(sa.literal(1)).where(
+            Job.account.in_(what.sharing),
+            Job.priority.in_(PRIORITIES),
+            Job.state == bulk.fixed(JobState.WAITING),
+            Job.joins.is_(None),
+            Job.due_at <= now + SOON,
+        )
+        return connection.execute(sa.select(sa.func.count()).select_from(soon.limit(most).subquery())).scalar_one()
+
+
+def _may_go(is_sqlite: bool, others: int) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    """True for a row that waits at the source, has no session there, and prefers the target of all well accounts.
+
+    The same decision as `failover.taker`, but in SQL: rows for another target must not fill the chunk. The parameters
+    are `Takeover.values`.
+    """
+    position = sa.func.instr if is_sqlite else sa.func.strpos
+
+    def place(parameter: str) -> sa.ColumnElement[int]:
+        named: sa.ColumnElement[int] = position(
+            "," + Job.fallback_accounts + ",", sa.bindparam(parameter, type_=sa.String)
+        )
+        return named
+
+    target = place("target")
+    preferred = [place(f"other_{number}") for number in range(others)]
+    return [
+        Job.account == sa.bindparam("source"),
+        Job.state == bulk.fixed(JobState.WAITING),  # as in ix_job_backed
+        Job.joins.is_(None),
+        sa.or_(Job.session_id.is_(None), sa.and_(Job.entity_id == "", _HAS_ENDED)),
+        Job.unknown_attempt.is_(None),
+        sa.text("job.fallback_accounts <> ''"),
+        target > 0,
+        *(sa.or_(other == 0, other > target) for other in preferred),
+    ]
+
+
+def _unbound() -> list[sa.ColumnElement[bool]]:
+    """True if no call for the row can have opened a session anywhere, and its customer has no session that opens.
+
+    Strict: anything uncertain binds the row to the account that was called, even if an operator later decides that the
+    call may be repeated. A live session belongs to an account too, and only that account knows when to replace it.
+    """
+    called = sa.exists().where(Attempt.job_id == Job.id, Attempt.invitation_id.is_(None), Attempt.closed_at.is_(None))
+    bound = sa.exists().where(
+        Attempt.job_id == Job.id,
+        Attempt.invitation_id.is_(None),
+        # A transient failure of a repeatable call only shows that a repetition at the same account does no harm.
+        sa.or_(Attempt.outcome.in_(OPENS), sa.and_(Attempt.outcome == Kind.TRANSIENT.value, Attempt.repeatable)),
+        # Only with status 503 does every provider state that it has not accepted the request.
+        sa.or_(Attempt.status.is_(None), Attempt.status != 503),
+    )
+    # The expiry is read row by row through the unique index: as a condition on sessions, with statistics from before a
+    # list, the database would search all live sessions.
+    expires_at = (
+        sa.select(SessionRow.expires_at)
+        .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
+        .scalar_subquery()
+    )
+    live = sa.func.coalesce(expires_at > sa.bindparam("now"), sa.false(), type_=sa.Boolean())
+    return [~called, ~bound, ~live]
+
+
+_UNBOUND = _unbound()
+
+
+# The sweep asks each second for each pair of accounts while one of them is stopped: a built statement costs a
+# millisecond.
+@lru_cache(maxsize=64)
+def _next_rows(is_sqlite: bool, others: int, lock: bool) -> sa.Select[*tuple[Any, ...]]:
+    query = (
+        sa.select(Job.id, Job.fallback_accounts, Job.route)
+        .where(
+            *_may_go(is_sqlite, others),
+            Job.priority == sa.bindparam("priority"),
+            Job.due_at <= sa.bindparam("soon"),
+            *_UNBOUND,
+        )
+        .order_by(Job.due_at, Job.id)
+        .limit(sa.bindparam("most"))
+    )
+    return query.with_for_update(of=Job, skip_locked=True) if lock else query
+
+
+def _still_unbound(connection: sa.Connection, ids: Sequence[int], *, now: datetime) -> set[int]:
+    return set(connection.execute(_STILL_UNBOUND, {"ids": ids, "now": now}).scalars()) if ids else set()
+
+
+_STILL_UNBOUND = sa.select(Job.id).where(Job.id.in_(sa.bindparam("ids", expanding=True)), *_UNBOUND)
+
+
+def _moved(what: Takeover, why: str, *, now: datetime) -> dict[str, Any]:
+    return {
+        "account": what.target,
+        "fallback_accounts": sa.bindparam("new_fallback_accounts"),
+        "route": sa.bindparam("new_route"),
+        "floor_seconds": sa.func.coalesce(Job.freshness_seconds, int(what.floor.total_seconds())),
+        # The reason until the target is called: the failure of the last call no longer explains why the row waits.
+        "reason": Reason.TAKEN_OVER,
+        "detail": f"taken over from {what.source}, which {why}",
+        "changed_at": now,
+    }

@@ -1,0 +1,1 @@
+"""When and how a customer may be written to."""

@@ -1,0 +1,1 @@
+"""The statements of messages: what is claimed, which gates a message passes, what is recorded."""

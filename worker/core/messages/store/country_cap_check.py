@@ -1,0 +1,119 @@
+"""Checks whether a country has had its texts of this hour, and counts those that leave (`contact.country_cap`).
+
+The last of the gates: only a text that leaves is counted. A text that is handed over again counts again. One that is
+not handed over after all is not counted any more.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import TextCount
+from worker.core.database.upserts import insert
+from worker.core.foundation.keyring import Keyring
+from worker.core.limits.store import budgets
+from worker.core.messages.country_cap import HOUR, country_of, hour_of, may_go
+from worker.core.messages.send_decision import Later
+from worker.core.messages.store.message_context import Candidate, ClaimedInvitation, InvitationPolicy
+from worker.core.model.reasons import Reason
+
+KEPT = timedelta(days=2)
+_LOCKED = (
+    sa.select(TextCount.country, TextCount.count.label("number"))
+    .where(bulk.among(TextCount.country, "countries"), TextCount.hour == sa.bindparam("hour"))
+    .order_by(TextCount.country)
+    .with_for_update()
+)
+_COUNT = (
+    sa.update(TextCount)
+    .where(TextCount.country == sa.bindparam("of_country"), TextCount.hour == sa.bindparam("of_hour"))
+    .values(
+        count=TextCount.count + sa.bindparam("more"),
+        refused=TextCount.refused + sa.bindparam("more_refused"),
+    )
+)
+
+
+def is_capped(policy: InvitationPolicy) -> bool:
+    """Whether the policy's messages are texts, of which a country gets so many an hour."""
+    return policy.channel == Channel.SMS and policy.delivery.texts_per_country is not None
+
+
+def spent(
+    connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
+) -> Mapping[uuid.UUID, Later]:
+    """The texts that wait for the next hour, because their country has had its texts of this one."""
+    cap = policy.delivery.texts_per_country
+    if cap is None or not is_capped(policy):
+        return {}
+    hour = hour_of(now)
+    by_country: dict[str, list[uuid.UUID]] = {}
+    for one in messages:
+        by_country.setdefault(country_of(one.item.customer.person.phone), []).append(one.item.id)
+    # Always in the same order: two transactions must not deadlock.
+    rows = [{"country": name, "hour": hour, "count": 0, "refused": 0} for name in sorted(by_country)]
+    connection.execute(insert(TextCount, connection.dialect.name).on_conflict_do_nothing(), rows)
+    had = {
+        row.country: row.number
+        for row in fetch(connection, _LOCKED, {"countries": bulk.keys(sorted(by_country)), "hour": hour})
+    }
+    found: dict[uuid.UUID, Later] = {}
+    counts = []
+    for country, ids in sorted(by_country.items()):
+        going = may_go(cap, had[country], len(ids))
+        found |= {id_: Later(hour + HOUR, Reason.COUNTRY_SPENT) for id_ in ids[going:]}
+        counts.append(
+            {"of_country": country, "of_hour": hour, "more": going, "more_refused": len(ids) - going},
+        )
+    connection.execute(_COUNT, counts)
+    if 0 in had.values():  # now and then: an hour's first text to a country
+        connection.execute(sa.delete(TextCount).where(TextCount.hour < hour - KEPT))
+    return found
+
+
+def take_back(connection: sa.Connection, policy: InvitationPolicy, items: Iterable[ClaimedInvitation]) -> None:
+    """Count no more the texts that were claimed to leave, and did not: they are due as before."""
+    if not is_capped(policy):
+        return
+    stay = Counter(
+        (country_of(item.customer.person.phone), hour_of(item.lease_until - policy.lease))  # when they were claimed
+        for item in items
+        if item.unknown_call is None
+    )
+    counts = [
+        {"of_country": country, "of_hour": hour, "more": -number, "more_refused": 0}
+        for (country, hour), number in sorted(stay.items())
+    ]
+    if counts:
+        budgets.lock(connection, policy.rule)  # before the counts, as in a claim
+        connection.execute(_COUNT, counts)
+
+
+def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:
+    """By country that had to wait in this hour or the one before: the texts of that hour, and how often one waited."""
+    query = (
+        sa.select(TextCount.country, TextCount.count.label("number"), TextCount.refused)
+        .where(TextCount.hour >= hour_of(now) - HOUR, TextCount.refused > 0)
+        .order_by(TextCount.country, TextCount.hour)
+    )
+    with database.read() as connection:
+        return {row.country: (row.number, row.refused) for row in fetch(connection, query)}
+
+
+def texts_by_country(database: Database, *, now: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """By country, the texts of the hours that are kept, and those of this hour."""
+    query = sa.select(TextCount.country, TextCount.hour, TextCount.count.label("number"))
+    kept: Counter[str] = Counter()
+    this_hour: dict[str, int] = {}
+    with database.read() as connection:
+        for row in fetch(connection, query.where(TextCount.hour >= hour_of(now) - KEPT, TextCount.count > 0)):
+            kept[row.country] += row.number
+            if row.hour == hour_of(now):
+                this_hour[row.country] = row.number
+    return dict(kept), this_hour

@@ -1,0 +1,128 @@
+"""Write to customers on another channel because a message did not reach them on the first channel."""
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel, Person
+from worker.core.customers.store.suppressions import suppressed
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import Erased, read_person
+from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.upserts import insert
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.messages.auto_pause import PauseRule
+from worker.core.messages.contact_times import Hours, message_at
+from worker.core.messages.store.message_rows import waiting_message, why_later
+from worker.core.messages.text_numbers import why_not_texted
+from worker.core.model.channels import address_of
+from worker.core.model.states import JobState, SessionState
+from worker.core.work.store.sessions import FIRST, IS_LIVE, invited_from
+
+
+@dataclass(frozen=True)
+class DeliveryPolicy:
+    """The configuration for bounced messages.
+
+    `fallbacks` has the channel to try after a bounce, by channel; the worker must have a sender for it. `pause`
+    None: no batch is paused automatically.
+    """
+
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    hours: Hours = field(default_factory=Hours)
+    pause: PauseRule | None = None
+    countries: frozenset[str] | None = None  # those that texts may go to; None: all
+    texts_per_country: int | None = None  # in an hour; None: as many as there are
+
+
+def fall_back(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: DeliveryPolicy,
+    invitations: Collection[uuid.UUID],
+    *,
+    now: datetime,
+) -> set[str]:
+    """Add a first message on the other channel for sessions whose message did not reach the customer.
+
+    Adds no message for a customer without an address on that channel, with a suppressed address, with a number that
+    gets no texts, or with a message on that channel for this session already; and none once the session or the job has
+    ended. Returns the channels on which a message is due at once.
+    """
+    if not policy.fallbacks or not invitations:
+        return set()
+    people: dict[uuid.UUID, tuple[sa.Row[Any], str, Person]] = {}
+    unreached = fetch(connection, _UNREACHED, {"ids": bulk.keys(invitations)})
+    for row in unreached:
+        channel = policy.fallbacks.get(row.channel)
+        if channel is None:
+            continue
+        try:
+            person = read_person(keyring, row.customer_id, row.person)
+        except (CannotDecrypt, Erased):
+            continue
+        address = address_of(person, channel)
+        if address and not (channel == Channel.SMS and why_not_texted(address, policy.countries)):
+            people[row.session_id] = (row, channel, person)
+    wanted = [(channel, address_of(person, channel)) for _, channel, person in people.values()]
+    blocked = suppressed(connection, keyring, wanted) if wanted else {}
+    rows = [
+        _message(row, channel, person, policy, now=now)
+        for row, channel, person in people.values()
+        if (channel, address_of(person, channel)) not in blocked
+    ]
+    if not rows:
+        return set()
+    # Another transaction may have added the message already.
+    connection.execute(insert(InvitationRow, connection.dialect.name).on_conflict_do_nothing(), rows)
+    return {row["channel"] for row in rows if row["due_at"] <= now}
+
+
+_UNREACHED = (
+    sa.select(
+        InvitationRow.session_id,
+        InvitationRow.channel,
+        Job.id.label("job_id"),
+        Job.batch_id,
+        Job.priority,
+        Job.invite_at,
+        CustomerRow.customer_id,
+        CustomerRow.encrypted.label("person"),
+        CustomerRow.country,
+        CustomerRow.timezone,
+    )
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .join(Batch, Batch.id == Job.batch_id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    .where(
+        bulk.among(InvitationRow.id, "ids"),
+        sa.or_(IS_LIVE, SessionRow.state == bulk.fixed(SessionState.UNBOUGHT)),
+        Job.state.in_([JobState.ISSUED, JobState.INVITED]),
+        Job.session_id == SessionRow.id,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).is_(None),
+    )
+)
+
+
+def _message(
+    row: sa.Row[Any], channel: str, person: Person, policy: DeliveryPolicy, *, now: datetime
+) -> dict[str, Any]:
+    zones = policy.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
+    due_at = message_at(channel, zones, policy.hours.quiet, invite_at=row.invite_at, now=now)
+    values = waiting_message(
+        session_id=row.session_id,
+        job_id=row.job_id,
+        batch_id=row.batch_id,
+        channel=channel,
+        kind=FIRST,
+        due_at=due_at,
+        priority=row.priority,
+        now=now,
+    )
+    return values | {"reason": why_later(due_at, wanted_at=invited_from(row.invite_at, now=now))}

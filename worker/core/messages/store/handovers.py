@@ -1,0 +1,83 @@
+"""Hand-overs of messages to senders: each is written before it is made."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.core.database import bulk
+from worker.core.database.tables import Attempt
+from worker.core.foundation.ids import new_ids
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
+from worker.core.model.endings import Ending, Kind, Problem
+from worker.core.unknown.reconciliation import Found
+from worker.core.work.store.attempt_log import LATE, if_unknown, opening
+
+
+@dataclass(repr=False)
+class OpenedInvitation:
+    """An invitation whose hand-over is recorded: the hand-over may be made, once."""
+
+    invitation: ClaimedInvitation
+    attempt_id: uuid.UUID
+    first_at: datetime  # when this hand-over was recorded; of a repeat, when the first one was that may have arrived
+    repeatable: bool
+    reconcile_at: datetime | None = None
+
+
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+class InviteResult:
+    """The result of one recorded hand-over.
+
+    `ending` None: the hand-over was not made. `reference` is the sender's id for the message.
+    """
+
+    opened: OpenedInvitation
+    began_at: datetime
+    ending: Ending | None
+    problem: Problem | None = None
+    reference: str = ""
+    found: Found | None = None  # the answer of a look-up that did not find the message
+    segments: int = 1  # the texts that the message is charged as
+    template: str = ""  # `Rendered.digest` of the message; "": none was made
+
+
+def open_handovers(
+    connection: sa.Connection, policy: InvitationPolicy, items: Sequence[ClaimedInvitation], *, now: datetime
+) -> list[OpenedInvitation]:
+    """Record the hand-overs of invitations that this transaction has claimed."""
+    first = _first_handovers(connection, [item for item in items if item.unknown_handovers])
+    opened = [
+        OpenedInvitation(
+            item,
+            attempt_id,
+            first.get(item.id, now),
+            *if_unknown(item, policy.reconcile_after, repeatable=policy.repeatable),
+        )
+        for item, attempt_id in zip(items, new_ids(now, len(items)), strict=True)
+    ]
+    jobs = [item.job_id for item in items]
+    columns = opening(opened, items, jobs, policy.channel, counted=0, now=now)
+    bulk.add_columns(connection, Attempt, columns | {"invitation_id": [item.id for item in items]})
+    return opened
+
+
+def _first_handovers(connection: sa.Connection, items: Sequence[ClaimedInvitation]) -> dict[uuid.UUID, datetime]:
+    """When the first hand-over of each of these messages was recorded that may have arrived.
+
+    The repeat has the same Message-ID, so it gets the same Date: a relay or a mailbox that compares both sees one mail.
+    """
+    if not items:
+        return {}
+    query = (
+        sa.select(Attempt.invitation_id, sa.func.min(Attempt.opened_at).label("first_at"))
+        .where(
+            Attempt.job_id.in_([item.job_id for item in items]),
+            Attempt.invitation_id.in_([item.id for item in items]),
+            Attempt.outcome.in_([Kind.UNKNOWN.value, LATE]),
+        )
+        .group_by(Attempt.invitation_id)
+    )
+    return {row.invitation_id: row.first_at for row in connection.execute(query)}

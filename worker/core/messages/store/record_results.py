@@ -1,0 +1,214 @@
+"""Records the results of hand-overs to senders: all of a flush in its transaction."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.erased_jobs import erase_again
+from worker.core.database import bulk
+from worker.core.database.tables import InvitationRow, Job
+from worker.core.database.tables.types import REFERENCE_LENGTH
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.store import reminders
+from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.store import budgets
+from worker.core.messages.repeats import stays_unknown
+from worker.core.messages.store import bounce_counts, country_cap_check, message_cap_check, refusals
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.messages.store.message_context import InvitationPolicy
+from worker.core.messages.store.plain_results import may_be_plain, write_plain
+from worker.core.messages.wording import Wording
+from worker.core.model.endings import Done, Kind, invitation_state_after
+from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.store.late_attempts import LateAnswer, invitations_answered
+from worker.core.work.store.attempt_log import CLOSE, LATE, after_call, closing, lesson_of, new_and_late
+from worker.core.work.store.sessions import FIRST, HELD_FIRST, schedule_checks
+from worker.core.work.store.standing import is_leased, outcomes_of, standing, standing_of
+from worker.features.outbox.store.outbox import add_invitation_events
+
+
+def record_results(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: InvitationPolicy,
+    results: Sequence[InviteResult],
+    *,
+    now: datetime,
+    stretch: Stretch | None = None,
+) -> None:
+    """Write results: the attempts, the invitations and their jobs' states."""
+    usual = [item for item in results if may_be_plain(item)]
+    plain, ours = write_plain(connection, policy, usual, now=now) if usual else ([], {})
+    written = {item.opened.attempt_id for item in plain}
+    special = [item for item in results if item.opened.attempt_id not in written]
+    settled: list[InviteResult] = []
+    if special:
+        special, answered, settled = _write_special(connection, keyring, policy, special, now=now)
+        ours |= answered
+    results = [*plain, *special]
+    kept = [item for item in results if item.opened.invitation.id in ours]
+    if kept:
+        sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
+        add_invitation_events(connection, sent, now=now)
+        refusals.follow_up(connection, keyring, policy, kept, now=now)
+        move_jobs(connection, ours.values(), sent=_first_sent(plain, ours), now=now)
+        if policy.reminders:
+            reminders.add(connection, reminders.times_of(policy), _first_messages(kept, ours, policy), now=now)
+        schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
+    lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
+    # Messages are not counted as credits.
+    budgets.learn(connection, policy.rule, lessons, now=now, refund=False, stretch=stretch)
+    not_made = [item.opened.invitation for item in results if item.ending is None]
+    if any(item.probe for item in not_made):
+        budgets.end_probe(connection, policy.rule)
+    country_cap_check.take_back(connection, policy, not_made)
+    bounce_counts.count(connection, refusals.counts_of(kept, ours), policy.delivery.pause, now=now)
+
+
+def _write_special(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: InvitationPolicy,
+    results: Sequence[InviteResult],
+    *,
+    now: datetime,
+) -> tuple[list[InviteResult], dict[uuid.UUID, int], list[InviteResult]]:
+    """Write all results that are not plain.
+
+    Returns those that were not written before; the jobs of the messages that are still ours; and the results that
+    settled an unknown outcome.
+    """
+    found = standing_of(connection, _STANDING, {item.opened.invitation.id for item in results})
+    rows = {row.id: row for row in found}
+    outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
+    results = [item for item in results if item.opened.attempt_id in outcomes]  # a purge may have removed the row
+    results, late = new_and_late(results, outcomes, _says_more)
+    ours = {
+        item.opened.invitation.id: rows[item.opened.invitation.id].job_id
+        for item in results
+        if is_leased(rows[item.opened.invitation.id], item.opened.invitation.fence)
+    }
+    if late:
+        answered = invitations_answered(connection, [_late_answer(item) for item in late], now=now)
+        _open_again(connection, answered)
+        ours |= answered
+        results += [item for item in late if item.opened.invitation.id in answered]
+        late = [item for item in late if item.opened.invitation.id not in answered]
+    kept = [item for item in results if item.opened.invitation.id in ours]
+    counted = {item.opened.attempt_id: outcomes[item.opened.attempt_id] is not None for item in kept}
+    moves = [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept]
+    _MOVE.run(connection, moves)
+    repeats = {
+        item.opened.invitation.id: _customer_of(item)
+        for item, move in zip(kept, moves, strict=True)
+        if move["more_unknown"]
+    }
+    message_cap_check.end_waits(connection, policy, repeats, now=now)
+    closings = [_closing(keyring, item, late=False) for item in results]
+    CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
+    erase_again(connection, {rows[item.opened.invitation.id].job_id for item in (*results, *late)})
+    return results, ours, [item for item in kept if _settles_outcome(item, counted)]
+
+
+def _first_messages(
+    results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
+) -> list[reminders.Sent]:
+    """The first messages that have left: reminders follow them."""
+    items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
+    return [
+        reminders.Sent(item.session_id, jobs[item.id], policy.channel, item.customer, item.expires_at)
+        for item in items
+        if item.kind == FIRST
+    ]
+
+
+def _first_sent(plain: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]) -> dict[int, uuid.UUID]:
+    """By job, the session whose first message has left."""
+    items = (result.opened.invitation for result in plain)
+    return {jobs[item.id]: item.session_id for item in items if item.kind == FIRST}
+
+
+def _settles_outcome(result: InviteResult, counted: Mapping[uuid.UUID, bool]) -> bool:
+    """True if the message's outcome was unknown until this result: it was reconciled, or answered late."""
+    return result.opened.invitation.unknown_call is not None or counted[result.opened.attempt_id]
+
+
+def _says_more(result: InviteResult) -> bool:
+    """True if the result tells more than the recorded unknown outcome; "not made" does, as it does for a call."""
+    if result.ending is None or isinstance(result.ending, Done):
+        return True
+    return result.problem is not None and result.problem.kind is not Kind.UNKNOWN
+
+
+def _late_answer(result: InviteResult) -> LateAnswer:
+    item = result.opened.invitation
+    return LateAnswer(item.id, result.opened.attempt_id, item.fence, isinstance(result.ending, Done))
+
+
+def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> None:
+    """Move jobs that are held for these messages back to issued, so that the messages decide their state."""
+    held = sa.select(InvitationRow.job_id).join(Job, HELD_FIRST).where(InvitationRow.id.in_(answered))
+    again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
+    connection.execute(again.values(state=JobState.ISSUED, reason="", detail=""))
+
+
+def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str, Any]:
+    called = result.ending is not None
+    values = closing(keyring, result.opened.attempt_id, called=called, problem=result.problem, found=result.found)
+    if late and isinstance(result.ending, Done):
+        # The message left, and may leave again: only this says so. Mail servers give no reference.
+        values |= {"new_outcome": LATE, "new_detail": "the receipt came after the lease"}
+        values |= {"new_found": result.reference[:REFERENCE_LENGTH]}
+    return values
+
+
+def _customer_of(result: InviteResult) -> str:
+    return result.opened.invitation.customer.customer_id
+
+
+_STANDING = standing(InvitationRow, InvitationRow.job_id)
+_MOVE = bulk.Change(
+    InvitationRow.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "due_at": sa.bindparam("new_due_at"),
+        "lease_until": None,
+        "delivery_at": None,  # a bounced message that is sent again: the earlier delivery update no longer applies
+        "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
+        "waits": InvitationRow.waits + sa.bindparam("more_waits"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "reference": sa.bindparam("new_reference"),
+        "sent_at": sa.bindparam("new_sent_at"),
+        "new_link": sa.bindparam("has_new_link"),
+        # A look-up makes no message: then the one that it asked about keeps its template.
+        "template": sa.func.coalesce(
+            sa.func.nullif(sa.bindparam("new_template", type_=sa.String()), ""), InvitationRow.template
+        ),
+        # As for the template.
+        "segments": sa.func.coalesce(sa.bindparam("new_segments", type_=sa.SmallInteger()), InvitationRow.segments),
+        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
+        "unknown_handovers": InvitationRow.unknown_handovers + sa.bindparam("more_unknown"),
+    },
+    by="invitation_id",
+)
+
+
+def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
+    """The invitation's new values. `counted`: the attempt was counted already, when its outcome became unknown."""
+    ending = result.ending
+    move = after_call(ending, result.opened, result.opened.invitation, counted=counted) | {
+        "invitation_id": result.opened.invitation.id,
+        "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
+        "new_reference": result.reference[:REFERENCE_LENGTH],
+        "new_sent_at": now if isinstance(ending, Done) else None,
+        "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
+        "new_template": result.template,
+        "new_segments": result.segments if result.template else None,
+        "more_unknown": int(stays_unknown(ending, result.problem) and result.opened.invitation.unknown_call is None),
+    }
+    return move | refusals.refused(result)

@@ -1,0 +1,81 @@
+"""The channels that messages go by, and all that differs between them outside of their senders. Pure."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.core.customers.customers import Channel, Person
+
+Address = Literal["email", "phone"]
+ADDRESSES: tuple[Address, ...] = ("email", "phone")
+ChannelName = Literal["email", "sms", "whatsapp"]  # those of CHANNELS
+LONGEST_EMAIL = 320  # characters (RFC 3696); it is checked before the address is normalised
+_END = re.compile(r"[.\s]+\Z")  # a domain may end with its root's dot
+
+
+@dataclass(frozen=True)
+class ChannelFacts:
+    """What the rooms must know of a channel.
+
+    `address` is the field of a `Person` that it writes to. `listed_as` is the channel under which its addresses are on
+    the do-not-contact list and are counted: who asks for no more texts gets no WhatsApp message either. `falls_to` is
+    the channel that a customer is written to on when a message by this one did not arrive, whatever the configuration's
+    own fallback is; "": none. `called` and `counted` are one of its messages in words.
+    """
+
+    address: Address
+    listed_as: str
+    called: str
+    counted: str
+    falls_to: str = ""
+
+
+CHANNELS: Mapping[str, ChannelFacts] = {
+    Channel.EMAIL.value: ChannelFacts("email", Channel.EMAIL.value, "email", "mail"),
+    Channel.SMS.value: ChannelFacts("phone", Channel.SMS.value, "text message", "text"),
+    Channel.WHATSAPP.value: ChannelFacts(
+        "phone", Channel.SMS.value, "WhatsApp message", "WhatsApp message", falls_to=Channel.SMS.value
+    ),
+}
+CALLED: Mapping[str, str] = {name: facts.called for name, facts in CHANNELS.items()}
+
+
+def address_of(person: Person, channel: str) -> str:
+    """The person's address on the channel; empty where it is not known. Personal."""
+    return person.email if is_mail(channel) else person.phone
+
+
+def is_mail(channel: str) -> bool:
+    """Whether its messages go to an email address, and not to a phone."""
+    return CHANNELS[channel].address == "email"
+
+
+def listed_as(channel: str) -> str:
+    """The channel under which its addresses are suppressed and counted; the name itself where it is not a channel."""
+    facts = CHANNELS.get(channel)
+    return facts.listed_as if facts is not None else channel
+
+
+def channels_of(address: Address) -> tuple[str, ...]:
+    """The channels that write to this kind of address."""
+    return tuple(name for name, facts in CHANNELS.items() if facts.address == address)
+
+
+def folded_email(address: str) -> str:
+    """The one form of an email address, by which two spellings are compared. Raises ValueError, without
+    the address in its text, on an invalid one.
+
+    Upper and lower case count as equal; dots and `+tags` may be another person's address."""
+    if len(address) > LONGEST_EMAIL:
+        raise ValueError(f"expected an address of at most {LONGEST_EMAIL} characters")
+    local, at, domain = address.strip().rpartition("@")
+    domain = _END.sub("", domain)
+    if not (local and at and domain):
+        raise ValueError("expected an address such as name@example.com")
+    # Composed and decomposed letters look the same, and no two mailboxes differ only by them.
+    if local.isascii():
+        return f"{local.lower()}@{domain.lower()}"
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).casefold())
+    return f"{folded}@{domain.lower()}"

@@ -1,0 +1,486 @@
+"""Why a job or a message is in its state: one word for each reason, its sentence for people, and what to do.
+
+The word is stored with the row, and printed in reports and events. The tables of docs/reference/states.md are made from
+this module (`tests.domain.model.reason_tables`). Reports also show words that are not listed here, as they are: a newer
+release may have written them.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Self
+
+from worker.core.model.states import InvitationState, JobState, LineState
+
+_OTHER_WAY = "reach the customer in another way"
+
+
+class Reason(StrEnum):
+    """A reason, with its sentence (`meaning`).
+
+    `jobs` has the job states in which a row has this reason, each with what a person does then; "" is nothing, or what
+    `STEPS` has for the state. `messages` are the states in which an invitation or a reminder has it. A reason without
+    states is never stored.
+    """
+
+    meaning: str
+    jobs: Mapping[JobState | LineState, str]
+    messages: tuple[InvitationState, ...]
+
+    def __new__(
+        cls,
+        word: str,
+        meaning: str = "",
+        jobs: Mapping[JobState | LineState, str] | None = None,
+        messages: tuple[InvitationState, ...] = (),
+    ) -> Self:
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.meaning = meaning
+        member.jobs = jobs or {}
+        member.messages = messages
+        return member
+
+    # The row waits for a time or for another row.
+    QUIET_HOURS = (
+        "quiet_hours",
+        "the message may not leave during quiet hours",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    WAITS_FOR_SENDER = (
+        "waits_for_sender",
+        "the sender is paused, stopped or does not answer, or its limit or its queue would make the link too old at its"
+        " turn",
+        {JobState.WAITING: ""},
+    )
+    ADDRESS_SPENT = (
+        "address_spent",
+        "the address has had all the messages that it may get for now ([invitations] messages_per_address)",
+        {JobState.WAITING: "", JobState.FAILED: _OTHER_WAY},
+        (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
+    )
+    PLANNED = (
+        "planned",
+        "its time in the list's plan has not come (--start-at or --per-hour or --deadline)",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    COUNTRY_SPENT = (
+        "country_spent",
+        "the texts to its country have reached the most of an hour ([sms] per_country)",
+        None,
+        (InvitationState.WAITING,),
+    )
+    IN_REVIEW = (
+        "in_review",
+        "the customer has finished their part, and the provider has not decided yet",
+        None,
+        (InvitationState.WAITING,),
+    )
+    LAST_MESSAGE_UNDER_WAY = (
+        "last_message_on_its_way",
+        "another message to the customer is being sent, and may be the last one that the customer may get",
+        None,
+        (InvitationState.WAITING,),
+    )
+    REMINDER = ("reminder", "the time of the reminder has not come yet", None, (InvitationState.WAITING,))
+    SESSION_ENDS_FIRST = (
+        "session_ends_first",
+        "the customer has a session whose link cannot be sent; a new session follows its end",
+        {JobState.WAITING: ""},
+    )
+    STALE_LINK = (
+        "stale_link",
+        "the link was too old to be sent; a new session replaces it",
+        {JobState.WAITING: ""},
+        (InvitationState.SUPERSEDED,),
+    )
+    SESSION_EXPIRED = (
+        "session_expired",
+        "the customer's session ended unused; a new session follows",
+        {JobState.WAITING: ""},
+    )
+    NEW_LINK = (
+        "new_link",
+        "a person asked for a new link for the customer; a new session follows",
+        {JobState.WAITING: ""},
+    )
+    ADDRESS_CORRECTED = (
+        "address_corrected",
+        "the link went to an address that was corrected since; another one follows for the new address",
+        {
+            JobState.WAITING: "",
+            JobState.INVITED: "nothing: another one follows the present link's end; `onboard customer resend` with"
+            " --same-link sends the present one now",
+        },
+        (InvitationState.SUPERSEDED,),
+    )
+    LINK_ENDED = (
+        "link_ended",
+        "the customer has not finished while the stable link led on",
+        {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+    )
+    LINK_REVOKED = (
+        "link_revoked",
+        "the customer's stable link was revoked",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    PRESSED = (
+        "pressed",
+        "the customer stands at the stable link and waits for the session; no message follows",
+        {JobState.WAITING: ""},
+    )
+    ASKS = (
+        "asks",
+        "the session is over by our clock; the provider is asked whether the customer has finished",
+        {JobState.WAITING: ""},
+    )
+    TAKEN_OVER = (
+        "taken_over",
+        "another account of the route took the row over, and has not called for it yet",
+        {JobState.WAITING: ""},
+    )
+    JOINED_JOB = (
+        "joined_job",
+        "another row serves the same customer; this row has the state of that row",
+        {JobState.WAITING: "", LineState.JOINED: ""},
+        (InvitationState.SUPERSEDED,),
+    )
+
+    # Not stored: found when a report is read (`waits`).
+    BATCH_PAUSED = (
+        "batch_paused",
+        "a person paused the batch or stopped it with Ctrl-C, or it paused itself",
+        {JobState.WAITING: "`onboard resume BATCH`", JobState.ISSUED: "`onboard resume BATCH`"},
+    )
+    ACCOUNT_STOPPED = (
+        "account_stopped",
+        "the account or the sender is stopped",
+        {
+            JobState.WAITING: "correct the cause, then `onboard account resume`",
+            JobState.ISSUED: "correct the cause, then `onboard account resume`",
+        },
+    )
+    ACCOUNT_MISSING = (
+        "account_missing",
+        "the configuration does not have the account: it was renamed or taken out",
+        {JobState.WAITING: "put the account back into the configuration"},
+    )
+    ACCOUNT_PAUSED = (
+        "account_paused",
+        "the account or the sender is paused; the pause ends by itself",
+        {JobState.WAITING: "", JobState.ISSUED: ""},
+    )
+
+    LIMIT_USED_UP = (
+        "limit_used_up",
+        "the account or the sender has used up its limit or its ramp's; the first of the rows goes on at that time",
+        {JobState.WAITING: "", JobState.ISSUED: ""},
+    )
+
+    # How the last call ended. Each `endings.Kind` is one of these.
+    RATE_LIMITED = (
+        "rate_limited",
+        "the provider or the sender limits the rate of calls; the account is paused",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    UNREACHABLE = (
+        "unreachable",
+        "the provider or the sender could not be reached; nothing was sent",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    TRANSIENT = (
+        "transient",
+        "the last call failed; it is repeated",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    AUTH = (
+        "auth",
+        "the credentials or the set-up of the account are refused; the account is stopped",
+        {JobState.WAITING: "correct the credentials, then `onboard account resume`"},
+        (InvitationState.WAITING,),
+    )
+    OUT_OF_CREDIT = (
+        "out_of_credit",
+        "the account has no credit left; the account is stopped",
+        {JobState.WAITING: "buy credit, or raise the account's `credits`, then `onboard account resume`"},
+        (InvitationState.WAITING,),
+    )
+    UNCLEAR = (
+        "unclear",
+        "the call was refused, and whether because of this row or of every row shows with the calls for other rows",
+        {JobState.WAITING: ""},
+        (InvitationState.WAITING,),
+    )
+    SHORT_LIVED = (
+        "short_lived",
+        "the provider's links live too short a time to be sent; the account is stopped",
+        {
+            JobState.HELD: "let the account's links live longer, or lower the route's `freshness`; then"
+            " `onboard account resume`, and `onboard resolve BATCH` with --repeat"
+        },
+    )
+    UNKNOWN = (
+        "unknown",
+        "it is not known whether the call was carried out",
+        {
+            JobState.WAITING: "nothing: the worker finds out what became of the call, or waits until its session must"
+            " have ended, and goes on",
+            JobState.HELD: "after a call for a session: end the one that the error names at the provider or let it"
+            " expire, or look for one there; after a message: ask the sender or the customer whether it arrived; then"
+            " `onboard resolve BATCH` with --repeat or --abandon",
+        },
+        (InvitationState.WAITING, InvitationState.HELD),
+    )
+    ORPHAN = (
+        "orphan",
+        "the provider has a session for the customer whose token was lost; a new one is asked for after its end",
+        {
+            JobState.WAITING: "nothing: the worker looks at the session now and then until its end, which may be days"
+            " away, and then asks for a new one"
+        },
+    )
+    CONFLICT = (
+        "conflict",
+        "the provider has a live session for the customer",
+        {
+            JobState.WAITING: "",
+            JobState.HELD: "wait until the provider's session has ended, then `onboard resolve BATCH` with --repeat",
+        },
+    )
+    NUMBER_REFUSED = (
+        "number_refused",
+        "the number gets no text messages, because of its kind or of [sms] countries",
+        {JobState.FAILED: "find another address of the customer, and import it in a new list"},
+        (InvitationState.FAILED,),
+    )
+    BAD_INPUT = (
+        "bad_input",
+        "the data was refused",
+        {JobState.FAILED: "correct the data and import the customer in a new list"},
+    )
+    MESSAGE_REFUSED = (
+        "message_refused",
+        "the sender refused the message, and did not say that the address is wrong",
+        {
+            JobState.FAILED: "see the error; once its cause is gone, `onboard retry BATCH` sends the same link while it"
+            " lives, which costs no session"
+        },
+        (InvitationState.FAILED,),
+    )
+    ATTEMPTS_SPENT = (
+        "attempts_spent",
+        "every attempt failed",
+        {JobState.FAILED: "`onboard retry BATCH` once the other side works again"},
+        (InvitationState.FAILED,),
+    )
+
+    # The row is stopped until a person decides.
+    SECOND_SESSION = (
+        "second_session",
+        "the provider opened a session although the customer has a live one",
+        {JobState.HELD: "let one of the two sessions expire, then `onboard resolve BATCH` with --repeat, or --abandon"},
+    )
+    ANSWER_REPEATED = (
+        "answer_repeated",
+        "the provider's answers for two customers had one token, or one id; its link is not sent, and at the third such"
+        " answer within an hour the account stops",
+        {
+            JobState.HELD: "look for a cache or a proxy before the provider; if the message may have left, end the"
+            " customer's session at the provider; then `onboard resolve BATCH` with --repeat, which asks for a new"
+            " session, or --abandon",
+        },
+        (InvitationState.SUPERSEDED,),
+    )
+    CANNOT_DECRYPT = (
+        "cannot_open",
+        "no key of [encryption] keys decrypts the row",
+        {JobState.HELD: "put its key back into [encryption] keys, then `onboard resolve BATCH` with --repeat"},
+        (InvitationState.HELD,),
+    )
+    CANNOT_KEEP = (
+        "cannot_keep",
+        "the call was answered, and nothing of the answer could be stored",
+        {
+            JobState.HELD: "report the error; end what the error names at the provider, then `onboard resolve BATCH`"
+            " with --repeat or --abandon",
+        },
+        (InvitationState.HELD,),
+    )
+    CANNOT_WORK = (
+        "cannot_work",
+        "the row could not be worked: what is stored for it cannot be read, or shows a fault of this software",
+        {JobState.HELD: "report the error, then `onboard resolve BATCH` with --repeat once a release mends it"},
+        (InvitationState.HELD,),
+    )
+    TEMPLATE = (
+        "template",
+        "the message could not be made from its template; nothing was sent",
+        {
+            JobState.HELD: "correct the template, which `onboard check` names,"
+            " then `onboard resolve BATCH` with --repeat"
+        },
+        (InvitationState.HELD,),
+    )
+
+    NOT_ME = (
+        "not_me",
+        "a visitor of the link's page said that it is for another person; nothing more is sent",
+        {
+            JobState.HELD: "find out the right address: `onboard customer address ID`, then `onboard resolve BATCH`"
+            " with --repeat, which opens a session and sends its link; or --abandon",
+        },
+        (InvitationState.SUPERSEDED,),
+    )
+
+    # No message reaches the customer, or no session is wanted any more.
+    BOUNCED = (
+        "bounced",
+        "no message reached the customer: the addresses do not exist or refuse messages",
+        {JobState.FAILED: "find another address of the customer, and import it in a new list"},
+        (InvitationState.BOUNCED,),
+    )
+    SUPPRESSED = (
+        "suppressed",
+        "none of the customer's addresses may be written to",
+        {
+            JobState.FAILED: f"{_OTHER_WAY}; `onboard suppress --check` shows the source of the entry, and once the"
+            " address may be written to again, `onboard retry BATCH`",
+            JobState.LAPSED: f"{_OTHER_WAY}, or import it with another address",
+        },
+        (InvitationState.SUPPRESSED,),
+    )
+    SESSION_FAILED = (
+        "session_failed",
+        "the session was cancelled or deleted at the provider, without a decision",
+        {JobState.FAILED: "see why the provider ended the session; `onboard retry BATCH` asks for another one"},
+    )
+    ERASED = (
+        "erased",
+        "the customer's personal data was erased",
+        {JobState.FAILED: "import the customer in a new list"},
+        (InvitationState.FAILED,),
+    )
+    REISSUES_SPENT = (
+        "reissues_spent",
+        "no more sessions are allowed for the customer ([reissue] most)",
+        {JobState.LAPSED: "decide whether the customer is to be invited once more"},
+        (InvitationState.SUPERSEDED,),
+    )
+    MESSAGES_SPENT = (
+        "messages_spent",
+        "no more messages are allowed for the customer ([invitations] messages_per_customer)",
+        {JobState.LAPSED: f"{_OTHER_WAY}; a higher [invitations] messages_per_customer holds for a new list"},
+        (InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
+    )
+    REJECTED = (
+        "rejected",
+        "the row was refused at import",
+        {LineState.REJECTED: "correct the row and import it in a new list"},
+    )
+    DUPLICATE = ("duplicate", "an earlier row has the same customer; that row counts", {LineState.DUPLICATE: ""})
+    KNOWN = ("known", "the customer was known; the row asks for no session", {LineState.KNOWN: ""})
+
+    # The row has ended, or goes on, without a call of its own.
+    JOINED_SESSION = (
+        "joined_session",
+        "the customer had a live session, or our link, which the row uses; or is in review, which it follows",
+        {JobState.ISSUED: ""},
+    )
+    ALREADY_FINISHED = (
+        "already_finished",
+        "the customer has finished for this purpose in another list",
+        {JobState.COMPLETED: ""},
+    )
+    CANCELLED = (
+        "cancelled",
+        "the batch or the job was cancelled",
+        {JobState.CANCELLED: ""},
+        (InvitationState.SUPERSEDED,),
+    )
+    ABANDONED = (
+        "abandoned",
+        "an operator gave up what was held, with `onboard resolve --abandon`",
+        {JobState.CANCELLED: ""},
+        (InvitationState.FAILED,),
+    )
+
+    # The message has no use, or needs no sending.
+    SENT_BY_PROVIDER = ("sent_by_provider", "the provider sent the link itself", None, (InvitationState.SENT,))
+    SESSION_ENDED = (
+        "session_ended",
+        "the session or the job ended before the message was sent",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    PASSED_OVER = ("passed_over", "the next reminder was due as well", None, (InvitationState.SUPERSEDED,))
+    NONE_LEFT = (
+        "none_left",
+        "the configuration has no such reminder any more",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    NOT_OPEN = (
+        "not_open",
+        "a reminder makes no sense: the customer is in review, or the job is not invited any more",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    NOT_REACHED = (
+        "not_reached",
+        "the first message did not reach the customer on this channel",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+    LINK_ENDS_FIRST = (
+        "link_ends_first",
+        "the link would be too old at the time of the reminder",
+        None,
+        (InvitationState.SUPERSEDED,),
+    )
+
+    # Why a session is not replaced; not stored.
+    ALIVE = ("alive", "the link still works, or its result may still come")
+    DAY_CAP = ("day_cap", "the account has opened its sessions of the day ([reissue] per_day)")
+    JOB_ENDED = ("ended", "the job is completed, lapsed, failed or cancelled")
+    SESSION_DECIDED = ("decided", "the provider has decided, or another session has replaced this one")
+    NOT_INVITED = ("not_invited", "the message is not sent yet: a link that is too old is replaced at its turn")
+
+    # Why a session was opened, besides STALE_LINK and SESSION_EXPIRED; not stored.
+    FIRST_SESSION = ("first", "the first session of the customer for this purpose")
+    SESSION_SUPERSEDED = ("session_superseded", "the session before it was replaced while its link still worked")
+
+
+# What a person does about a row in this state whose reason has no step of its own.
+STEPS: Mapping[JobState | LineState, str] = {
+    JobState.HELD: "find out what happened, then `onboard resolve BATCH` with --repeat or --abandon",
+    JobState.FAILED: "see the error; `onboard retry BATCH` once its cause is gone",
+}
+
+
+def known_reason(word: str) -> Reason | None:
+    """The reason that is stored as `word`; None for "" and for a word that this release does not have."""
+    try:
+        return Reason(word)
+    except ValueError:
+        return None
+
+
+def meaning_of(word: str) -> str:
+    """The sentence for a stored reason; of a word that this release does not have, the word itself."""
+    reason = known_reason(word)
+    return reason.meaning if reason is not None else word.replace("_", " ")
+
+
+def step_for(state: str, word: str) -> str:
+    """What a person does about a row in this state with this stored reason; "" where nothing is to be done."""
+    try:
+        of = LineState(state) if state in set(LineState) else JobState(state)
+    except ValueError:
+        return ""
+    reason = known_reason(word)
+    return (reason.jobs.get(of) if reason is not None else "") or STEPS.get(of, "")

@@ -1,0 +1,179 @@
+"""The states of jobs, sessions, invitations and batches, and what pauses a batch.
+
+    job         waiting → working → issued → invited → completed | lapsed;  also held, failed, cancelled
+    invitation  waiting → working → sent → delivered | bounced;  also held, failed, suppressed, superseded
+    session     waiting → started → completed | failed | expired | superseded;  before it, with stable links: unbought
+
+`docs/reference/states.md` explains each state to operators. `endings` has the state that a step's ending leads to.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from worker.core.foundation.timestamps import written
+
+
+class JobState(StrEnum):
+    WAITING = "waiting"
+    WORKING = "working"
+    ISSUED = "issued"
+    INVITED = "invited"
+    COMPLETED = "completed"
+    LAPSED = "lapsed"
+    HELD = "held"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class LineState(StrEnum):
+    """The states that only lines have: they become no job of their own."""
+
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    KNOWN = "known"  # its customer was known, and the rule asks for nothing new
+    JOINED = "joined"  # another row serves its customer, who was invited for that one
+
+
+# A job in one of these states has ended: nothing more happens to it by itself.
+ENDED_JOBS = frozenset({JobState.COMPLETED, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED})
+OPEN_JOBS = tuple(state for state in JobState if state not in ENDED_JOBS)
+# A batch counts as sent when all of its jobs are in these states.
+OUT_JOBS = ENDED_JOBS | {JobState.INVITED, JobState.HELD}
+
+# The first invitation of a job in one of these states is out.
+REACHED_JOBS = (JobState.INVITED, JobState.COMPLETED, JobState.LAPSED)
+# A job in one of these states waits for its session.
+UNISSUED_JOBS = (JobState.WAITING, JobState.WORKING)
+# The first invitation of a job in one of these states has yet to leave.
+UNSENT_JOBS = (*UNISSUED_JOBS, JobState.ISSUED)
+
+
+def state_of_line(state: JobState, *, joined: bool) -> JobState | LineState:
+    """The state of a job as lists and counts show it. A job that joined another has its state, but for the invitation:
+    there was none for it."""
+    return LineState.JOINED if joined and state is JobState.INVITED else state
+
+
+class InvitationState(StrEnum):
+    WAITING = "waiting"
+    WORKING = "working"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    SUPPRESSED = "suppressed"
+    FAILED = "failed"
+    HELD = "held"
+    SUPERSEDED = "superseded"  # its session was replaced before it was sent
+
+
+# A message in one of these states may still leave.
+OPEN_INVITATIONS = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD)
+# A message in one of these states reached nobody: it may be sent after all.
+UNDELIVERED_INVITATIONS = (
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+)
+
+
+class SessionState(StrEnum):
+    # The customer has our own link, and nothing was asked of a provider: the session is bought on click.
+    UNBOUGHT = "unbought"
+    WAITING = "waiting"  # open, no update yet
+    STARTED = "started"  # the customer has begun
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+# A customer has at most one session in these states for each purpose: a unique index makes sure.
+LIVE_SESSIONS = frozenset({SessionState.WAITING, SessionState.STARTED})
+
+
+class BatchState(StrEnum):
+    READY = "ready"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SENT = "sent"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+def batch_state(
+    jobs: dict[JobState, int], *, issued_only: int, paused: bool, cancelled: bool, importing: bool
+) -> BatchState:
+    """The state of a batch from its jobs' states, so that the two always agree.
+
+    `issued_only` counts the jobs in state issued whose channel is `none`: for them, issued is out.
+    """
+    if cancelled:
+        return BatchState.CANCELLED
+    if paused:
+        return BatchState.PAUSED
+    if importing:
+        return BatchState.READY
+    total = sum(jobs.values())
+    if sum(jobs.get(state, 0) for state in ENDED_JOBS) + issued_only >= total:
+        return BatchState.FINISHED
+    if sum(jobs.get(state, 0) for state in OUT_JOBS) + issued_only >= total:
+        return BatchState.SENT
+    if jobs.get(JobState.WAITING, 0) == total:
+        return BatchState.READY
+    return BatchState.RUNNING
+
+
+def job_state_from_invitations(states: list[InvitationState]) -> JobState | None:
+    """The state of a job as its invitations decide it; None while it is undecided (the job stays issued).
+
+    One sent invitation makes the job invited at once. When all were tried: an invitation whose outcome is unknown makes
+    the job held, whatever became of the other invitations; and a job without any sent invitation has failed.
+    """
+    left = [state for state in states if state is not InvitationState.SUPERSEDED]
+    if not all(isinstance(state, InvitationState) for state in left):
+        return None  # a word of a newer release: nobody knows whether this message was sent
+    out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)
+    unknown = any(state is InvitationState.HELD for state in left)
+    trying = any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in left)
+    if unknown and not trying:
+        return JobState.HELD
+    if out:
+        return JobState.INVITED
+    return None if trying or not left else JobState.FAILED
+
+
+class WebhookState(StrEnum):
+    """What became of a webhook that was stored."""
+
+    WAITING = "waiting"
+    APPLIED = "applied"
+    IGNORED = "ignored"  # it changes nothing
+    UNKNOWN = "unknown"  # unmatched
+    ALERT = "alert"  # applied, and a person should look at it
+    BROKEN = "broken"
+    SEEN = "seen"  # one of the last three, and a person has looked at it
+
+
+# The states that an operator sees.
+LISTED_WEBHOOKS = (WebhookState.UNKNOWN, WebhookState.ALERT, WebhookState.BROKEN)
+# The states that status and alerts name: not the unknown, since accounts may serve other systems' sessions too.
+WEBHOOKS_TO_CHECK = (WebhookState.ALERT, WebhookState.BROKEN)
+
+
+class PauseCause(StrEnum):
+    """What paused a batch.
+
+    `onboard resume` lifts every pause. An interrupt is also lifted by `run` with the same list, and by `up` and
+    `run --all` once a person has agreed.
+    """
+
+    PERSON = "person"  # `onboard pause`
+    INTERRUPT = "interrupt"  # Ctrl-C on `onboard run`
+    ITSELF = "itself"  # too many of its messages came back, or its pilot asks for a person
+
+
+def paused_by(cause: PauseCause, who: str, at: datetime, why: str = "") -> str:
+    """Why a person's batch is paused: who did it, when, and the reason that was given, for people."""
+    did = "stopped with Ctrl-C" if cause is PauseCause.INTERRUPT else "paused"
+    return f"{did} by {who}, {written(at)}{f': {why}' if why else ''}"

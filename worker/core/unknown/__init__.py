@@ -1,0 +1,1 @@
+"""Calls whose outcome is unknown: looked up, settled, or held for a person."""

@@ -1,0 +1,242 @@
+"""Reconciling a call whose outcome is unknown: what was found at the other side, and what becomes of the row.
+
+    Listing  --compare-->  Nothing | More | Unmatched  --ending_of_reconciliation-->  Retry | Reconcile | Hold | …
+
+An unmatched session whose token was lost is an orphan: nobody can use it. It is waited for until it has ended, and then
+the customer is asked for anew; or, as `on_orphan` says, a person decides.
+
+A look-up changes nothing at the other side, so it is always safe to repeat. Only unmatched entries count as found: a
+session that a job has, or a text message with a stored receipt, says nothing about the call.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.core.foundation.plural import counted
+from worker.core.model.endings import (
+    Cancel,
+    Ending,
+    Finish,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    RetryPolicy,
+    Snooze,
+    resume_at,
+)
+from worker.core.model.reasons import Reason
+from worker.core.model.states import SessionState
+
+# A call may be reconciled this long after its lease and its time-out are over. A worker that was stopped needs some of
+# that time to see that its lease is over; the rest is for clocks that differ.
+MARGIN = timedelta(seconds=5)
+# This software never makes a customer with more pages of sessions than this.
+MOST_PAGES = 20
+# As many entries as a cell of the report can show.
+SHOWN = 5
+# The longest lifetime that a provider offers: after that an orphan is over, whatever the list says.
+LONGEST_LIFE = timedelta(days=30)
+# How often an orphan is looked at: this share of its life, within these bounds.
+LOOKS, SOONEST_LOOK, LATEST_LOOK = 8, timedelta(minutes=1), timedelta(hours=6)
+REVIEW = "review"  # as `session_updates.Result`
+
+
+@dataclass(frozen=True)
+class OrphanRule:
+    """Orphans are waited for. `life`: how long a session that the call asked for lives; None: the vendor decides."""
+
+    life: timedelta | None = None
+
+    def is_over(self, unknown_call: "UnknownCall", now: datetime) -> bool:
+        """True if no session is live any more that the call may have opened."""
+        return self.life is not None and now >= unknown_call.opened_at + self.life
+
+    def ends_at(self, opened_at: datetime) -> datetime:
+        """When the orphan has ended at the latest."""
+        return opened_at + (self.life or LONGEST_LIFE) + MARGIN
+
+    def known_by(self, opened_at: datetime, now: datetime) -> datetime | None:
+        """When the orphan's end is known at the latest; None: that time has passed, and the next look-up says it."""
+        # A list may call a session open for longer than it was to live.
+        ends = (self.ends_at(opened_at), OrphanRule().ends_at(opened_at))
+        return next((end for end in ends if end > now), None)
+
+    def look_again_at(self, opened_at: datetime, now: datetime) -> datetime:
+        """When to look at the orphan again: now and then, and at its end."""
+        end, life = self.ends_at(opened_at), self.life or LONGEST_LIFE
+        often = now + min(max(life / LOOKS, SOONEST_LOOK), LATEST_LOOK)
+        return min(end, often) if end > now else often
+
+
+@dataclass(frozen=True)
+class UnknownCall:
+    """The call to be reconciled. `kind` is the reason: UNKNOWN, or CONFLICT if the provider answered with one.
+
+    `known` are the customer's references that belong to other calls; `seen` are those that earlier look-ups of this
+    call found. `page` is the next page to be read, and `failures` counts the failed look-ups of this call.
+    """
+
+    attempt_id: uuid.UUID
+    opened_at: datetime
+    kind: Kind = Kind.UNKNOWN
+    known: frozenset[str] = frozenset()
+    seen: frozenset[str] = frozenset()
+    page: int = 1
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One entry of the other side's list; `status` is as the other side writes it.
+
+    `state` and `result` are what the status means, as in a webhook; None and "": nothing new.
+    """
+
+    reference: str
+    status: str
+    state: SessionState | None = None
+    result: str = ""
+
+    @property
+    def has_verdict(self) -> bool:
+        return self.result not in ("", REVIEW)
+
+    @property
+    def is_over(self) -> bool:
+        """True if it ended without a verdict."""
+        return self.state in (SessionState.EXPIRED, SessionState.FAILED) and not self.result
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of the list. `more`: another page follows."""
+
+    entries: tuple[Listed, ...] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No unmatched entry: the call was not carried out. `known` describes the entries that there are."""
+
+    known: str = ""
+
+
+@dataclass(frozen=True)
+class More:
+    """No unmatched entry on this page; the next page has to be read."""
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """Entries that may be the call's, whose answer was lost, and with it the token. `detail` is shown to people."""
+
+    references: tuple[str, ...]
+    detail: str
+    entries: tuple[Listed, ...] = ()
+
+
+Found = Nothing | More | Unmatched
+
+
+def compare(listing: Listing, unknown_call: UnknownCall) -> Found | Problem:
+    """What a page of the customer's sessions says about the call whose outcome is unknown."""
+    unmatched = [
+        entry
+        for entry in listing.entries
+        if entry.reference not in unknown_call.known
+        # Nobody has the token of the call's session: what has a verdict at the first look is somebody else's.
+        and (not entry.has_verdict or entry.reference in unknown_call.seen)
+    ]
+    if unmatched and not (listing.more and all(entry.is_over for entry in unmatched)):
+        number = "a session" if len(unmatched) == 1 else f"{len(unmatched)} sessions"
+        detail = (
+            f"the provider has {number} whose token is lost, as the call of {unknown_call.opened_at:%Y-%m-%d %H:%M:%S}"
+            f" UTC may have opened: {_shown(unmatched)}"
+        )
+        return Unmatched(tuple(entry.reference for entry in unmatched), detail, tuple(unmatched))
+    if not listing.more:
+        return Nothing(_shown(listing.entries))
+    if unknown_call.page >= MOST_PAGES:
+        return Problem(Kind.BAD_INPUT, f"the provider lists more than {MOST_PAGES} pages of sessions")
+    return More()
+
+
+def _shown(entries: "list[Listed] | tuple[Listed, ...]") -> str:
+    names = [f"{entry.reference} ({entry.status})" for entry in entries[:SHOWN]]
+    return ", ".join([*names, *([f"and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else [])])
+
+
+def ending_of_reconciliation(
+    found: Found | Problem,
+    unknown_call: UnknownCall,
+    attempts: int,
+    policy: RetryPolicy,
+    now: datetime,
+    jitter: float,
+    orphans: OrphanRule | None = None,
+) -> Ending:
+    """What becomes of the row. A Retry makes the call again; after Reconcile, Snooze or Hold its outcome stays unknown.
+
+    `attempts` are the row's calls so far, this call included. `jitter` in [0, 1) spreads the due times. `orphans` None:
+    a person decides about unmatched entries.
+    """
+    reason = Reason(unknown_call.kind)
+    match found:
+        case Unmatched() if orphans is not None:
+            return _ending_of_orphan(found, unknown_call, attempts, policy, orphans, now)
+        case Unmatched():
+            return Hold(reason, found.detail)
+        case More():
+            return Reconcile(now, reason, "reconciled; the list has another page")
+        case Nothing() if unknown_call.kind is Kind.CONFLICT:
+            # The provider refuses because of a known session. It may see the end of that session later than we do.
+            lives = f"it lists {found.known}" if found.known else "it lists none"
+            wait = policy.after(attempts, jitter)
+            if wait is None:
+                return Hold(reason, f"the provider refuses another session; {lives}")
+            return Retry(now + wait, reason, f"the provider refused another session; {lives}")
+        case Nothing():
+            if policy.given_up(attempts):
+                return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls had no answer, and none was carried out")
+            return Retry(now, reason, "reconciled: the call was not carried out")
+    if found.concerns_account:
+        return Snooze(resume_at(found, policy, now), found.reason, found.detail)
+    wait = policy.after(unknown_call.failures + 1, jitter)
+    if found.kind in (Kind.TRANSIENT, Kind.UNKNOWN) and wait is not None:
+        return Reconcile(now + (found.retry_after or wait), reason, f"the look-up failed: {found.detail}")
+    return Hold(reason, f"the call cannot be reconciled: {found.detail}")
+
+
+def _ending_of_orphan(
+    found: Unmatched, unknown_call: UnknownCall, attempts: int, policy: RetryPolicy, rule: OrphanRule, now: datetime
+) -> Ending:
+    verdict = next((entry.result for entry in found.entries if entry.has_verdict), None)
+    if verdict is not None:
+        return Finish(verdict)
+    over = all(entry.is_over for entry in found.entries) or now >= unknown_call.opened_at + LONGEST_LIFE
+    if not over:
+        return Reconcile(rule.look_again_at(unknown_call.opened_at, now), Reason.ORPHAN, found.detail)
+    return asked_anew(attempts, policy, now)
+
+
+def asked_anew(attempts: int, policy: RetryPolicy, now: datetime) -> Ending:
+    """The ending once a session that the call may have opened can no longer be live."""
+    if policy.given_up(attempts):
+        return Cancel(Reason.ATTEMPTS_SPENT, f"{attempts} calls had no answer")
+    return Retry(now, Reason.ORPHAN, "the session whose token was lost has ended; another is asked for")
+
+
+def lost_sessions(orphans: int) -> str:
+    """This number of orphans, in words; "" for none."""
+    return f"{counted(orphans, 'session')} whose token was lost" if orphans else ""
+
+
+def lost_answers(calls: int, messages: int) -> str:
+    """This number of calls and messages whose answers were lost, in words; "" for none."""
+    words = [(calls, "call", "calls"), (messages, "message", "messages")]
+    parts = [f"{number:,} {singular if number == 1 else plural}" for number, singular, plural in words if number]
+    return f"{' and '.join(parts)} whose answer was lost" if parts else ""

@@ -1,0 +1,290 @@
+"""Ends the leases of workers that have stopped, for the timer."""
+
+import random
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
+from worker.core.database.database import Database, fetch
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import Attempt, InvitationRow, Job
+from worker.core.database.tables.types import DETAIL_LENGTH
+from worker.core.lifecycle.store import ended_calls
+from worker.core.messages.repeats import paced, stays_unknown
+from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.model.endings import (
+    Cancel,
+    Ending,
+    Hold,
+    Kind,
+    Problem,
+    Reconcile,
+    Retry,
+    RetryPolicy,
+    ending_for,
+    invitation_state_after,
+    job_state_after,
+)
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
+from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
+from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.unknown.store.unknown_outcomes import UNANSWERED
+from worker.core.work.store.attempt_log import unknown_attempt_after
+from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_job_events
+
+UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
+RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
+# Leases ended in one transaction: a longer transaction would delay the workers that claim from the same tables.
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class EndedLeases:
+    """Expired leases: how many rows were released, are repeated, are reconciled, and are held or failed; and how many
+    had ended during their call."""
+
+    released: int = 0
+    repeated: int = 0
+    held: int = 0
+    unknown: int = 0
+    ended: int = 0
+
+    def __add__(self, other: "EndedLeases") -> "EndedLeases":
+        return EndedLeases(
+            self.released + other.released,
+            self.repeated + other.repeated,
+            self.held + other.held,
+            self.unknown + other.unknown,
+            self.ended + other.ended,
+        )
+
+
+class ExpiredLeases:
+    def __init__(self, database: Database, *, jitter: Callable[[], float] = random.random) -> None:
+        self._database = database
+        self._jitter = jitter
+
+    def end(
+        self, policy: RetryPolicy, *, now: datetime, all_of_them: bool = False, listing: Collection[str] = ()
+    ) -> EndedLeases:
+        """End expired leases. `all_of_them`: end all leases, on SQLite, where no other process can be working.
+
+        A row without an open attempt becomes due again. The call of an open attempt may have been carried out: the
+        row is repeated if the attempt is repeatable, else reconciled if the attempt has a time for that, else held.
+        `listing` are the accounts whose sessions the provider lists: calls of jobs that have ended are looked up there.
+        """
+        total = EndedLeases()
+        if not self._any(now=now, all_of_them=all_of_them):
+            return total  # the usual case, found without a lock
+        for one_chunk in (self._jobs, partial(self._ended_jobs, listing), self._invitations):
+            # A chunk locks rows in no fixed order: a dispatcher that records results may lock them in another order.
+            chunk = partial(one_chunk, policy, now=now, all_of_them=all_of_them)
+            while (ended := outlive_deadlocks(chunk)) != EndedLeases():
+                total += ended
+        return total
+
+    def _any(self, *, now: datetime, all_of_them: bool) -> bool:
+        jobs = sa.select(Job.id).where(Job.lease_until.is_not(None), Job.lease_owner != ended_calls.NO_OWNER)
+        messages = sa.select(InvitationRow.id).where(InvitationRow.state == InvitationState.WORKING)
+        if not all_of_them:
+            jobs, messages = jobs.where(Job.lease_until < now), messages.where(InvitationRow.lease_until < now)
+        with self._database.read() as connection:
+            return any(connection.execute(query.limit(1)).first() is not None for query in (jobs, messages))
+
+    def _jobs(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> EndedLeases:
+        def work(connection: sa.Connection, chunk: Chunk) -> EndedLeases:
+            columns = (Job.id, Job.fence, Job.attempts, Job.due_at, Job.unknown_attempt, Job.cancelled_at)
+            query = sa.select(*columns).where(Job.state == JobState.WORKING)
+            rows = _chunk(connection, chunk, query if all_of_them else query.where(Job.lease_until < now))
+            open_attempts = _open_attempts(
+                connection, Attempt.job_id.in_([row.id for row in rows]), Attempt.invitation_id.is_(None)
+            )
+            by_owner = {(attempt.job_id, attempt.fence): attempt for attempt in open_attempts}
+            moves, counted = self._moves(policy, rows, by_owner, job_state_after, JobState.WAITING, now=now)
+            marked = {row.id for row in rows if row.cancelled_at is not None}
+            cancelled = instead_of_failing(moves, marked, by="row_id")
+            if moves:
+                values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
+                connection.execute(by_id.values(**values, changed_at=now), moves)
+                add_job_events(
+                    connection, [move["row_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
+                )
+            cancel_jobs(connection, cancelled, now=now)
+            _close(connection, open_attempts, now=now)
+            return counted
+
+        set_aside = partial(hold_jobs, states=(JobState.WORKING,), now=now)
+        return row_by_row(self._database, "leases of jobs", work, set_aside)
+
+    def _ended_jobs(
+        self, listing: Collection[str], _policy: RetryPolicy, *, now: datetime, all_of_them: bool
+    ) -> EndedLeases:
+        """Close the attempts of jobs that ended during their call, by a verdict about an earlier session.
+
+        Whether the call opened a session is unknown, and stays with the row. The call is looked up where the provider
+        lists its sessions; else before anybody makes another call for the row.
+        """
+        with self._database.write() as connection:
+            query = sa.select(Job.id).where(
+                Job.state != JobState.WORKING,
+                Job.lease_until.is_not(None),
+                Job.lease_owner != ended_calls.NO_OWNER,
+            )
+            rows = _chunk(connection, Chunk(), query if all_of_them else query.where(Job.lease_until < now))
+            ids = [row.id for row in rows]
+            attempts = _open_attempts(connection, Attempt.job_id.in_(ids), Attempt.invitation_id.is_(None))
+            calls = [
+                {"row_id": attempt.job_id, "new_unknown_attempt": attempt.id}
+                for attempt in attempts
+                if attempt.reconciles is None and not attempt.repeatable
+            ]
+            if ids:
+                connection.execute(sa.update(Job).where(Job.id.in_(ids)).values(lease_until=None))
+            if calls:
+                by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
+                unknown = {"unknown_attempt": sa.bindparam("new_unknown_attempt"), "attempts": Job.attempts + 1}
+                connection.execute(by_id.values(unknown), calls)
+            _close(connection, attempts, now=now)
+            ended_calls.mark(connection, ids, listing)
+            return EndedLeases(ended=len(rows))
+
+    def _invitations(self, policy: RetryPolicy, *, now: datetime, all_of_them: bool) -> EndedLeases:
+        def work(connection: sa.Connection, chunk: Chunk) -> EndedLeases:
+            query = sa.select(
+                InvitationRow.id,
+                InvitationRow.fence,
+                InvitationRow.attempts,
+                InvitationRow.job_id,
+                InvitationRow.due_at,
+                InvitationRow.unknown_attempt,
+                InvitationRow.unknown_handovers,
+            ).where(InvitationRow.state == InvitationState.WORKING)
+            rows = _chunk(connection, chunk, query if all_of_them else query.where(InvitationRow.lease_until < now))
+            open_attempts = _open_attempts(
+                connection,
+                Attempt.job_id.in_([row.job_id for row in rows]),
+                Attempt.invitation_id.in_([row.id for row in rows]),
+            )
+            by_owner = {(attempt.invitation_id, attempt.fence): attempt for attempt in open_attempts}
+            moves, counted = self._moves(
+                policy, rows, by_owner, invitation_state_after, InvitationState.WAITING, paced=_paced, now=now
+            )
+            if moves:
+                values: dict[str, Any] = {
+                    **_MOVE,
+                    "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
+                    "unknown_handovers": InvitationRow.unknown_handovers + sa.bindparam("more_unknown"),
+                }
+                by_id = sa.update(InvitationRow).where(InvitationRow.id == sa.bindparam("row_id"))
+                connection.execute(by_id.values(values), moves)
+                move_jobs(connection, [row.job_id for row in rows], now=now)
+            _close(connection, open_attempts, now=now)
+            return counted
+
+        set_aside = partial(hold_messages, states=(InvitationState.WORKING,), now=now)
+        return row_by_row(self._database, "leases of messages", work, set_aside)
+
+    def _moves(
+        self,
+        policy: RetryPolicy,
+        rows: Iterable[sa.Row[Any]],
+        open_attempts: dict[tuple[Any, int], sa.Row[Any]],
+        state_after: Callable[[Ending], Any],
+        waiting: Any,
+        *,
+        paced: Callable[[Any, Ending, datetime], Ending] = lambda _row, ending, _now: ending,
+        now: datetime,
+    ) -> tuple[list[dict[str, Any]], EndedLeases]:
+        moves, counted = [], EndedLeases()
+        for row in rows:
+            attempt = open_attempts.get((row.id, row.fence))
+            move: dict[str, Any] = {
+                "row_id": row.id,
+                "new_state": waiting,
+                "new_due_at": row.due_at,  # a row without a call keeps its place in the queue
+                "more_attempts": 0,
+                "more_unknown": 0,
+                "new_reason": "",
+                "new_detail": "",
+                "new_unknown_attempt": row.unknown_attempt,
+            }
+            if attempt is None:
+                counted += EndedLeases(released=1)
+            elif attempt.reconciles is not None:
+                # The attempt was a reconciliation: the row stays as it was, and is reconciled again.
+                wait = policy.first * self._jitter()
+                move |= {"new_due_at": now + wait, "new_reason": Reason.UNKNOWN, "new_detail": RECONCILIATION_LOST}
+                counted += EndedLeases(unknown=1)
+            else:
+                ending = ending_for(
+                    UNKNOWN,
+                    attempt=row.attempts + 1,
+                    repeatable=attempt.repeatable,
+                    policy=policy,
+                    resume_at=now,
+                    now=now,
+                    jitter=self._jitter(),
+                    reconcile_at=attempt.reconcile_at,
+                )
+                ending = paced(row, ending, now)
+                more_unknown = int(stays_unknown(ending, UNKNOWN))
+                move |= {"new_state": state_after(ending), "more_attempts": 1, "more_unknown": more_unknown}
+                if isinstance(ending, Retry | Reconcile | Hold | Cancel):
+                    move |= {"new_reason": ending.reason, "new_detail": ending.detail[:DETAIL_LENGTH]}
+                move["new_due_at"] = ending.at if isinstance(ending, Retry | Reconcile) else None
+                move["new_unknown_attempt"] = unknown_attempt_after(ending, attempt_id=attempt.id, unknown_call=None)
+                counted += _counted(ending)
+            moves.append(move)
+        return moves, counted
+
+
+def _paced(message: Any, ending: Ending, now: datetime) -> Ending:
+    return paced(ending, UNKNOWN, before=message.unknown_handovers, now=now)
+
+
+def _counted(ending: Ending) -> EndedLeases:
+    match ending:
+        case Retry():
+            return EndedLeases(repeated=1)
+        case Reconcile():
+            return EndedLeases(unknown=1)
+        case _:
+            return EndedLeases(held=1)
+
+
+_MOVE: dict[str, Any] = {
+    "state": sa.bindparam("new_state"),
+    "due_at": sa.bindparam("new_due_at"),
+    "lease_until": None,
+    "reason": sa.bindparam("new_reason"),
+    "detail": sa.bindparam("new_detail"),
+    "unknown_attempt": sa.bindparam("new_unknown_attempt"),
+}
+
+
+def _chunk(connection: sa.Connection, chunk: Chunk, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:
+    # Another sweep may run at the same time (two beats by mistake): each skips the rows that the other has locked.
+    return chunk.of(fetch(connection, query.limit(CHUNK).with_for_update(skip_locked=True)))
+
+
+def _open_attempts(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
+    columns = (Attempt.id, Attempt.job_id, Attempt.invitation_id, Attempt.fence, Attempt.repeatable)
+    query = sa.select(*columns, Attempt.reconcile_at, Attempt.reconciles)
+    return fetch(connection, query.where(Attempt.closed_at.is_(None), *conditions))
+
+
+def _close(connection: sa.Connection, attempts: Iterable[sa.Row[Any]], *, now: datetime) -> None:
+    attempts = list(attempts)
+    calls = [attempt.id for attempt in attempts if attempt.reconciles is None]
+    look_ups = [attempt.id for attempt in attempts if attempt.reconciles is not None]
+    for ids, outcome, detail in ((calls, Reason.UNKNOWN, UNKNOWN.detail), (look_ups, UNANSWERED, RECONCILIATION_LOST)):
+        if ids:
+            close = sa.update(Attempt).where(Attempt.id.in_(ids))
+            connection.execute(close.values(closed_at=now, outcome=outcome, detail=detail))

@@ -1,0 +1,125 @@
+"""One bad row stops only itself.
+
+A chunk of rows is worked in one transaction. If that raises, the rows that raise by themselves are found, in
+transactions that are rolled back, and are set aside (held, postponed: the caller says). Then the chunk is worked again.
+
+If every row of a large chunk raises, the fault is this software's or the configuration's: no row is set aside then.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database
+from worker.core.database.tables.types import known
+from worker.core.database.unanswered import settle
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Id = Any
+# If so many rows of a chunk are tried alone and each of them raises, none of them is to blame.
+SAMPLE = 20
+
+
+class Chunk:
+    """The rows that a transaction works. It passes all rows that it reads through `of`, before it looks into them.
+
+    What else it reads of a row, such as its customer, it passes through `known`, where it works this row.
+    """
+
+    def __init__(self, only: Collection[Id] | None = None) -> None:
+        self._only = only
+        self.ids: list[Id] = []
+
+    def of(self, rows: Iterable[Any]) -> list[Any]:
+        """The rows to work, each with its `id`: all of them, or those that are tried alone.
+
+        Raises NotKnown for a row with a word that this release does not know.
+        """
+        rows = list(rows) if self._only is None else [row for row in rows if row.id in self._only]
+        self.ids += (row.id for row in rows)
+        return [known(row) for row in rows]
+
+
+class _Enough(Exception):
+    """Raised to roll a trial back."""
+
+
+def row_by_row(
+    database: Database,
+    name: str,
+    work: Callable[[sa.Connection, Chunk], T],
+    set_aside: Callable[[sa.Connection, Mapping[Id, str]], object],
+) -> T:
+    """Run `work` in a transaction, without the rows that it raises for.
+
+    `set_aside` gets these rows, with the kind of exception of each, and must see to it that the next run does not read
+    them; it has a transaction of its own. `name` says in the log what is worked. Raises what `work` raises if no single
+    row is to blame, or if a row that was set aside comes again; and sqlalchemy.exc.OperationalError, which is never a
+    row's fault.
+    """
+    aside: set[Id] = set()
+    while True:
+        chunk = Chunk()
+        try:
+            with database.write() as connection:
+                return work(connection, chunk)
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            place = _place(error)
+            bad = _bad(database, work, chunk.ids)
+            if not bad:
+                log.error("%s: no row is to blame for %s at %s", name, type(error).__name__, place)
+                raise
+            if aside & bad.keys():  # `work` writes a row's own result first, which releases it only then
+                log.error("%s: rows that raise %s at %s are not set aside yet", name, type(error).__name__, place)
+                raise
+        kinds = ", ".join(sorted(set(bad.values())))
+        log.error("%s: %d rows are set aside, each raises: %s; the first at %s", name, len(bad), kinds, place)
+        with database.write() as connection:
+            set_aside(connection, bad)
+        aside |= bad.keys()
+
+
+def _bad(database: Database, work: Callable[[sa.Connection, Chunk], object], ids: list[Id]) -> dict[Id, str]:
+    """The rows that raise by themselves, with the kind of exception; none if it raises without any row too."""
+
+    def kind(some: list[Id]) -> str | None:
+        try:
+            with database.write() as connection:
+                work(connection, Chunk(frozenset(some)))
+                settle(connection)
+                raise _Enough
+        except _Enough:
+            return None
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            return type(error).__name__
+
+    def among(some: list[Id]) -> dict[Id, str]:
+        why = kind(some)
+        if why is None:
+            return {}
+        if len(some) == 1:
+            return {some[0]: why}
+        half = len(some) // 2
+        return among(some[:half]) | among(some[half:])
+
+    if not ids or kind([]) is not None:
+        return {}
+    spread = ids[:: max(len(ids) // SAMPLE, 1)][:SAMPLE]
+    if len(spread) == SAMPLE and all(kind([one]) for one in spread):
+        return {}
+    return among(ids)
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised: a file of this software and a line. No text of the exception, which may hold a value."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/worker/" in frame.filename]
+    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -1,0 +1,170 @@
+"""Sends a customer the link of its session, or reconciles a text whose receipt was lost.
+
+A kind of work for a dispatcher, as `issue` is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worker.core.customers.customers import Channel
+from worker.core.lifecycle.store.stale_links import has_stale_link
+from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import Flushed
+from worker.core.messages.repeats import paced
+from worker.core.messages.store.handovers import InviteResult, OpenedInvitation
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
+from worker.core.messages.store.quiet_hours_check import leaves_at
+from worker.core.model.channels import address_of
+from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
+from worker.core.model.http_messages import MayWrite
+from worker.core.model.metrics import FRESHNESS, MESSAGES
+from worker.core.model.reasons import Reason
+from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
+from worker.core.work.shared_work import SharedWork
+from worker.core.work.step_endings import count, ending_of, log_chunk, nothing_kept
+from worker.senders.contract import Message, Receipt, Sender
+from worker.templates.language import TemplateProblem
+from worker.templates.render import Templates
+from worker.templates.segments import segments
+from worker.templates.values import Invitation
+
+
+@dataclass(frozen=True, kw_only=True)
+class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitation, InviteResult]):
+    """Sends invitations over one channel."""
+
+    sender: Sender
+    sender_name: str
+    templates: Templates
+
+    @property
+    def name(self) -> str:
+        return f"invite({self.policy.channel})"
+
+    @property
+    def has_next_step(self) -> bool:
+        return False
+
+    def flush(
+        self,
+        results: Sequence[InviteResult],
+        room: Room | None,
+        stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
+    ) -> Flushed[OpenedInvitation]:
+        flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+        if results:
+            count(self.meters, MESSAGES, self.policy.channel, results)
+            self._observe_freshness(results)
+            log_chunk(self.name, results, _row_of, now=self.clock())
+        return flushed
+
+    def _observe_freshness(self, results: Sequence[InviteResult]) -> None:
+        observe = self.meters.observer(FRESHNESS, self.policy.channel)
+        for result in results:
+            item = result.opened.invitation
+            if isinstance(result.ending, Done) and item.unknown_call is None:
+                observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
+
+    def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
+        return opened.invitation
+
+    async def call(self, opened: OpenedInvitation, now: datetime, may_write: MayWrite, /) -> InviteResult:
+        item = opened.invitation
+        if item.unknown_call is not None:
+            may_write(False)
+            return await self._reconcile(opened, item.unknown_call)
+        if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
+            return self.not_made(opened)
+        try:
+            message, template = self._message(item, first_at=opened.first_at, now=now)
+            charged = segments(message.text).count if self.policy.channel == Channel.SMS else 1
+        except TemplateProblem as error:
+            # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
+            problem = Problem(Kind.BAD_INPUT, str(error), code="template")
+            return InviteResult(opened, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
+        too_late = False
+
+        def may_leave(waited: bool) -> bool:
+            nonlocal too_late
+            too_late = waited and not self._may_leave(item, self.clock())
+            return not too_late and may_write(waited)
+
+        receipt = await self.sender.send(message, may_leave)
+        if too_late:
+            return self.not_made(opened)
+        if isinstance(receipt, Problem):
+            receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
+            ending = self._ending(opened, receipt)
+            return InviteResult(opened, now, ending, problem=receipt, segments=charged, template=template)
+        self.second_look.succeeded(item.id, now)
+        return InviteResult(opened, now, Done(), reference=receipt.reference, segments=charged, template=template)
+
+    def _may_leave(self, item: ClaimedInvitation, now: datetime) -> bool:
+        """Whether its link is fresh, and it is not quiet where it goes."""
+        return not has_stale_link(item, now) and leaves_at(self.policy, item, now) <= now
+
+    async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
+        """Reconcile the hand-over with an unknown outcome, instead of repeating it."""
+        item = opened.invitation
+        began_at = self.clock()
+        person = item.customer.person
+        to = address_of(person, self.policy.channel)
+        found = await self.sender.look_up(to, item.link, since=unknown_call.opened_at, known=unknown_call.known)
+        if isinstance(found, Receipt):
+            return InviteResult(opened, began_at, Done(), reference=found.reference)
+        retry = self.policy.rule.retry
+        ending = ending_of_reconciliation(found, unknown_call, item.attempts, retry, self.clock(), self.jitter())
+        if isinstance(found, Problem):
+            return InviteResult(opened, began_at, ending, problem=found)
+        return InviteResult(opened, began_at, ending, found=found)
+
+    def _message(self, item: ClaimedInvitation, *, first_at: datetime, now: datetime) -> tuple[Message, str]:
+        """The message, and the digest of its template."""
+        person = item.customer.person
+        channel = self.policy.channel
+        customer = item.customer
+        if template := self.policy.ladder.step_of(item.kind, self.policy.reminders).template:
+            customer = replace(customer, template=template)
+        clock = self.policy.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
+        invitation = Invitation(
+            customer, item.link, item.expires_at, self.sender_name, item.wording, clock, item.opening
+        )
+        text = self.templates.render(invitation, channel=channel, now=now)
+        message = Message(
+            key=item.id.hex,
+            at=first_at,
+            to=address_of(person, channel),
+            language=text.language,
+            subject=text.subject,
+            text=text.text,
+            html=text.html,
+            valid_for=item.expires_at - now,
+        )
+        return message, text.digest
+
+    def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
+        retry = self.policy.rule.retry
+        now, before = self.clock(), opened.invitation.unknown_handovers
+        ending = ending_of(problem, opened.invitation.attempts, opened, retry, now, self.jitter())
+        return paced(ending, problem, before=before, now=now)
+
+    def not_made(self, opened: OpenedInvitation) -> InviteResult:
+        return InviteResult(opened, self.clock(), None)
+
+    def crashed(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
+        now, ending, problem = self._crashed(opened, error, "while sending")
+        return InviteResult(opened, now, ending, problem=problem)
+
+    def kept_nothing(self, result: InviteResult, kind: str) -> InviteResult:
+        problem = nothing_kept(result.reference, kind)
+        return InviteResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
+
+    def release(self, opened: Sequence[OpenedInvitation]) -> None:
+        self.rows.release(self.policy, [each.invitation for each in opened], now=self.clock())
+
+
+def _row_of(result: InviteResult) -> tuple[int, int]:
+    return result.opened.invitation.job_id, result.opened.invitation.batch_id

@@ -1,0 +1,240 @@
+"""Opens a customer's session at the provider, or reconciles a call whose answer was lost.
+
+A kind of work for a dispatcher. `endings` decides how a step ends, `states` which state that leads to, and the store
+which rows change.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from worker.core.foundation.durations import show_duration
+from worker.core.lifecycle.session_updates import SessionUpdate, update_of_listed
+from worker.core.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
+from worker.core.limits.first_links import FirstLinks
+from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.store.claims import Room
+from worker.core.limits.store.flush import Flushed
+from worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
+from worker.core.model.http_messages import MayWrite
+from worker.core.model.metrics import CALLS
+from worker.core.model.reasons import Reason
+from worker.core.model.sessions import Session, SessionRequest, is_stale
+from worker.core.unknown.reconciliation import (
+    OrphanRule,
+    UnknownCall,
+    Unmatched,
+    asked_anew,
+    compare,
+    ending_of_reconciliation,
+)
+from worker.core.work.shared_work import SharedWork
+from worker.core.work.step_endings import WakeInvite, count, ending_of, log_chunk, nothing_kept
+from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.job_context import ClaimedJob, JobPolicy
+from worker.core.work.store.open_attempts import OpenedJob
+from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
+
+if TYPE_CHECKING:
+    from worker.http.client import Http
+
+log = logging.getLogger(__name__)
+# How often a list is read in vain, before the decision about a session is made without it.
+QUESTIONS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
+    """Opens sessions at one account."""
+
+    provider: Provider
+    http: "Http"
+    wait_for_orphans: bool  # the account says on_orphan = "wait"
+    wake_invite: WakeInvite
+    floor: Callable[[SessionRequest], timedelta]  # the least life that a new link must have
+    first_links: FirstLinks
+    keep_news: Callable[[str, Sequence[SessionUpdate], datetime], None]  # of an account's sessions
+
+    @property
+    def name(self) -> str:
+        return f"issue({self.policy.account})"
+
+    @property
+    def has_next_step(self) -> bool:
+        return True  # the invitation
+
+    def flush(
+        self,
+        results: Sequence[IssueResult],
+        room: Room | None,
+        stretch: Stretch | None = None,
+        unused: Sequence[datetime] = (),
+    ) -> Flushed[OpenedJob]:
+        # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
+        self._keep_news(results)
+        self._tried(result.opened.job for result in results)
+        waits = room is not None and not self.first_links.seen
+        tries = waits and self.first_links.reserve()  # two flushes may be under way
+        if room is not None and waits:
+            room = replace(room, rows=min(room.rows, 1), events=min(room.events, 1)) if tries else None
+        tried: set[int] = set()
+        try:
+            flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
+            if tries:
+                tried = {item.job.id for item in flushed.opened if not item.job.looks_up}
+        finally:
+            if tries:
+                self.first_links.begin(tried)
+        now = self.clock()
+        if results:
+            count(self.meters, CALLS, self.policy.account, results)
+            log_chunk(self.name, results, lambda result: (result.opened.job.id, result.opened.job.batch_id), now=now)
+        if flushed.channels:
+            at_once = not results or any(result.opened.job.is_event for result in results)
+            for channel in sorted(flushed.channels):  # after the commit; the sweep sends another if one is lost here
+                self.wake_invite(channel, at_once)
+        return replace(flushed, again_at=now + PROBE_PATIENCE) if waits and room is None else flushed
+
+    def _keep_news(self, results: Sequence[IssueResult]) -> None:
+        updates = [update for one in results if one.news and (update := update_of_listed(one.news)) is not None]
+        if updates:
+            self.keep_news(self.policy.account, updates, self.clock())
+
+    def _tried(self, jobs: Iterable[ClaimedJob]) -> None:
+        """These jobs' calls are made, or are not made now."""
+        if self.first_links.trying:
+            self.first_links.end({job.id for job in jobs})
+
+    def item(self, opened: OpenedJob) -> ClaimedJob:
+        return opened.job
+
+    async def call(self, opened: OpenedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:
+        job = opened.job
+        if job.probe:  # it finds out whether the account works again: its secret may have been replaced
+            self.provider.reload_credentials()
+        if job.unknown_call is not None:
+            return await self._reconcile(opened, job.unknown_call, may_write)
+        if job.asks is not None:
+            return await self._ask_about(opened, job.asks, may_write)
+        request, began_at = job.request, now
+        built = self.provider.build(request)
+        answer = await self.http.call(built, timeout=self.timeout, may_write=may_write)
+        found = self._read(request, began_at, answer)
+        if isinstance(found, Session):
+            self.second_look.succeeded(job.id, began_at)
+            return self._opened(opened, began_at, found)
+        if found.kind is Kind.AUTH:
+            found = self._unless_replaced(found, built, lambda: self.provider.build(request))
+        found = self.second_look.judged(job.id, began_at, found, now=self.clock())
+        return IssueResult(opened, began_at, self._ending(opened, found), problem=found)
+
+    def _read(self, request: SessionRequest, began_at: datetime, answer: HttpAnswer | Broken) -> Session | Problem:
+        if isinstance(answer, HttpAnswer):
+            return self.provider.read(answer, request, issued_at=began_at, now=self.clock())
+        return replace(self.provider.broken(answer, request), unreachable=not answer.sent)
+
+    def _opened(self, opened: OpenedJob, began_at: datetime, session: Session) -> IssueResult:
+        """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
+        it did not age and the next would be no better: the account stops, and the row waits for a person."""
+        floor = self.floor(opened.job.request)
+        if not is_stale(session.expires_at, floor=floor, now=began_at):
+            self.first_links.lived()
+            return IssueResult(opened, began_at, Done(), session=session, floor=floor)
+        life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))
+        detail = f"{SHORT_LINKS}{show_duration(life)}, and must leave with {show_duration(floor)} or more"
+        may_be_earlier = self.provider.may_return_earlier and opened.job.session_id is None
+        if may_be_earlier and not self.first_links.was_short():
+            until = max(self.provider.reissue_at(session.expires_at), began_at)
+            why = "the provider returned a token that may be an earlier one; the next is asked for after its end"
+            return IssueResult(
+                opened, began_at, Snooze(until, Reason.SESSION_ENDS_FIRST, why), session=session, floor=floor
+            )
+        hold = Hold(Reason.SHORT_LIVED, detail)
+        problem = Problem(Kind.SHORT_LIVED, detail)
+        return IssueResult(opened, began_at, hold, problem=problem, session=session, floor=floor)
+
+    async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
+        """Reconcile the call with an unknown outcome, instead of repeating it."""
+        request = opened.job.request
+        began_at = self.clock()
+        orphans = None
+        if self.wait_for_orphans and not opened.job.ended:
+            orphans = OrphanRule(self.provider.lifetime_with(request.parameters))
+        listed = self.provider.look_up(request, page=unknown_call.page) is not None
+        if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
+            ending = asked_anew(opened.job.attempts, self.policy.rule.retry, began_at)
+            return IssueResult(opened, began_at, ending, found=Unmatched((), ""), called=False)
+        listing = await self._listing(request, unknown_call.page, may_write)
+        found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
+        ending = ending_of_reconciliation(
+            found, unknown_call, opened.job.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
+        )
+        if isinstance(found, Problem):
+            return IssueResult(opened, began_at, ending, problem=found)
+        # Of an ended job only what was found is written.
+        return IssueResult(opened, began_at, Done() if opened.job.ended else ending, found=found)
+
+    async def _ask_about(self, opened: OpenedJob, reference: str, may_write: MayWrite) -> IssueResult:
+        """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
+        began_at, retry = self.clock(), self.policy.rule.retry
+        listing = await self._listing(opened.job.request, 1, may_write)
+        if isinstance(listing, Listing):
+            news = next((entry for entry in listing.entries if entry.reference == reference), None)
+            return IssueResult(opened, began_at, Asked(), news=news)
+        ending: Ending = self._ending(opened, listing)
+        tried = opened.job.attempts + 1
+        repeats = listing.concerns_account or listing.kind is Kind.TRANSIENT
+        if not repeats or (not listing.concerns_account and (tried >= QUESTIONS or retry.given_up(tried))):
+            ending = Asked()  # the decision is made without an answer, as where no list is documented
+        return IssueResult(opened, began_at, ending, problem=listing)
+
+    async def _listing(self, request: SessionRequest, page: int, may_write: MayWrite) -> Listing | Problem:
+        """A page of the provider's list of the customer's sessions."""
+        built = self.provider.look_up(request, page=page)
+        if built is None:  # the account had another provider when the call was made
+            return Problem(Kind.BAD_INPUT, self.provider.no_look_up)
+
+        def read(answer: HttpAnswer | Broken) -> Listing | Problem:
+            if isinstance(answer, Broken):
+                return Problem(Kind.TRANSIENT, answer.detail, unreachable=not answer.sent)
+            return self.provider.read_look_up(answer, request, now=self.clock())
+
+        found = read(await self.http.call(built, timeout=self.timeout, may_write=may_write))
+        if isinstance(found, Problem) and found.kind is Kind.AUTH:
+            found = self._unless_replaced(found, built, lambda: self.provider.look_up(request, page=page) or built)
+        return found
+
+    def _unless_replaced(self, refused: Problem, built: HttpRequest, build: Callable[[], HttpRequest]) -> Problem:
+        """The refusal of a secret; a failure that passes if a new one has replaced it. The row is called again then, in
+        a slot and with an attempt of its own."""
+        self.provider.reload_credentials()
+        # Compare the headers: of many calls refused with the old secret, only one sees the reload change it.
+        if build().headers == built.headers:
+            return refused
+        return replace(refused, kind=Kind.TRANSIENT, unclear=False, detail=f"{refused.detail}; its secret was replaced")
+
+    def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
+        if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
+            opened = replace(opened, reconcile_at=None)  # nothing shows when the session that it names ends
+        return ending_of(problem, opened.job.attempts, opened, self.policy.rule.retry, self.clock(), self.jitter())
+
+    def not_made(self, opened: OpenedJob) -> IssueResult:
+        return IssueResult(opened, self.clock(), None)
+
+    def made(self, result: IssueResult) -> bool:
+        return result.called and super().made(result)
+
+    def crashed(self, opened: OpenedJob, error: Exception) -> IssueResult:
+        now, ending, problem = self._crashed(opened, error, "during the call")
+        return IssueResult(opened, now, ending, problem=problem)
+
+    def kept_nothing(self, result: IssueResult, kind: str) -> IssueResult:
+        problem = nothing_kept(result.session.lasting_reference if result.session else "", kind)
+        return IssueResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
+
+    def release(self, opened: Sequence[OpenedJob]) -> None:
+        jobs = [each.job for each in opened]
+        self.rows.release(self.policy, jobs, now=self.clock())
+        self._tried(jobs)

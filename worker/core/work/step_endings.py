@@ -1,0 +1,97 @@
+"""What both kinds of work share: the ending of a step that met a problem, and the log of a chunk."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from worker.core.messages.store.handovers import OpenedInvitation
+from worker.core.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
+from worker.core.model.meters import Meters
+from worker.core.model.metrics import Metric
+from worker.core.work.store.open_attempts import OpenedJob
+
+# Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
+FLUSH_MARGIN = timedelta(seconds=5)
+NOT_MADE = "not_made"  # the outcome of a call that was not made
+# (channel, whether it is for an event); must return at once
+WakeInvite = Callable[[str, bool], None]
+log = logging.getLogger(__name__)
+
+
+def ending_of(
+    problem: Problem,
+    attempts: int,
+    opened: OpenedJob | OpenedInvitation,
+    retry: RetryPolicy,
+    now: datetime,
+    jitter: float,
+) -> Ending:
+    return ending_for(
+        problem,
+        attempt=attempts + 1,
+        repeatable=opened.repeatable,
+        policy=retry,
+        resume_at=resume_at(problem, retry, now),
+        now=now,
+        jitter=jitter,
+        reconcile_at=opened.reconcile_at,
+    )
+
+
+def nothing_kept(reference: str, kind: str) -> Problem:
+    """The problem of a result that cannot be written. `reference` is the other side's id; `kind` the exception's."""
+    named = reference.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")[:100]
+    opened = f" (the other side calls it {named})" if named else ""
+    return Problem(Kind.UNKNOWN, f"the call was answered{opened}, and nothing of the answer could be kept: {kind}")
+
+
+class Result(Protocol):
+    """The result of a call, as both kinds of work have it."""
+
+    @property
+    def began_at(self) -> datetime: ...
+    @property
+    def ending(self) -> Ending | None: ...
+    @property
+    def problem(self) -> Problem | None: ...
+
+
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
+    """The outcome of a call in one word, for metrics and traces."""
+    return problem.kind.value if problem else NOT_MADE if ending is None else type(ending).__name__.lower()
+
+
+def count(meters: Meters, metric: Metric, name: str, results: Sequence[Result]) -> None:
+    """Count the calls of a chunk by their outcome. A call that was not made is none."""
+    outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
+    for outcome, number in outcomes.items():
+        meters.add(metric, name, outcome, amount=number)
+
+
+def log_chunk(
+    work: str, results: Sequence[ResultT], ids: Callable[[ResultT], tuple[int, int]], *, now: datetime
+) -> None:
+    """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written.
+
+    `ids` returns the job and the batch of a result.
+    """
+    counts = Counter(type(result.ending) for result in results)
+    named = sorted((_name_of(ending), number) for ending, number in counts.items())
+    log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in named))
+    # A step without a problem is a line at DEBUG, so of most chunks none is shown.
+    for result in results if log.isEnabledFor(logging.DEBUG) else [result for result in results if result.problem]:
+        problem, (job_id, batch_id) = result.problem, ids(result)
+        level = logging.DEBUG if problem is None else logging.INFO
+        why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
+        step, seconds = _name_of(type(result.ending)), (now - result.began_at).total_seconds()
+        extra = {"batch": batch_id, "job": job_id}
+        log.log(level, "%s: job %d: %s%s, %.3f s", work, job_id, step, why, seconds, extra=extra)
+
+
+def _name_of(ending: type[Ending] | type[None]) -> str:
+    return "not made" if ending is type(None) else ending.__name__.lower()

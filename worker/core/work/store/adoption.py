@@ -1,0 +1,207 @@
+"""A customer who has a live session already: the customer's next job adopts it, without a call and a second message.
+
+So it is with our own link, which the customer has already, before a session is bought.
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import invitation_channels
+from worker.core.customers.store.in_review import follow_reviews
+from worker.core.database import bulk
+from worker.core.database.customer_keys import Key, among_keys, rows_of
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.priorities import of_reminders
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.lifecycle.session_updates import Result
+from worker.core.messages.resends import PREFIX
+from worker.core.messages.store.message_rows import move_messages
+from worker.core.model.reasons import Reason
+from worker.core.model.sessions import is_stale
+from worker.core.model.states import (
+    UNDELIVERED_INVITATIONS,
+    InvitationState,
+    JobState,
+    SessionState,
+    job_state_from_invitations,
+)
+from worker.core.work.store.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
+from worker.features.outbox.store.outbox import add_job_events
+from worker.features.stable_links.store.stable_links import ends_of
+
+FOLLOWS = "the customer is in review; no new session was opened"
+JOINED = "the customer had a live session; no new session was opened"
+JOINED_UNBOUGHT = "the customer's link of an earlier row leads on; no second one was sent"
+
+
+def live(connection: sa.Connection, keys: Sequence[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The live sessions of these keys: their links have not expired, or they are in review. The rows are locked."""
+    # The expiry is compared here, not in the query: with statistics from before a list, PostgreSQL expects few sessions
+    # that have not expired, and reads all sessions that the list has opened by now.
+    found = not_ended(connection, keys)
+    return {key: row for key, row in found.items() if row.expires_at > now or _in_review(row)}
+
+
+def unbought(connection: sa.Connection, keys: Collection[Key], *, now: datetime) -> dict[Key, sa.Row[Any]]:
+    """The unbought sessions of these keys whose links lead on, the newest of each. The rows are locked.
+
+    One that nothing looks at any more was bought, its customer was erased, or a visitor said that its link is for
+    another person.
+    """
+    found = {(row.customer_id, row.purpose): row for row in rows_of(connection, _UNBOUGHT, set(keys))}
+    ends = ends_of(connection, found)
+    # A link is made as its first message leaves.
+    return {key: row for key, row in found.items() if row.expires_at > now and ends.get(key, row.expires_at) > now}
+
+
+_UNBOUGHT = (
+    sa.select(*SessionRow.__table__.columns)
+    .where(*among_keys(SessionRow), SessionRow.state == bulk.fixed(SessionState.UNBOUGHT))
+    .where(SessionRow.check_at.is_not(None))
+    .order_by(SessionRow.id)
+    .with_for_update()
+)
+
+
+def adopt(
+    connection: sa.Connection,
+    job: sa.Row[Any],
+    session: sa.Row[Any],
+    *,
+    reissue_at: Callable[[datetime], datetime],
+    any_age: bool,
+    now: datetime,
+) -> Collection[str] | None:
+    """Let a leased job adopt its customer's live session: no call, and no second message.
+
+    Returns the channels on which it may have messages due. If the link is too old to send, was erased with the
+    customer's earlier data, or went to an address that was corrected, the job waits until a new session may be opened;
+    if one may be opened now, this returns None and the caller works the job. `any_age`: no link is too old, because
+    messages have our own. A customer in review needs no link: the job follows the review.
+    """
+    moved: dict[str, Any] = {"session_id": session.id, "lease_until": None, "changed_at": now}
+    bought = session.state is not SessionState.UNBOUGHT
+    erased = bought and session.encrypted == ERASED
+    too_old = not any_age and is_stale(session.expires_at, floor=timedelta(seconds=job.floor_seconds), now=now)
+    given_away = bool(session.given_away) and not session.same_link
+    # An unknown outcome is reconciled first.
+    if _in_review(session) and job.unknown_attempt is None and (erased or too_old or session.expires_at <= now):
+        own = job.session_id == session.id
+        reason, detail = ("", "") if own else (Reason.JOINED_SESSION, FOLLOWS)
+        follow_reviews(connection, [(job, session.id)], reason=reason, detail=detail, now=now)
+        add_job_events(connection, [job.id], now=now)
+        return ()
+    if erased or too_old or given_away:
+        due_at = reissue_at(session.expires_at)
+        if due_at <= now:
+            return None
+        why = "its link was erased" if erased else "its link is too old to send"
+        why = "its link went to an address that was corrected" if given_away else why
+        moved |= {
+            "state": JobState.WAITING,
+            "due_at": due_at,
+            "reason": Reason.SESSION_ENDS_FIRST,
+            "detail": f"the customer has a live session, but {why}; a new session is opened after its end",
+        }
+    else:
+        states = _take_over(connection, job, session.id, now=now)
+        if session.check_at is None and (at := check_at(job.channel, session.expires_at)) is not None:
+            # The session's first list wanted no message or had ended. This job wants one, so the session is checked.
+            connection.execute(sa.update(SessionRow).where(SessionRow.id == session.id).values(check_at=at))
+        moved |= {
+            "state": job_state_from_invitations(states) or JobState.ISSUED,
+            "due_at": None,
+            "unknown_attempt": None,  # whatever the call's outcome was, the customer is served
+            "reason": Reason.JOINED_SESSION,
+            "detail": JOINED if bought else JOINED_UNBOUGHT,
+        }
+    connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
+    add_job_events(connection, [job.id], now=now)
+    return invitation_channels(job.channel)
+
+
+def _in_review(session: sa.Row[Any]) -> bool:
+    return bool(session.result == Result.REVIEW)
+
+
+def _take_over(
+    connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, *, now: datetime
+) -> list[InvitationState]:
+    """Let this job own the session's unsent first invitations. Returns the states of all first invitations."""
+    columns = (
+        InvitationRow.id,
+        InvitationRow.channel,
+        InvitationRow.state,
+        InvitationRow.reason,
+        InvitationRow.unknown_attempt,
+    )
+    query = sa.select(*columns).where(InvitationRow.session_id == session_id, InvitationRow.kind == FIRST)
+    # Locked: the result of an invitation that is being sent is either seen here, or is written for this job later.
+    locked = query.order_by(InvitationRow.id).with_for_update()
+    existing = {row.channel: row for row in connection.execute(locked)}
+    states = []
+    for channel in invitation_channels(job.channel):
+        row = existing.get(channel)
+        if row is None:
+            connection.execute(
+                sa.insert(InvitationRow), [first_invitation(job, session_id, channel, job.invite_at, now=now)]
+            )
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.WAITING and row.unknown_attempt is not None:
+            # It waits to be reconciled and keeps its due time. The result belongs to this job.
+            _pass_on(connection, row.id, job)
+            states.append(InvitationState.WAITING)
+        elif (
+            row.state is InvitationState.HELD
+            or row.reason == Reason.ABANDONED
+            or _gone_with_unknown_outcome(row.state, row.unknown_attempt)
+        ):
+            # It may have been delivered, even if it was abandoned: an operator decides again for this job's list.
+            _pass_on(connection, row.id, job, state=InvitationState.HELD)
+            states.append(InvitationState.HELD)
+        elif row.state in UNDELIVERED_INVITATIONS or row.state is InvitationState.WAITING:
+            again = {"state": InvitationState.WAITING, "due_at": invited_from(job.invite_at, now=now), "attempts": 0}
+            _pass_on(connection, row.id, job, **again)
+            states.append(InvitationState.WAITING)
+        elif row.state is InvitationState.WORKING:
+            # It is being sent for a job that has ended meanwhile. The result belongs to this job.
+            _pass_on(connection, row.id, job)
+            states.append(InvitationState.WAITING)
+        else:
+            states.append(row.state)
+            _take_reminders_over(connection, job, session_id, channel)
+    return states
+
+
+def _pass_on(connection: sa.Connection, message_id: uuid.UUID, job: sa.Row[Any], **values: Any) -> None:
+    """Let this job own a message, with these values.
+
+    With its priority too, also while the message is being sent: if it does not leave, the pause of the list that had it
+    must not keep it.
+    """
+    which = InvitationRow.id == message_id
+    move_messages(connection, which, job.id, batch_id=job.batch_id, priority=job.priority, **values)
+
+
+def _take_reminders_over(connection: sa.Connection, job: sa.Row[Any], session_id: uuid.UUID, channel: str) -> None:
+    """Continue the reminders of a sent message for this job, if they ended with the previous job."""
+    ended = sa.and_(
+        InvitationRow.session_id == session_id,
+        InvitationRow.channel == channel,
+        InvitationRow.kind != FIRST,
+        InvitationRow.kind.not_like(f"{PREFIX}%"),  # what a person asked for went with the job that they asked for
+        InvitationRow.state == InvitationState.SUPERSEDED,
+        InvitationRow.reason == Reason.CANCELLED,
+        InvitationRow.due_at.is_not(None),  # NULL: the reminder was already over when the list was cancelled
+    )
+    again = {"priority": of_reminders(job.priority), "state": InvitationState.WAITING, "reason": ""}
+    move_messages(connection, ended, job.id, batch_id=job.batch_id, **again)
+
+
+def _gone_with_unknown_outcome(state: InvitationState, unknown_attempt: uuid.UUID | None) -> bool:
+    """True if the batch was cancelled while the message waited to be reconciled."""
+    return unknown_attempt is not None and state in UNDELIVERED_INVITATIONS

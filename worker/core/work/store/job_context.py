@@ -1,0 +1,258 @@
+"""Job contexts: the customer and the batch that a session is requested from, decrypted for the job's dispatcher."""
+
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel, Customer
+from worker.core.customers.store import pending_details as pending
+from worker.core.customers.store.suppressions import ANY_SUPPRESSED
+from worker.core.database import bulk
+from worker.core.database.encrypted_values import decrypt_line, decrypt_person
+from worker.core.database.leases import Leases
+from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.reminders import Ladder
+from worker.core.lifecycle.store import ended_calls
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.store.claims import ClaimPolicy
+from worker.core.model.sessions import APPLICANT_ID, SessionRequest
+from worker.core.model.states import JobState
+from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.work.store import sessions
+from worker.features.stable_links.store.stable_links import StableLinks
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPolicy(ClaimPolicy):
+    """How one account's jobs are claimed and their results stored. Durations in real time."""
+
+    account: str
+    provider: str
+    reissue_at: Callable[[datetime], datetime]  # the adapter's: from the old session's expiry
+    # Whether a call may be repeated if its outcome is unknown.
+    repeatable: Callable[[SessionRequest], bool] = lambda _: False
+    # Where it is never looked up: how long a session that the request may have opened can live; None: it is held.
+    orphan_life: Callable[[SessionRequest], timedelta | None] = lambda _: None
+    lifetime: timedelta | None = None  # of the account's links; None: the vendor decides
+    # The senders of the account's messages, by channel.
+    senders: Mapping[str, BudgetRule] = field(default_factory=dict)
+    max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
+    reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
+    ladder: Ladder = field(default_factory=Ladder)
+    countries: frozenset[str] | None = None  # those that texts may go to; None: all
+    # The channel that replaces a channel on which messages bounced, by channel.
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions
+    any_age: bool = False  # messages have our own links: the age of a session's link does not matter
+
+    @property
+    def claims_for(self) -> str:
+        return self.account
+
+    @property
+    def beside(self) -> Collection[str]:
+        return {sender.name for sender in self.senders.values()}
+
+
+@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+class ClaimedJob:
+    """A job under our lease."""
+
+    id: int
+    batch_id: int
+    fence: int
+    attempts: int
+    priority: int
+    purpose: str
+    channel: Channel
+    due_at: datetime  # restored if no call is made, so that the job keeps its position in the order of claims
+    lease_until: datetime
+    probe: bool  # the single call that goes first after a pause
+    session_id: uuid.UUID | None  # the session that a new one replaces
+    floor: timedelta  # the freshness floor so far; a new session gets the floor of the routes as they are then
+    request: SessionRequest
+    unknown_call: UnknownCall | None = None  # look up this call; make no new call
+    asks: str | None = None  # the reference of the session to look up; make no new call
+    pressed_at: datetime | None = None  # the customer stands at the stable link, and waits for the session
+    invite_at: datetime | None = None  # until then the customer is in the app, and needs the link there
+    traceparent: str | None = None  # of the span that took the job in
+    ended: bool = False  # the job ended during its call: the call is looked up, and nothing follows for the job
+
+    @property
+    def looks_up(self) -> bool:
+        """True if the provider's list is read for it: no session is asked for, and no credit is spent."""
+        return self.unknown_call is not None or self.asks is not None
+
+    @property
+    def is_event(self) -> bool:
+        return self.priority == EVENT
+
+
+# The provider's reference of the session that the job asks about.
+_ASKS_ABOUT = (
+    sa.select(SessionRow.reference).where(SessionRow.id == Job.session_id, Job.asks).correlate(Job).scalar_subquery()
+)
+# The vendor's id of the customer in the session that is replaced, at the same account.
+_APPLICANT = (
+    sa.select(SessionRow.references[APPLICANT_ID].as_string())
+    .where(SessionRow.id == Job.session_id, SessionRow.account == Job.account)
+    .correlate(Job)
+    .scalar_subquery()
+)
+# What a claim returns. Not all columns: converting unused columns cost more than the query.
+_WORKED_FROM = (
+    Job.id,
+    Job.batch_id,
+    Job.row,
+    Job.customer_id,
+    Job.purpose,
+    Job.channel,
+    Job.template,
+    Job.entity_id,
+    Job.consent,
+    Job.encrypted.label("line"),
+    Job.floor_seconds,
+    Job.due_at,
+    Job.priority,
+    Job.lease_until,
+    Job.fence,
+    Job.attempts,
+    Job.reissues,
+    Job.session_id,
+    Job.unknown_attempt,
+    Job.asks,
+    Job.invite_at,
+    Job.pressed_at,
+    Job.traceparent,
+    CustomerRow.kind,
+    CustomerRow.country,
+    CustomerRow.locale,
+    CustomerRow.timezone,
+    CustomerRow.encrypted.label("person"),
+    sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+    Batch.planned,
+    sessions.HAD_SESSION.label("had_session"),
+    ANY_SUPPRESSED.label("any_suppressed"),
+    pending.ANY.label("any_pending"),
+    _ASKS_ABOUT.label("asks_about"),
+    _APPLICANT.label("applicant_id"),
+)
+
+
+class _JobLeases(Leases[int]):
+    """Claims ended jobs too, whose calls are to be looked up: they share the account's permits and budget."""
+
+    def claim(
+        self, connection: sa.Connection, of: str, priority: int, most: int, *, unknown_only: bool = False, **how: Any
+    ) -> list[Any]:
+        rows = super().claim(connection, of, priority, most, unknown_only=unknown_only, **how)
+        if priority == BATCH and len(rows) < most:
+            rows += self.read(connection, ended_calls.claim(connection, of, most - len(rows), **how))
+        return rows
+
+    def is_due(self, connection: sa.Connection, of: str, *, unknown: bool, **how: Any) -> bool:
+        if super().is_due(connection, of, unknown=unknown, **how):
+            return True
+        return unknown and bool(connection.execute(sa.select(ended_calls.due(of, **how))).scalar())
+
+
+LEASES: Leases[int] = _JobLeases(
+    Job,
+    JobState,
+    of=Job.account,
+    conditions=(Job.joins.is_(None),),
+    worked_from=_WORKED_FROM,
+    joined=(CustomerRow.customer_id == Job.customer_id,),
+    changes=("changed_at",),
+    attempts=(
+        bulk.among(Attempt.job_id, "ids"),
+        Attempt.invitation_id.is_(None),
+        Attempt.fence == sa.select(Job.fence).where(Job.id == Attempt.job_id).scalar_subquery(),
+    ),
+)
+
+
+def values_of(rows: Sequence[Any]) -> Iterator[bytes | None]:
+    """The encrypted values of claimed rows."""
+    for row in rows:
+        yield row.person
+        yield row.line
+
+
+def decrypted(
+    keyring: Keyring,
+    row: Any,
+    unknown_call: UnknownCall | None,
+    *,
+    provider: str,
+    session_id: uuid.UUID | None,
+) -> ClaimedJob:
+    """The job of a claimed row. `session_id`: the session to replace.
+
+    Raises keyring.CannotDecrypt, encrypted_values.Erased.
+    """
+    line = decrypt_line(keyring, row.batch_id, row.row, row.line)
+    # By position, in the order of their fields: by name the three objects cost twice as much.
+    customer = Customer(
+        row.customer_id,
+        row.kind,
+        row.purpose,
+        decrypt_person(keyring, row.customer_id, row.person),
+        row.country,
+        row.locale,
+        row.timezone,
+        row.channel,
+        "",  # the account is chosen already
+        row.entity_id,
+        line.external_ref,
+        line.tags,
+        row.template,
+        row.consent,
+        line.parameters,
+    )
+    request = SessionRequest(
+        customer,
+        line.external_ref or str(row.id),
+        row.entity_id,
+        _serial(row),
+        line.parameters.get(provider, {}),
+        row.applicant_id or "",
+    )
+    return ClaimedJob(
+        row.id,
+        row.batch_id,
+        row.fence,
+        row.attempts,
+        row.priority,
+        row.purpose,
+        row.channel,
+        row.due_at,
+        row.lease_until,
+        False,  # it is no probe
+        session_id,
+        _seconds(row.floor_seconds),
+        request,
+        unknown_call,
+        (row.asks_about or "") if row.asks and unknown_call is None else None,
+        row.pressed_at,
+        row.invite_at,
+        row.traceparent,
+    )
+
+
+@lru_cache(maxsize=64)
+def _seconds(number: int) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def _serial(row: Any) -> str:
+    """Which of the customer's sessions is asked for, and with which call: "" for the first call for the first."""
+    number = row.reissues + 1 + (row.session_id is not None)  # a reissue is counted once it is there
+    return (f"-{number}" if number > 1 else "") + (f".{row.attempts + 1}" if row.attempts else "")

@@ -1,0 +1,340 @@
+"""New sessions and their invitations. Each customer and purpose has at most one live session."""
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.database import bulk, tally
+from worker.core.database.columns import columns_of_tuples
+from worker.core.database.customer_keys import Key, among_keys, rows_of
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import ERASED, encrypt_session
+from worker.core.database.job_ids import row_of
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.foundation.ids import new_ids
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.session_chain import ABOUT_ANOTHER
+from worker.core.messages.contact_times import message_at
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.resends import FIRST as FIRST
+from worker.core.messages.store.message_rows import waiting_message
+from worker.core.model.channels import is_mail
+from worker.core.model.published_events import Happened
+from worker.core.model.reasons import Reason
+from worker.core.model.sessions import Session
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
+from worker.features.outbox.store.outbox import add_invitation_events, add_session_events, session_facts, subscriptions
+
+# Must have the same text as the partial index's predicate: otherwise SQLite does not use the index.
+IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
+NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
+# A job's state follows the first messages of its current session. Reminders and superseded links do not count.
+OF_ITS_SESSION = sa.and_(
+    InvitationRow.job_id == Job.id, InvitationRow.session_id == Job.session_id, InvitationRow.kind == FIRST
+)
+# A held job is held because of its messages, unless its own call has an unknown outcome or a look-up found a session.
+ABOUT_A_MESSAGE = (Job.unknown_attempt.is_(None), Job.reason.not_in(ABOUT_ANOTHER))
+# The held first messages that a person must decide about: never a reminder or a message of an earlier session.
+HELD_FIRST = sa.and_(OF_ITS_SESSION, InvitationRow.state == InvitationState.HELD, *ABOUT_A_MESSAGE)
+
+
+@dataclass(repr=False, slots=True)  # frozen, it costs five times as much to make
+class NewSession:
+    """A session to store, and the job that it was opened for.
+
+    `invite_at`, `cancelled` and `live` are read with the job's lock: `cancelled`: the job was cancelled during its
+    call; `live`: its customer has a live session.
+    """
+
+    id: uuid.UUID
+    job_id: int
+    batch_id: int
+    customer_id: str
+    purpose: str
+    channels: tuple[str, ...]  # of its invitations
+    priority: int
+    account: str
+    issued_at: datetime
+    replaces: uuid.UUID | None  # the session that this one is to replace, even if its link still opens
+    session: Session
+    invite_at: datetime | None
+    cancelled: bool
+    live: bool
+    silent: bool = False  # the customer stands at the stable link: no message follows
+    unbought: bool = False  # nothing was asked of the provider: the customer asks for the session
+    token_digest: str | None = None  # the hash by which the token is known again; None: a session has it already
+    zones: tuple[str, ...] = ()  # the customer's possible time zones; empty if its channels have no quiet hours
+
+
+@dataclass(frozen=True)
+class Added:
+    """The stored sessions by job; the jobs that the provider has invited by itself; the channels with due messages.
+
+    `cancelled` are jobs that were cancelled during their call. Their sessions are stored but not sent.
+    """
+
+    sessions: dict[int, uuid.UUID]
+    invited: set[int]
+    channels: set[str]
+    cancelled: set[int]
+
+
+def add(
+    connection: sa.Connection,
+    keyring: Keyring,
+    new: Sequence[NewSession],
+    *,
+    quiet: Mapping[str, QuietHours] = NO_QUIET_HOURS,
+    now: datetime,
+) -> Added:
+    """Store new sessions, end the sessions that they replace, and add their invitations.
+
+    If the customer has another session whose link has not expired, the customer keeps that session: the new session is
+    left out of `Added.sessions`, and its job must be held.
+    """
+    added = Added({}, set(), set(), set())
+    if not new:
+        return added
+    before = not_ended(connection, [(item.customer_id, item.purpose) for item in new if item.live])
+    added.cancelled.update(item.job_id for item in new if item.cancelled)
+    erased = _erased(connection, [item.customer_id for item in new if item.cancelled])
+    rows, invitations, ended, issued, texted = [], [], [], [], []
+    targets = subscriptions(connection)
+    publishes = targets.wants(Happened.SESSION_ISSUED)
+    message_ids = iter(new_ids(now, sum(len(item.channels) for item in new)))
+    for item in new:
+        session_id = item.id
+        old = before.get((item.customer_id, item.purpose)) if before else None
+        # A session that has ended is not in `before`, but it is replaced as well: the sessions form a chain.
+        replaces = item.replaces
+        if old is not None:
+            if old.expires_at > now and old.id != item.replaces:
+                continue
+            end = SessionState.SUPERSEDED if old.expires_at > now else SessionState.EXPIRED
+            ended.append({"session_id": old.id, "end": end})
+            replaces = old.id
+        # The result of a call must not restore the personal data of a customer who was erased meanwhile.
+        empty = item.unbought or item.customer_id in erased
+        kept = ERASED if empty else encrypt_session(keyring, session_id, item.session)
+        rows.append(_session(item, kept, replaces=replaces))
+        added.sessions[item.job_id] = session_id
+        if item.silent:
+            added.invited.add(item.job_id)
+        if publishes and not item.unbought:
+            issued.append(_issued(item))
+        for channel in item.channels:
+            invitation = first_invitation(item, session_id, channel, item.invite_at, id_=next(message_ids), now=now)
+            due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
+            if due_at > invitation["due_at"]:
+                invitation |= {"due_at": due_at, "reason": Reason.QUIET_HOURS}
+            if item.session.sms_sent and not is_mail(channel):
+                # The provider has texted the link itself: a second text would be one too many.
+                invitation |= {"state": InvitationState.SENT, "reason": Reason.SENT_BY_PROVIDER, "sent_at": now}
+                added.invited.add(item.job_id)
+                texted.append(invitation["id"])
+            elif item.job_id in added.cancelled:
+                continue
+            elif invitation["due_at"] <= now:
+                added.channels.add(channel)
+            invitations.append(invitation)
+    if ended:
+        by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
+        connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
+        expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
+        add_session_events(connection, expired, Happened.SESSION_EXPIRED, now=now)
+    bulk.add_columns(connection, SessionRow, columns_of_tuples(_STORED, rows))
+    _add_messages(connection, invitations)
+    targets.write(connection, Happened.SESSION_ISSUED, issued, now=now)
+    add_invitation_events(connection, texted, now=now)
+    return added
+
+
+def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add first messages."""
+    counts = tally.pays(len(rows))
+    for row in rows:
+        row["counted"] = counts
+    if counts:
+        alike = Counter((row["batch_id"], row["state"], row["channel"], row["reason"]) for row in rows)
+        for (batch_id, state, channel, reason), number in alike.items():
+            tally.of(connection).add(tally.message(batch_id, state, channel, reason), number)
+    bulk.add(connection, InvitationRow, rows)
+
+
+def _issued(item: NewSession) -> dict[str, Any]:
+    """The event data of a new session, as in `add_session_events` but without a query."""
+    return {
+        "job_id": item.job_id,
+        "batch_id": item.batch_id,
+        "row": row_of(item.job_id),
+        "customer_id": item.customer_id,
+        "purpose": item.purpose,
+        "account": item.account,
+        **session_facts(item.session.reference, item.issued_at, item.session.expires_at),
+        "state": SessionState.WAITING.value,
+    }
+
+
+# There is nearly always no live session, and this must be cheap to find out: through the unique index, row by row.
+# Without the sub-select, a planner that knows of no sessions yet reads all sessions, also when they become many.
+LIVE_SESSION = (
+    sa.select(SessionRow.id)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose, IS_LIVE)
+    .correlate(Job)
+    .scalar_subquery()
+)
+# Whether its customer has, or had, any session: of a list of new customers none has one, and nothing more is asked.
+HAD_SESSION = (
+    sa.select(sa.literal_column("1"))
+    .select_from(SessionRow)
+    .where(SessionRow.customer_id == Job.customer_id, SessionRow.purpose == Job.purpose)
+    .limit(1)
+    .correlate(Job)
+    .scalar_subquery()
+)
+# By purpose too: to lock another purpose's session could deadlock with the transaction that writes its result.
+_NOT_ENDED = (
+    sa.select(*SessionRow.__table__.columns)
+    .where(*among_keys(SessionRow), IS_LIVE)
+    .order_by(SessionRow.id)
+    .with_for_update()
+)
+
+
+def not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Row[Any]]:
+    """The live sessions of these keys, with expired links too. The rows are locked. No key: no query."""
+    return {(row.customer_id, row.purpose): row for row in rows_of(connection, _NOT_ENDED, set(keys))}
+
+
+def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
+    """Those of these customers whose personal data is erased."""
+    if not customer_ids:
+        return set()
+    gone = sa.select(CustomerRow.customer_id).where(
+        CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_(None)
+    )
+    return set(connection.execute(gone).scalars())
+
+
+def check_at(channel: Channel, expires_at: datetime) -> datetime | None:
+    """When to check whether a session ended unused; None if no channel could carry another link."""
+    return expires_at + SETTLES if invitation_channels(channel) else None
+
+
+def schedule_checks(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
+    """Schedule the checks of the sessions of the invited jobs among these jobs.
+
+    Call this when an unknown outcome is settled, or a review takes over: until then the sweep may have stopped checking
+    the session.
+    """
+    if not job_ids:
+        return
+    found = fetch(connection, _UNCHECKED, {"ids": bulk.keys(job_ids)})
+    again = [
+        {"session_id": row.id, "at": now if row.state is SessionState.EXPIRED else at}
+        for row in found
+        if (at := check_at(row.channel, row.expires_at)) is not None
+    ]
+    if again:
+        by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
+        connection.execute(by_id.values(check_at=sa.bindparam("at")), again)
+
+
+_UNCHECKED = (
+    sa.select(SessionRow.id, SessionRow.state, SessionRow.expires_at, Job.channel)
+    .join(Job, Job.session_id == SessionRow.id)
+    .where(
+        bulk.among(Job.id, "ids"),
+        Job.state == JobState.INVITED,
+        SessionRow.check_at.is_(None),
+        SessionRow.state.in_([*LIVE_SESSIONS, SessionState.EXPIRED]),
+    )
+    .order_by(SessionRow.id)
+    .with_for_update(of=SessionRow)
+)
+
+
+def invited_from(invite_at: datetime | None, *, now: datetime) -> datetime:
+    """When a first invitation is due. Until `invite_at` the customer has the link in the app."""
+    return now if invite_at is None else max(now, invite_at)
+
+
+# The columns of a new session; the database fills in the others.
+_STORED = (
+    "id",
+    "customer_id",
+    "purpose",
+    "job_id",
+    "account",
+    "reference",
+    "references",
+    "vendor",
+    "encrypted",
+    "sms_sent",
+    "state",
+    "issued_at",
+    "expires_at",
+    "expiry_source",
+    "replaces",
+    "company_id",
+    "token_digest",
+    "check_at",
+)
+
+
+def _session(item: NewSession, encrypted: bytes, *, replaces: uuid.UUID | None) -> tuple[Any, ...]:
+    """The values of a new session, in the order of `_STORED`. A dictionary for each would be made into columns."""
+    session = item.session
+    references = session.references
+    return (
+        item.id,
+        item.customer_id,
+        item.purpose,
+        item.job_id,
+        item.account,
+        session.reference[:100],
+        dict(references),
+        session.vendor[:64],
+        encrypted,
+        session.sms_sent,
+        SessionState.UNBOUGHT if item.unbought else SessionState.WAITING,
+        item.issued_at,
+        session.expires_at,
+        session.expiry_source,
+        replaces,
+        # Later events of a company's session may name it only by one of these values.
+        references.get("companyId", "")[:100],
+        item.token_digest,
+        session.expires_at + SETTLES if item.channels or item.silent else None,
+    )
+
+
+def first_invitation(
+    job: Any,
+    session_id: uuid.UUID,
+    channel: str,
+    invite_at: datetime | None,
+    *,
+    id_: uuid.UUID | None = None,
+    now: datetime,
+) -> dict[str, Any]:
+    """A new invitation, for a NewSession or for a job's row. `id_`: one of `new_ids`, where many are made."""
+    return waiting_message(
+        id_=id_,
+        session_id=session_id,
+        job_id=job.job_id if isinstance(job, NewSession) else job.id,
+        batch_id=job.batch_id,
+        channel=channel,
+        kind=FIRST,
+        due_at=invited_from(invite_at, now=now),
+        priority=job.priority,
+        now=now,
+    )

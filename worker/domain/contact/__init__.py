@@ -1,1 +1,0 @@
-"""Whether, when and on which channel a customer may be contacted."""

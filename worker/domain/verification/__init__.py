@@ -1,1 +1,0 @@
-"""What becomes of a session: updates from the provider, verdicts, reissues."""

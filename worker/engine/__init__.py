@@ -1,1 +1,0 @@
-"""Works rows under limits. Knows no list format, no bus, no HTTP server and no Celery."""

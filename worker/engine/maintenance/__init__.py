@@ -1,1 +1,0 @@
-"""What the sweep does: end expired leases, reconcile, reissue, take over, let go of old rows."""

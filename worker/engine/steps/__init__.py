@@ -1,1 +1,0 @@
-"""The two kinds of work: ask for a session, send its link."""

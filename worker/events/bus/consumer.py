@@ -1,0 +1,236 @@
+"""The consumer: collects messages in chunks, stores the chunks in the database, and acknowledges them only then.
+
+One thread, one connection. Messages that come together are committed together; a single message is committed at once.
+While the database cannot be used, the consumer holds its messages, and keeps the connection alive.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+import sqlalchemy as sa
+
+from worker.core.database.outages import reason
+from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.count_log import CountLog
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.incoming import Outcome
+from worker.core.model.wakeups import Wake
+from worker.events.brokers.faults import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
+from worker.events.bus.batch_processing import Inbox, Taken, keep, take
+from worker.events.bus.connection import Link
+from worker.events.bus.dead_lettering import refused_message
+from worker.events.bus.entries import Delivery
+from worker.events.bus.sources import Source
+from worker.events.bus.topology import Unfit
+from worker.wiring.opening import NotReady
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 1.0  # between two tries to reach the broker or the database
+UNFIT_SECONDS = 5.0  # and while the broker lacks a queue
+IDLE_SECONDS = 1.0  # between two checks whether to stop, while no message comes
+LOOK_SECONDS = 5.0  # how often it is checked that the database has this release's schema and takes writes
+# A message that RabbitMQ delivered so often may be what ends the connection, or the process. Then the consumer takes
+# one message at a time, so that the broker counts only the deliveries of this one.
+SUSPICIOUS = 3
+# Opens a connection that holds at most so many messages, and calls the function with what differs from expectation.
+Connect = Callable[[int, Callable[[str], None]], AbstractContextManager[Link]]
+# The kinds of steps that need the database: while its schema can be read, it may be impossible to store events.
+LOOKING, TAKING = "looking", "taking"
+
+
+NAMES = {
+    Outcome.TAKEN: "taken",
+    Outcome.DUPLICATE: "known already",
+    Outcome.IGNORED: "overtaken",
+    Outcome.REFUSED: "refused",
+}
+
+
+def _outcomes_in_words(new: Mapping[Outcome, int]) -> str:
+    return ", ".join(f"{new.get(one, 0):,} {name}" for one, name in NAMES.items())
+
+
+class LogInRefused(Exception):
+    """The broker does not let this user in. The text says so."""
+
+
+class BusConsumer:
+    """Takes events from the bus until `stop`."""
+
+    def __init__(
+        self,
+        source: Source,
+        inbox: Inbox,
+        *,
+        connect: Connect,
+        wake: Wake,
+        clock: Clock,
+        database: Outage | None = None,
+        idle: float = IDLE_SECONDS,
+    ) -> None:
+        """`wake` is called after a commit, and must not wait.
+
+        `database`: its outage, which the consumers of a process share, so that each line is logged once.
+        `idle`: seconds between two checks whether to stop, while no message comes.
+        """
+        self._connect = connect
+        self._source = source
+        self._inbox = inbox
+        self._wake = wake
+        self._clock = clock
+        self._idle = idle
+        self._ended = threading.Event()
+        self._broker, self._database = Outage(log), database or Outage(log)
+        self._warned = Outage(log, logging.WARNING)
+        self._outcomes: CountLog[Outcome] = CountLog(log, lambda new: f"{source.consumed}: {_outcomes_in_words(new)}")
+        self._lost = ""
+        self._has_begun = False
+        self._careful = 0  # messages still to be taken one at a time
+        self._chunk: list[Delivery] = []
+        self._settle_at = self._look_at = 0.0
+        self.outdated = ""
+
+    def stop(self) -> None:
+        """Finish the current chunk, and end. A signal handler may call this."""
+        self._ended.set()
+
+    @property
+    def _goes_on(self) -> bool:
+        return not (self._ended.is_set() or self.outdated)
+
+    def run(self) -> None:
+        """Take events until `stop`, or until `outdated` holds the reason why this release must stop.
+
+        Raises Unfit or LogInRefused before the first event.
+        """
+        while self._goes_on:
+            if not self._database_is_ready():
+                self._ended.wait(AGAIN_SECONDS)
+                continue
+            try:
+                self._work()
+            except Unfit as error:
+                if not self._has_begun:
+                    raise
+                self._broker_lasts(str(error))
+                self._ended.wait(UNFIT_SECONDS)
+            except OUTAGES as error:
+                if refuses_log_in(error) and not self._has_begun:
+                    raise LogInRefused(f"{broker_fault(error)}: check {self._source.setting}") from None
+                # One outage shows as several errors: the first one is logged.
+                self._lost = self._lost or broker_fault(error)
+                self._broker_lasts(f"{self._lost}: events stay in {self._source.consumed}; trying again")
+                self._ended.wait(AGAIN_SECONDS)
+            except UNREADABLE as error:
+                # kombu failed on a producer's message. The message comes again until the broker's delivery limit.
+                log.error(
+                    "a message could not be read off the wire (%s): taking one message at a time now",
+                    type(error).__name__,
+                )
+                self._careful = self._source.prefetch
+                self._ended.wait(AGAIN_SECONDS)
+        self._outcomes.write(monotonic())
+
+    def _broker_lasts(self, why: str) -> None:
+        self._broker.lasts(why, monotonic())
+
+    def _warn(self, what: str) -> None:
+        self._warned.lasts(what, monotonic())
+
+    def _work(self) -> None:
+        """Take events over one connection. What it holds and has not settled goes back to the broker with it."""
+        self._chunk, self._settle_at = [], 0.0
+        most = 1 if self._careful else self._source.prefetch
+        with self._connect(most, self._warn) as link:
+            self._note_begin()
+            while self._goes_on:
+                self._chunk += link.receive(most - len(self._chunk), self._idle)
+                if not self._careful and any(one.times_given_back >= SUSPICIOUS for one in self._chunk):
+                    self._careful = self._source.prefetch
+                # The number of messages in flight is fixed when consuming begins.
+                if (most == 1) != bool(self._careful) and self._source.prefetch > 1:
+                    return
+                if monotonic() >= self._look_at:
+                    self._look_at = monotonic() + LOOK_SECONDS
+                    self._look_at_the_database()
+                if not self.outdated:
+                    self._settle(link)
+                self._outcomes.write_if_due(monotonic())
+
+    def _note_begin(self) -> None:
+        self._lost = ""
+        self._broker.over("the broker is back: taking events")
+        if not self._has_begun:
+            self._has_begun = True
+            log.info("takes events from the queue %s, up to %d at once", self._source.consumed, self._source.prefetch)
+
+    def _settle(self, link: Link) -> None:
+        """Store the chunk, then its refused messages, put notices into the dead queue, and acknowledge. In this order.
+
+        While the database or the broker cannot be reached, nothing is acknowledged: what was stored is recognised when
+        it comes again.
+        """
+        if not self._chunk or monotonic() < self._settle_at:
+            return
+        chunk, messages = self._chunk, [delivery.entry for delivery in self._chunk]
+        try:
+            taken = take(self._inbox, messages, lambda message: self._source.event_in(message, self._inbox.digests))
+            kept = self._keep(taken)
+        except sa.exc.OperationalError as error:
+            self._database_lasts(reason(error), TAKING)
+            self._settle_at = monotonic() + AGAIN_SECONDS
+            return
+        self._database_is_back(TAKING)
+        for wake_up in taken.due:
+            self._wake(wake_up)
+        for id_, (_, refusal) in zip(kept, taken.refused, strict=True):
+            link.notify(id_, refusal.reason, self._clock())
+        link.acknowledge(chunk)
+        self._chunk = []
+        self._careful = max(0, self._careful - len(chunk))
+        self._outcomes.add(taken.outcomes, monotonic())
+
+    def _keep(self, taken: Taken) -> list[uuid.UUID]:
+        """Store the refused messages, and return their ids."""
+        vouch, queue = self._source.senders.vouch, self._source.topology.queue
+        refused = [
+            refused_message(message, refusal, queue, vouched=vouch(message, self._inbox.digests))
+            for message, refusal in taken.refused
+        ]
+        return keep(self._inbox, refused)
+
+    def _database_is_ready(self) -> bool:
+        try:
+            self._inbox.check_ready()
+        except NotReady as error:
+            self._database_lasts(error.why, LOOKING, what=error.what)
+            return False
+        self._database_is_back(LOOKING)
+        return True
+
+    def _database_lasts(self, why: str, step: str, *, what: str = "the database cannot be used") -> None:
+        # The same words wherever it is met: the consumers share the outage, and other words would be a new line.
+        what = f"bus idle, events stay in the broker: {what}"
+        self._database.lasts(what, monotonic(), why=why, step=self._step(step))
+
+    def _database_is_back(self, step: str) -> None:
+        self._database.over("the database is back: taking events", monotonic(), step=self._step(step))
+
+    def _step(self, kind: str) -> str:
+        """The kind of step with its queue: another queue's success says nothing of this one."""
+        return f"{kind} {self._source.consumed}"
+
+    def _look_at_the_database(self) -> None:
+        try:
+            self.outdated = self._inbox.outdated() or ""
+            why = "" if self.outdated else self._inbox.unwritable()
+        except sa.exc.OperationalError as error:
+            why = reason(error)
+        if why:
+            self._database_lasts(why, LOOKING)
+        else:
+            self._database_is_back(LOOKING)

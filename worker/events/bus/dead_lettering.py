@@ -1,0 +1,184 @@
+"""What is kept of a refused message: the message itself in the database, and a notice of it in the dead queue.
+
+The message is personal data, so the notice has its id and the reason, and nothing else of it. The message is committed,
+and then the broker confirms the notice, before the consumer acknowledges the original.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.core.customers.customers import FieldProblem
+from worker.core.foundation.strict_json import read_object
+from worker.core.foundation.timestamps import written
+from worker.core.model.incoming import EventKind
+from worker.events.brokers.connection import CONFIRM_SECONDS
+from worker.events.bus.entries import Entry
+from worker.events.bus.messages import Message, attributes_of
+from worker.events.bus.plain_values import TooDeep, from_plain, to_plain
+from worker.events.bus.task_messages import argument_of, is_task
+from worker.events.cloudevents import LARGEST
+from worker.events.refused import RefusedMessage
+
+# The headers of a notice.
+REASON, REFUSED_AT, NOTICE_ID = "x-reason", "x-refused-at", "x-refused-id"
+# Who sent a message, as `queue_senders` proves it. It stays when the message is put back.
+SENDER = "x-sender"
+MOST_PROBLEMS, LONGEST_PROBLEMS = 10, 1000
+# Headers and properties that take more than this are not kept, nor is their message.
+LARGEST_HEADERS = 64 * 1024
+LONGEST_ID = 1000  # a longer customer_id is none that a customer could have
+# CC and BCC make RabbitMQ deliver to the queues that they name: a producer must not do so with our login.
+DROPPED = frozenset({"CC", "BCC"})
+# What RabbitMQ adds: counts of deliveries (4.3 has two), and where a message has died (since 3.13 also the last time).
+BROKERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"}) | {
+    f"x-{which}-death-{what}" for which in ("first", "last") for what in ("exchange", "queue", "reason")
+}
+# The properties that stay. Not `user_id`, which RabbitMQ compares with our login (see SENDER), nor `expiration`.
+KEPT = ("message_id", "correlation_id", "type", "app_id", "timestamp", "reply_to")
+# An event's id that names no person: short and of plain characters, so no email address, and with a letter, so no phone
+# number; or a UUID. It is how the sender finds the event.
+_PLAIN_ID = re.compile(
+    r"(?=[0-9._:/-]{0,63}[A-Za-z])[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+_KINDS = frozenset(kind.value for kind in EventKind)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a message is refused. Names no value of the message."""
+
+    reason: str
+    problems: tuple[FieldProblem, ...] = ()
+
+
+def refused_message(
+    message: Message, refusal: Refusal, queue: str, *, vouched: Mapping[str, str] | None = None
+) -> RefusedMessage:
+    """The message as it is stored. Pure. `vouched`: see `queue_senders`."""
+    event = event_object(message) or {}
+    attributes, twice = attributes_of(message)
+    # Of two ids neither is the event's.
+    named: Mapping[str, Any] = {} if twice else {**event, **attributes}
+    kind, name = named.get("type"), named.get("id")
+    return RefusedMessage(
+        queue=queue,
+        # Of two senders' messages alike both are kept: one may be taken where the other is refused.
+        identity=message_id(message, sender=(vouched or message.headers).get(SENDER)),
+        reason=refusal.reason,
+        kind=kind if kind in _KINDS else "",
+        event=name if isinstance(name, str) and _PLAIN_ID.fullmatch(name) else "",
+        size=len(message.body),
+        customer_id=_customer_in(event),
+        content=_content_of(message, refusal, vouched or {}),
+    )
+
+
+def message_in(content: Mapping[str, Any]) -> Entry:
+    """The message as it came, to be put back: without what the broker, or we, had added."""
+    content_type, encoding, headers, properties = json.loads(content["envelope"])
+    return Entry(b64decode(content["body"]), content_type, encoding, from_plain(headers), from_plain(properties))
+
+
+def problems_in(content: Mapping[str, Any] | None) -> str:
+    """What is wrong with the message's columns, in words."""
+    return "" if content is None else str(content["problems"])
+
+
+def live_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers as the producer wrote them. Pure."""
+    return {name: value for name, value in headers.items() if name not in DROPPED | BROKERS}
+
+
+def message_id(message: Any, *, sender: Any = None) -> str:
+    """An id that is the same for each copy: made from what was sent, not from why it was refused. Pure.
+
+    `sender`: what SENDER says of it, where that tells two messages apart.
+    """
+    sent = {name: value for name, value in live_headers(message.headers).items() if name != SENDER}
+    # The property `type` is the type of plain JSON: with another one, the same body is another event.
+    parts = (
+        message.body,
+        str(message.content_type or "").encode("utf-8", "surrogatepass"),
+        json.dumps([message.properties.get("type"), sender, sent], sort_keys=True, default=str).encode(),
+    )
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def event_object(message: Message) -> dict[str, Any] | None:
+    """The event as an object, unchecked: the body, or the argument of a task. None where there is none."""
+    if len(message.body) > LARGEST:
+        return None
+    found = argument_of(message.body) if is_task(message.headers) else read_object(message.body)
+    return found if isinstance(found, dict) else None
+
+
+def notice_of(id_: uuid.UUID, reason: str, now: datetime) -> Entry:
+    """A notice of a refused message, as RabbitMQ gets it."""
+    body = json.dumps({"id": str(id_), "reason": reason}).encode()
+    return Entry(body, "application/json", "utf-8", {REASON: reason, REFUSED_AT: written(now), NOTICE_ID: str(id_)})
+
+
+def publish(channel: Any, message: Entry, *, exchange: str, key: str) -> None:
+    """Publish a message to RabbitMQ, its body unchanged. Returns when it has confirmed it. Raises kombu's errors.
+
+    It does not use kombu's Producer, which encodes a body without a content type.
+    """
+    again = channel.prepare_message(
+        message.body,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        headers=message.headers,
+        properties={"delivery_mode": 2, **message.properties},
+    )
+    channel.basic_publish(again, exchange=exchange, routing_key=key, mandatory=True, confirm_timeout=CONFIRM_SECONDS)
+
+
+def _customer_in(event: Mapping[str, Any]) -> str:
+    """The customer_id that an event names, as a list's row would have it; "" where it names none."""
+    data = event.get("data", event)
+    if isinstance(encoded := event.get("data_base64"), str):
+        try:
+            data = read_object(b64decode(encoded.encode("ascii")))
+        except ValueError:
+            data = None
+    named = data.get("customer_id") if isinstance(data, dict) else None
+    text = str(named).strip() if isinstance(named, str | int) and not isinstance(named, bool) else ""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: no customer has such an id
+        return ""
+    return text if len(text) <= LONGEST_ID else ""
+
+
+def _content_of(message: Message, refusal: Refusal, vouched: Mapping[str, str]) -> dict[str, Any] | None:
+    if len(message.body) > LARGEST:
+        return None  # it would be refused again
+    properties = {name: message.properties[name] for name in KEPT if message.properties.get(name)}
+    try:
+        kept = [to_plain({**live_headers(message.headers), **vouched}), to_plain(properties)]
+    except TooDeep:
+        return None
+    types = [one if isinstance(one, str) else None for one in (message.content_type, message.content_encoding)]
+    # As a text in ASCII: a header from Redis may have half of a surrogate pair.
+    envelope = json.dumps([*types, *kept])
+    if len(envelope) > LARGEST_HEADERS:
+        return None
+    body = b64encode(message.body).decode()
+    return {"body": body, "envelope": envelope, "problems": _in_words(refusal.problems)}
+
+
+def _in_words(problems: tuple[FieldProblem, ...]) -> str:
+    shown = "; ".join(_one_in_words(problem) for problem in problems[:MOST_PROBLEMS])
+    shown = shown if len(shown) <= LONGEST_PROBLEMS else shown[: LONGEST_PROBLEMS - 1] + "…"
+    return shown.encode("utf-8", "replace").decode()
+
+
+def _one_in_words(problem: FieldProblem) -> str:
+    return problem.named + (f" ({problem.hint})" if problem.hint else "")

@@ -1,0 +1,158 @@
+"""Puts refused messages back into their queue, and removes their notices from the dead queue.
+
+RabbitMQ cannot show a message without delivering it: the notices that are looked at are held, and go back in their
+order when the connection ends, however it ends. Meanwhile no other client sees them. A stream can simply be read.
+"""
+
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from amqp.exceptions import NotFound
+from kombu.entity import Queue
+
+from worker.core.foundation.tls import Tls
+from worker.events.brokers.connection import redis_client
+from worker.events.bus.connection import connected
+from worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, publish
+from worker.events.bus.entries import ENVELOPE, Entry, enveloped, fields_of
+from worker.events.bus.payload_shape import shape_of
+from worker.events.bus.topology import MOST_NOTICES, Topology
+
+# How long to wait until RabbitMQ has the notices back; another client may have taken some meanwhile.
+GIVEN_BACK_TRIES, GIVEN_BACK_SECONDS = 100, 0.02
+_MEDIA = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A dead queue, and `back`, the queue that refused messages came from. `has_envelopes`: see `entries`."""
+
+    dead: str
+    back: str
+    on_amqp: bool
+    has_envelopes: bool
+
+
+def place_of(topology: Topology) -> Place:
+    back = topology.queue if topology.on_amqp else topology.stream
+    return Place(topology.dead, back, topology.on_amqp, topology.is_list)
+
+
+class DeadQueue(Protocol):
+    def put_back(self, message: Entry) -> None:
+        """Put a message into the queue that it came from. Returns when the broker has it."""
+
+    def forget(self, ids: Collection[UUID]) -> int:
+        """Remove one notice of each of these messages from the dead queue. Returns how many were found."""
+
+
+def shown(message: Entry) -> dict[str, Any]:
+    """The shape of the message: keys, and of values the kind and size."""
+    body = event_object(message)
+    media = str(message.content_type or "").partition(";")[0].strip().lower()
+    return {
+        "content_type": media if _MEDIA.fullmatch(media) else "",
+        "headers": shape_of(live_headers(message.headers)),
+        "body": f"{len(message.body):,} bytes that are no JSON object" if body is None else shape_of(body),
+    }
+
+
+def _id_in(headers: Mapping[str, Any]) -> str:
+    named = headers.get(NOTICE_ID)
+    return named if isinstance(named, str) else ""
+
+
+class AmqpDead:
+    """The dead queue on RabbitMQ."""
+
+    def __init__(self, connection: Any, place: Place) -> None:
+        self._connection = connection
+        self._place = place
+        self._held = 0
+
+    def put_back(self, message: Entry) -> None:
+        with self._connection.channel() as publisher:
+            publish(publisher, message, exchange="", key=self._place.back)
+
+    def forget(self, ids: Collection[UUID]) -> int:
+        left, went = {str(one) for one in ids}, 0
+        with self._channel() as channel:
+            for message in self._delivered(channel):
+                if (named := _id_in(message.headers)) in left:
+                    message.ack()
+                    left.remove(named)
+                    self._held -= 1
+                    went += 1
+                if not left:
+                    break
+        return went
+
+    def _count(self) -> int:
+        try:
+            with self._connection.channel() as channel:
+                return int(Queue(self._place.dead).bind(channel).queue_declare(passive=True).message_count)
+        except NotFound:  # the queue is made with the first consumer
+            return 0
+
+    @contextmanager
+    def _channel(self) -> Iterator[Any]:
+        """A channel whose unacknowledged notices go back in their order when it closes.
+
+        Given back one by one, or by a recover, they would come to the queue's other end. RabbitMQ gives them back a
+        little after the channel is closed. A client that looks before that finds only the rest, and changes the
+        order. So this waits until they are back.
+        """
+        self._held = 0
+        with self._connection.channel() as channel:
+            yield channel
+            there = self._count() + self._held
+        for _ in range(GIVEN_BACK_TRIES):
+            if self._count() >= there:
+                return
+            time.sleep(GIVEN_BACK_SECONDS)
+
+    def _delivered(self, channel: Any) -> Iterator[Any]:
+        queue = Queue(self._place.dead).bind(channel)
+        for _ in range(min(self._count(), MOST_NOTICES)):
+            message = queue.get(no_ack=False, accept=[])
+            if message is None:
+                return
+            self._held += 1
+            yield message
+
+
+class RedisDead:
+    """The dead queue on Redis: a stream."""
+
+    def __init__(self, client: Any, place: Place) -> None:
+        self._client = client
+        self._place = place
+
+    def put_back(self, message: Entry) -> None:
+        fields = {ENVELOPE: enveloped(message)} if self._place.has_envelopes else fields_of(message)
+        self._client.xadd(self._place.back, fields)
+
+    def forget(self, ids: Collection[UUID]) -> int:
+        left, went = {str(one).encode() for one in ids}, 0
+        for entry, fields in self._client.xrange(self._place.dead, count=MOST_NOTICES) if left else ():
+            if (named := fields.get(b"id")) in left:
+                left.remove(named)
+                went += int(self._client.xdel(self._place.dead, entry))
+        return went
+
+
+@contextmanager
+def dead_queue(place: Place, url: str, *, tls: Tls | None = None) -> Iterator[DeadQueue]:
+    """The dead queue of this place. Raises the broker's own exceptions (`faults.OUTAGES`)."""
+    if place.on_amqp:
+        with connected(url, tls=tls) as connection:
+            yield AmqpDead(connection, place)
+    else:
+        with redis_client(url, tls) as client:
+            client.ping()
+            yield RedisDead(client, place)

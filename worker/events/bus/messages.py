@@ -1,0 +1,101 @@
+"""Reads a message of the bus as an event, or returns the reason why it is no event. Pure.
+
+Binary CloudEvents have their attributes in headers, under one of three prefixes: `cloudEvents:` and `cloudEvents_` by
+the AMQP binding, and `ce-`, as HTTP has it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from worker.core.model.incoming import Event, EventKind
+from worker.core.model.traces import TRACEPARENT
+from worker.events.cloudevents import Unreadable, read
+
+PREFIXES = ("cloudevents:", "cloudevents_", "ce-")
+# The content encodings of a plain text. Compressed bodies are refused: a few kilobytes can become gigabytes.
+PLAIN_ENCODINGS = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "binary", "identity", "8bit", "7bit"})
+
+
+class Message(Protocol):
+    """What is read of kombu's messages, and of entries of a Redis list. `body` is bytes as they came."""
+
+    @property
+    def body(self) -> Any: ...
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
+    @property
+    def properties(self) -> Mapping[str, Any]: ...
+    @property
+    def content_type(self) -> Any: ...
+    @property
+    def content_encoding(self) -> Any: ...
+    @property
+    def broken(self) -> str:
+        """Why the message cannot be read at all; "" where it can be."""
+
+
+def event_in(message: Message, plain: EventKind | None) -> Event | Unreadable:
+    """The message's event. Never raises. `plain`: the kind of plain JSON that names no type."""
+    body = plain_body(message)
+    if isinstance(body, Unreadable):
+        return body
+    attributes, twice = attributes_of(message)
+    if twice:
+        return Unreadable("an attribute comes twice in the headers")
+    return read(body, content_type=content_type_of(message), attributes=attributes, plain=plain)
+
+
+def plain_body(message: Message) -> bytes | Unreadable:
+    """The message's body, where it is not compressed."""
+    if message.broken:
+        return Unreadable(message.broken)
+    if _text(message.content_encoding).lower() not in PLAIN_ENCODINGS or "compression" in message.headers:
+        return Unreadable("the body is compressed or not UTF-8: send it uncompressed, in UTF-8")
+    return message.body if isinstance(message.body, bytes) else b""
+
+
+def content_type_of(message: Message) -> str:
+    return _text(message.content_type)
+
+
+def attributes_of(message: Message) -> tuple[dict[str, str], bool]:
+    """The CloudEvents attributes in the headers, in small letters and without prefix; and whether one comes twice.
+
+    Under two prefixes, or in large and small letters: which one counts would depend on the headers' order. Without such
+    headers, AMQP's own property `type` is the type of plain JSON.
+    """
+    found: dict[str, str] = {}
+    twice = False
+    for name, value in message.headers.items():
+        small = str(name).lower()
+        for prefix in PREFIXES:
+            if small.startswith(prefix):
+                attribute = small.removeprefix(prefix)
+                twice = twice or attribute in found
+                found[attribute] = _text(value)
+    if not found and isinstance(kind := message.properties.get("type"), str) and kind:
+        return {"type": kind}, False
+    return found, twice
+
+
+def traceparent_of(message: Message) -> str | None:
+    """The message's own header `traceparent`, as the producer's tracing library writes it; unchecked."""
+    found = message.headers.get(TRACEPARENT)
+    return None if found is None else _text(found)
+
+
+def _text(value: Any) -> str:
+    """A header's value as CloudEvents writes it; "" for what has no such form, which is refused where it matters."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return value
+        case int():
+            return str(value)
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case datetime():  # AMQP's timestamps are UTC, but come without a time zone
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    return ""

@@ -1,0 +1,209 @@
+"""Reads an event from its bytes and headers: CloudEvents 1.0 as JSON, or plain JSON. Pure.
+
+The transport (bus, HTTP) removes its own prefix from the attributes' names first. This module does not check the data.
+"""
+
+import binascii
+import hashlib
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.core.foundation.strict_json import has_unstorable_text, read_object
+from worker.core.model.incoming import Event, EventKind
+from worker.core.model.traces import TRACEPARENT
+from worker.lists.formats.kind import without_marks
+
+LARGEST = 256 * 1024  # bytes of one event with its envelope
+LONGEST = 200  # characters of a source and an id, as wide as the inbox's columns
+PLAIN_SOURCE = "plain"  # the source of plain JSON that names none
+
+_KINDS = ", ".join(kind.value for kind in EventKind)
+_STRUCTURED = "application/cloudevents"
+# The specification's String: no control characters, no Unicode noncharacters, no halves of a surrogate pair.
+_FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_LEAP = "60"  # a leap second: counted as second 59
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why a message cannot be read as an event. `reason` is for people and repeats no value."""
+
+    reason: str
+
+
+class _Refusal(Exception):
+    """Reading has failed; `args[0]` is the reason, in our own words. It never leaves this module."""
+
+
+def read(
+    body: bytes, *, content_type: str, attributes: Mapping[str, str], plain: EventKind | None = None
+) -> Event | Unreadable:
+    """The event in a message. Never raises, whatever the message holds.
+
+    `attributes` are the message's headers, in lower case and without the transport's prefix (`ce-`, `cloudEvents:`).
+    With `specversion` among them the body is the data; `type` alone is the type of plain JSON. `plain` is the type of
+    plain JSON that names none.
+    """
+    try:
+        return _event(body, content_type, attributes, plain)
+    except _Refusal as refusal:
+        return Unreadable(refusal.args[0])
+
+
+def is_json(content_type: str) -> bool:
+    """True if a message of this content type can be an event; a missing content type is accepted."""
+    media = _media(content_type)
+    return media in ("", "application/json", "text/json") or (
+        media.startswith("application/") and media.endswith("+json") and media != f"{_STRUCTURED}-batch+json"
+    )
+
+
+def _event(body: bytes, content_type: str, attributes: Mapping[str, str], plain: EventKind | None) -> Event:
+    if len(body) > LARGEST:
+        raise _Refusal(f"the event has more than {LARGEST:,} bytes")
+    if not is_json(content_type):
+        raise _Refusal(
+            "the content type is not JSON: send one event as application/cloudevents+json or application/json"
+        )
+    if _media(content_type).startswith(_STRUCTURED):
+        return _structured(_object(body, "the body"))
+    if attributes.keys() & {"specversion", "id", "source"}:
+        if not is_json(_text(attributes, "datacontenttype") or ""):
+            raise _Refusal("datacontenttype is not JSON")
+        return _cloud_event(attributes, _object(body, "the body"))
+    found = _object(body, "the body")
+    if "specversion" in found:
+        return _structured(found)
+    return _plain(body, found, attributes, plain)
+
+
+def _structured(found: dict[str, Any]) -> Event:
+    if found.get("data") is not None and found.get("data_base64") is not None:
+        raise _Refusal("it has both data and data_base64")
+    if not is_json(_text(found, "datacontenttype") or ""):
+        raise _Refusal("datacontenttype is not JSON")
+    encoded = found.get("data_base64")
+    data = found.get("data") if encoded is None else _object(_decoded(encoded), "data_base64")
+    return _cloud_event(found, data)
+
+
+def _cloud_event(attributes: Mapping[str, Any], data: Any) -> Event:
+    if _required(attributes, "specversion") != "1.0":
+        raise _Refusal("specversion is not 1.0")
+    return Event(
+        source=_name(_required(attributes, "source"), "source"),
+        id=_name(_required(attributes, "id"), "id"),
+        kind=_kind(_required(attributes, "type")),
+        data=_data(data),
+        occurred_at=_time(_text(attributes, "time")),
+        traceparent=attributes.get(TRACEPARENT),  # the extension for distributed tracing
+    )
+
+
+def _plain(body: bytes, found: dict[str, Any], attributes: Mapping[str, str], plain: EventKind | None) -> Event:
+    # No list has a column named data: an object with a key `data` is an envelope, any other object is the data itself.
+    envelope = found if "data" in found else {}
+    given = {kind for kind in (_text(envelope, "type"), _text(attributes, "type")) if kind is not None}
+    if len(given) > 1:
+        raise _Refusal("type next to the data differs from type in the message's headers")
+    kind = _kind(given.pop()) if given else plain
+    if kind is None:
+        raise _Refusal("type is missing: neither next to data nor in the message's headers, and it is not a CloudEvent")
+    source, name = _text(envelope, "source"), _text(envelope, "id")
+    if name is None:
+        # The digest includes the kind: the same data can cancel a customer or erase a customer.
+        name = hashlib.sha256(kind.value.encode() + b"\0" + body).hexdigest()
+    return Event(
+        source=PLAIN_SOURCE if source is None else _name(source, "source"),
+        id=_name(name, "id"),
+        kind=kind,
+        data=_data(found["data"] if envelope else found),
+        occurred_at=_time(_text(envelope, "time")),
+    )
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    found = read_object(without_marks(raw))
+    if isinstance(found, dict):
+        if has_unstorable_text(found):
+            raise _Refusal(f"{what} has a NUL character or half of a surrogate pair in a text")
+        return found
+    raise _Refusal(f"{what} {found.words}")
+
+
+def _decoded(encoded: Any) -> bytes:
+    try:
+        # Encoded as ASCII first, because b64decode raises a plain ValueError for other characters.
+        return b64decode(encoded.encode("ascii"), validate=True)
+    except (AttributeError, UnicodeEncodeError, binascii.Error):
+        raise _Refusal("data_base64 is not base64") from None
+
+
+def _data(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise _Refusal("data is missing" if data is None else "data is not an object")
+    return data
+
+
+def _required(attributes: Mapping[str, Any], name: str) -> str:
+    value = _text(attributes, name)
+    if value is None:
+        raise _Refusal(f"{name} is missing")
+    return value
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str | None:
+    """The attribute; None where it is absent or null."""
+    value = attributes.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _Refusal(f"{name} is not a text")
+    if not value.strip():
+        raise _Refusal(f"{name} is empty")
+    if _FORBIDDEN.search(value):
+        raise _Refusal(f"{name} has characters that CloudEvents forbids")
+    return value
+
+
+def _name(value: str, name: str) -> str:
+    if len(value) > LONGEST:
+        raise _Refusal(f"{name} has more than {LONGEST} characters")
+    return value
+
+
+def _kind(value: str) -> EventKind:
+    try:
+        return EventKind(value)
+    except ValueError:
+        raise _Refusal(f"type is not one of {_KINDS}") from None
+
+
+def _time(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    parts = _RFC3339.fullmatch(value)
+    if parts is None:
+        raise _Refusal("time is not in the form of RFC 3339 with an offset, such as 2026-11-20T12:00:00Z")
+    day, minute, second, fraction, offset = parts.groups("")
+    second = "59" if second == _LEAP else second
+    try:
+        # fromisoformat cuts off everything finer than a microsecond.
+        return datetime.fromisoformat(f"{day}T{minute}:{second}{fraction}{offset.upper()}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _Refusal("time does not exist") from None
+
+
+def _media(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

@@ -1,0 +1,200 @@
+"""Status of an event for its sender, and the link if the sender waits for it."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from worker.core.database.audit_entries import note_all
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import Erased, decrypt_link
+from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
+from worker.core.database.tables.joined import DUE_AT, LEAD, RESULT, STATE
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.model.audit import Entry
+from worker.core.model.incoming import EventKind, Outcome
+from worker.core.model.sessions import is_stale
+from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, JobState, SessionState
+
+# A joined job has no call of its own that could have a reason.
+_REASON = sa.func.coalesce(sa.func.nullif(LEAD.reason, ""), Job.reason)
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """Status of an event's job, or of the job that it joined. No link and nothing personal."""
+
+    id: int
+    batch_id: int
+    state: JobState
+    reason: str
+    result: str
+    created_at: datetime
+    changed_at: datetime
+    due_at: datetime | None
+    session: SessionState | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class EventStatus:
+    """Status of an event that was taken or ignored. `job` is None if the event has no job, or its job was purged."""
+
+    id: uuid.UUID
+    kind: EventKind
+    outcome: Outcome
+    detail: str
+    occurred_at: datetime
+    received_at: datetime
+    job_id: int | None
+    job: JobStatus | None
+
+
+@dataclass(frozen=True)
+class LinkStatus:
+    """Status of a job while a caller waits for its link. `decided`: waiting longer brings nothing new soon."""
+
+    state: JobState
+    reason: str
+    decided: bool
+    link: str = field(default="", repr=False)
+    expires_at: datetime | None = None
+
+
+class EventStatuses:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def of(self, event_id: uuid.UUID, sender: str) -> EventStatus | None:
+        """Status of this sender's event with this id; None when there is none."""
+        query = (
+            sa.select(
+                Inbox.kind,
+                Inbox.outcome,
+                Inbox.detail,
+                Inbox.occurred_at,
+                Inbox.received_at,
+                sa.case((_REACHES, Inbox.job_id)).label("job_id"),
+                Job.id.label("kept_job_id"),
+                Job.batch_id,
+                STATE.label("state"),
+                _REASON.label("reason"),
+                RESULT.label("result"),
+                Job.created_at,
+                sa.func.coalesce(LEAD.changed_at, Job.changed_at, type_=Job.changed_at.type).label("changed_at"),
+                DUE_AT.label("due_at"),
+                SessionRow.state.label("session"),
+                SessionRow.issued_at,
+                SessionRow.expires_at,
+            )
+            .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
+            # Of a customer who was taken over since, its sender learns no more.
+            .join(Job, sa.and_(Job.id == Inbox.job_id, _REACHES), isouter=True)
+            .join(LEAD, LEAD.id == Job.joins, isouter=True)
+            .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
+            .where(Inbox.id == event_id, Inbox.sender == sender)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        return EventStatus(
+            id=event_id,
+            kind=row.kind,
+            outcome=row.outcome,
+            detail=row.detail,
+            occurred_at=row.occurred_at,
+            received_at=row.received_at,
+            job_id=row.job_id,
+            job=None if row.kept_job_id is None else _job_status(row),
+        )
+
+    def is_newest(self, event_id: uuid.UUID, signed_at: datetime) -> bool:
+        """Whether no other message with this event was signed at this time or later; it is the newest then.
+
+        Both times are of the sender's clock, to the second. A copy of a message is never the newest.
+        """
+        older = sa.or_(Inbox.signed_at.is_(None), Inbox.signed_at < signed_at)
+        newer = sa.update(Inbox).where(Inbox.id == event_id, older).values(signed_at=signed_at)
+        with self._database.write() as connection:
+            return connection.execute(newer).rowcount == 1
+
+    def hand_out(self, wanted: Sequence[tuple[int, str]], *, now: datetime) -> dict[int, LinkStatus]:
+        """Status of these jobs, with the links that are still fresh. `wanted`: for each caller, the job and the caller.
+
+        The audit log records a link before the caller gets it. A job that is not in the answer was purged.
+        """
+        with self._database.read() as connection:
+            rows = fetch(connection, _STATUSES, {"job_ids": list({job_id for job_id, _ in wanted})})
+        link_statuses = {row.id: _link_status(self._keyring, row, now) for row in rows}
+        customers = {row.id: row.customer_id for row in rows}
+        entries = [
+            Entry(now, caller, "link", f"customer {customers[job_id]}", reason=f"job {job_id}")
+            for job_id, caller in wanted
+            if job_id in link_statuses and link_statuses[job_id].link
+        ]
+        if entries:
+            with self._database.write() as connection:
+                note_all(connection, entries)
+        return link_statuses
+
+
+def _link_status(keyring: Keyring, row: sa.Row[Any], now: datetime) -> LinkStatus:
+    # The session of a cancelled job may be live: it stays open at its provider. Nobody is to be led there, nor anybody
+    # who has submitted through an earlier session and is being reviewed.
+    leads_on = row.session_id is not None and row.state is not JobState.CANCELLED and not row.in_review_before
+    if leads_on and not is_stale(row.expires_at, floor=timedelta(seconds=row.floor_seconds), now=now):
+        try:
+            link = decrypt_link(keyring, row.session_id, row.encrypted)
+            return LinkStatus(row.state, row.reason, True, link, row.expires_at)
+        except (CannotDecrypt, Erased):
+            # The caller gets the status without a link: `report` and the dispatcher of the message say why.
+            return LinkStatus(row.state, row.reason, True)
+    return LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS)
+
+
+_REACHES = sa.or_(Inbox.every_customer, CustomerRow.sender == Inbox.sender)
+_STATUSES = (
+    sa.select(
+        Job.id,
+        Job.customer_id,
+        STATE.label("state"),
+        _REASON.label("reason"),
+        sa.func.coalesce(LEAD.floor_seconds, Job.floor_seconds).label("floor_seconds"),
+        SessionRow.id.label("session_id"),
+        SessionRow.encrypted,
+        SessionRow.expires_at,
+        OTHER_IN_REVIEW.label("in_review_before"),
+    )
+    .join(LEAD, LEAD.id == Job.joins, isouter=True)
+    .join(
+        SessionRow,
+        sa.and_(
+            SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), SessionRow.state.in_(LIVE_SESSIONS)
+        ),
+        isouter=True,
+    )
+    .where(Job.id.in_(sa.bindparam("job_ids", expanding=True)))
+)
+
+
+def _job_status(row: sa.Row[Any]) -> JobStatus:
+    return JobStatus(
+        id=row.job_id,
+        batch_id=row.batch_id,
+        state=row.state,
+        reason=row.reason,
+        result=row.result,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        due_at=row.due_at,
+        session=row.session,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+    )

@@ -1,0 +1,336 @@
+"""Stores events of other systems, each once, and applies them to their customers and jobs.
+
+Everything happens under the locks of the events' customers. So of two events of one customer, whichever process gets
+them, the second finds what the first has done.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.ordering import why_ignored
+from worker.core.customers.rights import NOT_ITS_CUSTOMER, standing_of
+from worker.core.customers.store.admission import following
+from worker.core.customers.store.cancellation import cancel_customers
+from worker.core.customers.store.daily_batch import next_rows
+from worker.core.customers.store.leadership import take_all
+from worker.core.customers.store.new_rows import AcceptedLine, job_values, new_jobs
+from worker.core.customers.store.tombstones import BY_EVENT, Erased, bring_back, erased_among
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note_all
+from worker.core.database.columns import rows_of
+from worker.core.database.database import Database, fetch
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.priorities import EVENT, PAUSED
+from worker.core.database.tables import CustomerRow, Inbox, Job
+from worker.core.database.upserts import insert
+from worker.core.foundation.ids import new_id
+from worker.core.foundation.keyring import Keyring, key_id_of
+from worker.core.model.audit import Entry
+from worker.core.model.incoming import EventKind, Outcome, Receipt, Received
+from worker.core.model.states import JobState
+from worker.core.model.wakeups import WakeUp
+from worker.events.store.event_customers import EventCustomers, learn, remove_empty
+from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
+from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_row_events
+from worker.features.privacy.store.customer_erasure import erase_customer
+
+CONFLICT = "an event with this source and id was taken already, with different content"
+
+
+class Inboxes:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._customers = EventCustomers(keyring)
+
+    def take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None = None) -> Received:
+        """Take events in one transaction, or within the caller's; returns a receipt for each, in their order.
+
+        Raises keyring.CannotDecrypt when a customer must change and no key decrypts its row.
+        """
+        if within is not None:
+            return self._take(arrivals, now=now, within=within)
+        return outlive_deadlocks(partial(self._take, arrivals, now=now, within=None))
+
+    def _take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None) -> Received:
+        receipts: dict[int, Receipt] = {}
+        due: set[WakeUp] = set()
+        beyond: list[str] = []
+        with self._database.write(within) as connection:
+            for places in _rounds(arrivals):
+                one = [arrivals[place] for place in places]
+                for place, receipt in zip(places, self._round(connection, one, due, beyond, now=now), strict=True):
+                    receipts[place] = receipt
+        return Received([receipts[place] for place in range(len(arrivals))], frozenset(due), tuple(beyond))
+
+    def _round(
+        self,
+        connection: sa.Connection,
+        arrivals: Sequence[Arrival],
+        due: set[WakeUp],
+        beyond: list[str],
+        *,
+        now: datetime,
+    ) -> list[Receipt]:
+        """Take events that are all different and of different customers. `due` and `beyond` are added to."""
+        new = _keep(connection, arrivals, now=now)
+        before = _kept_before(connection, [arrival for arrival in arrivals if arrival.key not in new])
+        if new:
+            self._work(connection, list(new.values()), due, now=now)
+        beyond += [event.arrival.sender.name for event in new.values() if not event.standing.reaches]
+        return [
+            _receipt(new[arrival.key]) if arrival.key in new else _duplicate(arrival, before.get(arrival.key))
+            for arrival in arrivals
+        ]
+
+    def _work(self, connection: sa.Connection, new: list[NewEvent], due: set[WakeUp], *, now: datetime) -> None:
+        customers = self._customers.hold(connection, new, now=now)
+        for event in new:
+            event.standing = standing_of(event.arrival.sender, customers[event.arrival.customer_id].owner)
+        erased = self._refuse_erased(connection, new)
+        self._customers.refuse_another(connection, new, customers, now=now)
+        new = _without_refused(connection, new)
+        learn(connection, new, customers)
+        for event in new:
+            if tombstone := erased.get(event.arrival.customer_id):
+                event.known = replace(event.known, erased_at=max(tombstone.at, event.known.erased_at or tombstone.at))
+        for event in new:
+            event.ignored = why_ignored(event.arrival.kind, event.arrival.occurred_at, event.known)
+        # The others are stored, so that a copy is recognised and their status can be asked for, and change nothing.
+        reaching = [event for event in new if event.standing.reaches]
+        self._customers.keep_details(connection, reaching, customers, now=now)
+        requests = of_kind(reaching, EventKind.REQUESTED)
+        back = {event.arrival.customer_id for event in requests} & erased.keys()
+        if back:
+            bring_back(connection, self._keyring, back)
+        # A customer whose row is new has no job yet: jobs and sessions always have their customer's row.
+        known = [event for event in requests if not customers[event.arrival.customer_id].fresh]
+        self._add_jobs(connection, requests, known, due, now=now)
+        cancelled = of_kind(reaching, EventKind.CANCELLED)
+        if cancelled:
+            keys = {(event.arrival.customer_id, event.arrival.purpose) for event in cancelled}
+            ended = cancel_customers(connection, keys, now=now)
+            for event in cancelled:
+                event.job_id = ended.get((event.arrival.customer_id, event.arrival.purpose))
+        for event in of_kind(reaching, EventKind.ERASED):
+            customer_id, at = event.arrival.customer_id, event.arrival.occurred_at
+            # Of a customer who is not known here, only the event is kept: it counts as far as its sender reaches.
+            counts = customers[customer_id].owner is not None
+            erase_customer(
+                connection, self._keyring, customer_id, at, event.known, final=False, remembered=counts, now=now
+            )
+        _note(connection, new)
+        note_all(connection, [_entry(event, now) for event in reaching if event.told or not event.ignored])
+        remove_empty(connection, reaching, customers)
+
+    def _refuse_erased(self, connection: sa.Connection, new: Sequence[NewEvent]) -> Mapping[str, Erased]:
+        """Mark events that would make an erased customer known again. Returns which customers were erased."""
+        about = [event for event in new if event.arrival.kind in (EventKind.REQUESTED, EventKind.UPDATED)]
+        erased = erased_among(connection, self._keyring, {event.arrival.customer_id for event in about})
+        for event in about:
+            tombstone = erased.get(event.arrival.customer_id)
+            if tombstone is not None and tombstone.final and event.standing.reaches:
+                event.refused = BY_EVENT
+        return erased
+
+    def _add_jobs(
+        self,
+        connection: sa.Connection,
+        requests: Sequence[NewEvent],
+        known: Sequence[NewEvent],
+        due: set[WakeUp],
+        *,
+        now: datetime,
+    ) -> None:
+        """Add the jobs of requests. `known` are the requests whose customers may have another job."""
+        if not requests:
+            return
+        keys = {(event.arrival.customer_id, event.arrival.purpose) for event in known}
+        followed = following(connection, keys, now=now) if keys else {}
+        # As late as possible: until this transaction ends, no other event gets a row number.
+        numbers = next_rows(connection, len(requests), now=now)
+        priority = EVENT + PAUSED if numbers.paused else EVENT
+        by_row = dict(enumerate(requests, numbers.first))
+        lines = [replace(_line(event.arrival), row=number) for number, event in by_row.items()]
+        values = job_values(self._keyring, numbers.batch_id, lines)
+        jobs = new_jobs(
+            values,
+            followed,
+            priority=priority,
+            now=now,
+            quiet_until=[line.quiet_until for line in lines],
+            invite_at=[_invite_at(event.arrival) for event in requests],
+        )
+        rows = rows_of(jobs)
+        for job in rows:
+            waits = job["state"] is JobState.WAITING and job["joins"] is None and not numbers.paused
+            if waits and job["due_at"] <= now:
+                due.add(WakeUp.issue(job["account"]))
+        if any(event.arrival.traceparent is not None for event in requests):
+            for job, event in zip(rows, requests, strict=True):
+                job["traceparent"] = event.arrival.traceparent
+        bulk.add(connection, Job, rows)
+        for job in rows:
+            by_row[job["row"]].job_id = job["id"]
+        if not numbers.paused and any(row["joins"] is not None for row in rows):
+            take_all(connection, numbers.batch_id, after=numbers.first - 1, now=now)
+        stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
+        add_row_events(connection, numbers.batch_id, stopped, now=now)
+
+
+def _line(arrival: Arrival) -> AcceptedLine:
+    assert arrival.line is not None  # noqa: S101 -- for mypy: a request has its line
+    return arrival.line
+
+
+def _invite_at(arrival: Arrival) -> datetime | None:
+    return None if arrival.invite_after is None else arrival.occurred_at + arrival.invite_after
+
+
+def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[int]]:
+    """The indexes of the events in rounds: each round has at most one event of each customer and of each id."""
+    left = list(range(len(arrivals)))
+    while left:
+        customers: set[str] = set()
+        keys: set[Key] = set()
+        one: list[int] = []
+        later: list[int] = []
+        for place in left:
+            arrival = arrivals[place]
+            # An event behind a waiting event of its customer waits too, so that a customer's events keep their order.
+            first = arrival.customer_id not in customers and arrival.key not in keys
+            (one if first else later).append(place)
+            customers.add(arrival.customer_id)
+            keys.add(arrival.key)
+        yield one
+        left = later
+
+
+# Events come one by one, and building a statement costs more than running it.
+_ADD_NEW = {
+    dialect: insert(Inbox, dialect).on_conflict_do_nothing().returning(Inbox.id) for dialect in ("sqlite", "postgresql")
+}
+
+
+def _keep(connection: sa.Connection, arrivals: Sequence[Arrival], *, now: datetime) -> dict[Key, NewEvent]:
+    """Store the events that are new and return them. Another transaction with the same event waits for this one."""
+    ids = {arrival.key: new_id(now) for arrival in arrivals}
+    rows = {
+        arrival.key: {
+            "id": ids[arrival.key],
+            "sender": arrival.sender.name,
+            "every_customer": arrival.sender.every_customer,
+            "source": arrival.source,
+            "event_id": arrival.event_id,
+            "digest": arrival.digests[0],
+            "kind": arrival.kind,
+            "customer_id": arrival.customer_id,
+            "purpose": arrival.purpose,
+            "occurred_at": arrival.occurred_at,
+            "received_at": now,
+            "signed_at": arrival.signed_at,
+            "outcome": Outcome.TAKEN,
+            "detail": "",
+            "job_id": None,
+            "encrypted": None,
+        }
+        for arrival in arrivals
+    }
+    # Always in the same order, so that two consumers of the same events cannot deadlock.
+    ordered = [rows[key] for key in sorted(rows)]
+    kept = set(connection.execute(_ADD_NEW[connection.dialect.name], ordered).scalars())
+    return {arrival.key: NewEvent(ids[arrival.key], arrival) for arrival in arrivals if ids[arrival.key] in kept}
+
+
+_COLUMNS = (Inbox.id, Inbox.sender, Inbox.source, Inbox.event_id, Inbox.digest, Inbox.job_id)
+_BEFORE = (
+    sa.select(*_COLUMNS, CustomerRow.sender.label("owner"))
+    .join(CustomerRow, CustomerRow.customer_id == Inbox.customer_id, isouter=True)
+    .where(
+        bulk.among(Inbox.sender, "senders"),
+        bulk.among(Inbox.source, "sources"),
+        bulk.among(Inbox.event_id, "event_ids"),
+    )
+)
+
+
+def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> dict[Key, sa.Row[Any]]:
+    if not arrivals:
+        return {}
+    given = {
+        "senders": bulk.keys({arrival.sender.name for arrival in arrivals}),
+        "sources": bulk.keys({arrival.source for arrival in arrivals}),
+        "event_ids": bulk.keys({arrival.event_id for arrival in arrivals}),
+    }
+    return {(row.sender, row.source, row.event_id): row for row in fetch(connection, _BEFORE, given)}
+
+
+def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> Receipt:
+    if before is None or (before.digest not in arrival.digests and _may_compare(before.digest, arrival)):
+        return Receipt(Outcome.REFUSED, reason=CONFLICT)
+    if arrival.kind is EventKind.REQUESTED and not standing_of(arrival.sender, before.owner).reaches:
+        return Receipt(Outcome.REFUSED, reason=NOT_ITS_CUSTOMER)  # taken over since
+    return Receipt(Outcome.DUPLICATE, before.id, before.job_id)
+
+
+def _may_compare(digest: str, arrival: Arrival) -> bool:
+    """False if the key of the stored digest is gone: then an event with this source and id is taken for the same."""
+    return any(key_id_of(digest) == key_id_of(each) for each in arrival.digests)
+
+
+def _entry(event: NewEvent, now: datetime) -> Entry:
+    """What the audit log says of an event that changes something."""
+    arrival = event.arrival
+    reason = f"{event.told} by event {event.id}" if event.told else f"event {event.id}"
+    return Entry(now, arrival.actor, arrival.kind.value, f"customer {arrival.customer_id}", reason=reason)
+
+
+def _without_refused(connection: sa.Connection, new: list[NewEvent]) -> list[NewEvent]:
+    """The events without those that are refused. Nothing of these is stored. A request is refused, too, if its sender
+    does not reach its customer."""
+    for event in new:
+        if event.arrival.kind is EventKind.REQUESTED and not event.standing.reaches:
+            event.refused = NOT_ITS_CUSTOMER
+    refused = [event for event in new if event.refused]
+    if not refused:
+        return new
+    connection.execute(sa.delete(Inbox).where(bulk.among(Inbox.id, "ids")), {"ids": bulk.keys(e.id for e in refused)})
+    return [event for event in new if not event.refused]
+
+
+def _receipt(event: NewEvent) -> Receipt:
+    if event.refused:
+        return Receipt(Outcome.REFUSED, reason=event.refused)
+    return Receipt(Outcome.IGNORED if event.ignored else Outcome.TAKEN, event.id, event.job_id, event.ignored)
+
+
+_NOTE = bulk.Change(
+    Inbox.id,
+    {
+        "outcome": sa.bindparam("new_outcome"),
+        "detail": sa.bindparam("new_detail"),
+        "job_id": sa.bindparam("new_job_id"),
+        "encrypted": sa.bindparam("new_encrypted"),
+    },
+    by="id_",
+)
+
+
+def _note(connection: sa.Connection, new: Sequence[NewEvent]) -> None:
+    rows = [
+        {
+            "id_": event.id,
+            "new_outcome": Outcome.IGNORED if event.ignored else Outcome.TAKEN,
+            "new_detail": event.ignored,
+            "new_job_id": event.job_id,
+            "new_encrypted": None if event.ignored else event.encrypted,
+        }
+        for event in new
+        if event.ignored or event.job_id is not None or event.encrypted is not None
+    ]
+    _NOTE.run(connection, rows)

@@ -1,0 +1,178 @@
+"""Keeps refused messages of the bus, encrypted, until their time is over, they are put back, or their customer is
+erased."""
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.tombstones import erased_among
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import CUSTOMER, context_of_refused
+from worker.core.database.tables import RefusedEvent
+from worker.core.database.upserts import insert
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.events.refused import RefusedMessage
+from worker.reporting.store.needs_a_person import refused_events
+
+CHUNK = 500
+KEPT = timedelta(days=14)  # as the notices in the dead queue: after a holiday somebody can still look at them
+_IDENTITY = "refused event"  # what the digest that makes the id recognises
+
+
+@dataclass(frozen=True, repr=False)
+class KeptMessage:
+    """A refused message. `content`: see `RefusedMessage`; None: see `why_not`. Personal, so no repr."""
+
+    id: uuid.UUID
+    queue: str
+    reason: str
+    kind: str
+    event: str
+    size: int
+    refusals: int
+    refused_at: datetime
+    due_at: datetime
+    content: Mapping[str, Any] | None
+    why_not: str = ""
+
+
+class RefusedEvents:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def keep(self, messages: Sequence[RefusedMessage], *, now: datetime) -> list[uuid.UUID]:
+        """Store refused messages in one transaction. Returns their ids, in their order.
+
+        What names a customer whom a person has erased is counted, and its content is not kept.
+        """
+        ids = [self._id_of(message) for message in messages]
+        new = insert(RefusedEvent, self._database.engine.dialect.name)
+        anew = {name: new.excluded[name] for name in ("reason", "refused_at", "due_at", "encrypted")}
+        # Always in the same order, so that two consumers of the same messages cannot deadlock.
+        with self._database.write() as connection:
+            named = {message.customer_id for message in messages if message.customer_id}
+            erased = {one for one, was in erased_among(connection, self._keyring, named).items() if was.final}
+            kept = [replace(one, content=None) if one.customer_id in erased else one for one in messages]
+            rows = {id_: self._row(id_, message, now) for id_, message in zip(ids, kept, strict=True)}
+            for id_, number in Counter(ids).items():
+                rows[id_]["refusals"] = number
+            connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=["id"], set_=anew | {"refusals": RefusedEvent.refusals + new.excluded.refusals}
+                ),
+                [rows[id_] for id_ in sorted(rows)],
+            )
+        return ids
+
+    def _id_of(self, message: RefusedMessage) -> uuid.UUID:
+        digest = self._keyring.digests(_IDENTITY, f"{message.queue}\0{message.identity}")[0]
+        return uuid.UUID(hex=digest[-32:])
+
+    def _row(self, id_: uuid.UUID, message: RefusedMessage, now: datetime) -> dict[str, Any]:
+        encrypted, customer_digest = None, None
+        if message.customer_id:
+            customer_digest = self._keyring.digests(CUSTOMER, message.customer_id)[0]
+        if message.content is not None:
+            # With the id that was hashed, so that it can be hashed by another key.
+            content = {**message.content, "customer_id": message.customer_id}
+            encrypted = self._keyring.encrypt(content, context=context_of_refused(id_))
+        return {
+            "id": id_,
+            "queue": message.queue,
+            "reason": message.reason[:400],
+            "kind": message.kind,
+            "event": message.event,
+            "size": message.size,
+            "customer_digest": customer_digest,
+            "refused_at": now,
+            "due_at": now + KEPT,
+            "encrypted": encrypted,
+        }
+
+    def totals(self) -> dict[str, int]:
+        """How many refused messages each queue has."""
+        return refused_events(self._database)
+
+    def oldest(self, queue: str, *, most: int) -> list[KeptMessage]:
+        """The queue's refused messages, the oldest first."""
+        return self._found(RefusedEvent.queue == queue, most)
+
+    def all_until(self, at: datetime) -> Iterator[KeptMessage]:
+        """The messages that were refused until `at`, the oldest first, some at a time."""
+        beyond: sa.ColumnElement[bool] = sa.true()
+        while some := self._found(sa.and_(RefusedEvent.refused_at <= at, beyond), CHUNK):
+            yield from some
+            beyond = sa.tuple_(RefusedEvent.refused_at, RefusedEvent.id) > (some[-1].refused_at, some[-1].id)
+
+    def find(self, id_: uuid.UUID) -> KeptMessage | None:
+        return next(iter(self._found(RefusedEvent.id == id_, 1)), None)
+
+    def _found(self, where: sa.ColumnElement[bool], most: int) -> list[KeptMessage]:
+        query = sa.select(RefusedEvent).where(where).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(most)
+        with self._database.read() as connection:
+            rows = fetch(connection, query)
+            return [self._read(row) for row in rows]
+
+    def _read(self, row: Any) -> KeptMessage:
+        content, why_not = None, ""
+        if row.encrypted is None:
+            why_not = "it was not kept: it is too large, or its customer was erased"
+        else:
+            try:
+                content = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
+            except CannotDecrypt as error:  # names the row and a key's id
+                why_not = str(error)
+        facts = (row.id, row.queue, row.reason, row.kind, row.event, row.size, row.refusals)
+        return KeptMessage(*facts, row.refused_at, row.due_at, content, why_not)
+
+    def remove(self, message: KeptMessage) -> None:
+        """Remove a message that was put back; not if it was refused again meanwhile."""
+        same = sa.and_(RefusedEvent.id == message.id, RefusedEvent.refusals == message.refusals)
+        with self._database.write() as connection:
+            _remove(connection, [message.id], same)
+
+    def drop(self, one: KeptMessage | None, *, now: datetime) -> int:
+        """Remove a message for good, or all that were refused until `now`, as a person decided; returns how many."""
+        subject = f"dead event {one.id}" if one is not None else "dead events"
+        which = RefusedEvent.id == one.id if one is not None else RefusedEvent.refused_at <= now
+        ids = sa.select(RefusedEvent.id).where(which).order_by(RefusedEvent.refused_at, RefusedEvent.id).limit(CHUNK)
+        dropped = 0
+        while True:
+            with self._database.write() as connection:
+                number = _remove(connection, list(connection.execute(ids).scalars()), which)
+                if number:
+                    note(connection, subject, now=now, count=number, reason="dropped")
+            dropped += number
+            if not number:
+                return dropped
+
+    def remove_due(self, *, now: datetime) -> int:
+        """Remove the next messages whose time is over; returns how many."""
+        ids = sa.select(RefusedEvent.id).where(RefusedEvent.due_at <= now).order_by(RefusedEvent.due_at).limit(CHUNK)
+        with self._database.write() as connection:
+            found = list(connection.execute(ids).scalars())
+            return _remove(connection, found, RefusedEvent.due_at <= now)
+
+
+def _remove(connection: sa.Connection, ids: Collection[uuid.UUID], where: sa.ColumnElement[bool]) -> int:
+    """Remove those of these messages for which `where` is true; returns how many."""
+    if not ids:
+        return 0
+    return connection.execute(sa.delete(RefusedEvent).where(RefusedEvent.id.in_(ids), where)).rowcount
+
+
+def erase_refused(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> int:
+    """Remove the refused messages that name these customers; returns how many."""
+    return remove_about(connection, [one for each in customer_ids for one in keyring.digests(CUSTOMER, each)])
+
+
+def remove_about(connection: sa.Connection, digests: Collection[str]) -> int:
+    """Remove the refused messages that name the customers of these digests; returns how many."""
+    theirs = RefusedEvent.customer_digest.in_(digests)
+    return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)

@@ -1,0 +1,268 @@
+"""`onboard audit`: who did what; whether the log was changed; and the log as a file for other systems."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from worker.cli.counting import counting
+from worker.cli.exits import NEEDS_A_PERSON, Stopped
+from worker.cli.invocation import Invocation
+from worker.cli.option_types import Read
+from worker.cli.shared_options import JSON, YES, confirm
+from worker.cli.whole_file import OUT, whole_file
+from worker.core.foundation.durations import parse_duration
+from worker.core.foundation.plural import counted
+from worker.core.model.audit import Entry, Point, precisely, read_point
+from worker.core.model.needs import STORED
+from worker.features.audit.store.reading import Stored, Verified, Wanted
+from worker.features.audit.store.sealing import NotSigned
+from worker.wiring.container import Parts
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+# RFC 5424: the facility "log audit" (13) and the severity "notice" (5).
+SYSLOG_PRIORITY = 13 * 8 + 5
+
+
+EXPECTED = "expected a time, 2026-11-20 or 2026-11-20T12:00Z, or how long ago: 7 days"
+LONGEST_AGO = timedelta(days=36500)  # all of the log
+
+
+def _read_time(text: str) -> datetime | timedelta:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return min(parse_duration(text), LONGEST_AGO)
+        except ValueError:
+            raise ValueError(EXPECTED) from None
+    try:
+        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    except OverflowError:  # by UTC it is in no year of the calendar
+        raise ValueError(EXPECTED) from None
+
+
+TIME = Read("time", _read_time)
+FILTERS = (
+    click.option("--since", type=TIME, help="From this time on (UTC), or the last 7 days, 12 hours, ..."),
+    click.option("--until", type=TIME, help="Before this time."),
+    click.option("--actor", help="Only what this actor did, as the log has it."),
+    click.option("--action", help="Only this command or event: cancel, customer.erased, ..."),
+    click.option("--subject", help="Only what was done to this: 'batch 7', 'customer C-1', ..."),
+)
+
+
+def _filters(command: Command) -> Command:
+    for option in reversed(FILTERS):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True)
+@_filters
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Show the newest so many.")
+@JSON
+@click.pass_context
+def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) -> None:
+    """Show who changed what, and who was shown links: the newest entries of the audit log, the oldest of them first.
+
+    Each command and event that changes something has an entry, in the transaction of the change. The actor is the user
+    of the operating system who ran the command, or the sender of the event. docs/security/audit.md says what the log
+    proves.
+
+    \b
+    onboard audit --since '7 days'
+    onboard audit --subject 'customer C-1' --json
+    onboard audit verify                         was an entry changed or removed?
+    onboard audit export --out audit.jsonl       for another system
+    """
+    if context.invoked_subcommand is not None:
+        return
+    invocation = context.ensure_object(Invocation)
+    with invocation.parts(STORED, migrate=True) as parts:
+        found = parts.audit_log.newest(_wanted(parts, **filters), most=limit)
+    if as_json:
+        click.echo(json.dumps({"entries": [_facts(one) for one in found]}, ensure_ascii=False))
+        return
+    for one in found:
+        click.echo(_line(one.entry))
+    if not found:
+        click.echo("the audit log has no such entry")
+    elif len(found) == limit:
+        click.echo(f"the newest {limit:,}; --limit shows more, `onboard audit export` writes all", err=True)
+
+
+@audit.command()
+@click.option(
+    "--head",
+    type=Read("number:hash", read_point),
+    help="A head that an earlier `verify` or `export` printed and you kept elsewhere: is it still in the chain?",
+)
+@JSON
+@click.pass_obj
+def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
+    """Check that no entry of the audit log was changed or removed. Prints the head: keep it outside of the database.
+
+    Each entry has a number, and a hash over itself and the entry before it. The head is the last number and hash,
+    signed by the digest key of [encryption]. A change by a user who can write to the database, but has no key, is
+    found. A user who has both can make the whole log anew, or put an older state of it back: only a head that you kept
+    elsewhere shows that.
+
+    \b
+    onboard audit verify
+    onboard audit verify --head 1204:9f86d0...
+
+    Exit codes: 0 the log is whole; 1 it was changed, and each place is named; 2 could not start.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        with suppress(NotSigned):  # the check says it
+            parts.seals.seal()
+        found = parts.audit_log.verify(head, progress=_progress("checked"))
+    if as_json:
+        click.echo(json.dumps(_verified(found), ensure_ascii=False))
+    else:
+        _show_verified(found)
+    raise SystemExit(0 if found.is_whole else NEEDS_A_PERSON)
+
+
+@audit.command()
+@_filters
+@click.option("--after", type=click.IntRange(0), default=0, help="Only entries with a higher number: to go on.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "syslog"]),
+    default="jsonl",
+    show_default=True,
+    help="jsonl: a JSON object a line. syslog: the same object in a line of RFC 5424.",
+)
+@OUT
+@click.pass_obj
+def export(invocation: Invocation, /, after: int, form: str, out: Path | None, **filters: Any) -> None:
+    """Write the entries of the audit log, the oldest first, with their numbers and hashes.
+
+    For a SIEM, and for auditors, who can check the hashes without this software (docs/security/audit.md). The last line
+    on standard error names the head, and the number to go on after next time.
+
+    \b
+    onboard audit export --out audit.jsonl
+    onboard audit export --after 1204 --format syslog | openssl s_client -quiet -connect siem.example.com:6514
+    """
+    write = _syslog if form == "syslog" else _jsonl
+    progress = _progress("written")
+    with invocation.parts(STORED, migrate=True) as parts:
+        try:
+            parts.seals.seal()
+            end = parts.audit_log.end()
+        except NotSigned as error:
+            raise Stopped(f"{error}: `onboard audit verify` says what is wrong; nothing was written") from None
+        if after > end.number:
+            raise Stopped(
+                f"--after {after}: the log ends with entry {end.number}. This is another database, or an older state of"
+                " it that was restored; nothing was written"
+            )
+        wanted = _wanted(parts, after=after, **filters)
+        written = 0
+        with whole_file(out) as stream:
+            for one in parts.audit_log.in_order(wanted, to=end.number):
+                stream.write(write(_facts(one)) + "\n")
+                written += 1
+                progress(written)
+    click.echo(f"{counted(written, 'entry', 'entries')} written; go on with --after {end.number}", err=True)
+    click.echo(f"head {end}", err=True)
+
+
+@audit.command()
+@YES
+@click.pass_obj
+def accept(invocation: Invocation, yes: bool) -> None:
+    """Sign the head of the audit log by the first digest key of [encryption], where the key of its signature is lost.
+
+    First run `onboard audit verify --head` with a head that you kept, and find out why the key is not there: workers
+    sign no head that another key has signed. The log has an entry for this.
+    """
+    if not yes:
+        confirm("sign the head of the audit log as it is? Then no check shows any more which key had signed it")
+    with invocation.parts(STORED, migrate=True) as parts:
+        try:
+            end = parts.seals.accept(now=parts.clock())
+        except NotSigned as error:
+            raise Stopped(f"{error}: put the database back from a backup") from None
+    click.echo(f"head {end}")
+
+
+def _wanted(parts: Parts, *, after: int = 0, **filters: Any) -> Wanted:
+    now = parts.clock()
+    for name in ("since", "until"):
+        if isinstance(filters[name], timedelta):
+            filters[name] = now - filters[name]
+    return Wanted(after=after, **filters)
+
+
+def _facts(stored: Stored) -> dict[str, Any]:
+    entry, point = stored.entry, stored.point
+    return {
+        "number": point.number if point else None,
+        "at": precisely(entry.at),
+        "actor": entry.actor,
+        "action": entry.action,
+        "subject": entry.subject,
+        "count": entry.count,
+        "reason": entry.reason,
+        "hash": point.hash if point else None,
+    }
+
+
+def _line(entry: Entry) -> str:
+    count = f", {entry.count:,}" if entry.count != 1 else ""
+    why = f" ({entry.reason})" if entry.reason else ""
+    return f"{precisely(entry.at)}  {entry.actor}  {entry.action}: {entry.subject}{count}{why}"
+
+
+def _jsonl(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False)
+
+
+def _syslog(facts: dict[str, Any]) -> str:
+    """The entry in a line of RFC 5424. The host is left out: the actor names it."""
+    return f"<{SYSLOG_PRIORITY}>1 {facts['at']} - onboarding-worker - audit - \ufeff{_jsonl(facts)}"
+
+
+def _verified(found: Verified) -> dict[str, Any]:
+    return {
+        "whole": found.is_whole,
+        "entries": found.entries,
+        "removed_to": found.removed,
+        "unsealed": found.unsealed,
+        "head": str(found.end),
+        "problems": found.problems,
+        "more_problems": found.more,
+    }
+
+
+def _show_verified(found: Verified) -> None:
+    for line in _in_words(found):
+        click.echo(line)
+    for problem in found.problems:
+        click.echo(problem, err=True)
+    if found.more:
+        click.echo(f"and {counted(found.more, 'other problem')}", err=True)
+
+
+def _in_words(found: Verified) -> Iterator[str]:
+    entries = counted(found.entries, "entry", "entries")
+    yield f"{entries} checked: " + ("the log is whole" if found.is_whole else "the log was changed")
+    if found.removed:
+        yield f"entries to {found.removed} were removed by [retention]"
+    if found.unsealed:
+        yield f"{counted(found.unsealed, 'entry', 'entries')} not sealed yet, and not checked"
+    yield f"head {found.end}"
+
+
+def _progress(done: str) -> Callable[[int], None]:
+    """Prints how many entries are done on standard error, once a second."""
+    return counting(lambda entries: f"{counted(entries, 'entry', 'entries')} {done}")

@@ -1,0 +1,229 @@
+"""Reads the audit log: lists entries, and verifies their chain."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import Audit
+from worker.core.foundation.keyring import Keyring
+from worker.core.model.audit import Entry, Point, next_point
+from worker.core.model.findings import Checked
+from worker.features.audit.store.sealing import HEAD, NO_HEAD, NOT_SIGNED, Head, NotSigned, entry_of, head_of
+
+PAGE = 5000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An entry with its place in the chain; None: it is not sealed yet. `id`: of its row, which grows with time."""
+
+    entry: Entry
+    point: Point | None
+    id: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries: of a time (`since` included, `until` not), and with these exact texts. None: all.
+
+    `begins`: the texts need only begin so. `before`: only entries whose rows have a smaller id.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    after: int = 0  # only entries with a higher number, and those without a number
+    before: int | None = None
+    begins: bool = False
+
+    @property
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        texts = {Audit.actor: self.actor, Audit.action: self.action, Audit.subject: self.subject}
+        found: list[sa.ColumnElement[bool]] = [
+            column.startswith(text, autoescape=True) if self.begins else column == text
+            for column, text in texts.items()
+            if text is not None
+        ]
+        found += [Audit.id < self.before] if self.before is not None else []
+        found += [Audit.at >= self.since] if self.since is not None else []
+        found += [Audit.at < self.until] if self.until is not None else []
+        return found
+
+
+@dataclass
+class Verified(Checked):
+    """What a check of the chain has found."""
+
+    end: Point = field(default_factory=Point)
+    entries: int = 0
+    removed: int = 0  # the number of the newest entry that retention has removed
+    unsealed: int = 0
+
+
+class AuditLog:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def newest(self, wanted: Wanted, *, most: int) -> list[Stored]:
+        """The newest of these entries, the oldest of them first."""
+        query = sa.select(Audit.__table__).where(*wanted.conditions).order_by(Audit.id.desc()).limit(most)
+        with self._database.read() as connection:
+            rows = fetch(connection, query)
+        return [_stored(row) for row in reversed(rows)]
+
+    def in_order(self, wanted: Wanted, *, to: int) -> Iterator[Stored]:
+        """The sealed ones of these entries, in the order of the chain, with numbers up to `to`."""
+        after = wanted.after
+        query = sa.select(Audit.__table__).where(*wanted.conditions, Audit.number <= to)
+        query = query.order_by(Audit.number).limit(PAGE)
+        while True:
+            with self._database.read() as connection:
+                rows = fetch(connection, query.where(Audit.number > after))
+            yield from map(_stored, rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].number
+
+    def end(self) -> Point:
+        """The end of the chain, as its head says. Raises NotSigned if no key of this configuration has signed it."""
+        with self._database.read() as connection:
+            rows = fetch(connection, HEAD)
+        if not rows:
+            raise NotSigned(NO_HEAD)
+        head = head_of(rows[0], self._keyring)
+        if not head.signed and not head.is_new:
+            raise NotSigned(NOT_SIGNED)
+        return head.end
+
+    def verify_end(self, most: int) -> Verified:
+        """Check the head's signature, and compute the last `most` entries of the chain again.
+
+        As quick for a long log as for a short one. What was changed before these entries does not show here: `verify`
+        reads them all.
+        """
+        with self._snapshot() as connection:
+            found, head = self._head(connection)
+            first = head.end.number - most
+            start = head.removed
+            if first > head.removed.number:
+                before = sa.select(Audit.number, Audit.hash).where(Audit.number == first)
+                row = connection.execute(before).first()
+                if row is None:
+                    found.add(f"entry {first}: removed")
+                start = Point(first, row.hash or "" if row is not None else "")
+            _Chain(found, head, None, start).follow(connection, lambda _: None)
+        return found
+
+    def verify(self, kept: Point | None = None, *, progress: Callable[[int], None] = lambda _: None) -> Verified:
+        """Compute the chain again, from its first entry to its head. `kept`: a point of it that was kept elsewhere.
+
+        `progress` gets the number of entries that were checked.
+        """
+        with self._snapshot() as connection:
+            found, head = self._head(connection)
+            _Chain(found, head, kept, head.removed).follow(connection, progress)
+            unsealed = sa.select(sa.func.count()).select_from(Audit).where(Audit.number.is_(None))
+            found.unsealed = connection.execute(unsealed).scalar_one()
+        return found
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sa.Connection]:
+        with self._database.read() as connection:
+            if not self._database.is_sqlite:  # else a page could be of another moment than the head
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield connection
+
+    def _head(self, connection: sa.Connection) -> tuple[Verified, Head]:
+        """The head of the chain, and what is wrong with it."""
+        found = Verified()
+        rows = fetch(connection, HEAD)
+        if not rows:
+            found.add("the head of the chain is missing: the row of audit_head was removed")
+            return found, Head(Point(), Point(), "", signed=False)
+        head = head_of(rows[0], self._keyring)
+        _check_signature(found, head)
+        return found, head
+
+
+def _check_signature(found: Verified, head: Head) -> None:
+    if head.signed or head.is_new:
+        return
+    if not head.key_id:
+        found.add("the head of the chain is not signed")
+    else:
+        found.add(
+            f"the head of the chain is not signed by a key of this configuration (it names the key {head.key_id}):"
+            " it was changed, or that key is missing from [encryption]"
+        )
+
+
+class _Chain:
+    """Follows the stored entries from `start`. Compares them with their hashes, the head, and a point that was kept."""
+
+    def __init__(self, found: Verified, head: Head, kept: Point | None, start: Point) -> None:
+        self._found, self._head, self._kept = found, head, kept
+        self._at = start
+        found.removed = head.removed.number
+        found.end = head.end
+
+    def follow(self, connection: sa.Connection, progress: Callable[[int], None]) -> None:
+        self._compare(self._at)
+        query = sa.select(Audit.__table__).order_by(Audit.number).limit(PAGE)
+        beyond = Audit.number.is_not(None) if self._at == self._head.removed else Audit.number > self._at.number
+        while rows := fetch(connection, query.where(beyond)):
+            beyond = Audit.number > rows[-1].number
+            for row in rows:
+                self._take(row)
+            progress(self._found.entries)
+        self._end()
+
+    def _take(self, row: Any) -> None:
+        found, number = self._found, row.number
+        found.entries += 1
+        if number <= self._head.removed.number:
+            found.add(f"entry {number} is there, but retention has removed all up to {self._head.removed.number}")
+            return
+        if number == self._at.number + 1:
+            if next_point(self._at, entry_of(row)).hash != row.hash:
+                found.add(f"entry {number} was changed: its hash does not fit it and the entry before")
+        else:  # without the entry before it, its own hash cannot be checked
+            found.add(f"{_range(self._at.number + 1, number - 1)}: removed")
+        # On from the stored hash: one changed entry is one problem, and no problem of all later ones.
+        self._at = Point(number, row.hash or "")
+        self._compare(self._at)
+
+    def _compare(self, at: Point) -> None:
+        kept = self._kept
+        if kept is None or kept.number > at.number:
+            return
+        self._kept = None
+        if kept.number < at.number:
+            self._found.add(f"entry {kept.number} is gone, so the head that you gave cannot be compared")
+        elif kept.hash != at.hash:
+            self._found.add(f"entry {kept.number} is not the one of the head that you gave: the chain was made anew")
+
+    def _end(self) -> None:
+        at, end = self._at, self._head.end
+        if at.number < end.number:
+            self._found.add(f"{_range(at.number + 1, end.number)}: removed, at the end of the chain")
+        elif at.number > end.number:
+            self._found.add(f"{_range(end.number + 1, at.number)}: behind the chain's head, not sealed by a worker")
+        elif at.hash != end.hash:
+            self._found.add(f"the head of the chain does not fit entry {at.number}")
+        if self._kept is not None:
+            self._found.add(f"the chain ends at {at.number}, before the head that you gave: its end was cut off")
+
+
+def _range(first: int, last: int) -> str:
+    return f"entry {first}" if first == last else f"entries {first} to {last}"
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(entry_of(row), None if row.number is None else Point(row.number, row.hash), row.id)

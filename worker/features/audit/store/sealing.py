@@ -1,0 +1,199 @@
+"""Chains the entries of the audit log, and signs the chain's head.
+
+Transactions add entries without a number. A moment later one process at a time seals them: each gets its number and its
+hash, which covers the entry before it. So no transaction waits for another one's entry.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database import bulk
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import Audit, AuditHead
+from worker.core.foundation.keyring import Keyring, key_id_of
+from worker.core.model.audit import RETENTION, Act, Entry, Point, next_point
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1000
+NOT_SIGNED = "the audit log's head is not signed by a key of this configuration"
+WENT_BACK = "the audit log's head is an older one than this process has seen"
+NO_HEAD = "the audit log's head was removed"
+CHUNKS = 20  # at once: what else is due must not wait for all entries of a busy hour
+
+
+class NotSigned(Exception):
+    """The head of the chain has no signature by a key of this configuration: a person must look at the audit log."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of the chain, its beginning, and whether a key of the ring has signed them. `key_id`: "" if none has."""
+
+    end: Point
+    removed: Point
+    key_id: str
+    signed: bool
+
+    @property
+    def is_new(self) -> bool:
+        return not self.key_id and self.end == self.removed == Point()
+
+
+class Furthest:
+    """The furthest end of the chain that this process has seen. Who puts back an older state of the log, with its head
+    that we have signed, is found by it alone."""
+
+    def __init__(self) -> None:
+        self.end = Point()
+
+    def went_back(self, end: Point, *, known: Point) -> bool:
+        """Whether this end is behind `known`, what `self.end` was before the head was read; else it is remembered."""
+        if end.number < known.number or (end.number == known.number and end != known):
+            return True
+        if end.number > self.end.number:
+            self.end = end
+        return False
+
+
+def head_of(row: Any, keyring: Keyring) -> Head:
+    """The head that is stored."""
+    end, removed = Point(row.number, row.hash), Point(row.removed_to, row.removed_hash)
+    return Head(end, removed, key_id_of(row.digest or ""), row.digest in _signatures(keyring, end, removed))
+
+
+def _signatures(keyring: Keyring, end: Point, removed: Point) -> tuple[str, ...]:
+    """By each key of the ring."""
+    return keyring.digests("audit head", f"{end} after {removed}")
+
+
+_UNSEALED = sa.select(Audit.__table__).where(Audit.number.is_(None)).order_by(Audit.id).limit(CHUNK)
+_ANY = sa.select(Audit.id).where(Audit.number.is_(None)).limit(1)
+_ANY_SEALED = sa.select(Audit.id).where(Audit.number.is_not(None)).limit(1)
+HEAD = sa.select(AuditHead.__table__)
+_SEAL = bulk.Change(Audit.id, {"number": sa.bindparam("its_number"), "hash": sa.bindparam("its_hash")}, by="id_")
+
+
+class Seals:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring, self.furthest = database, keyring, Furthest()
+
+    def seal(self) -> Point | None:
+        """Seal the entries that are committed, in the order of their ids. Returns the new end; None: nothing to do.
+
+        Does nothing while another process seals. Raises NotSigned, and seals nothing, if the head is not well signed,
+        or is behind one that was seen here.
+        """
+        end = None
+        for _ in range(CHUNKS):
+            if not self._any_unsealed():
+                break
+            chunk = self._seal_chunk()
+            end = chunk or end
+            if chunk is None:
+                break
+        return end
+
+    def accept(self, *, now: datetime) -> Point:
+        """Sign the head as it is, by the first key of the ring, and say so in an entry. Returns the head's end.
+
+        For a person who has checked the chain, where the key of the signature is lost. Raises NotSigned where there is
+        no head.
+        """
+        with self._database.write() as connection:
+            rows = fetch(connection, HEAD.with_for_update())
+            if not rows:
+                raise NotSigned(NO_HEAD)
+            found = head_of(rows[0], self._keyring)
+            self._write(connection, found.end, found.removed)
+            note(connection, "audit head", now=now, reason=f"signed by key {found.key_id or 'none'} before")
+            return found.end
+
+    def remove(self, *, until: datetime, now: datetime) -> int:
+        """Remove the next sealed entries that are older; returns how many. The chain then begins after them.
+
+        The new beginning is signed. So an entry that does not fit the chain stays, with all behind it: an entry that
+        somebody has given an old time would be gone without a trace.
+        """
+        with self._database.write() as connection:
+            head = self._locked(connection)
+            if head is None or not head.signed:
+                return 0
+            after = head.removed.number
+            oldest = sa.select(Audit.__table__).where(Audit.number > after).order_by(Audit.number)
+            last = at = head.removed
+            for row in fetch(connection, oldest.limit(CHUNK + 1)):
+                point = next_point(at, entry_of(row))
+                if point != Point(row.number, row.hash):
+                    log.error("audit log: entry %d does not fit the one before: neither is removed", row.number)
+                    break
+                last = at  # one fits behind it, so it may go; the newest stays
+                if row.at > until:
+                    break
+                at = point
+            if last.number <= after:
+                return 0
+            self._write(connection, head.end, last)
+            connection.execute(sa.delete(Audit).where(Audit.number > after, Audit.number <= last.number))
+            count = last.number - after
+            note(
+                connection, f"audit entries to {last.number}", count=count, now=now, act=Act(RETENTION, "audit.removed")
+            )
+            return count
+
+    def _any_unsealed(self) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(_ANY).first() is not None
+
+    def _seal_chunk(self) -> Point | None:
+        """Seal the next chunk; returns the new end. None: another process seals, or nothing is left."""
+        known = self.furthest.end
+        with self._database.write() as connection:
+            head = self._locked(connection)
+            if head is None:
+                return None
+            if self.furthest.went_back(head.end, known=known):
+                raise NotSigned(WENT_BACK)
+            if not head.signed and not (head.is_new and connection.execute(_ANY_SEALED).first() is None):
+                raise NotSigned(NOT_SIGNED)
+            rows = fetch(connection, _UNSEALED)
+            if not rows:
+                return None
+            end = head.end
+            sealed = []
+            for row in rows:
+                end = next_point(end, entry_of(row))
+                sealed.append({"id_": row.id, "its_number": end.number, "its_hash": end.hash})
+            _SEAL.run(connection, sealed)
+            self._write(connection, end, head.removed)
+        self.furthest.went_back(end, known=known)
+        return end
+
+    def _locked(self, connection: sa.Connection) -> Head | None:
+        """The head, locked; None if another transaction has it. Raises NotSigned if it was removed."""
+        rows = fetch(connection, HEAD.with_for_update(skip_locked=True))
+        if rows:
+            return head_of(rows[0], self._keyring)
+        if not fetch(connection, HEAD):
+            raise NotSigned(NO_HEAD)
+        return None
+
+    def _write(self, connection: sa.Connection, end: Point, removed: Point) -> None:
+        values = {
+            "number": end.number,
+            "hash": end.hash,
+            "removed_to": removed.number,
+            "removed_hash": removed.hash,
+            "digest": _signatures(self._keyring, end, removed)[0],
+        }
+        connection.execute(sa.update(AuditHead).values(values))
+
+
+def entry_of(row: Any) -> Entry:
+    """The entry that a row holds."""
+    return Entry(row.at, row.actor, row.action, row.subject, row.count, row.reason)

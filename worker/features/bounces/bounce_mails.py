@@ -1,0 +1,191 @@
+"""Reads mails that come to a return path: reports of delivery (RFC 3464, RFC 6533), complaints (RFC 5965), bounces in
+words (`bounce_texts`), and the mails that mail programs send for `List-Unsubscribe` (RFC 2369).
+
+Strangers write these mails. So a mail is bounded in size, in parts and in depth before it is parsed, and only a report
+that came to a return path that we signed is used (`return_path`). The address in a report is not read: it may be that
+of a forward, and is personal.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from email import message_from_bytes
+from email.message import Message
+from email.parser import HeaderParser
+from email.policy import Compat32, compat32
+from itertools import islice
+
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.features.bounces.return_path import UNSUBSCRIBE
+from worker.senders import bounce_texts
+from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
+
+LARGEST = 256 * 1024  # bytes that are read of a mail; the report comes before the mail that came back
+MOST_BOUNDARIES = 20  # a report has one, the mail in it a few; they bound the depth too
+MOST_PARTS = 50  # with the groups of fields in a report
+MOST_TEXT = 2_000  # characters of one header
+# The headers in which mail systems write the address that a mail came to.
+CAME_TO = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "X-Delivered-To", "To")
+# With its further lines. The parser looks for the boundary in a time that grows with the square of its length: a quote
+# and 250,000 semicolons took a minute and a half.
+_CONTENT_TYPE = re.compile(rb"(?:\A|[\r\n])content-type:(?:[^\r\n]|[\r\n]+[ \t])*+")
+STATUS = re.compile(r"\s{0,9}([245]\.\d{1,3}\.\d{1,3})(?!\d)")
+IN_TEXT = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_BLANK = re.compile(r"\r?\n[ \t]*\r?\n")
+GLOBAL_REPORT = "message/global-delivery-status"  # RFC 6533's, for addresses with letters beyond ASCII
+REPORTS = ("message/delivery-status", GLOBAL_REPORT)
+RETURNED = ("text/rfc822-headers", "message/global-headers", "message/rfc822", "message/global")
+# In the order of their weight: a report may have several recipients, after a forward.
+ACTIONS = ("failed", "delivered", "delayed", "relayed", "expanded")
+KeyIn = Callable[[str], str | None]
+
+
+class _TooMany(Exception):
+    """The mail has more than MOST_PARTS."""
+
+
+class _Parts:
+    """Makes the parser's objects for the parts of one mail, so that it ends at the first one too many: each blank line
+    in a report begins a group of fields, and a line of three bytes begins a part."""
+
+    def __init__(self) -> None:
+        self._left = MOST_PARTS + 1  # the parser makes one at its start that it does not use
+
+    def __call__(self, policy: Compat32 = compat32) -> Message:
+        if not self._left:
+            raise _TooMany
+        self._left -= 1
+        return Message(policy)
+
+
+def read(raw: bytes, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
+    """The update in a mail. `key_in` finds the key of one of our mails in a text. Never raises.
+
+    NotUnderstood is a mail that a person may want to read: an answer, a notice, a report that is not about our mails.
+    """
+    lowered = raw[:LARGEST].lower()
+    if lowered.count(b"boundary") > MOST_BOUNDARIES or lowered.count(b"message/") > MOST_BOUNDARIES:
+        return NotUnderstood("it has too many parts")
+    if any(len(found[0]) > MOST_TEXT for found in _CONTENT_TYPE.finditer(lowered)):
+        return NotUnderstood("it has a header that is too long")
+    try:
+        return _read(message_from_bytes(raw[:LARGEST], _Parts(), policy=compat32), key_in)
+    except _TooMany:
+        return NotUnderstood("it has too many parts")
+    except Exception as error:  # the parser raises many kinds for what strangers write
+        return NotUnderstood(f"it cannot be read as a mail ({type(error).__name__})")
+
+
+def _read(mail: Message, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
+    parts = list(mail.walk())
+    key = _key(_values(mail, CAME_TO), key_in)
+    for part in parts:
+        if part.get_content_type() == "message/feedback-report":
+            return _complaint(part, key or _key(_returned(parts), key_in))
+    report = next((part for part in parts if part.get_content_type() in REPORTS), None)
+    if report is None:
+        if key is not None and str(mail.get("Subject", ""))[:MOST_TEXT].strip().lower() == UNSUBSCRIBE:
+            return DeliveryUpdate("unsubscribed", key, stop=Stop.STOPPED)
+        if key is not None and isinstance(found := bounce_texts.read(mail, key), DeliveryUpdate):
+            return found
+        automatic = str(mail.get("Auto-Submitted", "no")).strip().lower() not in ("", "no")
+        return NotUnderstood("it is an automatic answer" if automatic else "it has no report of a delivery")
+    if key is None:
+        return NotUnderstood("it came to no return path that we have signed")
+    return _delivery(report, key)
+
+
+def _delivery(report: Message, key: str) -> DeliveryUpdate | NotUnderstood:
+    blocks = [block for block in _blocks(report) if block.get("Action")]
+    found = sorted((ACTIONS.index(action), number) for number, block in enumerate(blocks) if (action := _action(block)))
+    if not found:
+        return NotUnderstood("its report names no action that we know")
+    block = blocks[found[0][1]]
+    match ACTIONS[found[0][0]]:
+        case "failed":
+            code, text = _code(block)
+            gone = code in GONE if code else bool(UNKNOWN_MAILBOX.search(text))
+            if gone:
+                return DeliveryUpdate("bounced", key, status=DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, code=code)
+            return DeliveryUpdate("bounced", key, status=DeliveryStatus.BLOCKED, code=code)
+        case "delivered":
+            return DeliveryUpdate("delivered", key, status=DeliveryStatus.DELIVERED)
+        case action:
+            return DeliveryUpdate(action, key, status=DeliveryStatus.LATER if action == "delayed" else None)
+
+
+def _complaint(part: Message, key: str | None) -> DeliveryUpdate | NotUnderstood:
+    kinds = [str(block.get("Feedback-Type", "")).strip().lower() for block in _blocks(part)]
+    if "abuse" not in kinds:
+        return NotUnderstood("its report is not about abuse")
+    if key is None:
+        return NotUnderstood("it came to no return path that we have signed")
+    return DeliveryUpdate("complained", key, stop=Stop.COMPLAINED)
+
+
+def _blocks(part: Message) -> list[Message]:
+    """The groups of fields in a report."""
+    payload = part.get_payload()
+    blocks = [block for block in payload if isinstance(block, Message)] if isinstance(payload, list) else []
+    if _is_encoded(part):
+        return _groups(_decoded(part))
+    if part.get_content_type() == GLOBAL_REPORT:  # the parser knows no groups in it: the further ones are its content
+        return [one for block in blocks for one in (block, *_groups(_content(block)))]
+    return blocks
+
+
+def _groups(text: str) -> list[Message]:
+    texts = [group for group in _BLANK.split(text, MOST_PARTS) if group.strip()]
+    if len(texts) > MOST_PARTS:
+        raise _TooMany
+    return [HeaderParser(policy=compat32).parsestr(group.strip("\r\n")) for group in texts]
+
+
+def _is_encoded(part: Message) -> bool:
+    return str(part.get("Content-Transfer-Encoding", "")).strip().lower() in ("base64", "quoted-printable")
+
+
+def _decoded(part: Message) -> str:
+    """The content of an encoded part. The parser takes what is in a `message/…` for a mail, encoded or not."""
+    payload = part.get_payload()
+    whole = Message(compat32)
+    whole["Content-Transfer-Encoding"] = str(part["Content-Transfer-Encoding"]).strip()
+    whole.set_payload("\n".join(map(str, payload)) if isinstance(payload, list) else payload)
+    decoded = whole.get_payload(decode=True)
+    return decoded.decode("utf-8", "replace") if isinstance(decoded, bytes) else ""
+
+
+def _content(block: Message) -> str:
+    payload = block.get_payload()
+    return payload if isinstance(payload, str) else ""
+
+
+def _action(block: Message) -> str:
+    words = str(block["Action"])[:MOST_TEXT].lower().split()
+    return words[0] if words and words[0] in ACTIONS else ""
+
+
+def _code(block: Message) -> tuple[str, str]:
+    """The status code of RFC 3463, "" if there is none, and the other system's words in lower case."""
+    text = str(block.get("Diagnostic-Code", ""))[:MOST_TEXT].lower()
+    match = STATUS.match(str(block.get("Status", "")))
+    if match and not match[1].endswith(".0.0"):
+        return match[1], text
+    more = IN_TEXT.search(text)  # a relay's own status is often just "5.0.0"
+    return (more[1] if more else match[1] if match and not UNKNOWN_MAILBOX.search(text) else ""), text
+
+
+def _returned(parts: Iterable[Message]) -> list[str]:
+    """Return paths in the headers of a mail that came back as a whole."""
+    parts = list(parts)
+    texts = [value for part in parts for value in _values(part, ("Return-Path",))]
+    returned = [part for part in parts if part.get_content_type() in RETURNED]
+    headers = [_decoded(part) if _is_encoded(part) else _content(part) for part in returned]
+    return texts + [text[: 10 * MOST_TEXT] for text in headers]
+
+
+def _values(mail: Message, names: Iterable[str]) -> list[str]:
+    return [str(value)[:MOST_TEXT] for name in names for value in islice(mail.get_all(name, []), 5)]
+
+
+def _key(texts: Iterable[str], key_in: KeyIn) -> str | None:
+    return next((key for text in texts if (key := key_in(text)) is not None), None)

@@ -1,0 +1,133 @@
+"""Takes in the mails of the mailbox for bounces: each report is stored like a callback of a mail system, exactly once.
+
+A mail is removed after its report is committed. A process that dies in between reads it again, and the same bytes have
+the same digest: nothing is stored twice. Several processes may read one mailbox.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.plural import counted
+from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.features.bounces import bounce_mails
+from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
+from worker.features.bounces.return_path import ReturnPath
+from worker.features.delivery.store.delivery_updates import delivery_as_json
+from worker.settings.model import Settings
+from worker.web.webhooks.store.results import SENDER
+from worker.web.webhooks.store.webhooks import Arrived, Webhooks
+from worker.wiring.adapters import returns
+
+log = logging.getLogger(__name__)
+SOURCE = f"{SENDER}email"
+CHUNK = 50  # mails in one transaction
+# After so long a smaller chunk is taken: a connection that then breaks has not read all its mails for nothing.
+CHUNK_SECONDS = 10.0
+MOST = 2_000  # mails in one look: the next look reads the others
+
+
+@dataclass
+class BouncesRead:
+    """What one look found. `reports`: by event (bounced, delayed, delivered, complained), those that were new.
+    `again`: reports that were stored before. `left`: mails that are no report, by reason; they stay, marked as read.
+    A mail that cannot be read stays as it is: it may be readable later."""
+
+    reports: dict[str, int] = field(default_factory=dict)
+    again: int = 0
+    left: dict[str, int] = field(default_factory=dict)
+
+
+class BounceReader:
+    """Reads one mailbox. Blocking."""
+
+    def __init__(
+        self,
+        open_mailbox: Callable[[], Mailbox],
+        return_path: ReturnPath,
+        webhooks: Webhooks,
+        keyring: Keyring,
+        clock: Clock,
+    ) -> None:
+        self._open, self._return_path = open_mailbox, return_path
+        self._webhooks, self._keyring, self._clock = webhooks, keyring, clock
+        self._unreadable: set[str] = set()  # the ids that were logged
+
+    @classmethod
+    def of(cls, settings: Settings, webhooks: Webhooks, keyring: Keyring, clock: Clock) -> "BounceReader | None":
+        """None where no mailbox is configured."""
+        bounces, return_path = settings.bounces, returns(settings, keyring)
+        if bounces is None or return_path is None:
+            return None
+
+        def open_mailbox() -> Mailbox:
+            if bounces.maildir is not None:
+                return Maildir(bounces.maildir)
+            return Imap(bounces.server, bounces.protection.context() if bounces.protection else None)
+
+        return cls(open_mailbox, return_path, webhooks, keyring, clock)
+
+    def read(self, *, stopping: Callable[[], bool] = lambda: False) -> BouncesRead:
+        """Take in what is there. Raises CannotRead: what was read before is stored."""
+        result = BouncesRead()
+        mailbox = self._open()
+        chunk: list[Mail] = []
+        unreadable: list[Mail] = []
+        take_at = monotonic() + CHUNK_SECONDS
+        try:
+            for mail in mailbox.unread(most=MOST):
+                (unreadable if mail.unreadable else chunk).append(mail)
+                if len(chunk) == CHUNK or monotonic() >= take_at:
+                    full, chunk = chunk, []
+                    self._take(mailbox, full, result)
+                    take_at = monotonic() + CHUNK_SECONDS
+                if stopping():
+                    break
+            full, chunk = chunk, []
+            self._take(mailbox, full, result)
+        except CannotRead:
+            with suppress(CannotRead):  # it is stored, and removed if the mailbox still answers
+                self._take(mailbox, chunk, result)
+            raise
+        finally:
+            mailbox.close()
+            self._leave(unreadable, result)
+        return result
+
+    def _leave(self, mails: list[Mail], result: BouncesRead) -> None:
+        new = Counter(mail.unreadable for mail in mails if mail.id not in self._unreadable)
+        for why, number in sorted(new.items()):
+            log.warning("%s left unread in the mailbox for bounces: %s", counted(number, "mail"), why)
+        self._unreadable = {mail.id for mail in mails}
+        for mail in mails:
+            result.left[mail.unreadable] = result.left.get(mail.unreadable, 0) + 1
+
+    def _take(self, mailbox: Mailbox, mails: list[Mail], result: BouncesRead) -> None:
+        if not mails:
+            return
+        updates = [(mail, bounce_mails.read(mail.content, self._return_path.key_in)) for mail in mails]
+        reports = [(mail, update) for mail, update in updates if isinstance(update, DeliveryUpdate)]
+        if reports:
+            arrived = [self._arrived(mail, update) for mail, update in reports]
+            receipts = self._webhooks.keep(arrived, now=self._clock()).receipts
+            for (_, update), new in zip(reports, receipts, strict=True):
+                if new:
+                    result.reports[update.event] = result.reports.get(update.event, 0) + 1
+                else:
+                    result.again += 1
+        # Only now: what is removed is committed.
+        mailbox.remove([mail.id for mail, _ in reports])
+        others = [(mail, why) for mail, why in updates if isinstance(why, NotUnderstood)]
+        mailbox.keep([mail.id for mail, _ in others])
+        for _, why in others:
+            result.left[why.reason] = result.left.get(why.reason, 0) + 1
+
+    def _arrived(self, mail: Mail, update: DeliveryUpdate) -> Arrived:
+        digests = self._keyring.digests("bounce", sha256(mail.content).hexdigest())
+        changes = update.status is not None or update.stop is not None
+        return Arrived(SOURCE, digests, update.event, delivery_as_json(update) if changes else None)

@@ -1,0 +1,102 @@
+"""`onboard users`: who may log in to the dashboard."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from worker.cli.exits import CannotStart
+from worker.core.foundation.private_files import PRIVATE, is_open_to_others, new_file
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.users import NAME, parse_users
+
+SHORTEST = 12  # characters of a password
+HINT = 'name the file in onboarding.toml: [web] users = {{ file = "{}" }}'
+
+
+@click.group()
+def users() -> None:
+    """Add users of the dashboard: docs/how-to/dashboard.md."""
+
+
+@users.command("add")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.VIEWER.value,
+    show_default=True,
+    help="viewer: looks. service desk: also finds customers and sends to them again. operator: also decides about"
+    " batches, accounts and events.",
+)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("users.toml"),
+    show_default=True,
+    help="The file of [web] users. It is made, for its owner alone, if it is not there.",
+)
+def add_user(name: str, role: str, file: Path) -> None:
+    """Add the user NAME of the dashboard to the file of users. Asks for the password. Needs no configuration.
+
+    Without a terminal, the password is the first line of standard input. The file holds its hash (Argon2id). To change
+    or remove a user, change the file: running processes read it again, and log-ins of that user end.
+
+    \b
+    onboard users add ona --role operator
+    """
+    from worker.features.dashboard.passwords import hash_password
+
+    if not NAME.fullmatch(name):
+        raise click.UsageError("NAME has at most 64 letters, digits and . _ @ + -")
+    known = _known(file)
+    if name in known:
+        raise CannotStart(f"{file} has a user {name!r}: remove the table [{_key(name)}] first")
+    password = _password()
+    if len(password) < SHORTEST:
+        raise CannotStart(f"the password is too short: expected {SHORTEST} characters or more")
+    entry = f'[{_key(name)}]\nrole = "{role}"\npassword = "{hash_password(password)}"\n'
+    try:
+        _append(file, entry)
+    except OSError as error:
+        raise CannotStart(f"{file}: {error.strerror or error}") from None
+    click.echo(f"{name} was added to {file}, as {role}")
+    if not known:
+        click.echo(HINT.format(file), err=True)
+
+
+def _key(name: str) -> str:
+    return f'"{name}"'
+
+
+def _known(file: Path) -> dict[str, object]:
+    try:
+        with file.open(encoding="utf-8") as stream:
+            if is_open_to_others(os.fstat(stream.fileno())):
+                raise CannotStart(f"{file} can be read or changed by other users of this machine: `chmod 600 {file}`")
+            return dict(parse_users(stream.read()))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CannotStart(f"{file}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise CannotStart(f"{file}: {error}") from None
+
+
+def _append(file: Path, entry: str) -> None:
+    try:
+        descriptor = new_file(file, mode=PRIVATE)
+        before = ""
+    except FileExistsError:
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        before = "\n"
+    with os.fdopen(descriptor, "a", encoding="utf-8") as stream:
+        stream.write(before + entry)
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        given: str = click.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
+        return given
+    return sys.stdin.readline().removesuffix("\n")

@@ -1,0 +1,137 @@
+"""What a page and an action are. `__init__` says how to add one."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from worker.core.foundation.harmless_text import plain
+from worker.core.model.wakeups import WakeUp
+from worker.features.dashboard.people import Person, Role
+from worker.features.dashboard.sources import Sources
+
+
+class NotThere(Exception):
+    """What the address names is not there. The text is for the person."""
+
+
+class Refused(Exception):
+    """It cannot be done, or not as it was asked. The text says why, for the person. `back`: the page to go on from."""
+
+    back = "/"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as pages and actions see it. `values`: the parts of the path and of the query, or of the form. Each may
+    be any text."""
+
+    values: Mapping[str, str]
+    person: Person
+    now: datetime
+
+    def text(self, name: str, *, most: int = 200) -> str:
+        """The value on one line, without invisible characters, cut to `most`; "" if it is missing.
+
+        What is copied from a page or a spreadsheet may have other spaces in it. It must not read like an empty field:
+        that may stand for all rows.
+        """
+        return plain(self.values.get(name, ""), most=most)
+
+    def number(self, name: str, *, least: int = 0, most: int = 2**53) -> int | None:
+        """The value as a whole number within the bounds; None if it is none."""
+        given = self.text(name, most=20)
+        if not (given.isascii() and given.isdecimal()):
+            return None
+        return int(given) if least <= int(given) <= most else None
+
+
+Read = Callable[[Sources, Asked], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    path: str  # with parts in braces, which are in Asked.values too: /dashboard/batches/{batch}
+    template: str = "live.html"  # which shows the live part alone
+    read: Read  # blocking; what the template shows; raises NotThere or Refused
+    title: str
+    navigation: str = ""  # its word in the navigation; "": it is not there
+    least: Role = Role.VIEWER
+    live: str = ""  # the template of its part that is asked for again and again; "": it has none
+    # What is read is the same for all persons, who then share it. False: `read` uses Asked.person, or writes the audit
+    # log.
+    shared: bool = True
+    # Its form is posted, because what is typed into it must not stand in an address, which servers and browsers keep.
+    posted: bool = False
+    # Forgets what `read` keeps for longer than a moment: after an action the person who acted sees what became of it.
+    forget: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Field:
+    """A value that the person types into the confirmation. `kind`: of the input, such as email or tel. `most`: how many
+    characters it may have. `linked`: a link may fill it in, which anyone can send to the person."""
+
+    name: str
+    label: str
+    kind: str = "text"
+    most: int = 320
+    linked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the confirmation shows before anything is done."""
+
+    title: str  # a question: Pause batch 3?
+    button: str  # what it does: Pause batch 3
+    does: Sequence[str]  # sentences
+    cost: Sequence[str] = ()  # sentences: what it costs at worst
+    grave: bool = False  # it cannot be undone, or it costs money
+    fields: Sequence[Field] = ()  # what the person types; never in an address, which servers log
+    # The numbers in `cost` that fall while the page is read, such as sessions by account. Who agreed to more agreed to
+    # less too.
+    at_most: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def seen(self) -> str:
+        """What the form brings back: what the person was shown, as a digest, and the numbers of `at_most`."""
+        shown = (self.title, *self.does, *(() if self.at_most else self.cost))
+        return json.dumps([sha256(repr(shown).encode()).hexdigest()[:16], dict(self.at_most)])
+
+    def is_agreed(self, seen: str) -> bool:
+        """Whether the person who was shown `seen` agreed to this. If not, the person is asked again. Any text may come
+        back."""
+        try:
+            digest, at_most = json.loads(seen)
+            fits = all(number <= at_most[name] for name, number in self.at_most.items())
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
+        return fits and digest == json.loads(self.seen)[0]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of an action: a sentence for the person, and what is due now."""
+
+    said: str
+    due: Sequence[WakeUp] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """`name` is its address, /dashboard/do/NAME. `command`: the command that does the same; the audit log names it."""
+
+    name: str
+    command: str
+    least: Role
+    plan: Callable[[Sources, Asked], Plan]  # blocking, changes nothing; raises NotThere or Refused
+    carry_out: Callable[[Sources, Asked, str], Done]  # blocking; gets the person's reason; raises Refused
+    # The page that the person came from, and goes back to: a path of ours, whatever the request names.
+    back: Callable[[Asked], str] = lambda _asked: "/"
+
+    @property
+    def path(self) -> str:
+        return f"/dashboard/do/{self.name}"

@@ -1,0 +1,122 @@
+"""The doors: log in with a name and a password, look with the key that `onboard up` prints, log out."""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from worker.features.dashboard.oidc.id_token import Proven
+from worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, digest_of
+from worker.features.dashboard.rendering import page, see
+from worker.features.dashboard.same_origin import form_token, is_form_token, is_from_here
+from worker.features.dashboard.store.log_ins import LONGEST
+from worker.features.dashboard.visits import Visits, cookie_name, drop_cookie, set_cookie
+from worker.web.forms import form_of
+from worker.web.problems import REFUSED
+
+log = logging.getLogger(__name__)
+
+PATH = "/dashboard/log-in"
+LEAVE = "/dashboard/log-in/oidc"  # to the identity provider
+WRONG = "The name or the password is wrong."
+BUSY = "Too many log-ins are being checked. Try again in a few seconds."
+# The form is open for so long; it has a cookie of its own, so that no other site can log a person in.
+FORM_SECONDS = 3600
+Delay = Callable[..., Awaitable[None]]  # (request, why, name=)
+Peer = Callable[[web.Request], str]
+
+
+class LogInPage:
+    """`delay(request, why, name=)`: counts a refused log-in by its address, and by the name whose password was guessed,
+    logs it, and waits. `peer(request)`: the machine that sent it. `issuer`: whether a button leads to
+    an identity provider."""
+
+    def __init__(
+        self, visits: Visits, checks: PasswordChecks, delay: Delay, peer: Peer, form_seconds: float, issuer: bool
+    ) -> None:
+        self._visits, self._checks, self._delay, self._peer = visits, checks, delay, peer
+        self._form_seconds = form_seconds
+        self._issuer = issuer
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        return self.form(request, to=local_path(request.query.get("to", "")))
+
+    async def enter(self, request: web.Request) -> web.StreamResponse:
+        form = await form_of(request, seconds=self._form_seconds)
+        to = local_path(form.get("to", ""))
+        if not self._visits.has_users:
+            return self.form(request, to=to, status=403)
+        if not is_from_here(request.headers) or not self._is_ours(request, form.get("token", "")):
+            return self.form(request, to=to, said="The form was too old. Try again.", status=403)
+        name, password = form.get("name", "").strip(), form.get("password", "")
+        user = self._visits.user(name)
+
+        async def delay() -> None:
+            # A password that is too long is not hashed: nothing would bound how many of them wait.
+            guessed = digest_of(name) if len(password) <= LONGEST_PASSWORD else ""
+            await self._delay(request, "dashboard: name or password", name=guessed)
+
+        try:
+            if not await self._checks.fits(name, password, user, delay, self._peer(request)):
+                return self.form(request, to=to, said=WRONG, status=403)
+        except TooMany:
+            request[REFUSED] = "dashboard: too many log-ins at once"
+            return self.form(request, to=to, said=BUSY, status=429)
+        log.info("%s logged in to the dashboard", name)
+        return await self._entered(request, await self._visits.begin(name), to)
+
+    async def look(self, request: web.Request) -> web.StreamResponse:
+        """With the key in the address; on to an address without it."""
+        if not self._visits.is_key(request.match_info["key"]):
+            request[REFUSED] = "dashboard: key"
+            return self.form(request, to="/", said="The key is not the one of this process.", status=403)
+        return await self._entered(request, await self._visits.begin(""), "/")
+
+    async def enter_with_issuer(self, request: web.Request, person: Proven, to: str) -> web.StreamResponse:
+        """Let a person in whom the identity provider names."""
+        return await self._entered(request, await self._visits.begin_with_issuer(person.name, person.role), to)
+
+    async def leave(self, request: web.Request) -> web.StreamResponse:
+        visit = await self._visits.of(request, by_itself=False)
+        form = await form_of(request, seconds=self._form_seconds)
+        answer = see(PATH)
+        if not is_from_here(request.headers) or (visit is not None and not visit.has_sent(form)):
+            return answer  # another site's page sent it
+        if visit is not None:
+            await self._visits.end(visit)
+        drop_cookie(answer, request, cookie_name(request))
+        answer.headers["Clear-Site-Data"] = '"cache"'
+        return answer
+
+    async def _entered(self, request: web.Request, secret: str, to: str) -> web.StreamResponse:
+        before = await self._visits.of(request, by_itself=True)
+        if before is not None:
+            await self._visits.end(before)
+        answer = see(to)
+        set_cookie(answer, request, cookie_name(request), secret, max_age=int(LONGEST.total_seconds()))
+        drop_cookie(answer, request, _form_cookie(request))
+        return answer
+
+    def form(self, request: web.Request, *, to: str, said: str = "", status: int = 200) -> web.StreamResponse:
+        secret = request.cookies.get(_form_cookie(request)) or secrets.token_urlsafe(32)
+        shown = {"to": to, "said": said, "token": form_token(secret), "has_users": self._visits.has_users}
+        shown |= {"issuer": self._issuer, "leave": f"{LEAVE}?{urlencode({'to': to})}"}
+        answer = page("log_in.html", status=status, title="Log in", **shown)
+        set_cookie(answer, request, _form_cookie(request), secret, max_age=FORM_SECONDS)
+        return answer
+
+    def _is_ours(self, request: web.Request, token: str) -> bool:
+        secret = request.cookies.get(_form_cookie(request), "")
+        return bool(secret) and is_form_token(token, secret)
+
+
+def _form_cookie(request: web.Request) -> str:
+    return f"{cookie_name(request)}_form"
+
+
+def local_path(given: str) -> str:
+    """The path of a page of ours to go on to; "/" for anything else."""
+    plain = given.startswith("/") and not given.startswith(("//", "/\\")) and given.isascii() and given.isprintable()
+    return given if plain and (given == "/" or given.startswith(("/?", "/dashboard/"))) else "/"

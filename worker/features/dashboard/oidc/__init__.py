@@ -1,0 +1,1 @@
+"""Log-in of the dashboard by OpenID Connect: docs/how-to/dashboard.md."""

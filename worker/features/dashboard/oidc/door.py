@@ -1,0 +1,110 @@
+"""The two addresses of a log-in at the issuer: where a browser leaves, and where it comes back."""
+
+import logging
+from collections import OrderedDict
+
+from aiohttp import web
+
+from worker.core.foundation.clock import monotonic
+from worker.features.dashboard.log_in import BUSY, Delay, LogInPage, local_path
+from worker.features.dashboard.oidc.flow import Flow, flow_of, new_flow
+from worker.features.dashboard.oidc.id_token import NotProven, Proven
+from worker.features.dashboard.oidc.issuer import Issuer, Unavailable
+from worker.features.dashboard.people import OIDC
+from worker.features.dashboard.rendering import see
+from worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
+from worker.web.problems import REFUSED
+
+log = logging.getLogger(__name__)
+
+# A person types a password and a second factor meanwhile.
+FLOW_SECONDS = 600
+# Codes that are redeemed at the same time: each is a request to the issuer, and a stranger can invent codes.
+MOST_AT_ONCE, MOST_USED = 20, 10_000
+LONGEST_CODE = 4096
+NOT_PROVEN = "You were not logged in: the identity provider did not show who you are, or you have no role here."
+TOO_OLD = "The log-in was too old, or was begun in another window. Try again."
+NO_ANSWER = "The identity provider does not answer as it should. Try again in a moment; the log here says why."
+
+
+class OidcDoor:
+    """Belongs to one loop. `delay`: as for passwords. `log_in` shows the form again, and begins the visit."""
+
+    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInPage) -> None:
+        self._issuer, self._delay, self._log_in = issuer, delay, log_in
+        self._at_once = 0
+        self._used: OrderedDict[str, float] = OrderedDict()
+
+    async def leave(self, request: web.Request) -> web.StreamResponse:
+        """Send the browser to the issuer."""
+        to = local_path(request.query.get("to", ""))
+        flow = new_flow(to)
+        try:
+            address = await self._issuer.address(flow)
+        except Unavailable as error:
+            return self._unavailable(request, error, to)
+        answer = see(address)
+        set_cookie(answer, request, _cookie(request), flow.cookie, max_age=FLOW_SECONDS)
+        return answer
+
+    async def back(self, request: web.Request) -> web.StreamResponse:
+        """Let the person in whom the issuer names. The log-in's cookie is gone afterwards, whatever happened."""
+        flow = flow_of(request.cookies.get(_cookie(request), ""))
+        answer = await self._came_back(request, flow)
+        drop_cookie(answer, request, _cookie(request))
+        return answer
+
+    async def _came_back(self, request: web.Request, flow: Flow | None) -> web.StreamResponse:
+        if flow is None or not flow.is_state(request.query.get("state", "")) or not self._is_first(flow):
+            request[REFUSED] = "dashboard: oidc: its state is not of this browser"
+            return self._log_in.form(request, to="/", said=TOO_OLD, status=403)
+        to = local_path(flow.to)
+        if self._at_once >= MOST_AT_ONCE:
+            return self._log_in.form(request, to=to, said=BUSY, status=429)
+        try:
+            person = await self._person(request, flow)
+        except Unavailable as error:
+            return self._unavailable(request, error, to)
+        except NotProven as error:
+            await self._delay(request, f"dashboard: oidc: {error}")
+            return self._log_in.form(request, to=to, said=NOT_PROVEN, status=403)
+        log.info("%s logged in to the dashboard", OIDC + person.name)
+        return await self._log_in.enter_with_issuer(request, person, to)
+
+    async def _person(self, request: web.Request, flow: Flow) -> Proven:
+        self._at_once += 1
+        try:
+            await self._check_issuer(request)
+            code = request.query.get("code", "")
+            if "error" in request.query or not code or len(code) > LONGEST_CODE:
+                raise NotProven("the issuer did not let the person in")
+            return await self._issuer.person(flow, code)
+        finally:  # before a delay: those who are refused keep no other person out
+            self._at_once -= 1
+
+    async def _check_issuer(self, request: web.Request) -> None:
+        """The answer names its issuer, if the issuer does so (RFC 9207)."""
+        named = (await self._issuer.endpoints()).names_itself
+        given = request.query.getall("iss", [])
+        if (named or given) and given != [self._issuer.oidc.issuer]:
+            raise NotProven("the answer is of another issuer")
+
+    def _is_first(self, flow: Flow) -> bool:
+        """Whether this log-in comes back for the first time, in this process. The issuer redeems each code once too."""
+        now = monotonic()
+        while self._used and (len(self._used) >= MOST_USED or now - next(iter(self._used.values())) > FLOW_SECONDS):
+            self._used.popitem(last=False)
+        first = flow.state not in self._used
+        self._used.setdefault(flow.state, now)
+        return first
+
+    def _unavailable(self, request: web.Request, error: Unavailable, to: str) -> web.StreamResponse:
+        log.warning("log-in at the issuer of [web.oidc] is not possible: %s", error)
+        return self._log_in.form(request, to=to, said=NO_ANSWER, status=502)
+
+    async def close(self) -> None:
+        await self._issuer.close()
+
+
+def _cookie(request: web.Request) -> str:
+    return f"{cookie_name(request)}_oidc"

@@ -1,0 +1,108 @@
+"""Accounts and senders: their numbers, and trying a stopped one again."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.plural import listed_in_words
+from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused
+from worker.features.dashboard.pages.pace import Pace
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.sources import Sources
+from worker.reporting.account_report import WORKING, state_in_words
+from worker.wiring.resume_account import NotTried, check_can_be_tried, sharing, try_again
+
+
+def account_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """An account's facts, and what the pages show besides."""
+    words = state_in_words(facts)
+    state, _, why = words.partition(": ")
+    used, left = facts["credits_used"], facts["credits_left"]
+    return dict(facts) | {
+        "state": state.partition(" ")[0],
+        "until": facts["paused_until"],
+        "why": why,
+        "credits": None if used is None or left is None else used + left,
+    }
+
+
+class _Used:
+    """How many credits each account uses in a second now: the calls that are made and paid for."""
+
+    def __init__(self) -> None:
+        self._pace, self._lock = Pace(), threading.Lock()
+
+    def each_second(self, facts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+        used = {one["account"]: one["credits_used"] for one in facts if one["credits_used"] is not None}
+        with self._lock:
+            return self._pace.each_second(used, monotonic())
+
+
+_used = _Used()
+
+
+def accounts_now(sources: Sources, now: datetime) -> list[dict[str, Any]]:
+    """The facts of all accounts and senders, as the pages show them."""
+    facts = sources.account_report.facts(now=now)
+    pace = _used.each_second(facts)
+    return [account_of(one) | {"pace": pace.get(one["account"], 0.0)} for one in facts]
+
+
+def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    accounts = accounts_now(sources, asked.now)
+    return {"accounts": accounts, "read_at": asked.now, "well": all(one["state"] == WORKING for one in accounts)}
+
+
+def _plan(sources: Sources, asked: Asked) -> Plan:
+    name = asked.text("name")
+    try:
+        shared = sharing(name, sources.rules)
+        check_can_be_tried(name, sources.rules, sources.stores)
+    except NotTried as error:
+        raise Refused(f"{error}.") from None
+    facts = next(one for one in sources.account_report.facts(now=asked.now) if one["account"] == name)
+    state = state_in_words(facts)
+    if not (facts["stopped_at"] or facts["paused_until"]):
+        raise Refused(f"{name} is neither stopped nor paused.")
+    also = (f"{listed_in_words(shared)} share its budget and go on as well.",) if shared else ()
+    does = (
+        f"Now: {state}.",
+        "Remove the cause first. One call goes ahead; if it succeeds, the others follow.",
+        *also,
+    )
+    paid = name in sources.accounts
+    cost = ("The first call, and then the calls of the rows that wait for it, are paid for as any.",) if paid else ()
+    return Plan(title=f"Try {name} again?", button=f"Try {name} again", does=does, cost=cost)
+
+
+def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
+    name = asked.text("name")
+    stores = sources.acting(asked.person, "account resume", reason)
+    try:
+        resumed = try_again(name, sources.rules, sources.channels, stores, now=asked.now)
+    except NotTried as error:
+        raise Refused(f"{error}.") from None
+    if not resumed.ended:
+        return Done(f"{name} was neither stopped nor paused.")
+    return Done(f"{name} is tried again with a single call: its {' and its '.join(resumed.ended)} ended.")
+
+
+PAGE = Page(
+    path="/dashboard/accounts",
+    live="accounts_live.html",
+    read=read,
+    title="Accounts",
+    navigation="Accounts",
+)
+ACTIONS = (
+    Action(
+        name="account-resume",
+        command="account resume",
+        least=Role.OPERATOR,
+        plan=_plan,
+        carry_out=_resume,
+        back=lambda _asked: PAGE.path,
+    ),
+)

@@ -1,0 +1,73 @@
+"""The audit log: who did what, searched and in pages; and whether its chain is whole."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from worker.features.audit.store.reading import Wanted
+from worker.features.audit.store.sealing import NotSigned
+from worker.features.dashboard.contract import Asked, Page, Refused
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.sources import Sources
+
+PATH = "/dashboard/audit"
+SHOWN = 50
+TEXTS = ("actor", "action", "subject")
+# A check reads each entry. Longer logs are checked by the command, which says how far it is.
+MOST_CHECKED = 200_000
+
+
+def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    given = {name: asked.text(name) for name in (*TEXTS, "since", "until")}
+    before = asked.number("before", least=1)
+    wanted = Wanted(
+        since=_day(given["since"]),
+        until=_day(given["until"], after=True),
+        before=before,
+        begins=True,
+        **{name: given[name] or None for name in TEXTS},  # type: ignore[arg-type]
+    )
+    found = sources.stores.audit_log.newest(wanted, most=SHOWN + 1)
+    shown = list(reversed(found))[:SHOWN]
+    filled = {name: text for name, text in given.items() if text}
+    return {
+        "read_at": asked.now,
+        "given": given,
+        "searched": bool(filled),
+        "entries": [(one.entry, one.point) for one in shown],
+        "newest": f"{PATH}?{urlencode(filled)}" if before is not None else "",
+        "older": f"{PATH}?{urlencode(filled | {'before': shown[-1].id})}" if len(found) > SHOWN else "",
+        "head": _head(sources),
+    }
+
+
+def _day(text: str, *, after: bool = False) -> datetime | None:
+    """The day's beginning, UTC; `after`: its end. None for what is no day."""
+    with suppress(ValueError, OverflowError):
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=after)
+    return None
+
+
+def _head(sources: Sources) -> dict[str, Any]:
+    """The end of the chain, as its head says, and whether a key of ours has signed it."""
+    try:
+        return {"end": str(sources.stores.audit_log.end()), "why_not": ""}
+    except NotSigned as error:
+        return {"end": "", "why_not": str(error)}
+
+
+def check(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    log, seals = sources.stores.audit_log, sources.stores.seals
+    with suppress(NotSigned):  # the check says it
+        if log.end().number > MOST_CHECKED:
+            raise Refused("The log is long: check it with `onboard audit verify`, which says how far it is.")
+        seals.seal()
+    return {"found": log.verify(), "read_at": asked.now}
+
+
+PAGE = Page(path=PATH, template="audit.html", read=read, title="Audit", navigation="Audit")
+CHECK = Page(
+    path=f"{PATH}/check", template="audit_check.html", read=check, title="The audit log's chain", least=Role.OPERATOR
+)

@@ -1,0 +1,125 @@
+"""One batch: its states, what happened in each hour, what needs a person and why, and its rows."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.clock import monotonic
+from worker.core.model.reasons import meaning_of, step_for
+from worker.core.model.row_addresses import MOST_PARTS
+from worker.core.model.states import UNSENT_JOBS, JobState, LineState
+from worker.features.dashboard.contract import Asked, Page
+from worker.features.dashboard.pages.batch_actions import batch_of, page_of
+from worker.features.dashboard.pages.hour_chart import HEIGHT, WIDTH, chart
+from worker.features.dashboard.pages.now import batch_facts
+from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.store.batch_rows import MOST_GROUPED, RowShown
+from worker.reporting.report_lines import wait_for
+from worker.reporting.row_groups import Group, Groups, without_ids
+
+PATH = "/dashboard/batches/{batch}"
+SHOWN = 50
+MOST_CHOSEN = 1000  # characters of row numbers in the address of an action
+KEPT_SECONDS = 15.0  # sums over all rows are read again after that
+KEPT = 20  # batches
+STATES = [str(state) for state in (*JobState, *LineState)]
+
+
+class _Sums:
+    """The reasons and the chart of a batch read each row: one reading serves all viewers for some seconds, or until an
+    action in this process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], tuple[float, dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, sources: Sources, batch_id: int) -> dict[str, Any]:
+        key = (id(sources.stores), batch_id)
+        with self._lock:
+            all_kept = self._kept
+            kept = all_kept.get(key)
+            if kept is not None and monotonic() - kept[0] < KEPT_SECONDS:
+                return kept[1]
+        groups, grouped = Groups(), 0
+        for one in sources.stores.batch_rows.needing(batch_id):
+            action = step_for(one.state, one.reason).replace("BATCH", str(batch_id))
+            groups.add(one.row, one.state, one.reason, one.detail, action=action)
+            grouped += 1
+        found = {
+            "groups": [(group, _chosen(group)) for group in groups.by_need()],
+            "more_grouped": grouped >= MOST_GROUPED,
+            "chart": chart(sources.stores.batch_rows.hours(batch_id)),
+        }
+        with self._lock:
+            while len(all_kept) >= KEPT:
+                del all_kept[next(iter(all_kept))]
+            all_kept[key] = (monotonic(), found)
+        return found
+
+    def forget(self) -> None:
+        with self._lock:
+            self._kept = {}  # another one: a reading that began before keeps what it found in the one before
+
+
+_SUMS = _Sums()
+
+
+def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    batch = batch_of(sources, asked)
+    state, text = asked.text("state", most=16), asked.text("q", most=100)
+    state = state if state in STATES else ""
+    after = asked.number("after", most=2**31 - 1) or 0
+    purged = batch.purged_at is not None
+    rows = (
+        [] if purged else sources.stores.batch_rows.some(batch.id, after=after, most=SHOWN + 1, state=state, text=text)
+    )
+    here = page_of(batch.id)
+    query = {name: value for name, value in (("state", state), ("q", text)) if value}
+    older = f"{here}?{urlencode(query | {'after': rows[SHOWN - 1].row})}#rows" if len(rows) > SHOWN else ""
+    sums = {"groups": [], "more_grouped": False, "chart": None} if purged else _SUMS.of(sources, batch.id)
+    return sums | {
+        "read_at": asked.now,
+        "batch": batch_facts(sources, sources.operation.report(), batch),
+        "made_at": batch.created_at,
+        "paused_at": batch.paused_at if batch.is_paused else None,
+        "acts": f"/dashboard/audit?{urlencode({'subject': f'batch {batch.id}'})}",
+        "rows": [
+            (one, _words(one.reason), without_ids(one.detail)) for one in _waiting_as_now(sources, batch, rows[:SHOWN])
+        ],
+        "states": STATES,
+        "state": state,
+        "text": text,
+        "first": f"{here}?{urlencode(query)}#rows" if after else "",
+        "older": older,
+        "filtered": bool(state or text),
+        "chart_size": (WIDTH, HEIGHT),
+    }
+
+
+def _waiting_as_now(sources: Sources, batch: BatchFacts, rows: Sequence[RowShown]) -> Iterator[RowShown]:
+    """The rows; those that wait with what they wait for now, as the report says it: pauses and stops change."""
+    waiting = [one.row for one in rows if one.state in UNSENT_JOBS]
+    lines = sources.stores.facts.lines_of(batch.id, waiting) if waiting else {}
+    columns = sources.reporting.columns(batch) if waiting else None
+    for one in rows:
+        line = lines.get(one.row)
+        wait = wait_for(line, columns) if line is not None and columns is not None else None
+        yield one if wait is None else replace(one, reason=wait.reason, detail=wait.detail, due_at=wait.until)
+
+
+def _chosen(group: Group) -> str:
+    """The rows of the group, for an action on them alone; "": they are too many for an address."""
+    if group.rows.ranges > MOST_PARTS:
+        return ""
+    rows = str(group.rows).replace(" ", "")
+    return rows if len(rows) <= MOST_CHOSEN else ""
+
+
+def _words(reason: str) -> str:
+    return meaning_of(reason) if reason else ""
+
+
+PAGE = Page(path=PATH, template="batch.html", live="batch_live.html", read=read, title="Batch", forget=_SUMS.forget)

@@ -1,0 +1,249 @@
+"""Pause, resume and cancel a batch; try its failed rows again; decide its held rows."""
+
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.foundation.plural import are, counted
+from worker.core.model.row_addresses import LONGEST, read_rows
+from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
+from worker.features.dashboard.people import Person, Role
+from worker.features.dashboard.sources import Sources
+from worker.reporting.decision_words import rows_left, what_ends, worst_cost
+from worker.settings.policies import buys_on_click
+
+ON_ITS_WAY = "Calls in flight are finished first."
+FROM_NOW = "now"  # `from` in links of the first page; without it, the batch's page is meant
+ROWS = Field("row", "Only these rows, as 3, 7, 12-20. Empty: all of them.", most=LONGEST, linked=True)
+
+
+def batch_of(sources: Sources, asked: Asked) -> BatchFacts:
+    """The batch that a request names. Raises NotThere."""
+    number = asked.number("batch", least=1)
+    batch = sources.stores.batches.find(str(number)) if number is not None else None
+    if batch is None:
+        raise NotThere("There is no such batch.")
+    return batch
+
+
+def _going(sources: Sources, asked: Asked) -> BatchFacts:
+    batch = batch_of(sources, asked)
+    if batch.cancelled_at is not None:
+        raise Refused(f"Batch {batch.id} was cancelled, which cannot be undone. Its list can be run again.")
+    return _kept(batch)
+
+
+def _kept(batch: BatchFacts) -> BatchFacts:
+    if batch.purged_at is not None:
+        raise Refused(f"The rows of batch {batch.id} were removed by retention; its totals are left.")
+    return batch
+
+
+def _name(batch: BatchFacts) -> str:
+    return f"batch {batch.id}, {batch.name}"
+
+
+def page_of(batch_id: int | str) -> str:
+    return f"/dashboard/batches/{batch_id}"
+
+
+def _back(asked: Asked) -> str:
+    """The page that the person came from. The request names it by a word: an address could lead to another site."""
+    number = asked.number("batch", least=1)
+    return "/" if number is None or asked.text("from") == FROM_NOW else page_of(number)
+
+
+def _plan_pause(sources: Sources, asked: Asked) -> Plan:
+    batch = _going(sources, asked)
+    if batch.is_paused:
+        raise Refused(f"Batch {batch.id} is paused already: {batch.pause_reason}.")
+    return Plan(
+        title=f"Pause {_name(batch)}?",
+        button=f"Pause batch {batch.id}",
+        does=(
+            "No session is requested for its rows and no message is sent to its customers until you resume it.",
+            ON_ITS_WAY,
+            "Links that were sent keep working, and results are stored.",
+        ),
+    )
+
+
+def _pause(sources: Sources, asked: Asked, reason: str) -> Done:
+    batch = _going(sources, asked)
+    # The reason is the pause's own, which all viewers see: the audit log has it from there.
+    stores = sources.acting(asked.person, "pause", "")
+    stores.decisions.pause(batch.id, by=_by(asked.person), why=reason, now=asked.now)
+    return Done(f"Batch {batch.id} is paused: {rows_left(stores.facts.left(batch.id))}.")
+
+
+def _plan_resume(sources: Sources, asked: Asked) -> Plan:
+    batch = _going(sources, asked)
+    if not batch.is_paused:
+        raise Refused(f"Batch {batch.id} is not paused.")
+    counts = sources.stores.facts.counts(batch.id)
+    # Bought on click, only a row without a message is paid for before its customer comes.
+    calls_left = counts.silent if buys_on_click(sources.settings) else counts.waiting
+    due = {name: number for name, number in sorted(calls_left.items()) if number}
+    calls = ", ".join(f"{name} {number:,}" for name, number in due.items())
+    return Plan(
+        title=f"Resume {_name(batch)}?",
+        button=f"Resume batch {batch.id}",
+        does=(
+            f"It was paused: {batch.pause_reason}.",
+            "Its rows go on where they stood. Messages that come back are counted from zero again.",
+        ),
+        cost=(f"Sessions that are still to be paid for, by account: {calls}.",) if calls else (),
+        at_most=due,
+    )
+
+
+def _resume(sources: Sources, asked: Asked, reason: str) -> Done:
+    batch = _going(sources, asked)
+    stores = sources.acting(asked.person, "resume", reason)
+    decided = stores.decisions.resume(batch.id, now=asked.now)
+    return Done(f"Batch {batch.id} goes on: {rows_left(stores.facts.left(batch.id))}.", decided.due)
+
+
+def _plan_cancel(sources: Sources, asked: Asked) -> Plan:
+    batch = _kept(batch_of(sources, asked))
+    if batch.cancelled_at is not None:
+        raise Refused(f"Batch {batch.id} was cancelled already.")
+    stores = sources.stores
+    ends = what_ends(stores.facts.counts(batch.id), stores.decisions.count_reminders(batch.id))
+    return Plan(
+        title=f"Cancel {_name(batch)}, for good?",
+        button=f"Cancel batch {batch.id}",
+        does=(
+            f"It cancels {ends or 'no row, since all have ended'}. This cannot be undone.",
+            "Messages that were not sent are not sent. " + ON_ITS_WAY,
+            "Open sessions stay open at the provider until they expire; what was paid stays paid.",
+        ),
+        grave=True,
+    )
+
+
+def _cancel(sources: Sources, asked: Asked, reason: str) -> Done:
+    batch = _kept(batch_of(sources, asked))
+    decided = sources.acting(asked.person, "cancel", reason).decisions.cancel(batch.id, now=asked.now)
+    return Done(f"Batch {batch.id} is cancelled: {counted(decided.rows, 'row')} ended.")
+
+
+def _which(batch: BatchFacts, asked: Asked) -> Which:
+    """The rows that a request names: of the whole batch, of one account, or some rows. Raises Refused."""
+    account, given = asked.text("account") or None, asked.text("row", most=LONGEST + 1)
+    try:
+        return Which(batch.id, account, read_rows(given) if given else None)
+    except ValueError as error:
+        raise Refused(f"The rows cannot be read: {error}.") from None
+
+
+def _of(which: Which) -> str:
+    rows = f" ({which.rows.name})" if which.rows is not None else ""
+    return rows or (f" of {which.account}" if which.account else "")
+
+
+def _plan_retry(sources: Sources, asked: Asked) -> Plan:
+    batch = _going(sources, asked)
+    which = _which(batch, asked)
+    failed = sources.stores.decisions.count_failed(which)
+    if not failed:
+        raise Refused(f"No row of batch {batch.id}{_of(which)} has failed.")
+    rows = counted(failed, "failed row")
+    return Plan(
+        title=f"Try {rows} of {_name(batch)} again?",
+        button=f"Try {rows} again",
+        does=(
+            f"{rows}{_of(which)} {_go(failed)} back to waiting, with no attempts made.",
+            "A row that failed because of its data fails again, unless a newer list has corrected the data.",
+        ),
+        cost=(f"At most {counted(failed, 'session')} paid for, and as many messages.",),
+        fields=(ROWS,),
+    )
+
+
+def _retry(sources: Sources, asked: Asked, reason: str) -> Done:
+    batch = _going(sources, asked)
+    decided = sources.acting(asked.person, "retry", reason).decisions.retry(_which(batch, asked), now=asked.now)
+    return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} went back to waiting.", decided.due)
+
+
+def _verdict(asked: Asked) -> Verdict:
+    given = asked.text("verdict")
+    if given not in list(Verdict):
+        raise NotThere("A held row is either repeated or abandoned.")
+    return Verdict(given)
+
+
+def _to_resolve(sources: Sources, asked: Asked) -> tuple[BatchFacts, Which, Verdict]:
+    verdict = _verdict(asked)
+    # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
+    batch = _kept(batch_of(sources, asked)) if verdict is Verdict.ABANDON else _going(sources, asked)
+    return batch, _which(batch, asked), verdict
+
+
+def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
+    batch, which, verdict = _to_resolve(sources, asked)
+    decisions = sources.stores.decisions
+    held = decisions.count_held(which)
+    elsewhere = [
+        f"{counted(rows, 'row')} more {_wait(rows)} for a held row of batch {other}, and {are(rows)} decided there."
+        for other, rows in decisions.held_elsewhere(which).items()
+    ]
+    if not held:
+        raise Refused(" ".join([f"No row of batch {batch.id}{_of(which)} is held.", *elsewhere]))
+    rows = counted(held, "held row")
+    if verdict is Verdict.ABANDON:
+        return Plan(
+            title=f"Give up {rows} of {_name(batch)}?",
+            button=f"Give up {rows}",
+            does=(
+                f"{rows}{_of(which)} {are(held)} cancelled, and no further message is sent for {_them(held)}.",
+                "What the provider may have opened stays open until it expires.",
+                *elsewhere,
+            ),
+            grave=True,
+            fields=(ROWS,),
+        )
+    cost = worst_cost(decisions.repeat_cost(which))
+    return Plan(
+        title=f"Make the calls of {rows} of {_name(batch)} again?",
+        button=f"Repeat {rows}",
+        does=(
+            f"{rows}{_of(which)}: the outcome of the last call is not known, or a person had to decide."
+            " The call is made again.",
+            *elsewhere,
+        ),
+        cost=(f"{cost}.",) if cost else (),
+        grave=True,
+        fields=(ROWS,),
+    )
+
+
+def _resolve(sources: Sources, asked: Asked, reason: str) -> Done:
+    batch, which, verdict = _to_resolve(sources, asked)
+    decided = sources.acting(asked.person, "resolve", reason).decisions.resolve(which, verdict, now=asked.now)
+    done = "given up" if verdict is Verdict.ABANDON else "called again"
+    return Done(f"Batch {batch.id}: {counted(decided.rows, 'row')} {are(decided.rows)} {done}.", decided.due)
+
+
+def _by(person: Person) -> str:
+    return f"{person.name} (dashboard)"
+
+
+def _wait(number: int) -> str:
+    return "waits" if number == 1 else "wait"
+
+
+def _go(number: int) -> str:
+    return "goes" if number == 1 else "go"
+
+
+def _them(number: int) -> str:
+    return "it" if number == 1 else "them"
+
+
+ACTIONS = (
+    Action(name="pause", command="pause", least=Role.OPERATOR, plan=_plan_pause, carry_out=_pause, back=_back),
+    Action(name="resume", command="resume", least=Role.OPERATOR, plan=_plan_resume, carry_out=_resume, back=_back),
+    Action(name="cancel", command="cancel", least=Role.OPERATOR, plan=_plan_cancel, carry_out=_cancel, back=_back),
+    Action(name="retry", command="retry", least=Role.OPERATOR, plan=_plan_retry, carry_out=_retry, back=_back),
+    Action(name="resolve", command="resolve", least=Role.OPERATOR, plan=_plan_resolve, carry_out=_resolve, back=_back),
+)

@@ -1,0 +1,125 @@
+"""Customers: find one, and see what has happened to one. Contact details only for the service desk, and audited."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.model.channels import CALLED, CHANNELS
+from worker.features.dashboard.contract import Asked, NotThere, Page, Refused
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.sources import Sources
+from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.store.finding import MOST, Found
+from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
+from worker.features.service_desk.timeline import timeline
+
+PATH = "/dashboard/customers"
+ONE = f"{PATH}/{{customer}}"
+
+
+def page_of(customer_id: str) -> str:
+    return f"{PATH}/{quote(customer_id, safe='')}"
+
+
+def find(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """The audit log says who has looked: seven searches show who is a customer, though each address is masked."""
+    text = asked.text("q", most=320)
+    if text:
+        sources.acting(asked.person, "customer find", "").finder.searched(text, now=asked.now)
+    found = sources.stores.finder.find(wanted(text, asked.text("country", most=2).upper())) if text else []
+    return {"text": text, "found": [(one, page_of(one.customer_id)) for one in found], "more": len(found) == MOST}
+
+
+def customer_of(sources: Sources, asked: Asked) -> Found:
+    """The customer that a request names, by id alone. Raises NotThere."""
+    customer_id = asked.text("customer", most=100)
+    for one in sources.stores.finder.find(wanted(customer_id)) if customer_id else ():
+        if one.customer_id == customer_id:
+            return one
+    raise NotThere("There is no customer with this id.")
+
+
+def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    found = customer_of(sources, asked)
+    history = sources.stores.finder.history(found.customer_id)
+    moments = timeline(history, sources.reporting.circumstances(), now=asked.now)
+    return {
+        "read_at": asked.now,
+        "customer": found,
+        "path": page_of(found.customer_id),
+        "moments": [one for one in moments if one.at <= asked.now],
+        "ahead": [one for one in moments if one.at > asked.now],
+        "contact": None,
+        "ways": _ways(found, sources.channels),
+    }
+
+
+def _ways(found: Found, channels: Collection[str]) -> list[tuple[str, str]]:
+    """The channels that have a sender and an address of the customer, each with what its messages are called; none
+    where there is one way alone: then it is the row's own."""
+    addresses = {"email": found.email, "phone": found.phone}
+    ways = [(name, facts.called) for name, facts in CHANNELS.items() if name in channels and addresses[facts.address]]
+    return ways if len(ways) > 1 else []
+
+
+def read_with_contact(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """As `read`, with the addresses in clear. The audit log says who has seen them."""
+    if not asked.person.name:
+        raise Refused("Log in as a user: the audit log must say who has seen them.")
+    shown = read(sources, asked)
+    acting = sources.acting(asked.person, "customer show", "")
+    try:
+        contact = acting.finder.contact(shown["customer"].customer_id, now=asked.now)
+    except CannotDecrypt:
+        raise Refused("No key decrypts this customer's details.") from None
+    return {**shown, "contact": contact}
+
+
+def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
+    """The messages that have left, their links masked. The audit log says who has seen them."""
+    if not asked.person.name:
+        raise Refused("Log in as a user: the audit log must say who has seen them.")
+    found = customer_of(sources, asked)
+    acting = sources.acting(asked.person, "customer show", "")
+    try:
+        sent = acting.sent_messages.of(found.customer_id, now=asked.now)
+    except CannotDecrypt:
+        raise Refused("No key decrypts this customer's details.") from None
+    return {
+        "read_at": asked.now,
+        "customer": found,
+        "path": page_of(found.customer_id),
+        "messages": sources.message_texts(sent),
+        "called": CALLED,
+        "more": len(sent) == MOST_MESSAGES,
+    }
+
+
+FIND = Page(
+    path=PATH,
+    template="customers.html",
+    read=find,
+    title="Customers",
+    navigation="Customers",
+    least=Role.SERVICE_DESK,
+    shared=False,
+    posted=True,
+)
+PAGE = Page(path=ONE, template="customer.html", read=read, title="Customer")
+CONTACT = Page(
+    path=f"{ONE}/contact",
+    template="customer.html",
+    read=read_with_contact,
+    title="Customer",
+    least=Role.SERVICE_DESK,
+    shared=False,
+)
+MESSAGES = Page(
+    path=f"{ONE}/messages",
+    template="messages.html",
+    read=read_messages,
+    title="Messages",
+    least=Role.SERVICE_DESK,
+    shared=False,
+)

@@ -1,0 +1,137 @@
+"""The first page: what needs a person, the batches, the accounts and senders, and which processes run."""
+
+import shlex
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.plural import listed_in_words
+from worker.core.model.operation import WORK
+from worker.core.model.states import JobState, LineState
+from worker.features.dashboard.contract import Asked, Page
+from worker.features.dashboard.links import do
+from worker.features.dashboard.pages.accounts import accounts_now
+from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
+from worker.features.dashboard.pages.pace import Pace
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.sources import Sources
+from worker.reporting.attention import Attention, Level
+from worker.reporting.batch_report import state_of
+from worker.reporting.operation_report import OperationReport
+
+SHOWN = 12  # the newest batches; the others are on the page of batches
+STATES = (*JobState, *LineState)
+NAMELESS = {
+    "stop": "Stopped",
+    "database": "Database",
+    "process": "No worker",
+    "beat": "No scheduler",
+    "bus": "No bus",
+    "webhook": "Webhooks",
+}
+AT_REST = ("sent", "finished", "cancelled", "purged")
+
+
+class _Now:
+    """Reads the page, and remembers the last numbers, for the pace."""
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+        self._lock = threading.Lock()
+
+    def read(self, sources: Sources, asked: Asked) -> Mapping[str, Any]:
+        whole = sources.operation.report()
+        every = sources.stores.batches.all()
+        batches = [batch_facts(sources, whole, one) for one in every[:SHOWN]]
+        with self._lock:
+            each_second = self._pace.each_second({str(one["batch"]): one["out"] for one in batches}, monotonic())
+        for one in batches:
+            one["pace"] = each_second.get(str(one["batch"]), 0.0)
+        return {
+            "read_at": asked.now,
+            "needs": [need_of(one) for one in whole.attention],
+            "headline": headline(whole),
+            "stopped": whole.stopped is not None,
+            "batches": [one for one in batches if one["state"] not in AT_REST],
+            "rested": [one for one in batches if one["state"] in AT_REST],
+            "more": max(len(every) - SHOWN, 0),
+            "accounts": accounts_now(sources, asked.now),
+            "processes": whole.running,
+            "folders": whole.folders,
+            "working": sum(one.kind in WORK for one in whole.running),
+        }
+
+
+def batch_facts(sources: Sources, whole: OperationReport, batch: BatchFacts) -> dict[str, Any]:
+    """The facts of `status --json`, and those that the page shows besides."""
+    counts = sources.stores.facts.counts(batch.id)
+    facts = whole.with_what_is_worked(sources.reporting.status(batch, counts))
+    rows = facts["rows"]
+    state = "purged" if batch.purged_at is not None else state_of(batch, counts).value
+    attention = rows["held"] + rows["failed"] + rows["rejected"] + facts.get("lapsed_unsent", 0)
+    parts = {name: number for name, number in rows.items() if name != "total"}
+    return facts | {
+        "state": state,
+        "out": counts.out,
+        "parts": {name: parts.get(name, 0) for name in dict.fromkeys((*map(str, STATES), *parts))},
+        "attention": attention,
+    }
+
+
+def headline(whole: OperationReport) -> str:
+    """The answer to: must I do something?"""
+    number = len(whole.attention)
+    if number:
+        return "One thing needs you." if number == 1 else f"{number} things need you."
+    if any(one.kind in WORK for one in whole.running):
+        return "All is well. Nothing needs you."
+    if whole.blocked:
+        names = listed_in_words([one.name for one in whole.blocked])
+        return f"Rows wait for {names}, and no process is working."
+    return "Nothing is due, and no process is working."
+
+
+def need_of(one: Attention) -> dict[str, Any]:
+    """What needs a person, with the page or the action that helps; "" where only the command does."""
+    words = shlex.split(one.command)[1:]
+    page, action, button = "", "", ""
+    match words:
+        case ["account", "resume", name]:
+            action, button = do("account-resume", name=name), "Try again"
+        case ["account", "list"]:
+            page = "/dashboard/accounts"
+        case ["outbox", "list"]:
+            page = "/dashboard/outgoing"
+        case ["bus", "dead", "list"]:
+            page = "/dashboard/outgoing#dead"
+        case ["resume", "--all"]:
+            action, button = do("go-on"), "Go on"
+        case ["resume", batch]:
+            action, button = do("resume", batch=batch, **{"from": FROM_NOW}), "Resume"
+        case ["report", batch]:
+            page = page_of(batch) if batch.isdecimal() else "/dashboard/batches"
+    # One command may help with several things, and an id has no space.
+    whose = ["".join(one.name.split())] if one.name else []
+    about = " ".join(filter(None, (one.what if one.name else "", one.name)))
+    return {
+        "about": about or NAMELESS.get(one.what, one.what),
+        "reason": one.reason,
+        "command": one.command,
+        "critical": one.level is Level.CRITICAL,
+        "page": page,
+        "action": action,
+        "button": button,
+        "id": "-".join(("need", *words, *whose)),
+    }
+
+
+PAGE = Page(
+    path="/",
+    live="now_live.html",
+    read=_Now().read,
+    title="Now",
+    navigation="Now",
+    least=Role.VIEWER,
+)

@@ -1,0 +1,109 @@
+"""Makes pages from templates, and the headers that each of them has."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from worker.core.foundation.plural import counted
+from worker.features.dashboard.links import do
+from worker.web.page_headers import PAGE_HEADERS
+
+HERE = "worker.features.dashboard"
+# No script but our files, nothing of any other host, and no page that shows ours in a frame.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = PAGE_HEADERS | {"Content-Security-Policy": POLICY}
+ASSETS = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+
+
+@cache
+def asset(name: str) -> bytes:
+    return (files(HERE) / "static" / name).read_bytes()
+
+
+@cache
+def asset_url(name: str) -> str:
+    """Its address, which changes with its content: browsers may keep it for ever."""
+    return f"/dashboard/static/{name}?v={sha256(asset(name)).hexdigest()[:12]}"
+
+
+def see(address: str) -> web.Response:
+    """Sends the browser to this address."""
+    return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
+
+
+def page(template: str, *, status: int = 200, **shown: Any) -> web.Response:
+    text = _environment().get_template(template).render(**shown)
+    return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+
+
+def ago(at: datetime | str, now: datetime) -> str:
+    """How long ago, or in how long, in one unit: `5 minutes ago`, `in 2 hours`."""
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    span = moment - now
+    words = in_words(abs(span))
+    if abs(span) < timedelta(seconds=2):
+        return "now"
+    return f"in {words}" if span > timedelta(0) else f"{words} ago"
+
+
+def in_words(span: timedelta) -> str:
+    """A time span in its largest sensible unit."""
+    seconds = round(span.total_seconds())
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size or (unit != "day" and seconds >= 1.5 * size):
+            return counted(round(seconds / size), unit)
+    return counted(seconds, "second")
+
+
+def clock_time(at: datetime | str, now: datetime | None = None) -> str:
+    """`2026-11-20 14:03`, UTC; without the date if it is today's."""
+    moment = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
+    if now is not None and moment.date() == now.astimezone(UTC).date():
+        return f"{moment:%H:%M:%S}"
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def segments(parts: Mapping[str, int]) -> list[tuple[str, int, float, float]]:
+    """(name, number, start, width) of each part of a bar that is not zero, in per cent of its length."""
+    total, at, found = sum(parts.values()), 0, []
+    for name, number in parts.items():
+        if number:
+            found.append((name, number, round(100 * at / total, 3), round(100 * number / total, 3)))
+            at += number
+    return found
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(asset_url=asset_url, counted=counted, do=do, segments=segments)
+    environment.filters.update(number=lambda number: f"{number:,}", ago=ago, clock_time=clock_time, words=in_words)
+    return environment

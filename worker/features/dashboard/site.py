@@ -1,0 +1,272 @@
+"""The dashboard's addresses: its pages, their live parts, its actions, and its doors."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlencode
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from worker.core.foundation.clock import Clock
+from worker.core.model.wakeups import Wake
+from worker.features.dashboard import flashes
+from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
+from worker.features.dashboard.log_in import LEAVE, Delay, LogInPage, Peer, local_path
+from worker.features.dashboard.log_in import PATH as LOG_IN
+from worker.features.dashboard.oidc.door import OidcDoor
+from worker.features.dashboard.oidc.issuer import BACK, Issuer
+from worker.features.dashboard.passwords import PasswordChecks
+from worker.features.dashboard.people import Role
+from worker.features.dashboard.reasons import why_unfit
+from worker.features.dashboard.rendering import ASSETS, asset, page, see
+from worker.features.dashboard.same_origin import is_from_here
+from worker.features.dashboard.shared_reads import SharedReads
+from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.visits import Visit, Visits
+from worker.web.events.request_body import BODY_SECONDS, Unacceptable
+from worker.web.forms import form_of
+
+log = logging.getLogger(__name__)
+
+# Pages read in threads of their own: a slow report takes none from events and webhooks.
+THREADS = 3
+HTMX = "HX-Request"  # a live part asks
+FOREVER = "public, max-age=31536000, immutable"
+ENDED = "You were not logged in any more, so nothing was done. Log in and do it again."
+TOO_OLD = "The form did not come from this page, or is too old. Open it again."
+Handler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
+
+
+class Site:
+    def __init__(
+        self,
+        sources: Sources,
+        pages: Sequence[Page],
+        actions: Sequence[Action],
+        *,
+        key: str,
+        wake: Wake,
+        why_not: Callable[[], str | None],
+        delay: Delay,
+        peer: Peer,
+        form_seconds: float = BODY_SECONDS,
+    ) -> None:
+        """`key`: see `Visits`. `why_not()`: why the database cannot be read; None: it can. `form_seconds`: how long one
+        form may take to come."""
+        self._sources, self._pages, self._wake, self._why_not = sources, pages, wake, why_not
+        self._actions = {action.name: action for action in actions}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
+        self._reads, self._form_seconds = SharedReads(), form_seconds
+        settings = sources.settings.web
+        oidc = settings.oidc
+        self._visits = Visits(sources.stores.log_ins, settings.users, key, self._clock, self._in_thread, oidc)
+        checks = PasswordChecks(self._in_thread)
+        self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, oidc is not None)
+        self._oidc: OidcDoor | None = None
+        if oidc is not None:
+            self._oidc = OidcDoor(Issuer(oidc, self._clock), delay, self._log_in)
+
+    def add_to(self, application: web.Application) -> None:
+        router = application.router
+        for one in self._pages:
+            router.add_get(one.path, self._guarded(one.least, self._page(one)))
+            if one.posted:
+                router.add_post(one.path, self._guarded(one.least, self._page(one)))
+        router.add_get("/dashboard/do/{action}", self._guarded(Role.VIEWER, self._confirm))
+        router.add_post("/dashboard/do/{action}", self._guarded(Role.VIEWER, self._act))
+        router.add_get(LOG_IN, self._open(self._log_in.show))
+        router.add_post(LOG_IN, self._open(self._log_in.enter))
+        if self._oidc is not None:
+            router.add_get(LEAVE, self._open(self._oidc.leave))
+            router.add_get(BACK, self._open(self._oidc.back))
+        router.add_post("/dashboard/log-out", self._open(self._log_in.leave))
+        router.add_get("/dashboard/key/{key}", self._open(self._log_in.look))
+        router.add_get("/dashboard/static/{name}", self._asset)
+        router.add_get("/dashboard/{rest:.*}", self._guarded(Role.VIEWER, self._nothing))
+        application.on_cleanup.append(self._close)
+
+    @property
+    def _clock(self) -> Clock:
+        return self._sources.clock
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def _close(self, _application: web.Application) -> None:
+        if self._oidc is not None:
+            await self._oidc.close()
+        self._threads.shutdown()
+
+    async def _asset(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in ASSETS:
+            raise web.HTTPNotFound
+        headers = {"Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=asset(name), content_type=ASSETS[name], charset="utf-8", headers=headers)
+
+    def _open(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+        """For persons who are not logged in."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except Unacceptable as error:
+                return _failed(error.status, "Not read", f"This request was not read: {error}.")
+            except sa.exc.OperationalError:
+                return _failed(503, "The database cannot be used", "Try again in a moment.")
+
+        return handle
+
+    def _guarded(self, least: Role, handler: Handler) -> Any:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            why = self._why_not()
+            if why is not None:
+                return _failed(503, "The database is not ready", f"{why}.")
+            by_itself = HTMX in request.headers
+            visit = await self._visits.of(request, by_itself=by_itself)
+            if visit is None:
+                # A live part must not show the form in its place: the whole page is asked for again.
+                if by_itself:
+                    return web.Response(headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
+                if request.method == "POST":  # a person who has just agreed to something must not take it for done
+                    return self._log_in.form(request, to="/", said=ENDED, status=403)
+                to = request.path_qs
+                return see(LOG_IN if to == "/" else f"{LOG_IN}?{urlencode({'to': to})}")
+            if not visit.person.may(least):
+                role = f"This page needs the role {least.value}; yours is {visit.person.role.value}."
+                return self._sorry(request, visit, 403, "Not for your role", role)
+            try:
+                return await handler(request, visit)
+            except NotThere as error:
+                return self._sorry(request, visit, 404, "Not found", str(error))
+            except Refused as error:
+                return self._sorry(request, visit, 409, "Not possible", str(error), back=local_path(error.back))
+
+        return self._open(handle)
+
+    def _page(self, one: Page) -> Handler:
+        async def show(request: web.Request, visit: Visit) -> web.StreamResponse:
+            values = {**request.query, **request.match_info}
+            if request.method == "POST":
+                form = await form_of(request, seconds=self._form_seconds)
+                if not is_from_here(request.headers) or not visit.has_sent(form):
+                    return self._sorry(request, visit, 403, "Not done", TOO_OLD)
+                values |= {name: value for name, value in form.items() if name != "token"}
+            asked = Asked(values, visit.person, self._clock())
+            # In the key the values as they are: two requests share an answer only if they are the same.
+            key = (one.path, tuple(sorted(values.items())), None if one.shared else visit.secret)
+
+            async def read() -> Mapping[str, Any]:
+                found: Mapping[str, Any] = await self._in_thread(one.read, self._sources, asked)
+                return found
+
+            facts = await (self._reads.get(key, read) if one.shared else read())
+            if one.live and HTMX in request.headers:
+                return page(one.live, **self._common(request, visit), **facts)
+            return self._shown(request, visit, one.template, title=one.title, live=one.live, **facts)
+
+        return show
+
+    async def _nothing(self, _request: web.Request, _visit: Visit) -> web.StreamResponse:
+        raise NotThere("There is no such page.")
+
+    async def _confirm(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        action, asked = self._asked(request, visit, request.query)
+        plan: Plan = await self._of_action(action, asked, action.plan)
+        return self._ask(request, visit, action, plan, asked)
+
+    async def _act(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+        form = await form_of(request, seconds=self._form_seconds)
+        if not is_from_here(request.headers) or not visit.has_sent(form):
+            return self._sorry(request, visit, 403, "Not done", TOO_OLD)
+        action, asked = self._asked(request, visit, form)
+        plan: Plan = await self._of_action(action, asked, action.plan)
+        reason = asked.text("reason")
+        wrong = why_unfit(reason)
+        if not wrong and not plan.is_agreed(form.get("seen", "")):
+            wrong = "This has changed since you opened the page. Read it again before you agree."
+        if wrong:
+            return self._ask(request, visit, action, plan, asked, wrong=wrong)
+        done: Done = await self._of_action(action, asked, action.carry_out, reason)
+        self._reads.forget()
+        for one in self._pages:
+            one.forget()
+        for wake_up in done.due:
+            self._wake(wake_up)
+        log.info("%s: %s", visit.person.actor, action.command)
+        answer = see(local_path(action.back(asked)))
+        flashes.say(answer, request, visit, done.said)
+        return answer
+
+    async def _of_action(self, action: Action, asked: Asked, work: Callable[..., Any], *more: str) -> Any:
+        try:
+            return await self._in_thread(work, self._sources, asked, *more)
+        except Refused as error:
+            error.back = action.back(asked)
+            raise
+
+    def _asked(self, request: web.Request, visit: Visit, values: Mapping[str, str]) -> tuple[Action, Asked]:
+        action = self._actions.get(request.match_info["action"])
+        if action is None:
+            raise NotThere("There is no such action.")
+        if not visit.person.name:
+            raise Refused("You came with the key to look: nothing can be changed. Log in as a user for that.")
+        if not visit.person.may_change(action.least):
+            raise Refused(f"This needs the role {action.least.value}; yours is {visit.person.role.value}.")
+        return action, Asked(dict(values), visit.person, self._clock())
+
+    def _ask(
+        self, request: web.Request, visit: Visit, action: Action, plan: Plan, asked: Asked, *, wrong: str = ""
+    ) -> web.StreamResponse:
+        # A link of a stranger must not fill in the stranger's own address, nor a reason: one press would send it there.
+        posted = request.method == "POST"
+        typed = {"token", "seen", "reason", *(one.name for one in plan.fields)}
+        hidden = {name: value for name, value in asked.values.items() if name not in typed}
+        return self._shown(
+            request,
+            visit,
+            "confirm.html",
+            status=422 if wrong else 200,
+            title=plan.title,
+            action=action,
+            plan=plan,
+            back=local_path(action.back(asked)),
+            hidden=hidden,
+            given={
+                one.name: asked.text(one.name, most=one.most) if posted or one.linked else "" for one in plan.fields
+            },
+            reason=asked.text("reason") if posted else "",
+            wrong=wrong,
+        )
+
+    def _sorry(
+        self, request: web.Request, visit: Visit, status: int, title: str, text: str, *, back: str = "/"
+    ) -> web.StreamResponse:
+        if HTMX in request.headers:
+            return _failed(status, title, text)
+        return self._shown(request, visit, "sorry.html", status=status, title=title, text=text, back=back)
+
+    def _common(self, request: web.Request, visit: Visit) -> dict[str, Any]:
+        """What each template has."""
+        return {"person": visit.person, "now": self._clock(), "here": request.path_qs, "Role": Role}
+
+    def _shown(
+        self, request: web.Request, visit: Visit, template: str, *, status: int = 200, **shown: Any
+    ) -> web.Response:
+        said = flashes.said(request, visit)
+        navigation = [
+            (one.path, one.navigation) for one in self._pages if one.navigation and visit.person.may(one.least)
+        ]
+        common = self._common(request, visit) | {"navigation": navigation, "token": visit.token, "said": said}
+        answer = page(template, status=status, **(common | shown))
+        if said:
+            flashes.forget(answer, request)
+        return answer
+
+
+def _failed(status: int, title: str, text: str) -> web.Response:
+    """A page for a person who may not be logged in."""
+    return page("failed.html", status=status, title=title, text=text)

@@ -1,0 +1,60 @@
+"""What pages read and actions change: the store's objects, the reports, and the configuration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.core.database.database import Database
+from worker.core.foundation.clock import Clock
+from worker.core.messages.store.fallback import DeliveryPolicy
+from worker.core.model.audit import Act
+from worker.events.refused import PutBack
+from worker.events.store.refused_events import KeptMessage, RefusedEvents
+from worker.features.dashboard.people import Person
+from worker.features.outbox.outbox_report import OutboxReport
+from worker.features.service_desk.store.desk import ServiceDesk
+from worker.features.service_desk.store.sent_messages import SentMessage
+from worker.reporting.account_report import AccountReport
+from worker.reporting.batch_report import Reporting
+from worker.reporting.message_texts import MessageText
+from worker.reporting.operation_report import Operation
+from worker.settings.accounts import Account
+from worker.settings.model import Settings
+from worker.settings.policies import BudgetRules
+from worker.wiring.stores import Stores
+
+# Puts a refused event back into its queue, or all that were refused until a time. The database's changes have a
+# person's name. Raises refused.NotPutBack.
+PutRefusedBack = Callable[[Database, RefusedEvents, KeptMessage | None, datetime], PutBack]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Blocking: pages and actions call it in a thread, where the site runs them."""
+
+    stores: Stores
+    settings: Settings
+    clock: Clock
+    database_clock: Clock
+    rules: BudgetRules
+    channels: tuple[str, ...]
+    reporting: Reporting
+    operation: Operation
+    account_report: AccountReport
+    outbox: OutboxReport
+    delivery: Callable[[], DeliveryPolicy]
+    desk: Callable[[Database], ServiceDesk]  # over a database: whose changes are the person's, see `acting`
+    jitter: Callable[[], float]
+    message_texts: Callable[[Sequence[SentMessage]], list[MessageText]]
+    put_back: PutRefusedBack | None = None  # None: this process reaches no queue
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        return self.settings.accounts
+
+    def acting(self, person: Person, action: str, reason: str) -> Stores:
+        """The store's objects, whose changes the audit log ascribes to this person, action and reason."""
+        act = Act(person.actor, action, reason)
+        stores = self.stores
+        database = stores.database.acting(act)
+        return Stores(self.settings, database, stores.keyring, delivery=self.delivery, jitter=self.jitter)

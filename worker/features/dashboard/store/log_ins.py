@@ -1,0 +1,66 @@
+"""Who is logged in to the dashboard. All web processes share the rows."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import LogIn
+
+AWAY = timedelta(hours=1)  # without a request of the person: then the person must log in again
+LONGEST = timedelta(hours=12)
+# The last request is written down at most so often: most requests write nothing.
+SEEN_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class LoggedIn:
+    """`name` and `entry`: as the columns."""
+
+    name: str
+    entry: str
+    started_at: datetime
+    seen_at: datetime
+
+    def is_over(self, *, now: datetime) -> bool:
+        return now - self.seen_at > AWAY or now - self.started_at > LONGEST
+
+
+class LogIns:
+    """`secret` is the random text in the person's cookie; only its hash is stored."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, secret: str, *, name: str, entry: str, now: datetime) -> None:
+        """Add one, and remove those that are over."""
+        over = sa.or_(LogIn.seen_at < now - AWAY, LogIn.started_at < now - LONGEST)
+        values = {"digest": _digest(secret), "name": name, "entry": entry, "started_at": now, "seen_at": now}
+        with self._database.write() as connection:
+            connection.execute(sa.delete(LogIn).where(over))
+            connection.execute(sa.insert(LogIn).values(values))
+
+    def find(self, secret: str, *, now: datetime) -> LoggedIn | None:
+        """The log-in of this cookie; None if there is none, or it is over."""
+        query = sa.select(LogIn.name, LogIn.entry, LogIn.started_at, LogIn.seen_at)
+        with self._database.read() as connection:
+            rows = fetch(connection, query.where(LogIn.digest == _digest(secret)))
+        found = LoggedIn(*rows[0]) if rows else None
+        return None if found is None or found.is_over(now=now) else found
+
+    def seen(self, secret: str, *, now: datetime) -> None:
+        """The person has just asked for something."""
+        seen = sa.update(LogIn).where(LogIn.digest == _digest(secret), LogIn.seen_at < now - SEEN_EVERY)
+        with self._database.write() as connection:
+            connection.execute(seen.values(seen_at=now))
+
+    def end(self, secret: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.delete(LogIn).where(LogIn.digest == _digest(secret)))
+
+
+def _digest(secret: str) -> str:
+    """A plain hash is enough: nobody guesses 256 random bits."""
+    return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

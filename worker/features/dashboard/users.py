@@ -1,0 +1,184 @@
+"""The dashboard's users: a TOML file with a table for each user, its role and the hash of its password; and the
+identity provider that names others."""
+
+import json
+import logging
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
+
+from worker.features.dashboard.people import Role
+from worker.settings import addresses
+from worker.settings.secrets import Missing, Referenced, Secret
+from worker.settings.tls import Client
+from worker.settings.values import Credential, Lazy, ServerUrl, Shown, Text
+
+log = logging.getLogger(__name__)
+
+EXPECTED = 'expected { file = "PATH" } of a TOML file that `onboard users add NAME` writes'
+# ASCII: other letters look alike, and would read as another person's name.
+NAME = re.compile(r"[^\W_][\w.@+-]{0,63}", re.ASCII)  # it is in the audit log, and in forms
+HASH = re.compile(r"\$argon2id\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
+
+
+@dataclass(frozen=True)
+class User:
+    role: Role
+    password: Secret  # its hash, by Argon2id
+
+
+class UserList(dict[str, User]):
+    """The users by name, of the file as it was when it was read. `is_given`: the configuration names a file, even if
+    this command does not read it."""
+
+    file: Path | None = None
+    is_given: bool = False
+    _stamp: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, text: Referenced) -> "UserList":
+        """Raises ValueError, which shows no part of a password."""
+        users = cls(parse_users(text))
+        users.file, users.is_given = text.file, True
+        users._stamp = _stamp(text.file)
+        return users
+
+    def current(self) -> "UserList":
+        """The users of the file as it is now. A file that cannot be read, or that others can read, changes nothing."""
+        if self.file is None:
+            return self
+        stamp = _stamp(self.file)
+        if stamp == self._stamp:
+            return self
+        self._stamp = stamp  # a bad file is reported once
+        try:
+            text = Referenced.from_file(self.file)
+            if text.exposed:
+                raise ValueError(text.exposed)
+            found = UserList.of(text)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            log.warning("the users are not read again: the file %s: %s", self.file, why)
+            return self
+        log.info("the users were read again: the file %s has changed", self.file)
+        return found
+
+
+def _stamp(file: Path | None) -> tuple[int, ...]:
+    """What shows that the file was written or replaced; () if it is not there."""
+    try:
+        found = os.stat(file) if file is not None else None
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode) if found is not None else ()
+
+
+def parse_users(text: str) -> dict[str, User]:
+    """Raises ValueError, which shows no part of a password."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = str(error).rpartition("(")[2].removesuffix(")")
+        raise ValueError(f"the file is not TOML ({where})") from None
+    except (ValueError, RecursionError):
+        raise ValueError("the file is nested too deeply, or has a number of thousands of digits") from None
+    return {name: _user(number, name, given) for number, (name, given) in enumerate(table.items(), 1)}
+
+
+def _user(number: int, name: str, given: Any) -> User:
+    which = f"the user of table {number}"
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{which}: a name has at most 64 letters, digits and . _ @ + -")
+    if not isinstance(given, Mapping) or set(given) != {"role", "password"}:
+        raise ValueError(f"{which}: expected a table with `role` and `password`; {EXPECTED}")
+    if given["role"] not in list(Role):
+        raise ValueError(f"{which}: its role is not one of {', '.join(Role)}")
+    if not isinstance(given["password"], str) or not HASH.fullmatch(given["password"]):
+        raise ValueError(f"{which}: its password is not a hash, as `onboard users add NAME` writes it")
+    return User(Role(given["role"]), Secret(given["password"]))
+
+
+def _users(given: Any) -> UserList:
+    if isinstance(given, UserList):
+        return given
+    if isinstance(given, Missing):
+        users = UserList()
+        users.is_given = True
+        return users
+    if not isinstance(given, Referenced):
+        raise ValueError(EXPECTED)
+    return UserList.of(given)
+
+
+Users = Annotated[
+    UserList,
+    PlainValidator(_users),
+    PlainSerializer(lambda users: sorted(users), return_type=list[str]),
+    Lazy(),
+    Shown("file of users"),
+]
+
+
+def _issuer(given: Any) -> str:
+    """The issuer as it is written: its name is compared letter by letter, with or without a slash at its end."""
+    addresses.server_url(given)
+    return str(given)
+
+
+def _values(roles: dict[Role, tuple[str, ...]]) -> dict[Role, tuple[str, ...]]:
+    if not any(roles.values()):
+        raise ValueError("no value gives a role, so no one could log in")
+    return roles
+
+
+IssuerUrl = Annotated[str, BeforeValidator(_issuer), Shown("URL")]
+RoleValues = Annotated[
+    dict[Literal[Role.VIEWER, Role.SERVICE_DESK, Role.OPERATOR], tuple[Text, ...]],
+    AfterValidator(_values),
+    Shown("table of lists by role"),
+]
+
+
+class Oidc(Client):
+    """Log-in to the dashboard at an identity provider (OpenID Connect): docs/how-to/dashboard.md."""
+
+    issuer: IssuerUrl = Field(
+        description="The issuer, letter by letter as it names itself in its `/.well-known/openid-configuration`."
+    )
+    client_id: Text = Field(max_length=200, description="The name of the dashboard at the issuer.")
+    client_secret: Credential | None = Field(
+        None, description="Its secret there.", json_schema_extra={"default": "none: a public client, with PKCE alone"}
+    )
+    base_url: ServerUrl = Field(
+        description="The dashboard's address as browsers see it. Register it with `/dashboard/oidc` at its end as the"
+        " redirect URI."
+    )
+    name_claim: Text = Field(
+        "preferred_username",
+        description="The claim that names the person in the audit log. People must not be able to change their own.",
+    )
+    role_claim: Text = Field(
+        "groups",
+        description="The claim with a person's groups or roles; `realm_access.roles` looks inside an object.",
+    )
+    roles: RoleValues = Field(
+        description='The values of `role_claim` that give a role: { operator = ["kyc-operators"] }. The highest counts;'
+        " without any the person is not let in."
+    )
+
+    @classmethod
+    def address_key(cls) -> str:
+        return "issuer"
+
+    def entry(self, role: Role) -> str:
+        """What a log-in with this role counts for: another issuer, or another table of roles, ends it."""
+        given = [self.issuer, self.client_id, self.name_claim, self.role_claim, role.value]
+        table = {key.value: values for key, values in self.roles.items()}
+        return sha256(json.dumps([given, table], sort_keys=True).encode()).hexdigest()

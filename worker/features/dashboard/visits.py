@@ -1,0 +1,171 @@
+"""Who visits: log-ins by a cookie, and the key of a page to look at. Ends a log-in whose user has changed."""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+
+from aiohttp import web
+
+from worker.core.foundation.clock import Clock, monotonic
+from worker.features.dashboard.people import OIDC, Person, Role
+from worker.features.dashboard.same_origin import form_token, host_and_port, is_form_token, needs_tls
+from worker.features.dashboard.store.log_ins import SEEN_EVERY, LoggedIn, LogIns
+from worker.features.dashboard.users import Oidc, User, UserList
+from worker.web.events.batching import InThread
+from worker.web.proxies import came_by_tls
+
+# How long an answer of the database counts. A log-out in another process of `onboard web` counts so much later.
+KNOWN_SECONDS = 3.0
+MOST_KNOWN = 1000
+LOOKER = Person("", Role.VIEWER)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request of a person who is logged in. `secret`: the text in the cookie."""
+
+    person: Person
+    secret: str
+
+    @property
+    def token(self) -> str:
+        """What forms hold."""
+        return form_token(self.secret)
+
+    def has_sent(self, form: Mapping[str, str]) -> bool:
+        return is_form_token(form.get("token", ""), self.secret)
+
+
+class Visits:
+    """`users` and `oidc`: of the configuration. `key`: opens the pages for looking; "": nothing does."""
+
+    def __init__(
+        self, log_ins: LogIns, users: UserList, key: str, clock: Clock, in_thread: InThread, oidc: Oidc | None
+    ) -> None:
+        self._log_ins, self._users, self._key, self._oidc = log_ins, users, key, oidc
+        self._clock, self._in_thread = clock, in_thread
+        self._known: OrderedDict[str, tuple[float, Person | None]] = OrderedDict()
+        self._noted: dict[str, float] = {}  # when the last request was written down
+
+    @property
+    def has_users(self) -> bool:
+        return self._users.is_given
+
+    def user(self, name: str) -> User | None:
+        """The user of this name, in the file as it is now."""
+        self._users = self._users.current()
+        return self._users.get(name)
+
+    def is_key(self, given: str) -> bool:
+        return bool(self._key) and compare_digest(given.encode("utf-8", "surrogateescape"), self._key.encode())
+
+    async def of(self, request: web.Request, *, by_itself: bool) -> Visit | None:
+        """The visit of this request; None: nobody is logged in. `by_itself`: a live part asks, and not the person."""
+        secret = request.cookies.get(cookie_name(request), "")
+        if not secret or len(secret) > 100:
+            return None
+        person = await self._person(secret)
+        if person is None:
+            return None
+        # Pages to look at stay open on a wall for a day. One who may change something must be at the screen.
+        if not by_itself or not person.may_change(Role.SERVICE_DESK):
+            await self._note_seen(secret)
+        return Visit(person, secret)
+
+    async def begin(self, name: str) -> str:
+        """Log a user in, or with "" a person who has the key. Returns the cookie's text."""
+        return await self._begun(name, self._entry(name) or "")
+
+    async def begin_with_issuer(self, name: str, role: Role) -> str:
+        """Log a person in whom the issuer of [web.oidc] names. Returns the cookie's text."""
+        return await self._begun(OIDC + name, self._oidc.entry(role) if self._oidc is not None else "")
+
+    async def _begun(self, name: str, entry: str) -> str:
+        secret = secrets.token_urlsafe(32)
+        await self._in_thread(lambda: self._log_ins.start(secret, name=name, entry=entry, now=self._clock()))
+        return secret
+
+    async def end(self, visit: Visit) -> None:
+        self._known.pop(visit.secret, None)
+        await self._in_thread(self._log_ins.end, visit.secret)
+
+    async def _person(self, secret: str) -> Person | None:
+        person: Person | None
+        at, person = self._known.get(secret, (0.0, None))
+        if secret in self._known and monotonic() - at < KNOWN_SECONDS:
+            return person if person is None or self._is_still(person) else None
+        person = await self._in_thread(self._look, secret)
+        self._known.pop(secret, None)
+        self._known[secret] = (monotonic(), person)
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return person
+
+    def _is_still(self, person: Person) -> bool:
+        """Whether the file of users has the person as before: it is looked at for each request."""
+        if person.name.startswith(OIDC):
+            return True  # its entry was compared, and [web.oidc] is read at the start
+        user = self.user(person.name) if person.name else None
+        return not person.name or (user is not None and user.role is person.role)
+
+    def _look(self, secret: str) -> Person | None:
+        found = self._log_ins.find(secret, now=self._clock())
+        if found is not None and found.name.startswith(OIDC):
+            return self._named_by_issuer(found)
+        if found is None or not found.entry or found.entry != self._entry(found.name):
+            return None
+        user = self.user(found.name)
+        return LOOKER if not found.name else Person(found.name, user.role) if user is not None else None
+
+    def _named_by_issuer(self, found: LoggedIn) -> Person | None:
+        """The person with the role that the issuer gave at the log-in, while [web.oidc] is the same."""
+        roles = [role for role in Role if self._oidc is not None and found.entry == self._oidc.entry(role)]
+        return Person(found.name, roles[0]) if roles else None
+
+    async def _note_seen(self, secret: str) -> None:
+        now = monotonic()
+        if now - self._noted.get(secret, -SEEN_EVERY.total_seconds()) < SEEN_EVERY.total_seconds():
+            return
+        self._noted = {one: at for one, at in self._noted.items() if one in self._known}
+        self._noted[secret] = now
+        await self._in_thread(lambda: self._log_ins.seen(secret, now=self._clock()))
+
+    def _entry(self, name: str) -> str | None:
+        """What a log-in counts for: the user as the file has it now, or the key of this process."""
+        if not name:
+            return sha256(self._key.encode()).hexdigest() if self._key else None
+        user = self.user(name)
+        if user is None:
+            return None
+        return sha256(f"{user.role.value} {user.password.reveal()}".encode()).hexdigest()
+
+
+def cookie_name(request: web.Request) -> str:
+    """With the port: browsers send the cookies of one port of a machine to the others too. By TLS with the prefix that
+    lets no other host of the domain set it."""
+    return f"{'__Host-' if _by_tls(request) else ''}onboard_{host_and_port(request.host)[1]}"
+
+
+def set_cookie(answer: web.StreamResponse, request: web.Request, name: str, value: str, **more: int) -> None:
+    """A cookie of this visit: not for scripts, not from other sites, and by TLS only except on this machine."""
+    answer.set_cookie(
+        name,
+        value,
+        path="/",
+        httponly=True,
+        samesite="Lax",
+        secure=_by_tls(request),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def drop_cookie(answer: web.StreamResponse, request: web.Request, name: str) -> None:
+    """With the attributes that it was set with: else a browser keeps one with the prefix."""
+    answer.del_cookie(name, path="/", httponly=True, samesite="Lax", secure=_by_tls(request))
+
+
+def _by_tls(request: web.Request) -> bool:
+    return needs_tls(request.host) or came_by_tls(request)

@@ -1,0 +1,76 @@
+"""Reads callbacks about emails: bounces, complaints and deliveries, in our own JSON form.
+
+SMTP has no callback, and every mail service has its own. So this module reads one form, described in
+docs/reference/webhooks.md, and the operator translates the mail service's callbacks into it. They are signed as
+Standard Webhooks specifies.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from worker.core.foundation.strict_json import NoObject, read_object
+from worker.core.foundation.timestamps import utc_time
+from worker.core.messages.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.web.webhooks import standard_webhooks
+
+LARGEST = 64 * 1024
+LONGEST_ADDRESS = 254
+TYPES = ("delivered", "bounced", "complained")
+
+
+def refusal(headers: Mapping[str, str], body: bytes, *, keys: Iterable[str], now: datetime) -> str:
+    """Why the callback is refused; "" if one of the keys signed it. Never raises, and names no value.
+
+    `now` is aware UTC.
+    """
+    if len(body) > LARGEST:
+        return "it is too large"
+    found = standard_webhooks.signing_key(headers, body, keys, now=now)
+    return found if isinstance(found, str) else ""
+
+
+def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
+    """The update in the callback. Never raises on the bytes that were sent."""
+    fields = read_object(body)
+    if isinstance(fields, NoObject):
+        return NotUnderstood(f"the body {fields.words}", malformed=True)
+    kind = fields.get("type")
+    if not isinstance(kind, str):
+        return NotUnderstood("type is not a text" if "type" in fields else "type is missing", malformed=True)
+    if kind not in TYPES:
+        return NotUnderstood(f"its type is not one of {', '.join(TYPES)}")
+    permanent = fields.get("permanent", True)
+    if not isinstance(permanent, bool):
+        return NotUnderstood("permanent is neither true nor false", malformed=True)
+    if fields.get("message_id") is None and fields.get("email") is None:
+        return NotUnderstood("it names neither message_id nor email", malformed=True)
+    for name in ("message_id", "email"):
+        if not isinstance(fields.get(name), str | None):
+            return NotUnderstood(f"{name} is not a text", malformed=True)
+    reference, address = _reference(fields), usable_address(fields.get("email"))
+    if not reference and not address:
+        # It may be about a mail of another program: the mail system must not repeat it for ever.
+        return NotUnderstood("neither its message_id nor its email can be one of ours")
+    status, stop = _meaning(kind, permanent)
+    return DeliveryUpdate(kind, reference, address, status, stop, happened_at=utc_time(fields.get("at")))
+
+
+def _meaning(kind: str, permanent: bool) -> tuple[DeliveryStatus | None, Stop | None]:
+    if kind == "delivered":
+        return DeliveryStatus.DELIVERED, None
+    if kind == "complained":
+        return None, Stop.COMPLAINED  # the message did arrive
+    return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if permanent else (DeliveryStatus.LATER, None)
+
+
+def _reference(fields: Mapping[str, Any]) -> str:
+    given = fields.get("message_id")
+    found = MESSAGE_ID.fullmatch(given.strip()) if isinstance(given, str) and len(given) <= 500 else None
+    return found[1] if found else ""
+
+
+def usable_address(given: object) -> str:
+    """The value, if it may be a mail address; else ""."""
+    usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
+    return str(given).strip() if usable else ""

@@ -1,0 +1,22 @@
+"""What a mail service's words about a bounce mean for the message and for its address. Pure."""
+
+import re
+
+from worker.core.messages.delivery_reports import DeliveryStatus, Stop
+from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
+
+_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+
+
+def of_permanent_failure(code: str, text: str) -> tuple[DeliveryStatus, Stop | None]:
+    """Only a plain statement that there is no such mailbox ends the address (decision 0021)."""
+    gone = code in GONE if code else bool(UNKNOWN_MAILBOX.search(text[:2_000].lower()))
+    return (DeliveryStatus.BOUNCED, Stop.BOUNCED) if gone else (DeliveryStatus.BLOCKED, None)
+
+
+def enhanced_code(*texts: object) -> str:
+    """The first status code of RFC 3463 in these texts; "" if there is none."""
+    for text in texts:
+        if isinstance(text, str) and (match := _CODE.search(text[:2_000])):
+            return match[0]
+    return ""

@@ -1,0 +1,103 @@
+"""Reads Mailgun's webhooks about our mails. Pure.
+
+Mailgun signs a time and a token, and not the content: HMAC-SHA256 with the account's webhook signing key. So a token
+is used once: `named` is what a webhook is recognised by, whatever its content says.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker.core.foundation.strict_json import NoObject, read_object
+from worker.core.messages.delivery_reports import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
+from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
+
+LARGEST = 64 * 1024
+# Mailgun repeats a webhook for eight hours, with a new time and token each.
+OLDEST = timedelta(minutes=15)
+
+
+def refusal(body: bytes, *, keys: Iterable[str], now: datetime) -> str:
+    """Why the webhook is refused; "" if one of the keys signed it. Never raises, and names no value."""
+    fields = read_object(body) if len(body) <= LARGEST else None
+    signed = fields.get("signature") if isinstance(fields, dict) else None
+    if not isinstance(signed, dict):
+        return "it is not signed"
+    at, token, given = (signed.get(name) for name in ("timestamp", "token", "signature"))
+    if not (isinstance(at, str) and isinstance(token, str) and isinstance(given, str)):
+        return "it is not signed"
+    if not (at.isascii() and at.isdigit() and len(at) <= 12):
+        return "its time cannot be read"
+    signed_part = f"{at}{token}".encode("utf-8", "surrogatepass")
+    wanted = [hmac.new(key.encode(), signed_part, hashlib.sha256).hexdigest() for key in keys]
+    if not any([hmac.compare_digest(one.encode(), given.encode("utf-8", "surrogatepass")) for one in wanted]):
+        return "no key of ours verifies its signature"
+    return "" if abs(now.timestamp() - int(at)) <= OLDEST.total_seconds() else "it is too old, or of a wrong clock"
+
+
+def named(body: bytes) -> bytes:
+    """What a webhook is recognised by: its token. For webhooks that are not refused."""
+    fields = read_object(body)
+    signed = fields.get("signature") if isinstance(fields, dict) else None
+    return str(signed.get("token", "")).encode("utf-8", "surrogatepass") if isinstance(signed, dict) else body
+
+
+def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
+    """The update in the webhook. Never raises on the bytes that were sent."""
+    fields = read_object(body)
+    if isinstance(fields, NoObject):
+        return NotUnderstood("it is not a readable JSON object")
+    event = fields.get("event-data")
+    if not isinstance(event, dict):
+        return NotUnderstood("it has no event-data")
+    match = MESSAGE_ID.fullmatch(str(_within(event, "message", "headers").get("message-id", ""))[:500])
+    if match is None:
+        return NotUnderstood("it names no message")
+    status, stop, code = _meaning(event)
+    kind, at = event_name(event.get("event")), _time(event)
+    return DeliveryUpdate(kind, match[1], status=status, stop=stop, code=code, happened_at=at)
+
+
+def _meaning(event: Mapping[str, Any]) -> tuple[DeliveryStatus | None, Stop | None, str]:
+    match event.get("event"):
+        case "delivered":
+            return DeliveryStatus.DELIVERED, None, ""
+        case "complained":
+            return None, Stop.COMPLAINED, ""
+        case "unsubscribed":
+            return None, Stop.STOPPED, ""
+        case "failed" if event.get("severity") == "permanent":
+            report = _within(event, "delivery-status")
+            words = f"{report.get('message', '')} {report.get('description', '')}"
+            code = enhanced_code(report.get("enhanced-code"), report.get("message"), report.get("description"))
+            status, stop = of_permanent_failure(code, words)
+            return status, stop, code
+        case "failed":
+            return DeliveryStatus.LATER, None, ""
+        case _:
+            return None, None, ""  # accepted, opened, clicked
+
+
+def _within(fields: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        inner = fields.get(name)
+        if not isinstance(inner, dict):
+            return {}
+        fields = inner
+    return fields
+
+
+def _time(event: Mapping[str, Any]) -> datetime | None:
+    given = event.get("timestamp")
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 4e9:
+        return None
+    return datetime.fromtimestamp(given, UTC)

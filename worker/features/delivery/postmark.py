@@ -1,0 +1,134 @@
+"""Reads Postmark's webhooks about our mails. Pure.
+
+Postmark signs nothing: it sends the user and password of the webhook's address, or a header that the operator sets. It
+names a mail by an id of its own, and repeats what the mail's `X-PM-Metadata-` headers said; so our mails carry one.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from worker.core.foundation.strict_json import NoObject, read_object
+from worker.core.foundation.timestamps import utc_time
+from worker.core.messages.delivery_reports import (
+    MESSAGE_ID,
+    DeliveryStatus,
+    DeliveryUpdate,
+    NotUnderstood,
+    Stop,
+    event_name,
+)
+from worker.features.delivery.email_callbacks import usable_address
+from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
+
+LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
+NAME = "message"
+# Headers of our mails. Postmark takes both out; without the first it would give the mail a Message-ID of its own.
+HEADERS = ("X-PM-KeepID: true", f"X-PM-Metadata-{NAME}: {{key}}")
+LATER = ("Transient", "DnsError", "SoftBounce", "Undeliverable")
+# Answers of people and of machines, which say nothing about the delivery.
+NO_BOUNCES = ("AutoResponder", "AddressChange", "Subscribe", "OpenRelayTest", "ChallengeVerification")
+Meaning = tuple[DeliveryStatus | None, Stop | None, str]
+
+
+def refusal(headers: Mapping[str, str], *, keys: Iterable[str]) -> str:
+    """Why the webhook is refused; "" if it shows one of the keys. Never raises, and names no value.
+
+    `headers` has lower-case names. The key is the password of Basic authentication with any user, or a bearer token.
+    """
+    scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
+    given = rest.strip()
+    match scheme.lower():
+        case "basic":
+            try:
+                given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+            except (binascii.Error, ValueError):  # a UnicodeDecodeError too
+                return "its credentials cannot be read"
+        case "bearer":
+            pass
+        case _:
+            return "it has no credentials"
+    shown = given.encode("utf-8", "surrogatepass")
+    return "" if any([hmac.compare_digest(key.encode(), shown) for key in keys]) else "its credentials are not ours"
+
+
+def read(body: bytes) -> DeliveryUpdate | NotUnderstood:
+    """The update in the webhook. Never raises on the bytes that were sent."""
+    fields = read_object(body)
+    if isinstance(fields, NoObject):
+        return NotUnderstood("it is not a readable JSON object")
+    kind = fields.get("RecordType")
+    if not isinstance(kind, str):
+        return NotUnderstood("it has no RecordType")
+    reference, address = _reference(fields), ""
+    if kind == "SubscriptionChange":
+        address = usable_address(fields.get("Recipient"))  # what a person enters at Postmark belongs to no mail
+    if not reference and not address:
+        return NotUnderstood("it names no message")
+    status, stop, code = _meaning(kind, fields)
+    return DeliveryUpdate(
+        event_name(kind),
+        reference,
+        address,
+        status,
+        stop,
+        resume=_is_wanted_again(kind, fields),
+        code=code,
+        happened_at=_time(fields),
+    )
+
+
+def _reference(fields: Mapping[str, Any]) -> str:
+    kept = fields.get("Metadata")
+    for name, value in kept.items() if isinstance(kept, dict) else ():
+        if name.lower() == NAME and isinstance(value, str) and (match := MESSAGE_ID.fullmatch(value[:500])):
+            return match[1]
+    return ""
+
+
+def _meaning(kind: str, fields: Mapping[str, Any]) -> Meaning:
+    match kind:
+        case "Delivery":
+            return DeliveryStatus.DELIVERED, None, ""
+        case "SpamComplaint":
+            return None, Stop.COMPLAINED, ""
+        case "Bounce":
+            return _bounce(fields)
+        case "SubscriptionChange" if fields.get("SuppressSending") is True:
+            # A hard bounce has a webhook of its own, with the server's words.
+            stops = {"SpamComplaint": Stop.COMPLAINED, "ManualSuppression": Stop.STOPPED}
+            return None, stops.get(str(fields.get("SuppressionReason"))), ""
+        case _:
+            return None, None, ""  # open, click
+
+
+def _bounce(fields: Mapping[str, Any]) -> Meaning:
+    kind, words = fields.get("Type"), fields.get("Details")
+    words = words if isinstance(words, str) else ""
+    code = enhanced_code(words)
+    if kind == "SpamComplaint":
+        return None, Stop.COMPLAINED, ""
+    if kind == "Unsubscribe":
+        return None, Stop.STOPPED, ""
+    if kind in NO_BOUNCES:
+        return None, None, ""
+    if kind in LATER:
+        return DeliveryStatus.LATER, None, code
+    if kind == "HardBounce":
+        status, stop = of_permanent_failure(code, words)
+        return status, stop, code
+    return DeliveryStatus.BLOCKED, None, code
+
+
+def _is_wanted_again(kind: str, fields: Mapping[str, Any]) -> bool:
+    """Only by the person's own wish. An operator uses `onboard suppress --remove`, which leaves a name on it."""
+    released = kind == "SubscriptionChange" and fields.get("SuppressSending") is False
+    return released and fields.get("Origin") == "Recipient"
+
+
+def _time(fields: Mapping[str, Any]) -> datetime | None:
+    names = ("DeliveredAt", "BouncedAt", "ChangedAt")
+    return next((found for name in names if (found := utc_time(fields.get(name))) is not None), None)

@@ -1,0 +1,331 @@
+"""Apply delivery updates: what senders report about messages after the hand-over.
+
+Reported  --deliver_all-->  the messages and their jobs locked, in the order in which a dispatcher locks them; plain
+                            deliveries written together, all other updates one by one; bounces counted
+Reported  --deliver-->      the message delivered or bounced; its address suppressed or released; another channel
+"""
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.suppressions import release, suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables.types import REFERENCE_LENGTH, known
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.messages.auto_pause import BounceCounts
+from worker.core.messages.delivery_reports import (
+    DeliveryStatus,
+    DeliveryUpdate,
+    Stop,
+    invitation_state_by_report,
+    reason_to_suppress,
+)
+from worker.core.messages.store import bounce_counts
+from worker.core.messages.store.fallback import DeliveryPolicy, fall_back
+from worker.core.messages.store.job_from_messages import move_jobs
+from worker.core.model.channels import address_of, is_mail
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
+from worker.core.work.store.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
+from worker.features.delivery.store import plain_deliveries
+from worker.features.outbox.store.outbox import add_invitation_events
+
+SENDER = "sender/"
+_KEY = re.compile(r"[0-9a-f]{32}")
+MOST_NAMED = 50  # customers: an address may be shared by many
+
+
+class Applied(StrEnum):
+    """What became of a delivery update."""
+
+    APPLIED = "applied"
+    NOTHING_NEW = "nothing_new"
+    UNKNOWN = "unknown"  # the update names a message that is not ours, or a message whose receipt is not stored yet
+    LATER = "later"  # the message is being handed over: the result of the hand-over must be stored first
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """`invitation_id`: the message, where the update names one of ours. `channel`: a channel on which a message is due
+    now. `bounced`: the batch whose message bounced. `address`: whether an address was suppressed or released.
+    `customers`: whose address that is, where the update names no message of ours; at most MOST_NAMED."""
+
+    applied: Applied
+    invitation_id: uuid.UUID | None = None
+    channel: str | None = None
+    bounced: int | None = None
+    address: bool = False
+    customers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, repr=False)
+class Reported:
+    """An update that a sender has sent us. `source` is `sender/` and the channel. `again`: it was applied before, and
+    named no message of ours then."""
+
+    source: str
+    update: DeliveryUpdate
+    received_at: datetime
+    again: bool = False
+
+    @property
+    def channel(self) -> str:
+        return self.source.removeprefix(SENDER)
+
+    @property
+    def happened_at(self) -> datetime:
+        return min(self.update.happened_at or self.received_at, self.received_at)
+
+
+def deliver_all(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: DeliveryPolicy,
+    reported: Sequence[Reported],
+    *,
+    now: datetime,
+) -> list[Delivered]:
+    """Apply updates in this order; the same update again changes nothing. Returns what became of each.
+
+    A message to a phone is found by the sender's reference, stored a moment after the hand-over or, where the receipt
+    was lost, after reconciliation. So the caller tries an UNKNOWN update again for some minutes, and a LATER one after
+    some seconds. The caller repeats a transaction that deadlocks (`outlive_deadlocks`).
+    """
+    messages = _lock_messages(connection, reported)
+    named = Counter(map(_named, reported))
+    plain = {
+        place: message
+        for place, one in enumerate(reported)
+        if named[_named(one)] == 1
+        and (message := messages.get(_named(one))) is not None
+        and plain_deliveries.is_plain(message, one.update)
+    }
+    alone = {message.id for message in plain.values()}
+    _lock_jobs(connection, [message.job_id for message in messages.values() if message.id not in alone])
+    plain_deliveries.write(connection, [(message, reported[place].happened_at) for place, message in plain.items()])
+    delivered = [
+        Delivered(Applied.APPLIED, plain[place].id)
+        if place in plain
+        else deliver(connection, keyring, policy, one, now=now)
+        for place, one in enumerate(reported)
+    ]
+    bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
+    if bounced:
+        bounce_counts.count(
+            connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
+        )
+    return delivered
+
+
+def _named(one: Reported) -> tuple[bool, str]:
+    """What an update names its message by: its id, of a mail; else the sender's reference."""
+    if not is_mail(one.channel):
+        return False, _as_stored(one.update.reference)
+    key = _key(one.update.reference)
+    return True, key.hex if key is not None else ""
+
+
+def _lock_messages(connection: sa.Connection, reported: Sequence[Reported]) -> dict[tuple[bool, str], sa.Row[Any]]:
+    """Lock the messages of the updates by id, before any of them changes, and return them as `_named` names them.
+
+    A dispatcher that writes results locks messages by id, and then jobs by id. Processing some hundred updates one by
+    one would deadlock with it again and again.
+    """
+    names = {name for name in map(_named, reported) if name[1]}
+    ids: set[uuid.UUID] = {uuid.UUID(key) for is_key, key in names if is_key}
+    if texts := [reference for is_key, reference in names if not is_key]:
+        ids |= {row.id for row in fetch(connection, _TEXTS, {"references": bulk.keys(texts)})}
+    if not ids:
+        return {}
+    rows = fetch(connection, _LOCK_MESSAGES, {"ids": bulk.keys(ids)})
+    return {(True, row.id.hex) if is_mail(row.channel) else (False, row.reference): row for row in rows}
+
+
+def _lock_jobs(connection: sa.Connection, ids: Iterable[int]) -> None:
+    if ids := set(ids):
+        fetch(connection, _LOCK_JOBS, {"ids": bulk.keys(ids)})
+
+
+def deliver(
+    connection: sa.Connection, keyring: Keyring, policy: DeliveryPolicy, one: Reported, *, now: datetime
+) -> Delivered:
+    """Apply an update, alone. Its bounce is not counted."""
+    update = one.update
+    row = _message(connection, one.channel, update.reference)
+    if row is not None and row.state is InvitationState.WORKING:
+        return Delivered(Applied.LATER, row.id)
+    state = invitation_state_by_report(row.state, update) if row is not None else None
+    falls_to: set[str] = set()
+    if row is not None and state is not None:
+        _write_state(connection, row, state, update, at=one.happened_at, now=now)
+    # Once: meanwhile the customer may have asked for messages again.
+    again = one.again and bool(update.address)
+    changed = not again and _address(connection, keyring, one, row, now=now)
+    if row is not None and state is not None:
+        if state is InvitationState.BOUNCED:
+            falls_to = fall_back(connection, keyring, policy, [row.id], now=now)
+        move_jobs(connection, [row.job_id], now=now)
+        if row.state in (InvitationState.HELD, InvitationState.WAITING):
+            schedule_checks(connection, [row.job_id], now=now)  # the message's outcome was unknown until now
+    customers = _owners(connection, keyring, one) if row is None and changed else ()
+    if row is None and update.reference:
+        return Delivered(Applied.UNKNOWN, address=changed, customers=customers)
+    applied = Applied.APPLIED if changed or state is not None else Applied.NOTHING_NEW
+    is_bounce = state is InvitationState.BOUNCED and update.status is not DeliveryStatus.ELSEWHERE
+    bounced = row.batch_id if row is not None and is_bounce else None
+    found = row.id if row is not None else None
+    return Delivered(applied, found, next(iter(falls_to), None), bounced, changed, customers)
+
+
+_COLUMNS = (
+    InvitationRow.id,
+    InvitationRow.job_id,
+    InvitationRow.session_id,
+    InvitationRow.batch_id,
+    InvitationRow.kind,
+    InvitationRow.state,
+    InvitationRow.sent_at,
+    CustomerRow.customer_id,
+    CustomerRow.encrypted.label("person"),
+    CustomerRow.changed_at.label("person_changed_at"),
+)
+_ANY = (
+    sa.select(*_COLUMNS)
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    # The message is locked before its job, as a dispatcher locks them.
+    .with_for_update(of=InvitationRow, key_share=True)
+)
+# Spelled exactly as in the partial index.
+_TO_A_PHONE = InvitationRow.channel != sa.literal_column("'email'")
+_BY_REFERENCE = _ANY.where(
+    _TO_A_PHONE,
+    InvitationRow.reference != sa.literal_column("''"),
+    InvitationRow.reference == sa.bindparam("reference"),
+)
+_BY_KEY = _ANY.where(InvitationRow.id == sa.bindparam("key"), InvitationRow.channel == "email")
+_TEXTS = sa.select(InvitationRow.id).where(
+    _TO_A_PHONE, InvitationRow.reference != sa.literal_column("''"), bulk.among(InvitationRow.reference, "references")
+)
+_LOCK_MESSAGES = (
+    sa.select(
+        *(InvitationRow.id, InvitationRow.job_id, InvitationRow.batch_id, InvitationRow.channel, InvitationRow.kind),
+        *(InvitationRow.state, InvitationRow.reference),
+    )
+    .where(bulk.among(InvitationRow.id, "ids"))
+    .order_by(InvitationRow.id)
+    .with_for_update(key_share=True)
+)
+_LOCK_JOBS = sa.select(Job.id).where(bulk.among(Job.id, "ids")).order_by(Job.id).with_for_update(key_share=True)
+
+
+def _message(connection: sa.Connection, channel: str, reference: str) -> sa.Row[Any] | None:
+    """The message that the update is about, locked. Raises NotKnown."""
+    if not is_mail(channel):
+        rows = fetch(connection, _BY_REFERENCE, {"reference": _as_stored(reference)}) if reference else []
+    else:
+        key = _key(reference)
+        rows = fetch(connection, _BY_KEY, {"key": key}) if key is not None else []
+    return known(rows[0]) if rows else None
+
+
+def _as_stored(reference: str) -> str:
+    """A service's id of a message as its invitation has it: services of other packages may have longer ones."""
+    return reference[:REFERENCE_LENGTH]
+
+
+def _key(reference: str) -> uuid.UUID | None:
+    """The message's id, from the left part of a Message-ID; None where the Message-ID is not ours."""
+    return uuid.UUID(reference.lower()) if _KEY.fullmatch(reference.lower()) else None
+
+
+def _write_state(
+    connection: sa.Connection,
+    row: sa.Row[Any],
+    state: InvitationState,
+    update: DeliveryUpdate,
+    *,
+    at: datetime,
+    now: datetime,
+) -> None:
+    """Write the message's new state."""
+    values: dict[str, Any] = {"state": state, "delivery_at": at, "due_at": None, "unknown_attempt": None}
+    values |= {"reason": "", "detail": ""}
+    if state is InvitationState.BOUNCED:
+        code = f" ({update.code})" if update.code else ""
+        values |= {"reason": Reason.BOUNCED, "detail": f"the sender reported that the message did not arrive{code}"}
+    if row.sent_at is None:
+        values["sent_at"] = at
+    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
+    if row.sent_at is None:
+        add_invitation_events(connection, [row.id], now=now)
+    if row.state is InvitationState.HELD and row.kind == FIRST:
+        # The update answers the question for which the job was held.
+        its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)
+        held = sa.update(Job).where(*its_own, Job.state == JobState.HELD)
+        connection.execute(held.values(state=JobState.ISSUED, reason="", detail="", changed_at=now))
+
+
+def _address(
+    connection: sa.Connection,
+    keyring: Keyring,
+    one: Reported,
+    row: sa.Row[Any] | None,
+    *,
+    now: datetime,
+) -> bool:
+    """Suppress or release the address that the update is about; True if this changed anything."""
+    update, channel = one.update, one.channel
+    reason = reason_to_suppress(update.stop)
+    if reason is None and not update.resume:
+        return False
+    address = _address_meant(keyring, channel, row, update)
+    try:
+        if reason is not None:
+            suppress(connection, keyring, channel, address, reason, one.source, now=now)
+            return True
+        return release(connection, keyring, channel, address, only={SuppressionReason.STOP}) is not None
+    except ValueError:
+        return False  # not an address that a message could be sent to
+
+
+def _owners(connection: sa.Connection, keyring: Keyring, one: Reported) -> tuple[str, ...]:
+    """The customers who have the address that the update is about."""
+    address = one.update.address
+    if is_mail(one.channel):
+        theirs = CustomerRow.email_digest.in_(keyring.digests(EMAIL, email_text({"email": address})))
+    else:
+        theirs = CustomerRow.phone_digest.in_(keyring.digests(PHONE, address))
+    owners = sa.select(CustomerRow.customer_id).where(theirs)
+    return tuple(connection.execute(owners.order_by(CustomerRow.customer_id).limit(MOST_NAMED)).scalars())
+
+
+def _address_meant(keyring: Keyring, channel: str, row: sa.Row[Any] | None, update: DeliveryUpdate) -> str:
+    """The address that the update is about; empty where the address is not known.
+
+    The address that we sent to comes first: a mail system may name the address to which the mail was forwarded. If the
+    customer's row has changed since then, the row may hold another address, and the update's address is used. The
+    row's address is still used where the update names none and the customer wants no messages: a customer who
+    complains gets no message at a new address either.
+    """
+    if row is None:
+        return update.address
+    try:
+        ours = address_of(read_person(keyring, row.customer_id, row.person), channel)
+    except (CannotDecrypt, Erased):
+        return update.address
+    if row.sent_at is not None and row.person_changed_at <= row.sent_at:
+        return ours
+    return update.address or ("" if update.stop is Stop.BOUNCED else ours)

@@ -1,0 +1,17 @@
+"""Checks the configuration and all that it names."""
+
+from worker.core.features import Command, Feature
+
+FEATURE = Feature(
+    name="doctor",
+    about="Checks the configuration and all it names. Without it mistakes show at the start, or at the first call.",
+    needs=(
+        "delivery",
+        "keys",
+        "list_sources",
+        "dashboard",
+    ),
+    commands={
+        "doctor": Command("worker.features.doctor.command:doctor", "Check the configuration and all it names."),
+    },
+)

@@ -1,0 +1,79 @@
+"""The machines that this configuration connects to: what a firewall must let through."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from worker.core.foundation.tls import is_loopback
+from worker.core.model.channels import channels_of
+from worker.features.delivery.sns_topics import host_of
+from worker.features.list_sources.settings import Remote
+from worker.settings.model import Settings
+from worker.settings.outside import traces_endpoint
+
+PORTS = {
+    "amqp": 5672,
+    "amqps": 5671,
+    "http": 80,
+    "https": 443,
+    "postgresql+psycopg": 5432,
+    "redis": 6379,
+    "rediss": 6379,
+    "sftp": 22,
+    "smtp": 25,
+    "smtp+starttls": 587,
+    "smtps": 465,
+}
+
+
+@dataclass(frozen=True)
+class Destination:
+    """One machine. `section` names it in the configuration, `scheme` is that of its address."""
+
+    section: str
+    host: str
+    port: int
+    scheme: str
+
+    @property
+    def is_here(self) -> bool:
+        return is_loopback(self.host)
+
+
+def destinations(settings: Settings) -> list[Destination]:
+    """All machines, in the order of the configuration; a section with several nodes has one of each."""
+    return [one for section, url in _addresses(settings) for one in _of(section, url)]
+
+
+def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "database", settings.database.url
+    yield "broker", settings.broker.url
+    for name, account in settings.accounts.items():
+        yield f"accounts.{name}", account.address
+    if settings.email is not None:
+        yield "email", settings.email.url
+        for topic in settings.email.callback_topics:
+            yield "email.callback_topics", f"https://{host_of(topic)}"
+    for channel in channels_of("phone"):
+        if texting := settings.texting(channel):
+            yield channel, texting.base_url
+    if settings.bus is not None:
+        yield "bus", settings.bus.url
+    for name, subscriber in settings.subscribers.items():
+        yield f"subscribers.{name}", subscriber.url
+    if settings.alerts is not None and settings.alerts.webhook:
+        yield "alerts", settings.alerts.webhook
+    if settings.web.oidc is not None:
+        yield "web.oidc", settings.web.oidc.issuer
+    for folder in settings.intake:
+        if isinstance(folder.folder, Remote):
+            yield f"intake.{folder.known_as}", folder.address if folder.is_s3 else str(folder.folder)
+    if collector := traces_endpoint():
+        yield "traces", collector
+
+
+def _of(section: str, addresses: str) -> Iterator[Destination]:
+    for address in addresses.split(";"):
+        parts = urlsplit(address)
+        if parts.scheme in PORTS and parts.hostname:
+            yield Destination(section, parts.hostname, parts.port or PORTS[parts.scheme], parts.scheme)

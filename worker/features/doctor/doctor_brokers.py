@@ -1,0 +1,115 @@
+"""What `onboard doctor` says of the brokers and their queues."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worker.core.foundation.connection_failures import certificate_help, in_words, refusal
+from worker.core.foundation.plural import counted
+from worker.core.foundation.tls import Tls
+from worker.core.model.findings import Finding, failure, ok, warning
+from worker.settings.model import Settings
+
+if TYPE_CHECKING:
+    from worker.events.brokers.queue_depths import QueueState
+
+CONNECT_SECONDS = 5
+FULL = "look at its memory and disk, and whether this user may write (`rabbitmq-diagnostics alarms`, `redis-cli info`)"
+# The notice of an event that was dropped, erased or removed after its time stays: the database has no broker at hand.
+NOTICES = "`onboard bus dead list` shows the events that are kept; docs/reference/bus.md says how to remove the notices"
+Where = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A queue that the configuration needs. `makes`: the command that declares it, "" if a person must. `without`: what
+    does not happen while no process consumes it; "" for a queue that is read by hand. `optional`: not all use it."""
+
+    name: str
+    makes: str
+    consumes: str
+    without: str
+    optional: bool = False
+
+
+def check_brokers(settings: Settings, where_is: Where) -> Iterator[Finding]:
+    """A line for each broker, and below it one for each queue. `where_is` gives HOST:PORT of a section."""
+    asked: list[tuple[str, str, Tls | None]] = [("broker", settings.broker.url, settings.broker.protection)]
+    if settings.bus is not None:
+        asked.append(("bus", settings.bus.url, settings.bus.protection))
+    for name, url, tls in asked:
+        where = where_is(name)
+        if not where:
+            yield ok(name, "none: one process does all work (`onboard run` or `onboard up`)")
+        else:
+            yield from _one(settings, name, where, url, tls)
+
+
+def _one(settings: Settings, name: str, where: str, url: str, tls: Tls | None) -> Iterator[Finding]:
+    from worker.events.brokers.queue_depths import prove_it_takes_messages, states_of
+    from worker.events.bus.connection import connection_to  # imported here: kombu takes a tenth of a second
+
+    connection: Any = connection_to(url, tls=tls)  # kombu has no types
+    try:
+        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_SECONDS)
+        needed, on_amqp = _needed(settings, name), url.startswith("amqp")
+        states = states_of(connection, [one.name for one in needed], on_amqp=on_amqp)
+        if name == "broker":  # at that of the bus this user may have no right to write
+            try:
+                prove_it_takes_messages(connection, on_amqp=on_amqp, seconds=CONNECT_SECONDS)
+            except Exception as error:  # as below
+                yield failure(name, f"{where} answers, and takes no messages: {in_words(error)}", FULL)
+                return
+        yield ok(name, f"{where} answers")
+    except Exception as error:  # each transport has its own exceptions, and their texts may hold the URL
+        words = in_words(error)
+        hint = f"check [{name}] url, and " + ("what the server logs" if refusal(error) else "whether the server runs")
+        yield failure(name, f"{where}: {words}", certificate_help(words, name) or hint)
+    else:
+        for queue, state in zip(needed, states, strict=True):
+            yield _queue(queue, state)
+    finally:
+        connection.release()
+
+
+def _needed(settings: Settings, name: str) -> list[Needed]:
+    """The queues at the broker of the workers, or at that of the bus."""
+    from worker.events.bus.sources import sources_of
+    from worker.runtime.celery_settings import PUBLISH, WITHOUT
+
+    found = []
+    if name == "broker":
+        publishes = bool(settings.subscribers or settings.bus)
+        wanted = [queue for queue in WITHOUT if queue != PUBLISH or publishes]
+        found = [Needed(queue, "onboard worker", "onboard worker", WITHOUT[queue]) for queue in wanted]
+    for source in sources_of(settings):
+        if source.setting == f"{name}.url" and source.senders.has_any:
+            makes, topology = "onboard bus" if source.declare else "", source.topology
+            other = name == "broker"  # tasks of other projects: few installations have them
+            found.append(Needed(topology.queue, makes, "onboard bus", "no event of it is taken", other))
+            if topology.on_amqp:
+                found.append(Needed(topology.undelivered, makes, "onboard bus", "what is in it stays there", other))
+            found.append(Needed(topology.dead, makes, "", "", other))
+    return found
+
+
+def _queue(needed: Needed, state: "QueueState") -> Finding:
+    what = f"queue {needed.name}"
+    if not state.is_there and not needed.makes:
+        return failure(what, "it is not there, and bus.declare is false", "declare it as docs/reference/bus.md says")
+    if not state.is_there and needed.optional:
+        return ok(what, f"it is not there; `{needed.makes}` makes it, where other projects send tasks")
+    if not state.is_there:
+        return warning(what, "it is not there yet", f"start `{needed.makes}`, which makes it")
+    waiting = counted(state.waiting, "message")
+    if not needed.consumes:
+        words = f"{counted(state.waiting, 'notice')} of refused events"
+        return warning(what, words, NOTICES) if state.waiting else ok(what, words)
+    if state.consumers is None:
+        return ok(what, f"{waiting}; Redis does not say which processes consume it")
+    words = f"{waiting}, {counted(state.consumers, 'consumer')}"
+    if not state.consumers and (state.waiting or not needed.optional):
+        # The broker may refuse this queue to a worker that runs: it was declared with other arguments.
+        hint = f"start `{needed.consumes}`; if one runs, its log says why it takes nothing"
+        return warning(what, f"{words}: {needed.without}", hint)
+    return ok(what, words)

@@ -1,0 +1,369 @@
+"""The checks of `onboard doctor`. Each looks at one part of the installation; none changes or costs anything."""
+
+import asyncio
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from worker.cli.exits import CannotStart
+from worker.cli.feature_checks import DOCTOR_CHECKS, Check
+from worker.cli.opening import why_not_ready
+from worker.cli.sample_message import example, rendered
+from worker.core.customers.customers import Channel
+from worker.core.database import schema
+from worker.core.foundation import event_loop
+from worker.core.foundation.connection_failures import certificate_help
+from worker.core.foundation.plural import counted
+from worker.core.foundation.private_files import to_append
+from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
+from worker.core.messages.wording import Wording
+from worker.core.model.channels import channels_of
+from worker.core.model.findings import Finding, failure, ok, warning
+from worker.core.model.operation import WORK
+from worker.features.doctor import doctor_brokers
+from worker.features.doctor.destinations import Destination, destinations
+from worker.features.doctor.online import NOT_ASKED, USED_UP, WORKS, ask
+from worker.features.keys.key_check import check_keys
+from worker.features.list_sources.place import Away
+from worker.features.list_sources.places import place_of
+from worker.providers.entry_points import AdapterBroken
+from worker.providers.facts import PROVIDERS, facts_of
+from worker.providers.text_services import TEXT_SERVICES, text_facts_of
+from worker.reporting.store.languages_in_use import InUse, languages_in_use
+from worker.settings.problems import SettingsError
+from worker.settings.rules import lifetimes_unknown
+from worker.wiring.adapters import doubtful_templates
+from worker.wiring.container import Parts
+
+LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20  # bytes
+CLOCK_MAY_DIFFER = timedelta(seconds=2)
+AUDIT_ENTRIES = 1000
+CONNECT_SECONDS = 5
+
+# PostgreSQL's words when it, a database or a role has as many connections as it may have.
+FULL = re.compile(r"too many (clients|connections)|connection slots are reserved")
+
+SHOWS = "`onboard template preview` shows the messages"
+
+
+def check_database(parts: Parts, *, is_there: bool) -> Iterator[Finding]:
+    where = _where(parts, "database") or "SQLite"
+    if not is_there:
+        yield warning("database", f"{where}: there is none yet", "the first command that needs it makes it")
+        return
+    why = why_not_ready(parts.database)
+    if why:
+        yield failure("database", f"{where}: {why}", _what_helps(why, is_sqlite=parts.database.is_sqlite))
+    else:
+        yield ok("database", f"{where}, revision {schema.newest()}")
+
+
+def _what_helps(why: str, *, is_sqlite: bool) -> str:
+    if any(words in why for words in ("run `", "upgrade the worker", "make another one")):
+        return ""  # it says so itself
+    if certificate := certificate_help(why, "database"):
+        return certificate
+    if is_sqlite:
+        return "check [database] url, the file, its directory and its disk"
+    if FULL.search(why):
+        return "end connections that are not used (`pg_stat_activity` has them), or raise max_connections"
+    return "check [database] url, and whether the server runs"
+
+
+def check_adapters(parts: Parts) -> Iterator[Finding]:
+    """Which code of other packages runs here. A broken adapter that an account needs stops every command before."""
+    for adapter in PROVIDERS.foreign:
+        what = f"provider {adapter.name}"
+        try:
+            facts_of(adapter.name)
+        except AdapterBroken as error:
+            yield warning(what, str(error), f"no account needs it; mend or uninstall {adapter.package}")
+        else:
+            used = [name for name, one in parts.settings.accounts.items() if one.provider == adapter.name]
+            yield ok(what, f"{adapter.package}; " + (f"for {', '.join(used)}" if used else "no account needs it"))
+    for adapter in TEXT_SERVICES.foreign:
+        what = f"sender {adapter.name}"
+        try:
+            text_facts_of(adapter.name)
+        except AdapterBroken as error:
+            yield warning(what, str(error), f"no channel needs it; mend or uninstall {adapter.package}")
+        else:
+            sections = ((channel, parts.settings.texting(channel)) for channel in channels_of("phone"))
+            used = [f"[{channel}]" for channel, section in sections if section and section.provider == adapter.name]
+            yield ok(what, f"{adapter.package}; " + (f"for {', '.join(used)}" if used else "no channel needs it"))
+
+
+def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
+    try:
+        check_keys(parts.database, parts.keyring)
+    except SettingsError as error:
+        yield failure("keys", "; ".join(error.problems), "docs/how-to/keys.md")
+    else:
+        yield ok("keys", "they open what the database holds")
+
+
+def check_audit_log(parts: Parts) -> Iterator[Finding]:
+    """The end of the audit log's chain. `onboard audit verify` reads all of it."""
+    found = parts.audit_log.verify_end(AUDIT_ENTRIES)
+    for problem in found.problems:
+        yield failure("audit log", problem, "`onboard audit verify`, then docs/security/audit.md")
+    if found.is_whole and not found.end.number:
+        yield ok("audit log", "no entry is sealed yet")
+    elif found.is_whole:
+        entries = "entry fits" if found.entries == 1 else f"{found.entries:,} entries fit"
+        yield ok("audit log", f"its head is signed, and its last {entries}")
+
+
+def check_journal(parts: Parts) -> Iterator[Finding]:
+    if parts.journal is None:
+        lost = "there is none: after a restore it is not known who was erased and suppressed since"
+        yield warning("journal", lost, "write [privacy] journal (docs/how-to/backup.md)")
+        return
+    try:
+        os.close(to_append(parts.journal.path))
+    except OSError as error:
+        yield failure("journal", f"{parts.journal.path.name}: {error.strerror}", "give this user the right to write it")
+    else:
+        yield ok("journal", f"{parts.journal.path.name} can be written")
+
+
+def check_clock(parts: Parts) -> Iterator[Finding]:
+    """This machine's clock against the database's."""
+    if parts.database.is_sqlite:
+        return
+    apart = abs(parts.clock() - parts.database.now())
+    words = f"{apart.total_seconds():.1f} s apart from the database's"
+    if apart > CLOCK_MAY_DIFFER:
+        yield warning("clock", words, "let both machines take their time from a time server (NTP)")
+    else:
+        yield ok("clock", words)
+
+
+def check_disk(parts: Parts) -> Iterator[Finding]:
+    """The space where a SQLite database is, or else where the command runs and its log files are."""
+    file = sa.make_url(parts.settings.database.url).database if parts.database.is_sqlite else None
+    folder = Path(file).resolve().parent if file else Path.cwd()
+    free = shutil.disk_usage(folder).free
+    words = f"{free / (1 << 30):,.1f} GB free"
+    if free < NO_SPACE:
+        yield failure("disk", words, "make space: nothing can be written soon, and the work stops")
+    elif free < LITTLE_SPACE:
+        yield warning("disk", words, "make space")
+    elif not os.access(folder, os.W_OK):
+        yield failure("disk", "its folder cannot be written to", "give this user the right to write there")
+    else:
+        yield ok("disk", words)
+
+
+def check_brokers(parts: Parts) -> Iterator[Finding]:
+    return doctor_brokers.check_brokers(parts.settings, lambda section: _where(parts, section))
+
+
+def check_accounts_and_senders(parts: Parts) -> Iterator[Finding]:
+    """Logs in to each, with calls that send nothing and cost nothing."""
+    answers = event_loop.run(ask(parts, parts.accounts, parts.channels))
+    for name, answer in answers.items():
+        section = name if name in parts.channels else f"accounts.{name}"
+        where = _where(parts, section)
+        words = answer if where in answer else f"{where}: {answer}"
+        if answer in (WORKS, NOT_ASKED):
+            yield ok(section, words)
+        elif answer == USED_UP:
+            yield warning(section, words, "ask again later; the address and the credentials are right")
+        else:
+            helps = certificate_help(words, section)
+            helps = helps or f"check the address and the credentials in [{section}], and the way there"
+            yield failure(section, words, helps)
+
+
+def check_texts(parts: Parts) -> Iterator[Finding]:
+    if parts.settings.sms is not None and parts.settings.sms.countries is None:
+        yield warning("sms countries", EVERYWHERE, NAME_COUNTRIES)
+
+
+def check_templates(parts: Parts) -> Iterator[Finding]:
+    problems, doubts = parts.templates.problems(), doubtful_templates(parts.settings, parts.templates)
+    for problem in problems:
+        yield failure("templates", problem, SHOWS)
+    for doubt in doubts:
+        yield warning("templates", doubt, SHOWS)
+    if not problems and not doubts:
+        yield ok("templates", "all can be rendered")
+
+
+def check_languages(parts: Parts) -> Iterator[Finding]:
+    """Each message that rows have to come is rendered once, with an example's data."""
+    in_use = languages_in_use(parts.database) or [InUse("", "", Channel.BOTH, 0)]
+    refused, replaced = Counter[str](), Counter[tuple[str, str]]()
+    for one in in_use:
+        sample, given = example(locale=one.locale, template=one.template), set[str]()
+        for channel in (each for each in parts.channels if one.channel in (each, Channel.BOTH)):
+            try:
+                made = [rendered(parts.settings, parts.templates, sample, channel, kind) for kind in Wording]
+            except CannotStart as error:
+                refused[f"{channel}, locale {one.locale or 'of none'}: {error.format_message()}"] += one.rows
+            else:
+                given |= {each.language for each in made}
+        replaced.update(
+            {(one.locale, each): one.rows for each in given if one.locale and _language(each) != _language(one.locale)}
+        )
+    for words, rows in refused.items():
+        yield failure("languages", f"{words} ({counted(rows, 'row')})", SHOWS)
+    for (asked, instead), rows in replaced.items():
+        words = f"{counted(rows, 'row')} with locale {asked}: no texts in that language, so in {instead}"
+        yield warning("languages", words, "docs/how-to/templates.md, or leave it so")
+    if not refused and not replaced:
+        names = sorted({one.locale for one in in_use if one.locale})
+        default = parts.settings.invitations.locale
+        yield ok("languages", f"{', '.join(names) or f'{default}, the default'}: each message was rendered")
+
+
+def _language(locale: str) -> str:
+    return locale.replace("_", "-").partition("-")[0].lower()
+
+
+def check_web(parts: Parts) -> Iterator[Finding]:
+    """Whether `onboard web` or `onboard up` listens where it is configured to, and its proxy is named."""
+    web = parts.settings.web
+    ours = [part.base_url for part in (parts.settings.links, web.oidc) if part is not None]
+    if not web.trusted_proxies and any(str(url).startswith("https:") for url in ours):
+        said = "base_url is https, which a proxy in front speaks, and none is named: all visitors count as one machine"
+        yield warning("web", said, 'write [web] trusted_proxies = ["ADDRESS OF THE PROXY"]')
+    host, _, port = web.bind.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104 -- compared, not bound
+
+    async def connect() -> None:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.close()
+
+    try:
+        event_loop.run(connect())
+    except OSError:
+        needed = bool(web.senders) or any(
+            account.webhook_keys or account.jwt_key or account.webhook_secret for account in parts.accounts.values()
+        )
+        if needed:
+            yield warning("web", f"nothing listens at {web.bind}", "start `onboard web`, or `onboard up`")
+    else:
+        yield ok("web", f"{web.bind} listens")
+
+
+def check_log_in(parts: Parts) -> Iterator[Finding]:
+    """Whether the identity provider of the dashboard answers as one: its discovery document and its keys."""
+    oidc = parts.settings.web.oidc
+    if oidc is None:
+        return
+    from worker.features.dashboard.oidc.issuer import BACK, Issuer, Unavailable  # imported here: for few
+
+    async def keys() -> int:
+        issuer = Issuer(oidc, parts.clock)
+        try:
+            return len(await issuer.keys())
+        finally:
+            await issuer.close()
+
+    where = _where(parts, "web.oidc")
+    try:
+        found = event_loop.run(keys())
+    except Unavailable as error:
+        helps = certificate_help(str(error), "web.oidc") or "check [web.oidc] issuer, and the way there"
+        yield failure("web.oidc", f"{where}: {error}", helps)
+    else:
+        if found:
+            yield ok("web.oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")
+        else:
+            yield failure("web.oidc", f"{where}: it has no keys", "ask those who run the identity provider")
+
+
+def check_folders(parts: Parts) -> Iterator[Finding]:
+    """Each folder of [[intake]] can be read from here."""
+    for folder in parts.settings.intake:
+        what = f"folder {folder.known_as}"
+        try:
+            found = place_of(folder).found(now=parts.clock())
+        except Away as error:
+            yield failure(what, f"cannot be read: {error}", "docs/how-to/drop-box.md")
+        except SettingsError as error:
+            yield warning(what, f"not asked: {'; '.join(error.problems)}", "run it where the credentials are set")
+        else:
+            lists = counted(len(found.stamps), "list")
+            more = f", and {counted(len(found.odd), 'file')} that cannot be taken" if found.odd else ""
+            yield ok(what, f"can be read; it holds {lists}{more}")
+
+
+def check_ladder(parts: Parts) -> Iterator[Finding]:
+    """Whether each step is sent cannot be promised where a vendor decides how long links live."""
+    steps, unknown = parts.settings.ladder, lifetimes_unknown(parts.settings.accounts)
+    if steps and unknown:
+        words = f"for {', '.join(unknown)} the provider's vendor decides how long a link lives"
+        yield ok("ladder", f"{counted(len(steps), 'step')}; {words}: a step is sent only while the link opens")
+    elif steps:
+        yield ok("ladder", f"{counted(len(steps), 'step')}; the start warns of those later than a link lives")
+
+
+def check_writes(parts: Parts) -> Iterator[Finding]:
+    """Whether the database server takes writes. SQLite's disk has a check of its own."""
+    if not parts.database.is_sqlite and (why := parts.database.why_nothing_is_written()):
+        action = "let it take writes, or name the server that takes them in [database] url"
+        yield failure("database", f"{_where(parts, 'database')}: {why}", action)
+
+
+def check_processes(parts: Parts) -> Iterator[Finding]:
+    whole = parts.operation.report()
+    working = sum(one.kind in WORK for one in whole.running)
+    if not working and whole.due:
+        start = "`onboard worker` and `onboard beat`" if parts.settings.broker.wakes_workers else "`onboard up`"
+        action = "none can work until the database takes writes" if whole.unwritable else f"start {start}"
+        yield warning("processes", "no process is working", action)
+    else:
+        yield ok(
+            "processes",
+            f"{counted(working, 'process', 'processes')} at work" if working else f"none; {whole.nothing_to_do}",
+        )
+    for one in whole.attention:
+        if one.what == "database":  # `check_writes` or `check_disk` says it, and what helps
+            continue
+        yield warning("attention", f"{one.name}: {one.reason}" if one.name else one.reason, f"`{one.command}`")
+
+
+# In the order in which one needs the other.
+WITHOUT_DATABASE: tuple[Check, ...] = (
+    check_adapters,
+    check_disk,
+    check_brokers,
+    check_accounts_and_senders,
+    check_texts,
+    check_templates,
+    check_ladder,
+    check_web,
+    check_log_in,
+    check_folders,
+)
+WITH_DATABASE: tuple[Check, ...] = (
+    check_encryption_keys,
+    check_audit_log,
+    check_journal,
+    check_clock,
+    check_languages,
+    check_writes,
+    check_processes,
+)
+
+
+def all_checks(*, of_database: bool) -> tuple[Check, ...]:
+    """The checks to make, with those of features last. `of_database`: also those that need one."""
+    offered = (one.run for one in DOCTOR_CHECKS.offered())
+    return (*(WITH_DATABASE if of_database else ()), *WITHOUT_DATABASE, *offered)
+
+
+def _where(parts: Parts, section: str) -> str:
+    """HOST:PORT of a section; "" if it is on no network."""
+    found: list[Destination] = [one for one in destinations(parts.settings) if one.section == section]
+    return ", ".join(f"{one.host}:{one.port}" for one in found)

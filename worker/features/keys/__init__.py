@@ -1,0 +1,11 @@
+"""Makes, rotates and retires keys."""
+
+from worker.core.features import Command, Feature
+
+FEATURE = Feature(
+    name="keys",
+    about="Makes, rotates and retires keys. Without it a key stays for ever.",
+    commands={
+        "keys": Command("worker.features.keys.command:keys", "Make, rotate and retire keys."),
+    },
+)

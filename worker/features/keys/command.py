@@ -1,0 +1,285 @@
+"""`onboard keys`: makes keys, shows which are needed, rotates and retires them."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart
+from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON
+from worker.core.database.audit_entries import note_alone
+from worker.core.database.encrypted_columns import DIGESTS, Uses
+from worker.core.foundation.keyring import derived_digest_key, new_key
+from worker.core.foundation.plural import counted
+from worker.core.foundation.private_files import new_file
+from worker.core.model.needs import STORED
+from worker.features.keys.key_rotation import rotate
+from worker.features.keys.store.key_use import Needs
+from worker.reporting.store.processes import GONE_AFTER
+from worker.settings.event_senders import hash_of
+
+if TYPE_CHECKING:
+    from worker.wiring.container import Parts
+
+SHOW_EVERY = 5.0  # seconds between lines of progress
+# A process that begins while a key is retired says that it runs within a second or two, and stops counting only after
+# GONE_AFTER: so a second look after that time sees it, or what it has written.
+SECOND_LOOK = int(GONE_AFTER.total_seconds())
+LASTING = {column.name for column in DIGESTS if column.lasts}
+
+
+@click.group()
+def keys() -> None:
+    """Make keys, see which keys the stored values need, rotate and retire them: docs/how-to/keys.md."""
+
+
+@keys.command("new")
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["encryption", "events"]),
+    default="encryption",
+    show_default=True,
+    help="encryption: for keys and digest_key in [encryption]. events: for keys in [web.senders.NAME], or callback_keys"
+    " in [email].",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the key into a new file that only you can read, and print no key.",
+)
+def keys_new(purpose: str, out: Path | None) -> None:
+    """Print a new key: for encryption, or for a sender of events. Needs no configuration.
+
+    With --for events, stderr has the key's hash: with the hash in onboarding.toml, only the sender has the key.
+    """
+    if purpose == "encryption":
+        _give(new_key(), out)
+        return
+    key = token_urlsafe(32)
+    _give(key, out)
+    click.echo(f'its hash, for [web.senders.NAME]: keys = ["{hash_of(key)}"]', err=True)
+
+
+def _give(key: str, out: Path | None) -> None:
+    """Print the key, or write it into a file that was not there: what needs an earlier key is lost without it."""
+    if out is None:
+        click.echo(key)
+        return
+    try:
+        with os.fdopen(new_file(out), "w", encoding="utf-8") as stream:
+            stream.write(f"{key}\n")
+    except FileExistsError:
+        raise CannotStart(f"--out: {out} exists; name another file") from None
+    except OSError as error:
+        raise CannotStart(f"--out: {out}: {error.strerror}") from None
+
+
+@keys.command("digest-key")
+@click.pass_obj
+def keys_digest_key(invocation: Invocation) -> None:
+    """Print the digest key that is in use while [encryption] has no digest_key: set it, before you rotate `keys`.
+
+    It is derived from the first of `keys`. As digest_key it changes nothing, and a new key can follow it.
+    """
+    encryption = invocation.settings(STORED).encryption
+    if encryption.digest_key:
+        raise CannotStart("encryption.digest_key is set: no key is derived")
+    click.echo(derived_digest_key(encryption.keys[0].reveal()))
+
+
+@keys.command("status")
+@JSON
+@click.pass_obj
+def keys_status(invocation: Invocation, as_json: bool) -> None:
+    """Show each key by its id, its place in the configuration, and how many stored values and digests need it.
+
+    Reads every row, and locks none. Ends with code 1 if values need a key that is not in the configuration.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        values, digests = parts.key_use.uses()
+        retired = parts.key_use.retired()
+        facts = [
+            *_states("encryption", parts.keyring.ids, values, retired),
+            *_states("digests", parts.keyring.digest_ids, digests, retired),
+        ]
+    if as_json:
+        click.echo(json.dumps({"keys": facts}))
+    else:
+        for one in facts:
+            click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
+    if any(one["state"] == "missing" for one in facts):
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _states(use: str, ring: tuple[str, ...], uses: Uses, retired: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key_id in [*ring, *sorted(uses.keys() - set(ring))]:
+        needed_by = uses.get(key_id, {})
+        state = "first" if key_id == ring[0] else "other" if key_id in ring else "missing"
+        if state == "missing" and use == "digests" and LASTING.isdisjoint(needed_by):
+            state = "gone"  # of what is recognised for some weeks only
+        if key_id in retired:
+            state = "retired"
+        yield {"id": key_id, "use": use, "state": state, "needed_by": needed_by}
+
+
+def _words(uses: Mapping[str, int]) -> str:
+    return ", ".join(_number_of(number, name) for name, number in uses.items()) or "nothing needs it"
+
+
+def _number_of(number: int, name: str) -> str:
+    """`1 event`, `2 emails of customers`; `name` is a column's, in the plural, or of the one thing that it holds."""
+    if name.startswith("the "):
+        return name
+    nouns, of, rest = name.partition(" of ")
+    noun = nouns.removesuffix("es") if nouns.endswith("sses") else nouns.removesuffix("s")
+    return f"{counted(number, noun, nouns)}{of}{rest}"
+
+
+@keys.command("rotate")
+@click.option(
+    "--per-second",
+    type=click.IntRange(1, 100_000),
+    default=2000,
+    show_default=True,
+    help="How many rows it changes in a second, at most.",
+)
+@JSON
+@click.pass_obj
+def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
+    """Encrypt all stored values by the first of `keys`, and hash again by the first digest_key, while workers run.
+
+    It changes few rows at a time, and holds their locks for milliseconds. End it at any moment: the next one goes on
+    with what is left. Give the new key to all processes first, behind the old key; then put it first, and restart them
+    (docs/how-to/keys.md). Ends with code 1 if values are left that no key decrypts.
+    """
+    said, of = time.monotonic(), dict[str, int]()
+
+    def show(name: str, changed: int, total: int) -> None:
+        nonlocal said
+        if changed and time.monotonic() - said >= SHOW_EVERY:
+            said = time.monotonic()
+            # Workers add and remove rows meanwhile: what was to be changed at the start is not exact.
+            most, whole = max(of[name], changed), max(sum(of.values()), total)
+            percent = total * 100 // whole
+            click.echo(
+                f"{name}: {changed:,} of {most:,} changed; {total:,} of {whole:,} in all ({percent} %)", err=True
+            )
+
+    with invocation.parts(STORED, migrate=True) as parts:
+        first = parts.keyring.ids[0]
+        if first in parts.key_use.retired():
+            raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
+        note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
+        of = parts.key_use.to_change()
+        found = rotate(
+            parts.key_rotation,
+            per_second=per_second,
+            seconds=time.monotonic,
+            pause=time.sleep,
+            clock=parts.clock,
+            show=show,
+        )
+        total = sum(one.changed for one in found.values())
+        note_alone(parts.database, f"key {first}", now=parts.clock(), count=total, reason="values were changed to it")
+    left = sum(one.busy + one.unreadable for one in found.values())
+    if as_json:
+        columns = {name: vars(one) for name, one in found.items()}
+        click.echo(json.dumps({"key": first, "digest_key": parts.keyring.digest_ids[0], "columns": columns}))
+    else:
+        for name, one in found.items():
+            if one.changed or one.busy or one.unreadable:
+                rest = f"; {one.busy:,} are locked" if one.busy else ""
+                rest += f"; {one.unreadable:,} cannot be decrypted" if one.unreadable else ""
+                click.echo(f"{name}: {one.changed:,} changed{rest}")
+        click.echo(
+            f"{counted(total, 'value')} changed; all values are by the first keys"
+            if not left
+            else f"{counted(left, 'value')} left; `onboard keys status` names their keys"
+        )
+    if left:
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+@keys.command("retire")
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--forget-copies",
+    is_flag=True,
+    help="Of a digest key: retire it although copies of webhooks and events, and places of addresses, are recognised by"
+    " it. They are not recognised any more.",
+)
+@click.option(
+    "--lost",
+    is_flag=True,
+    help="The key is gone: give up the values that need it. They stay, and what needs them is held.",
+)
+@click.option(
+    "--second-look",
+    type=click.IntRange(0, 3600),
+    default=SECOND_LOOK,
+    show_default=True,
+    help="How many seconds after the first look everything is looked at again; 0: one look is enough, since no process"
+    " was starting.",
+)
+@JSON
+@click.pass_obj
+def keys_retire(
+    invocation: Invocation, key_id: str, forget_copies: bool, lost: bool, second_look: int, as_json: bool
+) -> None:
+    """Prove that nothing needs the key ID (see `onboard keys status`), so that it can be destroyed.
+
+    Every row is looked at, and every process that runs. From then on no process starts that would encrypt or hash with
+    this key. A process that was just starting is seen by a second look. Ends with code 1, and changes nothing, if
+    something needs it.
+    """
+    if not re.fullmatch(r"[0-9a-f]{8}", key_id):
+        raise click.UsageError("ID is 8 digits and letters from a to f; `onboard keys status` shows the ids")
+    with invocation.parts(STORED, migrate=True) as parts:
+        ring = parts.keyring
+        if key_id in (ring.ids[0], ring.digest_ids[0]):
+            raise CannotStart(f"the key {key_id} is the first one of this configuration: put another key before it")
+        known = key_id in parts.key_use.retired()
+        # First, so that no process that would use the key starts while the rows are looked at.
+        parts.key_use.retire(key_id, now=parts.clock())
+        needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
+        if not needed and second_look:
+            click.echo(f"nothing needs it; the second look is in {second_look} s", err=True)
+            time.sleep(second_look)
+            needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
+        if needed and not known:
+            parts.key_use.take_back(key_id, now=parts.clock())
+        if lost and not needed and not known:
+            given_up = sum(needs.values.values())
+            note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
+    if as_json:
+        facts = {"id": key_id, "retired": not needed, "values": needs.values, "digests": needs.digests}
+        processes = [{"kind": one.kind, "host": one.host, "pid": one.pid} for one in needs.processes]
+        click.echo(json.dumps(facts | {"processes": processes}))
+    elif needed:
+        click.echo(f"the key {key_id} is needed by {', '.join(needed)}", err=True)
+        click.echo("`onboard keys rotate` changes values; restart processes that have it as their first key", err=True)
+    else:
+        given_up = sum(needs.values.values()) if lost else 0
+        why = f"{given_up:,} values are given up, and nothing else needs" if given_up else "nothing needs"
+        click.echo(f"{why} the key {key_id}: take it out of the configuration, and destroy it")
+    if needed:
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _needed(parts: "Parts", key_id: str, *, forget_copies: bool, lost: bool) -> tuple[Needs, list[str]]:
+    """What needs the key, and what of it keeps it from being retired, in words."""
+    needs = parts.key_use.needs(key_id, now=parts.database_clock())
+    digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}
+    needed = [] if lost else [_number_of(number, name) for name, number in needs.values.items()]
+    needed += [] if lost else [f"{counted(number, 'digest')} of {name}" for name, number in digests.items()]
+    needed += [f"the process {one.kind} on {one.host}, pid {one.pid}" for one in needs.processes]
+    return needs, needed

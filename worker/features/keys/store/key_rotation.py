@@ -1,0 +1,139 @@
+"""Encrypts values again by the first key, and hashes again by the first digest key, in chunks while workers run.
+
+What is done is seen in the values themselves. So it may be cut off at any moment, and begins again anywhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.suppressions import hash_anew
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_columns import ADDRESSES, ENCRYPTED, EncryptedColumn
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
+
+LOOK = 5000  # rows that one look goes through
+MOST = 200  # rows that one transaction changes: it holds their locks for some milliseconds
+
+
+@dataclass(frozen=True)
+class RotatedChunk:
+    """One chunk of a column. `after`: where the next chunk begins; None: the column's end was reached.
+
+    `busy` rows were locked by another transaction: they are for the next time. `unreadable`: no key of the ring
+    decrypts them, or they were changed.
+    """
+
+    after: Any
+    changed: int = 0
+    busy: int = 0
+    unreadable: int = 0
+
+
+class KeyRotation:
+    columns = ENCRYPTED
+
+    def __init__(self, database: Database, keyring: Keyring, *, look: int = LOOK, most: int = MOST) -> None:
+        self._database, self._keyring, self._look, self._most = database, keyring, look, most
+
+    def chunk(self, column: EncryptedColumn, after: Any = None, *, now: datetime) -> RotatedChunk:
+        """Look at the next rows, and change those that are not by the first keys, at most MOST of them."""
+        look = sa.select(column.id.label("id"), column.start.label("start"), *_digests_of(column))
+        if after is not None:
+            look = look.where(column.id > after)
+        with self._database.read() as connection:
+            rows = fetch(connection, look.order_by(column.id).limit(self._look))
+        old = [row[0] for row in rows if self._is_old(column, row[1], row[2:])]
+        if len(old) > self._most:
+            old = old[: self._most]
+            after = old[-1]
+        else:
+            after = rows[-1][0] if len(rows) == self._look else None
+        if not old:
+            return RotatedChunk(after)
+        changed, unreadable = outlive_deadlocks(partial(self._change, column, old, now=now))
+        return RotatedChunk(after, changed, len(old) - changed - unreadable, unreadable)
+
+    def _is_old(self, column: EncryptedColumn, start: bytes | None, digests: Sequence[str | None]) -> bool:
+        """True for a value, or a digest of it, that is not by the first key."""
+        if any(key_id_of(one) != self._keyring.digest_ids[0] for one in digests if one is not None):
+            return True
+        return start is not None and start != b"" and not self._keyring.is_current(bytes(start))
+
+    def _change(self, column: EncryptedColumn, ids: Sequence[Any], *, now: datetime) -> tuple[int, int]:
+        """How many of these rows were changed, and how many are unreadable. The others are locked, or gone."""
+        with self._database.write() as connection:
+            if column is ADDRESSES:
+                return hash_anew(connection, self._keyring, ids)
+            digests = len(column.hashed)
+            query = sa.select(
+                column.id.label("id"),
+                column.value.label("value"),
+                *_digests_of(column),
+                *column.named_by,
+            )
+            # Rows that point to these may be written meanwhile (key_share). Nothing here waits for another transaction.
+            query = query.where(column.id.in_(ids)).order_by(column.id)
+            rows = connection.execute(query.with_for_update(key_share=True, skip_locked=True)).all()
+            changes, unreadable = [], 0
+            for id_, value, *more in rows:
+                try:
+                    again = _again(self._keyring, column, value, more[:digests], more[digests:])
+                    changes.append({"id_": id_} | again)
+                except CannotDecrypt:
+                    unreadable += 1
+            _drop_doubles(connection, column, changes)
+            _CHANGES[column.name].run(connection, changes)
+            return len(changes), unreadable
+
+
+def _drop_doubles(connection: sa.Connection, column: EncryptedColumn, changes: Sequence[dict[str, Any]]) -> None:
+    """Leave out digests that another row has by the first key: a process without that key could not recognise them."""
+    for one in column.hashed:
+        name = f"new_{one.column.key}"
+        given = {change[name]: change["id_"] for change in changes if change[name] is not None} if one.once else {}
+        taken = sa.select(column.id, one.column).where(one.column.in_(given))
+        others = {digest for id_, digest in connection.execute(taken) if id_ != given[digest]} if given else set()
+        for change in changes:
+            if change[name] in others:
+                change[name] = None
+
+
+def _again(
+    keyring: Keyring,
+    column: EncryptedColumn,
+    value: bytes | None,
+    digests: list[str | None],
+    names: list[Any],
+) -> dict[str, Any]:
+    """The row's new columns. Raises keyring.CannotDecrypt. Of an erased value no digest can be made again."""
+    again: dict[str, Any] = {"new_value": value} | {f"new_{one.column.key}": None for one in column.hashed}
+    if value:
+        context = column.context(*names)
+        kept = keyring.decrypt(value, context=context)
+        again["new_value"] = keyring.encrypt(kept, context=context)
+        for one, was in zip(column.hashed, digests, strict=True):
+            if was is not None:
+                again[f"new_{one.column.key}"] = keyring.digests(one.purpose, one.text(kept))[0]
+    return again
+
+
+def _digests_of(column: EncryptedColumn) -> list[Any]:
+    return [one.column for one in column.hashed]
+
+
+def _change_of(column: EncryptedColumn) -> bulk.Change:
+    values: dict[str, Any] = {column.value.key: sa.bindparam("new_value")}
+    values |= {one.column.key: sa.bindparam(f"new_{one.column.key}") for one in column.hashed}
+    return bulk.Change(column.id, values, by="id_")
+
+
+_CHANGES: Mapping[str, bulk.Change] = {
+    column.name: _change_of(column) for column in ENCRYPTED if column is not ADDRESSES
+}

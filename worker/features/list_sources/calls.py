@@ -1,0 +1,80 @@
+"""Calls to another machine over one connection, from a thread without an event loop. Each has its bound of time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
+from typing import Any, TypeVar
+
+from worker.core.foundation import event_loop
+from worker.core.foundation.clock import monotonic
+from worker.features.list_sources.place import Copy, Copying, NotTaken, copying
+from worker.features.list_sources.remote_lists import CannotFetch, in_words
+
+T = TypeVar("T")
+CONNECT_SECONDS = 30.0
+# Shorter than the lease of a file that is being taken: a server that is silent for longer loses the file.
+CALL_SECONDS = 25.0
+LISTING_SECONDS = 120.0
+# Of a whole file: each call may bring a byte, and each within its time.
+FILE_SECONDS = 3600.0
+_CLOSE_SECONDS = 5.0
+
+
+class Calls:
+    """A connection, from `connect`, for the time of a `with` block. All errors of the library are CannotFetch."""
+
+    def __init__(self, connect: Callable[[AsyncExitStack], Coroutine[Any, Any, Any]]) -> None:
+        """`connect` opens the connection on the exit stack, and returns what the calls are made with."""
+        self._connect = connect
+        self._runner = event_loop.runner()
+        self._exits = AsyncExitStack()
+        self.client: Any = None
+
+    def __enter__(self) -> "Calls":
+        self._runner.__enter__()
+        try:
+            self.client = self.do(self._connect(self._exits), CONNECT_SECONDS)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            # A connection that broke cannot be closed in order; what was done is done.
+            with suppress(CannotFetch):
+                self.do(self._exits.aclose(), _CLOSE_SECONDS)
+        finally:
+            self._runner.close()
+
+    def do(self, call: Coroutine[Any, Any, T], seconds: float = CALL_SECONDS) -> T:
+        """The call's result. Raises CannotFetch."""
+        with in_words():
+            return self._runner.run(_within(call, seconds))
+
+    def hold(self, opening: AbstractAsyncContextManager[T]) -> T:
+        """Open what is closed with the connection. Raises CannotFetch."""
+        return self.do(self._exits.enter_async_context(opening))
+
+
+@contextmanager
+def fetched(read: Callable[[Copying], None], *, largest: int, step: Callable[[], None]) -> Iterator[Copy]:
+    """The file that `read` reads from the other machine. Raises NotTaken, and what `step` raises."""
+    until = monotonic() + FILE_SECONDS
+
+    def in_time() -> None:
+        step()
+        if monotonic() > until:
+            raise CannotFetch("the server sends it too slowly")
+
+    with copying(largest=largest, step=in_time) as copy:
+        try:
+            read(copy)
+        except CannotFetch as error:
+            raise NotTaken(f"it cannot be read: {error}", for_good=False) from None
+        yield copy.copy()
+
+
+async def _within(call: Coroutine[Any, Any, T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await call

@@ -1,0 +1,310 @@
+"""A folder that lists are taken from: each file once, whatever dies, whichever of several processes looks.
+
+The database decides which process takes a file (`store.inbox.dropped_files`). An import that is killed goes on:
+the file's content names its batch. Next to the list the process writes NAME.errors.csv once the list is imported, and
+NAME.report.csv once it is sent and once it has ended.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TextIO
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import FieldProblem
+from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store.batches import Batches, BatchFacts
+from worker.core.customers.store.decisions import Decisions
+from worker.core.customers.store.new_rows import RefusedLine
+from worker.core.database.audit_entries import note_alone
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.timestamps import written
+from worker.core.model.audit import Act
+from worker.features.list_sources.dropped_files import ERRORS, MOST_TRIES, REPORT, DroppedFile, FileState, next_report
+from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
+from worker.features.list_sources.settings import Intake as FolderSettings
+from worker.features.list_sources.store.dropped_files import DroppedFiles, lease_of
+from worker.features.service_desk.returned_lists import Desk, Returns
+from worker.features.service_desk.store.returned_rows import ReturnedRows
+from worker.lists.dates import DateForm
+from worker.lists.importing.intake import Intake
+from worker.lists.importing.judging import PREFILLED, judge_all, options_of, problems_of
+from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
+from worker.lists.lines import ListRefused
+from worker.lists.listing import CustomerList, open_list
+from worker.lists.options import ListOptions
+from worker.lists.problems import Originals, problems_csv
+from worker.plans.store.plans import Plan, PlanRefused
+from worker.reporting.batch_report import Reporting, state_of
+from worker.reporting.report_lines import write_csv
+from worker.reporting.store.report_rows import Facts
+
+log = logging.getLogger(__name__)
+LARGEST_MIB = 1024  # the readers have bounds of their own
+TRY_AGAIN = timedelta(minutes=1)  # after a full disk, or a folder that cannot be written
+MOST_REMOVED = 20  # of what killed processes left, at one look
+NEVER_AGAIN = f"its import was begun {MOST_TRIES} times and never ended: try `onboard check` with it"
+
+
+class Ending(Exception):
+    """This process ends: it releases the file that it has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropBox:
+    """One folder, as a process looks into it. `owner` names the process. `ignore`, `dates` and `rule` (for
+    customers who are known) are those of [import]. `desk` makes what acts on the rows of a report that comes back."""
+
+    folder: FolderSettings
+    place: Place
+    intake: Intake
+    database: Database
+    keyring: Keyring
+    reporting: Reporting
+    facts: Facts
+    owner: str
+    lease: timedelta
+    desk: Callable[[Database], Desk]
+    rule: KnownRule = KnownRule.REFRESH
+    defaults: Mapping[str, str] = field(default_factory=dict)  # the folder's own win
+    ignore: frozenset[str] = frozenset()
+    dates: DateForm | None = None
+    stopping: Callable[[], bool] = lambda: False
+
+    def look(self) -> None:
+        """Write down what is in the folder, take what is due, and write the reports that are due.
+
+        Raises sqlalchemy.exc.OperationalError while the database cannot be used.
+        """
+        files, now, name = self._files, self.intake.database_clock(), self.folder.known_as
+        known = files.all([name])
+        was_away = any(not one.name for one in known)
+        try:
+            found, reason = self.place.found(now=now), ""
+        except Away as error:
+            found, reason = Found(), f"the folder cannot be read: {error}"[:400]
+        if found.is_full:
+            reason = f"the folder holds more than {MOST_FILES:,} lists: move away those that have ended"
+        if reason:
+            if [one.reason for one in known if not one.name] != [reason]:
+                files.away(name, reason, now=now)
+            return
+        if was_away:
+            files.away(name, "", now=now)
+        for left in found.left_over[:MOST_REMOVED]:
+            self.place.remove(left)
+        known = [one for one in known if one.name]
+        files.seen(name, found.stamps | dict.fromkeys(found.odd, "odd"), known, now=now)
+        for one in files.all([name]):
+            if self.stopping():
+                return
+            if one.name in found.odd:
+                self._refuse_odd(one, found.odd[one.name])
+            elif one.is_due(now=now):
+                self._take(one)
+            elif one.state is FileState.IMPORTED and one.batch_id is not None:
+                self._report(one)
+
+    @property
+    def _files(self) -> DroppedFiles:
+        return DroppedFiles(self.database)
+
+    @property
+    def _acting(self) -> Database:
+        return self.database.acting(Act(f"folder {self.folder.known_as}", "intake"))
+
+    def _refuse_odd(self, file: DroppedFile, why: str) -> None:
+        if file.state is not FileState.REFUSED and self._has_taken(file):
+            self._refuse(file, why)
+
+    def _has_taken(self, file: DroppedFile) -> bool:
+        now = self.intake.database_clock()
+        return self._files.take(file, owner=self.owner, until=lease_of(self.lease, now), now=now)
+
+    def _keep(self, file: DroppedFile) -> None:
+        if self.stopping():
+            raise Ending
+        if not self._files.keep(file, owner=self.owner, until=lease_of(self.lease, self.intake.database_clock())):
+            raise Ending  # this process stood still: another one has the file
+
+    def _take(self, file: DroppedFile) -> None:
+        if not self._has_taken(file):
+            return
+        if file.tries >= MOST_TRIES:
+            return self._refuse(file, NEVER_AGAIN)
+        kept_at = self.intake.database_clock()
+
+        def keep() -> None:
+            nonlocal kept_at
+            if self.stopping() or self.intake.database_clock() - kept_at > self.lease / 4:
+                self._keep(file)
+                kept_at = self.intake.database_clock()
+
+        try:
+            with self.place.copied(file.name, file.stamp, largest=LARGEST_MIB << 20, step=keep) as copy:
+                self._import(file, copy, keep)
+        except NotTaken as error:
+            if error.for_good:
+                self._refuse(file, str(error))
+            else:
+                self._put_off(file, str(error))
+        except (Ending, CutOff):
+            self._files.release(file, owner=self.owner)
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            # Its lease ends, and it is tried again; a file that ends every process is refused after some tries.
+            log.error("a list of the folder %s: its import ended with %s", self.folder.known_as, type(error).__name__)
+
+    def _import(self, file: DroppedFile, copy: Copy, keep: Callable[[], None]) -> None:
+        options = options_of(
+            self.intake,
+            if_used=PREFILLED,
+            defaults={**self.defaults, **self.folder.defaults},
+            ignore=self.ignore,
+            dates=self.dates,
+        )
+        now = self.intake.clock()
+        hold = f"waits for approval: it came by the folder {self.folder.known_as}, {written(now)}"
+        choices = ImportChoices(
+            strict=self.folder.strict,
+            rule=self.rule,
+            plan=Plan("", "", None, self.folder.per_hour) if self.folder.per_hour is not None else None,
+            hold=hold if self.folder.approve else "",
+        )
+        batches = Batches(self._acting, self.keyring)
+        # What a report corrects leaves at once: where a person is to look first, it is not taken.
+        returns = None if self.folder.approve else self._returns(options, file.name)
+        try:
+            imported = import_list(
+                self.intake,
+                batches,
+                copy.content,
+                options,
+                name=file.name,
+                choices=choices,
+                returns=returns,
+                progress=lambda _rows: keep(),
+            )
+        except ListRefused as error:
+            problems = [FieldProblem("", reason, "") for reason in error.reasons]
+            return self._refuse(file, "; ".join(error.reasons), lambda out: _write_problems(out, problems))
+        except TooManyRefused as error:
+            return self._refuse(file, str(error), lambda out: self._write_judged(out, copy, options, batches, returns))
+        except PlanRefused as error:
+            return self._refuse(file, str(error))
+        batch = imported.batch
+        is_known = file.digest == copy.digest and file.batch_id == batch.id
+        if not is_known and (batch.cancelled_at is not None or batch.purged_at is not None):
+            ended = "cancelled" if batch.cancelled_at is not None else "purged"
+            again = "`onboard import LIST --again` imports it anew"
+            return self._refuse(file, f"batch {batch.id} of this list was {ended}; {again}")
+        if batch.purged_at is None:
+            self._write(file, ERRORS, lambda out: self._write_errors(out, batch, copy, options))
+        same = "" if imported.new or batch.name == file.name else f"the same list as {batch.name}"
+        self._files.done(
+            file,
+            owner=self.owner,
+            state=FileState.IMPORTED,
+            digest=copy.digest,
+            batch_id=batch.id,
+            tries=0,
+            reason=same[:400],
+            reported=file.reported if is_known else "",
+        )
+        log.info("a list of the folder %s is batch %d", self.folder.known_as, batch.id, extra={"batch": batch.id})
+
+    def _report(self, file: DroppedFile) -> None:
+        """Write the report of a list that is sent, or has ended, since the last one."""
+        now = self.intake.database_clock()
+        if file.until is not None and file.until > now:
+            return
+        batch = Batches(self.database, self.keyring).find(str(file.batch_id))
+        if batch is None or batch.purged_at is not None:
+            due = "" if file.reported == "finished" else "finished"
+        else:
+            due = next_report(state_of(batch, self.facts.counts(batch.id)), file.reported)
+        if not due or not self._has_taken(file):
+            return
+        try:
+            if batch is not None and batch.purged_at is None:
+                self._write(file, REPORT, lambda out: self._write_report(out, batch))
+        except NotTaken as error:
+            return self._put_off(file, str(error))
+        self._files.done(file, owner=self.owner, state=FileState.IMPORTED, reported=due, **_forgotten(file))
+
+    def _refuse(self, file: DroppedFile, why: str, write: Write | None = None) -> None:
+        reason = " ".join(why.split())[:400]
+        try:
+            self._write(file, ERRORS, write or (lambda out: _write_problems(out, [FieldProblem("", reason, "")])))
+        except NotTaken as error:
+            reason = f"{reason}; {error}"[:400]
+        subject = f"folder {self.folder.known_as}"
+        note_alone(self._acting, subject, now=self.intake.clock(), reason="a list was refused")
+        done = {"tries": 0, "reason": reason}
+        self._files.done(file, owner=self.owner, state=FileState.REFUSED, **done)
+        log.warning("a list of the folder %s is refused: `onboard status` says why", self.folder.known_as)
+
+    def _put_off(self, file: DroppedFile, why: str) -> None:
+        until = self.intake.database_clock() + TRY_AGAIN
+        self._files.put_off(file, owner=self.owner, reason=why, until=until)
+
+    def _returns(self, options: ListOptions, name: str) -> Returns:
+        return Returns(
+            intake=self.intake,
+            options=options,
+            stored=ReturnedRows(self.database, self.keyring).of,
+            desk=self.desk(self._acting),
+            retry=lambda which: Decisions(self._acting).retry(which, now=self.intake.clock()),
+            clock=self.intake.clock,
+            name=name,
+        )
+
+    def _write(self, file: DroppedFile, ending: str, write: Write) -> None:
+        self.place.write(f"{file.name}{ending}", write)
+
+    def _write_errors(self, out: TextIO, batch: BatchFacts, copy: Copy, options: ListOptions) -> None:
+        """The problems, with the cells of the rejected rows: mended there, the file is a list."""
+        refused = self.facts.refused(batch.id)
+        copy.content.seek(0)
+        with _originals(open_list(copy.content, options)) as originals:
+            problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)
+
+    def _write_judged(
+        self, out: TextIO, copy: Copy, options: ListOptions, batches: Batches, returns: Returns | None
+    ) -> None:
+        copy.content.seek(0)
+        reading = open_list(copy.content, options)
+        lines = judge_all(self.intake, batches, reading, allow_erased=False, returns=returns)
+        refused = (line for line in lines if isinstance(line, RefusedLine))
+        # All of them first: the list is one stream, and its cells are read next.
+        found = [(line.row, problem) for line in refused for problem in problems_of(line)]
+        with _originals(reading) as originals:
+            problems_csv(out, ((row, problem, "error") for row, problem in found), originals=originals)
+
+    def _write_report(self, out: TextIO, batch: BatchFacts) -> None:
+        write_csv(out, self.facts.lines(batch.id), self.reporting.columns(batch))
+
+
+@contextmanager
+def _originals(reading: CustomerList) -> Iterator[Originals]:
+    """The list's own cells. Its reading ends here, also on a full disk, since the copy is closed next."""
+    titles, rows = reading.originals()
+    try:
+        yield titles, rows
+    finally:
+        if isinstance(rows, Generator):
+            rows.close()
+
+
+def _forgotten(file: DroppedFile) -> dict[str, str]:
+    """A report that was put off is written: why it was put off is past."""
+    return {} if file.until is None else {"reason": ""}
+
+
+def _write_problems(out: TextIO, problems: list[FieldProblem]) -> None:
+    problems_csv(out, ((None, problem, "error") for problem in problems))

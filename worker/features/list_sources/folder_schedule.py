@@ -1,0 +1,118 @@
+"""Looks into the folders of [[intake]] from time to time, in threads: an import may take minutes."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+
+from worker.core.customers.known_customers import KnownRule
+from worker.core.database.database import Database
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.work.ticks import Ticks
+from worker.features.list_sources.drop_box import DropBox
+from worker.features.list_sources.places import place_of
+from worker.features.list_sources.settings import Remote
+from worker.features.service_desk.returned_lists import Desk
+from worker.lists.importing.intake import Intake
+from worker.reporting.batch_report import Reporting
+from worker.settings.model import Settings
+from worker.wiring.stores import Stores
+
+log = logging.getLogger(__name__)
+END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on
+
+
+class _Lane:
+    """Looks into some folders, one after the other, in a thread of its own."""
+
+    def __init__(self, boxes: Sequence[DropBox]) -> None:
+        self._boxes = [(box, Ticks(box.folder.looks_every.total_seconds())) for box in boxes]
+        self._thread: threading.Thread | None = None
+        self._outages = {box.folder.known_as: Outage(log, logging.WARNING) for box in boxes}
+
+    def step(self) -> None:
+        """Begin to look, if it is time and the last look has ended."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        now = monotonic()
+        if due := [box for box, ticks in self._boxes if ticks.begin(now)]:
+            self._thread = threading.Thread(target=self._look, args=(due,), name="folders", daemon=True)
+            self._thread.start()
+
+    def _look(self, boxes: Sequence[DropBox]) -> None:
+        for box in boxes:
+            name = box.folder.known_as
+            try:
+                box.look()
+            except sa.exc.OperationalError:
+                return  # the work logs it
+            except Exception as error:
+                why = f"looking into the folder {name} ended with {type(error).__name__}"
+                self._outages[name].lasts(why, monotonic())
+            else:
+                self._outages[name].over(f"the folder {name} is looked into again")
+
+    def join(self, until: float) -> None:
+        if self._thread is not None:
+            self._thread.join(max(0.0, until - monotonic()))
+
+
+class FolderSchedule:
+    """Looks into each folder at its times. The folders of this machine have one thread; each other folder has its own,
+    since its server may be slow or away. Without folders it does nothing."""
+
+    def __init__(self, boxes: Sequence[DropBox], ends: threading.Event) -> None:
+        """`ends` is what the boxes stop by."""
+        far = [[box] for box in boxes if isinstance(box.folder.folder, Remote)]
+        here = [box for box in boxes if not isinstance(box.folder.folder, Remote)]
+        self._lanes = [_Lane(each) for each in (here, *far) if each]
+        self._ends = ends
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        stores: Stores,
+        *,
+        intake: Intake,
+        reporting: Reporting,
+        desk: Callable[[Database], Desk],
+        owner: str,
+    ) -> "FolderSchedule":
+        ends = threading.Event()
+        boxes = [
+            DropBox(
+                folder=folder,
+                place=place_of(folder),
+                intake=intake,
+                database=stores.database,
+                keyring=stores.keyring,
+                reporting=reporting,
+                facts=stores.facts,
+                owner=owner[:80],
+                lease=settings.worker.lease,
+                desk=desk,
+                rule=KnownRule(settings.import_.known),
+                defaults=settings.import_.defaults,
+                ignore=frozenset(settings.import_.ignore),
+                dates=settings.import_.dates,
+                stopping=ends.is_set,
+            )
+            for folder in settings.intake
+        ]
+        return cls(boxes, ends)
+
+    def step(self) -> None:
+        """Begin to look where it is time. Returns at once."""
+        if not self._ends.is_set():
+            for lane in self._lanes:
+                lane.step()
+
+    def close(self) -> None:
+        """End after the present chunk of an import."""
+        self._ends.set()
+        until = monotonic() + END_SECONDS
+        for lane in self._lanes:
+            lane.join(until)

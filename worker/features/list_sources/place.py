@@ -1,0 +1,182 @@
+"""What the drop box does with a folder, wherever the folder lies: on this machine, on an SFTP server, in S3.
+
+No link is followed, and what another user puts there harms nothing else. No reason names a path or an address.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+from io import TextIOWrapper
+from tempfile import TemporaryFile
+from typing import BinaryIO, Protocol, TextIO
+
+from worker.features.list_sources.dropped_files import LONGEST_NAME, TOO_LONG, UNSEEN, is_left_over, is_list, shortened
+
+MOST_FILES = 10_000  # of a folder: with more lists it is not worked
+MOST_ENTRIES = 100_000  # of a folder, of any kind: no more are looked at
+LEFT_OVER_SECONDS = 3600.0
+CHUNK = 1 << 20
+Write = Callable[[TextIO], object]
+
+
+class Away(Exception):
+    """The folder cannot be read. The text says why."""
+
+
+class NotTaken(Exception):
+    """The file cannot be taken, or written. The text says why. `for_good`: until the file changes."""
+
+    def __init__(self, why: str, *, for_good: bool = True) -> None:
+        super().__init__(why)
+        self.for_good = for_good
+
+
+class Kind(Enum):
+    """What a name in a folder stands for."""
+
+    FILE = auto()
+    LINK = auto()
+    DIRECTORY = auto()
+    OTHER = auto()
+
+
+_ODD = {
+    Kind.LINK: "it is a link, and links are not followed: put the file itself there",
+    Kind.OTHER: "it is a pipe, a device or a socket: put a file there",
+}
+
+
+@dataclass
+class Found:
+    """What is in a folder: the stamp of each list. `odd` are names that are not taken, with the reason. `left_over` is
+    what a killed process of ours has left."""
+
+    stamps: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)
+    left_over: list[str] = field(default_factory=list)
+    entries: int = 0
+
+    def wants(self, name: str) -> bool:
+        """Count the name; whether it is a list by its name."""
+        self.entries += 1
+        return is_list(name) and "/" not in name
+
+    def add(self, name: str, kind: Kind, stamp: str) -> None:
+        """A name that `wants` accepted. `stamp` tells whether the file has changed."""
+        if kind is Kind.DIRECTORY:
+            return
+        if kind is not Kind.FILE:
+            self.odd[shortened(name)] = _ODD[kind]
+        elif not name.isprintable():  # a terminal would not show it, and a name that is not UTF-8 cannot be stored
+            self.odd[shortened(name)] = UNSEEN
+        elif len(os.fsencode(name)) > LONGEST_NAME:
+            self.odd[shortened(name)] = TOO_LONG
+        else:
+            self.stamps[name] = stamp
+
+    def left(self, name: str, age: float) -> None:
+        """Keep the name if a killed process of ours has left the file. `age` in seconds."""
+        # The folder's own clock may be another machine's: an hour is more than they differ by, and than a report takes.
+        if is_left_over(name) and age > LEFT_OVER_SECONDS:
+            self.left_over.append(name)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.stamps) + len(self.odd) >= MOST_FILES or self.entries >= MOST_ENTRIES
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file's content, as it was at one moment. The copy has no name: a kill leaves nothing of it."""
+
+    content: BinaryIO
+    digest: str
+
+
+class Place(Protocol):
+    """A folder. Its methods block, and are called from a thread without an event loop."""
+
+    def found(self, *, now: datetime) -> Found:
+        """What is in the folder; changes nothing. Raises Away."""
+
+    def copied(self, name: str, stamp: str, *, largest: int, step: Callable[[], None]) -> AbstractContextManager[Copy]:
+        """The file's content, if it still has this stamp at the end. `step` is called for each part. Raises NotTaken,
+        and what `step` raises.
+
+        A copy, since a list is read more than once, and its owner may write to the file meanwhile.
+        """
+
+    def write(self, name: str, write: Write) -> None:
+        """Write the file as a whole or not at all; it replaces an earlier one, and a link. Raises NotTaken."""
+
+    def remove(self, name: str) -> None:
+        """Remove what `found` named as left over, if that is possible."""
+
+
+class Copying:
+    """Takes a file's parts into a temporary file without a name. Bounded."""
+
+    def __init__(self, content: BinaryIO, *, largest: int, step: Callable[[], None]) -> None:
+        self._content, self._largest, self._step = content, largest, step
+        self._digest = hashlib.sha256()
+
+    def expect(self, size: int) -> None:
+        """Refuse a file that says it is too large, before it is read."""
+        if size > self._largest:
+            raise NotTaken(f"it has more than {self._largest >> 20:,} MiB, the largest that is taken")
+
+    def add(self, part: bytes) -> None:
+        if self._content.tell() + len(part) > self._largest:
+            raise NotTaken(f"it has grown over {self._largest >> 20:,} MiB, the largest that is taken")
+        self._digest.update(part)
+        try:
+            self._content.write(part)
+            self._content.flush()
+        except OSError as error:
+            raise not_kept(error) from None
+        self._step()
+
+    def copy(self) -> Copy:
+        self._content.seek(0)
+        return Copy(self._content, self._digest.hexdigest())
+
+
+@contextmanager
+def copying(*, largest: int, step: Callable[[], None]) -> Iterator[Copying]:
+    """Raises NotTaken where no temporary file can be made."""
+    with _kept() as content:
+        yield Copying(content, largest=largest, step=step)
+
+
+@contextmanager
+def prepared(write: Write) -> Iterator[BinaryIO]:
+    """What `write` writes, from its beginning, to be sent to another machine. Raises NotTaken."""
+    with _kept() as content:
+        text = TextIOWrapper(content, encoding="utf-8", newline="")
+        try:
+            write(text)
+            text.flush()
+        except OSError as error:
+            raise not_kept(error) from None
+        finally:
+            text.detach()
+        content.seek(0)
+        yield content
+
+
+@contextmanager
+def _kept() -> Iterator[BinaryIO]:
+    try:
+        kept = TemporaryFile("w+b")  # noqa: SIM115 -- closed below
+    except OSError as error:
+        raise not_kept(error) from None
+    with kept:
+        yield kept
+
+
+def not_kept(error: OSError) -> NotTaken:
+    return NotTaken(f"it cannot be kept on this machine: {error.strerror}; set TMPDIR", for_good=False)

@@ -1,0 +1,240 @@
+"""Folders that lists are taken from."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from worker.core.foundation.private_files import PRIVATE, SHARED
+from worker.core.model.channels import ChannelName
+from worker.settings.addresses import is_host, split
+from worker.settings.problems import Findings
+from worker.settings.secrets import Secret
+from worker.settings.tls import Client
+from worker.settings.values import Country, Credential, Flag, Lazy, Locale, ServerUrl, Shown, Text, Whole, directory_of
+
+_EXPECTED = 'expected the path of a directory, "sftp://USER@HOST/DIRECTORY" or "s3://BUCKET/PREFIX"'
+AWS = "https://s3.amazonaws.com"  # where the bucket's region is elsewhere, it says so
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_OF_SFTP = ("key", "password", "known_hosts")
+_OF_S3 = ("endpoint", "access_key", "secret_key")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A folder on another machine. In S3 the host is the bucket. `path` begins with a slash."""
+
+    scheme: Literal["sftp", "s3"]
+    host: str
+    path: str
+    user: str = ""
+    port: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.rstrip("/").rpartition("/")[2] or self.host
+
+    @property
+    def prefix(self) -> str:
+        """What the names of a bucket's objects begin with."""
+        inner = self.path.strip("/")
+        return f"{inner}/" if inner else ""
+
+    def __str__(self) -> str:
+        at = f"{self.user}@" if self.user else ""
+        port = f":{self.port}" if self.port else ""
+        return f"{self.scheme}://{at}{self.host}{port}{self.path.rstrip('/')}"
+
+    @classmethod
+    def parse(cls, given: str) -> "Remote":
+        """Raises ValueError."""
+        parts = split(given, _EXPECTED)
+        path = unquote(parts.path) or "/"
+        if parts.password is not None:
+            raise ValueError("a password in an address can be seen by others: `password` takes it")
+        if parts.query or parts.fragment or not path.isprintable() or ".." in path.split("/") or len(path) > 500:
+            raise ValueError(_EXPECTED)
+        if parts.scheme == "s3" and re.fullmatch(_BUCKET, parts.netloc):
+            return cls("s3", parts.netloc, path)
+        if parts.scheme == "sftp" and is_host(parts.hostname or "") and parts.username:
+            user = unquote(parts.username)
+            if user.isprintable() and parts.port != 0:
+                return cls("sftp", parts.hostname or "", path, user, parts.port)
+        raise ValueError(_EXPECTED)
+
+
+def _folder(given: Any, info: ValidationInfo) -> Path | Remote:
+    if isinstance(given, Remote):
+        return given
+    if not isinstance(given, str | Path) or not str(given):
+        raise ValueError(_EXPECTED)
+    if "://" in str(given):
+        return Remote.parse(str(given))
+    # It need not be there: a folder on a network is away at times, and `onboard status` says so.
+    return (directory_of(info) or Path()) / given
+
+
+def _known_hosts(given: Any) -> str:
+    """Lines of a file known_hosts. Only their form is checked here."""
+    lines = [line.strip() for line in given.splitlines()] if isinstance(given, str) else []
+    lines = [line for line in lines if line and not line.startswith("#")]
+    key = r"(?:@[a-z-]+ +)?[^\s]+ +(?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ +[A-Za-z0-9+/]+={0,2}(?: .*)?"
+    if not lines or not all(re.fullmatch(key, line) for line in lines):
+        raise ValueError('expected lines as of the file known_hosts, such as "HOST ssh-ed25519 AAAA…"')
+    return "\n".join(lines) + "\n"
+
+
+def _private_key(secret: Secret) -> Secret:
+    if not secret.is_missing and "PRIVATE KEY-----" not in secret.reveal():
+        raise ValueError("expected a private key, as `ssh-keygen` writes it")
+    return secret
+
+
+class Intake(Client):
+    """A folder that lists are taken from, by `onboard up` and by workers: docs/how-to/drop-box.md."""
+
+    folder: Annotated[Path | Remote, BeforeValidator(_folder), Shown("directory or address")] = Field(
+        description="The directory, relative to this configuration; or `sftp://USER@HOST/DIRECTORY`, or"
+        " `s3://BUCKET/PREFIX`, each with its extra."
+    )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")] | None = Field(
+        None,
+        description="Its name in `status` and the audit log.",
+        json_schema_extra={"default": "the directory's last name"},
+    )
+    approve: Flag = Field(
+        False,
+        description="true: nothing of a list is sent, and no known customer's details change, before a person agrees"
+        " with `onboard resume`.",
+    )
+    readable_by: Literal["owner", "group"] | None = Field(
+        None,
+        description='Who can read the errors and reports: "owner", the user who writes them (mode 0600), or also its'
+        ' "group" (mode 0640).',
+        json_schema_extra={"default": '`"owner"`; S3 has no modes'},
+    )
+    strict: Flag = Field(False, description="true: a list with one rejected row is refused as a whole.")
+    account: Text | None = Field(
+        None, description="The account of rows that name none.", json_schema_extra={"default": "by the routes"}
+    )
+    template: Text | None = Field(
+        None, description="The template of rows that name none.", json_schema_extra={"default": "the default one"}
+    )
+    locale: Locale | None = Field(
+        None, description="The language of rows that name none.", json_schema_extra={"default": "invitations.locale"}
+    )
+    purpose: Text | None = Field(
+        None, description="The purpose of rows that name none.", json_schema_extra={"default": "onboarding"}
+    )
+    country: Country | None = Field(
+        None, description="The country of rows that name none.", json_schema_extra={"default": "none"}
+    )
+    channel: Literal[ChannelName, "both", "none"] | None = Field(
+        None, description="The channel of rows that name none.", json_schema_extra={"default": "what the row has"}
+    )
+    per_hour: Whole | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="The most first invitations of one list in an hour, as `run --per-hour`.",
+        json_schema_extra={"default": "as fast as the limits allow"},
+    )
+
+    key: Annotated[Secret, AfterValidator(_private_key), Shown("secret")] | None = Field(
+        None,
+        description="sftp: the private key to log in with, without a passphrase.",
+        json_schema_extra={"default": "none"},
+    )
+    password: Secret | None = Field(
+        None, description="sftp: the password to log in with.", json_schema_extra={"default": "none"}
+    )
+    known_hosts: Annotated[str, BeforeValidator(_known_hosts), Shown("lines"), Lazy()] | None = Field(
+        None,
+        description="sftp: the server's key, as a line of the file known_hosts. It is always checked.",
+        json_schema_extra={"default": "`~/.ssh/known_hosts`"},
+    )
+    endpoint: Annotated[ServerUrl, Lazy()] | None = Field(
+        None, description="s3: the server, if it is not AWS.", json_schema_extra={"default": "AWS"}
+    )
+    access_key: Credential | None = Field(
+        None, description="s3: the id of the access key.", json_schema_extra={"default": "AWS's own configuration"}
+    )
+    secret_key: Credential | None = Field(
+        None, description="s3: the secret of `access_key`.", json_schema_extra={"default": "AWS's own configuration"}
+    )
+
+    @classmethod
+    def address_key(cls) -> str:
+        return "endpoint"
+
+    @property
+    def address(self) -> str:
+        """The URL of S3's server. Folders of other kinds have none."""
+        return self.endpoint or AWS
+
+    @property
+    def is_s3(self) -> bool:
+        return isinstance(self.folder, Remote) and self.folder.scheme == "s3"
+
+    @property
+    def looks_every(self) -> timedelta:
+        return timedelta(seconds=30 if isinstance(self.folder, Remote) else 2)
+
+    @property
+    def mode(self) -> int:
+        """The mode of the files that are written there."""
+        return SHARED if self.readable_by == "group" else PRIVATE
+
+    @property
+    def known_as(self) -> str:
+        """Its name for people and in the database."""
+        return self.name or self.folder.name[:63]
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """What a row's cell is where the row has none, by our column."""
+        columns = ("account", "template", "locale", "purpose", "country", "channel")
+        return {column: str(value) for column in columns if (value := getattr(self, column)) is not None}
+
+
+def check_intake(folders: Mapping[int, Intake], accounts: Mapping[str, Any], findings: Findings) -> None:
+    """Each folder has a name and a directory of its own, and names what is there."""
+    names = Counter(one.known_as for one in folders.values())
+    places = Counter(_place(one) for one in folders.values())
+    for index, one in folders.items():
+        path = ("intake", index)
+        if names[one.known_as] > 1:
+            findings.consequence((*path, "name"), f"two folders are called {one.known_as}: give each a name")
+        if places[_place(one)] > 1:
+            findings.consequence((*path, "folder"), "it is named twice")
+        if one.account is not None and accounts and one.account not in accounts:
+            findings.consequence((*path, "account"), "no such account")
+        _check_log_in(index, one, findings)
+
+
+def _place(folder: Intake) -> str:
+    at = folder.folder
+    return f"{folder.endpoint or ''} {at}" if isinstance(at, Remote) else str(at.absolute())
+
+
+def _check_log_in(index: int, one: Intake, findings: Findings) -> None:
+    """A folder has what its kind needs, and nothing of another kind."""
+    scheme = one.folder.scheme if isinstance(one.folder, Remote) else ""
+    for kind, keys in (("sftp", _OF_SFTP), ("s3", _OF_S3)):
+        for key in keys:
+            if scheme != kind and (one.lacks(key) or getattr(one, key) is not None):
+                findings.consequence(("intake", index, key), f"for folders on {kind}:// only")
+    is_bad = not findings.explained.isdisjoint(("intake", index, key) for key in ("key", "password"))
+    if scheme == "sftp" and one.key is None and one.password is None and not is_bad:
+        findings.consequence(("intake", index, "folder"), "needs `key` or `password`, to log in with")
+    if scheme == "s3" and one.readable_by is not None:
+        findings.consequence(("intake", index, "readable_by"), "S3 has no modes: the bucket's policy says who may read")
+    for key, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
+        if scheme == "s3" and getattr(one, key) is not None and getattr(one, other) is None:
+            findings.consequence(("intake", index, key), f"needs `{other}`, too")

@@ -1,0 +1,135 @@
+"""The files in folders that lists are taken from. One statement decides which process takes a file."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import DroppedFile as Row
+from worker.core.database.upserts import insert
+from worker.features.list_sources.dropped_files import DroppedFile, FileState
+
+_COLUMNS = [getattr(Row, field.name) for field in fields(DroppedFile)]
+_FREE: dict[str, Any] = {"until": None, "owner": ""}
+
+
+class DroppedFiles:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self, folders: Collection[str]) -> list[DroppedFile]:
+        """The files of these folders, by name."""
+        query = sa.select(*_COLUMNS).where(Row.folder.in_(sorted(folders))).order_by(Row.folder, Row.name)
+        with self._database.read() as connection:
+            return [_file(row) for row in fetch(connection, query)]
+
+    def seen(self, folder: str, stamps: dict[str, str], known: Sequence[DroppedFile], *, now: datetime) -> None:
+        """Write down what was seen in the folder: new files, changed files, and files that are gone.
+
+        A file that a process works on stays as it is until that process is done. The row of a file that is gone stays
+        while its batch has a report to come.
+        """
+        before = {one.name: one for one in known}
+        new = [name for name in stamps if name not in before]
+        changed = [
+            name
+            for name, stamp in stamps.items()
+            if name in before and before[name].stamp != stamp and not _is_taken(before[name], now)
+        ]
+        gone = [
+            one.name
+            for one in known
+            if one.name not in stamps
+            and not _is_taken(one, now)
+            and (one.state is not FileState.IMPORTED or one.reported == "finished")
+        ]
+        if not (new or changed or gone):
+            return
+        with self._database.write() as connection:
+            if new:
+                rows = [_new(folder, name, stamps[name], now) for name in new]
+                new_rows = insert(Row, connection.dialect.name)
+                connection.execute(new_rows.on_conflict_do_nothing(), rows)  # another process may be first
+            for name in changed:
+                again = sa.update(Row).where(*_is(folder, name), Row.stamp == before[name].stamp, _not_taken(now))
+                values = {"stamp": stamps[name], "seen_at": now, "state": FileState.WAITING, "reason": "", "tries": 0}
+                connection.execute(again.values(**values, **_FREE))
+            for name in gone:
+                connection.execute(sa.delete(Row).where(*_is(folder, name), _not_taken(now)))
+
+    def take(self, file: DroppedFile, *, owner: str, until: datetime, now: datetime) -> bool:
+        """Take the file, to import it or to write its report; whether this process has it now."""
+        taken = sa.update(Row).where(
+            *_is(file.folder, file.name), Row.stamp == file.stamp, Row.state == file.state, _not_taken(now)
+        )
+        more: dict[str, Any] = {}
+        if file.state is not FileState.IMPORTED:
+            more = {"state": FileState.TAKEN, "tries": Row.tries + 1, "reason": ""}
+        with self._database.write() as connection:
+            return (
+                connection.execute(taken.values(owner=owner, until=until, **more).returning(Row.name)).first()
+                is not None
+            )
+
+    def keep(self, file: DroppedFile, *, owner: str, until: datetime) -> bool:
+        """Keep a file that takes long; False: another process has taken it."""
+        return self._write(file, owner, until=until)
+
+    def done(self, file: DroppedFile, *, owner: str, state: FileState, **values: Any) -> bool:
+        """Write what became of a file that this process has; False: another process has taken it meanwhile."""
+        return self._write(file, owner, state=state, **(_FREE | values))
+
+    def put_off(self, file: DroppedFile, *, owner: str, reason: str, until: datetime) -> bool:
+        """Release the file, to be tried again at `until`."""
+        back = FileState.IMPORTED if file.state is FileState.IMPORTED else FileState.WAITING
+        return self._write(file, owner, state=back, reason=reason[:400], until=until, owner="")
+
+    def release(self, file: DroppedFile, *, owner: str) -> bool:
+        """Release the file at once: this process ends. That was no failed try."""
+        tries = sa.case((Row.tries > 0, Row.tries - 1), else_=0)
+        return self._write(file, owner, tries=tries, **_FREE)
+
+    def away(self, folder: str, reason: str, *, now: datetime) -> None:
+        """The folder cannot be read; an empty reason: it can."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(Row).where(*_is(folder, "")))
+            if reason:
+                connection.execute(sa.insert(Row).values(_new(folder, "", "", now) | _away(reason)))
+
+    def _write(self, file: DroppedFile, owned_by: str, **values: Any) -> bool:
+        ours = sa.update(Row).where(*_is(file.folder, file.name), Row.owner == owned_by).values(**values)
+        with self._database.write() as connection:
+            return connection.execute(ours.returning(Row.name)).first() is not None
+
+
+def lease_of(lease: timedelta, now: datetime) -> datetime:
+    """Until when a process keeps a file that it has taken: long enough for a chunk of a slow import."""
+    return now + max(lease, timedelta(seconds=30))
+
+
+def _is(folder: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return Row.folder == folder, Row.name == name
+
+
+def _is_taken(file: DroppedFile, now: datetime) -> bool:
+    return bool(file.owner) and file.until is not None and file.until > now
+
+
+def _not_taken(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(Row.owner == "", Row.until.is_(None), Row.until <= now)
+
+
+def _new(folder: str, name: str, stamp: str, now: datetime) -> dict[str, Any]:
+    empty = {"reason": "", "digest": "", "batch_id": None, "reported": "", "tries": 0, **_FREE}
+    return {"folder": folder, "name": name, "stamp": stamp, "seen_at": now, "state": FileState.WAITING, **empty}
+
+
+def _away(reason: str) -> dict[str, Any]:
+    return {"state": FileState.AWAY, "reason": reason[:400]}
+
+
+def _file(row: Any) -> DroppedFile:
+    return DroppedFile(**(row._asdict() | {"state": FileState(row.state)}))

@@ -1,0 +1,69 @@
+"""GET /metrics: what Prometheus scrapes, for a key of `[metrics]`. The numbers are those of all processes."""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from worker.core.database.outages import reason
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.features.metrics.metrics_page import Page
+from worker.settings.event_senders import hash_of, is_hash
+from worker.settings.model import Settings
+from worker.web.answer_time import ANSWER_SECONDS, answered_within
+from worker.web.events.batching import InThread
+from worker.web.events.request_body import TWICE, has_credentials_twice
+from worker.web.problems import REFUSED, problem
+
+log = logging.getLogger(__name__)
+# A second scrape within this time gets the same page, and the database is not asked.
+KEPT_SECONDS = 1.0
+
+
+class MetricsRoute:
+    """Belongs to one loop."""
+
+    def __init__(self, settings: Settings, make: Callable[[], Page], unreachable: Page, in_thread: InThread) -> None:
+        """`make` is a blocking call; while it raises an outage of the database, `unreachable` is the answer."""
+        keys = [key.reveal() for key in settings.metrics.keys]
+        self._keys = [key if is_hash(key) else hash_of(key) for key in keys]
+        self._make, self._unreachable, self._in_thread = make, unreachable, in_thread
+        self._page: tuple[float, Page] | None = None
+        self._reading = asyncio.Lock()
+        self._outage = Outage(log)
+
+    async def get(self, request: web.Request) -> web.Response:
+        if not self._keys:
+            return problem(404, "not found")
+        if has_credentials_twice(request):
+            return problem(400, TWICE)
+        if not self._shows_a_key(request.headers):
+            request[REFUSED] = "metrics: no key, or a wrong one"
+            return problem(401, "the key is none of [metrics]", headers={"WWW-Authenticate": "Bearer"})
+        body, kind = (await self._read()).written(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": kind, "Cache-Control": "no-store"})
+
+    def _shows_a_key(self, headers: Mapping[str, str]) -> bool:
+        scheme, _, given = headers.get("Authorization", "").partition(" ")
+        shown = hash_of(given.strip())
+        # A list: all keys are compared, also after one fits.
+        fits = [hmac.compare_digest(key, shown) for key in self._keys]
+        return scheme.lower() == "bearer" and any(fits)
+
+    async def _read(self) -> Page:
+        async with self._reading:  # scrapes at the same time share one look
+            if self._page is None or monotonic() - self._page[0] >= KEPT_SECONDS:
+                try:
+                    async with answered_within(ANSWER_SECONDS):
+                        page: Page = await self._in_thread(self._make)
+                    self._outage.over("the database is back: metrics are read")
+                except sa.exc.OperationalError as error:
+                    page = self._unreachable
+                    what = "the database cannot be used, metrics are not read"
+                    self._outage.lasts(what, monotonic(), why=reason(error))
+                self._page = (monotonic(), page)
+            return self._page[1]

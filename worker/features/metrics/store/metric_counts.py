@@ -1,0 +1,38 @@
+"""The counts of all processes: each adds what it has counted, so that they outlive it and one scrape has them all."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import MetricCount
+from worker.core.database.upserts import insert
+from worker.core.model.meters import Series
+
+# No label's value has it: they are names of the configuration and words of ours.
+BETWEEN = "|"
+
+
+def add(database: Database, counts: Mapping[Series, float]) -> None:
+    """Add these to what is there, in one transaction.
+
+    If the answer to its commit is lost, they are added once more: a metric may be a little too high then.
+    """
+    # Always in the same order, so that two processes cannot deadlock.
+    rows: list[dict[str, Any]] = [
+        {"metric": metric, "labels": BETWEEN.join(labels), "bucket": bucket, "value": value}
+        for (metric, labels, bucket), value in sorted(counts.items())
+    ]
+    with database.write() as connection:
+        new = insert(MetricCount, connection.dialect.name)
+        added = {"value": MetricCount.value + new.excluded.value}
+        connection.execute(new.on_conflict_do_update(index_elements=["metric", "labels", "bucket"], set_=added), rows)
+
+
+def all_counts(connection: sa.Connection) -> dict[Series, float]:
+    rows = fetch(connection, _ALL)
+    return {Series(row.metric, tuple(row.labels.split(BETWEEN)), row.bucket): row.value for row in rows}
+
+
+_ALL = sa.select(MetricCount.metric, MetricCount.labels, MetricCount.bucket, MetricCount.value)

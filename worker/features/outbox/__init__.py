@@ -1,0 +1,11 @@
+"""Publishes what happened, as events."""
+
+from worker.core.features import Command, Feature
+
+FEATURE = Feature(
+    name="outbox",
+    about="Publishes what happened, as events of ours. Without it other systems have to ask.",
+    commands={
+        "outbox": Command("worker.features.outbox.command:outbox", "Show outgoing events not yet published."),
+    },
+)

@@ -1,0 +1,65 @@
+"""`onboard outbox`: outgoing events that wait or were given up."""
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON
+from worker.core.foundation.plural import counted
+from worker.core.model.needs import STORED
+from worker.features.outbox.outbox_report import target_in_words
+from worker.features.outbox.store import relay
+
+
+@click.group()
+def outbox() -> None:
+    """Show outgoing events that are not published yet, and retry those that were given up.
+
+    Outgoing events are the worker's own events for other systems: a TARGET is the bus of `[bus]`, or a name of
+    `[subscribers]`. docs/reference/outgoing.md describes them.
+    """
+
+
+@outbox.command("list")
+@JSON
+@click.pass_obj
+def list_outbox(invocation: Invocation, as_json: bool) -> None:
+    """Show how many events wait for each target, and why.
+
+    Also lists the newest 100 events that were given up, with their numbers.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        targets = parts.outbox_report.targets(now=parts.clock())
+        given_up = parts.outbox_report.given_up()
+    if as_json:
+        click.echo(json.dumps({"targets": targets, "given_up": given_up}))
+        return
+    table = Table(*(Column(name, overflow="fold") for name in ("target", "waiting", "given up", "now")), box=None)
+    for item in targets:
+        table.add_row(item["target"], f"{item['waiting']:,}", f"{item['given_up']:,}", target_in_words(item))
+    Console(highlight=False, markup=False).print(table)
+    for item in given_up:
+        at = f"{item['kind']} of {item['customer_id']}, {item['occurred_at']}"
+        click.echo(f"{item['target']} {item['number']}: {at}: {item['detail']} ({item['attempts']} attempts)")
+
+
+@outbox.command("retry")
+@click.argument("target", required=False)
+@click.option("--number", type=int, help="Only the event with this number (see `onboard outbox list`).")
+@JSON
+@click.pass_obj
+def retry_outbox(invocation: Invocation, target: str | None, number: int | None, as_json: bool) -> None:
+    """Publish given-up events again: of TARGET, or of all targets.
+
+    They are then retried for as long as a new event is. `onboard outbox list` shows the targets.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        known = sorted(parts.outbox_targets.policies)
+        if target is not None and target not in known:
+            raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
+        rows = relay.retry(parts.database, target=target, number=number, now=parts.clock())
+    click.echo(json.dumps({"events": rows}) if as_json else f"{counted(rows, 'event')} will be published again")

@@ -1,0 +1,108 @@
+"""The facts of outgoing events, as `onboard outbox list` prints them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.core.database.database import Database
+from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.limits.budgets import BudgetState
+from worker.core.limits.store.budgets import Budgets
+from worker.features.outbox.store import relay
+from worker.reporting.attention import Attention
+
+SHOWN = 100  # events that were given up
+# A target that is started again needs no person.
+FAILS_FOR = timedelta(minutes=1)
+MOST_COUNTED = 10_000  # events of a target: `status` must cost little when a month's events wait
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxReport:
+    """`configured`: the targets of the configuration, by name."""
+
+    database: Database
+    budgets: Budgets
+    configured: Collection[str]
+
+    def targets(self, *, now: datetime) -> list[dict[str, Any]]:
+        """Each target, with how many events wait, and why."""
+        found, states = relay.status(self.database), self.budgets.all()
+        facts = []
+        for name in sorted({*self.configured, *found}):
+            counts = found.get(name, relay.TargetStatus(0, 0, None))
+            state = states.get(name)
+            paused_until = state.paused_until(now) if state is not None else None
+            facts.append(
+                {
+                    "target": name,
+                    "configured": name in self.configured,
+                    "waiting": counts.waiting,
+                    "oldest": written_if_any(counts.oldest),
+                    "given_up": counts.given_up,
+                    "paused_until": written_if_any(paused_until),
+                    "pause_reason": state.pause_reason if state and state.pauses else None,
+                }
+            )
+        return facts
+
+    def attention(
+        self, states: Mapping[str, BudgetState], given_up: Mapping[str, int], *, now: datetime
+    ) -> list[Attention]:
+        """What needs a person: the configured targets that have accepted no event for a while.
+
+        `states`: the budgets, which keep how publishing goes: events are counted of these targets only. `given_up`: as
+        `given_up_by_target`.
+        """
+        found = []
+        for name in sorted(self.configured):
+            state = states.get(name, BudgetState())
+            if state.opened_at is None or state.opened_at > now - FAILS_FOR:
+                continue
+            waiting = relay.count_up_to(self.database, name, given_up=False, most=MOST_COUNTED + 1)
+            if waiting or name in given_up:
+                events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
+                why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
+                found.append(Attention("target", name, why, "onboard outbox list"))
+        return found
+
+    def given_up_by_target(self) -> dict[str, int]:
+        """How many events of each configured target were given up, where some were; at most one over `MOST_COUNTED`."""
+        numbers = {
+            name: relay.count_up_to(self.database, name, given_up=True, most=MOST_COUNTED + 1)
+            for name in sorted(self.configured)
+        }
+        return {name: number for name, number in numbers.items() if number}
+
+    def given_up(self) -> list[dict[str, Any]]:
+        """The newest events that were given up."""
+        return [
+            {
+                "target": row.target,
+                "number": row.id,
+                "event": str(row.event_id),
+                "kind": row.kind,
+                "customer_id": row.customer_id,
+                "occurred_at": written(row.occurred_at),
+                "given_up_at": written(row.since),
+                "attempts": row.attempts,
+                "detail": row.detail,
+            }
+            for row in relay.given_up(self.database, most=SHOWN)
+        ]
+
+
+def up_to(number: int) -> str:
+    """The number of events, where at most one over `MOST_COUNTED` was counted."""
+    return f"more than {MOST_COUNTED:,}" if number > MOST_COUNTED else f"{number:,}"
+
+
+def target_in_words(item: Mapping[str, Any]) -> str:
+    """What a target does now, and why."""
+    if not item["configured"]:
+        return "no longer configured: its events are deleted after 30 days"
+    if item["pause_reason"]:
+        until = f"until {item['paused_until']}" if item["paused_until"] else "then one event is tried first"
+        return f"paused, {until}: {item['pause_reason']}"
+    return f"oldest: {item['oldest']}" if item["waiting"] else "nothing waits"

@@ -1,0 +1,84 @@
+"""The configured targets of the outbox: which events each is sent, which targets have events due."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from worker.core.database.database import Database
+from worker.core.foundation.clock import Clock
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.store.budgets import Budgets
+from worker.core.model.published_events import BUS, SUBSCRIBER, Happened
+from worker.features.outbox.store import relay
+from worker.features.outbox.store.outbox import Subscriptions
+from worker.settings.model import Settings
+
+# After so many failures in a row a target gets only a single event now and then.
+PAUSES_AFTER = 3
+# A broker is tried again that soon, however long it cannot be reached: it costs the broker one connection.
+BUS_LONGEST_PAUSE = timedelta(seconds=10)
+GIVE_UP = timedelta(days=3)
+UNPUBLISHED_AFTER = timedelta(minutes=5)  # a running publisher publishes each second
+
+
+@dataclass(frozen=True)
+class TargetPolicy:
+    """How one target is published to. `give_up`: how long an event is repeated; None: for ever."""
+
+    rule: BudgetRule
+    give_up: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxTargets:
+    """The configured targets of the outbox. Safe for threads."""
+
+    policies: Mapping[str, TargetPolicy]  # by the target's name
+    database: Database
+    budgets: Budgets
+    clock: Clock
+
+    def due(self) -> list[str]:
+        """The targets that have events due, and may be published to now."""
+        if not self.policies:
+            return []
+        now = self.clock()
+        states = self.budgets.all()
+        # Paused targets first: looking for a due event costs as much as the events that wait, which may be a month's.
+        going = [name for name in self.policies if states[name].paused_until(now) is None]
+        return relay.due(self.database, going, now=now)
+
+    def unpublished(self) -> list[str]:
+        """The targets that could have been published to for minutes, and that no process publishes to."""
+        return relay.unpublished(self.database, self.due(), before=self.clock() - UNPUBLISHED_AFTER)
+
+    def forget_unpublished(self, *, before: datetime) -> int:
+        """Remove older events that were given up, or are for targets that are not configured. Returns how many."""
+        return relay.remove_old(self.database, targets=self.policies, before=before)
+
+
+def unpublished_in_words(targets: list[str]) -> str:
+    minutes = UNPUBLISHED_AFTER // timedelta(minutes=1)
+    return f"{', '.join(targets)}: events have waited for more than {minutes} minutes, and no process publishes them"
+
+
+def subscriptions_of(settings: Settings) -> Subscriptions:
+    """Which target is sent which events."""
+    everything = frozenset(Happened)
+    targets = {BUS: everything} if settings.bus is not None else {}
+    for name, subscriber in settings.subscribers.items():
+        targets[f"{SUBSCRIBER}{name}"] = frozenset(map(Happened, subscriber.types)) or everything
+    return Subscriptions(targets, {name: account.provider for name, account in settings.accounts.items()})
+
+
+def target_policies(settings: Settings) -> dict[str, TargetPolicy]:
+    """How each configured target is published to, by its name."""
+    return {name: _policy_of(settings, name) for name in subscriptions_of(settings).targets}
+
+
+def _policy_of(settings: Settings, target: str) -> TargetPolicy:
+    retry = settings.retry.policy
+    if target == BUS:
+        retry = replace(retry, most=min(retry.most, BUS_LONGEST_PAUSE), first=min(retry.first, BUS_LONGEST_PAUSE))
+        return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), None)
+    return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), GIVE_UP)

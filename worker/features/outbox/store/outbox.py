@@ -1,0 +1,181 @@
+"""Outgoing events, written to the outbox in the same transaction as the change of state.
+
+The subscriptions belong to the database's connections (`Database.subscriptions`), so that every change of state can
+read them. A change that writes no event fails the store's tests: there, triggers record each change of state.
+
+If rows have joined another row, only the leading row's events are published: only its state changes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.core.database import bulk
+from worker.core.database.database import SUBSCRIPTIONS, fetch
+from worker.core.database.job_ids import job_id
+from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
+from worker.core.foundation.ids import new_id
+from worker.core.model.published_events import Happened, moment
+from worker.core.model.states import JobState
+
+Given = Mapping[str, Any]
+_OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}
+# The job states that are published.
+PUBLISHED_STATES = frozenset(_OF_JOBS)
+
+
+@dataclass(frozen=True)
+class Subscriptions:
+    """The published events by target; and the provider by account, because targets do not know our account names."""
+
+    targets: Mapping[str, frozenset[Happened]] = field(default_factory=dict)
+    providers: Mapping[str, str] = field(default_factory=dict)
+
+    def wants(self, *happened: Happened) -> bool:
+        return any(kind in wanted for wanted in self.targets.values() for kind in happened)
+
+    def write(self, connection: sa.Connection, happened: Happened, of: Iterable[Given], *, now: datetime) -> None:
+        """Write an event for each of these `data`, with one row for each target. The provider is added to the data."""
+        targets = [target for target, wanted in self.targets.items() if happened in wanted]
+        rows = []
+        for data in of if targets else ():
+            event_id = new_id(now)  # the same event for all targets
+            rows += [
+                {
+                    "event_id": event_id,
+                    "target": target,
+                    "kind": happened.value,
+                    "customer_id": data["customer_id"],
+                    "data": {**data, "provider": self.providers.get(data["account"])},
+                    "occurred_at": now,
+                    "due_at": now,
+                    "since": now,
+                    "attempts": 0,
+                    "detail": "",
+                }
+                for target in targets
+            ]
+        bulk.add(connection, Outbox, rows)
+
+
+def subscriptions(connection: sa.Connection) -> Subscriptions:
+    """The subscriptions of this connection."""
+    found: Subscriptions | None = connection.get_execution_options().get(SUBSCRIPTIONS)
+    return found or _NO_TARGETS
+
+
+_NO_TARGETS = Subscriptions()
+
+
+def add_job_events(connection: sa.Connection, ids: Iterable[int], *, now: datetime) -> None:
+    """Add events for the failed and held jobs among these jobs, whose states were just changed."""
+    targets, ids = subscriptions(connection), list(ids)
+    if not ids or not targets.wants(*_OF_JOBS.values()):
+        return
+    rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
+    for state, happened in _OF_JOBS.items():
+        found = [_job(row, row.id) | _step(row) for row in rows if row.state is state]
+        targets.write(connection, happened, found, now=now)
+
+
+def add_row_events(connection: sa.Connection, batch_id: int, rows: Sequence[int], *, now: datetime) -> None:
+    """Add events for the failed and held jobs among these new rows of a batch."""
+    add_job_events(connection, [job_id(batch_id, row) for row in rows], now=now)
+
+
+def add_session_events(
+    connection: sa.Connection, ids: Iterable[Any], happened: Happened, *, now: datetime, result: str | None = None
+) -> None:
+    """Add events for these sessions. `result` is the provider's decision on completed sessions."""
+    targets, ids = subscriptions(connection), list(ids)
+    if not ids or not targets.wants(happened):
+        return
+    more = {} if result is None else {"result": result}
+    rows = fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)})
+    found = [_job(row, row.job_id) | session_facts(row.reference, row.issued_at, row.expires_at) for row in rows]
+    state = {"state": _STATES[happened]}
+    targets.write(connection, happened, [data | state | more for data in found], now=now)
+
+
+def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now: datetime) -> None:
+    """Add events for these invitations, which were just sent."""
+    targets, ids = subscriptions(connection), list(ids)
+    if not ids or not targets.wants(Happened.INVITATION_SENT):
+        return
+    found = [
+        _job(row, row.job_id)
+        | {"session": row.reference, "channel": row.channel, "kind": "new_link" if row.new_link else row.kind}
+        | {"sent_at": moment(row.sent_at or now), "state": "sent"}
+        for row in fetch(connection, _INVITATIONS, {"ids": bulk.keys(ids)})
+    ]
+    targets.write(connection, Happened.INVITATION_SENT, found, now=now)
+
+
+_STATES = {Happened.SESSION_ISSUED: "waiting", Happened.SESSION_COMPLETED: "completed"}
+_STATES |= {Happened.SESSION_EXPIRED: "expired"}
+
+
+def _job(row: Any, job_id: int) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "batch_id": row.batch_id,
+        "row": row.row,
+        "customer_id": row.customer_id,
+        "purpose": row.purpose,
+        "account": row.account,
+    }
+
+
+def session_facts(reference: str, issued_at: datetime, expires_at: datetime) -> dict[str, Any]:
+    return {"session": reference[:100], "issued_at": moment(issued_at), "expires_at": moment(expires_at)}
+
+
+def _step(row: Any) -> dict[str, Any]:
+    # Without the detail: it may repeat a provider's text, which was not checked for personal data.
+    return {"session": row.reference, "reason": row.reason, "attempts": row.attempts, "state": row.state.value}
+
+
+_WHERE = (Job.batch_id, Job.row, Job.customer_id, Job.purpose)
+_JOBS = (
+    sa.select(Job.id, *_WHERE, Job.account, Job.state, Job.reason, Job.attempts, SessionRow.reference)
+    .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
+    .where(bulk.among(Job.id, "ids"))
+    .order_by(Job.id)
+)
+_OF_SESSION = (SessionRow.account, SessionRow.reference)
+_User = aliased(Job)
+# A later row may have taken the session over from the row that it was opened for, which has ended: it is the row that
+# the session's end changes.
+_USER = (
+    sa.select(_User.id)
+    .where(_User.customer_id == SessionRow.customer_id, _User.purpose == SessionRow.purpose)
+    .where(_User.session_id == SessionRow.id, _User.joins.is_(None))
+    .order_by(_User.created_at.desc(), _User.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_SESSIONS = (
+    sa.select(Job.id.label("job_id"), *_WHERE, *_OF_SESSION, SessionRow.issued_at, SessionRow.expires_at)
+    .join(Job, Job.id == sa.func.coalesce(_USER, SessionRow.job_id))
+    .where(bulk.among(SessionRow.id, "ids"))
+    .order_by(SessionRow.id)
+)
+_INVITATIONS = (
+    sa.select(
+        InvitationRow.job_id,
+        InvitationRow.channel,
+        InvitationRow.kind,
+        InvitationRow.new_link,
+        InvitationRow.sent_at,
+        *_WHERE,
+        *_OF_SESSION,
+    )
+    .join(Job, Job.id == InvitationRow.job_id)
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .where(bulk.among(InvitationRow.id, "ids"))
+    .order_by(InvitationRow.id)
+)

@@ -1,0 +1,82 @@
+"""`onboard archive`: saves a batch as a file, and may remove it from the database."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from worker.cli.completions import Batch
+from worker.cli.exits import CannotStart
+from worker.cli.invocation import Invocation, find_kept
+from worker.cli.option_types import Named
+from worker.cli.shared_options import JSON, YES, confirm
+from worker.cli.whole_file import whole_file
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.plural import counted
+from worker.core.foundation.private_files import to_disk
+from worker.core.model.needs import STORED
+from worker.reporting.report_lines import write_jsonl
+from worker.wiring.container import Parts
+
+
+@click.command()
+@click.argument("batch", type=Batch())
+@click.option(
+    "--out",
+    required=True,
+    type=Named(),
+    help="Write to this file. An existing file is not overwritten.",
+)
+@click.option("--purge", is_flag=True, help="Then remove the batch's rows from the database. This cannot be undone.")
+@YES
+@JSON
+@click.pass_obj
+def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: bool, as_json: bool) -> None:
+    """Write the result of each row of BATCH (a number, or `latest`) as JSON lines, without links and tokens.
+
+    With --purge the batch's jobs, calls, sessions, messages and rejected rows are then removed. This is refused until
+    each row has ended, none of its links opens any more and none of its messages is being sent, and for 30 days after
+    a call whose outcome is not known. The totals stay. Customers who have finished stay known, and later lists skip
+    them as before. `[retention] batches` purges old batches automatically.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        found = find_kept(parts, batch)
+        if purge:
+            _refuse_what_is_not_over(parts, found)
+        if out.exists():
+            raise CannotStart(f"--out: {out.name} exists; name another file")
+        with whole_file(out) as stream:
+            rows = write_jsonl(stream, parts.facts.lines(found.id), parts.reporting.columns(found, routes=True))
+            stream.flush()
+            os.fsync(stream.fileno())  # the rows must be on the disk before they leave the database
+        with suppress(OSError):  # and so must the file's name; some network shares refuse it
+            to_disk(out.parent)
+        click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
+        removed = _purge(parts, found, yes=yes) if purge else 0
+    if as_json:
+        click.echo(json.dumps({"batch": found.id, "rows": rows, "purged": purge, "removed": removed}))
+    elif purge:
+        click.echo(f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals")
+
+
+def _refuse_what_is_not_over(parts: Parts, batch: BatchFacts) -> None:
+    now = parts.clock()
+    why = parts.purging.why_not(batch.id, since=now, now=now)
+    if why is not None:
+        rows = f"; `onboard report {batch.id}` says how each row stands" if why.startswith("row ") else ""
+        raise CannotStart(f"batch {batch.id} cannot be purged: {why}{rows}")
+
+
+def _purge(parts: Parts, batch: BatchFacts, *, yes: bool) -> int:
+    if not yes:
+        confirm(f"remove all rows of batch {batch.id} ({batch.name})?")
+    _refuse_what_is_not_over(parts, batch)  # a row may have been put back meanwhile
+    parts.purging.begin(batch.id, parts.facts.counts(batch.id), now=parts.clock())
+    removed = 0
+    while chunk := parts.purging.chunk(
+        batch.id, now=parts.clock()
+    ):  # if this is cut off, any worker continues the purge
+        removed += chunk
+    return removed

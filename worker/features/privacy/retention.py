@@ -1,0 +1,157 @@
+"""Removes what was kept long enough: personal data, batches, events, webhooks. A chunk at a time, after the wake-ups.
+
+Running it twice, or in several processes, does no harm: each chunk is checked again under its locks.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from worker.core.foundation.clock import Clock
+from worker.core.lifecycle.session_updates import DIGESTS_KEPT
+from worker.core.model.audit import RETENTION, Act
+from worker.features.audit.store.sealing import NotSigned
+from worker.features.outbox.outbox_targets import OutboxTargets
+from worker.features.privacy.store.erasure import Place
+from worker.settings.model import Settings
+from worker.wiring.stores import Stores
+
+log = logging.getLogger(__name__)
+# How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
+LOOK_EVERY = timedelta(minutes=10)
+# How long we recognise an event that comes again. Producers, and the brokers after them, repeat within days. An event
+# that is put back from a dead-letter queue, or replayed from a log, comes within weeks. Batches that are kept longer
+# keep their events as long.
+INBOX_KEPT = timedelta(days=90)
+# An overtaken request arrives minutes after the update that overtook it: personal data is not kept longer for it.
+UPDATES_KEPT = timedelta(days=30)
+# A provider repeats for hours, or a day; a person looks at unmatched webhooks within weeks. After this we can no longer
+# recognise duplicates by digest: see `session_updates.may_be_replay`.
+WEBHOOKS_KEPT = DIGESTS_KEPT
+# Late events name a session by its reference or its token's hash, which stay: the link is kept for people who look at
+# what was sent.
+LINKS_KEPT = timedelta(days=1)
+# Events that were given up, or whose target is not configured any more, can be put back for so long.
+UNPUBLISHED_FOR = timedelta(days=30)
+PURGES = Act(RETENTION, "batch.purged")
+
+
+class Retention:
+    """Applies `[retention]`, one step at each sweep. One for each process: it remembers how far it has looked."""
+
+    def __init__(
+        self, settings: Settings, stores: Stores, outbox: OutboxTargets, *, clock: Clock, database_clock: Clock
+    ) -> None:
+        """What is old enough is decided by `database_clock`, the database's own time: nothing brings it back."""
+        self._kept, self._stores, self._outbox = settings.retention, stores, outbox
+        self._clock, self._database_clock = clock, database_clock
+        address_cap = settings.invitations.messages_per_address
+        self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
+        self._one_at_a_time = threading.Lock()
+        self._next: datetime | None = None
+        self._erased_to: Place | None = None
+        self._asked_to = 0
+        # Each has its turn: erasing may walk through millions of customers, and webhooks must not wait for its end.
+        self._turns: deque[Callable[[datetime], bool]] = deque(
+            [
+                self._erase,
+                self._drop_links,
+                self._purge,
+                self._remove_what_is_old,
+                self._remove_unpublished,
+                self._remove_audited,
+            ]
+        )
+
+    def step(self) -> None:
+        """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
+        now = self._clock()
+        if not self._one_at_a_time.acquire(blocking=False):
+            return
+        try:
+            if self._next is not None and now < self._next:
+                return
+            if not self._take_turns():
+                self._stores.erasing.forget()
+                self._next = now + LOOK_EVERY
+        except sa.exc.DBAPIError as error:
+            # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
+            log.warning("retention: %s; trying again later", type(error.orig).__name__)
+            self._next = now + LOOK_EVERY
+        finally:
+            self._one_at_a_time.release()
+
+    def _take_turns(self) -> bool:
+        """Whether one of them did something, or may have more to do. The next step begins with the one after it."""
+        now = self._database_clock()
+        for _ in range(len(self._turns)):
+            turn = self._turns[0]
+            self._turns.rotate(-1)
+            if turn(now):
+                return True
+        return False
+
+    def _erase(self, now: datetime) -> bool:
+        """Whether there may be more customers to look at."""
+        since = now - self._kept.personal
+        chunk = self._stores.erasing.chunk(after=self._erased_to, since=since, now=now)
+        self._erased_to = chunk.after
+        if chunk.customers:
+            log.info("retention: the personal data of %d customers was erased", chunk.customers)
+        return chunk.after is not None
+
+    def _drop_links(self, now: datetime) -> bool:
+        """Whether there may be more sessions whose links have expired."""
+        return self._stores.expired_links.drop(since=now - LINKS_KEPT) > 0
+
+    def _remove_what_is_old(self, now: datetime) -> bool:
+        """Whether any were removed, so that there may be more."""
+        stores = self._stores
+        kept_for = max(INBOX_KEPT, self._kept.batches or INBOX_KEPT)
+        erased = stores.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
+        removed = stores.inbox_retention.remove(since=now - kept_for)
+        webhooks = stores.webhook_list.remove(since=now - WEBHOOKS_KEPT)
+        refused = stores.refused_events.remove_due(now=now)
+        places = stores.address_places.remove(since=now - self._places_kept)
+        return bool(erased or removed or webhooks or refused or places)
+
+    def _remove_unpublished(self, now: datetime) -> bool:
+        """Whether there may be more events that can no longer be published."""
+        gone = self._outbox.forget_unpublished(before=now - UNPUBLISHED_FOR)
+        if gone:
+            log.info("retention: %d events were removed that no target accepted", gone)
+        return gone > 0
+
+    def _remove_audited(self, now: datetime) -> bool:
+        """Whether there may be more entries of the audit log that are old enough."""
+        if self._kept.audit is None:
+            return False
+        try:
+            gone = self._stores.seals.remove(until=now - self._kept.audit, now=now)
+        except NotSigned:
+            return False  # as of a head that is there and is not well signed; the step that seals says so
+        if gone:
+            log.info("retention: %d old entries of the audit log were removed", gone)
+        return gone > 0
+
+    def _purge(self, now: datetime) -> bool:
+        """Whether there may be more batches to look at."""
+        purging = self._stores.purging
+        # A batch that waits for a row which was put back must not delay the other batches.
+        if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
+            return True
+        if self._kept.batches is None:
+            return False
+        since = now - self._kept.batches
+        batch_id = purging.candidate(after=self._asked_to, since=since)
+        self._asked_to = batch_id or 0
+        if batch_id is None:
+            return False
+        if purging.why_not(batch_id, since=since, now=now) is None:
+            purging.begin(batch_id, self._stores.facts.counts(batch_id), now=now, act=PURGES)
+            log.info("retention: batch %d is being purged", batch_id)
+        return True

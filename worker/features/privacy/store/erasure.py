@@ -1,0 +1,125 @@
+"""Erases the personal data of customers whose jobs are all over, in chunks; safe to repeat.
+
+Erased are the person, the personal data in their jobs' lines, and the links and tokens of their sessions. The rest
+identifies no person: the list owner's id, states, times, and the providers' references.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.erased_jobs import erase_jobs
+from worker.core.customers.store.new_rows import PERSON_GONE
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
+from worker.core.model.audit import RETENTION, Act
+from worker.core.model.states import ENDED_JOBS, JobState
+from worker.features.stable_links.store import stable_links
+
+CHUNK = 500
+ERASES = Act(RETENTION, "customer.erased")
+Place = tuple[datetime, str]  # a customer's place in the order of the search
+
+
+@dataclass(frozen=True)
+class ErasedChunk:
+    """How many customers were erased, and where the next chunk starts; None: the search is complete."""
+
+    customers: int
+    after: Place | None
+
+
+def over(job: Any, *, since: datetime) -> sa.ColumnElement[bool]:
+    """True if nothing has happened to a job after `since`, and nothing will without a person.
+
+    Either the job has ended, or its link was handed out, which is all that its list asked for, and has expired.
+    """
+    session = sa.exists().where(SessionRow.id == job.session_id, SessionRow.expires_at > since)
+    out = sa.or_(job.state == JobState.INVITED, sa.and_(job.state == JobState.ISSUED, job.channel == Channel.NONE))
+    return sa.and_(job.changed_at <= since, sa.or_(job.state.in_(ENDED_JOBS), sa.and_(out, ~session)))
+
+
+class Erasing:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def chunk(self, *, after: Place | None, since: datetime, now: datetime) -> ErasedChunk:
+        """Erase the next customers who were in no list after `since` and whose jobs are all over.
+
+        A customer with a job that is not over, or with a session that still opens, keeps all data.
+        """
+        kept = sa.select(CustomerRow.customer_id, CustomerRow.changed_at).where(
+            CustomerRow.encrypted.is_not(None), CustomerRow.changed_at <= since
+        )
+        if after is not None:
+            at, customer_id = after
+            beyond = sa.and_(CustomerRow.changed_at == at, CustomerRow.customer_id > customer_id)
+            kept = kept.where(CustomerRow.changed_at >= at, sa.or_(CustomerRow.changed_at > at, beyond))
+        kept = kept.order_by(CustomerRow.changed_at, CustomerRow.customer_id).limit(CHUNK)
+        with self._database.write() as connection:
+            # Locked, as an import and a retry lock customers: a transaction that reopens a customer's job has either
+            # committed, and the next statement sees it, or waits for this one and then finds the person erased.
+            rows = fetch(connection, kept.with_for_update(skip_locked=True))
+            if not rows:
+                return ErasedChunk(0, None)
+            ids = self._whose_jobs_are_over(connection, [row.customer_id for row in rows], since=since, now=now)
+            erase(connection, ids, now=now)
+            erase_updates(connection, ids, until=now)
+            if ids:
+                note(connection, "customers whose time is over", now=now, count=len(ids), act=ERASES)
+        last = rows[-1]
+        return ErasedChunk(len(ids), (last.changed_at, last.customer_id))
+
+    def forget(self) -> None:
+        """SQLite: let its log forget what was erased, by events too. PostgreSQL does so itself."""
+        self._database.forget_erased()
+
+    def _whose_jobs_are_over(
+        self, connection: sa.Connection, customer_ids: Collection[str], *, since: datetime, now: datetime
+    ) -> list[str]:
+        # Joined jobs are left out: the job that they joined belongs to the same customer.
+        job = aliased(Job)
+        going = sa.exists().where(
+            job.customer_id == CustomerRow.customer_id, job.joins.is_(None), ~over(job, since=since)
+        )
+        opens = (
+            sa.exists()
+            .where(SessionRow.job_id == job.id, SessionRow.expires_at > now)
+            .where(job.customer_id == CustomerRow.customer_id)
+        )
+        query = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id.in_(customer_ids), ~going, ~opens)
+        return list(connection.execute(query).scalars())
+
+
+def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> Counter[str]:
+    """Erase these customers' personal data, whatever their jobs' states; their rows must be locked.
+
+    Returns how many rows of each kind were erased.
+    """
+    if not customer_ids:
+        return Counter()
+    jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
+    counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
+    counts["links and tokens"] += stable_links.forget(connection, customer_ids)
+    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
+    counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
+    return counts
+
+
+def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> int:
+    """Erase the stored columns of these customers' updates that happened until `until`; returns how many."""
+    kept = sa.update(Inbox).where(
+        Inbox.customer_id.in_(customer_ids),
+        Inbox.occurred_at <= until,
+        Inbox.encrypted.is_not(None),
+        Inbox.encrypted != ERASED,
+    )
+    return connection.execute(kept.values(encrypted=ERASED)).rowcount

@@ -1,0 +1,35 @@
+"""Drops the tokens and links of sessions that have expired: they open nothing any more, and are still secrets."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database
+from worker.core.database.encrypted_values import ERASED
+from worker.core.database.tables import InvitationRow, SessionRow
+from worker.core.model.states import OPEN_INVITATIONS
+
+CHUNK = 500
+# A look-up of an open message may search for its link.
+_NEEDED = sa.exists().where(InvitationRow.session_id == SessionRow.id, InvitationRow.state.in_(OPEN_INVITATIONS))
+
+
+class ExpiredLinks:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def drop(self, *, since: datetime) -> int:
+        """Drop those of the next sessions that expired until `since`; returns how many.
+
+        References and the hash of a token stay: late events of the provider name the session by them.
+        """
+        # Spelled exactly as in the index.
+        expired = sa.select(SessionRow.id).where(
+            sa.text("length(encrypted) > 0"), SessionRow.expires_at <= since, ~_NEEDED
+        )
+        ids = expired.order_by(SessionRow.expires_at).limit(CHUNK).with_for_update(skip_locked=True, of=SessionRow)
+        with self._database.write() as connection:
+            found = list(connection.execute(ids).scalars())
+            if found:
+                connection.execute(sa.update(SessionRow).where(SessionRow.id.in_(found)).values(encrypted=ERASED))
+        return len(found)

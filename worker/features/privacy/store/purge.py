@@ -1,0 +1,258 @@
+"""Purges a batch that is over: its rows go in chunks; its totals stay, and so do the facts that other rows need.
+
+A row of its own records that a customer has finished. A row of another batch that joined a purged row, or got its
+session, inherits its values. Calls with an unknown outcome are so old that no session of theirs can still be live (see
+`admission`).
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.admission import UNKNOWN_FOR
+from worker.core.database import bulk, tally
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
+from worker.core.database.tables import (
+    Attempt,
+    Batch,
+    BounceCount,
+    Finished,
+    InvitationRow,
+    Job,
+    PendingDetails,
+    SessionRow,
+    SkippedLine,
+    StableLink,
+)
+from worker.core.database.tables.joined import LEAD, served_by
+from worker.core.database.upserts import insert
+from worker.core.messages.store.message_rows import move_messages
+from worker.core.model.audit import Act
+from worker.core.model.endings import Kind
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState
+from worker.core.work.store.attempt_log import LATE
+from worker.core.work.store.sessions import FIRST
+from worker.features.privacy.store.erasure import over
+from worker.reporting.store.counts import BatchCounts, totals_of
+
+CHUNK = 500
+
+
+class Purging:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def why_not(self, batch_id: int, *, since: datetime, now: datetime) -> str | None:
+        """Why a batch cannot be purged: something happened after `since`, or may still happen; None: it can."""
+        batch = sa.select(Batch).where(Batch.id == batch_id)
+        rows = sa.select(Job.row).join(LEAD, LEAD.id == Job.joins, isouter=True).where(of_batch(batch_id))
+        with self._database.read() as connection:
+            (row,) = fetch(connection, batch)
+            ended_at = row.cancelled_at or row.imported_at
+            if row.purged_at is not None:
+                return "it was purged"
+            if ended_at is None:
+                return "its import was cut off"
+            if ended_at > since:
+                return "it is not old enough"
+            for condition, words in (
+                (~_is_over(since), "is not over"),
+                (_opens(now), "has a session that still opens"),
+                (_unknown_outcomes(now), "has a call of the last 30 days whose outcome is unknown"),
+                (_being_sent(), "has a message that is being sent"),
+            ):
+                found = connection.execute(rows.where(condition).limit(1)).scalar()
+                if found is not None:
+                    return f"row {found} {words}"
+        return None
+
+    def candidate(self, *, after: int, since: datetime) -> int | None:
+        """The next batch, by number, that is old enough; None: there is no other."""
+        ended_at = sa.func.coalesce(Batch.cancelled_at, Batch.imported_at)
+        query = sa.select(Batch.id).where(Batch.id > after, Batch.purged_at.is_(None), ended_at <= since)
+        with self._database.read() as connection:
+            return connection.execute(query.order_by(Batch.id).limit(1)).scalar()
+
+    def begin(self, batch_id: int, counts: BatchCounts, *, now: datetime, act: Act | None = None) -> bool:
+        """Mark the batch as purged and store its totals. False: another process has done so.
+
+        `act`: who purges it, for the audit log; None: the running command.
+        """
+        mark = sa.update(Batch).where(Batch.id == batch_id, Batch.purged_at.is_(None)).returning(Batch.id)
+        with self._database.write() as connection:
+            values = {"purged_at": now, "totals": totals_of(counts)}
+            begun = connection.execute(mark.values(values)).first() is not None
+            connection.execute(sa.delete(BounceCount).where(BounceCount.batch_id == batch_id))
+            if begun:
+                rows = sum(counts.jobs.values())
+                note(connection, f"batch {batch_id}", now=now, count=rows, reason="purged", act=act)
+            return begun
+
+    def under_way(self) -> list[int]:
+        """The batches whose purge has begun and that still have rows."""
+        left = sa.or_(sa.exists().where(of_batch(Batch.id)), sa.exists().where(SkippedLine.batch_id == Batch.id))
+        query = sa.select(Batch.id).where(Batch.purged_at.is_not(None), left).order_by(Batch.id)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def chunk(self, batch_id: int, *, now: datetime) -> int:
+        """Remove the next rows of a batch whose purge has begun; returns how many. 0: no row is left that may go now.
+
+        A row that was put back to waiting after the purge began, or whose leading job was, stays until it is over.
+        """
+        with self._database.write() as connection:
+            if connection.execute(sa.select(Batch.purged_at).where(Batch.id == batch_id)).scalar_one() is None:
+                raise ValueError(f"the purge of batch {batch_id} has not begun")
+            ids = _next_to_go(connection, batch_id, now=now)
+            if ids:
+                _inherit(connection, ids)
+                _keep_finished(connection, ids)
+                _remove(connection, ids)
+                return len(ids)
+            skipped = sa.select(SkippedLine.row).where(SkippedLine.batch_id == batch_id).limit(CHUNK)
+            rows = list(connection.execute(skipped).scalars())
+            gone = sa.delete(SkippedLine).where(SkippedLine.batch_id == batch_id, SkippedLine.row.in_(rows))
+            return connection.execute(gone).rowcount if rows else 0
+
+
+def _next_to_go(connection: sa.Connection, batch_id: int, *, now: datetime) -> list[int]:
+    """The first jobs of the batch whose rows may go, locked; empty: there is none.
+
+    They are locked first, and then asked about: a leading job of another batch, or a call, may have come in between.
+    So each question is about a few rows, and PostgreSQL does not answer it for the whole batch at once.
+    """
+    after = 0
+    while True:
+        jobs = sa.select(Job.id, Job.row).where(of_batch(batch_id, after=after)).order_by(Job.id)
+        rows = fetch(connection, jobs.limit(CHUNK).with_for_update(skip_locked=True))
+        if not rows:
+            return []
+        ids = list(connection.execute(_may_go(now).where(Job.id.in_([row.id for row in rows]))).scalars())
+        if ids:
+            return ids
+        after = rows[-1].row
+
+
+def _may_go(now: datetime) -> sa.Select[int]:
+    """The jobs whose rows are no longer needed."""
+    query = sa.select(Job.id).join(LEAD, LEAD.id == Job.joins, isouter=True)
+    return query.where(_is_over(now), ~_opens(now), ~_unknown_outcomes(now), ~_being_sent())
+
+
+def _is_over(since: datetime) -> sa.ColumnElement[bool]:
+    """True if the job, or the job that it joined, has been over since then."""
+    return sa.or_(
+        sa.and_(Job.joins.is_(None), over(Job, since=since)),
+        sa.and_(Job.joins.is_not(None), over(LEAD, since=since)),
+    )
+
+
+def _opens(now: datetime) -> sa.ColumnElement[bool]:
+    """True if a session of the job may still be used."""
+    return sa.exists().where(
+        SessionRow.job_id == Job.id, SessionRow.state.in_(LIVE_SESSIONS), SessionRow.expires_at > now
+    )
+
+
+def _unknown_outcomes(now: datetime) -> sa.ColumnElement[bool]:
+    """True if a call for the job may have opened a session that is still live."""
+    return sa.exists().where(
+        Attempt.job_id == Job.id,
+        Attempt.invitation_id.is_(None),
+        sa.or_(Attempt.outcome.is_(None), Attempt.outcome.in_((Kind.UNKNOWN.value, LATE))),
+        Attempt.opened_at > now - UNKNOWN_FOR,
+    )
+
+
+def _being_sent() -> sa.ColumnElement[bool]:
+    """True if a message that would go with the job is under way: its result is counted first."""
+    under_way = InvitationRow.state == bulk.fixed(InvitationState.WORKING)
+    of_job = sa.select(InvitationRow.job_id).where(under_way)
+    of_session = sa.select(SessionRow.job_id).join(InvitationRow, InvitationRow.session_id == SessionRow.id)
+    return Job.id.in_(sa.union(of_job, of_session.where(under_way)))
+
+
+# The values that a row of another batch got from the row it joined, and must hold itself once that row is gone.
+_INHERITED = ("state", "account", "result", "reason", "detail", "session_id", "attempts", "reissues", "changed_at")
+
+
+def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Let the first job that joined one of these jobs replace it, and the rest join that first job."""
+    columns = (Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
+    query = sa.select(*columns).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
+    heirs: dict[int, int] = {}
+    whys: dict[int, str] = {}
+    followers: dict[int, int] = {}
+    for row in as_they_came(fetch(connection, query.with_for_update())):
+        if heirs.setdefault(row.joins, row.id) != row.id:
+            followers[row.id] = heirs[row.joins]
+        else:
+            whys[row.id] = served_by(row.batch_id, row.row)
+    if heirs:
+        leaders = sa.select(Job.id, *(getattr(Job, name) for name in _INHERITED)).where(Job.id.in_(heirs))
+        values = {row.id: {name: getattr(row, name) for name in _INHERITED} for row in fetch(connection, leaders)}
+        # Only one job may lead, and the purged leading job still exists.
+        connection.execute(sa.update(Job).where(Job.id.in_(heirs)).values(state=JobState.CANCELLED))
+        for before, heir in heirs.items():
+            inherited = values[before] | {"joins": None, "due_at": None}
+            connection.execute(sa.update(Job).where(Job.id == heir).values(inherited))
+        for job_id, heir in followers.items():
+            connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=heir, detail=whys[heir]))
+    _pass_sessions_on(connection, ids)
+
+
+def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Move sessions that a job of another batch uses, and their messages, to that job.
+
+    A message stays in the purged batch, whose totals have counted it: the other batch counts none that it has not sent.
+    """
+    query = (
+        sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("heir"))
+        .join(Job, sa.and_(Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id))
+        .where(SessionRow.job_id.in_(ids), Job.id.not_in(ids))
+        .order_by(*NEWEST_FIRST)  # the first of several jobs comes last and so gets the session
+    )
+    for row in fetch(connection, query):
+        connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.heir))
+        theirs = sa.and_(InvitationRow.session_id == row.id, InvitationRow.job_id == row.job_id)
+        move_messages(connection, theirs, row.heir, batch_id=None)
+
+
+def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:
+    columns = (Job.customer_id, Job.purpose, Job.result, Job.batch_id, Job.row)
+    finished = sa.select(*columns).where(Job.id.in_(ids), Job.joins.is_(None), Job.state == JobState.COMPLETED)
+    rows: list[dict[str, Any]] = [row._asdict() for row in fetch(connection, finished.order_by(Job.customer_id))]
+    if rows:
+        connection.execute(insert(Finished, connection.dialect.name).on_conflict_do_nothing(), rows)
+
+
+def _remove(connection: sa.Connection, ids: Collection[int]) -> None:
+    sessions = list(connection.execute(sa.select(SessionRow.id).where(SessionRow.job_id.in_(ids))).scalars())
+    messages = sa.or_(InvitationRow.job_id.in_(ids), InvitationRow.session_id.in_(sessions))
+    _count_out(connection, messages)
+    connection.execute(sa.delete(InvitationRow).where(messages))
+    connection.execute(sa.delete(SessionRow).where(SessionRow.id.in_(sessions)))
+    connection.execute(sa.delete(Attempt).where(Attempt.job_id.in_(ids)))
+    customers = sa.select(Job.customer_id).where(Job.id.in_(ids))
+    owned = list(connection.execute(customers.distinct()).scalars())
+    connection.execute(sa.delete(PendingDetails).where(PendingDetails.job_id.in_(ids)))
+    connection.execute(sa.delete(Job).where(Job.id.in_(ids)))
+    serves = sa.exists().where(Job.customer_id == StableLink.customer_id, Job.purpose == StableLink.purpose)
+    connection.execute(sa.delete(StableLink).where(StableLink.customer_id.in_(owned), ~serves))
+
+
+def _count_out(connection: sa.Connection, messages: sa.ColumnElement[bool]) -> None:
+    """Count those of these messages no more that are in batches which are not purged.
+
+    A session may have passed to another batch, and a message that it replaced or that was over stayed behind: it goes
+    with its session. A purged batch keeps its totals.
+    """
+    columns = (InvitationRow.batch_id, InvitationRow.state, InvitationRow.channel, InvitationRow.reason)
+    purged = sa.select(Batch.id).where(Batch.purged_at.is_not(None))
+    query = sa.select(*columns).where(messages, InvitationRow.kind == FIRST, InvitationRow.batch_id.not_in(purged))
+    for row in fetch(connection, query.order_by(InvitationRow.id).with_for_update()):
+        tally.of(connection).add(tally.message(row.batch_id, row.state.value, row.channel, row.reason), -1)

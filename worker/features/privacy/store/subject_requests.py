@@ -1,0 +1,395 @@
+"""What a person may ask for who is a customer: to be erased, with a proof, or to see what is stored.
+
+A command erases as the event `customer.erased` does, by the same function.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.ordering import EarlierEvents
+from worker.core.customers.store.admission import finished_in_purged
+from worker.core.customers.store.suppressions import release, suppressed
+from worker.core.customers.store.tombstones import erased_among
+from worker.core.customers.suppression import detail_of
+from worker.core.database.audit_entries import note
+from worker.core.database.database import ACT, Database, fetch
+from worker.core.database.encrypted_values import (
+    CUSTOMER,
+    ERASED,
+    Erased,
+    context_of_refused,
+    decrypt_line,
+    decrypt_update,
+    decrypt_words,
+    person_as_json,
+    read_person,
+)
+from worker.core.database.job_ids import AS_THEY_CAME, batch_of, row_of
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import (
+    Attempt,
+    Audit,
+    CustomerRow,
+    Inbox,
+    InvitationRow,
+    Job,
+    Outbox,
+    PendingDetails,
+    RefusedEvent,
+    SessionRow,
+    SkippedLine,
+    StableLink,
+    Tombstone,
+    Webhook,
+)
+from worker.core.foundation.ids import new_id
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.model.channels import CHANNELS, address_of
+from worker.core.model.incoming import OPERATOR, EventKind
+from worker.events.store.event_customers import EventCustomers, remove_empty
+from worker.events.store.incoming_events import Arrival, NewEvent
+from worker.features.privacy.store.customer_erasure import erase_customer
+
+OUTSIDE = "backups, logs of the database, reports and lists outside of the database"
+UNREADABLE, ERASED_VALUE = "no key of the ring decrypts it", "erased"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was erased. `text` is one line of JSON; the audit log has its SHA-256."""
+
+    facts: Mapping[str, Any]
+    text: str
+    sha256: str
+
+
+class SubjectRequests:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+        self._customers = EventCustomers(keyring)
+
+    def is_known(self, customer_id: str) -> bool:
+        """True if anything is stored under this id."""
+        digests = self._keyring.digests(CUSTOMER, customer_id)
+        queries = (
+            sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id == customer_id),
+            sa.select(RefusedEvent.id).where(RefusedEvent.customer_digest.in_(digests)),
+            sa.select(Inbox.id).where(Inbox.customer_id == customer_id),
+            # Who never became a customer: each row was left out, or the customer was erased before the first one.
+            sa.select(Tombstone.digest).where(Tombstone.digest.in_(digests)),
+            sa.select(SkippedLine.row).where(SkippedLine.customer_id == customer_id),
+        )
+        with self._database.read() as connection:
+            return any(connection.execute(query.limit(1)).first() is not None for query in queries)
+
+    def erase(self, customer_id: str, *, reason: str, forget_suppressed: bool, now: datetime) -> Proof:
+        """Erase a customer for good: no list and no event brings the customer back unasked. Safe to repeat."""
+        erase = partial(self._erase, customer_id, reason=reason, forget_suppressed=forget_suppressed, now=now)
+        proof = outlive_deadlocks(erase)
+        with suppress(sa.exc.OperationalError):  # it is erased: the proof counts, and the timer empties the log later
+            self._database.forget_erased()
+        return proof
+
+    def _erase(self, customer_id: str, *, reason: str, forget_suppressed: bool, now: datetime) -> Proof:
+        with self._database.write() as connection:
+            # As an event does: locks the row, or holds its place against an import of the same moment.
+            arrival = Arrival(OPERATOR, "", "", EventKind.ERASED, customer_id, "", now, ())
+            event = NewEvent(new_id(now), arrival)
+            customers = self._customers.hold(connection, [event], now=now)
+            encrypted = customers[customer_id].encrypted
+            addresses = _addresses(self._keyring, customer_id, encrypted)
+            counts = erase_customer(connection, self._keyring, customer_id, now, EarlierEvents(), final=True, now=now)
+            kept = suppressed(connection, self._keyring, addresses)
+            if forget_suppressed:
+                for address in kept:
+                    release(connection, self._keyring, *address)
+                counts["suppressed addresses"] = len(kept)
+            remove_empty(connection, [event], customers)
+            facts = {
+                "document": "erasure of a customer",
+                "customer": customer_id,
+                "erased_at": written(now),
+                "by": connection.get_execution_options()[ACT].actor,
+                "reason": reason,
+                "erased": {name: counts[name] for name in sorted(counts)},
+                "kept": {
+                    "suppressed addresses": 0 if forget_suppressed else len(kept),
+                    "your own id, consent, states, times and the providers' references": "in the rows of lists",
+                    "hashes of addresses that had messages": "for the time in messages_per_address",
+                    "a keyed hash of your own id": "so that no list and no event brings the customer back",
+                    "entries of the audit log": "they name your own id at most",
+                    "refused events that name no customer": "until their time is over",
+                    OUTSIDE: "see docs/reference/retention.md",
+                },
+            }
+            text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
+            proof = Proof(facts, text, sha256(f"{text}\n".encode()).hexdigest())
+            told = f"proof sha256 {proof.sha256}" + (f"; {reason}" if reason else "")
+            note(connection, f"customer {customer_id}", now=now, count=sum(counts.values()), reason=told)
+        return proof
+
+    def export(self, customer_id: str, *, now: datetime) -> dict[str, Any]:
+        """All that is stored about a customer, as JSON values, without tokens and links. Goes into the audit log."""
+        with self._database.write() as connection:
+            customer = connection.execute(
+                sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id)
+            ).one_or_none()
+            own = sa.select(Job.__table__).where(Job.customer_id == customer_id)
+            jobs = fetch(connection, own.order_by(*AS_THEY_CAME))
+            job_ids = [job.id for job in jobs]
+            encrypted = None if customer is None else customer.encrypted
+            facts = {
+                "customer": customer_id,
+                "exported_at": written(now),
+                "erased": written_if_any(self._erased_at(connection, customer_id)),
+                "person": None if customer is None else _person(self._keyring, customer),
+                "details_that_wait": self._waiting(connection, customer_id),
+                "rows": [_job(self._keyring, job) for job in jobs],
+                "finished_in_purged_batches": _finished(connection, customer_id),
+                "rows_left_out": _left_out(connection, customer_id),
+                "sessions": _sessions(connection, customer_id),
+                "own_links": _own_links(connection, customer_id),
+                "messages": _messages(connection, job_ids),
+                "calls": _calls(connection, job_ids),
+                "said_by_providers_and_senders": self._words(connection, job_ids),
+                "events": self._events(connection, customer_id),
+                "refused_events": self._refused(connection, customer_id),
+                "webhooks": _webhooks(connection, customer_id, job_ids),
+                "outgoing_events": _outgoing(connection, customer_id),
+                "suppressed": self._suppressed(connection, _addresses(self._keyring, customer_id, encrypted)),
+                "audit_log": _audit(connection, customer_id),
+            }
+            note(connection, f"customer {customer_id}", now=now, reason="all that is stored was shown")
+        return facts
+
+    def _erased_at(self, connection: sa.Connection, customer_id: str) -> datetime | None:
+        found = erased_among(connection, self._keyring, [customer_id]).get(customer_id)
+        return found.at if found else None
+
+    def _waiting(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+        """The details of rows that are not released."""
+        query = sa.select(PendingDetails.__table__).where(PendingDetails.customer_id == customer_id)
+        rows = fetch(connection, query.where(PendingDetails.encrypted.is_not(None)).order_by(PendingDetails.job_id))
+        return [
+            {"batch": batch_of(row.job_id), "row": row_of(row.job_id)} | _details(self._keyring, row) for row in rows
+        ]
+
+    def _words(self, connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
+        query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids), Attempt.encrypted.is_not(None))
+        rows = fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
+        found = []
+        for row in rows:
+            try:
+                words = decrypt_words(self._keyring, row.id, row.encrypted)
+            except CannotDecrypt:
+                words = UNREADABLE
+            found.append({"at": written_if_any(row.closed_at), "account": row.account, "words": words})
+        return found
+
+    def _events(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+        query = sa.select(Inbox.__table__).where(Inbox.customer_id == customer_id).order_by(Inbox.received_at, Inbox.id)
+        rows = fetch(connection, query)
+        found = []
+        for row in rows:
+            facts = {"id": str(row.id), "type": str(row.kind), "sender": row.sender, "source": row.source}
+            facts |= {"occurred_at": written(row.occurred_at), "received_at": written(row.received_at)}
+            if row.encrypted and row.encrypted != ERASED:
+                try:
+                    facts["columns"] = decrypt_update(self._keyring, row.id, row.encrypted)
+                except Erased:
+                    facts["columns"] = ERASED_VALUE
+                except CannotDecrypt:
+                    facts["columns"] = UNREADABLE
+            found.append(facts)
+        return found
+
+    def _refused(self, connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+        digests = self._keyring.digests(CUSTOMER, customer_id)
+        query = sa.select(RefusedEvent.__table__).where(RefusedEvent.customer_digest.in_(digests))
+        rows = fetch(connection, query.order_by(RefusedEvent.refused_at))
+        found = []
+        for row in rows:
+            facts = {"id": str(row.id), "reason": row.reason, "refused_at": written(row.refused_at)}
+            if row.encrypted is not None:
+                try:
+                    facts["message"] = self._keyring.decrypt(row.encrypted, context=context_of_refused(row.id))
+                except CannotDecrypt:
+                    facts["message"] = UNREADABLE
+            found.append(facts)
+        return found
+
+    def _suppressed(self, connection: sa.Connection, addresses: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+        found = suppressed(connection, self._keyring, addresses)
+        return [
+            {"channel": channel, "address": address, "why": detail_of(reason)}
+            for (channel, address), reason in found.items()
+        ]
+
+
+def _addresses(keyring: Keyring, customer_id: str, encrypted: bytes | None) -> list[tuple[str, str]]:
+    """The addresses of a customer, as far as a key decrypts them."""
+    try:
+        person = read_person(keyring, customer_id, encrypted)
+    except (CannotDecrypt, Erased):
+        return []
+    found = {name: address_of(person, name) for name, facts in CHANNELS.items() if facts.listed_as == name}
+    return [(name, address) for name, address in found.items() if address]
+
+
+def _person(keyring: Keyring, row: Any) -> dict[str, Any]:
+    times = {"known_since": written(row.created_at), "details_from": written_if_any(row.details_at)}
+    return times | _details(keyring, row)
+
+
+def _details(keyring: Keyring, row: Any) -> dict[str, Any]:
+    facts = {"kind": row.kind.value, "country": row.country, "locale": row.locale, "timezone": row.timezone}
+    try:
+        return facts | person_as_json(read_person(keyring, row.customer_id, row.encrypted))
+    except Erased:
+        return facts | {"erased": True}
+    except CannotDecrypt:
+        return facts | {"unreadable": UNREADABLE}
+
+
+def _job(keyring: Keyring, job: Any) -> dict[str, Any]:
+    facts = {
+        "batch": job.batch_id,
+        "row": job.row,
+        "purpose": job.purpose,
+        "channel": job.channel.value,
+        "template": job.template,
+        "account": job.account,
+        "route": job.route,
+        "entity_id": job.entity_id,
+        "consent": job.consent,
+        "state": str(job.state),
+        "reason": job.reason,
+        "detail": job.detail,
+        "result": job.result,
+        "created_at": written(job.created_at),
+        "changed_at": written(job.changed_at),
+    }
+    try:
+        return facts | vars(decrypt_line(keyring, job.batch_id, job.row, job.encrypted))
+    except Erased:
+        return facts | {"erased": True}
+    except CannotDecrypt:
+        return facts | {"unreadable": UNREADABLE}
+
+
+def _finished(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    rows = finished_in_purged(connection, [customer_id])
+    return [{"batch": row.batch_id, "row": row.row, "purpose": row.purpose, "result": row.result} for row in rows]
+
+
+def _left_out(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    """The rows of lists that became no job: refused, a duplicate, or of a customer who was known."""
+    query = sa.select(SkippedLine.__table__).where(SkippedLine.customer_id == customer_id)
+    return [
+        {
+            "batch": row.batch_id,
+            "row": row.row,
+            "duplicate_of": row.duplicate_of,
+            "known": row.known,
+            "problems": row.problems,
+        }
+        for row in fetch(connection, query.order_by(SkippedLine.batch_id, SkippedLine.row))
+    ]
+
+
+def _own_links(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    """When our own links were made, opened and visited; never their secret part."""
+    times = ("created_at", "ends_at", "opened_at", "visited_at", "revoked_at")
+    query = sa.select(StableLink.purpose, *(getattr(StableLink, name) for name in times))
+    rows = fetch(connection, query.where(StableLink.customer_id == customer_id).order_by(StableLink.purpose))
+    return [{"purpose": row.purpose} | {name: written_if_any(getattr(row, name)) for name in times} for row in rows]
+
+
+def _sessions(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
+    return [
+        {
+            "purpose": row.purpose,
+            "account": row.account,
+            "reference": row.reference,
+            "references": row.references,
+            "state": str(row.state),
+            "result": row.result,
+            "issued_at": written(row.issued_at),
+            "expires_at": written(row.expires_at),
+        }
+        for row in fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
+    ]
+
+
+def _messages(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
+    query = sa.select(InvitationRow.__table__).where(InvitationRow.job_id.in_(job_ids))
+    return [
+        {
+            "channel": row.channel,
+            "kind": row.kind,
+            "state": str(row.state),
+            "reason": row.reason,
+            "reference": row.reference,
+            "created_at": written(row.created_at),
+            "sent_at": written_if_any(row.sent_at),
+        }
+        for row in fetch(connection, query.order_by(InvitationRow.created_at, InvitationRow.id))
+    ]
+
+
+def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The calls to providers and senders; what was said is shown apart."""
+    query = sa.select(Attempt.__table__).where(Attempt.job_id.in_(job_ids))
+    return [
+        {
+            "at": written(row.opened_at),
+            "ended_at": written_if_any(row.closed_at),
+            "account": row.account,
+            "outcome": row.outcome,
+            "status": row.status,
+            "code": row.code,
+            "detail": row.detail,
+        }
+        for row in fetch(connection, query.order_by(Attempt.opened_at, Attempt.id))
+    ]
+
+
+def _outgoing(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    """The events that their targets have not accepted yet."""
+    query = sa.select(Outbox.kind, Outbox.target, Outbox.occurred_at, Outbox.data)
+    rows = fetch(connection, query.where(Outbox.customer_id == customer_id).order_by(Outbox.id))
+    return [
+        {"type": row.kind, "target": row.target, "occurred_at": written(row.occurred_at), "data": row.data}
+        for row in rows
+    ]
+
+
+def _webhooks(connection: sa.Connection, customer_id: str, job_ids: Sequence[int]) -> list[dict[str, Any]]:
+    sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
+    messages = sa.select(InvitationRow.id).where(InvitationRow.job_id.in_(job_ids))
+    about = sa.or_(Webhook.session_id.in_(sessions), Webhook.invitation_id.in_(messages))
+    query = sa.select(Webhook.received_at, Webhook.source, Webhook.event, Webhook.state).where(about)
+    return [
+        {"received_at": written(row.received_at), "source": row.source, "event": row.event, "state": row.state}
+        for row in fetch(connection, query.order_by(Webhook.received_at))
+    ]
+
+
+def _audit(connection: sa.Connection, customer_id: str) -> list[dict[str, Any]]:
+    query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.reason).where(
+        Audit.subject == f"customer {customer_id}"
+    )
+    return [
+        {"at": written(row.at), "actor": row.actor, "action": row.action, "reason": row.reason}
+        for row in fetch(connection, query.order_by(Audit.id))
+    ]

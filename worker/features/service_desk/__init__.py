@@ -1,0 +1,14 @@
+"""Finds a customer and helps: resend, new link, address."""
+
+from worker.core.features import Command, Feature
+
+FEATURE = Feature(
+    name="service_desk",
+    about="Finds a customer and helps: resend, new link, address. Without it a list has to do that.",
+    needs=("privacy",),
+    commands={
+        "customer": Command(
+            "worker.features.service_desk.command:customer", "Find a customer, and help: resend, new link, address."
+        ),
+    },
+)

@@ -1,0 +1,212 @@
+"""A case: all that a decision about one customer and one purpose needs. Times are aware."""
+
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from worker.core.customers.customers import Channel
+from worker.core.lifecycle.given_links import CorrectedRule
+from worker.core.messages.caps import Caps
+from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.reasons import Reason, meaning_of
+from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
+
+
+def place_in_words(row: int, batch_id: int) -> str:
+    return f"row {row} of batch {batch_id}"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why nothing was done, and what the person can do instead: two sentences without personal data."""
+
+    why: str
+    then: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.why}; {self.then}" if self.then else self.why
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The row (a job) that serves the customer. `paused`: its batch is. `outcome_unknown`: of a call for a session;
+    `settled_by`: when it is known at the latest, None: no such time is stored.
+    `pressed`: the customer has asked for the session at our own link, so that no message follows."""
+
+    id: int
+    batch_id: int
+    number: int
+    account: str
+    state: JobState
+    channel: Channel
+    floor: timedelta
+    priority: int
+    reason: str = ""
+    due_at: datetime | None = None
+    cancelled: bool = False
+    paused: bool = False
+    outcome_unknown: bool = False
+    settled_by: datetime | None = None
+    pressed: bool = False
+
+    @property
+    def place(self) -> str:
+        return place_in_words(self.number, self.batch_id)
+
+    @property
+    def what_follows(self) -> str:
+        """What a session that is being asked for brings the customer."""
+        if self.pressed:
+            return "no message follows: the link that the customer has opened leads to it"
+        return "its message follows by itself"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """The session of the row. `asked`: the provider was asked about it after its end. `readable`: its link is kept.
+    `given_away`: its link went to an address that was corrected since, and is not to go to the new one."""
+
+    id: uuid.UUID
+    account: str
+    state: SessionState
+    expires_at: datetime
+    asked: bool = False
+    in_review: bool = False
+    readable: bool = True
+    given_away: bool = False
+
+    def works(self, now: datetime) -> bool:
+        """Whether what the customer has leads to a session: of an unbought one, our own link does."""
+        return self.state in LIVE_SESSIONS | {SessionState.UNBOUGHT} and self.expires_at > now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A message with the link. `unknown`: it may have been sent, and this is being found out."""
+
+    id: uuid.UUID
+    channel: str
+    kind: str
+    state: InvitationState
+    due_at: datetime | None = None
+    sent_at: datetime | None = None
+    unknown: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """`ways`: for each channel on which the customer has an address, why nothing may be sent there; "" if it may.
+
+    `sessions` and `messages` count what the customer has had, as the caps do; `of_link` are the messages with the
+    present link. `reissued_today` counts the account's. `finished`: the result, if the customer has finished.
+    """
+
+    customer_id: str
+    row: Row | None = None
+    link: Link | None = None
+    erased: bool = False
+    finished: str | None = None
+    sessions: int = 0
+    messages: int = 0
+    reissued_today: int = 0
+    of_link: Collection[Message] = ()
+    ways: Mapping[str, str] = field(default_factory=dict)
+    zones: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeskRules:
+    """The configuration's rules. `channels` have a sender.
+
+    `allowed_from`: by account, from when another session may be opened, by the expiry of the session before. `lists`:
+    the accounts whose provider can be asked what became of a session. `link_valid`: messages carry our own link, which
+    leads on for so long after each of them; None: they carry the session's link. `corrected`: what becomes of a link
+    whose address was corrected.
+    """
+
+    caps: Caps
+    channels: Collection[str] = ()
+    quiet: Mapping[str, QuietHours] = field(default_factory=dict)
+    per_day: int | None = None
+    allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
+    lists: Collection[str] = ()
+    link_valid: timedelta | None = None
+    corrected: CorrectedRule = CorrectedRule.WAIT
+
+
+def in_utc(moment: datetime) -> str:
+    """A time in a sentence, UTC."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def not_serviceable(case: Case) -> Refused | None:
+    """Why nothing can be done for the customer, whatever is asked for; None: something may be."""
+    row = case.row
+    if case.erased:
+        then = "a new list brings the customer back (`onboard import --allow-erased`)"
+        return Refused("the customer was erased, and nothing is stored to write to", then)
+    if case.finished is not None:
+        how = f" ({case.finished})" if case.finished else ""
+        return Refused(f"the customer has finished{how}", "nothing is left to send")
+    if row is None:
+        return Refused("the customer has no row", "import the customer in a list")
+    if row.cancelled or row.state is JobState.CANCELLED:
+        return Refused(f"{row.place} was cancelled", "import the customer in a new list")
+    if row.state is JobState.HELD:
+        return Refused(
+            f"{row.place} is held: {meaning_of(row.reason)}", f"decide it first: {_decide(row)} --repeat or --abandon"
+        )
+    if row.paused:
+        return Refused(f"batch {row.batch_id} is paused", f"`onboard resume {row.batch_id}` lets its messages leave")
+    if row.outcome_unknown:
+        by = f", by {in_utc(row.settled_by)} at the latest" if row.settled_by is not None else ""
+        if row.reason == Reason.ORPHAN:
+            when = f"at {in_utc(row.due_at)}" if row.due_at is not None else "now and then"
+            return Refused(
+                "the provider has opened a session for the customer whose token was lost",
+                f"wait: the worker looks at that session again {when}, and asks for a new one after its end{by}",
+            )
+        return Refused(
+            "it is not known yet whether a call for a session was carried out",
+            f"wait: the worker finds it out by itself{by}, and then goes on",
+        )
+    if case.link is not None and case.link.in_review:
+        return Refused(
+            "the customer has submitted, and the provider has not decided yet", "wait for the provider's decision"
+        )
+    return None
+
+
+def under_way(case: Case, channels: Collection[str]) -> Refused | None:
+    """Why a message of the present link must be settled first; None: none is being sent, or in doubt."""
+    for message in case.of_link:
+        if message.channel not in channels:
+            continue
+        if message.state is InvitationState.WORKING:
+            return Refused(f"a message by {message.channel} is being sent at this moment", "try again in a minute")
+        if message.unknown and message.state is InvitationState.WAITING:
+            return Refused(
+                f"it is not known whether a message by {message.channel} was sent; the worker is finding out",
+                "try again in some minutes",
+            )
+        if message.state is InvitationState.HELD and case.row is not None:
+            return Refused(
+                f"it is not known whether a message by {message.channel} was sent",
+                f"decide it first: {_decide(case.row)} --repeat or --abandon",
+            )
+    return None
+
+
+def no_link(row: Row) -> Refused | None:
+    """Why the row has no link now that could be sent; None: it has one, or ended without one."""
+    if row.state in UNISSUED_JOBS:
+        when = f" (due {in_utc(row.due_at)})" if row.due_at is not None else ""
+        # The words of `what_follows` say more than this reason.
+        why = f": {meaning_of(row.reason)}" if row.reason and row.reason != Reason.PRESSED else ""
+        return Refused(f"the customer's session is not open yet{when}{why}", row.what_follows)
+    return None
+
+
+def _decide(row: Row) -> str:
+    return f"`onboard resolve {row.batch_id} --row {row.number}`"

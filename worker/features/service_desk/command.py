@@ -1,0 +1,331 @@
+"""`onboard customer`: one customer's history, erasure and export. What the desk does is in `desk_actions`."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
+from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON, YES, confirm, without_address
+from worker.cli.whole_file import OUT, whole_file
+from worker.core.database.journal import read
+from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.messages.caps import Caps
+from worker.core.model.needs import STORED
+from worker.core.model.states import SessionState
+from worker.features.privacy.store.reapplying import reapply as reapply_notes
+from worker.features.service_desk.desk_actions import address, find, new_link, resend
+from worker.features.service_desk.timeline import Moment, timeline
+from worker.lists.identity import customer_id as id_of_a_list
+from worker.lists.lines import Refusal
+from worker.reporting.store.ledger import CustomerFacts, MessageFacts, SessionFacts
+from worker.settings.policies import caps_of
+
+
+@click.group()
+def customer() -> None:
+    """Find a customer, show what happened, and help: the same link again, a new link, another address."""
+
+
+@customer.command()
+@click.argument("customer_id", metavar="ID")
+@click.option(
+    "--provider-words",
+    is_flag=True,
+    help="Show what providers and senders said about failed calls, in their own words. They may quote the customer, so"
+    " the audit log names who has read them.",
+)
+@JSON
+@click.pass_obj
+def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json: bool) -> None:
+    """Show what has happened to one customer, as dated sentences, and what comes next.
+
+    ID is the customer_id of your list; `onboard customer find` looks for an email address or a phone number. Shows no
+    address, name, link or token. Times are UTC.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        found = parts.ledger.of(customer_id)
+        if found is None:
+            raise CannotStart("there is no customer with that id; give the customer_id of the list")
+        now = parts.clock()
+        moments = timeline(parts.finder.history(customer_id), parts.reporting.circumstances(), now=now)
+        facts = _facts(caps_of(parts.settings), found)
+        facts["timeline"] = [
+            {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments
+        ]
+        if provider_words:
+            facts["provider_words"] = [
+                {**vars(one), "at": written(one.at)} for one in parts.ledger.words_about(customer_id, now=parts.clock())
+            ]
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        _show(facts, moments, now)
+
+
+NOTHING = "nothing is stored under that id; give the customer_id of the list"
+
+
+@customer.command()
+@click.argument("customer_id", metavar="ID")
+@click.option(
+    "--reason",
+    default="",
+    callback=without_address,
+    help="Why, for the proof and the audit log, which keep it: a number of a request, no name and no address.",
+)
+@click.option(
+    "--forget-suppressed",
+    is_flag=True,
+    help="Also forget that the customer's addresses asked for no messages, or returned them. A later list with one of"
+    " them writes to it again.",
+)
+@click.option("--unknown", is_flag=True, help="Also if nothing is stored under the id: so that no list brings it in.")
+@OUT
+@YES
+@JSON
+@click.pass_obj
+def erase(
+    invocation: Invocation,
+    customer_id: str,
+    reason: str,
+    forget_suppressed: bool,
+    unknown: bool,
+    out: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Erase all personal data of one customer, at once and for good.
+
+    ID is the customer_id of your list. Open rows end, and nothing more is sent. Erased are the person, the values of
+    lists, links and tokens, what providers and senders said, updates, refused events, and copies of webhooks. Your own
+    id, states and times stay. Lists and events that name the customer later are refused, row by row;
+    `onboard import --allow-erased` brings the customer back. At the providers nothing is erased: ask them.
+
+    The command prints a proof of what was erased, or writes it to --out. Its SHA-256 is in the audit log, so that a
+    later change of it shows.
+
+    \b
+    onboard customer erase C-1001 --reason "request 2026-17" --out proof.json
+    sha256sum proof.json; onboard audit --action "customer erase"
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        requests = parts.subject_requests
+        if not requests.is_known(customer_id):
+            # The audit log and the proof keep the id for ever.
+            if (refused := _no_id_of_a_list(customer_id)) is not None:
+                raise CannotStart(f"ID: {refused}; give the customer_id, which `onboard customer find` shows")
+            if not unknown:
+                raise CannotStart(f"{NOTHING}, or --unknown")
+        if out is not None and out.exists():
+            raise CannotStart(f"--out: {out.name} exists; name another file")
+        if not yes:
+            confirm(f"erase the customer {customer_id} for good?")
+        proof = None
+        try:
+            with whole_file(out) as stream:  # before the erasure: its proof cannot be made again
+                proof = requests.erase(
+                    customer_id, reason=reason, forget_suppressed=forget_suppressed, now=parts.database_clock()
+                )
+                stream.write(f"{proof.text}\n")
+        except Stopped:  # such as a full disk
+            if proof is not None:
+                click.echo(proof.text)
+            raise
+    if not as_json:
+        erased = ", ".join(f"{name} {number:,}" for name, number in proof.facts["erased"].items() if number)
+        # Not among the proof: a proof that a script keeps from standard output must have the hash.
+        click.echo(f"customer {customer_id} is erased: {erased or 'nothing was left to erase'}", err=out is None)
+        click.echo(f"proof: sha256 {proof.sha256}" + (f", {out}" if out else ""), err=out is None)
+
+
+@customer.command()
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JSON
+@click.pass_obj
+def reapply(invocation: Invocation, files: tuple[Path, ...], as_json: bool) -> None:
+    """Bring back what a restored database does not know: who was erased, and which addresses get no messages.
+
+    FILEs are the journals of all machines; by default the one of [privacy] journal. Safe to repeat. Ends with code 1 if
+    a line is damaged, or needs a digest key that is not in [encryption]. docs/how-to/backup.md says what to do.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        own = () if parts.journal is None else (parts.journal.path,)
+        if not (files or own):
+            raise CannotStart("there is no [privacy] journal; give its FILE")
+        try:
+            found = [read(file) for file in files or own]
+        except OSError as error:
+            raise CannotStart(f"{error.filename}: {error.strerror}") from None
+        notes = [note for notes, _ in found for note in notes]
+        done = reapply_notes(parts.database, parts.keyring, notes, now=parts.clock())
+    damaged = sum(number for _, number in found)
+    if as_json:
+        click.echo(json.dumps({**vars(done), "damaged": damaged}))
+    else:
+        again = f"{counted(done.suppressed, 'address', 'addresses')} suppressed again"
+        click.echo(f"{counted(done.erased, 'customer')} erased again, {again}")
+    for key_id, number in done.unknown.items():
+        click.echo(f"{counted(number, 'note')} need the digest key {key_id}: put it into [encryption]", err=True)
+    if damaged:
+        click.echo(f"{counted(damaged, 'line')} of the journal cannot be read", err=True)
+    if damaged or done.unknown:
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _no_id_of_a_list(customer_id: str) -> str | None:
+    """Why no list can have this id, such as an email address; None if one can."""
+    read = id_of_a_list(customer_id, hash_ids=False, phone="", country="")
+    return read.problem if isinstance(read, Refusal) else None
+
+
+@customer.command()
+@click.argument("customer_id", metavar="ID")
+@OUT
+@JSON
+@click.pass_obj
+def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: bool) -> None:
+    """Show all that is stored about one customer, for that person's own request.
+
+    ID is the customer_id of your list. The output holds personal data: names, addresses, and what providers said about
+    calls. Links and tokens are left out, because with one of them another person can act as the customer. The audit log
+    names who has made it. The providers, your own lists and reports, and your mail server may have more.
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        if not parts.subject_requests.is_known(customer_id):
+            raise CannotStart(NOTHING)
+        facts = parts.subject_requests.export(customer_id, now=parts.clock())
+    with whole_file(out) as stream:
+        stream.write(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_readable(facts)))
+        stream.write("\n")
+    if _has_unreadable(facts):
+        click.echo("some values are left out: no key decrypts them (`onboard keys status`)", err=True)
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+def _has_unreadable(value: Any) -> bool:
+    """Whether a value is missing because its key is."""
+    if isinstance(value, dict):
+        return "unreadable" in value or any(map(_has_unreadable, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_unreadable, value))
+
+
+def _readable(value: Any, indent: int = 0) -> Iterator[str]:
+    """JSON values as indented lines; a list's items are numbered."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value, start=1)
+    for name, inner in pairs:
+        label = f"{'  ' * indent}{str(name).replace('_', ' ')}:"
+        if isinstance(inner, dict | list | tuple) and inner:
+            yield label
+            yield from _readable(inner, indent + 1)
+        else:
+            yield f"{label} {_one_line(inner)}"
+
+
+def _one_line(value: Any) -> str:
+    if value is None or value in ("", [], {}, ()):
+        return "-"
+    text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    return "".join(one if one.isprintable() else " " for one in text)
+
+
+for command in (find, resend, new_link, address):
+    customer.add_command(command)
+
+
+def _facts(caps: Caps, found: CustomerFacts) -> dict[str, Any]:
+    bought = [session for session in found.sessions if session.state != SessionState.UNBOUGHT]
+    issued = Counter(session.account for session in bought)
+    accounts = sorted({*issued, *found.lost_calls})
+    return {
+        "customer": found.customer_id,
+        "erased": found.erased,
+        "messages": {"counted": found.messages, "most": caps.messages},
+        "reissues": {
+            "most": caps.reissues,
+            "used": {
+                purpose: number - 1
+                for purpose, number in sorted(Counter(session.purpose for session in bought).items())
+            },
+        },
+        # Counted as an account's `credits`; what a credit costs is in the contract with the provider.
+        "credits": {name: issued[name] + found.lost_calls.get(name, 0) for name in accounts},
+        "lost_calls": found.lost_calls,
+        "jobs": [
+            {
+                "batch": job.batch_id,
+                "row": job.row,
+                "purpose": job.purpose,
+                "state": job.state,
+                "result": job.result,
+                "account": job.account,
+                "reason": job.reason,
+                "detail": job.detail,
+                "due_at": written_if_any(job.due_at),
+                "joined": job.joined,
+                "purged": job.purged,
+            }
+            for job in found.jobs
+        ],
+        "sessions": [_session(session) for session in found.sessions],
+    }
+
+
+def _session(session: SessionFacts) -> dict[str, Any]:
+    return {
+        "purpose": session.purpose,
+        "because": session.because,
+        "account": session.account,
+        "reference": session.reference,
+        "issued_at": written_if_any(session.issued_at),
+        "expires_at": written_if_any(session.expires_at),
+        "state": session.state,
+        "result": session.result,
+        "check_at": written_if_any(session.check_at),
+        "messages": [_message(message) for message in session.messages],
+    }
+
+
+def _message(message: MessageFacts) -> dict[str, Any]:
+    return {
+        "channel": message.channel,
+        "kind": message.kind,
+        "state": message.state,
+        "reason": message.reason,
+        "due_at": written_if_any(message.due_at),
+        "sent_at": written_if_any(message.sent_at),
+        "unknown_handovers": message.unknown_handovers,
+    }
+
+
+def _show(facts: dict[str, Any], moments: Sequence[Moment], now: datetime) -> None:
+    console = Console(highlight=False, markup=False)
+    erased = ", erased" if facts["erased"] else ""
+    counted, most = facts["messages"]["counted"], facts["messages"]["most"]
+    console.print(f"customer {facts['customer']}{erased}: {counted} of at most {most} messages")
+    for job in facts["jobs"]:
+        if job["purged"]:
+            done = f"finished for {job['purpose']}: {job['result'] or 'no result is known'}"
+            console.print(f"  {done} (row {job['row']} of batch {job['batch']}, which was purged)", soft_wrap=True)
+    ahead = False
+    for one in moments:
+        if one.at > now and not ahead:
+            ahead = True
+            console.print(f"  -- now {now:%Y-%m-%d %H:%M:%S} --")
+        console.print(f"  {one.at:%Y-%m-%d %H:%M:%S}  {one.text}", soft_wrap=True)
+        if one.then:
+            console.print(f"  {'':19}  -> {one.then}", soft_wrap=True)
+    for one in facts.get("provider_words", ()):
+        numbers = " ".join(str(part) for part in (one["status"], one["code"]) if part)
+        said = "no key decrypts it" if one["words"] is None else f'"{one["words"]}"'
+        console.print(f"  {one['at']} {one['account']} {one['outcome']} {numbers}: {said}", soft_wrap=True)
+    spent = ", ".join(f"{name} {number}" for name, number in facts["credits"].items())
+    lost = sum(facts["lost_calls"].values())
+    console.print(f"credits: {spent or 'none'}" + (f"; {lost} of them for calls without a session" if lost else ""))

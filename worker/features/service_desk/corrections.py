@@ -1,0 +1,158 @@
+"""What a row of a report that comes back has changed about a customer: its cells against what is stored. Pure.
+
+An empty cell says nothing, so a report without details erases none. A cell that a spreadsheet or we have rewritten says
+nothing either, as long as it can be what is stored: a mask, a date in another form, a number without its plus sign.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from worker.core.customers.customers import PERSONAL, CustomerKind, FieldProblem, Person
+from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.same_person import Match, compare
+from worker.core.model.channels import ADDRESSES, channels_of
+from worker.core.model.masked import masked_email, masked_phone
+from worker.core.model.placeholders import NAMES, real_name, real_names
+from worker.lists import contacts, rules
+from worker.lists.cells import as_text
+from worker.lists.dates import DateForm, readings
+from worker.lists.lines import Refusal
+
+LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
+_FIXED = "a report cannot change it for a customer who is known"
+
+
+@dataclass(frozen=True, repr=False)
+class Details:
+    """What is stored about a customer, apart from rows. Personal, so it has no repr."""
+
+    person: Person
+    country: str = ""
+    locale: str = ""
+    timezone: str = ""
+    kind: CustomerKind = CustomerKind.INDIVIDUAL
+
+    def get(self, column: str) -> Any:
+        return getattr(self.person if column in PERSONAL else self, column)
+
+    def shown(self, column: str) -> str:
+        """The value as a report writes it; "" for none."""
+        value = self.get(column)
+        return value.isoformat() if isinstance(value, date) else str(value or "")
+
+
+@dataclass(frozen=True, repr=False)
+class Correction:
+    """The columns that are to change, with their new values. Personal, so it has no repr."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(column for column in UPDATABLE if column in self.values)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The new addresses by channel."""
+        return {
+            channel: self.values[column]
+            for column in ADDRESSES
+            if column in self.values
+            for channel in channels_of(column)
+        }
+
+    def of(self, stored: Details) -> "Correction":
+        """Without the columns that are stored like this already."""
+        return Correction({column: value for column, value in self.values.items() if value != stored.get(column)})
+
+    def applied(self, stored: Details) -> Details:
+        own = {column: value for column, value in self.values.items() if column not in PERSONAL}
+        personal = {column: value for column, value in self.values.items() if column in PERSONAL}
+        return replace(stored, **own, person=replace(stored.person, **personal))
+
+    def is_of_another(self, stored: Details) -> bool:
+        """Whether nothing is left of the person who is stored."""
+        return compare(stored.person, self.applied(stored).person, stored.kind) is Match.ANOTHER
+
+
+def correction_of(
+    cells: Mapping[str, Any], stored: Details, *, today: date, dates: DateForm | None = None
+) -> tuple[Correction, tuple[FieldProblem, ...]]:
+    """What the cells change, and what is wrong with them. `dates`: the form of the file's dates."""
+    read = {column: as_text(cell, column) for column, cell in cells.items() if cell is not None}
+    # A workbook's cell may be one that cannot be read, such as a number with lost digits.
+    problems = [text.at(column) for column, text in read.items() if isinstance(text, Refusal)]
+    given = {column: text for column, text in read.items() if isinstance(text, str) and text}
+    changed: dict[str, Any] = {}
+    for column, text in given.items():
+        if column in ("customer_id", "purpose"):
+            continue
+        if column == "kind" and text.lower() == stored.kind.value:
+            continue
+        if column not in UPDATABLE:
+            problems.append(FieldProblem(column, _FIXED, "leave the cell empty"))
+            continue
+        if len(text) > LONGEST_CELL:
+            problems.append(FieldProblem(column, f"more than {LONGEST_CELL:,} characters", "shorten it"))
+            continue
+        if _says_what_is_stored(column, text, stored):
+            continue
+        value = _read(column, text, given, stored, today=today, dates=dates)
+        if column in NAMES and isinstance(value, str) and not _names(given, stored)[column]:
+            value = rules.no_name(value)
+        if isinstance(value, Refusal):
+            problems.append(value.at(column))
+        elif value != stored.get(column):
+            changed[column] = value
+    return Correction(changed), tuple(problems)
+
+
+def guessed_letters(correction: Correction) -> tuple[FieldProblem, ...]:
+    """The new values whose letters depend on an encoding that the file does not say."""
+    return tuple(
+        FieldProblem(column, "letters in an unknown encoding", "save the file as CSV UTF-8, or give --encoding")
+        for column in correction.columns
+        if not str(correction.values[column]).isascii()
+    )
+
+
+def _names(given: Mapping[str, str], stored: Details) -> dict[str, str]:
+    """The names as they would be then; "" for one that is none."""
+    first, last, company = (given.get(column) or stored.shown(column) for column in NAMES)
+    return dict(zip(NAMES, (*real_names(first, last), real_name(company)), strict=True))
+
+
+def _says_what_is_stored(column: str, text: str, stored: Details) -> bool:
+    known = stored.shown(column)
+    if text == known:
+        return True
+    match column:
+        case "email":
+            return bool(known) and text == masked_email(known)
+        case "phone":
+            return bool(known) and text in (masked_phone(known), known.removeprefix("+"))
+        case "date_of_birth":
+            return stored.person.date_of_birth in readings(text)
+        case _:
+            return _has_lost_letters(text, known)
+
+
+def _has_lost_letters(text: str, known: str) -> bool:
+    """Whether a spreadsheet has saved the stored text in an encoding that has not all of its letters."""
+    return len(text) == len(known) and all(
+        ours == theirs or (theirs == "?" and not ours.isascii()) for ours, theirs in zip(known, text, strict=True)
+    )
+
+
+def _read(
+    column: str, text: str, given: Mapping[str, str], stored: Details, *, today: date, dates: DateForm | None
+) -> Any:
+    if column == "phone":
+        country = rules.country(given["country"]) if given.get("country") else stored.country
+        return contacts.phone(text, country if isinstance(country, str) else stored.country)
+    if column == "date_of_birth":
+        return rules.date_of_birth(text, today, dates)
+    rule: Callable[[str], Any] = rules.RULES[column]
+    return rule(text)

@@ -1,0 +1,287 @@
+"""What the service desk types: `onboard customer find`, `resend`, `new-link`, `address`."""
+
+import json
+from typing import Any
+
+import click
+
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
+from worker.cli.invocation import Invocation
+from worker.cli.opening import wake_ups_of
+from worker.cli.shared_options import JSON, REASON, YES, confirm
+from worker.core.foundation.timestamps import written
+from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
+from worker.core.model.needs import STORED, WAKING
+from worker.features.service_desk.case import Refused, in_utc
+from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.new_link import Before, NewLink
+from worker.features.service_desk.store.cases import SeveralPurposes
+from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
+from worker.features.service_desk.store.finding import MOST, Found
+from worker.lists import contacts
+from worker.lists.lines import Refusal
+from worker.reporting.prices import Prices
+from worker.wiring.container import Parts
+
+WORKERS = "running workers send it; without workers: `onboard up`"
+PURPOSE = click.option("--purpose", help="Of a customer who is onboarded for several purposes.")
+
+
+class NotDone(Ended):
+    """The desk may not do it: the reason, and what to do instead."""
+
+    exit_code = NEEDS_A_PERSON
+
+
+@click.command()
+@click.argument("text", metavar="EMAIL|PHONE|ID")
+@click.option("--country", default="", help="The country (LT) of a phone number written without a +.")
+@JSON
+@click.pass_obj
+def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None:
+    """Find customers by email address, phone number or id.
+
+    An address is found by its keyed hash, and must be whole. Addresses are shown masked. Exit code 1: there is none.
+
+    \b
+    onboard customer find ona@example.com
+    onboard customer find "+370 600 00001"
+    onboard customer find 860000001 --country LT
+    """
+    with invocation.parts(STORED, migrate=True) as parts:
+        found = parts.finder.find(wanted(text, country.upper()))
+    if as_json:
+        click.echo(json.dumps({"customers": [_found(one) for one in found]}, ensure_ascii=False))
+    for one in () if as_json else found:
+        without = "erased" if one.erased else "cannot be read" if one.unreadable else "no address"
+        contact = ", ".join(filter(None, (one.email, one.phone))) or without
+        click.echo(f"{one.customer_id}  {contact}")
+        for row in one.rows:
+            result = f" {row.result}" if row.result else ""
+            click.echo(f"  batch {row.batch_id}, row {row.row}, {row.purpose}: {row.state}{result}")
+    if len(found) == MOST:
+        click.echo(f"these are the first {MOST}; there may be more", err=True)
+    if not found:
+        click.echo("no customer has this id, email address or phone number", err=True)
+        raise SystemExit(NEEDS_A_PERSON)
+
+
+@click.command()
+@click.argument("customer_id", metavar="ID")
+@click.option("--channel", type=click.Choice([*CHANNELS]), help="[default: the row's channel, email first]")
+@click.option("--same-link", is_flag=True, help="Also a link that an address has that was corrected since.")
+@PURPOSE
+@REASON
+@JSON
+@click.pass_obj
+def resend(
+    invocation: Invocation,
+    customer_id: str,
+    channel: str | None,
+    same_link: bool,
+    purpose: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Send the customer's present link once more.
+
+    It opens no session and costs no credit. The message counts against the caps and waits for quiet hours. The command
+    refuses, with the reason and what to do instead, where there is no link that works, and within 10 minutes of the
+    last message. A stable link works after its session has ended, too.
+
+    \b
+    onboard customer resend C-1001
+    onboard customer resend C-1001 --channel sms --reason "call 4711"
+    """
+    with invocation.parts(WAKING) as parts:
+        sent = _asking(
+            lambda: parts.service_desk().resend(
+                customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason, now=parts.clock()
+            )
+        )
+        if isinstance(sent, Sent):
+            wake_ups_of(parts.settings).send(list(sent.due))
+            when = "now" if sent.due_at <= parts.clock() else f"at {in_utc(sent.due_at)}, after the quiet hours"
+    _refuse(customer_id, sent, as_json)
+    assert isinstance(sent, Sent)  # noqa: S101 -- for mypy
+    if as_json:
+        click.echo(json.dumps({"customer": customer_id, "done": True} | _sent(sent), ensure_ascii=False))
+        return
+    click.echo(
+        f"the same link leaves by {CALLED[sent.channel]} to {sent.to} {when}; it works until {in_utc(sent.expires_at)}"
+    )
+    click.echo(WORKERS)
+
+
+@click.command("new-link")
+@click.argument("customer_id", metavar="ID")
+@PURPOSE
+@REASON
+@YES
+@JSON
+@click.pass_obj
+def new_link(
+    invocation: Invocation, customer_id: str, purpose: str | None, reason: str, yes: bool, as_json: bool
+) -> None:
+    """Open another session for the customer, and send its link: this costs a credit.
+
+    It says the cost and asks first. The present link counts no more. Where the provider would give the same link again,
+    or allows no second session while one is open, the command refuses: `onboard customer resend` sends the present one.
+
+    \b
+    onboard customer new-link C-1001 --reason "link opened on a shared computer"
+    """
+    with invocation.parts(WAKING) as parts:
+        desk = parts.service_desk()
+        planned = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
+        _refuse(customer_id, planned, as_json)
+        assert isinstance(planned, NewLink)  # noqa: S101 -- for mypy
+        if not yes:
+            confirm(f"{cost_in_words(parts, planned)} Open it?")
+        asked = _asking(lambda: desk.new_link(customer_id, purpose=purpose, reason=reason, now=parts.clock()))
+        _refuse(customer_id, asked, as_json)
+        if not isinstance(asked, Refused):
+            wake_ups_of(parts.settings).send(list(asked.due))
+    if as_json:
+        facts = {"account": planned.account, "session": planned.number, "most": planned.most}
+        click.echo(json.dumps({"customer": customer_id, "done": True} | facts))
+        return
+    click.echo(f"{planned.account} is asked for session {planned.number} of at most {planned.most}; its link follows")
+    click.echo(WORKERS)
+
+
+@click.command()
+@click.argument("customer_id", metavar="ID")
+@click.option("--email", help="The email address from now on.")
+@click.option("--phone", help="The phone number from now on, as +37060000000 or as the customer's country writes it.")
+@PURPOSE
+@REASON
+@YES
+@JSON
+@click.pass_obj
+def address(
+    invocation: Invocation,
+    customer_id: str,
+    email: str | None,
+    phone: str | None,
+    purpose: str | None,
+    reason: str,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Correct the customer's email address or phone number.
+
+    The address is checked as in a list. What has not left goes to the new address, nothing more to the old one. A link
+    that has gone to the old address opens until its end. Where the provider opens another session early, one is asked
+    for, which costs a credit: the command asks first. Else the new address gets one after that end, or the same link
+    at once ([reissue] corrected_address). The audit log has who changed it and not the address.
+
+    \b
+    onboard customer address C-1001 --email ona.k@example.com
+    """
+    if email is None and phone is None:
+        raise click.UsageError("give --email or --phone")
+    with invocation.parts(WAKING) as parts:
+        new = {"email": _read_email(email), "phone": _read_phone(parts, customer_id, phone)}
+        desk = parts.service_desk()
+        kinds = [kind for kind in ADDRESSES if new[kind] is not None]
+        foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
+        if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
+            confirm(f"the old address has a link that opens: {cost_in_words(parts, foreseen.follows)} Go on?")
+        changed = _asking(
+            lambda: desk.correct_address(customer_id, **new, purpose=purpose, reason=reason, now=parts.clock())
+        )
+        if isinstance(changed, Corrected):
+            wake_ups_of(parts.settings).send(list(changed.due))
+    _refuse(customer_id, changed, as_json)
+    assert isinstance(changed, Corrected)  # noqa: S101 -- for mypy
+    what, sent = " and ".join(changed.columns), changed.sent
+    if as_json:
+        facts = {"customer": customer_id, "done": True, "changed": changed.columns} | _followed(sent)
+        if changed.opens_until is not None:
+            facts["old_link_opens_until"] = written(changed.opens_until)
+        click.echo(json.dumps(facts))
+    elif isinstance(sent, Sent):
+        click.echo(f"{what} changed; the same link leaves by {CALLED[sent.channel]} to {sent.to}")
+    elif isinstance(sent, Asked):
+        link = sent.link
+        click.echo(f"{what} changed; {link.account} is asked for session {link.number} of at most {link.most}")
+    else:
+        click.echo(f"{what} changed; no message was added: {_for(customer_id, sent)}")
+    if not as_json and not isinstance(sent, Refused):
+        if changed.opens_until is not None:
+            click.echo(f"at the old address the link before it opens until {in_utc(changed.opens_until)}")
+        click.echo(WORKERS)
+
+
+def cost_in_words(parts: Parts, planned: NewLink) -> str:
+    """What another session costs, and what becomes of the present one."""
+    messages = dict.fromkeys(planned.channels, 1)
+    prices = Prices.of(parts.settings).total({planned.account: 1}, messages)
+    price = f" ({', '.join(f'{amount} {currency}' for currency, amount in prices.items())})" if prices else ""
+    mails = " and ".join(f"1 {CALLED[channel]}" for channel in planned.channels)
+    costs = f"this costs 1 credit at {planned.account}{f' and {mails}' if mails else ''}{price}."
+    which = f"It is session {planned.number} of at most {planned.most}."
+    before = {
+        Before.SUPERSEDED: " The present link counts no more.",
+        Before.ASKED: " First the provider is asked whether the customer has finished.",
+    }
+    return f"{costs} {which}{before.get(planned.before, '')}"
+
+
+def _asking(call: Any) -> Any:
+    try:
+        return call()
+    except SeveralPurposes as error:
+        raise CannotStart(
+            f"the customer is onboarded for several purposes ({error}); name one with --purpose"
+        ) from None
+
+
+def _refuse(customer_id: str, answer: Any, as_json: bool) -> None:
+    if not isinstance(answer, Refused):
+        return
+    if as_json:
+        facts = {"customer": customer_id, "done": False, "refused": answer.why, "then": answer.then}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        raise SystemExit(NEEDS_A_PERSON)
+    raise NotDone(_for(customer_id, answer))
+
+
+def _for(customer_id: str, answer: Refused) -> str:
+    """The answer, with the customer's id in its commands."""
+    return str(answer).replace(" ID ", f" {customer_id} ").replace(" ID`", f" {customer_id}`")
+
+
+def _read_email(text: str | None) -> str | None:
+    return None if text is None else _accepted("--email", contacts.email(text.strip()))
+
+
+def _read_phone(parts: Parts, customer_id: str, text: str | None) -> str | None:
+    if text is None:
+        return None
+    return _accepted("--phone", contacts.phone(text.strip(), parts.finder.country_of(customer_id)))
+
+
+def _accepted(option: str, read: str | Refusal) -> str:
+    if isinstance(read, str):
+        return read
+    raise CannotStart(f"{option}: {read.problem}; {read.hint}")
+
+
+def _found(one: Found) -> dict[str, Any]:
+    rows = [vars(row) | {"batch": row.batch_id} for row in one.rows]
+    for row in rows:
+        row.pop("batch_id")
+    return {"customer": one.customer_id, "email": one.email, "phone": one.phone, "erased": one.erased, "rows": rows}
+
+
+def _followed(sent: Sent | Asked | Refused) -> dict[str, Any]:
+    if isinstance(sent, Asked):
+        return {"account": sent.link.account, "session": sent.link.number, "most": sent.link.most}
+    return _sent(sent) if isinstance(sent, Sent) else {"not_sent": sent.why, "then": sent.then}
+
+
+def _sent(sent: Sent) -> dict[str, Any]:
+    due_at, expires_at = written(sent.due_at), written(sent.expires_at)
+    return {"channel": sent.channel, "to": sent.to, "due_at": due_at, "expires_at": expires_at}

@@ -1,0 +1,164 @@
+"""Whether the customer's present link may be sent again, on which channel, and when. Pure.
+
+A resend is a message of its own: it counts against the caps, waits for quiet hours, and leaves only with a link that is
+fresh enough, like any other message. Our own link survives its session: it may be sent as long as a visitor of it would
+get a session, present or next.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from worker.core.customers.customers import invitation_channels
+from worker.core.messages.caps import may_send
+from worker.core.messages.contact_times import message_at
+from worker.core.messages.resends import FIRST, next_kind
+from worker.core.model.channels import CALLED, CHANNELS
+from worker.core.model.reasons import Reason, meaning_of
+from worker.core.model.sessions import is_stale
+from worker.core.model.states import LIVE_SESSIONS, UNDELIVERED_INVITATIONS, InvitationState, JobState, SessionState
+from worker.features.service_desk.case import (
+    Case,
+    DeskRules,
+    Link,
+    Message,
+    Refused,
+    Row,
+    in_utc,
+    no_link,
+    not_serviceable,
+    under_way,
+)
+
+# A mail may take some minutes. Two clicks, or two clerks, must not make two messages.
+SPACING = timedelta(minutes=10)
+# Our own link leads to the next session after one in such a state.
+_REPLACED = LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}
+_ADDRESS = {"email": "email address", "phone": "phone number"}
+
+
+@dataclass(frozen=True)
+class Resend:
+    """The message to add: `kind` is its name. `reopens`: the row has failed, and is invited again by this message.
+    `given_away`: an address that was corrected since has the link, too."""
+
+    channel: str
+    kind: str
+    due_at: datetime
+    expires_at: datetime
+    reopens: bool = False
+    given_away: bool = False
+
+
+def decide_resend(
+    rules: DeskRules,
+    case: Case,
+    channel: str | None,
+    *,
+    now: datetime,
+    to_new_address: bool = False,
+    same_link: bool = False,
+) -> Resend | Refused:
+    """`channel` None: the row's own, the first on which the customer can be reached.
+
+    `to_new_address`: the customer's address was just corrected, so that the messages before went elsewhere.
+    `same_link`: also a link that went to an address that was corrected.
+    """
+    refused = not_serviceable(case) or _without_link(rules, case, now)
+    if refused is None and not same_link:
+        refused = _given_away(case.link, now)
+    if refused is not None:
+        return refused
+    row, link = case.row, case.link
+    assert row is not None and link is not None  # noqa: S101, PT018 -- for mypy: `_without_link` has refused others
+    chosen = _channel(rules, case, channel)
+    if isinstance(chosen, Refused):
+        return chosen
+    if (refused := under_way(case, (*invitation_channels(row.channel), chosen))) is not None:
+        return refused
+    due_at = message_at(chosen, case.zones, rules.quiet, invite_at=None, now=now)
+    until = link.expires_at if rules.link_valid is None else due_at + rules.link_valid
+    if is_stale(until, floor=row.floor, now=due_at):
+        lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"
+        return Refused(lives, "after its end `onboard customer new-link` sends another")
+    on_channel = [message for message in case.of_link if message.channel == chosen]
+    refused = _too_soon(on_channel, chosen, now=now, to_new_address=to_new_address or link.given_away)
+    if refused is not None:
+        return refused
+    if not may_send(rules.caps, case.messages):
+        return Refused(f"{meaning_of(Reason.MESSAGES_SPENT)} ({rules.caps.messages})", "reach the customer otherwise")
+    failed = row.state is JobState.FAILED
+    first = next((message for message in on_channel if message.kind == FIRST), None)
+    again = first is None or (failed and first.state in UNDELIVERED_INVITATIONS)
+    kind = FIRST if again else next_kind(message.kind for message in on_channel)
+    return Resend(chosen, kind, due_at, until, reopens=failed, given_away=link.given_away and link.works(now))
+
+
+def _without_link(rules: DeskRules, case: Case, now: datetime) -> Refused | None:
+    row, link = case.row, case.link
+    if row is not None and (refused := no_link(row)) is not None:
+        return refused
+    if link is not None and link.works(now) and link.readable and row is not None:
+        return None
+    if row is not None and link is not None and _leads_on(rules, case, row, link):
+        return None
+    if row is not None and row.state is JobState.FAILED:
+        why = f"{row.place} has failed: {meaning_of(row.reason)}"
+        return Refused(why, f"`onboard retry {row.batch_id} --row {row.number}` opens a session")
+    ended = f"the customer's link ended {in_utc(link.expires_at)}" if link is not None else "the customer has no link"
+    return Refused(ended, "`onboard customer new-link` sends another")
+
+
+def _given_away(link: Link | None, now: datetime) -> Refused | None:
+    if link is None or not link.given_away or not link.works(now):
+        return None
+    until = in_utc(link.expires_at)
+    why = f"the link went to an address that was corrected since, and opens there until {until}"
+    return Refused(why, "`onboard customer resend ID --same-link` sends it all the same")
+
+
+def _leads_on(rules: DeskRules, case: Case, row: Row, link: Link) -> bool:
+    """Whether our own link leads to another session after this one: as `domain.links.door` decides at the visit."""
+    open_ = row.state in (JobState.ISSUED, JobState.INVITED) and link.state in _REPLACED
+    return rules.link_valid is not None and open_ and case.sessions <= rules.caps.reissues
+
+
+def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:
+    """The channel of the message."""
+    row = case.row
+    own = invitation_channels(row.channel) if row is not None else ()
+    if not own:
+        return Refused("the list asks for no message to this customer (channel none)", "`onboard report --with-links`")
+    candidates = [asked] if asked is not None else list(own)
+    for channel in candidates:
+        if channel in rules.channels and case.ways.get(channel) == "":
+            return channel
+    channel = candidates[0]
+    address = _ADDRESS[CHANNELS[channel].address]
+    if channel not in rules.channels:
+        return Refused(f"no sender is configured for {channel}", f"add [{channel}] to the configuration")
+    if channel not in case.ways:
+        option = f"--{CHANNELS[channel].address}"
+        return Refused(
+            f"the customer has no {address}",
+            f"`onboard customer address ID {option} …` adds one",
+        )
+    then = "`onboard customer address` corrects it; `onboard suppress --remove` lifts a suppression"
+    return Refused(f"the customer's {address} gets no messages: {case.ways[channel]}", then)
+
+
+def _too_soon(messages: list[Message], channel: str, *, now: datetime, to_new_address: bool) -> Refused | None:
+    """Why no message is added: one is about to leave, or has just left."""
+    for message in messages:
+        waits = message.state is InvitationState.WAITING and not message.kind.startswith("reminder-")
+        if waits:
+            when = f", due {in_utc(message.due_at)}" if message.due_at is not None else ""
+            return Refused(f"one {CALLED[channel]} with the link is waiting to leave already{when}", "it leaves itself")
+    if to_new_address:
+        return None
+    left = max((message.sent_at for message in messages if message.sent_at is not None), default=None)
+    if left is not None and left + SPACING > now:
+        return Refused(
+            f"one {CALLED[channel]} with the link left at {in_utc(left)}, and may still be on its way",
+            f"send it again after {in_utc(left + SPACING)}",
+        )
+    return None

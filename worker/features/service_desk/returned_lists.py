@@ -1,0 +1,214 @@
+"""A report that comes back from a spreadsheet: acts on exactly the rows that a person has changed.
+
+A row of a known customer is compared with what is stored. What differs is corrected as the service desk corrects it,
+with its caps and its entry in the audit log; a row that says what is stored does nothing. A row that was rejected, and
+is filled in, is a new row like one of any list.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Protocol
+
+from worker.core.customers.customers import FieldProblem
+from worker.core.customers.known_customers import KnownRule, Standing, decide
+from worker.core.customers.store.decisions import Which
+from worker.core.customers.store.new_rows import ANOTHER_PERSON, AcceptedLine, RefusedLine
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.model.channels import ADDRESSES, CALLED, Address
+from worker.core.model.row_addresses import Rows
+from worker.core.model.states import LineState
+from worker.features.service_desk.case import Refused, place_in_words
+from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
+from worker.features.service_desk.new_link import NewLink
+from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
+from worker.features.service_desk.store.returned_rows import Place, StoredCustomer
+from worker.lists.importing.intake import Intake
+from worker.lists.importing.judging import judge
+from worker.lists.lines import RawLine, Returned
+from worker.lists.listing import check_line
+from worker.lists.options import ListOptions
+
+AS_STORED = "nothing was changed"
+_NOT_FILLED_IN = "nothing was filled in"
+_NOT_OURS = FieldProblem(
+    "customer_id", "no customer has this id", "a spreadsheet may have rewritten it: format the column as text"
+)
+_FINISHED = FieldProblem("", "the customer has finished: nothing is changed", "leave the row as it was")
+_UNREADABLE = FieldProblem(
+    "customer_id", "what is stored about the customer cannot be read", "see the column `error` of the report"
+)
+_ERASED = FieldProblem("customer_id", "the customer was erased", "leave the row out")
+
+
+class Desk(Protocol):
+    """What `store.service_desk.desk.ServiceDesk` does here."""
+
+    def correct(
+        self,
+        customer_id: str,
+        correction: Correction,
+        *,
+        purpose: str | None,
+        reason: str,
+        another_person: bool,
+        now: datetime,
+    ) -> Corrected | Refused:
+        """Change the details, and what follows for a new address."""
+
+    def may_correct(
+        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
+    ) -> Foreseen | Refused:
+        """What would follow for new addresses of these kinds."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row that a person has changed, and what became of it, in words without personal data."""
+
+    row: int
+    customer_id: str
+    what: str
+    is_new: bool = False  # a row that was filled in: it is worked like one of any list
+
+
+@dataclass
+class Returns:
+    """What became of the rows of one report. `act` False: only what would become of them, for `check`.
+    `another_person`: a row may leave nothing of the person who is stored."""
+
+    intake: Intake
+    options: ListOptions
+    stored: Callable[[Sequence[str]], dict[str, StoredCustomer]]
+    desk: Desk
+    retry: Callable[[Which], object]
+    clock: Clock
+    name: str
+    act: bool = True
+    another_person: bool = False
+    changes: list[Change] = field(default_factory=list)
+    batches: set[int] = field(default_factory=set)  # those whose rows the changes are about
+    _done: dict[int, RefusedLine] = field(default_factory=dict)  # of lines whose chunk was cut off by an outage
+
+    @property
+    def corrected(self) -> int:
+        """How many rows of known customers were changed."""
+        return sum(not change.is_new for change in self.changes)
+
+    def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
+        """What each line becomes, in order. A line that was settled before is as stored, and does nothing again."""
+        stored = self.stored([line.customer_id for line in lines if line.customer_id])
+        for line in lines:
+            yield self._done.get(line.row) or self._settled(line, stored.get(line.customer_id))
+        self._done.clear()
+
+    def foreseeing(self) -> "Returns":
+        """The same, without doing it."""
+        if not self.act:
+            return self
+        return replace(self, act=False, changes=[], batches=set(), _done={})
+
+    def _settled(self, line: Returned, stored: StoredCustomer | None) -> AcceptedLine | RefusedLine:
+        if stored is None:
+            return self._new(line)
+        if stored.details is None or isinstance(stored.details, CannotDecrypt):
+            why = _ERASED if stored.details is None else _UNREADABLE
+            return _refused(line, why) if _is_filled_in(line) else _known(line, AS_STORED)
+        correction, problems = correction_of(line.cells, stored.details, today=self._today, dates=self.options.dates)
+        problems += guessed_letters(correction) if line.guessed else ()
+        if problems:
+            return _refused(line, *problems)
+        if not correction.columns:
+            return _known(line, AS_STORED)
+        if not self.another_person and correction.is_of_another(stored.details):
+            return _refused(line, ANOTHER_PERSON)
+        place = _place(line, stored)
+        if isinstance(place, FieldProblem):
+            return _refused(line, place)
+        decision = decide(KnownRule.RETURNED, place[1].standing)
+        if not decision.details:
+            return _refused(line, _FINISHED)
+        if not self.act:
+            return self._changed(line, place[1], self._foreseen(line, correction, place[0]))
+        return self._corrected(line, correction, *place)
+
+    def _corrected(self, line: Returned, correction: Correction, purpose: str, place: Place) -> RefusedLine:
+        reason = f"row {line.row} of {self.name}"[:200]
+        done = self.desk.correct(
+            line.customer_id,
+            correction,
+            purpose=purpose,
+            reason=reason,
+            another_person=self.another_person,
+            now=self.clock(),
+        )
+        if isinstance(done, Refused):
+            column = correction.columns[0]
+            return _refused(line, FieldProblem(column, done.why, done.then or "import the file again with --again"))
+        what = f"{' and '.join(done.columns)} changed"
+        if isinstance(done.sent, Sent):
+            what += f"; the same link leaves by {CALLED[done.sent.channel]}"
+        elif isinstance(done.sent, Asked):
+            what += f"; {done.sent.link.account} is asked for another session, whose link follows"
+        elif decide(KnownRule.RETURNED, place.standing).retry:
+            self.retry(Which(place.batch_id, rows=Rows(((place.row, place.row),))))
+            what += f"; {place_in_words(place.row, place.batch_id)} is tried again"
+        elif correction.addresses:
+            what += f"; no message was added: {done.sent}".replace(" ID", f" {line.customer_id}")
+        known = self._done[line.row] = self._changed(line, place, what)
+        return known
+
+    def _foreseen(self, line: Returned, correction: Correction, purpose: str) -> str:
+        what = f"{' and '.join(correction.columns)} changed"
+        kinds = [kind for kind in ADDRESSES if kind in correction.columns]
+        if not kinds:
+            return what
+        found = self.desk.may_correct(line.customer_id, kinds, purpose=purpose, now=self.clock())
+        if isinstance(found, Refused) or found.opens_until is None:
+            return what
+        if isinstance(found.follows, NewLink):
+            return f"{what}; {found.follows.account} is asked for another session: 1 credit"
+        follows = found.follows.why if isinstance(found.follows, Refused) else "the same link goes to the new address"
+        return f"{what}; {follows}"
+
+    def _changed(self, line: Returned, place: Place, what: str) -> RefusedLine:
+        self.changes.append(Change(line.row, line.customer_id, what))
+        self.batches.add(place.batch_id)
+        return _known(line, what)
+
+    def _new(self, line: Returned) -> AcceptedLine | RefusedLine:
+        if not _is_filled_in(line):
+            return RefusedLine(line.row, "", known=_NOT_FILLED_IN)
+        if line.state not in ("", LineState.REJECTED):
+            return RefusedLine(line.row, "", (_NOT_OURS,))
+        judged = judge(self.intake, check_line(RawLine(line.row, line.cells), self.options))
+        if isinstance(judged, AcceptedLine):
+            self.changes.append(Change(line.row, judged.customer.customer_id, "a new row", is_new=True))
+        return judged
+
+    @property
+    def _today(self) -> date:
+        return self.clock().date()
+
+
+def _place(line: Returned, stored: StoredCustomer) -> tuple[str, Place] | FieldProblem:
+    """The purpose that the row is about, and where its customer stands."""
+    asked = str(line.cells.get("purpose") or "").lower()
+    if not asked and len(stored.places) > 1:
+        several = ", ".join(sorted(stored.places))
+        return FieldProblem("purpose", f"the customer is onboarded for several purposes ({several})", "name one")
+    purpose = asked or next(iter(stored.places), "onboarding")
+    return purpose, stored.places.get(purpose, Place(Standing.ENDED, 0, 0))
+
+
+def _is_filled_in(line: Returned) -> bool:
+    return any(cell not in (None, "") for name, cell in line.cells.items() if name not in ("customer_id", "purpose"))
+
+
+def _known(line: Returned, what: str) -> RefusedLine:
+    return RefusedLine(line.row, line.customer_id, known=what)
+
+
+def _refused(line: Returned, *problems: FieldProblem) -> RefusedLine:
+    return RefusedLine(line.row, line.customer_id, problems)

@@ -1,0 +1,267 @@
+"""Reads a case: what is stored about one customer, for a decision of the service desk."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Person
+from worker.core.customers.store import usage
+from worker.core.customers.store.admission import finished_in_purged, lock_customers, lock_serving
+from worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from worker.core.customers.store.suppression_check import reachable
+from worker.core.customers.suppression import detail_of
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import ERASED, Erased, read_person
+from worker.core.database.job_ids import AS_THEY_CAME
+from worker.core.database.priorities import PRIORITIES
+from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables.types import known
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.reissue import asked_since_end
+from worker.core.lifecycle.session_updates import Result
+from worker.core.lifecycle.store import reissue_counts
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.text_numbers import why_not_texted
+from worker.core.model.channels import CHANNELS
+from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, SessionState
+from worker.core.unknown.reconciliation import OrphanRule
+from worker.core.unknown.store.unknown_outcomes import settled_by
+from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
+from worker.features.service_desk.corrections import Details
+
+
+@dataclass(frozen=True)
+class DeskPolicy:
+    """The rules of the configuration, and what the store needs to know besides.
+
+    `texted`: the countries that texts may go to; None: all. `orphans`: as for a visitor of a stable link.
+    """
+
+    rules: DeskRules
+    hours: Hours = field(default_factory=Hours)
+    texted: Collection[str] | None = None
+    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
+
+
+class SeveralPurposes(Exception):
+    """The customer is onboarded for several purposes, and none was named. Its text has them."""
+
+
+@dataclass(frozen=True, repr=False)
+class FoundCustomer:
+    """A customer's row, with the person (personal, so no repr); `person` None: erased."""
+
+    row: Any
+    person: Person | None
+
+
+def details_of(customer: FoundCustomer) -> Details | None:
+    """What is stored about the customer, apart from rows; None: erased."""
+    row, person = customer.row, customer.person
+    return None if person is None else Details(person, row.country, row.locale, row.timezone, row.kind)
+
+
+def customer_of(connection: sa.Connection, keyring: Keyring, customer_id: str, *, lock: bool) -> FoundCustomer | None:
+    """The customer; None: there is none with this id. Raises keyring.CannotDecrypt.
+
+    `lock`: as an import and a retry lock customers, so that none of them makes another row lead meanwhile. Then the
+    messages that are not settled, as a dispatcher locks them before their rows.
+    """
+    if lock:
+        lock_customers(connection, [customer_id])
+        sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
+        unsettled = sa.select(InvitationRow.id).where(
+            InvitationRow.session_id.in_(sessions), InvitationRow.state.in_(OPEN_INVITATIONS)
+        )
+        fetch(connection, unsettled.order_by(InvitationRow.id).with_for_update())
+    found = fetch(connection, sa.select(CustomerRow.__table__).where(CustomerRow.customer_id == customer_id))
+    if not found:
+        return None
+    (row,) = found
+    try:
+        return FoundCustomer(row, read_person(keyring, customer_id, row.encrypted))
+    except Erased:
+        return FoundCustomer(row, None)
+
+
+def case_of(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: DeskPolicy,
+    customer: FoundCustomer,
+    purpose: str | None,
+    *,
+    lock: bool,
+    now: datetime,
+) -> Case:
+    """The case of a customer. Raises SeveralPurposes, types.NotKnown.
+
+    `lock`: the row and its session are locked, in this order, as the check of ended sessions locks them.
+    """
+    customer_id = customer.row.customer_id
+    rows = _rows(connection, customer_id)
+    purged = {row.purpose: row.result for row in finished_in_purged(connection, [customer_id])}
+    purpose = _purpose(rows, purged, purpose)
+    if lock:
+        lock_serving(connection, lambda: _serving(_of(purpose, _rows(connection, customer_id))))
+        rows = _rows(connection, customer_id)  # as they are under the lock
+    rows = _of(purpose, rows)
+    finished = _finished(rows, purged.get(purpose))
+    serving = _serving(rows)
+    if serving is None:
+        return Case(customer_id=customer_id, erased=customer.person is None, finished=finished)
+    known(serving)
+    link = _session(connection, serving.session_id, lock=lock)
+    person = customer.person or Person()
+    country, timezone = customer.row.country, customer.row.timezone
+    return Case(
+        customer_id=customer_id,
+        erased=customer.person is None,
+        finished=finished,
+        row=_row(serving, settled_by(connection, serving, policy.orphans.get(serving.account, OrphanRule()), now=now)),
+        link=_link(link) if link is not None else None,
+        sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
+        messages=usage.messages_of(connection, [customer_id])[customer_id].all,
+        reissued_today=reissue_counts.today(connection, serving.account, lock=lock, now=now),
+        of_link=[] if link is None else _messages(connection, link.id),
+        ways=_ways(connection, keyring, policy, customer_id, person) if customer.person is not None else {},
+        zones=policy.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
+        if policy.hours.concern([*CHANNELS])
+        else (),
+    )
+
+
+def _rows(connection: sa.Connection, customer_id: str) -> list[Any]:
+    columns = (
+        Job.id,
+        Job.batch_id,
+        Job.row,
+        Job.purpose,
+        Job.account,
+        Job.state,
+        Job.channel,
+        Job.floor_seconds,
+        Job.priority,
+        Job.reason,
+        Job.result,
+        Job.due_at,
+        Job.session_id,
+        Job.unknown_attempt,
+        Job.pressed_at,
+        Job.joins,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        Batch.pause_cause,
+    )
+    query = sa.select(*columns).join(Batch, Batch.id == Job.batch_id).where(Job.customer_id == customer_id)
+    return fetch(connection, query.order_by(*AS_THEY_CAME))
+
+
+def _purpose(rows: list[Any], purged: Collection[str], purpose: str | None) -> str:
+    """The purpose that is asked about. `purged`: those for which the customer finished in batches that are gone."""
+    if purpose is not None:
+        return purpose
+    purposes = sorted({row.purpose for row in rows} or purged)
+    still = sorted({row.purpose for row in rows if row.state in OPEN_JOBS})
+    if len(purposes) > 1 and len(still) != 1:
+        raise SeveralPurposes(", ".join(purposes))
+    return next(iter(still or purposes), "")
+
+
+def _of(purpose: str, rows: list[Any]) -> list[Any]:
+    return [row for row in rows if row.purpose == purpose]
+
+
+def _serving(rows: list[Any]) -> Any | None:
+    """The row that serves the customer: the leading one, else the newest that led."""
+    led = [row for row in rows if row.joins is None]
+    leading = [row for row in led if row.state in OPEN_JOBS]
+    return next(iter(leading), None) or (led[-1] if led else None)
+
+
+def _finished(rows: list[Any], purged: str | None) -> str | None:
+    """The result, if the customer has finished for this purpose; a row of a new list would be skipped, too."""
+    if any(row.state in OPEN_JOBS for row in rows):
+        return None
+    done: list[str] = [row.result for row in rows if row.state is JobState.COMPLETED]
+    return done[-1] if done else purged
+
+
+def _session(connection: sa.Connection, session_id: Any, *, lock: bool) -> Any | None:
+    if session_id is None:
+        return None
+    query = sa.select(
+        SessionRow.id,
+        SessionRow.account,
+        SessionRow.state,
+        SessionRow.result,
+        SessionRow.expires_at,
+        SessionRow.asked_at,
+        SessionRow.encrypted,
+        SessionRow.given_away,
+        SessionRow.same_link,
+        OTHER_IN_REVIEW.label("in_review_before"),
+    ).where(SessionRow.id == session_id)
+    found = fetch(connection, query.with_for_update(key_share=True) if lock else query)
+    return known(found[0]) if found else None
+
+
+def _messages(connection: sa.Connection, session_id: Any) -> list[Message]:
+    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id == session_id)
+    return [
+        Message(
+            id=row.id,
+            channel=row.channel,
+            kind=row.kind,
+            state=row.state,
+            due_at=row.due_at,
+            sent_at=row.sent_at,
+            unknown=row.unknown_attempt is not None,
+        )
+        for row in map(known, fetch(connection, query.order_by(InvitationRow.created_at, InvitationRow.id)))
+    ]
+
+
+def _ways(
+    connection: sa.Connection, keyring: Keyring, policy: DeskPolicy, customer_id: str, person: Person
+) -> dict[str, str]:
+    found = reachable(connection, keyring, {customer_id: person})[customer_id]
+    ways = {channel: "" if reason is None else detail_of(reason) for channel, reason in found.items()}
+    if ways.get("sms") == "":
+        ways["sms"] = why_not_texted(person.phone, policy.texted)
+    return ways
+
+
+def _row(row: Any, settled: datetime | None) -> Row:
+    return Row(
+        id=row.id,
+        batch_id=row.batch_id,
+        number=row.row,
+        account=row.account,
+        state=row.state,
+        channel=row.channel,
+        floor=timedelta(seconds=row.floor_seconds),
+        priority=row.priority,
+        reason=row.reason,
+        due_at=row.due_at,
+        cancelled=row.cancelled_at is not None,
+        paused=bool(row.pause_cause) or row.priority not in PRIORITIES,
+        outcome_unknown=row.unknown_attempt is not None,
+        settled_by=settled,
+        pressed=row.pressed_at is not None,
+    )
+
+
+def _link(row: Any) -> Link:
+    return Link(
+        id=row.id,
+        account=row.account,
+        state=row.state,
+        expires_at=row.expires_at,
+        asked=asked_since_end(row.asked_at, row.expires_at),
+        in_review=row.result == Result.REVIEW or row.in_review_before,
+        readable=row.state is SessionState.UNBOUGHT or bytes(row.encrypted) != ERASED,
+        given_away=bool(row.given_away) and not row.same_link,
+    )

@@ -1,0 +1,395 @@
+"""What the service desk does for a customer: send the link again, open another session, correct an address.
+
+Each is one transaction under the customer's lock, decided by what is stored at that moment, with its entry in the audit
+log. A worker that is sending a message at that moment keeps its lease: the decision waits for it, and refuses.
+"""
+
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel
+from worker.core.customers.same_person import changed_addresses
+from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
+from worker.core.customers.store.new_rows import ANOTHER_PERSON
+from worker.core.customers.store.suppressions import suppressed
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database
+from worker.core.database.encrypted_values import contact_digests, encrypt_person
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.store import corrected_addresses, reissue_counts
+from worker.core.messages.store.message_rows import waiting_message, why_later
+from worker.core.model.channels import Address, address_of, channels_of, is_mail
+from worker.core.model.masked import masked
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.model.wakeups import WakeUp
+from worker.core.work.store.sessions import check_at
+from worker.features.service_desk.case import Case, Refused, Row
+from worker.features.service_desk.corrections import Correction, Details
+from worker.features.service_desk.new_address import PresentLink, decide_new_address, opens_until
+from worker.features.service_desk.new_link import Before, NewLink, decide_new_link
+from worker.features.service_desk.resend import Resend, decide_resend
+from worker.features.service_desk.store.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
+
+T = TypeVar("T")
+MOMENT = timedelta(seconds=2)  # longer than a claim takes
+UNKNOWN = Refused("there is no customer with that id", "`onboard customer find` looks for an email or a phone number")
+ERASED = Refused("the customer was erased, and nothing is stored to write to", "import the customer in a new list")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that was added. `to` is the address, masked."""
+
+    channel: str
+    to: str
+    due_at: datetime
+    expires_at: datetime
+    due: tuple[WakeUp, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A session that was asked for."""
+
+    link: NewLink
+    due: tuple[WakeUp, ...] = ()
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What was changed. `sent`: the message to a new address, or the session that is asked for in place of one whose
+    link the old address has; a Refused says why there is none. `opens_until`: until when that link still opens."""
+
+    columns: tuple[str, ...]
+    sent: Sent | Asked | Refused
+    opens_until: datetime | None = None
+
+    @property
+    def due(self) -> tuple[WakeUp, ...]:
+        return () if isinstance(self.sent, Refused) else self.sent.due
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a correction would do. `opens_until`: as in `Corrected`."""
+
+    follows: PresentLink | NewLink | Refused
+    opens_until: datetime | None = None
+
+
+class ServiceDesk:
+    def __init__(self, database: Database, keyring: Keyring, policy: DeskPolicy) -> None:
+        self._database, self._keyring, self._policy = database, keyring, policy
+
+    def resend(
+        self,
+        customer_id: str,
+        *,
+        channel: str | None = None,
+        purpose: str | None = None,
+        same_link: bool = False,
+        reason: str = "",
+        now: datetime,
+    ) -> Sent | Refused:
+        """Add a message with the customer's present link. `same_link`: also one that an address has that was corrected
+        since. Raises cases.SeveralPurposes, keyring.CannotDecrypt."""
+
+        def work(connection: sa.Connection, customer: FoundCustomer) -> Sent | Refused:
+            case = self._case(connection, customer, purpose, lock=True, now=now)
+            decided = decide_resend(self._policy.rules, case, channel, now=now, same_link=same_link)
+            if isinstance(decided, Refused):
+                return decided
+            _let_go(connection, case)
+            sent = self._add(connection, customer, case, decided, now=now)
+            self._note(connection, customer_id, f"the same link by {decided.channel}", reason, now)
+            return sent
+
+        return self._locked(customer_id, work)
+
+    def may_resend(
+        self, customer_id: str, *, channel: str | None, same_link: bool = False, now: datetime
+    ) -> Resend | Refused:
+        """What `resend` would do. Raises as it does."""
+
+        def look(connection: sa.Connection, customer: FoundCustomer) -> Resend | Refused:
+            case = self._case(connection, customer, None, lock=False, now=now)
+            return decide_resend(self._policy.rules, case, channel, now=now, same_link=same_link)
+
+        return self._read(customer_id, look)
+
+    def may_renew(self, customer_id: str, *, purpose: str | None = None, now: datetime) -> NewLink | Refused:
+        """What `new_link` would do, for the question that comes first. Raises as `resend` does."""
+
+        def look(connection: sa.Connection, customer: FoundCustomer) -> NewLink | Refused:
+            case = self._case(connection, customer, purpose, lock=False, now=now)
+            return decide_new_link(self._policy.rules, case, now=now)
+
+        return self._read(customer_id, look)
+
+    def new_link(
+        self, customer_id: str, *, purpose: str | None = None, reason: str = "", now: datetime
+    ) -> Asked | Refused:
+        """Let the customer's row wait for another session, due now. Raises as `resend` does."""
+
+        def work(connection: sa.Connection, customer: FoundCustomer) -> Asked | Refused:
+            case = self._case(connection, customer, purpose, lock=True, now=now)
+            decided = decide_new_link(self._policy.rules, case, now=now)
+            if isinstance(decided, Refused):
+                return decided
+            self._renew(connection, case, decided, now=now)
+            self._note(connection, customer_id, f"session {decided.number} at {decided.account}", reason, now)
+            return Asked(decided, (WakeUp.issue(decided.account),))
+
+        return self._locked(customer_id, work)
+
+    def correct_address(
+        self,
+        customer_id: str,
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+        purpose: str | None = None,
+        reason: str = "",
+        now: datetime,
+    ) -> Corrected | Refused:
+        """`correct` for one address or two, given as `domain.intake.contacts` returns them."""
+        given = {"email": email, "phone": phone}
+        correction = Correction({column: address for column, address in given.items() if address is not None})
+        # Who corrects an address by hand sees whose it is.
+        return self.correct(customer_id, correction, purpose=purpose, reason=reason, another_person=True, now=now)
+
+    def correct(
+        self,
+        customer_id: str,
+        correction: Correction,
+        *,
+        purpose: str | None = None,
+        reason: str = "",
+        another_person: bool = False,
+        now: datetime,
+    ) -> Corrected | Refused:
+        """Change what is stored about a customer; if an address is changed, what follows for the link.
+
+        Refuses what leaves nothing of the person who is stored, unless `another_person` may have the id.
+
+        A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
+        present link goes to the new address, unless it has gone to the old one (`domain.verification.given_links`).
+        Raises as `resend` does.
+        """
+
+        def work(connection: sa.Connection, customer: FoundCustomer) -> Corrected | Refused:
+            stored = details_of(customer)
+            if stored is None:
+                return ERASED
+            change = correction.of(stored)
+            if not change.columns:
+                return Refused("that is the customer's address already", "nothing was changed")
+            if not another_person and change.is_of_another(stored):
+                return Refused(ANOTHER_PERSON.problem, ANOTHER_PERSON.hint)
+            channels = [*change.addresses]
+            if suppressed(connection, self._keyring, [*change.addresses.items()]):
+                then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
+                return Refused("the new address is on the do-not-contact list", then)
+            before = self._case(connection, customer, purpose, lock=True, now=now)
+            busy = _being_sent(before, channels)
+            if busy is not None:
+                return busy
+            corrected = change.applied(stored)
+            self._write(connection, customer, corrected, now=now)
+            self._note(connection, customer_id, f"{' and '.join(change.columns)} changed", reason, now)
+            if not channels:
+                return Corrected(change.columns, Refused("no address was changed"))
+            _put_off(connection, before, channels, now=now)
+            known = FoundCustomer(customer.row, corrected.person)
+            kinds = changed_addresses(stored.person, corrected.person)
+            if kinds:
+                given = corrected_addresses.find(connection, {customer_id: kinds}, lock=True, now=now)
+                corrected_addresses.mark(connection, self._keyring, given, now=now)
+            case = self._case(connection, known, purpose, lock=True, now=now)
+            sent = self._follow(connection, known, case, channels, now=now)
+            return Corrected(change.columns, sent, opens_until(case, now))
+
+        return self._locked(customer_id, work)
+
+    def may_correct(
+        self, customer_id: str, kinds: Collection[Address], *, purpose: str | None = None, now: datetime
+    ) -> Foreseen | Refused:
+        """What `correct` of such addresses would do about the link, for the question that comes first. Raises as it
+        does."""
+
+        def look(connection: sa.Connection, customer: FoundCustomer) -> Foreseen | Refused:
+            case = self._case(connection, customer, purpose, lock=False, now=now)
+            given = corrected_addresses.find(connection, {customer_id: kinds}, lock=False, now=now)
+            if case.link is not None and case.link.id in given.sessions:
+                good = {channel: "" for kind in kinds for channel in channels_of(kind)}  # as the new address is to be
+                case = replace(case, link=replace(case.link, given_away=True), ways={**case.ways, **good})
+            return Foreseen(decide_new_address(self._policy.rules, case, now=now), opens_until(case, now))
+
+        return self._read(customer_id, look)
+
+    def _follow(
+        self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
+    ) -> Sent | Asked | Refused:
+        decided = decide_new_address(self._policy.rules, case, now=now)
+        if isinstance(decided, Refused):
+            return decided
+        if isinstance(decided, PresentLink):
+            return self._to_new(connection, customer, case, channels, now=now)
+        self._renew(connection, case, decided, now=now)
+        return Asked(decided, (WakeUp.issue(decided.account),))
+
+    def _to_new(
+        self,
+        connection: sa.Connection,
+        customer: FoundCustomer,
+        case: Case,
+        channels: list[str],
+        *,
+        now: datetime,
+    ) -> Sent | Refused:
+        """Send the present link to the first of these channels that the row uses."""
+        own = () if case.row is None else tuple(one for one in channels if _uses(case.row, one))
+        if case.row is not None and not own and case.finished is None:
+            option = f" --channel {'email' if is_mail(channels[0]) else channels[0]}"
+            return Refused(f"the list asks for no message by {channels[0]}", f"`onboard customer resend ID{option}`")
+        channel = own[0] if own else None
+        decided = decide_resend(self._policy.rules, case, channel, now=now, to_new_address=True, same_link=True)
+        if isinstance(decided, Refused):
+            return decided
+        _let_go(connection, case)
+        return self._add(connection, customer, case, decided, now=now)
+
+    def _write(self, connection: sa.Connection, customer: FoundCustomer, corrected: Details, *, now: datetime) -> None:
+        customer_id = customer.row.customer_id
+        values: dict[str, Any] = {
+            "encrypted": encrypt_person(self._keyring, customer_id, corrected.person),
+            "country": corrected.country,
+            "locale": corrected.locale,
+            "timezone": corrected.timezone,
+            # An event that is older than this correction must not undo it.
+            "details_at": now,
+            "changed_at": now,
+            **contact_digests(self._keyring, corrected.person),
+        }
+        connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id).values(values))
+
+    def _add(
+        self, connection: sa.Connection, customer: FoundCustomer, case: Case, decided: Resend, *, now: datetime
+    ) -> Sent:
+        row, link, person = case.row, case.link, customer.person
+        assert row is not None and link is not None and person is not None  # noqa: S101, PT018 -- for mypy
+        again = next((one for one in case.of_link if (one.channel, one.kind) == (decided.channel, decided.kind)), None)
+        reason = why_later(decided.due_at, wanted_at=now)
+        if again is not None:
+            _send_again(connection, again.id, decided.due_at, reason)
+        else:
+            values = waiting_message(
+                session_id=link.id,
+                job_id=row.id,
+                batch_id=row.batch_id,
+                channel=decided.channel,
+                kind=decided.kind,
+                due_at=decided.due_at,
+                priority=row.priority,
+                now=now,
+            )
+            connection.execute(sa.insert(InvitationRow), [values | {"reason": reason}])
+        if decided.reopens:
+            open_again = {"state": JobState.ISSUED, "due_at": None, "reason": "", "detail": "", "changed_at": now}
+            change_jobs(connection, [row.id], open_again)
+            checked = sa.update(SessionRow).where(SessionRow.id == link.id, SessionRow.check_at.is_(None))
+            connection.execute(checked.values(check_at=check_at(row.channel, link.expires_at)))
+        to = masked(decided.channel, address_of(person, decided.channel))
+        due = (WakeUp.invite(decided.channel),) if decided.due_at <= now else ()
+        return Sent(decided.channel, to, decided.due_at, decided.expires_at, due)
+
+    def _renew(self, connection: sa.Connection, case: Case, decided: NewLink, *, now: datetime) -> None:
+        row, link = case.row, case.link
+        assert row is not None  # noqa: S101 -- for mypy
+        asks = decided.before is Before.ASKED
+        why = {"reason": Reason.ASKS if asks else Reason.NEW_LINK, "asks": asks, "pressed_at": None}
+        change_jobs(connection, [row.id], waiting_again(now) | why)
+        if link is not None:
+            ends_as = {Before.SUPERSEDED: SessionState.SUPERSEDED, Before.EXPIRED: SessionState.EXPIRED}
+            leave_session(connection, link.id, ends_as=ends_as.get(decided.before), now=now)
+        reissue_counts.count(connection, {decided.account: 1}, now.astimezone(UTC).date())
+
+    def _case(
+        self, connection: sa.Connection, customer: FoundCustomer, purpose: str | None, *, lock: bool, now: datetime
+    ) -> Case:
+        return case_of(connection, self._keyring, self._policy, customer, purpose, lock=lock, now=now)
+
+    def _locked(self, customer_id: str, work: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
+        def transaction() -> T | Refused:
+            with self._database.write() as connection:
+                customer = customer_of(connection, self._keyring, customer_id, lock=True)
+                return UNKNOWN if customer is None else work(connection, customer)
+
+        return outlive_deadlocks(transaction)
+
+    def _read(self, customer_id: str, look: Callable[[sa.Connection, FoundCustomer], T | Refused]) -> T | Refused:
+        # Not `read`: what an older key of the ring finds is stored under the newest key (`suppressions.suppressed`).
+        with self._database.write() as connection:
+            customer = customer_of(connection, self._keyring, customer_id, lock=False)
+            return UNKNOWN if customer is None else look(connection, customer)
+
+    @staticmethod
+    def _note(connection: sa.Connection, customer_id: str, what: str, reason: str, now: datetime) -> None:
+        note(connection, f"customer {customer_id}", now=now, reason="; ".join(filter(None, (what, reason))))
+
+
+def _let_go(connection: sa.Connection, case: Case) -> None:
+    """Let the link that an old address has go to the new one, too."""
+    if case.link is not None and case.link.given_away:
+        of_link = sa.update(SessionRow).where(SessionRow.id == case.link.id)
+        connection.execute(of_link.values(same_link=True))
+
+
+def _send_again(connection: sa.Connection, message_id: uuid.UUID, due_at: datetime, reason: str) -> None:
+    """Let a message that reached nobody wait again: never handed over, or returned."""
+    again = {
+        "state": InvitationState.WAITING,
+        "due_at": due_at,
+        "attempts": 0,
+        "reason": reason,
+        "detail": "",
+        "delivery_at": None,
+    }
+    connection.execute(sa.update(InvitationRow).where(InvitationRow.id == message_id).values(again))
+
+
+def _put_off(connection: sa.Connection, case: Case, channels: list[str], *, now: datetime) -> None:
+    """Let messages that wait on these channels leave a moment later.
+
+    A claim may have begun before this transaction ends, and read the old address: it finds the message not due.
+    """
+    ids = [one.id for one in case.of_link if one.channel in channels and one.state is InvitationState.WAITING]
+    later = sa.update(InvitationRow).where(InvitationRow.id.in_(ids), InvitationRow.due_at < now + MOMENT)
+    if ids:
+        connection.execute(later.values(due_at=now + MOMENT))
+
+
+def _uses(row: Row, channel: str) -> bool:
+    return row.channel in (Channel.BOTH, channel)
+
+
+def _being_sent(case: Case, channels: list[str]) -> Refused | None:
+    """Why the address must not change now: a message to the old one is on its way, or in doubt."""
+    for message in case.of_link:
+        if message.channel not in channels:
+            continue
+        if message.state is InvitationState.WORKING:
+            return Refused("a message to the old address is being sent at this moment", "try again in a minute")
+        if message.unknown and message.state is InvitationState.WAITING:
+            # It is looked up by the address that it went to.
+            why = "it is not known whether a message to the old address was sent; the worker is finding out"
+            return Refused(why, "try again in some minutes")
+    return None

@@ -1,0 +1,373 @@
+"""Finds customers by id, email address or phone number, and reads a customer's history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+
+from worker.core.customers.customers import invitation_channels
+from worker.core.customers.store.admission import finished_in_purged
+from worker.core.customers.store.daily_batch import DAILY
+from worker.core.customers.store.usage import messages_of
+from worker.core.database.audit_entries import note, note_alone
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, read_person
+from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
+from worker.core.database.leases import NOT_SENT
+from worker.core.database.priorities import HELD_BACK
+from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
+from worker.core.database.tables.joined import LEAD, RESULT, STATE
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.lifecycle.given_links import is_kept_back
+from worker.core.model.masked import masked_email, masked_phone
+from worker.core.model.reasons import Reason
+from worker.core.model.row_addresses import is_among
+from worker.core.model.states import ENDED_JOBS, OPEN_JOBS, JobState
+from worker.core.work.store.attempt_log import DONE
+from worker.features.service_desk.case import place_in_words
+from worker.features.service_desk.lookup import Wanted
+from worker.features.service_desk.next_steps import Place
+from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
+from worker.reporting.store.ledger import sessions_of
+
+SEARCH = "text of a search"
+MOST = 50  # customers of one search: an address may be shared by many
+MOST_FACTS = 200  # of each kind in a history, the newest
+
+
+@dataclass(frozen=True)
+class FoundRow:
+    batch_id: int
+    row: int
+    purpose: str
+    state: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A customer that was found; the addresses are masked. `erased`: only the id and what happened are left.
+    `unreadable`: what is stored cannot be read."""
+
+    customer_id: str
+    email: str
+    phone: str
+    erased: bool
+    rows: Sequence[FoundRow]
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, repr=False)
+class Contact:
+    """A customer's addresses in clear. Personal, so no repr."""
+
+    email: str
+    phone: str
+    name: str
+
+
+class Finder:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def find(self, wanted: Wanted) -> list[Found]:
+        """The customers with this id, email address or phone number, at most MOST of them."""
+        conditions = [CustomerRow.customer_id == wanted.customer_id] if wanted.customer_id else []
+        if wanted.email:
+            conditions.append(CustomerRow.email_digest.in_(self._keyring.digests(EMAIL, wanted.email)))
+        conditions += [CustomerRow.phone_digest.in_(self._keyring.digests(PHONE, phone)) for phone in wanted.phones]
+        query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted)
+        with self._database.read() as connection:
+            # One search for each condition, so that each uses its index.
+            found = [sa.select(CustomerRow.customer_id).where(one).limit(MOST) for one in conditions]
+            chosen = sorted({id_ for one in found for id_ in connection.execute(one).scalars()})[:MOST]
+            people = fetch(
+                connection, query.where(CustomerRow.customer_id.in_(chosen)).order_by(CustomerRow.customer_id)
+            )
+            rows = _rows(connection, chosen)
+        return [_found(self._keyring, row, rows.get(row.customer_id, [])) for row in people]
+
+    def country_of(self, customer_id: str) -> str:
+        """The customer's country (alpha-2), for a phone number without a +; "" where it is not known."""
+        query = sa.select(CustomerRow.country).where(CustomerRow.customer_id == customer_id)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar() or ""
+
+    def contact(self, customer_id: str, *, now: datetime) -> Contact | None:
+        """The addresses in clear; the audit log says who read them. None: nothing is stored. Raises CannotDecrypt."""
+        query = sa.select(CustomerRow.encrypted).where(CustomerRow.customer_id == customer_id)
+        with self._database.write() as connection:
+            encrypted = connection.execute(query).scalar()
+            try:
+                person = read_person(self._keyring, customer_id, encrypted)
+            except Erased:
+                return None
+            note(connection, f"customer {customer_id}", now=now, reason="contact details shown")
+        name = " ".join(filter(None, (person.first_name, person.last_name))) or person.company_name
+        return Contact(person.email, person.phone, name)
+
+    def searched(self, text: str, *, now: datetime) -> None:
+        """Note that a person has looked for this text. Its keyed digest shows who looked for the same one, and not what
+        it is."""
+        digest = self._keyring.digests(SEARCH, text.casefold())[0]
+        note_alone(self._database, "customers", now=now, reason=f"searched for {digest}")
+
+    def history(self, customer_id: str) -> History:
+        """What has happened to a customer, the newest facts of each kind."""
+        with self._database.read() as connection:
+            rows = _history_rows(connection, customer_id)
+            job_ids = [row.id for row in rows]
+            sessions = sessions_of(connection, customer_id)
+            return History(
+                rows=[_row(row) for row in rows],
+                calls=_calls(connection, job_ids),
+                links=_links(connection, sessions[-MOST_FACTS:]),
+                messages=_messages(connection, customer_id),
+                news=_news(connection, customer_id),
+                acts=_acts(connection, customer_id, rows),
+                had=messages_of(connection, [customer_id])[customer_id].all,
+            )
+
+
+def _found(keyring: Keyring, row: Any, rows: list[FoundRow]) -> Found:
+    try:
+        person = read_person(keyring, row.customer_id, row.encrypted)
+    except (CannotDecrypt, Erased) as error:
+        return Found(row.customer_id, "", "", row.encrypted is None, rows, isinstance(error, CannotDecrypt))
+    return Found(row.customer_id, masked_email(person.email), masked_phone(person.phone), False, rows)
+
+
+def _rows(connection: sa.Connection, customer_ids: Sequence[str]) -> dict[str, list[FoundRow]]:
+    query = (
+        sa.select(
+            Job.customer_id,
+            Job.batch_id,
+            Job.row,
+            Job.purpose,
+            STATE.label("state"),
+            RESULT.label("result"),
+        )
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .where(Job.customer_id.in_(customer_ids))
+        .order_by(*AS_THEY_CAME)
+    )
+    found: dict[str, list[FoundRow]] = {}
+    for row in finished_in_purged(connection, customer_ids):  # all that is left of these rows
+        one = FoundRow(row.batch_id, row.row, row.purpose, JobState.COMPLETED.value, row.result)
+        found.setdefault(row.customer_id, []).append(one)
+    for row in fetch(connection, query):
+        one = FoundRow(row.batch_id, row.row, row.purpose, str(row.state), row.result)
+        found.setdefault(row.customer_id, []).append(one)
+    return found
+
+
+def _history_rows(connection: sa.Connection, customer_id: str) -> list[Any]:
+    query = (
+        sa.select(
+            Job.id,
+            Job.batch_id,
+            Batch.name,
+            Job.row,
+            Job.purpose,
+            Job.channel,
+            Job.account,
+            Job.state,
+            Job.reason,
+            Job.detail,
+            Job.result,
+            Job.created_at,
+            Job.changed_at,
+            Job.due_at,
+            Job.priority,
+            Job.unknown_attempt,
+            Job.fallback_accounts,
+            Job.asks,
+            Batch.pause_reason,
+            Attempt.opened_at.label("called_at"),
+            LEAD.batch_id.label("lead_batch"),
+            LEAD.row.label("lead_row"),
+        )
+        .join(Batch, Batch.id == Job.batch_id)
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .join(Attempt, Attempt.id == Job.unknown_attempt, isouter=True)
+        .where(Job.customer_id == customer_id)
+        .order_by(*NEWEST_FIRST)
+        .limit(MOST_FACTS)
+    )
+    return fetch(connection, query)
+
+
+def _row(row: Any) -> RowFact:
+    return RowFact(
+        batch_id=row.batch_id,
+        batch=row.name,
+        row=row.row,
+        purpose=row.purpose,
+        channel=str(row.channel),
+        account=row.account,
+        state=str(row.state),
+        reason=row.reason,
+        detail=row.detail,
+        result=row.result,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        due_at=row.due_at,
+        joined=place_in_words(row.lead_row, row.lead_batch) if row.lead_batch is not None else "",
+        is_event=row.name.startswith(DAILY),
+        waits_in=_place(row, others=bool(row.fallback_accounts) and row.unknown_attempt is None),
+        senders=invitation_channels(row.channel) if row.reason == Reason.WAITS_FOR_SENDER else (),
+        in_doubt=row.unknown_attempt is not None,
+        called_at=row.called_at,
+        asks=row.asks,
+    )
+
+
+def _place(row: Any, *, others: bool = False) -> Place:
+    behind_pilot = row.priority >= HELD_BACK
+    return Place(row.batch_id, row.pause_reason, behind_pilot=behind_pilot, others=others)
+
+
+def _calls(connection: sa.Connection, job_ids: Sequence[int]) -> list[CallFact]:
+    """Calls that ended otherwise than well: a good one is seen by its session or message.
+
+    One that was written down and not made is none: a busy account's row may have a dozen of them.
+    """
+    made = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != NOT_SENT)
+    failed = sa.or_(Attempt.outcome.is_(None), Attempt.outcome != DONE, Attempt.reconciles.is_not(None))
+    query = (
+        sa.select(
+            Attempt.opened_at,
+            Attempt.account,
+            Attempt.outcome,
+            Attempt.status,
+            Attempt.detail,
+            Attempt.invitation_id,
+            Attempt.reconciles,
+        )
+        .where(Attempt.job_id.in_(job_ids), made, failed)
+        .order_by(Attempt.opened_at.desc(), Attempt.id.desc())
+        .limit(MOST_FACTS)
+    )
+    return [
+        CallFact(
+            row.opened_at,
+            row.account,
+            row.account if row.invitation_id is not None else "",
+            row.outcome or "",
+            row.status,
+            row.detail,
+            looks_up=row.reconciles is not None,
+        )
+        for row in fetch(connection, query)
+    ]
+
+
+def _links(connection: sa.Connection, sessions: Sequence[Any]) -> list[LinkFact]:
+    # The sweep replaces the session of an open leading row only: a cancelled row, or an erased customer, has none.
+    leads = sa.exists().where(
+        Job.customer_id == SessionRow.customer_id,
+        Job.session_id == SessionRow.id,
+        Job.joins.is_(None),
+        Job.state.in_(OPEN_JOBS),
+    )
+    follows = aliased(SessionRow)
+    # By the customer too: there is an index of it.
+    replaces = (follows.customer_id == SessionRow.customer_id, follows.replaces == SessionRow.id)
+    replaced_at = sa.select(sa.func.min(follows.issued_at)).where(*replaces).scalar_subquery()
+    query = sa.select(
+        SessionRow.id,
+        SessionRow.update_at,
+        SessionRow.given_away,
+        SessionRow.same_link,
+        replaced_at.label("replaced_at"),
+        sa.and_(SessionRow.check_at.is_not(None), leads).label("may_follow"),
+    ).where(SessionRow.id.in_([one.id for one in sessions]))
+    told = {row.id: row for row in fetch(connection, query)}
+    return [
+        LinkFact(
+            one.account,
+            one.reference,
+            one.state,
+            one.result,
+            one.because,
+            one.issued_at,
+            one.expires_at,
+            told_at=told[one.id].update_at,
+            may_follow=told[one.id].may_follow,
+            replaced_at=told[one.id].replaced_at,
+            given_away=bool(told[one.id].given_away),
+            same_link=told[one.id].same_link,
+        )
+        for one in sessions
+        if one.id in told  # it may have been purged meanwhile
+    ]
+
+
+def _messages(connection: sa.Connection, customer_id: str) -> list[MessageFact]:
+    sessions = sa.select(SessionRow.id).where(SessionRow.customer_id == customer_id)
+    its_row = sa.and_(Job.id == InvitationRow.job_id, Job.session_id == InvitationRow.session_id)
+    query = (
+        sa.select(
+            InvitationRow.__table__,
+            Batch.pause_reason,
+            Job.changed_at.label("over_at"),
+            SessionRow.given_away,
+            SessionRow.same_link,
+        )
+        .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+        .join(Batch, Batch.id == InvitationRow.batch_id)
+        .join(Job, sa.and_(its_row, Job.state.in_(ENDED_JOBS)), isouter=True)
+        .where(InvitationRow.session_id.in_(sessions))
+    )
+    rows = fetch(connection, query.order_by(InvitationRow.created_at.desc(), InvitationRow.id.desc()).limit(MOST_FACTS))
+    return [
+        MessageFact(
+            row.channel,
+            "new_link" if row.new_link else row.kind,
+            str(row.state),
+            row.reason,
+            row.created_at,
+            row.due_at,
+            row.sent_at,
+            row.delivery_at,
+            row.unknown_handovers,
+            _place(row),
+            row.over_at,
+            in_doubt=row.unknown_attempt is not None,
+            kept_back=is_kept_back(row.given_away, same_link=row.same_link, channel=row.channel),
+        )
+        for row in rows
+    ]
+
+
+def _news(connection: sa.Connection, customer_id: str) -> list[NewsFact]:
+    # The session's account: accounts that share a key for webhooks are stored under one name.
+    query = (
+        sa.select(Webhook.received_at, SessionRow.account, Webhook.event, Webhook.state)
+        .join(SessionRow, SessionRow.id == Webhook.session_id)
+        .where(SessionRow.customer_id == customer_id)
+        .order_by(Webhook.received_at.desc())
+        .limit(MOST_FACTS)
+    )
+    return [NewsFact(row.received_at, row.account, row.event, row.state) for row in fetch(connection, query)]
+
+
+def _acts(connection: sa.Connection, customer_id: str, rows: Sequence[Any]) -> list[ActFact]:
+    """What people did for the customer, and to the batches of its rows or to these rows."""
+    subjects = {f"customer {customer_id}"}
+    several: dict[str, int] = {}  # the row by the subject of a decision about some rows, which its reason names
+    for row in rows:
+        batch = f"batch {row.batch_id}"
+        for place in (batch, f"{batch} row {row.row}"):
+            subjects |= {place, f"{place} of {row.account}"}
+        several |= {f"{batch} rows": row.row, f"{batch} rows of {row.account}": row.row}
+    query = sa.select(Audit.at, Audit.actor, Audit.action, Audit.subject, Audit.reason)
+    query = query.where(Audit.subject.in_(sorted(subjects | several.keys()))).order_by(Audit.id.desc())
+    return [
+        ActFact(row.at, row.actor, row.action, row.subject, row.reason)
+        for row in fetch(connection, query.limit(MOST_FACTS))
+        if row.subject not in several or is_among(several[row.subject], row.reason.partition(";")[0])
+    ]

@@ -1,0 +1,70 @@
+"""What is stored about the customers of a report that comes back: their details, and where each stands."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.known_customers import Standing, standing_of
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.job_ids import AS_THEY_CAME
+from worker.core.database.tables import Finished, Job
+from worker.core.foundation.keyring import Keyring
+from worker.reporting.store.report_rows import Stored, details_of_customers
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a customer stands for one purpose: by the last of the rows that served the customer."""
+
+    standing: Standing
+    batch_id: int
+    row: int
+
+
+@dataclass(frozen=True, repr=False)
+class StoredCustomer:
+    """A customer. `places` by purpose; a purpose without rows is not in it."""
+
+    details: Stored
+    places: dict[str, Place]
+
+
+_JOBS = (
+    sa.select(Job.customer_id, Job.purpose, Job.state, Job.batch_id, Job.row)
+    .where(bulk.among(Job.customer_id, "customers"), Job.joins.is_(None))
+    .order_by(*AS_THEY_CAME)
+)
+_FINISHED = sa.select(Finished.__table__).where(bulk.among(Finished.customer_id, "customers"))
+
+
+class ReturnedRows:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def of(self, customer_ids: Collection[str]) -> dict[str, StoredCustomer]:
+        """The known ones of these customers, by id."""
+        if not customer_ids:
+            return {}
+        given = {"customers": bulk.keys(set(customer_ids))}
+        with self._database.read() as connection:
+            details = details_of_customers(connection, self._keyring, customer_ids)
+            jobs = fetch(connection, _JOBS, given)
+            finished = {(row.customer_id, row.purpose): row for row in fetch(connection, _FINISHED, given)}
+        places = _places(jobs, finished)
+        return {customer_id: StoredCustomer(one, places.get(customer_id, {})) for customer_id, one in details.items()}
+
+
+def _places(jobs: Collection[Any], finished: dict[tuple[str, str], Any]) -> dict[str, dict[str, Place]]:
+    rows: dict[tuple[str, str], list[Any]] = {}
+    for job in jobs:
+        rows.setdefault((job.customer_id, job.purpose), []).append(job)
+    found: dict[str, dict[str, Place]] = {}
+    for key in {*rows, *finished}:
+        own = rows.get(key, [])
+        last = own[-1] if own else finished[key]
+        standing = standing_of([job.state for job in own], finished=key in finished)
+        found.setdefault(key[0], {})[key[1]] = Place(standing, last.batch_id, last.row)
+    return found

@@ -1,0 +1,98 @@
+"""The messages that have left to a customer, with what their words were made from. The words themselves are not stored.
+
+They would be most of the database, and each would be one more copy of a name and a link. A message is made again from
+its template, whose digest was stored as it left.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Customer
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import Erased, context_of_person, decrypt_opening, of_our_shape
+from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.foundation.keyring import Keyring
+from worker.core.messages.resends import is_resend
+from worker.core.messages.store.message_context import CUSTOMER, customer_of
+from worker.core.messages.wording import Wording
+from worker.core.model.masked import masked_opening
+from worker.core.model.sessions import Opening
+from worker.core.work.store.sessions import FIRST
+
+MOST = 10
+
+
+@dataclass(frozen=True, repr=False)
+class SentMessage:
+    """A message that has left. Personal, so no repr. `opening` is masked; None: the session's values were removed.
+
+    `template` is the digest of the files that it was made from; "" where it is not known.
+    """
+
+    channel: str
+    state: str
+    sent_at: datetime
+    expires_at: datetime
+    wording: Wording
+    template: str
+    customer: Customer
+    opening: Opening | None
+
+
+class SentMessages:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def of(self, customer_id: str, *, now: datetime) -> list[SentMessage]:
+        """The newest messages; none for a customer who was erased. The audit log says who read them.
+
+        Raises keyring.CannotDecrypt.
+        """
+        with self._database.write() as connection:
+            rows = fetch(connection, _SENT.where(SessionRow.customer_id == customer_id).limit(MOST))
+            try:
+                with of_our_shape(context_of_person(customer_id)):
+                    messages = [_read(self._keyring, row) for row in rows]
+            except Erased:
+                return []
+            note(connection, f"customer {customer_id}", now=now, count=len(messages), reason="messages shown")
+        return messages
+
+
+_SENT = (
+    sa.select(
+        InvitationRow.channel.label("sent_on"),
+        InvitationRow.kind,
+        InvitationRow.state,
+        InvitationRow.sent_at,
+        InvitationRow.new_link,
+        InvitationRow.template.label("digest"),
+        SessionRow.id.label("session_id"),
+        SessionRow.encrypted.label("session"),
+        SessionRow.vendor,
+        SessionRow.expires_at,
+        *CUSTOMER,
+    )
+    .select_from(InvitationRow)
+    .join(SessionRow, SessionRow.id == InvitationRow.session_id)
+    .join(CustomerRow, CustomerRow.customer_id == SessionRow.customer_id)
+    .join(Job, Job.id == InvitationRow.job_id)
+    .where(InvitationRow.sent_at.is_not(None))
+    .order_by(InvitationRow.sent_at.desc(), InvitationRow.id.desc())
+)
+
+
+def _read(keyring: Keyring, row: Any) -> SentMessage:
+    """Raises encrypted_values.Erased if the customer was erased."""
+    customer = customer_of(keyring, row)
+    try:
+        opening = masked_opening(decrypt_opening(keyring, row.session_id, row.session, vendor=row.vendor))
+    except Erased:  # a day after the link has ended
+        opening = None
+    first = row.kind == FIRST or is_resend(row.kind)
+    words = (Wording.NEW_LINK if row.new_link else Wording.INVITATION) if first else Wording.REMINDER
+    return SentMessage(row.sent_on, str(row.state), row.sent_at, row.expires_at, words, row.digest, customer, opening)

@@ -1,0 +1,149 @@
+"""The rows of one sheet of an XLSX workbook, read by openpyxl: only in the process that `read_apart` bounds."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import openpyxl
+
+from worker.core.customers.customers import FieldProblem
+from worker.features.spreadsheets import sheet_values
+from worker.features.spreadsheets.sheet_choice import chosen, hidden_warning
+from worker.lists.columns import MOST_COLUMNS
+from worker.lists.formats.table import Cell, Row, Table, is_filled
+from worker.lists.formats.zip_parts import CHUNK, Parts, bound, too_much
+from worker.lists.lines import ListRefused, sheet_error
+
+WHAT = "the workbook"
+MOST_ROWS = 200_000
+_LAST_ROW = 1_048_576  # of a sheet
+_TOO_MANY = f"{WHAT} has more than {MOST_ROWS:,} rows: save it as CSV"
+# A row is not filled up to column 16,384 because of one value there.
+_TOO_WIDE = FieldProblem(
+    "", f"values in more than {MOST_COLUMNS:,} columns", "remove the columns that are not about the customer"
+)
+# Of the workbook's XML, for each byte of the file; real ones have up to 1.4, and each takes its microseconds to read.
+TAGS_OF_A_BYTE = 2
+FEW_TAGS = 500_000  # that a file of any size may have
+_TOO_MANY_TAGS = f"{WHAT} is refused: it has more cells and texts than a file of its size can have; save it as CSV"
+_LONGEST_TEXT = 1 << 20  # bytes between the tags of a sheet; the longest text of a cell needs a third of it
+_TOO_LONG = f"{WHAT} is refused: more than a megabyte stands between two tags of a sheet; save it as CSV"
+_OUT_OF_ORDER = f"{WHAT} is damaged, its rows are not in order: save it again in a spreadsheet"
+# A row, or a cell and whether it is empty. openpyxl leaves out, without a word, what stands behind a higher number.
+# Both patterns end at the next tag and look at nothing twice, so that no bytes make the search slow.
+_PLACE = re.compile(rb'<(?:\w+:)?(?:row|c)\b(?>[^<>]*?\br="([A-Z]*)([0-9]+)")([^<>]*+)>')
+# openpyxl takes a formula that no spreadsheet has calculated for an empty cell.
+_NO_VALUE = re.compile(rb"<(?:/(?:\w+:)?f|(?:\w+:)?f\b[^<>]*/)>\s*</")
+
+
+def read_workbook(raw: BinaryIO, asked: str | None) -> Table:
+    """The sheet with the name `asked`, or the only one. Raises ListRefused, and whatever openpyxl raises."""
+    has_bare_formulas = _looked_through(raw)
+    book = openpyxl.load_workbook(raw, read_only=True, data_only=True, keep_links=False)
+    if not book.worksheets:
+        raise ListRefused([f"{WHAT} has no sheet that is read here: save it again as XLSX, not as Strict Open XML"])
+    hidden = [sheet.title for sheet in book.worksheets if sheet.sheet_state != "visible"]
+    name = chosen([sheet.title for sheet in book.worksheets if sheet.title not in hidden], hidden, asked)
+    formulas = openpyxl.load_workbook(raw, read_only=True, keep_links=False)[name] if has_bare_formulas else None
+    return Table(_rows(book[name], formulas), hidden_warning([title for title in hidden if title != name]))
+
+
+def _looked_through(raw: BinaryIO) -> bool:
+    """Refuse what would take long, and what openpyxl would read wrongly. Returns whether formulas lack a value."""
+    parts = Parts(raw, WHAT)
+    left = max(FEW_TAGS, TAGS_OF_A_BYTE * raw.seek(0, 2))
+    has_bare_formulas = False
+    for info in parts.files():
+        if "\\" in info.filename:
+            raise ListRefused([f"{WHAT} names its parts with backslashes: open it in a spreadsheet and save it again"])
+        if info.flag_bits & 0x1:
+            raise ListRefused([f"{WHAT} is protected by a password: save it without one"])
+        if info.file_size > bound(info.compress_size):
+            raise ListRefused([too_much(WHAT)])
+        sheet = _Sheet() if info.filename.startswith("xl/worksheets/") else None
+        with parts.opened(info.filename) as part:
+            while chunk := part.read(CHUNK):
+                left -= chunk.count(b"<")
+                if left < 0:
+                    raise ListRefused([_TOO_MANY_TAGS])
+                if sheet is not None:
+                    sheet.look(chunk)
+        if sheet is not None:
+            sheet.look(b"")
+            has_bare_formulas |= sheet.has_bare_formulas
+    return has_bare_formulas
+
+
+class _Sheet:
+    """What the bytes of a sheet show, chunk by chunk. The last one is empty."""
+
+    def __init__(self) -> None:
+        self.has_bare_formulas = False
+        self._rest = b""
+        self._before = (0, b"")
+        self._filled = self._last_filled = 0
+
+    def look(self, chunk: bytes) -> None:
+        text = self._rest + chunk
+        # The last two tags may be cut off here, and are looked at with what follows.
+        end = max(text.rfind(b"<", 0, max(text.rfind(b"<"), 0)), 0) if chunk else len(text)
+        self._rest = text[end:]
+        if len(self._rest) > _LONGEST_TEXT:
+            raise ListRefused([_TOO_LONG])
+        self.has_bare_formulas = self.has_bare_formulas or _NO_VALUE.search(text) is not None
+        for column, number, more in _PLACE.findall(text, 0, end):
+            at = (int(number), column.rjust(3) if column else b"")
+            if at <= self._before or at[0] > _LAST_ROW:
+                raise ListRefused([_OUT_OF_ORDER])
+            self._before = at
+            if column and not more.endswith(b"/") and at[0] != self._last_filled:
+                self._filled, self._last_filled = self._filled + 1, at[0]
+        if self._filled > MOST_ROWS + 1:
+            raise ListRefused([_TOO_MANY])
+
+
+def _rows(sheet: Any, formulas: Any | None) -> Iterator[Row]:
+    sheet.reset_dimensions()  # what the sheet says of its size would cut rows off
+    if formulas is not None:
+        formulas.reset_dimensions()
+    pairs = (
+        ((row, ()) for row in sheet.iter_rows())
+        if formulas is None
+        else zip(sheet.iter_rows(), formulas.iter_rows(), strict=True)
+    )
+    filled = 0
+    for number, (cells, uncalculated) in enumerate(pairs, start=1):
+        found = [_cell(cell) for cell in cells]
+        for place, formula in enumerate(uncalculated):
+            if formula.data_type == "f" and cells[place].value is None and cells[place].data_type != "str":
+                found[place] = sheet_values.NO_VALUE
+        while found and not is_filled(found[-1]):
+            found.pop()
+        if not found:
+            continue
+        filled += 1
+        if filled > MOST_ROWS + 1:  # one is the header
+            raise ListRefused([_TOO_MANY])
+        yield number, found if len(found) <= MOST_COLUMNS else _TOO_WIDE
+
+
+def _cell(cell: Any) -> Cell:
+    value = cell.value
+    if value is None:
+        return ""
+    match value:
+        case str():
+            return sheet_error(value) if cell.data_type == "e" else sheet_values.text(value)
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return sheet_values.number(value, _zeros_of(cell.number_format))
+        case date():  # a datetime is one, too
+            return sheet_values.day(value)
+        case _:
+            return sheet_values.TIME
+
+
+_zeros_of = lru_cache(sheet_values.zeros_of)

@@ -1,0 +1,114 @@
+"""What a visitor of a stable link sees: a page without scripts for each decision, and the headers that each has."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from worker.features.stable_links.door import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
+from worker.templates.page_values import Screen
+from worker.templates.pages import Pages
+from worker.web.page_headers import PAGE_HEADERS
+
+HEADERS = PAGE_HEADERS | {"X-Robots-Tag": "noindex, nofollow"}
+REFRESH_SECONDS, LATER_SECONDS = 2, 60
+# After so long a visitor reads what to do, and may close the page.
+LONG = timedelta(seconds=30)
+MINUTE, SOME_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page to make. `form`: what its button posts. `locale`, `template` and `kind` are the customer's; empty where no
+    customer is shown anything. `address`: the link's own path. `looks_again`: where a page that waits looks again, if
+    that is another. `ready_by`: until when it may wait, if that is more than some minutes. `again`: the press did not
+    count."""
+
+    screen: Screen
+    form: str = ""
+    locale: str = ""
+    template: str = ""
+    kind: str = "individual"
+    address: str = ""
+    looks_again: str = ""
+    ready_by: datetime | None = None
+    again: bool = False
+
+
+class StablePages:
+    def __init__(self, pages: Pages, *, is_secure: bool) -> None:
+        """`is_secure`: our links are https. Only on a machine of its own may a page lead to http."""
+        self._pages = pages
+        self._headers = HEADERS | {"Content-Security-Policy": policy(pages, is_secure=is_secure)}
+
+    def answer(self, shown: Shown, *, status: int, accepts: str, headers: Mapping[str, str]) -> web.Response:
+        """The page. `accepts`: the visitor's Accept-Language, for pages without a customer. Raises TemplateProblem."""
+        text = self._pages.render(
+            shown.screen,
+            again=shown.again,
+            locale=shown.locale or self._pages.locale_of(accepts),
+            template=shown.template,
+            customer_kind=shown.kind,
+            address=shown.address,
+            looks_again=shown.looks_again,
+            token=shown.form,
+            ready_by=shown.ready_by,
+        )
+        return web.Response(text=text, status=status, content_type="text/html", headers=self._headers | dict(headers))
+
+
+def policy(pages: Pages, *, is_secure: bool) -> str:
+    """The page may load its one style and its logo, and nothing else.
+
+    Browsers hold `form-action` against the whole way of a form: our redirect after a press, and the provider's own
+    redirects after it, to hosts that we do not know.
+    """
+    logo = urlsplit(pages.logo)
+    # `data:` is the empty icon. 'none' beside another source is an error, which browsers report on each page.
+    images = f"{logo.scheme}://{logo.netloc} data:" if logo.netloc else "data:"
+    parts = (
+        "default-src 'none'",
+        f"style-src 'sha256-{b64encode(sha256(pages.style.encode()).digest()).decode()}'",
+        f"img-src {images}",
+        "form-action 'self' https:" + ("" if is_secure else " http:"),
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+    return "; ".join(parts)
+
+
+def screen_of(decision: Decision, *, again: bool, now: datetime) -> Screen:
+    """What the page shows. `again`: the button was pressed, and the press did not count."""
+    match decision:
+        case Finished():
+            return Screen.DONE
+        case Wait(until=until, since=since):
+            waits_long = until is not None or (since is not None and now - since > LONG)
+            return Screen.LONG if waits_long else Screen.WAITING
+        case Buy():
+            return Screen.WAITING
+        case Over():
+            return Screen.LATER
+        case Gone():
+            return Screen.GONE
+        case Press() | Lead():
+            return Screen.AGAIN if again else Screen.ASK
+
+
+def ready_by(decision: Decision, *, now: datetime) -> datetime | None:
+    """Until when a page that waits may wait; None: for some minutes."""
+    until = decision.until if isinstance(decision, Wait) else None
+    # Rounded up: the page names whole minutes.
+    return until + MINUTE if until is not None and until - now > SOME_MINUTES else None
+
+
+def refresh_of(decision: Decision, screen: Screen, *, address: str) -> dict[str, str]:
+    """The header by which a page that waits looks again. `address`: where; "": where it is."""
+    if not isinstance(decision, Wait | Buy):
+        return {}
+    seconds = LATER_SECONDS if screen is Screen.LONG else REFRESH_SECONDS
+    return {"Refresh": f"{seconds}; url={address}" if address else str(seconds)}

@@ -1,0 +1,309 @@
+"""`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `domain.links`."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from math import ceil
+from typing import Any
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.count_log import CountLog
+from worker.core.foundation.keyring import CannotDecrypt
+from worker.core.limits.rate_limits import Limit
+from worker.core.model.wakeups import Wake
+from worker.features.stable_links.door import Asks, Buy, Gone, Lead, Press, Wait
+from worker.features.stable_links.page_answers import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
+from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
+from worker.features.stable_links.rules import StableRules
+from worker.features.stable_links.store.doors import Doors, Seen
+from worker.features.stable_links.store.not_me import NotMe, Outcome
+from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
+from worker.providers.links import https_link
+from worker.templates.language import TemplateProblem
+from worker.templates.page_values import Screen
+from worker.templates.pages import FORMS
+from worker.web.events.batching import InThread
+from worker.web.events.link_waiters import Waiting
+from worker.web.events.rate_limit import Allowance
+from worker.web.events.request_body import Unacceptable
+from worker.web.forms import form_of
+from worker.web.peers import peer_of
+from worker.web.problems import problem
+from worker.web.readiness import Readiness
+
+log = logging.getLogger(__name__)
+
+# Of a link, and of the machine that asks. A page that waits asks each two seconds.
+OF_LINK, OF_ADDRESS = Limit(60, timedelta(minutes=1)), Limit(600, timedelta(minutes=1))
+# Of a machine that asks for links that are none. Apart: a proxy may speak for it and for all customers.
+MISSES = Limit(60, timedelta(minutes=1))
+# How long an answer waits for a session that was just asked for; then a page waits.
+PATIENCE = 2.5
+TROUBLE_SECONDS = 60
+LATER = {"Retry-After": str(TROUBLE_SECONDS)}
+# In the address at which a page that waits looks again, after a press: it leads on where the page would come first.
+PRESSED = "pressed"
+ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+LONGEST_AGENT = 1000
+
+
+def seconds() -> float:
+    """The time by which requests are limited: the loop's, which may be stepped."""
+    return asyncio.get_running_loop().time()
+
+
+class StableRoutes:
+    """Belongs to one loop.
+
+    `database_clock` is a blocking call. A form is shown and pressed by its time: the process that shows it may have
+    stood still, and a press would seem old to another process.
+    """
+
+    def __init__(
+        self,
+        rules: StableRules,
+        doors: Doors,
+        not_me: NotMe,
+        visitors: Visitors,
+        pages: StablePages,
+        waiting: Waiting,
+        readiness: Readiness,
+        in_thread: InThread,
+        wake: Wake,
+        *,
+        clock: Clock,
+        database_clock: Clock,
+    ) -> None:
+        self._rules = rules
+        self._doors, self._not_me, self._visitors, self._pages = doors, not_me, visitors, pages
+        self._waiting, self._readiness, self._in_thread, self._wake = waiting, readiness, in_thread, wake
+        self._clock, self._database_clock = clock, database_clock
+        self.not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
+        self._of_link, self._of_address, self._misses = Allowance(OF_LINK), Allowance(OF_ADDRESS), Allowance(MISSES)
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/s/{secret}", self.get)
+        router.add_post("/s/{secret}", self.post)
+        router.add_get("/s/{secret}/not-me", self.ask_not_me)
+        router.add_post("/s/{secret}/not-me", self.not_me)
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Lead to the live session, or show a page. A HEAD changes nothing."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        now, secret = self._clock(), request.match_info["secret"]
+        visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
+        visit = _visit(request, visitor)
+        asks = why_not_asked(visit)
+        try:
+            seen = await self._in_thread(partial(self._doors.see, secret, now=now))
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
+            # A session that has ended is replaced by a press alone.
+            buys = isinstance(seen.decision, Press) and not seen.decision.replaces and not self._rules.buys_by_press
+            if asks is None and buys:
+                seen = await self._asked(secret, Asks.VISIT)
+            if isinstance(seen.decision, Lead) and self._rules.page_first and PRESSED not in request.query:
+                seen = replace(seen, decision=Press(), link="")  # only a press leads on
+            opened = counts_as_opened(visit, now=now)
+            if request.method != "HEAD" and asks is None:
+                await self._in_thread(partial(self._doors.visited, seen, opened=opened, now=now))
+            if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
+                return self._led(request, seen, visitor)
+            return await self._page(request, seen, visitor)
+        except (sa.exc.OperationalError, CannotDecrypt) as error:
+            return self._unavailable(request, error)
+
+    async def post(self, request: web.Request) -> web.Response:
+        """A press: it counts, or the page is shown again."""
+        pressed = await self._pressed(request, secret := request.match_info["secret"])
+        if isinstance(pressed, web.Response):
+            return pressed
+        visitor, why_not = pressed
+        now = self._clock()
+        try:
+            seen = await self._in_thread(partial(self._doors.see, secret, now=now))
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
+            if why_not is not None:
+                return await self._page(request, seen, visitor, again=True)
+            seen = await self._asked(secret, Asks.PRESS)
+            await self._in_thread(partial(self._doors.visited, seen, opened=True, now=now))
+            if isinstance(seen.decision, Lead):
+                return self._led(request, seen, visitor)
+            return await self._page(request, seen, visitor)
+        except (sa.exc.OperationalError, CannotDecrypt) as error:
+            return self._unavailable(request, error)
+
+    async def ask_not_me(self, request: web.Request) -> web.Response:
+        """The question whether the link is for another person. Changes nothing."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        now = self._clock()
+        visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
+        try:
+            seen = await self._in_thread(partial(self._doors.see, request.match_info["secret"], now=now))
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
+            return await self._ask_not_me(request, seen, visitor)
+        except (sa.exc.OperationalError, CannotDecrypt) as error:
+            return self._unavailable(request, error)
+
+    async def not_me(self, request: web.Request) -> web.Response:
+        """The visitor says so: nothing more is sent, where the press counts."""
+        secret = request.match_info["secret"]
+        pressed = await self._pressed(request, _for_not_me(secret))
+        if isinstance(pressed, web.Response):
+            return pressed
+        visitor, why_not = pressed
+        try:
+            seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
+            if (refused := self._too_often(request, seen)) is not None:
+                return refused
+            if why_not is not None:
+                return await self._ask_not_me(request, seen, visitor, again=True)
+            outcome = await self._in_thread(partial(self._not_me.stop, secret, now=self._clock()))
+        except (sa.exc.OperationalError, CannotDecrypt) as error:
+            return self._unavailable(request, error)
+        # The form shows that there was such a link: the second of two presses finds none, and reads the same.
+        screen = Screen.LONG if outcome is Outcome.MOMENT else Screen.STOPPED
+        return self._answer(request, _of(seen, screen, address=_address(request)))
+
+    async def _pressed(self, request: web.Request, of: str) -> web.Response | tuple[Visitor, Why | None]:
+        """Who posts the form of a page, and why it does not count; or the answer, where it cannot be read."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        now = self._clock()
+        visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
+        try:
+            form = await form_of(request, seconds=self._rules.form_seconds)
+        except Unacceptable as error:
+            answer = problem(error.status, error.args[0])
+            answer.force_close()
+            return answer
+        shown_at = self._visitors.shown_at(form.get("form", ""), visitor, of)
+        try:
+            pressed_at = await self._in_thread(self._database_clock)
+        except sa.exc.OperationalError as error:
+            return self._unavailable(request, error)
+        why_not = why_not_pressed(_visit(request, visitor, shown_at=shown_at), now=pressed_at)
+        if why_not is not None:
+            # Counts: a machine that posts such forms must not fill the log.
+            self.not_counted.add([why_not], seconds())
+        return visitor, why_not
+
+    async def _asked(self, secret: str, by: Asks) -> Seen:
+        """What the visitor gets who may buy a session; once it is there, if that is soon."""
+        seen: Seen = await self._in_thread(partial(self._doors.ask, secret, by=by, now=self._clock()))
+        for wake_up in seen.due:
+            self._wake(wake_up)
+        if isinstance(seen.decision, Wait) and seen.decision.until is None and seen.job_id is not None:
+            await self._waiting.wait(seen.job_id, PATIENCE, caller="")
+            seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
+        return seen
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        """The answer before anything is looked up; None: go on."""
+        if self._readiness.why_not is not None:
+            return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
+        return None
+
+    def _too_often(self, request: web.Request, seen: Seen) -> web.Response | None:
+        """Count the request; the answer where there were too many. Links that are none use nothing of true ones."""
+        peer = peer_of(request.remote, request.headers.getall("X-Forwarded-For", []), self._rules.trusted)
+        now = seconds()
+        if isinstance(seen.decision, Gone):
+            wait = self._misses.take(peer, now)
+        else:  # a machine that is refused uses nothing of a link's allowance, and has no other link's forgotten
+            wait = self._of_address.take(peer, now) or self._of_link.take(request.match_info["secret"], now)
+        if not wait:
+            return None
+        return self._answer(request, Shown(Screen.BUSY), status=429, headers={"Retry-After": str(ceil(wait))})
+
+    def _led(self, request: web.Request, seen: Seen, visitor: Visitor) -> web.Response:
+        """To the session's link: nowhere else, and only to a host that its account may link to."""
+        link = https_link(seen.link, self._rules.hosts.get(seen.account, ()))
+        if link is None:
+            log.error("the account %s may not link to the host of a session's link", seen.account)
+            return self._visitors.known(self._answer(request, _of(seen, Screen.LATER)), visitor)
+        answer = web.Response(status=303, headers=HEADERS | {"Location": link})
+        return self._visitors.known(answer, visitor)
+
+    async def _page(self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False) -> web.Response:
+        now, secret = self._clock(), request.match_info["secret"]
+        screen = screen_of(seen.decision, again=again, now=now)
+        if isinstance(seen.decision, Gone):
+            return self._answer(request, Shown(screen), status=404)
+        form = ""
+        if screen in FORMS:
+            form = self._visitors.form(visitor, secret, now=await self._in_thread(self._database_clock))
+        looks_again = self._looks_again(request, seen)
+        shown = {"form": form, "looks_again": looks_again, "ready_by": ready_by(seen.decision, now=now)}
+        headers = refresh_of(seen.decision, screen, address=looks_again)
+        page = self._answer(request, _of(seen, screen, address=_address(request), **shown), headers=headers)
+        return self._visitors.known(page, visitor)
+
+    def _looks_again(self, request: web.Request, seen: Seen) -> str:
+        """Where a page that waits looks again, by itself and by its link: after a press it leads on. It buys nothing.
+        "": at its own address."""
+        pressed = self._rules.page_first and (request.method == "POST" or PRESSED in request.query)
+        return f"{_address(request)}?{PRESSED}" if pressed and isinstance(seen.decision, Wait | Buy) else ""
+
+    async def _ask_not_me(
+        self, request: web.Request, seen: Seen, visitor: Visitor, *, again: bool = False
+    ) -> web.Response:
+        if isinstance(seen.decision, Gone):
+            return self._answer(request, Shown(Screen.GONE), status=404)
+        now = await self._in_thread(self._database_clock)
+        form = self._visitors.form(visitor, _for_not_me(request.match_info["secret"]), now=now)
+        shown = _of(seen, Screen.NOT_ME, again=again, form=form, address=_address(request))
+        return self._visitors.known(self._answer(request, shown), visitor)
+
+    def _answer(
+        self, request: web.Request, shown: Shown, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        accepts = request.headers.get("Accept-Language", "")
+        try:
+            return self._pages.answer(shown, status=status, accepts=accepts, headers=headers or {})
+        except TemplateProblem as error:
+            log.error("the page of a stable link cannot be made: %s", error)
+            return web.Response(status=503, text="Please try again later.", headers=HEADERS)
+
+    def _unavailable(self, request: web.Request, error: Exception) -> web.Response:
+        if isinstance(error, CannotDecrypt):
+            log.error("a stable link cannot be followed: %s", error.for_logs)
+        return self._answer(request, Shown(Screen.TROUBLE), status=503, headers=LATER)
+
+
+def _not_counted_in_words(new: Mapping[Why, int]) -> str:
+    return "presses of stable links that do not count: " + ", ".join(f"{why}: {new[why]:,}" for why in sorted(new))
+
+
+def _of(seen: Seen, screen: Screen, **shown: Any) -> Shown:
+    return Shown(screen, locale=seen.locale, template=seen.template, kind=seen.kind, **shown)
+
+
+def _address(request: web.Request) -> str:
+    """The link's own path, without the host: a proxy may have another."""
+    return f"/s/{request.match_info['secret']}"
+
+
+def _for_not_me(secret: str) -> str:
+    """What a form of the other page is for: none of them is good for both."""
+    return f"{secret} not-me"
+
+
+def _visit(request: web.Request, visitor: Visitor, *, shown_at: datetime | None = None) -> Visit:
+    return Visit(
+        method=request.method,
+        agent=request.headers.get("User-Agent", "")[:LONGEST_AGENT],
+        purposes=[value for name in ANNOUNCED for value in request.headers.getall(name, [])],
+        shown_at=shown_at,
+        first_seen=None if visitor.is_new else visitor.first_seen,
+    )

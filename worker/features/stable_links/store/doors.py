@@ -1,0 +1,278 @@
+"""What a visitor of a stable link finds, and the session that a customer asks for at its door.
+
+A visit reads. A press is one transaction under the customer's lock, decided by what is stored at that moment: of two
+presses at once, in one web process or in two, the second finds that the first has asked.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store import usage
+from worker.core.customers.store.admission import lock_customers, lock_serving
+from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
+from worker.core.customers.store.in_review import OTHER_IN_REVIEW
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import Erased, decrypt_link
+from worker.core.database.job_ids import AS_THEY_CAME
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.priorities import EVENT, PRIORITIES
+from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.session_updates import Result
+from worker.core.lifecycle.store import reissue_counts
+from worker.core.model.audit import Act
+from worker.core.model.reasons import Reason
+from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, JobState, SessionState
+from worker.core.model.wakeups import WakeUp
+from worker.core.unknown.reconciliation import OrphanRule
+from worker.core.unknown.store.unknown_outcomes import settled_by
+from worker.events.store.event_status import LinkStatus
+from worker.features.stable_links.door import (
+    Asks,
+    Buy,
+    Decision,
+    DoorRules,
+    Facts,
+    Gone,
+    Lead,
+    Press,
+    SessionAtDoor,
+    Wait,
+    at_the_door,
+)
+from worker.features.stable_links.store.stable_links import digests_of
+
+# A visit is noted again only after so long.
+NOTED_AGAIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class DoorPolicy:
+    """The rules of the configuration; `allowed_from`: when each account opens another session, from the expiry of the
+    one before; `orphans`: for how long each account's lost sessions are waited for."""
+
+    rules: DoorRules
+    allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
+    orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False)
+class Seen:
+    """What the visitor gets. `link`: the session's, if the visitor is led there; secret, so no repr. `is_noted`: that a
+    visitor was led to this session is noted already, a moment ago; `is_opened`: that the link was opened."""
+
+    decision: Decision
+    link_id: uuid.UUID | None = None
+    account: str = ""
+    job_id: int | None = None
+    session_id: uuid.UUID | None = None
+    link: str = ""
+    locale: str = ""
+    template: str = ""
+    kind: str = "individual"
+    is_noted: bool = False
+    is_opened: bool = False
+    due: tuple[WakeUp, ...] = ()
+
+
+GONE = Seen(Gone())
+
+
+class Doors:
+    def __init__(self, database: Database, keyring: Keyring, policy: DoorPolicy) -> None:
+        self._database, self._keyring, self._policy = database, keyring, policy
+
+    def see(self, secret: str, *, now: datetime) -> Seen:
+        """What a visitor finds who asks for nothing."""
+        digests = digests_of(self._keyring, secret)
+        if not digests:
+            return GONE
+        with self._database.read() as connection:
+            link = _link(connection, digests)
+            return GONE if link is None else self._seen(connection, link, asks=None, now=now)[0]
+
+    def ask(self, secret: str, *, by: Asks = Asks.PRESS, now: datetime) -> Seen:
+        """What a visitor gets who may buy a session: it is asked for here, if it is needed. `by`: what asks."""
+        digests = digests_of(self._keyring, secret)
+        if not digests:
+            return GONE
+        return outlive_deadlocks(partial(self._ask, digests, by, now=now))
+
+    def visited(self, seen: Seen, *, opened: bool, now: datetime) -> None:
+        """Note that a visitor was led to the session, and, if the visit counts, that the link was opened."""
+        opens, leads = opened and not seen.is_opened, isinstance(seen.decision, Lead) and not seen.is_noted
+        if seen.link_id is None or not (opens or leads):
+            return
+        of_link = sa.update(StableLink).where(StableLink.id == seen.link_id)
+        with self._database.write() as connection:
+            if opens:
+                connection.execute(of_link.where(StableLink.opened_at.is_(None)).values(opened_at=now))
+            if leads:
+                news = sa.or_(
+                    StableLink.visited_session.is_(None),
+                    StableLink.visited_session != seen.session_id,
+                    StableLink.visited_at < now - NOTED_AGAIN,
+                )
+                connection.execute(of_link.where(news).values(visited_at=now, visited_session=seen.session_id))
+
+    def ready(self, wanted: Sequence[tuple[int, str]]) -> dict[int, LinkStatus]:
+        """The jobs of these that are not on their way any more: their visitors look again."""
+        ids = {job_id for job_id, _ in wanted}
+        query = sa.select(Job.id, Job.state, Job.reason).where(Job.id.in_(ids))
+        with self._database.read() as connection:
+            rows = fetch(connection, query)
+        return {row.id: LinkStatus(row.state, row.reason, row.state not in UNISSUED_JOBS) for row in rows}
+
+    def _ask(self, digests: tuple[str, ...], by: Asks, *, now: datetime) -> Seen:
+        with self._database.write() as connection:
+            found = _link(connection, digests)
+            if found is None:
+                return GONE
+            lock_customers(connection, [found.customer_id])
+            link = _link(connection, digests)  # read again under the lock: it may have been revoked, or erased
+            if link is None:
+                return GONE
+            _lock(connection, link)
+            seen, row = self._seen(connection, link, asks=by, now=now)
+            if not isinstance(seen.decision, Buy) or row is None:
+                return seen
+            self._buy(connection, row, seen.decision, now=now)
+            act = Act("customer", by.value)
+            note(connection, f"customer {link.customer_id}", now=now, reason=f"session at {row.account}", act=act)
+            return replace(seen, decision=Wait(), due=(WakeUp.issue(row.account),))
+
+    def _buy(self, connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -> None:
+        """Let the job wait for a session, due now and ahead of lists; no message follows."""
+        values = waiting_again(now) | {"reason": Reason.PRESSED, "pressed_at": now, "waits": 0}
+        values["priority"] = EVENT  # a paused job buys nothing (`at_the_door`)
+        if job.session_state is SessionState.UNBOUGHT:
+            values["session_id"] = job.replaces  # a row that was moved had another session before
+        change_jobs(connection, [job.id], values)
+        if job.session_id is not None:
+            ends_as = SessionState.EXPIRED if job.session_state in LIVE_SESSIONS else None
+            leave_session(connection, job.session_id, ends_as=ends_as, now=now)
+        if decision.replaces:
+            today = now.astimezone(UTC).date()
+            reissue_counts.so_far(connection, [job.account], today)  # not locked yet where it looked like a first one
+            reissue_counts.count(connection, {job.account: 1}, today)
+
+    def _seen(self, connection: sa.Connection, link: Any, *, asks: Asks | None, now: datetime) -> tuple[Seen, Any]:
+        job = _job(connection, link.customer_id, link.purpose)
+        if job is None:
+            return GONE, None
+        facts = self._facts(connection, link, job, now=now)
+        decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
+        if isinstance(decision, Buy | Press):  # only there do the counts decide; most visitors are led on
+            # Locked before the decision: other visitors may be buying at the same moment.
+            locks = isinstance(decision, Buy) and decision.replaces
+            sessions, today = _counts(connection, link, job, lock=locks, now=now)
+            facts = replace(facts, sessions=sessions, reissued_today=today)
+            decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
+        seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
+        seen = replace(seen, locale=link.locale, template=job.template, kind=link.kind)
+        is_noted = link.visited_session == job.session_id and not _is_before(link.visited_at, now - NOTED_AGAIN)
+        seen = replace(seen, is_noted=is_noted, is_opened=link.opened_at is not None)
+        if isinstance(decision, Lead):
+            try:
+                return replace(seen, link=decrypt_link(self._keyring, job.session_id, job.encrypted)), job
+            except Erased:
+                return GONE, job
+        return seen, job
+
+    def _facts(self, connection: sa.Connection, link: Any, job: Any, *, now: datetime) -> Facts:
+        session = None
+        if job.session_state is not None:
+            allowed_from = self._policy.allowed_from.get(job.session_account)
+            session = SessionAtDoor(
+                state=job.session_state,
+                expires_at=job.expires_at,
+                allowed_from=allowed_from(job.expires_at) if allowed_from else job.expires_at,
+                in_review=job.session_result == Result.REVIEW or job.in_review_before,
+                visited=link.visited_session == job.session_id,
+            )
+        return Facts(
+            ends_at=link.ends_at,
+            revoked=link.revoked_at is not None,
+            erased=link.person is None,
+            job=_state_at_door(job),
+            reason=job.reason,
+            pressed_at=job.pressed_at,
+            outcome_unknown=job.unknown_attempt is not None,
+            settled_by=settled_by(connection, job, self._policy.orphans.get(job.account, OrphanRule()), now=now),
+            paused=job.priority not in PRIORITIES,
+            session=session,
+        )
+
+
+def _counts(connection: sa.Connection, link: Any, job: Any, *, lock: bool, now: datetime) -> tuple[int, int]:
+    """The two counts of `Facts`. `lock`: no other transaction counts a reissue of the account until this one ends."""
+    sessions = usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose]
+    return sessions, reissue_counts.today(connection, job.account, lock=lock, now=now)
+
+
+def _state_at_door(job: Any) -> JobState:
+    """A row that had finished before its batch was cancelled stays finished."""
+    state: JobState = job.state
+    return JobState.CANCELLED if job.cancelled_at is not None and state is not JobState.COMPLETED else state
+
+
+def _is_before(at: datetime | None, time: datetime) -> bool:
+    return at is None or at < time
+
+
+def _link(connection: sa.Connection, digests: tuple[str, ...]) -> Any:
+    found = fetch(connection, _LINK.where(StableLink.digest.in_(digests)))
+    return found[0] if found else None
+
+
+def _job(connection: sa.Connection, customer_id: str, purpose: str) -> Any:
+    """The job that serves the customer: the open one, or the last that ended."""
+    own = _JOBS.where(Job.customer_id == customer_id, Job.purpose == purpose)
+    rows = fetch(connection, own.order_by(*AS_THEY_CAME))
+    open_ = [row for row in rows if row.state in OPEN_JOBS]
+    return (open_ or rows or [None])[-1]
+
+
+def _lock(connection: sa.Connection, link: Any) -> None:
+    """Lock the customer's job and its session, in this order, as the check of ended sessions does."""
+    job = lock_serving(connection, lambda: _job(connection, link.customer_id, link.purpose))
+    if job is not None and job.session_id is not None:
+        locked = sa.select(SessionRow.id).where(SessionRow.id == job.session_id)
+        fetch(connection, locked.with_for_update(key_share=True))
+
+
+_LINK = sa.select(
+    *StableLink.__table__.columns, CustomerRow.encrypted.label("person"), CustomerRow.locale, CustomerRow.kind
+).join(CustomerRow, CustomerRow.customer_id == StableLink.customer_id)
+_JOBS = (
+    sa.select(
+        Job.id,
+        Job.state,
+        Job.reason,
+        Job.due_at,
+        Job.account,
+        Job.priority,
+        Job.template,
+        Job.pressed_at,
+        Job.unknown_attempt,
+        Job.session_id,
+        sa.func.coalesce(Batch.cancelled_at, Job.cancelled_at).label("cancelled_at"),
+        SessionRow.state.label("session_state"),
+        SessionRow.account.label("session_account"),
+        SessionRow.expires_at,
+        SessionRow.result.label("session_result"),
+        SessionRow.encrypted,
+        SessionRow.replaces,
+        OTHER_IN_REVIEW.label("in_review_before"),
+    )
+    .join(Batch, Batch.id == Job.batch_id)
+    .join(SessionRow, SessionRow.id == Job.session_id, isouter=True)
+    .where(Job.joins.is_(None))
+)

@@ -1,0 +1,166 @@
+"""Sends spans to a collector: OTLP over HTTP, by OpenTelemetry, which is the extra `otel`.
+
+OpenTelemetry's own variables say where to, and it is imported only where they do.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.util import find_spec
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from worker.core.foundation.version import __version__
+from worker.core.model.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
+from worker.settings.outside import traces_endpoint, why_not_traced
+
+if TYPE_CHECKING:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import SpanProcessor
+
+log = logging.getLogger(__name__)
+NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+INSTALL = "nothing is traced: OpenTelemetry is not installed here: pip install 'onboarding-worker[otel]'"
+ROW_SHARE = 0.01  # of the rows of lists begins a trace: of 50,000 rows some 500, with five spans each
+# A process that ends sends what is left for so long: a collector that does not answer must not keep it from ending.
+CLOSE_SECONDS = 3.0
+# Spans that wait to be sent; of more, the oldest are dropped and OpenTelemetry logs it.
+WAITING, AT_ONCE = 8192, 512
+NANOSECONDS = 10**9
+PREFIX = "onboarding."
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its package
+        return False
+
+
+def build_traces() -> Traces:
+    """What records this process's spans. It has a thread: make it after a fork."""
+    if traces_endpoint() is None:
+        return NO_TRACES
+    if why := why_not_traced() or ("" if all(map(_is_there, NEEDED)) else INSTALL):
+        log.warning("%s", why)
+        return NO_TRACES
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    return OtelTraces(BatchSpanProcessor(_exporter(), max_queue_size=WAITING, max_export_batch_size=AT_ONCE))
+
+
+def _exporter() -> Any:
+    import requests
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    session = requests.Session()
+    session.trust_env = False  # as our other clients: no proxy and no password from the environment
+    # Only the status counts. A body may have no end, and the time-out is for each read: it is not read.
+    session.stream = True
+    session.hooks["response"].append(lambda answer, **_: answer.close())
+    return OTLPSpanExporter(session=session)
+
+
+@dataclass(frozen=True)
+class _Span:
+    span: "trace.Span"
+
+    @property
+    def traceparent(self) -> str:
+        context = self.span.get_span_context()
+        return str(Context(context.trace_id, context.span_id))
+
+    def end(self, at: datetime, outcome: str, *, failed: bool = False, facts: Facts | None = None) -> None:
+        from opentelemetry.trace import StatusCode
+
+        self.span.set_attributes(_named({"outcome": outcome, **(facts or {})}))
+        if failed:
+            self.span.set_status(StatusCode.ERROR)
+        self.span.end(_nanoseconds(at))
+
+
+class OtelTraces(Traces):
+    """Records spans with OpenTelemetry. Safe for threads."""
+
+    on = True
+
+    def __init__(
+        self,
+        processor: "SpanProcessor",
+        *,
+        row_share: float = ROW_SHARE,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+
+        # The resource says nothing of this machine but what the variables say.
+        named = Resource({"service.name": "onboarding-worker", "service.version": __version__})
+        self._provider = TracerProvider(resource=named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("onboarding-worker", __version__)
+        self._row_share, self._draw = row_share, draw
+
+    def of_event(self, given: Any, at: datetime, facts: Facts) -> Span | None:
+        from opentelemetry.trace import SpanKind
+
+        return _recording(self._begun(context_of(given), "take in event", at, facts, SpanKind.CONSUMER))
+
+    def of_row(self, at: datetime, facts: Facts) -> Span | None:
+        from opentelemetry.trace import SpanKind
+
+        if self._draw() >= self._row_share:
+            return None
+        return _recording(self._begun(None, "take in row", at, facts, SpanKind.INTERNAL))
+
+    def step(
+        self,
+        traceparent: str,
+        name: str,
+        began_at: datetime,
+        ended_at: datetime,
+        outcome: str,
+        facts: Facts,
+        *,
+        failed: bool = False,
+        leaves: bool = False,
+    ) -> None:
+        from opentelemetry.trace import SpanKind
+
+        parent = context_of(traceparent)
+        if parent is not None:
+            kind = SpanKind.CLIENT if leaves else SpanKind.INTERNAL
+            self._begun(parent, name, began_at, facts, kind).end(ended_at, outcome, failed=failed)
+
+    def _begun(self, parent: Context | None, name: str, at: datetime, facts: Facts, kind: "trace.SpanKind") -> _Span:
+        from opentelemetry.context import Context as Nothing
+        from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+        # An own context: what the process that embeds us traces by itself is not the parent.
+        within = Nothing()
+        if parent is not None:
+            remote = SpanContext(
+                parent.trace_id, parent.span_id, is_remote=True, trace_flags=TraceFlags(parent.sampled)
+            )
+            within = set_span_in_context(NonRecordingSpan(remote), within)
+        return _Span(self._tracer.start_span(name, within, kind, attributes=_named(facts), start_time=_nanoseconds(at)))
+
+    def close(self) -> None:
+        closing = Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)
+
+
+def _recording(span: _Span) -> _Span | None:
+    """None: the sampler left it out."""
+    return span if span.span.is_recording() else None
+
+
+def _named(facts: Facts) -> dict[str, str | int]:
+    return {PREFIX + name: value for name, value in facts.items()}
+
+
+def _nanoseconds(at: datetime) -> int:
+    return int(at.timestamp() * NANOSECONDS)

@@ -1,1 +1,0 @@
-"""The stable link, `/s/ID`: its routes and their rules, its visitors and its pages."""

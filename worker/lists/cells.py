@@ -1,0 +1,50 @@
+"""A cell as the text that a CSV file would hold: JSON, Parquet and Python have values of other types. Pure."""
+
+from datetime import date, datetime
+from typing import Any
+
+from worker.lists.lines import Refusal, unless_lost_in_sheet
+
+EXACT = 1 << 53  # beyond it, a float has no digits for ones
+_FRACTION = Refusal("a number with a fraction", "give text, or a whole number")
+_ROUNDED = Refusal("a number with a fraction's type and too many digits to be exact", "give text, or a whole number")
+
+
+def as_text(cell: Any, column: str) -> str | Refusal:
+    """The cell as text, unless a spreadsheet has lost it: two customers whose id is #N/A would be one.
+
+    Only the consent is a truth value, and only tags are a list: all customers would else be one, `true`, after a fault
+    of the program that writes the list."""
+    match cell:
+        case str():
+            text = cell.strip()
+            return unless_lost_in_sheet(text) or text
+        case Refusal():  # the reader's, for a cell whose value is lost
+            return cell
+        case bool() if column == "consent":
+            return "true" if cell else "false"
+        case bool():
+            return Refusal("true or false", "give text")
+        case int():
+            return str(cell)
+        case float():
+            return whole(cell)
+        case datetime():
+            return cell.date().isoformat()
+        case date():
+            return cell.isoformat()
+        case list() | tuple() if column != "tags":
+            return Refusal("a list", "give text")
+        case list() | tuple() if all(isinstance(part, str) for part in cell):
+            return ";".join(cell)
+        case list() | tuple():
+            return Refusal("a list that holds more than text", "give text")
+        case _:
+            return Refusal("an object", "give text")
+
+
+def whole(value: float, *, exact: int = EXACT) -> str | Refusal:
+    """The digits of a whole number. `exact`: from where on floats of its kind have no digits for ones."""
+    if not value.is_integer():
+        return _FRACTION
+    return str(int(value)) if abs(value) < exact else _ROUNDED

@@ -1,0 +1,232 @@
+"""The header: maps a list's columns to our columns, and says what to do about unknown ones."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from worker.core.customers.customers import FieldProblem
+from worker.lists.lines import ListRefused
+from worker.lists.options import ListOptions
+from worker.lists.other_names import ENGLISH, OTHER_NAMES, WHOLE_NAMES, without_accents
+from worker.lists.own_files import own_file, own_name
+from worker.lists.rules import COLUMNS
+from worker.providers.facts import PROVIDERS
+
+# The nearest of our names is looked for with each unknown title, which takes time; no list of customers is as wide.
+MOST_COLUMNS = 1_000
+LONGEST_HEADER = 1 << 17  # characters of all titles together; each is compared with our names
+MOST_REASONS = 20
+_TITLE = re.compile(r"[\w .\-/()#]{1,60}")
+_PARAMETER = re.compile(r"[\w-]+(?:\.[\w-]+)+")  # not "Customer No."
+_NOTHING = ""  # a column that is left out
+# One letter of a short title is much of it: at 0.75 "Stage" is near "tag" and "Plan" near "lang"; "cust_id" is near
+# "customer_id" at 0.777.
+_ALIKE = 0.77
+
+
+def normal(title: str) -> str:
+    """A column's title as we compare it: case, spaces and hyphens make no difference."""
+    return re.sub(r"[\s-]+", "_", title.strip().lower())
+
+
+def shown(title: str) -> str:
+    """The title if it may be shown. The first row of a list without a header holds a customer's data."""
+    plain = _TITLE.fullmatch(title) and sum(map(str.isdigit, title)) < 5
+    return title if plain else "a column whose name is not shown"
+
+
+@dataclass(frozen=True)
+class Header:
+    """`names` has our name for each column of the list; "": the column is left out.
+
+    `nameless` holds the indexes of columns without a title: their cells must be empty.
+    """
+
+    names: tuple[str, ...]
+    nameless: tuple[int, ...]
+    titles: tuple[str, ...] = ()  # the list's own, of all columns
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name)
+
+
+def our_name(title: str, options: ListOptions) -> str | None:
+    """Our name for a column; "": ignore it; None: it is unknown."""
+    if options.vocabulary is not None:
+        place = options.vocabulary.place(title)
+        return None if place is None else place[0]
+    key = normal(title)
+    target = options.mapping.get(title.strip())
+    if target is None:
+        target = next((ours for theirs, ours in options.mapping.items() if normal(theirs) == key), None)
+    if target is None and any(normal(ignored) == key for ignored in options.ignore):
+        return _NOTHING
+    return known_name(target if target is not None else title)
+
+
+def is_provider(title: str) -> bool:
+    """Whether a key names a provider, so that its value may hold that provider's parameters."""
+    return _as_provider(title) in PROVIDERS
+
+
+def _as_provider(title: str) -> str:
+    return normal(title).replace("_", "-")
+
+
+def known_name(title: str) -> str | None:
+    """The column of ours, or the provider's parameter, that has this name; None: there is none."""
+    name = normal(title)
+    if name in COLUMNS:
+        return name
+    provider, dot, parameter = title.strip().partition(".")
+    provider = _as_provider(provider)
+    # A parameter keeps its case: it is the provider's own name.
+    if dot and provider in PROVIDERS and all(parameter.split(".")):
+        return f"{provider}.{parameter}"
+    return None
+
+
+def read_header(titles: Sequence[str], options: ListOptions) -> Header:
+    """The list's columns. Raises ListRefused with a reason for each column that must change."""
+    if len(titles) > MOST_COLUMNS:
+        raise ListRefused([f"the header has {len(titles):,} columns, more than {MOST_COLUMNS:,}: is the file a list?"])
+    if sum(map(len, titles)) > LONGEST_HEADER:
+        raise ListRefused([too_long_header()])
+    if options.vocabulary is not None:
+        found = options.vocabulary.header(titles)
+        if not set(options.vocabulary.needed) & set(found):
+            raise ListRefused([options.vocabulary.advice])
+        return Header(found, (), tuple(title.strip() for title in titles))
+    names: list[str] = []
+    nameless: list[int] = []
+    reasons: list[str] = []
+    unknown: list[tuple[int, str]] = []
+    own = own_file([normal(title) for title in titles])
+    for place, title in enumerate(titles):
+        if not title.strip():
+            nameless.append(place)
+            names.append(_NOTHING)
+            continue
+        name = None if own is None else own_name(own, normal(title))
+        if name is None:
+            name = our_name(title, options)
+        if name is None:
+            unknown.append((place, title.strip()))
+        names.append(name or _NOTHING)
+    suggested = _suggested([title for _, title in unknown], names)
+    # One name that is like ours may be chance, in a list without a header.
+    if not any(names) and len(suggested["renames"]) < 2:
+        raise ListRefused([_no_header_reason(len(titles))])
+    reasons += (_unknown_reason(place, title) for place, title in unknown)
+    reasons += _clashes(names)
+    if "customer_id" not in names:
+        reasons.append(
+            "the column customer_id is missing: map the column with your own ids with --map THEIRS=customer_id"
+        )
+    reasons += _parameter_reasons(names, options)
+    if reasons:
+        raise ListRefused(_first(reasons), **suggested)
+    return Header(tuple(names), tuple(nameless), tuple(title.strip() for title in titles))
+
+
+def too_long_header() -> str:
+    return f"the header has more than {LONGEST_HEADER:,} characters: is the file a list?"
+
+
+def _first(reasons: list[str]) -> list[str]:
+    more = len(reasons) - MOST_REASONS
+    return reasons if more <= 0 else [*reasons[:MOST_REASONS], f"and {more:,} more columns like these"]
+
+
+def _suggested(unknown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """What ListRefused suggests for the unknown columns that may be shown; each column of ours is suggested once."""
+    renames: dict[str, str] = {}
+    plain = [title for title in unknown if shown(title) == title]
+    for title in plain:
+        ours = nearest(title)
+        if ours and ours not in names and ours not in renames.values():
+            renames[title] = ours
+    return {"renames": renames, "unknown": [title for title in plain if title not in renames]}
+
+
+def _no_header_reason(width: int) -> str:
+    columns = "its only column is not" if width == 1 else f"none of its {width} columns is"
+    return (
+        f"the first row is not a known header: {columns} known. The list needs a header row with at least "
+        "customer_id and email or phone; rename columns with --map THEIRS=OURS, set the delimiter with --delimiter"
+    )
+
+
+def _unknown_reason(place: int, title: str) -> str:
+    column = f'column {place + 1} ("{title}")' if shown(title) == title else f"column {place + 1}"
+    problem, known, way_out = _unknown(title)
+    return f"{column} {problem}; {known}{way_out}"
+
+
+def unknown_key(title: str, *, near: bool) -> FieldProblem:
+    """The problem for an unknown column of one line, where there is no header to refuse. `near`: with the name that is
+    meant."""
+    problem, known, way_out = _unknown(title, near=near)
+    return FieldProblem(shown(title), "; ".join(filter(None, (problem, known.rstrip(" ;:")))), way_out)
+
+
+def _unknown(title: str, *, near: bool = True) -> tuple[str, str, str]:
+    """The problem, the nearest name with its punctuation, and what to do."""
+    plain = shown(title) == title
+    flag = (title if re.fullmatch(r"[\w.-]+", title) else f'"{title}"') if plain else "NAME"
+    provider = get_close_matches(_as_provider(title.partition(".")[0]), list(PROVIDERS), n=1) if near else []
+    # A dot alone makes no parameter: "Cust.No" and "E.Mail" are names of columns.
+    if plain and provider and _PARAMETER.fullmatch(title):
+        known = f"the nearest provider is {provider[0]}; "
+        return "is not a parameter of a known provider", known, f"leave it out with --ignore-column {flag}"
+    near_name = nearest(title) if near else None
+    ours, known = (near_name, f"the nearest is {near_name}: ") if near_name else ("OURS", "")
+    mapped = f"{flag}={ours}" if not flag.startswith('"') else f'"{title}={ours}"'
+    return "is unknown", known, f"rename it with --map {mapped}, or leave it out with --ignore-column {flag}"
+
+
+@lru_cache(maxsize=1024)
+def nearest(title: str) -> str | None:
+    """Our column that a title most likely means, to suggest it."""
+    name = re.sub(r"[^a-z0-9]+", "_", without_accents(title)).strip("_")
+    if name in OTHER_NAMES or name in WHOLE_NAMES:
+        return OTHER_NAMES.get(name)
+    near = get_close_matches(name, OTHER_NAMES, 1, 0.85) or get_close_matches(name, [*COLUMNS, *ENGLISH], 1, _ALIKE)
+    return OTHER_NAMES.get(near[0], near[0]) if near else None
+
+
+def _clashes(names: Sequence[str]) -> list[str]:
+    reasons = []
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if name and name in first:
+            reasons.append(
+                f"columns {first[name] + 1} and {place + 1} are both {name}; "
+                "remove one, or rename one to leave it out with --ignore-column"
+            )
+        first.setdefault(name, place)
+    reasons += (
+        f"{name} is given both as a whole and in parts; keep one of the two" for name in whole_and_in_parts(first)
+    )
+    return reasons
+
+
+def whole_and_in_parts(names: Iterable[str]) -> list[str]:
+    """The parameters that are given both as a whole and in parts: `a.b` next to `a.b.c`."""
+    parameters = [name for name in names if "." in name]
+    wholes = {name[: dot.start()] for name in parameters for dot in re.finditer(r"\.", name)}
+    return [name for name in parameters if name in wholes]
+
+
+def _parameter_reasons(names: Sequence[str], options: ListOptions) -> list[str]:
+    reasons = []
+    for name in dict.fromkeys(names):
+        provider, dot, parameter = name.partition(".")
+        problem = options.known_parameter(provider, parameter) if dot else None
+        if problem:
+            reasons.append(f"column {name}: {problem}")
+    return reasons

@@ -1,0 +1,129 @@
+"""A JSON array of objects, split as it is read: memory is bounded, and what is no object becomes a problem.
+
+A library that parses JSON as a stream accepts a key twice and ends at the first error. So the array is only split
+here, at the commas between its elements, and each element is read like a line of JSON Lines.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Any, BinaryIO
+
+from worker.core.customers.customers import FieldProblem
+from worker.lists.formats.json_lines import LONGEST_LINE, object_of
+from worker.lists.formats.kind import without_marks
+
+_CHUNK = 1 << 16
+# What is passed over, up to the next sign that counts: whole texts, and what is between them. Inside an object commas
+# do not count. Possessive, so that no bytes make the search slow. A text may be cut off by the chunk's end.
+_IN_TEXT = rb'(?:[^"\\]++|\\.)*+'
+_TO_SIGN = re.compile(rb'(?:[^"{}\[\],]++|"%s")*+' % _IN_TEXT, re.DOTALL)
+_TO_SIGN_INSIDE = re.compile(rb'(?:[^"{}\[\]]++|"%s")*+' % _IN_TEXT, re.DOTALL)
+_TO_SIGN_IN_TEXT = re.compile(_IN_TEXT, re.DOTALL)
+# Each bracket costs time. Where more are open than an element may have bytes, what follows is not read.
+MOST_OPEN = LONGEST_LINE
+_ONE_OBJECT = 'write each customer as an object in the array: [{"customer_id": "A1", …}, …]'
+_TOO_LONG = FieldProblem("", f"the object has more than {LONGEST_LINE:,} bytes", _ONE_OBJECT)
+_CUT_OFF = FieldProblem("", "the array has no end: the file is cut off", "get the file again: customers are missing")
+_NO_LIST = FieldProblem(
+    "", f"the array is nested more than {MOST_OPEN:,} levels deep", "look for a bracket that is not closed"
+)
+_BEHIND = FieldProblem("", "there is something behind the array's end", "put all customers into one array")
+
+
+class _Element:
+    """The bytes of the element that is being read. Never holds more than the longest one."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._too_long = False
+
+    def add(self, part: bytes) -> None:
+        self._too_long = self._too_long or len(self._kept) + len(part) > LONGEST_LINE
+        if not self._too_long:
+            self._kept += part
+
+    def take(self) -> bytes | None:
+        """The element, and begin the next one. None: it was too long."""
+        found = None if self._too_long else bytes(self._kept)
+        self._kept.clear()
+        self._too_long = False
+        return found
+
+
+def json_array(raw: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | FieldProblem]]:
+    """Each element's object with its number, from 1."""
+    row = 0
+    for element, end in _elements(raw):
+        # Nothing at the end is no element: the array is empty, or it has a comma before its end.
+        if end is _End.NOT_YET or element is None or element.strip():
+            row += 1
+            yield row, _TOO_LONG if element is None else object_of(element, "object", _ONE_OBJECT)
+        if end is _End.CUT_OFF:
+            yield row + 1, _CUT_OFF
+        elif end is _End.MORE:
+            yield row + 1, _BEHIND
+        elif end is _End.TOO_DEEP:
+            yield row + 1, _NO_LIST
+
+
+class _End(Enum):
+    """What follows an element."""
+
+    NOT_YET = auto()
+    GOOD = auto()
+    CUT_OFF = auto()
+    MORE = auto()  # something behind the array
+    TOO_DEEP = auto()  # more open brackets than any list has
+
+
+def _elements(raw: BinaryIO) -> Iterator[tuple[bytes | None, _End]]:
+    """Each element's bytes, None if they are too many. The last one may be blank."""
+    element = _Element()
+    depth, in_text, escaped = 0, False, False
+    chunk = without_marks(raw.read(_CHUNK))
+    while chunk:
+        begin, place = 0, 0
+        while place < len(chunk):
+            if escaped:  # by a backslash: part of the text
+                escaped = False
+                place += 1
+                continue
+            passed_over = _TO_SIGN_IN_TEXT if in_text else _TO_SIGN if depth < 2 else _TO_SIGN_INSIDE
+            passed = passed_over.match(chunk, place)
+            place = passed.end() if passed else place
+            sign = chunk[place : place + 1]
+            place += 1
+            if sign == b'"':
+                in_text = not in_text
+            elif in_text:
+                escaped = sign != b""
+            elif sign in (b"{", b"["):
+                depth += 1
+                if depth == 1:
+                    begin = place
+                elif depth > MOST_OPEN:
+                    yield b"", _End.TOO_DEEP
+                    return
+            elif sign in (b"}", b"]"):
+                depth -= 1
+                if depth <= 0:
+                    element.add(chunk[begin : place - 1])
+                    yield element.take(), _End.MORE if _is_more(raw, chunk[place:]) else _End.GOOD
+                    return
+            elif sign and depth == 1:  # a comma
+                element.add(chunk[begin : place - 1])
+                yield element.take(), _End.NOT_YET
+                begin = place
+        if depth:
+            element.add(chunk[begin:])
+        chunk = raw.read(_CHUNK)
+    yield element.take(), _End.CUT_OFF
+
+
+def _is_more(raw: BinaryIO, rest: bytes) -> bool:
+    while not rest.strip():
+        rest = raw.read(_CHUNK)
+        if not rest:
+            return False
+    return True

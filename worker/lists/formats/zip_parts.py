@@ -1,0 +1,106 @@
+"""The files inside a ZIP file, read as streams whose size and compression are bounded."""
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, BinaryIO
+
+from worker.lists.lines import ListRefused
+
+CHUNK = 1 << 16
+LARGEST = 4 << 30  # bytes, decompressed: a list of ten million customers is smaller
+# Lists and workbooks are compressed 5 to 50 times; only repetition made on purpose reaches 200 over many megabytes.
+MOST_TIMES = 200
+SMALL = 64 << 20  # bytes, decompressed, that may be compressed as much as they like
+LARGEST_DIRECTORY = 4 << 20  # bytes: zipfile keeps the list of files in memory
+_END = b"PK\x05\x06"
+_LONGEST_END = 22 + 0xFFFF
+_END_64 = b"PK\x06\x06"
+_READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_DAMAGED = "it is damaged or cut off: get it again, or save it again"
+
+
+class Parts:
+    """An open ZIP file. `what`: how messages name it, such as "the workbook"."""
+
+    def __init__(self, raw: BinaryIO, what: str) -> None:
+        """Raises ListRefused for a file that cannot be read."""
+        self.what = what
+        _refuse_huge_directory(raw, what)
+        try:
+            self._zip = zipfile.ZipFile(raw)
+        except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, struct.error):
+            raise ListRefused([f"{what} cannot be opened: {_DAMAGED}"]) from None
+        self.names = frozenset(self._zip.namelist())
+
+    def files(self) -> list[zipfile.ZipInfo]:
+        return [info for info in self._zip.infolist() if not info.filename.endswith("/")]
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator["Part"]:
+        """One file inside. Raises ListRefused if there is none, or if it cannot be decompressed."""
+        try:
+            info = self._zip.getinfo(name)
+        except KeyError:
+            raise ListRefused([f"{self.what} is incomplete: {_DAMAGED}"]) from None
+        if info.flag_bits & 0x1:
+            raise ListRefused([f"{self.what} is protected by a password: save it without one"])
+        if info.compress_type not in _READABLE:
+            raise ListRefused([f"{self.what} is compressed in an unusual way: make it with ordinary compression"])
+        with refusing_damage(self.what):
+            file = self._zip.open(info)
+        with file:
+            yield Part(file, info.compress_size, self.what)
+
+
+class Part:
+    """The bytes of one file. Raises ListRefused where they are damaged, or more than a list can have."""
+
+    def __init__(self, file: IO[bytes], packed: int, what: str) -> None:
+        self._file, self._what = file, what
+        self._bound = bound(packed)
+        self._read = 0
+
+    def read(self, size: int) -> bytes:
+        with refusing_damage(self._what):
+            chunk = self._file.read(size)
+        self._read += len(chunk)
+        if self._read > self._bound:
+            raise ListRefused([too_much(self._what)])
+        return chunk
+
+
+def bound(packed: int) -> int:
+    """The most bytes that so many compressed ones may become."""
+    return min(LARGEST, max(SMALL, MOST_TIMES * packed))
+
+
+def too_much(what: str) -> str:
+    return f"{what} is refused: decompressed it is more than {MOST_TIMES} times as large, or more than 4 GB"
+
+
+@contextmanager
+def refusing_damage(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, struct.error):
+        raise ListRefused([f"{what} cannot be read: {_DAMAGED}"]) from None
+
+
+def _refuse_huge_directory(raw: BinaryIO, what: str) -> None:
+    """Refuse before zipfile reads the whole list of files into memory."""
+    size = raw.seek(0, 2)
+    raw.seek(max(0, size - _LONGEST_END - 76))
+    tail = raw.read()
+    raw.seek(0)
+    end = tail.rfind(_END)
+    if end < 0 or len(tail) < end + 22:
+        raise ListRefused([f"{what} cannot be opened: {_DAMAGED}"])
+    directory = struct.unpack_from("<I", tail, end + 12)[0]
+    if end >= 76 and tail[end - 76 : end - 72] == _END_64:  # where zipfile looks for it
+        directory = max(struct.unpack_from("<Q", tail, end - 76 + 40)[0], 0 if directory == 0xFFFFFFFF else directory)
+    if directory > LARGEST_DIRECTORY:
+        raise ListRefused([f"{what} is refused: it holds too many files"])

@@ -1,0 +1,258 @@
+"""Judges lines: each is routed, or refused because no account or sender of this configuration can serve it."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Protocol
+
+from worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels, same_customer
+from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.rights import refuses_lists
+from worker.core.customers.routing import Chosen, Unroutable, choose_account, further_problems
+from worker.core.customers.store.batches import Batches
+from worker.core.customers.store.new_rows import (
+    AcceptedLine,
+    OldLink,
+    RefusedLine,
+    another_line,
+    erased_line,
+    owned_line,
+)
+from worker.core.messages.contact_times import Hours, issue_at
+from worker.core.messages.country_cap import country_of
+from worker.core.model.channels import CHANNELS, address_of
+from worker.core.model.sessions import floor_of, max_age_of
+from worker.lists.importing.intake import Intake
+from worker.lists.lines import Accepted, Duplicate, Line, Rejected, Returned
+from worker.lists.options import ListOptions
+from worker.providers.parameters import parse_cell, unknown_parameter
+
+_AT_ONCE = 1000  # lines in one question to the database
+A_REPORT = FieldProblem("", "a row of a report", "give the report to `onboard run` or `onboard import`")
+# No message contains these columns: only providers receive them, and only from accounts with `prefill = "all"`.
+PREFILLED = frozenset({"date_of_birth", "sex", "nationality", "address"})
+_NOT_USED = ": nothing here uses this column"
+
+
+@dataclass
+class Judged:
+    """The counts of a list's rows, before anything is sent."""
+
+    total: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    known: int = 0
+    changed: int = 0  # of the accepted: those that change the address of a customer with a live link
+    old_links: Counter[OldLink] = field(default_factory=Counter)  # that these old addresses have
+    routes: dict[str, int] = field(default_factory=dict)
+    unsent: dict[str, int] = field(default_factory=dict)  # of the rows, by account: those that ask for no message
+    messages: dict[str, int] = field(default_factory=dict)
+    # For channels with quiet hours: the number of customers by channel and possible time zones.
+    nights: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
+    texts: Counter[str] = field(default_factory=Counter)  # for a forecast: the texts by country
+    # For a forecast: the texts by template and language, which say how long they are; 0 for what only a fallback uses.
+    wordings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # Rows by their channels, and by the other channels on which they have an address.
+    reach: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
+
+
+def options_of(intake: Intake, *, mapping: Mapping[str, str] | None = None, **how: Any) -> ListOptions:
+    """How rows of lists and events are read by this configuration. `how` and `mapping`: a command's options."""
+    return ListOptions(
+        today=intake.clock().date(),
+        mapping={**intake.columns, **(mapping or {})},
+        values=intake.values,
+        check_parameter=parse_cell,
+        known_parameter=unknown_parameter,
+        **how,
+    )
+
+
+def judge(intake: Intake, line: Line) -> AcceptedLine | RefusedLine:
+    """Route an accepted line; refuse a line that no account or sender of this configuration can serve."""
+    match line:
+        case Accepted():
+            return _judge_accepted(intake, line)
+        case Rejected():
+            problems, warnings = _by_use(intake, line, intake.providers.keys())
+            problems = (*line.problems, *problems)
+            return RefusedLine(
+                line.row, line.customer_id, (*problems, *_further(intake, line, problems)), warnings=warnings
+            )
+        case Duplicate():
+            return RefusedLine(line.row, line.customer_id, (), duplicate_of=line.of_row)
+        case Returned():
+            return RefusedLine(line.row, "", (A_REPORT,))
+
+
+def _judge_accepted(intake: Intake, line: Accepted) -> AcceptedLine | RefusedLine:
+    customer, landline = intake.without_texts_to_landlines(line.customer)
+    chosen = choose_account(customer, intake.routes, able=intake.able, known=intake.providers.keys())
+    problems: tuple[FieldProblem, ...] = ()
+    warnings = landline
+    if line.if_used:
+        accounts = intake.providers.keys() if isinstance(chosen, Unroutable) else _accounts_of(chosen)
+        problems, unused = _by_use(intake, line, accounts)
+        warnings += unused
+    if isinstance(chosen, Unroutable):
+        problems += chosen.problems
+    problems += tuple(intake.unsendable(customer))
+    if problems or isinstance(chosen, Unroutable):
+        return RefusedLine(line.row, customer.customer_id, problems, warnings=warnings)
+    if customer.parameters:
+        warnings += tuple(intake.doubtful(chosen.account, customer))
+    lifetime = intake.lifetime(chosen.account, customer)
+    floor = floor_of(chosen.freshness, lifetime=lifetime)
+    quiet_until = None
+    if intake.hours.quiet and intake.hours.concern(channels := invitation_channels(customer.channel)):
+        quiet_until = _quiet_until(intake, customer, channels, max_age_of(lifetime, floor=floor))
+    return AcceptedLine(
+        row=line.row,
+        customer=customer,
+        account=chosen.account,
+        route=chosen.reason,
+        floor_seconds=int(floor.total_seconds()),
+        fallback_accounts=chosen.fallback_accounts,
+        freshness_seconds=None if chosen.freshness is None else int(chosen.freshness.total_seconds()),
+        quiet_until=quiet_until,
+        warnings=warnings,
+    )
+
+
+class Settles(Protocol):
+    """Says what the rows of a report that comes back become (`inbound.returned_lists`)."""
+
+    def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
+        """What each line becomes, in order. A line that was settled before is as stored, and does nothing again."""
+
+    def foreseeing(self) -> "Settles":
+        """The same, without doing it."""
+
+
+def judge_chunk(intake: Intake, lines: Sequence[Line], returns: Settles | None) -> list[AcceptedLine | RefusedLine]:
+    """Judge these lines; those of a report are settled, in their order."""
+    returned = [line for line in lines if isinstance(line, Returned)] if returns is not None else []
+    if returns is None or not returned:
+        return [judge(intake, line) for line in lines]
+    settled = iter(returns.settle(returned))
+    return [next(settled) if isinstance(line, Returned) else judge(intake, line) for line in lines]
+
+
+def judge_all(
+    intake: Intake,
+    batches: Batches,
+    lines: Iterable[Line],
+    *,
+    allow_erased: bool = False,
+    another_person: bool = False,
+    take_over: bool = False,
+    rule: KnownRule = KnownRule.REFRESH,
+    returns: Settles | None = None,
+) -> Iterator[AcceptedLine | RefusedLine]:
+    """Judge each line of a list as the import does: also by who was erased on request, and by whose id it is. Changes
+    nothing."""
+    each = iter(lines)
+    returns = returns.foreseeing() if returns is not None else None
+    while chunk := judge_chunk(intake, list(islice(each, _AT_ONCE)), returns):
+        accepted = [line for line in chunk if isinstance(line, AcceptedLine)]
+        erased = set() if allow_erased else batches.erased([line.customer.customer_id for line in accepted])
+        known = {one.row: one for one in batches.known(accepted, rule=rule, now=intake.clock())}
+        for line in chunk:
+            if not isinstance(line, AcceptedLine):
+                yield line
+            elif line.customer.customer_id in erased:
+                yield replace(erased_line(line.row, line.customer.customer_id), warnings=line.warnings)
+            elif (found := known.get(line.row)) is None:
+                yield line
+            elif refuses_lists(found.owner, batches.wide):
+                owned = owned_line(line.row, line.customer.customer_id, found.owner)
+                yield line if take_over else replace(owned, warnings=line.warnings)
+            elif found.is_another and not another_person:
+                yield replace(another_line(line.row, line.customer.customer_id), warnings=line.warnings)
+            else:
+                yield replace(line, old_links=found.links)
+
+
+def _further(intake: Intake, line: Rejected, problems: Sequence[FieldProblem]) -> Iterator[FieldProblem]:
+    """What this configuration refuses in the good cells of a refused line: one look at a row shows all of it."""
+    if line.rest is None:
+        return
+    wrong = {problem.column for problem in problems}
+    if not line.rest.person.phone:
+        wrong.add("phone")
+    rest, _ = intake.without_texts_to_landlines(line.rest)
+    yield from further_problems(rest, intake.routes, able=intake.able, known=intake.providers.keys(), wrong=wrong)
+    yield from (problem for problem in intake.unsendable(rest) if problem.column not in wrong)
+
+
+def _accounts_of(chosen: Chosen) -> Collection[str]:
+    return (chosen.account, *chosen.fallback_accounts)
+
+
+def _by_use(
+    intake: Intake, line: Accepted | Rejected, accounts: Collection[str]
+) -> tuple[tuple[FieldProblem, ...], tuple[FieldProblem, ...]]:
+    """The problems of columns that one of these accounts uses, and warnings for those that none of them uses, or that
+    are no names."""
+    if not line.if_used:
+        return (), ()
+    used = tuple(problem for problem in line.if_used if intake.uses(problem.column, accounts))
+    unused = tuple(
+        replace(problem, problem=f"{problem.problem}; left out{_NOT_USED if problem.column in PREFILLED else ''}")
+        for problem in line.if_used
+        if problem not in used
+    )
+    return used, unused
+
+
+def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
+    """Until when no session is opened, since its message could not leave before; None: a session may be opened now."""
+    zones = intake.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    now = intake.clock()
+    at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age, now=now)
+    return at if at > now else None
+
+
+def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None = None) -> None:
+    """Count a line. With `hours`, for a forecast, count also the time zones whose quiet hours delay its messages."""
+    judged.total += 1
+    match line:
+        case AcceptedLine():
+            judged.accepted += 1
+            judged.changed += bool(line.old_links)
+            judged.old_links.update(line.old_links)
+            judged.routes[line.account] = judged.routes.get(line.account, 0) + 1
+            channels = invitation_channels(line.customer.channel)
+            if not channels:
+                judged.unsent[line.account] = judged.unsent.get(line.account, 0) + 1
+            for channel in channels:
+                judged.messages[channel] = judged.messages.get(channel, 0) + 1
+                if hours is not None and hours.concern((channel,)):
+                    customer = line.customer
+                    zones = hours.zones_of(
+                        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
+                    )
+                    judged.nights[channel, zones] += 1
+                if hours is not None and channel == Channel.SMS:
+                    judged.texts[country_of(line.customer.person.phone)] += 1
+            person = line.customer.person
+            if hours is not None and person.phone and channels:
+                judged.wordings[line.customer.template, line.customer.locale] += Channel.SMS in channels
+            spare = tuple(name for name in CHANNELS if channels and address_of(person, name) and name not in channels)
+            judged.reach[tuple(channels), spare] += 1
+        case RefusedLine(duplicate_of=None, known=""):
+            judged.rejected += 1
+        case RefusedLine(duplicate_of=None):
+            judged.known += 1
+        case _:
+            judged.duplicate += 1
+
+
+def problems_of(line: RefusedLine) -> list[FieldProblem]:
+    """The problems of a refused line, as `check` shows them."""
+    if line.duplicate_of is not None:
+        return [same_customer(line.duplicate_of)]
+    return list(line.problems)

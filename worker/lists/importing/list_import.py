@@ -1,0 +1,337 @@
+"""Imports a list into the database: each line becomes a job or a skipped line."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from threading import Event
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import FieldProblem
+from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store.batches import Batches, BatchFacts
+from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
+from worker.core.customers.store.sealed_lines import numbers_of
+from worker.core.database.outages import reason
+from worker.core.database.priorities import BATCH
+from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.incoming import Outcome
+from worker.core.model.traces import Span, Traces
+from worker.lists.digest import content_digest
+from worker.lists.formats.opening import Content
+from worker.lists.importing.forked import Forked
+from worker.lists.importing.intake import Intake
+from worker.lists.importing.judged_chunks import Chunk, chunks, of_child_or_here
+from worker.lists.importing.judging import A_REPORT, Judged, Settles, count, judge, judge_all, judge_chunk
+from worker.lists.lines import Line, ListRefused
+from worker.lists.listing import CustomerList, open_list
+from worker.lists.options import ListOptions
+from worker.lists.own_files import OwnFile
+from worker.lists.refusals import Refusals
+from worker.lists.warned import Warned
+from worker.plans.list_deadline import RowTimes, counted, planned
+from worker.plans.store.plans import Plan, Planned
+
+log = logging.getLogger(__name__)
+# How long an import that has begun waits for a database that restarts, and how often it tries.
+DATABASE_PATIENCE = timedelta(seconds=60)
+DATABASE_RETRY = timedelta(seconds=1)
+Progress = Callable[[int], None]
+
+
+class TooManyRefused(Exception):
+    """The list has refused lines, and --strict is set: nothing of it is imported."""
+
+
+class ListChanged(ListRefused):
+    """The list was changed while it was read. Its batch stays incomplete, since its name is the list as it was."""
+
+
+class CutOff(Exception):
+    """The database could not be reached in the middle of a list. Imported rows stay; the same list again goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportChoices:
+    """What a person chose for an import.
+
+    `again`: a new batch, though the list has one. `strict`: nothing is imported if a row is refused.
+    `allow_erased`: customers who were erased on request are brought back; else their rows are refused.
+    `another_person`: who comes under the id of a known customer and agrees in nothing takes the id over; else the row
+    is refused. `take_over`: customers who belong to a sender of events become the lists'; else their rows are refused.
+    `rule`: what becomes of customers who are known.
+    `plan`: how a new batch goes out, and `hold`: why it waits for a person: see `Batches.open`.
+    """
+
+    again: bool = False
+    strict: bool = False
+    allow_erased: bool = False
+    another_person: bool = False
+    take_over: bool = False
+    rule: KnownRule = KnownRule.REFRESH
+    plan: Plan | None = None
+    hold: str = ""
+
+    @property
+    def judging(self) -> dict[str, Any]:
+        """What `judge_all` must know of them."""
+        return {
+            "allow_erased": self.allow_erased,
+            "another_person": self.another_person,
+            "take_over": self.take_over,
+            "rule": self.rule,
+        }
+
+
+USUAL = ImportChoices()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The list's batch. `new` is False when an import of the same list was begun before.
+
+    `warnings` are what a person should check about the file; `refusals` and `warned` are of the rows of this import.
+    """
+
+    batch: BatchFacts
+    new: bool
+    warnings: tuple[str, ...] = ()
+    refusals: Refusals = field(default_factory=Refusals)
+    is_report: bool = False  # a report of ours that came back
+    warned: Warned = field(default_factory=Warned)
+    changed: int = 0  # rows that change the address of a customer with a live link
+
+
+def import_list(
+    intake: Intake,
+    batches: Batches,
+    content: Content,
+    options: ListOptions,
+    *,
+    name: str,
+    choices: ImportChoices = USUAL,
+    returns: Settles | None = None,
+    reading: CustomerList | None = None,
+    child: Forked[Chunk] | None = None,
+    opened: Callable[[BatchFacts], None] = lambda _batch: None,
+    progress: Progress = lambda _rows: None,
+    pause: Callable[[float], None] = time.sleep,
+) -> Imported:
+    """Import the list as `name`. An import that was cut off goes on where it stopped, with `again` too.
+
+    `returns`: what becomes of the rows of a report that comes back; None: reports are refused.
+    `reading`: the content, if it was opened with these options.
+    `child`: of `judging_child` for this list; it judges where judging needs no database.
+    A batch that is complete, or was cancelled, stays as it is. `opened` gets the batch before its first row is written.
+
+    Raises intake.ListRefused, and TooManyRefused under `strict` before anything is written; ListChanged at the end, if
+    the bytes are not those that it began with. When the database cannot be used in the middle, the import waits,
+    `pause` seconds at a time; it raises CutOff when that takes too long.
+    """
+    if reading is None:
+        reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
+    if reading.own is OwnFile.REPORT and returns is None:
+        raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
+    digest = content_digest(content)
+    if choices.strict:
+        _nothing_refused(intake, reading, batches, choices, returns)
+    before = batches.of_content(digest) if choices.again else None
+    # A command with --again that was killed is given again as it was: the half batch must not stay behind.
+    again = choices.again and (before is None or before.imported_at is not None or before.cancelled_at is not None)
+    batch, new = batches.open(
+        name=name, digest=digest, again=again, now=intake.clock(), plan=choices.plan, hold=choices.hold
+    )
+    opened(batch)
+    if batch.imported_at is not None or batch.cancelled_at is not None:
+        return Imported(batch, new, reading.warnings, is_report=reading.own is OwnFile.REPORT)
+    steps = _Steps(intake, batches, batch, choices, returns, pause)
+    times = _times(intake, reading, batches.plan(batch))
+    if times is not None or reading.own is OwnFile.REPORT:
+        child = None
+    after, seal = batches.last_row(batch.id), batches.sealer(batch.id)
+    here = partial(chunks, steps.judge, reading, intake.hours, seal, size=batches.lines_at_once, times=times)
+    with _writer(batches) as writer:
+        try:
+            hint = _store(steps, of_child_or_here(child, here, batch.id, after), writer, progress)
+            if content_digest(content) != digest:
+                raise ListChanged([f"{name} was changed while it was read: import it again once it is complete"])
+            steps.patiently(lambda: batches.imported(batch.id, now=intake.clock()))
+        finally:
+            steps.ended.set()  # after Ctrl-C nothing waits for a database that is away
+    hints = () if hint is None else (f"{hint.column}: {hint.problem} ({hint.hint})",)
+    warnings, is_report = (*reading.warnings, *hints), reading.own is OwnFile.REPORT
+    return Imported(batch, new, warnings, steps.refusals, is_report, steps.warned, steps.changed)
+
+
+class _Steps:
+    """The steps of an import that need the database: each waits while that is away. `refusals`, `warned` and
+    `changed` are counted here."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        batches: Batches,
+        batch: BatchFacts,
+        choices: ImportChoices,
+        returns: Settles | None,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._intake, self._choices, self._returns, self._pause = intake, choices, returns, pause
+        self._traces = intake.traces()
+        self._batches, self._batch_id = batches, batch.id
+        self.refusals, self.warned, self.changed = Refusals(), Warned(), 0
+        self.ended = Event()
+
+    def patiently(self, step: Callable[[], None]) -> None:
+        """Make a step that may be made twice. Raises CutOff."""
+        _retried(step, self._intake.clock, self._pause, self.ended)
+
+    def judge(self, lines: Sequence[Line]) -> list[AcceptedLine | RefusedLine]:
+        """Judge lines. Of a report, what is done before an outage is done, and is not done again."""
+        if self._returns is None:
+            return judge_chunk(self._intake, lines, None)
+        judged: list[AcceptedLine | RefusedLine] = []
+
+        def settle() -> None:
+            judged[:] = judge_chunk(self._intake, lines, self._returns)
+
+        self.patiently(settle)
+        return judged
+
+    def write(self, chunk: Chunk) -> None:
+        """Store a chunk. Lines that are stored already are skipped: it may be added again, if its commit was not
+        confirmed."""
+        clock = self._intake.clock
+        spans = _spans(self._traces, chunk, self._batch_id, clock()) if self._traces.on else {}
+        traced = {row: span.traceparent for row, span in spans.items()}
+
+        def add() -> None:
+            added = self._batches.add(
+                self._batch_id,
+                chunk.accepted,
+                chunk.refused,
+                priority=BATCH,
+                now=clock(),
+                allow_erased=self._choices.allow_erased,
+                another_person=self._choices.another_person,
+                take_over=self._choices.take_over,
+                traced=traced,
+                rule=self._choices.rule,
+            )
+            chunk.late, chunk.changed = added.refused, sum(bool(one.links) for one in added.changed)
+
+        self.patiently(add)
+        self.changed += chunk.changed
+        for line in chunk.late:
+            self.refusals.add(line.problems)
+            if (span := spans.pop(line.row, None)) is not None:
+                span.end(clock(), Outcome.REFUSED.value, failed=True)
+        for span in spans.values():
+            span.end(clock(), Outcome.TAKEN.value)
+
+
+def _store(steps: _Steps, judged: Iterator[Chunk], writer: Executor, progress: Progress) -> FieldProblem | None:
+    """Store the chunks: the next one is judged while the database stores this one. At most two are in memory.
+
+    Returns what a person should check about the rows, as the last chunk says it.
+    """
+    done, hint = 0, None
+    stored: Future[Any] | None = None
+    for chunk in judged:
+        if stored is not None:
+            stored.result()
+            progress(done)
+        for line in chunk.refused:
+            if line.problems:
+                steps.refusals.add(line.problems)
+        steps.warned.merge(chunk.warned)
+        done, hint = chunk.done, chunk.hint
+        stored = writer.submit(steps.write, chunk)
+    if stored is not None:
+        stored.result()
+    progress(done)
+    return hint
+
+
+class _AtOnce(Executor):
+    """Makes each step where it is submitted."""
+
+    def submit(self, step: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
+        made: Future[Any] = Future()
+        made.set_result(step(*arguments, **named))
+        return made
+
+
+@contextmanager
+def _writer(batches: Batches) -> Iterator[Executor]:
+    """Where chunks are stored: in a thread, if the database does its work in a process of its own.
+
+    SQLite does it in this process, and gives the interpreter back for each row: a second thread would only slow it.
+    """
+    if not batches.are_elsewhere:
+        yield _AtOnce()
+        return
+    with ThreadPoolExecutor(1, "import") as writer:
+        yield writer
+
+
+def _spans(traces: Traces, chunk: Chunk, batch_id: int, now: datetime) -> dict[int, Span]:
+    """The spans of the chunk's lines that are traced, by row."""
+    begun = {row: traces.of_row(now, {"batch": batch_id, "row": row}) for row in numbers_of(chunk.accepted)}
+    return {row: span for row, span in begun.items() if span is not None}
+
+
+def _times(intake: Intake, reading: CustomerList, made: Planned | None) -> RowTimes | None:
+    """When each row goes, if its batch has a deadline that is not over: the list is read once more for it."""
+    plan, now = made.plan if made is not None else Plan(), intake.clock()
+    if plan.deadline is None or plan.deadline <= now:
+        return None
+    rows = counted((judge(intake, line) for line in reading), intake.hours)
+    paces = intake.paces().at_most(plan.per_hour, rows)
+    begins = max(plan.start_at or now, now)
+    found = planned(rows, intake.hours, paces, deadline=plan.deadline, now=begins)
+    return RowTimes(found, paces, deadline=plan.deadline)
+
+
+def _retried(step: Callable[[], None], clock: Clock, pause: Callable[[float], None], ended: Event) -> None:
+    """Make a step that may be made twice; wait while the database cannot be used, until `ended`. Raises CutOff."""
+    outage = Outage(log, logging.WARNING)
+    since: datetime | None = None  # the first failure: a machine that slept in the middle of a step tries it again
+    while True:
+        try:
+            step()
+        except sa.exc.OperationalError as error:
+            since = since or clock()
+            if clock() - since > DATABASE_PATIENCE or ended.is_set():
+                raise CutOff(reason(error)) from None
+            outage.lasts("the import waits: the database cannot be used", monotonic(), why=reason(error))
+            pause(DATABASE_RETRY.total_seconds())
+        else:
+            return outage.over("the database is back: the import goes on")
+
+
+def _nothing_refused(
+    intake: Intake, reading: CustomerList, batches: Batches, choices: ImportChoices, returns: Settles | None
+) -> None:
+    judged = Judged()
+    for line in judge_all(intake, batches, reading, **choices.judging, returns=returns):
+        count(judged, line)
+    if judged.rejected:
+        raise TooManyRefused(f"{judged.rejected} of {judged.total} rows are refused; `onboard check` names them")
+
+
+def list_age(batch: BatchFacts, *, now: datetime) -> str:
+    """How long ago the batch was made, in words."""
+    seconds = max((now - batch.created_at).total_seconds(), 0)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            number = int(seconds // length)
+            return f"{number} {unit}{'s' if number > 1 else ''}"
+    return "less than a minute"

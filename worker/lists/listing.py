@@ -1,0 +1,237 @@
+"""A whole list: opened once, checked line by line, however long it is."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from os import PathLike
+from pathlib import PurePath
+from typing import Any, Protocol
+
+from worker.core.customers.customers import FieldProblem
+from worker.core.customers.same_person import Match, marks
+from worker.features.spreadsheets.workbook_list import WorkbookList
+from worker.lists.accept import accept
+from worker.lists.cells import as_text
+from worker.lists.columns import normal
+from worker.lists.dates import DatesSeen
+from worker.lists.duplicates import Earlier, Seen, SeenPeople
+from worker.lists.formats.csv_list import CsvList
+from worker.lists.formats.json_list import JsonList
+from worker.lists.formats.kind import (
+    HEAD,
+    NAMES,
+    name_warning,
+    of_binary,
+    of_text,
+    of_zip,
+    refuse_binary,
+    refuse_foreign,
+)
+from worker.lists.formats.opening import Content, ListBytes
+from worker.lists.formats.packed import GZIP, ZIP, gunzipped, unzipped
+from worker.lists.formats.zip_parts import Parts
+from worker.lists.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
+from worker.lists.options import Form, ListOptions
+from worker.lists.own_files import STATE, OwnFile, as_written, own_file
+
+OWN_ID = "give each person an id of its own"
+OTHER_ADDRESS = "a customer has one address for all purposes: give each person an id of its own"
+BINARY: tuple[Form, ...] = ("xlsx", "parquet")
+
+
+class Source(Protocol):
+    """The contract of a format's reader. It raises ListRefused when it is created, hardly ever later."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Our names for the list's columns; for JSON, the columns of the first object."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a person should check, in texts without personal values."""
+
+    def __iter__(self) -> Iterator[RawLine]:
+        """The lines below the header, if there is one, without blank lines. Memory is bounded."""
+
+
+class CustomerList:
+    """A list that can be read. Iterating checks each line; it can be iterated several times."""
+
+    def __init__(self, source: Source, options: ListOptions, *, warnings: Sequence[str]) -> None:
+        self._source = source
+        self._options = options
+        # A workbook and a CSV file show by their columns whether they are files of ours.
+        self.own = own_file([normal(title) for title in getattr(source, "titles", ())])
+        self.columns = tuple(column for column in source.columns if column != STATE)
+        self.warnings = (*warnings, *source.warnings)
+        # Whether a customer may have several rows. JSON does not say so before its last object.
+        self._repeats = isinstance(source, JsonList) or "purpose" in self.columns
+        self._guessed = bool(getattr(source, "guessed", False))
+        self._dates = DatesSeen(options.today)
+
+    def originals(self) -> tuple[Sequence[str], Iterator[tuple[int, Sequence[str]]]]:
+        """The list as its author has it: titles, and the cells of each row below them in the same order.
+
+        A format without a header has our names, and what is not text as JSON.
+        """
+        source: Any = self._source
+        if hasattr(source, "originals"):
+            return source.titles, source.originals()
+        return self.columns, ((raw.row, [_as_cell(raw, column) for column in self.columns]) for raw in self._source)
+
+    @property
+    def hint(self) -> FieldProblem | None:
+        """After an iteration: the form that its refused dates are in, as a warning for the whole list."""
+        found = self._dates.hint()
+        return None if found is None else FieldProblem("date_of_birth", *found)
+
+    def __iter__(self) -> Iterator[Line]:
+        people, seen = SeenPeople(), Seen()
+        self._dates = DatesSeen(self._options.today)
+        for found in islice(self._source, self._options.most):
+            raw = found if self.own is None else as_written(found)
+            if self.own is not None and isinstance(raw.cells, Mapping):
+                if self.own is OwnFile.REPORT:
+                    yield _returned(raw.row, raw.cells, seen, guessed=self._guessed)
+                    continue
+                if not any(raw.cells.values()):
+                    continue  # a further problem of the row above it
+            line = check_line(raw, self._options)
+            if type(line) is not Accepted or line.if_used:
+                self._note_date(raw, line)
+            if isinstance(line, Accepted):
+                customer = line.customer
+                # Rejected lines are not remembered: a valid line below a rejected one is not a duplicate.
+                earlier = people.match_or_remember(
+                    customer.customer_id, marks(customer.person, customer.kind), line.row
+                )
+                key = (customer.customer_id, customer.purpose)
+                if earlier is not None:
+                    again = _again(line, earlier, seen.row_of(*key) if self._repeats else earlier.row)
+                    if again is not line:
+                        yield again
+                        continue
+                if self._repeats:
+                    seen.row_or_remember(*key, line.row)
+            yield line
+
+    def _note_date(self, raw: RawLine, line: Accepted | Rejected) -> None:
+        if not isinstance(raw.cells, FieldProblem) and _has_bad_date(line):
+            self._dates.add(raw.cells.get("date_of_birth"))
+
+
+def _again(line: Accepted, earlier: Earlier, same: int | None) -> Line:
+    """A line of a customer whom an earlier row has, too. `same`: the row with this purpose.
+
+    It is refused if it is of another person, and where it gives another address for another purpose: the links of both
+    would go to one of the two. A second line for one purpose is a duplicate.
+    """
+    customer = line.customer
+    if earlier.match is Match.ANOTHER:
+        problem = FieldProblem("customer_id", f"same id, another person? nothing agrees with row {earlier.row}", OWN_ID)
+    elif earlier.changed is not None and same is None:
+        column, row = earlier.changed
+        problem = FieldProblem(
+            column, f"another address than in row {row}, which has the same customer_id", OTHER_ADDRESS
+        )
+    else:
+        return line if same is None else Duplicate(line.row, customer.customer_id, same)
+    return Rejected(line.row, customer.customer_id, (problem,), line.if_used, customer)
+
+
+def _returned(row: int, cells: Mapping[str, Any], seen: Seen, *, guessed: bool) -> Returned | Duplicate:
+    """A row of a report; the second row of a customer is a duplicate, whether it was changed or not."""
+    text = {name: cell.strip() if isinstance(cell, str) else cell for name, cell in cells.items()}
+    state = str(text.pop(STATE, "") or "")
+    own_id = as_text(text.get("customer_id"), "customer_id")
+    customer_id = own_id if isinstance(own_id, str) else ""
+    earlier = seen.row_or_remember(customer_id, str(text.get("purpose") or ""), row) if customer_id else None
+    if earlier is not None:
+        return Duplicate(row, customer_id, earlier)
+    return Returned(row, customer_id, text, state, guessed)
+
+
+def _as_cell(raw: RawLine, column: str) -> str:
+    cell = raw.cells.get(column) if isinstance(raw.cells, Mapping) else None
+    return "" if cell is None else cell if isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False)
+
+
+def _has_bad_date(line: Accepted | Rejected) -> bool:
+    problems = line.if_used if isinstance(line, Accepted) else (*line.problems, *line.if_used)
+    return any(problem.column == "date_of_birth" for problem in problems)
+
+
+def check_line(raw: RawLine, options: ListOptions) -> Accepted | Rejected:
+    """Check a raw line, and add the problems that its reader found."""
+    if isinstance(raw.cells, FieldProblem):
+        return Rejected(raw.row, "", (raw.cells,))
+    cells = raw.cells
+    if options.defaults:
+        missing = {column: text for column, text in options.defaults.items() if not cells.get(column)}
+        cells = {**cells, **missing}
+    line = accept(raw.row, cells, options)
+    if not raw.problems:
+        return line
+    if isinstance(line, Accepted):
+        return Rejected(raw.row, line.customer.customer_id, raw.problems, line.if_used, line.customer)
+    return replace(line, problems=(*raw.problems, *line.problems))
+
+
+def open_list(content: Content, options: ListOptions) -> CustomerList:
+    """Open a customer list; a stream must be binary and seekable, and stays open.
+
+    Raises ListRefused, with every reason, for a list that cannot be read as a whole.
+    """
+    source, warnings = open_table(content, options)
+    return CustomerList(source, options, warnings=warnings)
+
+
+def open_table(content: Content, options: ListOptions) -> tuple[Source, list[str]]:
+    """The raw lines of a list or another table, unchecked, and what to say about the file. Raises ListRefused."""
+    name = PurePath(content).name if isinstance(content, str | PathLike) else ""
+    try:
+        read, form = _found(ListBytes(content), options, name)
+        return _source(read, options, form), name_warning(name, form)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ListRefused([f"the file cannot be opened: {reason}"]) from None
+
+
+def _found(read: ListBytes, options: ListOptions, name: str) -> tuple[ListBytes, Form]:
+    """The list, decompressed if it was compressed, and its format."""
+    with read.opened() as raw:
+        head = raw.read(HEAD)
+        if head.startswith(GZIP):
+            read = ListBytes.kept(gunzipped(raw))
+        elif head.startswith(ZIP) and of_zip(Parts(raw, "the ZIP file").names) is None:
+            read = ListBytes.kept(unzipped(raw))
+    with read.opened() as raw:
+        head = raw.read(HEAD)
+        form = of_binary(head)
+        if head.startswith(ZIP):
+            form = of_zip(Parts(raw, "the ZIP file").names)
+            if form is None:
+                raise ListRefused(["the file is compressed twice: decompress it first"])
+    if form is None and options.form not in BINARY:
+        refuse_foreign(head)
+        if options.encoding is None:
+            refuse_binary(head)
+    if options.form is None:
+        return read, form or of_text(head, name)
+    if form is not None and form != options.form:
+        raise ListRefused([f"--format {options.form}: the file is {NAMES[form]}; leave the option out"])
+    if form is None and options.form in BINARY:
+        refuse_foreign(head)
+        raise ListRefused([f"--format {options.form}: the file is not {NAMES[options.form]}; leave the option out"])
+    return read, options.form
+
+
+def _source(read: ListBytes, options: ListOptions, form: Form) -> Source:
+    match form:
+        case "csv":
+            return CsvList(read, options)
+        case "json" | "jsonl":
+            return JsonList(read, options, array=form == "json")
+        case _:
+            return WorkbookList(read, options, form)

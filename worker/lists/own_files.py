@@ -1,0 +1,66 @@
+"""Our own files as lists: a report, or a file of problems, that a person has edited in a spreadsheet. Pure.
+
+They are recognised by their columns, in any order. Their own columns are not read as the list's: a report's `account`
+is the account that serves a row, and forces none.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from enum import StrEnum
+
+from worker.core.customers.customers import FieldProblem
+from worker.core.foundation.harmless_text import unguarded
+from worker.lists.lines import RawLine
+
+STATE = "#state"  # a report's column `state`, as a cell of a raw line; no list can name it
+_UTC = "_(utc)"  # after the columns with times, in a workbook
+
+
+class OwnFile(StrEnum):
+    REPORT = "report"
+    PROBLEMS = "problems"
+
+
+ERRORS_COLUMNS = ("row", "column", "problem", "hint", "severity")
+# Of a report with every option; `customer_id`, and the customer's details, are read.
+REPORT_COLUMNS = frozenset(
+    (
+        *("row", "state", "result", "account", "reference", "issued_at", "expires_at", "invitation", "attempts"),
+        *("waits", "error", "action", "route", "link", "digits", "vendor", "vendor_parameters", "next_at"),
+    )
+)
+_NEEDED = {
+    # A person may have removed columns that no one needs: of these, the rest is enough.
+    OwnFile.REPORT: ({"row", "customer_id", "state"}, {"invitation", "attempts", "waits", "error", "next_at"}),
+    OwnFile.PROBLEMS: ({"row", "column", "problem"}, {"hint", "severity"}),
+}
+_ENOUGH = 2
+
+
+def own_file(titles: Collection[str]) -> OwnFile | None:
+    """Which of our files has these titles, as `columns.normal` returns them; None: it is a list of somewhere else."""
+    given = {_without_unit(title) for title in titles}
+    for own, (needed, some) in _NEEDED.items():
+        if needed <= given and len(some & given) >= min(_ENOUGH, len(some)):
+            return own
+    return None
+
+
+def own_name(own: OwnFile, title: str) -> str | None:
+    """The name of a column that is the file's own, "" if it is not read; None: it is a column of the list."""
+    title = _without_unit(title)
+    if own is OwnFile.REPORT:
+        return None if title not in REPORT_COLUMNS else STATE if title == "state" else ""
+    return "" if title in ERRORS_COLUMNS else None
+
+
+def as_written(raw: RawLine) -> RawLine:
+    """The line without the marks that keep a spreadsheet from running a cell as a formula."""
+    if isinstance(raw.cells, FieldProblem):
+        return raw
+    cells = {name: unguarded(cell) if isinstance(cell, str) else cell for name, cell in raw.cells.items()}
+    return replace(raw, cells=cells)
+
+
+def _without_unit(title: str) -> str:
+    return title.removesuffix(_UTC)

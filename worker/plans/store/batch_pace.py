@@ -1,0 +1,68 @@
+"""The start and the pace of batches with a plan, kept over all workers: places are taken under the lock of the plan.
+
+Sessions and first messages have places of their own: sessions are opened no faster than their links can be sent.
+A claim gives back the places of rows that another gate keeps. A place of a row that is released later is lost: the rows
+behind it may have gone in theirs, and one more in its place would be one too many in their hour.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.database import fetch
+from worker.core.database.tables import BatchPlan
+from worker.core.messages.send_decision import Later, NotNow
+from worker.core.model.reasons import Reason
+from worker.plans.batch_pace import give_places, interval
+
+SESSIONS, MESSAGES = BatchPlan.issue_next_at, BatchPlan.send_next_at
+
+
+@dataclass(frozen=True)
+class Asks:
+    """A row that asks for places of its batch: as many as it has messages."""
+
+    id: Any
+    batch_id: int
+    weight: int = 1
+
+
+def starts_later(connection: sa.Connection, batch_ids: Collection[int], *, now: datetime) -> dict[int, datetime]:
+    """The starts of those of these batches whose start has not come."""
+    query = sa.select(BatchPlan.batch_id, BatchPlan.start_at)
+    later = query.where(BatchPlan.batch_id.in_(sorted(batch_ids)), BatchPlan.start_at > now)
+    return {row.batch_id: row.start_at for row in fetch(connection, later)}
+
+
+def take(connection: sa.Connection, asks: Sequence[Asks], column: Any, *, now: datetime) -> dict[Any, NotNow]:
+    """Take places, in the order of the rows. Returns the rows that have none now, each with when to ask again."""
+    # Always in the same order, so that two claims of the same batches cannot deadlock.
+    batch_ids = sorted({one.batch_id for one in asks})
+    query = sa.select(BatchPlan.batch_id, BatchPlan.per_hour, column.label("next_at"))
+    paced = query.where(BatchPlan.batch_id.in_(batch_ids), BatchPlan.per_hour.is_not(None))
+    found: dict[Any, NotNow] = {}
+    for plan in fetch(connection, paced.order_by(BatchPlan.batch_id).with_for_update()):
+        rows = [one for one in asks if one.batch_id == plan.batch_id]
+        places = give_places(plan.per_hour, plan.next_at, [one.weight for one in rows], now=now)
+        for one, again_at in zip(rows, places.again_at, strict=True):
+            if again_at is not None:
+                found[one.id] = Later(again_at, Reason.PLANNED)
+        change = sa.update(BatchPlan).where(BatchPlan.batch_id == plan.batch_id)
+        connection.execute(change.values({column: places.next_at}))
+    return found
+
+
+def give_back(connection: sa.Connection, asks: Sequence[Asks], column: Any) -> None:
+    """Give back the places that these rows have taken in this transaction, which still holds the plans' locks."""
+    weights: Counter[int] = Counter()
+    for one in asks:
+        weights[one.batch_id] += one.weight
+    query = sa.select(BatchPlan.batch_id, BatchPlan.per_hour, column.label("next_at"))
+    for plan in fetch(connection, query.where(BatchPlan.batch_id.in_(weights), BatchPlan.per_hour.is_not(None))):
+        change = sa.update(BatchPlan).where(BatchPlan.batch_id == plan.batch_id)
+        next_at = plan.next_at - interval(plan.per_hour) * weights[plan.batch_id]
+        connection.execute(change.values({column: next_at}))

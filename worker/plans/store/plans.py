@@ -1,0 +1,136 @@
+"""How a batch goes out, where not at once: a pilot first, from a time on, at a pace. A row for each such batch."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.columns import Columns
+from worker.core.database.tables import BatchPlan
+from worker.core.foundation.timestamps import written
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState
+from worker.plans.batch_pace import planned_at
+
+FIRST_ROW = 2  # of a list with a header
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a person asked for. `first`: the pilot's rows, as 100 or 2%; `condition`: when the rest goes out."""
+
+    first: str = ""
+    condition: str = ""
+    start_at: datetime | None = None
+    per_hour: int | None = None
+    deadline: datetime | None = None
+
+    @property
+    def in_words(self) -> str:
+        """For people and the audit log."""
+        parts = []
+        if self.first:
+            rest = f"the rest if {self.condition}" if self.condition else "the rest when a person resumes"
+            parts.append(f"the first {self.first}, {rest}")
+        if self.start_at is not None:
+            parts.append(f"not before {written(self.start_at)}")
+        if self.per_hour is not None:
+            parts.append(f"at most {self.per_hour:,} first invitations an hour")
+        if self.deadline is not None:
+            parts.append(f"by {written(self.deadline)}, the rows first whose hours end first")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A batch's plan, and how far it is."""
+
+    plan: Plan
+    batch_id: int
+    last_row: int | None
+    released_at: datetime | None
+    sent_at: datetime | None
+    verdict: str
+    verdict_at: datetime | None
+    numbers: str
+    next_at: datetime | None  # when the pace lets another row go; None: it has let none go yet
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the rows behind the pilot wait for the verdict, or for a person after it."""
+        return bool(self.plan.first) and self.verdict in ("", "not_met")
+
+
+class PlanRefused(Exception):
+    """No batch is made with this plan, or it was made with another one; the text says why."""
+
+
+def add(connection: sa.Connection, batch_id: int, plan: Plan) -> None:
+    values = {
+        "batch_id": batch_id,
+        "first": plan.first,
+        "condition": plan.condition,
+        "start_at": plan.start_at,
+        "per_hour": plan.per_hour,
+        "deadline": plan.deadline,
+        "verdict": "",
+        "numbers": "",
+    }
+    connection.execute(sa.insert(BatchPlan).values(values))
+
+
+def find(connection: sa.Connection, batch_id: int, *, lock: bool = False) -> Planned | None:
+    query = sa.select(BatchPlan.__table__).where(BatchPlan.batch_id == batch_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else planned(row)
+
+
+def planned(row: Any) -> Planned:
+    return Planned(
+        Plan(row.first, row.condition, row.start_at, row.per_hour, row.deadline),
+        row.batch_id,
+        row.last_row,
+        row.released_at,
+        row.sent_at,
+        row.verdict,
+        row.verdict_at,
+        row.numbers,
+        max(filter(None, (row.issue_next_at, row.send_next_at)), default=None),
+    )
+
+
+def refuse_another(connection: sa.Connection, batch_id: int, plan: Plan) -> None:
+    """Raises PlanRefused unless the batch was made with this plan."""
+    found = find(connection, batch_id)
+    if found is None or found.plan != plan:
+        made = found.plan.in_words if found is not None else "without --first, --start-at, --per-hour and --deadline"
+        raise PlanRefused(
+            f"batch {batch_id} of this list was made {made}; run it without these options, or with --again"
+        )
+
+
+def refuse_over(plan: Plan, *, now: datetime) -> None:
+    """Raises PlanRefused if nothing could be sent by the plan's deadline."""
+    if plan.deadline is not None and plan.deadline <= now:
+        raise PlanRefused(f"--deadline {written(plan.deadline)} is over: give a later time, or none")
+
+
+def begin(connection: sa.Connection, batch_id: int, *, now: datetime) -> None:
+    """The import is complete: the sweep chooses the pilot's rows, if there is a pilot."""
+    pilot = sa.update(BatchPlan).where(BatchPlan.batch_id == batch_id, BatchPlan.first != "")
+    connection.execute(pilot.where(BatchPlan.verdict == "").values(check_at=now))
+
+
+def spread(plan: Planned, jobs: Columns, *, now: datetime) -> None:
+    """Set the times of new rows as planned: not before the start, and as far apart as the pace."""
+    start_at, per_hour = plan.plan.start_at, plan.plan.per_hour
+    if plan.plan.deadline is not None:
+        per_hour = None  # the plan for the deadline has counted with it
+    begins_at = max(start_at, now) if start_at is not None else now
+    for place, row in enumerate(jobs["row"]):
+        if jobs["state"][place] is not JobState.WAITING or jobs["joins"][place] is not None:
+            continue
+        at = planned_at(per_hour, begins_at, row - FIRST_ROW) if per_hour is not None else begins_at
+        if at > jobs["due_at"][place]:
+            jobs["due_at"][place], jobs["reason"][place] = at, Reason.PLANNED

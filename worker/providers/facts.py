@@ -1,0 +1,81 @@
+"""What a provider's adapter says about its accounts, and where the adapters are.
+
+The configuration, the intake of lists and the templates ask here, so that no room below the adapters names a provider.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from worker.providers.entry_points import Catalogue
+
+# The keys of an account that only some providers use.
+SPECIAL_KEYS = (
+    "api_secret",
+    "webhook_keys",
+    "dialect",
+    "customer_id",
+    "customer_child_id",
+    "channel",
+    "jwt_key",
+    "jwt_audience",
+    "webhook_secret",
+)
+
+
+@dataclass(frozen=True)
+class LifetimeAsked:
+    """The parameter with the lifetime in seconds, and how long links live where nothing asks for a lifetime.
+
+    `shortened_by`: a parameter with which the provider accepts no lifetime above `shortened_to`.
+    """
+
+    parameter: str
+    unasked: timedelta
+    shortened_by: str = ""
+    shortened_to: timedelta = timedelta.max
+
+    def longest(self, given: Mapping[str, object]) -> timedelta:
+        """The longest lifetime that the provider accepts with these parameters."""
+        shortened = bool(self.shortened_by) and given.get(self.shortened_by) is True
+        return self.shortened_to if shortened else timedelta.max
+
+
+@dataclass(frozen=True)
+class ProviderFacts:
+    """What a provider documents for one endpoint. Source: its public API reference, read for each field."""
+
+    host: str  # the production host; a documented path is appended
+    limit: str  # the limit of calls if the account names none, such as "5/second"
+    link_hosts: tuple[str, ...] = ()  # where links may lead to, besides the hosts of `link` and `base_url`
+    paths: tuple[str, ...] = ()  # what the documented paths begin with: `base_url` ends before them
+    keys: tuple[str, ...] = ()  # which of SPECIAL_KEYS its accounts may have
+    needs: Mapping[str, str] = field(default_factory=dict)  # the keys that they must have, each with why, or ""
+    answers: tuple[str, ...] = ()  # what an answer may have besides the link, as `link` and templates name it
+    needs_name: bool = False  # without the person's name there is nothing to verify
+    prefill: str = "none"  # which personal fields are sent if the account does not say
+    dialects: tuple[str, ...] = ()  # the endpoint's forms, the default first
+    lifetime: timedelta | None = None  # what is asked for if the account does not say
+    lifetimes: Mapping[str, LifetimeAsked] = field(default_factory=dict)  # by dialect; "": all; none: it takes none
+
+    def asks(self, dialect: str) -> LifetimeAsked | None:
+        """How a request asks for a lifetime; None where it cannot, because the vendor behind the provider decides."""
+        return self.lifetimes.get(dialect) or self.lifetimes.get("")
+
+
+# The adapters of other packages are declared in the same form: the entry points of this group.
+PROVIDERS = Catalogue(
+    "onboarding_worker.providers",
+    {
+        "idenfy-kyc": "worker.providers.idenfy_kyc:ENDPOINT",
+        "idenfy-kyb": "worker.providers.idenfy_kyb:ENDPOINT",
+        "frankieone-v1": "worker.providers.frankieone_v1:ENDPOINT",
+        "frankieone-v2": "worker.providers.frankieone_v2:ENDPOINT",
+        "frankieone-hosted": "worker.providers.frankieone_hosted:ENDPOINT",
+    },
+)
+
+
+def facts_of(provider: str) -> ProviderFacts | None:
+    """The facts of the provider; None if there is none of this name. Raises AdapterBroken."""
+    return PROVIDERS.facts(provider, ProviderFacts, "worker.providers.contract.Endpoint")

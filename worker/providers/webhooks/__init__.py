@@ -1,0 +1,1 @@
+"""Reads the webhooks of each provider."""

@@ -1,0 +1,278 @@
+"""When a batch ends: the forecast of its rows and messages, with what delays them and what is left out.
+
+The arithmetic is `domain.limits.forecast`. Here is what it is asked about: the calls and messages that are left, and
+the accounts and senders that make them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import NamedTuple
+
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.database.database import Database
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.plural import listed_in_words
+from worker.core.foundation.timestamps import written
+from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
+from worker.core.limits.failover_turns import Takeovers
+from worker.core.limits.forecast import Forecast, Load, forecast
+from worker.core.limits.store.budgets import Budgets
+from worker.core.limits.store.standstill import Standstills
+from worker.core.model.operation import WORK, Running, no_account
+from worker.core.model.reasons import Reason
+from worker.core.unknown.reconciliation import OrphanRule
+from worker.core.unknown.store.unknown_outcomes import Orphans, UnknownOutcomes
+from worker.plans.batch_pace import ends_at
+from worker.plans.store.pilots import latest_verdict
+from worker.plans.store.plans import Planned
+from worker.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart
+from worker.reporting.store.apart import Apart
+from worker.reporting.store.counts import BatchCounts
+from worker.reporting.store.processes import Processes
+from worker.reporting.store.report_rows import Facts
+from worker.reporting.store.waiting import Queue, queue
+from worker.reporting.text_hours import by_country, with_country_cap
+from worker.settings.policies import BudgetRules
+
+# Why rows wait until a time, in the words of a forecast.
+_UNTIL_A_TIME = {Reason.QUIET_HOURS: "quiet hours"}
+SHARED_FOR = timedelta(seconds=1)
+AWAITS_VERDICT = "it waits for the verdict on its pilot"
+
+
+class WorkingAndLists(NamedTuple):
+    working: Sequence[Running]
+    lists: Queue
+
+
+class Shared:
+    """What the forecasts of all batches have in common: of many batches it is read once, and again after a second."""
+
+    def __init__(self) -> None:
+        self._last: tuple[datetime, WorkingAndLists] | None = None
+
+    def read(self, read: Callable[[], WorkingAndLists], *, now: datetime) -> WorkingAndLists:
+        last = self._last
+        if last is None or not last[0] <= now < last[0] + SHARED_FOR:
+            last = self._last = (now, read())
+        return last[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecasts:
+    """Forecasts batches from their counts and the state of the budgets."""
+
+    clock: Clock
+    database: Database
+    processes: Processes
+    facts: Facts
+    budgets: Budgets
+    rules: BudgetRules
+    takeovers: Takeovers
+    standstills: Standstills
+    orphans: Mapping[str, OrphanRule]  # by account
+    on_click: bool  # a session is bought when its customer comes
+    texts_per_country: int | None
+    texts: Callable[[datetime], tuple[dict[str, int], dict[str, int]]]  # `texts_by_country`
+    shared: Shared = field(default_factory=Shared)
+
+    def of(
+        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
+    ) -> Forecast:
+        ends = self._forecast_of_rows(batch, counts, planned, outcomes)
+        return ends if planned is None else self.by_plan(planned, counts, ends)
+
+    def by_plan(
+        self,
+        planned: Planned,
+        counts: BatchCounts,
+        ends: Forecast,
+        *,
+        by_day: Callable[[Forecast, datetime], Forecast] = lambda ends, _begins_at: ends,
+    ) -> Forecast:
+        """The forecast of what is left of the batch with this plan: its pilot, its start, its pace, its rows' times.
+
+        `by_day` adds the nights to work that begins at a time. The rows' times have theirs.
+        """
+        if ends.finishes_at is None:
+            return ends
+        now, plan = self.clock(), planned.plan
+        if planned.holds_back:
+            by = latest_verdict(planned, now=now) if planned.sent_at is not None else None
+            return Forecast(None, f"{AWAITS_VERDICT}{f', by {written(by)}' if by else ''}")
+        begins_at = max(plan.start_at or now, now)
+        finishes_at = begins_at + (ends.finishes_at - now)
+        if begins_at > now:
+            ends = replace(ends, finishes_at=finishes_at, limited_by=f"its start; {ends.limited_by}")
+        if plan.per_hour is not None:
+            paced = ends_at(plan.per_hour, max(begins_at, planned.next_at or begins_at), counts.places)
+            if paced > finishes_at:
+                why = f"its pace of {plan.per_hour:,} first invitations an hour"
+                ends = Forecast(paced, why, apart=ends.apart)
+        ends = by_day(ends, begins_at)
+        last = self.facts.last_planned(planned.batch_id, counts.waiting) if plan.deadline is not None else None
+        if last is not None and ends.finishes_at is not None and last > ends.finishes_at:
+            return Forecast(last, "its plan for the deadline", apart=ends.apart)
+        return ends
+
+    def _forecast_of_rows(
+        self, batch: BatchFacts, counts: BatchCounts, planned: Planned | None, outcomes: UnknownOutcomes
+    ) -> Forecast:
+        if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
+            return Forecast(None, None)
+        if (stopped := self.standstills.find()) is not None:
+            return Forecast(None, f"{stopped.in_words}: `onboard resume --all` goes on")
+        if batch.is_paused:
+            return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")
+        for name, rows in sorted(counts.waiting.items()):
+            if name not in self.rules.accounts:
+                return Forecast(None, no_account(name, rows))
+        if counts.kept and counts.rows_kept == sum(counts.waiting.values()) + sum(counts.unsent.values()):
+            return Forecast(None, part_of_kept(counts.kept).in_words)
+        messages = Counter(counts.unsent) + Counter(counts.to_come)
+        for kept in counts.kept.values():
+            messages -= Counter(kept.messages)
+        calls = self._calls_left(batch, counts)
+        ends = forecast(self._loads(calls, messages, self.ahead_of(batch, planned, calls)), now=self.clock())
+        ends = self._with_country_cap(messages[Channel.SMS], self._with_later_rows(counts, ends))
+        if ends.finishes_at is not None and counts.last_due is not None and counts.last_due > ends.finishes_at:
+            # For example, the link was to be used in the app first.
+            ends = Forecast(counts.last_due, "messages that are not due before then")
+        return self._with_rows_apart(batch.id, counts, outcomes, ends)
+
+    def with_rows_apart(self, batch_id: int, ends: Forecast) -> Forecast:
+        """A forecast of the batch's list, with its rows that wait for longer than the rest. Not those whose address is
+        used up: the list itself shows them."""
+        counts = replace(self.facts.counts(batch_id), waits={})
+        if not (counts.waiting or counts.unsent):
+            return ends
+        return self._with_rows_apart(batch_id, counts, self.facts.unknown_outcomes(batch_id), ends)
+
+    def _with_rows_apart(
+        self, batch_id: int, counts: BatchCounts, outcomes: UnknownOutcomes, ends: Forecast
+    ) -> Forecast:
+        parts = [part_of_lost(lost, self.ends_by(account, lost)) for account, lost in outcomes.orphans.items()]
+        if ends.finishes_at is not None and counts.last_end is not None and counts.last_end > ends.finishes_at:
+            parts += [part_of(one) for one in self.facts.apart(batch_id, after=ends.finishes_at)]
+        spent = counts.waits.get(Reason.ADDRESS_SPENT)
+        if spent is not None and spent.last is not None:
+            parts.append(part_of(Apart(Reason.ADDRESS_SPENT, spent.rows, spent.last)))
+        if counts.kept:
+            parts.append(part_of_kept(counts.kept))
+        left = sum(counts.waiting.values()) + sum(counts.unsent.values())
+        return with_rows_apart(ends, parts, left=left)
+
+    def _with_later_rows(self, counts: BatchCounts, ends: Forecast) -> Forecast:
+        """The forecast with the rows that wait until a time: their work begins then."""
+        for reason, words in _UNTIL_A_TIME.items():
+            rest = counts.waits.get(reason)
+            if ends.finishes_at is None or rest is None or rest.first is None or rest.last is None:
+                continue
+            after = forecast(self._loads(rest.calls, rest.messages), now=max(rest.first, self.clock()))
+            finishes_at = max(rest.last, after.finishes_at or rest.last)
+            if finishes_at > ends.finishes_at:
+                ends = Forecast(finishes_at, f"{words}: {rest.rows:,} wait, the last until {written(rest.last)}")
+        return ends
+
+    def _with_country_cap(self, texts: int, ends: Forecast) -> Forecast:
+        """The forecast with the hours that a country's texts take. Where the texts that are left go is not stored in
+        clear, so they are counted as those of the last days."""
+        if not texts or self.texts_per_country is None:
+            return ends
+        now = self.clock()
+        lately, this_hour = self.texts(now)
+        return with_country_cap(ends, self.texts_per_country, by_country(texts, lately), sent=this_hour, now=now)
+
+    def _calls_left(self, batch: BatchFacts, counts: BatchCounts) -> Mapping[str, int]:
+        """The calls that are left, by the account that will make them with the present takeovers. Bought on click, a
+        row with a message waits for no call."""
+        calls = dict(counts.silent if self.on_click else counts.waiting)
+        for kept in counts.kept.values():
+            calls = {name: max(left - kept.calls.get(name, 0), 0) for name, left in calls.items()}
+        for what in self.takeovers.possible():
+            if calls.get(what.source):
+                rows = min(self.takeovers.failover.count(what, batch.id, now=self.clock()), calls[what.source])
+                calls[what.source] -= rows
+                calls[what.target] = calls.get(what.target, 0) + rows
+        return calls
+
+    def ahead_of(self, batch: BatchFacts, planned: Planned | None, calls: Mapping[str, int]) -> Mapping[str, int]:
+        """How many calls and messages of earlier batches go before those of this one, by account and channel. None
+        where a `run` works the batch: it leaves the others alone. Nor before a later start, when they may be gone."""
+        now = self.clock()
+        began_at = max(batch.created_at, (planned.plan.start_at if planned is not None else None) or batch.created_at)
+        return {} if began_at > now else self.ahead(batch.id, calls, began_at=began_at)
+
+    def ahead(self, batch_id: int | None, calls: Mapping[str, int], *, began_at: datetime) -> Mapping[str, int]:
+        """How many calls and messages go before these calls of a batch that began then, by account and channel; None:
+        of a list that is not imported yet, if workers are to work it."""
+        now = self.clock()
+        working, lists = self.shared.read(lambda: self._working_and_lists(now), now=now)
+        of_batch = {one.batch_id for one in working}
+        if None not in of_batch or (batch_id is not None and batch_id in of_batch):
+            return {}
+        ahead = lists.ahead_of(batch_id, began_at=began_at)
+        messages = Counter(ahead.messages)
+        for (account, channel), number in ahead.to_come.items():
+            if calls.get(account):  # else they come after this batch's, which wait for no call of the account
+                messages[channel] += number
+        return {**(ahead.silent if self.on_click else ahead.calls), **messages}
+
+    def _working_and_lists(self, now: datetime) -> WorkingAndLists:
+        working = [one for one in self.processes.running(now=now) if one.kind in WORK]
+        return WorkingAndLists(working, queue(self.database, now=now) if working else Queue([], frozenset()))
+
+    def _loads(
+        self, calls: Mapping[str, int], messages: Mapping[str, int], ahead: Mapping[str, int] | None = None
+    ) -> list[Load]:
+        return loads_of(self.budgets, self.rules, calls, messages, ahead=ahead or {})
+
+    def ends_by(self, account: str, orphans: Orphans) -> datetime | None:
+        rule = self.orphans.get(account, OrphanRule())
+        return rule.known_by(orphans.last_opened, self.clock()) if orphans.last_opened is not None else None
+
+
+def loads_of(
+    budgets: Budgets,
+    rules: BudgetRules,
+    calls: Mapping[str, int],
+    messages: Mapping[str, int],
+    *,
+    answering: Collection[str] = (),
+    ahead: Mapping[str, int] = MappingProxyType({}),
+) -> list[Load]:
+    """The load of these calls (by account) and messages (by channel) on each budget; loads on one budget are added.
+
+    `ahead`: those of other batches that go first, by account and channel. `answering` names accounts and senders that
+    have accepted our credentials just now: the next call ends such a stop.
+    """
+    states = dict(budgets.all())
+    for name in answering:
+        budget = rules.all()[name].name
+        if (state := states.get(budget)) is not None and state.asks_again_at is not None:
+            states[budget] = resumed(state)
+    asked: dict[str, tuple[list[str], int, BudgetRule]] = {}
+    given = [(name, left, rules.accounts[name]) for name, left in calls.items() if name in rules.accounts]
+    given += [(name, left, rules.channels[name]) for name, left in messages.items() if name in rules.channels]
+    for name, left, rule in given:
+        names, before, _ = asked.get(rule.name, ([], 0, rule))
+        asked[rule.name] = ([*names, name], before + left, rule)
+    first: Counter[str] = Counter()
+    for name, number in ahead.items():
+        if name in rules.all():
+            first[rules.all()[name].name] += number
+    return [
+        Load(
+            listed_in_words(names),
+            left,
+            rule,
+            states.get(rule.name, BudgetState()),
+            several=len(names) > 1,
+            ahead=first[rule.name],
+        )
+        for names, left, rule in asked.values()
+    ]

@@ -1,0 +1,207 @@
+"""The facts of a batch, as `status` prints them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.core.customers.store.batches import BatchFacts
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.limits.budgets import BudgetState, stop_in_words
+from worker.core.limits.store.budgets import Budgets
+from worker.core.limits.store.standstill import Standstills
+from worker.core.model.reasons import Reason
+from worker.core.model.states import BatchState, InvitationState, JobState, LineState, PauseCause, batch_state
+from worker.core.model.waits import Blocked
+from worker.core.unknown.reconciliation import OrphanRule
+from worker.core.unknown.store.unknown_outcomes import Orphans
+from worker.features.service_desk.next_steps import Circumstances
+from worker.plans.pilot import PilotNumbers, in_words
+from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
+from worker.plans.store.plans import Planned
+from worker.reporting.batch_forecast import Forecasts
+from worker.reporting.obstacles import obstacle_of
+from worker.reporting.report_lines import Columns
+from worker.reporting.store.counts import BatchCounts
+from worker.reporting.store.report_rows import Facts
+from worker.settings.policies import BudgetRules
+
+
+def state_of(batch: BatchFacts, counts: BatchCounts) -> BatchState:
+    """The state of the batch, from the states of its rows."""
+    return batch_state(
+        counts.jobs,
+        issued_only=counts.issued_only,
+        paused=batch.is_paused,
+        cancelled=batch.cancelled_at is not None,
+        importing=batch.imported_at is None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """Reports a batch from its counts and the state of the budgets."""
+
+    clock: Clock
+    facts: Facts
+    budgets: Budgets
+    rules: BudgetRules
+    forecasts: Forecasts
+    plan: Callable[[BatchFacts], Planned | None]
+    pilots: Pilots
+    standstills: Standstills
+    orphans: Mapping[str, OrphanRule]  # by account
+    most_messages: int  # to each customer
+
+    def columns(
+        self, batch: BatchFacts, *, links: bool = False, routes: bool = False, details: bool = False
+    ) -> Columns:
+        """What the lines of a report of this batch are made with."""
+        now = self.clock()
+        missing = self.facts.counts(batch.id).waiting.keys() - self.rules.accounts.keys()
+        blocked = self.blocked(now=now) | {name: Blocked(name, is_missing=True) for name in missing}
+        return Columns(now, links=links, routes=routes, batch=str(batch.id), blocked=blocked, details=details)
+
+    def blocked(self, *, now: datetime) -> dict[str, Blocked]:
+        """The accounts and senders that make no calls now, by name."""
+        states = self.budgets.all()
+        found = (
+            obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
+            for name, rule in self.rules.all().items()
+        )
+        return {one.name: one for one in found if one is not None}
+
+    def circumstances(self) -> Circumstances:
+        """What keeps rows and messages waiting now, for the history of a customer."""
+        stopped = self.standstills.find()
+        why = stopped.in_words if stopped is not None else ""
+        return Circumstances(why, self.blocked(now=self.clock()), self.orphans, self.most_messages)
+
+    def status(self, batch: BatchFacts, counts: BatchCounts | None = None) -> dict[str, Any]:
+        """The facts of one batch, as `status --json` prints them (docs/reference/json.md). `counts`: if counted."""
+        counts = counts or self.facts.counts(batch.id)
+        budgets = self.budgets.all()
+        # And the words that this release does not know, with their rows.
+        lines = counts.lines
+        rows = {str(state): lines.get(state, 0) for state in [*JobState, *lines]}
+        refused = {LineState.REJECTED.value: counts.rejected, LineState.DUPLICATE.value: counts.duplicate}
+        refused |= {LineState.KNOWN.value: counts.known} if counts.known else {}
+        invitations = {
+            state.value: counts.invitations.get(state, 0) for state in [*InvitationState, *counts.invitations]
+        }
+        invitations["waiting"] += invitations.pop("working")
+        invitations.pop("superseded")  # another message replaced it before it left, and is counted
+        outcomes = self.facts.unknown_outcomes(batch.id)
+        accounts = {}
+        for name, facts in sorted(counts.accounts.items()):
+            # An account that is no longer configured still has its calls.
+            state = budgets.get(self.rules.accounts[name].name) if name in self.rules.accounts else None
+            accounts[name] = {
+                "requests": facts.requests,
+                "issued": facts.issued,
+                "rate_limited": facts.rate_limited,
+                "errors": facts.errors,
+                "late": facts.late,
+                "in_doubt": outcomes.calls.get(name, 0),
+                **({"orphans": self._orphans(name, orphans)} if (orphans := outcomes.orphans.get(name)) else {}),
+                "stopped": stop_in_words(state) if state is not None and state.stopped_at else None,
+            }
+        planned = self.plan(batch)
+        ends = self.forecasts.of(batch, counts, planned, outcomes)
+        return {
+            "batch": batch.id,
+            "name": batch.name,
+            "state": state_of(batch, counts).value,
+            "rows": {"total": sum(rows.values()) + sum(refused.values()), **refused, **rows},
+            "results": dict(sorted(counts.results.items())),
+            **({"in_review_since": written(since)} if (since := counts.in_review_since) is not None else {}),
+            "accounts": accounts,
+            "invitations": invitations,
+            "forecast": {
+                "finishes_at": written_if_any(ends.finishes_at),
+                "limited_by": ends.limited_by,
+                "assumed": ends.assumed,
+                **({"apart": list(ends.apart)} if ends.apart else {}),
+            },
+            **({"plan": self._plan(batch, planned)} if planned is not None else {}),
+            **({"waits": waits} if (waits := self._waits(counts)) else {}),
+            **({"pause_reason": batch.pause_reason, "pause_cause": batch.pause_cause} if batch.is_paused else {}),
+            **({"lapsed_unsent": counts.lapsed_unsent} if counts.lapsed_unsent else {}),
+            **({"cancelled_out": counts.cancelled_out} if counts.cancelled_out else {}),
+            **({"purged_at": written(batch.purged_at)} if batch.purged_at is not None else {}),
+        }
+
+    def _orphans(self, account: str, orphans: Orphans) -> dict[str, Any]:
+        """The sessions that are waited for: how many, when the next is looked at, and when the last has ended."""
+        return {
+            "rows": orphans.number,
+            "look_at": written(orphans.first),
+            "ends_by": written_if_any(self.forecasts.ends_by(account, orphans)),
+        }
+
+    def _waits(self, counts: BatchCounts) -> dict[str, Any]:
+        """The rows that wait for a later hour, by reason. `because`: what their senders wait for, where it is known."""
+        waits = _waits(counts, now=self.clock())
+        if Reason.WAITS_FOR_SENDER in waits:
+            blocked, senders = self.blocked(now=self.clock()), counts.waits[Reason.WAITS_FOR_SENDER].messages
+            if causes := [blocked[name] for name in sorted(senders) if name in blocked]:
+                theirs = waits[Reason.WAITS_FOR_SENDER]
+                theirs["because"] = "; ".join(one.why for one in causes)
+                # A failed log-in prolongs the pause of a sender: its rows do not go before its end.
+                if len(causes) == len(senders) and all(one.paused_until is not None for one in causes):
+                    ends = sorted(written(one.paused_until) for one in causes if one.paused_until is not None)
+                    theirs["from"], theirs["until"] = max(theirs["from"], ends[0]), max(theirs["until"], ends[-1])
+        return waits
+
+    def _plan(self, batch: BatchFacts, planned: Planned) -> dict[str, Any]:
+        now, plan = self.clock(), planned.plan
+        # Of a batch that is paused or cancelled, no verdict is taken.
+        takes = planned.sent_at is not None and not batch.is_paused and batch.cancelled_at is None
+        verdict_by = latest_verdict(planned, now=now) if takes else None
+        pilot = {
+            "first": plan.first,
+            "go_on_if": plan.condition,
+            # Without a condition there is nothing that the pilot did not meet: a person is asked.
+            "verdict": planned.verdict if plan.condition or planned.verdict != NOT_MET else "asked",
+            "verdict_at": written_if_any(planned.verdict_at),
+            "verdict_by": written_if_any(verdict_by),
+            "numbers": planned.numbers or _pilot_in_words(self.pilots.numbers(planned)),
+        }
+        return {
+            "in_words": plan.in_words,
+            "start_at": written_if_any(plan.start_at),
+            "per_hour": plan.per_hour,
+            "deadline": written_if_any(plan.deadline),
+            **(pilot if plan.first else {}),
+        }
+
+
+def _pilot_in_words(pilot: PilotNumbers) -> str:
+    return f"of {pilot.size:,}: {in_words(pilot)}" if pilot.size else "not chosen yet"
+
+
+def needs_a_person(facts: dict[str, Any]) -> bool:
+    """Whether some rows were rejected, failed, are held or lapsed without any message, an account is stopped, or the
+    batch has paused itself."""
+    rows = facts["rows"]
+    stopped = any(account["stopped"] for account in facts["accounts"].values())
+    return (
+        stopped
+        or facts.get("pause_cause") == PauseCause.ITSELF
+        or "lapsed_unsent" in facts
+        or any(rows[state] for state in (LineState.REJECTED, JobState.FAILED, JobState.HELD))
+    )
+
+
+def _waits(counts: BatchCounts, *, now: datetime) -> dict[str, Any]:
+    """The rows that wait for a later hour, by reason. Not those whose hour has come: something else is in their way."""
+    return {
+        reason: {
+            "rows": waits.rows,
+            "from": written_if_any(waits.first) or "",
+            "until": written_if_any(waits.last) or "",
+        }
+        for reason, waits in sorted(counts.waits.items())
+        if waits.last is None or waits.last > now
+    }

@@ -1,0 +1,217 @@
+"""The report as one HTML file that works offline: the page fetches no script, style, font or image, and sends nothing.
+
+Customer ids and error texts come from lists and providers, so everything is escaped. The page's policy allows only the
+one script and the one style in the file, by their hashes.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from itertools import accumulate
+from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
+from typing import IO, Any, TextIO
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.timestamps import written
+from worker.core.foundation.version import __version__
+from worker.core.model.states import InvitationState, JobState, LineState
+from worker.core.model.waits import Blocked
+from worker.reporting.costs import costs
+from worker.reporting.headline import headline
+from worker.reporting.prices import Prices
+from worker.reporting.report_lines import Columns, line_values
+from worker.reporting.row_data import NUMBERS, TIMES, WORDS, Chunk
+from worker.reporting.row_groups import Groups
+from worker.reporting.store.report_rows import LineFacts
+from worker.reporting.store.spending import Spending
+from worker.reporting.timeline import timeline
+
+STATIC = 100  # rows in the table as the file has it; the page's script shows all others, a page of them at a time
+IN_MEMORY = 1024 * 1024  # bytes of the rows' data, before they go to a temporary file
+BUFFERED = 200  # pieces of the template written at a time
+SHOWN_RANGES = 12  # of row numbers, before "all"
+# In the order of a row's life, each state explained to a reader who did not run the batch.
+STATES: dict[JobState | LineState, str] = {
+    JobState.WAITING: "No session was requested yet, or the request will be repeated.",
+    JobState.WORKING: "The session is being requested at this moment.",
+    JobState.ISSUED: "The provider has opened a session. The invitation has not been sent yet.",
+    JobState.INVITED: "The invitation with the link was handed over for delivery. The customer has not finished yet.",
+    JobState.COMPLETED: "The customer went through the verification. The results are counted below.",
+    JobState.LAPSED: "The customer never finished, and no further invitation is allowed.",
+    JobState.HELD: "Stopped: a call has an unknown outcome, or a person must decide. Nothing happens by itself.",
+    JobState.FAILED: "Ended without success: for example, the provider refused the data, or every attempt failed.",
+    JobState.CANCELLED: "An operator, or an event, cancelled the row.",
+    LineState.REJECTED: "The line of the list could not be used. No session was requested and no message was sent.",
+    LineState.DUPLICATE: "An earlier line of the list has the same customer. The earlier line counts.",
+    LineState.JOINED: "A row of another list serves the customer, who was invited for that row.",
+    LineState.KNOWN: "The customer was known already. The row asked for no session of its own.",
+}
+MESSAGES = {
+    InvitationState.WAITING: "not sent yet",
+    InvitationState.SENT: "accepted for delivery",
+    InvitationState.DELIVERED: "reported as delivered",
+    InvitationState.BOUNCED: "came back",
+    InvitationState.SUPPRESSED: "not sent: the address may not be written to, or the customer has had all messages",
+    InvitationState.FAILED: "refused, or every attempt failed",
+    InvitationState.HELD: "may have been sent: a person must decide",
+}
+# The columns of the table; the script shows the others when a row is opened.
+SHOWN = ("row", "customer_id", "state", "error", "action", "expires_at")
+HEADINGS = {
+    "customer_id": "customer",
+    "error": "what happened",
+    "action": "what to do",
+    "expires_at": "link expires",
+    "issued_at": "issued",
+    "next_at": "goes on at",
+    "route": "why this account",
+}
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the page says in addition to the batch's facts."""
+
+    spending: Spending = field(default_factory=Spending)
+    prices: Prices = field(default_factory=Prices)
+
+
+def write_html(
+    out: TextIO,
+    facts: dict[str, Any],
+    lines: Iterable[LineFacts],
+    *,
+    with_link: bool,
+    now: datetime,
+    blocked: Mapping[str, Blocked] = MappingProxyType({}),
+    extras: Extras | None = None,
+) -> int:
+    """Write the page of one batch; returns the number of lines.
+
+    `facts` come from `batch_report.status()`. `lines` are read once: what needs a person stands before them, so their
+    data waits in a file without a name that only this process can open. `blocked`: as in `Columns`.
+    """
+    extras = extras or Extras()
+    columns = Columns(now, links=with_link, routes=True, batch=str(facts["batch"]), blocked=blocked)
+    with SpooledTemporaryFile(IN_MEMORY, mode="w+", encoding="utf-8", newline="\n") as data:
+        count, static, groups = _read(lines, columns, data)
+        data.seek(0)
+        stream = (
+            _environment()
+            .get_template("report.html")
+            .stream(
+                facts=facts,
+                headline=headline(facts),
+                made_at=now,
+                release=__version__,
+                total=count,
+                static=static,
+                segments=_segments(facts["rows"]),
+                meanings=list(STATES.items()),
+                groups=groups.by_need(),
+                shown_ranges=SHOWN_RANGES,
+                messages=[(state, number, MESSAGES.get(state, "")) for state, number in facts["invitations"].items()],
+                costs=costs(extras.spending.routes, extras.prices) if extras.spending.routes else None,
+                timeline=timeline(extras.spending.series),
+                columns=[*SHOWN, *(["link"] if with_link else [])],
+                all_columns=columns.names,
+                headings=HEADINGS,
+                states=[state for state in STATES if facts["rows"].get(state)],
+                chunks=(Markup(chunk.rstrip("\n")) for chunk in data),  # noqa: S704 -- made by `row_data`
+                with_link=with_link,
+                about=_about(columns),
+            )
+        )
+        stream.enable_buffering(BUFFERED)
+        for piece in stream:
+            out.write(piece)
+    return count
+
+
+def _read(lines: Iterable[LineFacts], columns: Columns, data: IO[str]) -> tuple[int, list[dict[str, Any]], Groups]:
+    """Write the rows' data, a chunk a line. Returns how many, the first as values, and the groups."""
+    groups, static, chunk, count = Groups(), [], Chunk(columns.names), 0
+    for line in lines:
+        count += 1
+        values = line_values(line, columns)
+        if count <= STATIC:
+            static.append(values)
+        chunk.add(values, groups.add(line.row, line.state, line.reason, line.detail, action=str(values["action"])))
+        if chunk.is_full:
+            data.write(chunk.take() + "\n")
+    if rest := chunk.take():
+        data.write(rest + "\n")
+    return count, static, groups
+
+
+def _about(columns: Columns) -> str:
+    """What the script needs to know of the page, as JSON for a <script> element."""
+    about = {
+        "columns": columns.names,
+        "shown": SHOWN,
+        "headings": HEADINGS,
+        "words": sorted(WORDS),
+        "times": sorted(TIMES),
+        "numbers": sorted(NUMBERS),
+    }
+    return Markup(json.dumps(about).replace("<", "\\u003c"))  # noqa: S704 -- words of this module
+
+
+def _segments(rows: dict[str, int]) -> list[tuple[str, int, float, float]]:
+    """(state, rows, start, width) of each part of the bar, in per cent of its length."""
+    present = [(state, rows[state]) for state in STATES if rows.get(state)]
+    total = sum(number for _, number in present)
+    starts = accumulate((number for _, number in present), initial=0)
+    return [
+        (state, number, round(100 * start / total, 3), round(100 * number / total, 3))
+        for (state, number), start in zip(present, starts, strict=False)
+    ]
+
+
+def _time(at: datetime | str) -> Markup:
+    """A time as a <time> element, which the script can show in the reader's own zone."""
+    moment = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(written(moment), f"{moment:%Y-%m-%d %H:%M} UTC")
+
+
+def _commands(text: str) -> Markup:
+    """The text, with what stands in backticks as code."""
+    pieces = text.split("`")
+    code = (
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
+    )
+    return Markup("").join(code)
+
+
+def _hash(text: str) -> str:
+    """The source of an inline script or style in a Content-Security-Policy."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+@cache
+def _environment() -> Environment:
+    pages = files("worker.reporting") / "pages"
+    environment = Environment(
+        loader=DictLoader({"report.html": (pages / "report.html").read_text("utf-8")}),
+        autoescape=True,
+        # Spreadsheets open a page too, and run what its cells begin with.
+        finalize=lambda shown: spreadsheet_safe(shown) if type(shown) is str else shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = ((pages / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    # Not escaped: the texts are our own, and the hashes are made from exactly these bytes.
+    environment.globals.update(style=Markup(style), script=Markup(script))  # noqa: S704
+    environment.globals.update(style_hash=_hash(style), script_hash=_hash(script))
+    environment.filters.update(number=lambda number: f"{number:,}", time=_time, commands=_commands)
+    return environment

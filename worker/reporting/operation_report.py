@@ -1,0 +1,272 @@
+"""The facts that `onboard status` begins and ends with: which processes run, and what needs a person."""
+
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from worker.core.customers.store.batches import STDIN, BatchFacts
+from worker.core.database.database import Database
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.plural import counted, listed_in_words
+from worker.core.foundation.timestamps import written, written_if_any
+from worker.core.limits.budgets import BudgetState, lasting_outage_of, silence_of
+from worker.core.limits.failover_turns import Takeovers
+from worker.core.limits.store.budgets import Budgets
+from worker.core.limits.store.standstill import Standstills, Stopped
+from worker.core.messages.store.country_cap_check import at_their_cap
+from worker.core.model.operation import (
+    IMPORT,
+    WORK,
+    Running,
+    Wakening,
+    is_worked,
+    is_worked_by_workers,
+    no_process,
+    no_process_of_batch,
+    no_wake_up,
+    starts_work,
+)
+from worker.core.model.waits import Blocked
+from worker.features.list_sources.folder_report import FolderReport, folder_reports
+from worker.features.list_sources.settings import Intake
+from worker.features.list_sources.store.dropped_files import DroppedFiles
+from worker.features.outbox.outbox_report import OutboxReport
+from worker.reporting import attention
+from worker.reporting.attention import Attention
+from worker.reporting.decision_words import rows_left
+from worker.reporting.obstacles import obstacle_of
+from worker.reporting.store.look import Looks
+from worker.reporting.store.needs_a_person import (
+    cut_off,
+    held,
+    missing_keys,
+    of_other_accounts,
+    of_other_channels,
+    paused_themselves,
+    refused_events,
+    webhooks_to_check,
+)
+from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
+from worker.reporting.store.unsent import unsent
+from worker.reporting.store.waiting import waiting
+from worker.settings.policies import BudgetRules
+
+
+@dataclass(frozen=True)
+class OperationReport:
+    """How the whole stands at one moment. `due`: the accounts and senders with work that is due and can be done."""
+
+    at: datetime
+    running: Sequence[Running]
+    due: frozenset[str]
+    attention: Sequence[Attention]
+    accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
+    stopped: Stopped | None = None  # a person has stopped everything
+    folders: Sequence[FolderReport] = ()
+    idle: str = ""  # why no process works what is due, and the command that helps
+    left_alone: str = ""  # the same, of a batch that no process works
+    unwritable: str = ""  # why nothing can be written, whichever process works
+    given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
+    blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
+    unheard: str = ""  # that no worker looks for due work; empty: they do, as far as the database knows
+
+    @property
+    def nothing_to_do(self) -> str:
+        """Why no process needs to work, where no work that can be done is due."""
+        names = [f"{one.called} ({_until(one)})" for one in self.blocked]
+        return f"rows wait for {listed_in_words(names)}" if names else "nothing is due now"
+
+    @property
+    def pauses(self) -> str:
+        """The pauses that rows wait for; empty: there are none. A stop needs a person, and is among `attention`."""
+        whys = [one.in_words for one in self.blocked if not one.stopped]
+        return f"rows wait: {'; '.join(whys)}" if whys else ""
+
+    def facts(self) -> dict[str, Any]:
+        """As `status --json` prints them."""
+        return {
+            "processes": [
+                {
+                    "kind": one.kind,
+                    "host": one.host,
+                    "pid": one.pid,
+                    "release": one.release,
+                    "batch": one.batch_id,
+                    "since": written(one.started_at),
+                    "seen": written(one.seen_at),
+                }
+                for one in self.running
+            ],
+            "needs_a_person": [
+                {"what": one.what, "name": one.name, "reason": one.reason, "command": one.command}
+                for one in self.attention
+            ],
+            **({"intake": [one.facts() for one in self.folders]} if self.folders else {}),
+            **({"stopped": self.stopped.as_facts()} if self.stopped is not None else {}),
+            **({"given_up": dict(self.given_up)} if self.given_up else {}),
+        }
+
+    def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """A batch's facts without a forecast if no process works the batch, or no worker hears of it."""
+        why = self._why_not_worked(facts["batch"])
+        if facts["forecast"]["finishes_at"] is None or not why:
+            return facts
+        return facts | {"forecast": {"finishes_at": None, "limited_by": why, "assumed": False}}
+
+    def _why_not_worked(self, batch_id: int) -> str:
+        if self.unwritable or not is_worked(self.running, batch_id):
+            return self.left_alone
+        return self.unheard if is_worked_by_workers(self.running, batch_id) else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """Reads the report. Nothing in it is counted row by row but held rows, rows that wait, and the events of a target
+    that accepts none."""
+
+    clock: Clock
+    database: Database
+    processes: Processes
+    budgets: Budgets
+    rules: BudgetRules
+    looks: Looks
+    standstills: Standstills
+    takeovers: Takeovers
+    key_ids: Collection[str] | None  # of the configuration; None: they are not known here
+    folders: Sequence[Intake]
+    dropped_files: DroppedFiles
+    outbox: OutboxReport
+    by_workers: bool  # a broker is configured
+    event_queues: Collection[str]  # those that senders of the configuration publish events to
+
+    def report(self) -> OperationReport:
+        now = self.clock()
+        running, states = self.processes.running(now=now), self.budgets.all()
+        stopped = self.standstills.find()
+        found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
+        left, shut, asked = waiting(self.database), self._shut(states, now), found.accounts | found.channels
+        due = asked - shut.keys() - left.kept_by(shut)
+        folders = folder_reports(self.folders, self.dropped_files)
+        starts, given_up = starts_work(by_workers=self.by_workers), self.outbox.given_up_by_target()
+        working = any(one.kind in WORK for one in running)
+        # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
+        unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
+        idle = f"{unwritable}: `onboard doctor`" if unwritable else no_process(starts)
+        left_alone = no_process_of_batch(starts) if working and not unwritable else idle
+        # A folder's import that was killed goes on by itself.
+        importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
+        timers = self.processes.last()
+        wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
+        unheard = f"{no_wake_up(wakening)}: `onboard doctor`" if wakening.none_look(now) else ""
+        needs = [
+            *([Attention("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
+            *attention.of_work(running, due, unwritable=unwritable, starts=starts),
+            *attention.of_scheduler(running, wakening, now=now),
+            *attention.of_bus(running, self.event_queues, unwritable=unwritable),
+            *self._of_what_is_missing(),
+            *self._of_budgets(states, due=asked, now=now),
+            *(attention.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
+            *self.outbox.attention(states, given_up, now=now),
+            *(attention.of_refused_events(*one) for one in sorted(refused_events(self.database).items())),
+            *attention.of_webhooks(webhooks_to_check(self.database)),
+            *self._of_batches(now, importing=importing),
+            *(need for folder in folders for need in folder.attention()),
+        ]
+        accounts = {
+            name: _account(states.get(rule.name, BudgetState()), now) for name, rule in self.rules.all().items()
+        }
+        return OperationReport(
+            now,
+            running,
+            due,
+            needs,
+            accounts,
+            stopped,
+            folders,
+            idle,
+            left_alone,
+            unwritable,
+            given_up,
+            blocked=[shut[name] for name in sorted((asked | left.names) & shut.keys())],
+            unheard=unheard,
+        )
+
+    def _of_what_is_missing(self) -> list[Attention]:
+        """The keys, accounts and channels that rows need and the configuration does not have."""
+        keys = missing_keys(self.database, self.key_ids) if self.key_ids is not None else {}
+        accounts = of_other_accounts(self.database, self.rules.accounts)
+        channels = of_other_channels(self.database, self.rules.channels)
+        return [
+            *(attention.of_missing_key(*one) for one in keys.items()),
+            *(attention.of_missing_account(name, *rows) for name, rows in sorted(accounts.items())),
+            *(attention.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
+        ]
+
+    def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Attention]:
+        """The stopped accounts and senders, and those whose calls have failed for minutes. Accounts that share a budget
+        are named together."""
+        sharing: dict[str, list[str]] = {}
+        for name, rule in self.rules.all().items():
+            sharing.setdefault(rule.name, []).append(name)
+        stops, failing = [], []
+        for budget, names in sorted(sharing.items(), key=lambda one: one[1]):
+            what, called = "sender" if names[0] in self.rules.channels else "account", ", ".join(names)
+            state = states.get(budget, BudgetState())
+            if state.stopped_at is not None:
+                stops.append(attention.of_stop(what, called, state.stop_reason))
+            elif why := lasting_outage_of(state, now=now, due=any(name in due for name in names)):
+                failing.append(Attention(what, called, why, "onboard account list"))
+        return [*stops, *failing]
+
+    def _shut(self, states: Mapping[str, BudgetState], now: datetime) -> dict[str, Blocked]:
+        """The stopped and paused accounts and senders, and those whose limit is used up, whose work no process can do,
+        since no account takes it over."""
+        sources = {takeover.source for takeover in self.takeovers.possible(states)}
+        found: dict[str, Blocked] = {}
+        for name, rule in self.rules.all().items():
+            one = obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
+            if one is not None and name not in sources and one.is_shut:
+                found[name] = one
+        return found
+
+    def _of_batches(self, now: datetime, *, importing: bool) -> list[Attention]:
+        found = []
+        for batch in [] if importing else cut_off(self.database):
+            again = f"onboard import {'-' if batch.name == STDIN else shlex.quote(batch.name)}"
+            found.append(_of_batch(batch, "its import was cut off: not all of its rows are here", again))
+        waiting = {one.batch.id: (one.batch, one.rows) for one in unsent(self.database, now=now) if one.batch.is_paused}
+        by_themselves = {batch.id: (batch, 0) for batch in paused_themselves(self.database)}
+        for _, (batch, rows) in sorted((by_themselves | waiting).items()):
+            found.append(_of_batch(batch, _paused(batch, rows), f"onboard resume {batch.id}"))
+        for batch, rows in held(self.database):
+            why = f"{counted(rows, 'row waits', 'rows wait')}: held until a person decides"
+            found.append(_of_batch(batch, why, f"onboard report {batch.id}"))
+        return found
+
+
+def _of_batch(batch: BatchFacts, why: str, command: str) -> Attention:
+    return Attention("batch", f"{batch.id} ({batch.name})", why, command)
+
+
+def _until(blocked: Blocked) -> str:
+    if blocked.stopped:
+        return "stopped"
+    until = blocked.paused_until or blocked.full_until
+    return f"{'paused' if blocked.paused_until else 'its limit is used up'} until {written_if_any(until)}"
+
+
+def _paused(batch: BatchFacts, rows: int) -> str:
+    return f"{rows_left(rows)}: {batch.pause_reason}" if rows else batch.pause_reason
+
+
+def _account(state: BudgetState, now: datetime) -> dict[str, Any]:
+    paused_until = state.paused_until(now)
+    return {
+        "stopped": (state.stop_reason or "stopped") if state.stopped_at is not None else None,
+        "paused_until": written_if_any(paused_until),
+        "pause_reason": state.why_paused if paused_until else None,
+        "no_answer": silence_of(state, now=now) or None,
+        "credits_used": state.credits_used,
+    }

@@ -1,0 +1,64 @@
+"""The prices in the configuration: of an account's calls, and of a channel's messages."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from worker.core.customers.customers import Channel
+from worker.core.model.money import Price, total
+from worker.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class Prices:
+    """By account, and by channel; None: no price is set. What is not configured any more has none."""
+
+    accounts: Mapping[str, Price | None] = field(default_factory=dict)
+    channels: Mapping[str, Price | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Prices":
+        return cls(
+            {name: account.price for name, account in settings.accounts.items()},
+            {name: section.price for name, section in settings.sending.items()},
+        )
+
+    def with_texts_of(self, segments: int) -> "Prices":
+        """These prices, where each text is charged as so many segments."""
+        text = self.channels.get(Channel.SMS)
+        if text is None:
+            return self
+        return replace(self, channels={**self.channels, Channel.SMS: replace(text, amount=text.amount * segments)})
+
+    def at_most(
+        self, calls: Mapping[str, int], customers: Iterable[tuple[Collection[str], int]], *, each: int, together: int
+    ) -> Mapping[str, Decimal]:
+        """The most that these calls cost, by account, with the messages of their customers: by currency.
+
+        `customers`: the channels that they may be reached on, and how many they are. Each gets at most `each` messages
+        on a channel and `together` on all; in each currency those are taken as the dearest ones.
+        """
+        counted = [(self.accounts.get(name), number) for name, number in calls.items()]
+        for channels, number in customers:
+            priced = [price for name in channels if (price := self.channels.get(name)) is not None]
+            left: dict[str, int] = defaultdict(lambda: together)
+            for price in sorted(priced, key=lambda one: one.amount, reverse=True):
+                messages = min(each, left[price.currency])
+                left[price.currency] -= messages
+                counted.append((price, messages * number))
+        return total(counted)
+
+    def total(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> Mapping[str, Decimal]:
+        """The price of these calls, by account, and messages, by channel: by currency. Empty without any price."""
+        return total(
+            [
+                *((self.accounts.get(name), number) for name, number in calls.items()),
+                *((self.channels.get(name), number) for name, number in messages.items()),
+            ]
+        )
+
+    def missing(self, calls: Mapping[str, int], messages: Mapping[str, int]) -> list[str]:
+        """The accounts and channels with calls or messages and without a price."""
+        accounts = {name for name in calls if self.accounts.get(name) is None}
+        return sorted(accounts | {name for name in messages if self.channels.get(name) is None})

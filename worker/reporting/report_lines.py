@@ -1,0 +1,175 @@
+"""The lines of a batch, as `report` prints them."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.store.new_rows import ANOTHER_PERSON, WAS_ERASED
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.core.foundation.keyring import NEEDS_THE_KEY
+from worker.core.foundation.timestamps import written
+from worker.core.model.reasons import step_for
+from worker.core.model.states import JobState, LineState
+from worker.core.model.waits import Blocked, Wait, explained, is_healthy, wait_of
+from worker.reporting.store.report_rows import LineFacts
+
+COLUMNS = (
+    "row",
+    "customer_id",
+    "state",
+    "result",
+    "account",
+    "reference",
+    "issued_at",
+    "expires_at",
+    "invitation",
+    "attempts",
+    "waits",
+    "error",
+    "action",
+)
+# What is to be done about rows in which nothing is to be corrected.
+_HINTS = {problem.named: problem.hint for problem in (WAS_ERASED, ANOTHER_PERSON)}
+UPGRADE = "upgrade"
+BYTE_ORDER_MARK = "\ufeff"
+DETAILS = ("purpose", "kind", *UPDATABLE)
+# What opens a session: for those who send the links themselves.
+SECRETS = ("link", "digits", "vendor", "vendor_parameters")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a report in addition to `COLUMNS`: each line's link, a secret; why its account was chosen; the
+    customer's details, to be mended there. `as_dates`: times as a spreadsheet takes them for dates, in UTC.
+
+    `next_at` is always the last column. `batch` is the batch's number, for commands in the column `action`. `blocked`
+    are the accounts and senders, by name, that are stopped or paused at the time `now`,
+    or that the configuration does not have.
+    """
+
+    now: datetime
+    links: bool = False
+    routes: bool = False
+    batch: str = "BATCH"
+    blocked: Mapping[str, Blocked] = field(default_factory=dict)
+    details: bool = False
+    as_dates: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        routes, secrets = ("route",) if self.routes else (), SECRETS if self.links else ()
+        return (*COLUMNS, *routes, *secrets, *(DETAILS if self.details else ()), "next_at")
+
+    def time(self, at: datetime | None) -> str:
+        """A time as the report writes it."""
+        if at is None:
+            return ""
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if self.as_dates else written(at)
+
+
+def wait_for(line: LineFacts, columns: Columns) -> Wait | None:
+    """What the line waits for; None: it does not wait."""
+    if not line.waits_for:
+        return None
+    return wait_of(
+        "" if is_healthy(line.state, line.reason) else line.reason,
+        line.detail,
+        line.due_at,
+        paused=line.paused,
+        batch_id=line.served_by,
+        blocked=[columns.blocked[name] for name in line.waits_for if name in columns.blocked],
+        now=columns.now,
+    )
+
+
+def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
+    """One line of the report, by column. Times are ISO 8601 UTC; `error` explains the state."""
+    healthy = is_healthy(line.state, line.reason)
+    error = "" if healthy else explained(line.reason, line.detail)
+    # A held row is resolved in the batch of the row that it joined.
+    batch = str(line.served_by) if line.state == JobState.HELD and line.served_by else columns.batch
+    action = step_for(line.state, line.reason).replace("BATCH", batch)
+    action = _HINTS.get(line.detail, action)
+    if healthy and line.detail:  # which other row has the customer is no error
+        action = f"nothing: {line.detail}"
+    next_at: datetime | None = None
+    if line.state not in {*JobState, *LineState}:
+        error, action = "this release does not know the row's state; a newer release wrote it, or a person", UPGRADE
+    wait = wait_for(line, columns)
+    if wait is not None:
+        error, next_at, action = wait.why, wait.until, wait.action or action
+    if line.late:
+        late = f"an answer was lost or came too late to be used; the provider has also opened {line.late}"
+        error = f"{error}; {late}" if error else late
+        action = action or "end the session that the error names at the provider, or let it expire unused"
+    if line.unreadable:
+        error = f"{error}; {line.unreadable}" if error else line.unreadable
+        key_is_gone = NEEDS_THE_KEY in line.unreadable
+        action = action or (
+            "put the key back into [encryption] keys (`onboard keys status`)" if key_is_gone else UPGRADE
+        )
+    values: dict[str, Any] = {
+        "row": line.row,
+        "customer_id": line.customer_id,
+        "state": line.state,
+        "result": line.result,
+        "account": line.account,
+        "reference": line.reference,
+        "issued_at": columns.time(line.issued_at),
+        "expires_at": columns.time(line.expires_at),
+        "invitation": line.invitation,
+        "attempts": line.attempts,
+        "waits": line.waits,
+        "error": error,
+        "action": action,
+    }
+    values |= {"route": line.route} if columns.routes else {}
+    if columns.links:
+        parameters = json.dumps(dict(line.opening.vendor_parameters), ensure_ascii=False)
+        values |= {
+            "link": line.opening.link,
+            "digits": line.opening.digits,
+            "vendor": line.opening.vendor,
+            "vendor_parameters": parameters if line.opening.vendor_parameters else "",
+        }
+    if columns.details:
+        values |= {"purpose": line.purpose, "kind": "" if line.details is None else line.details.kind.value}
+        values |= {name: "" if line.details is None else line.details.shown(name) for name in UPDATABLE}
+    return values | {"next_at": columns.time(next_at)}
+
+
+def cells(line: LineFacts, columns: Columns) -> list[Any]:
+    """One line of the report as the cells of a table, in the order of its header."""
+    values = line_values(line, columns)
+    return [values[name] for name in columns.names]
+
+
+def write_excel(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
+    """As `write_csv`, for a double-click in Excel: it takes CSV for UTF-8 by the mark alone, and in most languages
+    separates cells by semicolons."""
+    out.write(BYTE_ORDER_MARK)
+    return write_csv(out, lines, replace(columns, as_dates=True), delimiter=";")
+
+
+def write_csv(out: TextIO, lines: Iterable[LineFacts], columns: Columns, *, delimiter: str = ",") -> int:
+    """Write the lines as CSV; returns how many. A spreadsheet reads no cell as a formula."""
+    writer = csv.writer(out, delimiter=delimiter)
+    writer.writerow(columns.names)
+    count = 0
+    for line in lines:
+        writer.writerow([spreadsheet_safe(str(value)) for value in cells(line, columns)])
+        count += 1
+    return count
+
+
+def write_jsonl(out: TextIO, lines: Iterable[LineFacts], columns: Columns) -> int:
+    """Write one JSON object per line of the report; returns how many."""
+    count = 0
+    for line in lines:
+        out.write(json.dumps(line_values(line, columns), ensure_ascii=False) + "\n")
+        count += 1
+    return count

@@ -1,0 +1,306 @@
+"""Reads the numbers of a batch from its kept counts (`BatchCount`): a million rows cost as much as a hundred.
+
+Only rows that need it are read one by one: those that joined a job of another list, and those whose message never left.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.database import bulk, tally
+from worker.core.database.database import fetch
+from worker.core.database.job_ids import of_batch
+from worker.core.database.leases import NOT_SENT
+from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.database.tables.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.core.database.tables.types import word_of
+from worker.core.lifecycle.session_updates import Result
+from worker.core.model.endings import Kind
+from worker.core.model.reasons import Reason
+from worker.core.model.states import UNISSUED_JOBS, UNSENT_JOBS, InvitationState, JobState
+from worker.core.unknown.store.unknown_outcomes import MORE
+from worker.core.work.store.attempt_log import DONE, LATE
+from worker.core.work.store.sessions import FIRST, OF_ITS_SESSION
+from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from_totals, later
+
+_BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
+_COLUMNS = [column.name for column in BatchCount.__table__.columns]
+_ALIKE = _COLUMNS[:-2]
+
+
+def _under_lease(kind: tally.Kind, model: type[Job] | type[InvitationRow], *conditions: Any) -> list[sa.Select[Any]]:
+    """The leased rows, which are counted as waiting ones: once more as what they are, and once less as waiting."""
+    none: sa.ColumnElement[Any] = sa.literal("")
+    words = [
+        model.channel.label("channel"),
+        (Job.account if model is Job else none).label("account"),
+        (Job.result if model is Job else none).label("result"),
+    ]
+    leased = (
+        sa.select(model.batch_id, *words, sa.cast(sa.func.count(), sa.Integer).label("rows"))
+        .where(model.state == bulk.fixed(JobState.WORKING), model.lease_until.is_not(None), *conditions)
+        .group_by(model.batch_id, *words)
+        .subquery()
+        .c
+    )
+    alike = [leased.channel, leased.account, leased.result, none]
+    return [
+        sa.select(leased.batch_id, sa.literal(kind.value), sa.literal(state), *alike, sign * leased.rows, sa.literal(0))
+        for state, sign in (("working", 1), ("waiting", -1))
+    ]
+
+
+_PARTS = sa.union_all(
+    *(sa.select(*(getattr(model, name) for name in _COLUMNS)) for model in (BatchCount, BatchCountChange)),
+    *_under_lease(tally.Kind.JOB, Job, Job.joins.is_(None)),
+    *_under_lease(tally.Kind.MESSAGE, InvitationRow, InvitationRow.kind == FIRST),
+).subquery("counted")
+# The counts as they are now: one statement, so that no change comes in between.
+COUNTED = _PARTS.c
+ROWS = sa.func.sum(COUNTED.rows)
+_COUNTS = (
+    sa.select(*(COUNTED[name] for name in _ALIKE), ROWS.label("rows"), sa.func.sum(COUNTED.sessions).label("sessions"))
+    .where(COUNTED.batch_id == _BATCH)
+    .group_by(*(COUNTED[name] for name in _ALIKE))
+    .having(ROWS > 0)
+)
+
+# The reasons for which a job, and a message, wait until a later hour.
+_JOBS_WAIT = (Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT)
+_MESSAGES_WAIT = (Reason.QUIET_HOURS, Reason.IN_REVIEW, Reason.ADDRESS_SPENT)
+# Those that put the end of a batch off. A forecast names the messages of an address that is spent apart.
+_END_WAITS = (Reason.QUIET_HOURS, Reason.IN_REVIEW)
+# The reason for which a waiting job waits until a later hour; empty: it waits for a call, or is due.
+WAITS_FOR = sa.case((sa.and_(STATE == JobState.WAITING, REASON.in_(_JOBS_WAIT)), REASON), else_="")
+
+# The batch of the job that a row joined, where that batch is paused and the job waits; null: it can go on.
+_PAUSED_AT = sa.case((sa.and_(Batch.pause_cause != "", STATE == JobState.WAITING), Batch.id), else_=sa.null())
+_JOINED_WAITS_FOR = sa.case((_PAUSED_AT.is_(None), WAITS_FOR), else_="")
+# Rows that joined a job of another list are counted with the state of that job.
+_JOINED = (
+    sa.select(
+        STATE.label("state"),
+        Job.channel,
+        ACCOUNT.label("account"),
+        RESULT.label("result"),
+        _JOINED_WAITS_FOR.label("reason"),
+        _PAUSED_AT.label("paused_at"),
+        sa.func.count().label("rows"),
+        sa.func.count(LEAD.session_id).label("sessions"),
+        sa.func.max(Job.invite_at).label("last_due"),
+        sa.func.min(DUE_AT).label("first"),
+        sa.func.max(DUE_AT).label("last"),
+    )
+    .select_from(Job)
+    .join(LEAD, LEAD.id == Job.joins)
+    .join(Batch, Batch.id == LEAD.batch_id)
+    .where(of_batch(_BATCH), Job.joins.is_not(None))
+    .group_by(STATE, Job.channel, ACCOUNT, RESULT, _JOINED_WAITS_FOR, _PAUSED_AT)
+)
+# The last of the links that are to be used in the app first: their messages are not due before then.
+_LAST_INVITED = sa.select(sa.func.max(Job.invite_at)).where(
+    Job.batch_id == _BATCH,
+    Job.joins.is_(None),
+    Job.invite_at.is_not(None),
+    Job.state.in_([bulk.fixed(state) for state in UNSENT_JOBS]),
+    Job.channel != Channel.NONE,
+)
+# The rows that wait for the end of a session. In the words of their index (`ix_job_waits_for_end`).
+WAITS_FOR_END = (
+    Job.due_at.is_not(None),
+    Job.joins.is_(None),
+    Job.state == bulk.fixed(JobState.WAITING),
+    Job.reason.in_(
+        [
+            bulk.fixed(reason)
+            for reason in (
+                Reason.CONFLICT,
+                Reason.ORPHAN,
+                Reason.SESSION_ENDS_FIRST,
+                Reason.SESSION_EXPIRED,
+                Reason.STALE_LINK,
+                Reason.UNKNOWN,
+            )
+        ]
+    ),
+)
+_LAST_END = sa.select(Job.due_at).where(Job.batch_id == _BATCH, *WAITS_FOR_END).order_by(Job.due_at.desc()).limit(1)
+# Ended because no address may be written to: before a session was requested, or before its message was sent.
+_UNWRITTEN = (
+    sa.select(Job.channel, sa.func.count().label("jobs"))
+    .where(
+        of_batch(_BATCH),
+        Job.state == bulk.fixed(JobState.FAILED),
+        Job.reason == Reason.SUPPRESSED,
+        Job.joins.is_(None),
+        ~sa.exists().where(OF_ITS_SESSION, InvitationRow.state != InvitationState.SUPERSEDED),
+    )
+    .group_by(Job.channel)
+)
+# A message that left has the time of it, whatever became of it since.
+_LAPSED_UNSENT = sa.select(
+    sa.select(sa.func.count())
+    .where(
+        of_batch(_BATCH),
+        Job.state == bulk.fixed(JobState.LAPSED),
+        Job.joins.is_(None),
+        ~sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.sent_at.is_not(None)),
+    )
+    .scalar_subquery()
+    + sa.select(sa.func.count())
+    .select_from(Job)
+    .join(LEAD, LEAD.id == Job.joins)
+    .where(
+        of_batch(_BATCH),
+        Job.joins.is_not(None),
+        LEAD.state == JobState.LAPSED,
+        ~sa.exists().where(InvitationRow.job_id == Job.joins, InvitationRow.sent_at.is_not(None)),
+    )
+    .scalar_subquery()
+)
+# Of a session that was replaced the review may go on: its job says whether it still waits for it.
+_IN_REVIEW_SINCE = (
+    sa.select(sa.func.min(SessionRow.update_at))
+    .select_from(SessionRow)
+    .join(Job, Job.id == SessionRow.job_id)
+    .where(
+        of_batch(_BATCH, id_=SessionRow.job_id),
+        SessionRow.result == bulk.fixed(Result.REVIEW),
+        Job.result == Result.REVIEW,
+    )
+)
+# Its rows are looked at one by one, 4 µs each, so not of a larger batch that was cancelled: a status takes no second.
+_MOST_CANCELLED = 100_000
+# Out before its cancel: one of its messages left, or it wanted none and had its session.
+_CANCELLED_OUT = sa.select(sa.func.count()).where(
+    of_batch(_BATCH),
+    Job.state == bulk.fixed(JobState.CANCELLED),
+    sa.or_(
+        sa.exists().where(InvitationRow.job_id == Job.id, InvitationRow.sent_at.is_not(None)),
+        sa.and_(Job.channel == Channel.NONE, Job.session_id.is_not(None)),
+    ),
+)
+_REFUSED = sa.select(sa.func.count(), sa.func.count(SkippedLine.duplicate_of), sa.func.count(SkippedLine.known)).where(
+    SkippedLine.batch_id == _BATCH
+)
+
+
+def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
+    """The present numbers of the batch; of a purged batch, the numbers at its purge."""
+    totals = connection.execute(sa.select(Batch.totals).where(Batch.id == batch_id)).scalar()
+    if totals is not None:
+        return from_totals(totals)
+    counts, given = BatchCounts(), {"batch": batch_id}
+    for row in fetch(connection, _COUNTS, given):
+        match row.kind:
+            case tally.Kind.JOB:
+                _add_jobs(counts, row, word_of(JobState, row.state), word_of(Channel, row.channel))
+            case tally.Kind.MESSAGE:
+                _add_messages(counts, row, word_of(InvitationState, row.state))
+            case _:
+                before = counts.accounts.get(row.account, AccountFacts())
+                look_up = row.kind == tally.Kind.LOOK_UP
+                counts.accounts[row.account] = _with_calls(before, row.state, row.rows, look_up=look_up)
+    for reason, waits in counts.waits.items():
+        for model in (Job, InvitationRow):
+            waits.between(*connection.execute(_bounds(model, Reason(reason)), given).one())
+    for row in fetch(connection, _JOINED, given):
+        _add_jobs(counts, row, row.state, row.channel)
+        if row.state is JobState.INVITED:
+            counts.joined += row.rows
+        if row.reason:
+            counts.waits[row.reason].between(row.first, row.last)
+        if row.paused_at is not None:
+            kept = counts.kept.setdefault(row.paused_at, Waits())
+            kept.add(row.rows, account=row.account, channels=invitation_channels(row.channel))
+        elif row.state in UNISSUED_JOBS:
+            counts.last_due = later(counts.last_due, row.last_due)
+            if not row.reason:
+                counts.last_end = later(counts.last_end, row.last)
+    if counts.waiting:
+        counts.last_end = later(counts.last_end, connection.execute(_LAST_END, given).scalar())
+    if counts.waiting or counts.unsent:
+        last = connection.execute(_LAST_INVITED, given).scalar()
+        of_messages = (waits.last for reason, waits in counts.waits.items() if reason in _END_WAITS)
+        for one in (last, *of_messages):
+            counts.last_due = later(counts.last_due, one)
+    if counts.jobs.get(JobState.LAPSED):
+        counts.lapsed_unsent = connection.execute(_LAPSED_UNSENT, given).scalar_one()
+    if 0 < counts.jobs.get(JobState.CANCELLED, 0) <= _MOST_CANCELLED:
+        counts.cancelled_out = connection.execute(_CANCELLED_OUT, given).scalar_one()
+    if counts.jobs.get(JobState.FAILED):
+        _add_unwritten(counts, connection, batch_id)
+    if counts.results.get(Result.REVIEW):
+        counts.in_review_since = connection.execute(_IN_REVIEW_SINCE, given).scalar()
+    refused, counts.duplicate, counts.known = connection.execute(_REFUSED, given).one()
+    counts.rejected = refused - counts.duplicate - counts.known
+    return counts
+
+
+def _bounds(model: type[Job] | type[InvitationRow], reason: Reason) -> sa.Select[Any, Any]:
+    """When the first and the last of the rows are due that wait for this reason: two looks into the index."""
+    of_jobs = [Job.joins.is_(None)] if model is Job else [InvitationRow.kind == FIRST]
+    waits = (
+        model.batch_id == _BATCH,
+        model.state == bulk.fixed(JobState.WAITING),
+        model.reason == bulk.fixed(reason),
+        *of_jobs,
+    )
+    first, last = (
+        sa.select(model.due_at).where(*waits).order_by(order).limit(1).scalar_subquery()
+        for order in (model.due_at.asc(), model.due_at.desc())
+    )
+    return sa.select(first, last)
+
+
+def _add_jobs(counts: BatchCounts, row: Any, state: JobState, channel: Channel) -> None:
+    counts.jobs[state] = counts.jobs.get(state, 0) + row.rows
+    counts.sessions += row.sessions
+    counts.accounts.setdefault(row.account, AccountFacts())
+    if state is JobState.ISSUED and channel is Channel.NONE:
+        counts.issued_only += row.rows
+    if row.result:
+        counts.results[row.result] = counts.results.get(row.result, 0) + row.rows
+    if state not in UNISSUED_JOBS:
+        return
+    channels = invitation_channels(channel)
+    counts.waiting[row.account] = counts.waiting.get(row.account, 0) + row.rows
+    if not channels:
+        counts.silent[row.account] = counts.silent.get(row.account, 0) + row.rows
+    for each in channels:
+        counts.to_come[each] = counts.to_come.get(each, 0) + row.rows
+    if row.reason in _JOBS_WAIT:
+        counts.waits.setdefault(row.reason, Waits()).add(row.rows, account=row.account, channels=channels)
+
+
+def _add_messages(counts: BatchCounts, row: Any, state: InvitationState) -> None:
+    counts.invitations[state] = counts.invitations.get(state, 0) + row.rows
+    if state in (InvitationState.WAITING, InvitationState.WORKING):
+        counts.unsent[row.channel] = counts.unsent.get(row.channel, 0) + row.rows
+    if row.reason in _MESSAGES_WAIT:
+        counts.waits.setdefault(row.reason, Waits()).add(row.rows, account="", channels=[row.channel])
+
+
+def _add_unwritten(counts: BatchCounts, connection: sa.Connection, batch_id: int) -> None:
+    """Count the messages that were not even written as suppressed: no address could be written to."""
+    for row in fetch(connection, _UNWRITTEN, {"batch": batch_id}):
+        messages = row.jobs * len(invitation_channels(row.channel))
+        suppressed = counts.invitations.get(InvitationState.SUPPRESSED, 0)
+        counts.invitations[InvitationState.SUPPRESSED] = suppressed + messages
+
+
+def _with_calls(facts: AccountFacts, outcome: str, calls: int, *, look_up: bool) -> AccountFacts:
+    """Add calls with this outcome, empty for open calls. A look-up is a request, and never an issued session."""
+    if outcome == NOT_SENT:
+        return facts
+    issued = outcome in (DONE, LATE, Kind.SHORT_LIVED) and not look_up
+    limited = outcome == Kind.RATE_LIMITED
+    well = issued or limited or not outcome or (look_up and outcome in (DONE, MORE))
+    return AccountFacts(
+        requests=facts.requests + calls,
+        issued=facts.issued + (calls if issued else 0),
+        rate_limited=facts.rate_limited + (calls if limited else 0),
+        errors=facts.errors + (0 if well else calls),
+        late=facts.late + (calls if outcome == LATE else 0),
+    )

@@ -1,0 +1,37 @@
+"""Which languages, templates and channels the rows have that are not ended."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database
+from worker.core.database.tables import CustomerRow, Job
+from worker.core.model.states import OPEN_JOBS
+
+
+@dataclass(frozen=True)
+class InUse:
+    """Rows whose messages have the same words. `locale` and `template` are "" where a row names none."""
+
+    locale: str
+    template: str
+    channel: str
+    rows: int
+
+
+def languages_in_use(database: Database) -> list[InUse]:
+    """All that are in use, by locale. Reads each open row once."""
+    columns = (CustomerRow.locale, Job.template, Job.channel)
+    query = (
+        sa.select(*columns, sa.func.count())
+        .select_from(Job)
+        .join(CustomerRow, CustomerRow.customer_id == Job.customer_id)
+        .where(Job.state.in_(OPEN_JOBS))
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    with database.read() as connection:
+        return [
+            InUse(locale or "", template or "", str(channel), rows)
+            for locale, template, channel, rows in connection.execute(query)
+        ]

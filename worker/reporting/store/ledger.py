@@ -1,0 +1,259 @@
+"""A customer's sessions in order: the result of each, why the next one was opened, and the cost."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.admission import finished_in_purged
+from worker.core.customers.store.usage import messages_of
+from worker.core.database.audit_entries import note
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import decrypt_words
+from worker.core.database.leases import NOT_SENT
+from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.database.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.limits.budgets import FREE
+from worker.core.model.endings import Kind
+from worker.core.model.reasons import Reason
+from worker.core.model.states import JobState, SessionState
+from worker.core.work.store.attempt_log import DONE, UNREACHABLE
+
+# Outcomes of calls that cost nothing, as credits are counted.
+COST_NOTHING = (*(kind.value for kind in FREE), NOT_SENT, UNREACHABLE)
+
+
+@dataclass(frozen=True)
+class MessageFacts:
+    """A message with a session's link. `unknown_handovers`: those whose outcome stays unknown; each counts."""
+
+    channel: str
+    kind: str
+    state: str
+    reason: str
+    due_at: datetime | None
+    sent_at: datetime | None
+    unknown_handovers: int
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """A session. `because`: why it was opened, which is how the session before it ended."""
+
+    id: uuid.UUID
+    purpose: str
+    account: str
+    reference: str
+    state: str
+    result: str
+    because: Reason
+    issued_at: datetime
+    expires_at: datetime
+    check_at: datetime | None
+    messages: list[MessageFacts] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """A job of the customer, from a list or an event. A joined job has the `state` of the job that it joined.
+
+    `purged`: it went with its batch, and this is all that is left of it.
+    """
+
+    batch_id: int
+    row: int
+    purpose: str
+    state: str
+    result: str
+    reason: str
+    detail: str
+    account: str
+    due_at: datetime | None
+    joined: bool
+    purged: bool = False
+
+
+@dataclass(frozen=True)
+class CustomerFacts:
+    """A customer, without personal data, tokens and links.
+
+    `lost_calls`: by account, calls that cost a credit, or may have, and brought no session that is used. `messages` is
+    the number of messages that count against the cap.
+    """
+
+    customer_id: str
+    erased: bool
+    jobs: list[JobFacts]
+    sessions: list[SessionFacts]
+    lost_calls: dict[str, int]
+    messages: int
+
+
+@dataclass(frozen=True, repr=False)
+class Words:
+    """What a provider or sender said about a call, in its own words. Personal, so no repr.
+
+    `words` None: no key of the ring decrypts them.
+    """
+
+    at: datetime
+    account: str
+    outcome: str
+    status: int | None
+    code: str | None
+    words: str | None
+
+
+class Ledger:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def words_about(self, customer_id: str, *, now: datetime) -> list[Words]:
+        """What providers and senders said about calls for this customer. Their disclosure goes into the audit log."""
+        query = (
+            sa.select(Attempt.__table__)
+            .join(Job, Job.id == Attempt.job_id)
+            .where(Job.customer_id == customer_id, Attempt.encrypted.is_not(None))
+            .order_by(Attempt.opened_at, Attempt.id)
+        )
+        with self._database.write() as connection:
+            rows = fetch(connection, query)
+            found = [
+                Words(row.closed_at, row.account, row.outcome, row.status, row.code, _words(self._keyring, row))
+                for row in rows
+            ]
+            note(connection, f"customer {customer_id}", now=now, count=len(found), reason="provider's words shown")
+        return found
+
+    def of(self, customer_id: str) -> CustomerFacts | None:
+        """The facts of a customer; None: no customer with that id was imported."""
+        with self._database.read() as connection:
+            query = sa.select(CustomerRow.encrypted.is_(None).label("erased"))
+            customer = connection.execute(query.where(CustomerRow.customer_id == customer_id)).first()
+            if customer is None:
+                return None
+            return CustomerFacts(
+                customer_id=customer_id,
+                erased=customer.erased,
+                jobs=[*_purged(connection, customer_id), *_jobs(connection, customer_id)],
+                sessions=sessions_of(connection, customer_id),
+                lost_calls=_lost_calls(connection, customer_id),
+                messages=messages_of(connection, [customer_id])[customer_id].all,
+            )
+
+
+def _words(keyring: Keyring, row: Any) -> str | None:
+    try:
+        return decrypt_words(keyring, row.id, row.encrypted)
+    except CannotDecrypt:
+        return None
+
+
+def _purged(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
+    done = JobState.COMPLETED.value
+    return [
+        JobFacts(row.batch_id, row.row, row.purpose, done, row.result, "", "", "", None, joined=False, purged=True)
+        for row in finished_in_purged(connection, [customer_id])
+    ]
+
+
+def _jobs(connection: sa.Connection, customer_id: str) -> list[JobFacts]:
+    query = (
+        sa.select(
+            Job.batch_id,
+            Job.row,
+            Job.purpose,
+            STATE.label("state"),
+            RESULT.label("result"),
+            ACCOUNT.label("account"),
+            DUE_AT.label("due_at"),
+            REASON.label("reason"),
+            DETAIL.label("detail"),
+            Job.joins,
+        )
+        .join(LEAD, LEAD.id == Job.joins, isouter=True)
+        .where(Job.customer_id == customer_id)
+        .order_by(Job.id)
+    )
+    return [
+        JobFacts(
+            row.batch_id,
+            row.row,
+            row.purpose,
+            row.state.value,
+            row.result,
+            row.reason,
+            row.detail,
+            row.account,
+            row.due_at,
+            row.joins is not None,
+        )
+        for row in fetch(connection, query)
+    ]
+
+
+def sessions_of(connection: sa.Connection, customer_id: str) -> list[SessionFacts]:
+    """The sessions of a customer in their order, with their messages."""
+    query = sa.select(SessionRow.__table__).where(SessionRow.customer_id == customer_id)
+    rows = fetch(connection, query.order_by(SessionRow.issued_at, SessionRow.id))
+    messages = _messages(connection, [row.id for row in rows])
+    by_id = {row.id: row for row in rows}
+    return [
+        SessionFacts(
+            row.id,
+            row.purpose,
+            row.account,
+            row.reference,
+            row.state.value,
+            row.result,
+            _because(by_id.get(row.replaces), messages.get(row.replaces, ())) if row.replaces else Reason.FIRST_SESSION,
+            row.issued_at,
+            row.expires_at,
+            row.check_at,
+            messages.get(row.id, []),
+        )
+        for row in rows
+    ]
+
+
+def _because(before: sa.Row[Any] | None, messages: Sequence[MessageFacts]) -> Reason:
+    """Why a session was replaced. Not stored: the state and the messages of the session show it."""
+    if any(message.reason == Reason.STALE_LINK for message in messages) and not any(
+        message.sent_at for message in messages
+    ):
+        return Reason.STALE_LINK
+    ended = before is None or before.state is not SessionState.SUPERSEDED  # None: purged with its batch
+    return Reason.SESSION_EXPIRED if ended else Reason.SESSION_SUPERSEDED
+
+
+def _messages(connection: sa.Connection, sessions: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageFacts]]:
+    query = sa.select(InvitationRow.__table__).where(InvitationRow.session_id.in_(sessions))
+    found: dict[uuid.UUID, list[MessageFacts]] = {}
+    for row in fetch(connection, query.order_by(InvitationRow.channel, InvitationRow.kind)) if sessions else ():
+        shown = "new_link" if row.new_link else row.kind
+        message = MessageFacts(
+            row.channel, shown, row.state.value, row.reason, row.due_at, row.sent_at, row.unknown_handovers
+        )
+        found.setdefault(row.session_id, []).append(message)
+    return found
+
+
+def _lost_calls(connection: sa.Connection, customer_id: str) -> dict[str, int]:
+    query = (
+        sa.select(Attempt.account, sa.func.count().label("calls"))
+        .join(Job, Job.id == Attempt.job_id)
+        .where(
+            Job.customer_id == customer_id,
+            Attempt.invitation_id.is_(None),
+            Attempt.reconciles.is_(None),
+            Attempt.closed_at.is_not(None),
+            Attempt.outcome.not_in([*COST_NOTHING, DONE, Kind.SHORT_LIVED.value]),
+        )
+        .group_by(Attempt.account)
+        .order_by(Attempt.account)
+    )
+    return {row.account: row.calls for row in fetch(connection, query)}

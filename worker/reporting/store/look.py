@@ -1,0 +1,119 @@
+"""What is due, and what the sweep has to do: one small query each second, whose cost does not grow with what waits."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.store import pending_details as pending
+from worker.core.customers.store.decisions import CUT_OFF_AFTER, IS_CHANGING, IS_MARKED
+from worker.core.database import bulk
+from worker.core.database.database import THERE_IS, Database
+from worker.core.database.priorities import PRIORITIES
+from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
+from worker.core.lifecycle.store import ended_calls
+from worker.core.limits.store import standstill
+from worker.core.model.states import InvitationState, JobState
+from worker.reporting.store.batch_counts import MANY_CHANGES
+
+
+class Step(StrEnum):
+    """A step of the sweep that is made only if there is something to do."""
+
+    LEASES = "leases"
+    PAUSES = "pauses"
+    PILOTS = "pilots"
+    DETAILS = "details"
+    WEBHOOKS = "webhooks"
+    SESSIONS = "sessions"
+    AUDIT = "audit"
+    COUNTS = "counts"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The accounts and channels that have rows due now, and the steps that have something to do.
+
+    While a person has stopped everything, no account and no channel is due.
+    """
+
+    accounts: frozenset[str]
+    channels: frozenset[str]
+    steps: frozenset[str]
+
+
+class Looks:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def look(
+        self, *, accounts: Iterable[str], channels: Iterable[str], only_batch: int | None = None, now: datetime
+    ) -> Looked:
+        """`only_batch`: only rows of this batch are due. The steps are for all."""
+        query = _query(tuple(accounts), tuple(channels), one_batch=only_batch is not None)
+        given: dict[str, Any] = {"now": now, "cut_off": now - CUT_OFF_AFTER}
+        given |= {} if only_batch is None else {"batch": only_batch}
+        with self._database.read() as connection:
+            found = [tuple(row) for row in connection.execute(query, given)]
+        names = {what: frozenset(name for its, name in found if its == what) for what in (_ACCOUNT, _CHANNEL, _STEP)}
+        if _STOPPED in names[_STEP]:
+            return Looked(frozenset(), frozenset(), names[_STEP] - {_STOPPED})
+        return Looked(names[_ACCOUNT], names[_CHANNEL], names[_STEP])
+
+
+_ACCOUNT, _CHANNEL, _STEP, _STOPPED = "account", "channel", "step", "stopped"
+_NOW = sa.bindparam("now", type_=Job.due_at.type)
+_BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
+_STEPS = {
+    Step.LEASES: sa.or_(
+        THERE_IS.where(Job.lease_until.is_not(None), Job.lease_until < _NOW, Job.lease_owner != ended_calls.NO_OWNER),
+        THERE_IS.where(InvitationRow.state == bulk.fixed(InvitationState.WORKING), InvitationRow.lease_until < _NOW),
+    ),
+    Step.PAUSES: sa.or_(
+        THERE_IS.where(IS_MARKED, Batch.cancelled_at.is_(None)),
+        THERE_IS.where(IS_CHANGING, Batch.changing_since <= sa.bindparam("cut_off", type_=Batch.changing_since.type)),
+    ),
+    Step.PILOTS: THERE_IS.where(BatchPlan.check_at <= _NOW),
+    Step.DETAILS: pending.is_due(_NOW),
+    Step.WEBHOOKS: THERE_IS.where(Webhook.due_at <= _NOW),
+    Step.SESSIONS: THERE_IS.where(SessionRow.check_at <= _NOW),
+    Step.AUDIT: THERE_IS.where(Audit.number.is_(None)),
+    Step.COUNTS: MANY_CHANGES,
+}
+
+
+@lru_cache(maxsize=16)
+def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: bool) -> sa.CompoundSelect[Any]:
+    jobs = (Job.batch_id == _BATCH,) if one_batch else ()
+    messages = (InvitationRow.batch_id == _BATCH,) if one_batch else ()
+    parts = [_part(_STEP, step.value, there) for step, there in _STEPS.items()]
+    parts.append(_part(_STEP, _STOPPED, standstill.IS_THERE))
+    for account in accounts:
+        waiting = THERE_IS.where(
+            Job.account == account,
+            Job.priority.in_(PRIORITIES),
+            Job.state == bulk.fixed(JobState.WAITING),
+            Job.joins.is_(None),
+            Job.due_at <= _NOW,
+            *jobs,
+        )
+        ended = ended_calls.due(account, now=_NOW, only_batch=_BATCH if one_batch else None)
+        parts.append(_part(_ACCOUNT, account, sa.or_(waiting, ended)))
+    for channel in channels:
+        waiting = THERE_IS.where(
+            InvitationRow.channel == channel,
+            InvitationRow.priority.in_(PRIORITIES),
+            InvitationRow.state == bulk.fixed(InvitationState.WAITING),
+            InvitationRow.due_at <= _NOW,
+            *messages,
+        )
+        parts.append(_part(_CHANNEL, channel, waiting))
+    return sa.union_all(*parts)
+
+
+def _part(what: str, name: str, there: sa.ColumnElement[bool]) -> sa.Select[str, str]:
+    return sa.select(sa.literal(what).label("what"), sa.literal(name).label("name")).where(there)

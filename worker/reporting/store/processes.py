@@ -1,0 +1,96 @@
+"""The processes that run on this database, when the last sweep began, and when wake-ups came.
+
+A process says every few seconds that it runs. A process that was killed says nothing: after `GONE_AFTER` its row no
+longer counts, and the next process that starts removes it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.database import Database, fetch
+from worker.core.database.tables import ProcessRow, Timer
+from worker.core.database.upserts import insert
+from worker.core.model.operation import Running
+
+SAY_EVERY = timedelta(seconds=5)
+GONE_AFTER = timedelta(seconds=20)
+REMOVED_AFTER = timedelta(hours=1)
+SWEEP, BEAT, WAKE, MARK = "sweep", "beat", "wake", "mark"
+
+
+class Processes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def started(self, id_: str, running: Running) -> None:
+        """Add a process, and remove processes that were killed long ago."""
+        values = {name: getattr(running, name) for name in _COLUMNS}
+        with self._database.write() as connection:
+            old = ProcessRow.seen_at < running.seen_at - REMOVED_AFTER
+            connection.execute(sa.delete(ProcessRow).where(sa.or_(old, ProcessRow.id == id_)))
+            connection.execute(sa.insert(ProcessRow).values(id=id_, **values))
+
+    def seen(self, id_: str, *, now: datetime) -> bool:
+        """Say that the process runs; False if its row is gone: then it is to be added again."""
+        said = sa.update(ProcessRow).where(ProcessRow.id == id_).values(seen_at=now).returning(ProcessRow.id)
+        with self._database.write() as connection:
+            return connection.execute(said).first() is not None
+
+    def ended(self, id_: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(sa.delete(ProcessRow).where(ProcessRow.id == id_))
+
+    def running(self, *, now: datetime) -> list[Running]:
+        """The processes that run now, the first started first."""
+        columns = [getattr(ProcessRow, name) for name in _COLUMNS]
+        query = sa.select(*columns).where(ProcessRow.seen_at > now - GONE_AFTER).order_by(ProcessRow.started_at)
+        with self._database.read() as connection:
+            return [Running(**row._asdict()) for row in fetch(connection, query)]
+
+    def last(self) -> dict[str, datetime]:
+        """When the last sweep began, and when the last wake-ups came: the scheduler's, and another; by name."""
+        with self._database.read() as connection:
+            return {row.name: row.at for row in fetch(connection, sa.select(Timer.name, Timer.at))}
+
+    def note_wake_up(self, *, now: datetime) -> None:
+        """Record that a wake-up of the scheduler came, and that a sweep begins."""
+        with self._database.write() as connection:
+            connection.execute(set_timer(connection, BEAT, SWEEP, now=now))
+
+    def note_other_wake_up(self, *, now: datetime) -> None:
+        """Record that a wake-up of a worker or a command came: the broker works, whatever the scheduler does."""
+        with self._database.write() as connection:
+            connection.execute(set_timer(connection, WAKE, now=now))
+
+    def claim_sweep(self, *, older_than: timedelta, now: datetime) -> bool:
+        """True if the last sweep began longer ago than this; then one process alone gets True, and is to sweep."""
+        if is_younger(self._database, SWEEP, than=older_than, now=now):
+            return False
+        with self._database.write() as connection:
+            return claim_timer(connection, SWEEP, older_than=older_than, now=now)
+
+
+def is_younger(database: Database, timer: str, *, than: timedelta, now: datetime) -> bool:
+    """Whether the timer was set later than so long ago: the usual case, found without the lock of `claim_timer`."""
+    with database.read() as connection:
+        last = connection.execute(sa.select(Timer.at).where(Timer.name == timer)).scalar()
+    return last is not None and last > now - than
+
+
+def claim_timer(connection: sa.Connection, timer: str, *, older_than: timedelta, now: datetime) -> bool:
+    """Set the timer if it is so old, or new. Of several processes one gets True; the row is locked until its commit."""
+    set_ = set_timer(connection, timer, now=now, where=Timer.at <= now - older_than)
+    return connection.execute(set_.returning(Timer.name)).first() is not None
+
+
+def set_timer(
+    connection: sa.Connection, *timers: str, now: datetime, where: sa.ColumnElement[bool] | None = None
+) -> Any:
+    """The statement that sets these timers; `where`: only those that are so, and new ones."""
+    new = insert(Timer, connection.dialect.name).values([{"name": name, "at": now} for name in timers])
+    return new.on_conflict_do_update(index_elements=["name"], set_={"at": now}, where=where)
+
+
+_COLUMNS = ("kind", "host", "pid", "release", "batch_id", "started_at", "seen_at", "first_keys")

@@ -1,0 +1,402 @@
+"""The facts that `status` and `report` show: the numbers of a batch, and each of its lines."""
+
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from worker.core.customers.customers import Channel, FieldProblem, invitation_channels, same_customer
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
+from worker.core.database.job_ids import job_id, of_batch
+from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
+from worker.core.database.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
+from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.foundation.timestamps import written
+from worker.core.lifecycle.store import ended_calls
+from worker.core.messages.resends import PREFIX
+from worker.core.model.reasons import Reason
+from worker.core.model.sessions import Opening
+from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
+from worker.core.unknown.store.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
+from worker.core.work.store.sessions import FIRST
+from worker.features.service_desk.corrections import Details
+from worker.reporting.store.apart import Apart, due_after
+from worker.reporting.store.counting import count
+from worker.reporting.store.counts import BatchCounts
+from worker.reporting.store.outlook import Outlook, last_planned, outlook
+from worker.reporting.store.unsent import left_of
+
+_REFUSED = (
+    sa.select(SkippedLine.row, SkippedLine.duplicate_of, SkippedLine.problems).order_by(SkippedLine.row).limit(1000)
+)
+CHUNK = 1000  # report lines read at a time: a million lines must not be in memory at once
+# Without the session's secrets: who may report need not be allowed to read them.
+_LINES = (
+    sa.select(
+        Job.id,
+        Job.row,
+        Job.customer_id,
+        Job.purpose,
+        STATE.label("state"),
+        RESULT.label("result"),
+        sa.func.coalesce(LEAD.route, Job.route).label("route"),
+        Job.attempts,
+        Job.waits,
+        DUE_AT.label("due_at"),
+        Job.reason,
+        Job.detail,
+        REASON.label("ended_for"),
+        DETAIL.label("ended_with"),
+        ACCOUNT.label("account"),
+        LEAD_CHANNEL.label("channel"),
+        sa.func.coalesce(LEAD.id, Job.id).label("lead_id"),
+        Batch.id.label("served_by"),
+        Batch.pause_reason,
+        SessionRow.id.label("session_id"),
+        SessionRow.state.label("session_state"),
+        SessionRow.reference,
+        SessionRow.issued_at,
+        SessionRow.expires_at,
+        SessionRow.vendor,
+        SessionRow.given_away,
+        SessionRow.same_link,
+    )
+    .join(LEAD, LEAD.id == Job.joins, isouter=True)
+    .join(Batch, Batch.id == sa.func.coalesce(LEAD.batch_id, Job.batch_id))
+    .join(SessionRow, SessionRow.id == sa.func.coalesce(LEAD.session_id, Job.session_id), isouter=True)
+    .order_by(Job.id)
+    .limit(CHUNK)
+)
+
+
+@dataclass(frozen=True, repr=False)
+class LineFacts:
+    """One line of the report. `opening` is set only when the caller asks for links."""
+
+    row: int
+    customer_id: str
+    state: str
+    result: str = ""
+    account: str = ""
+    route: str = ""
+    reference: str = ""
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    invitation: str = "none"
+    attempts: int = 0
+    waits: int = 0
+    due_at: datetime | None = None  # of the row, of the row that it joined, or of its message that waits
+    reason: str = ""
+    detail: str = ""
+    waits_for: tuple[str, ...] = ()  # the account and the channels whose stop or pause keeps the row waiting
+    paused: str = ""  # why its batch is paused, or the batch of the row that it joined
+    served_by: int = 0  # that batch
+    late: str = ""  # references of sessions that the provider opened for the row and whose tokens are lost
+    opening: Opening = field(default_factory=lambda: Opening(""))
+    unreadable: str = ""  # why it has no opening or no details, where the caller asked for them
+    purpose: str = ""
+    details: Details | None = None  # of the customer, where the caller asked for them; None: erased, or no customer
+
+    @property
+    def link(self) -> str:
+        return self.opening.link
+
+
+class Facts:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    def counts(self, batch_id: int) -> BatchCounts:
+        """The present numbers of the batch; of a purged batch, the numbers at its purge."""
+        with self._database.read() as connection:
+            return count(connection, batch_id)
+
+    def left(self, batch_id: int) -> int:
+        """The rows that a pause of the batch holds back (`unsent.left_of`)."""
+        with self._database.read() as connection:
+            return left_of(connection, [batch_id]).get(batch_id, 0)
+
+    def unknown_outcomes(self, batch_id: int) -> UnknownOutcomes:
+        """The calls and messages of the batch that wait to be reconciled."""
+        with self._database.read() as connection:
+            return waiting_to_reconcile(connection, batch_id)
+
+    def apart(self, batch_id: int, *, after: datetime) -> list[Apart]:
+        """The rows that wait for a session's end, a look-up or another list's row, and are due after this time."""
+        with self._database.read() as connection:
+            return due_after(connection, batch_id, after)
+
+    def last_planned(self, batch_id: int, accounts: Iterable[str]) -> datetime | None:
+        """When the last row is due that waits for its time in the batch's plan; None: no row does."""
+        with self._database.read() as connection:
+            return last_planned(connection, batch_id, accounts)
+
+    def ended_calls(self, batch_id: int) -> dict[str, tuple[int, datetime]]:
+        """The calls to be looked up of the batch's jobs that have ended: how many, and when the first, by account."""
+        with self._database.read() as connection:
+            return ended_calls.first_due(connection, batch_id)
+
+    def outlook(self, batch_id: int, *, alone: bool = False) -> Outlook:
+        """When the remaining work of the batch is due, including the jobs of other batches that its rows joined.
+
+        `alone`: without the other batches' jobs, unless a worker works on them now.
+        """
+        with self._database.read() as connection:
+            return outlook(connection, batch_id, alone=alone)
+
+    def lines(self, batch_id: int, *, with_links: bool = False, with_details: bool = False) -> Iterator[LineFacts]:
+        """Every line of the batch in order, including refused lines. They are read in chunks."""
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                jobs = list(self._job_lines(connection, batch_id, after, with_links=with_links))
+                if with_details:
+                    jobs = self._with_details(connection, jobs)
+                refusals = list(_refused_lines(connection, batch_id, after))
+            chunk = sorted([*jobs, *refusals], key=lambda line: line.row)[:CHUNK]
+            if not chunk:
+                return
+            yield from chunk
+            after = chunk[-1].row
+
+    def lines_of(self, batch_id: int, rows: Collection[int]) -> dict[int, LineFacts]:
+        """The lines of these rows that became jobs, by row; not more than a page of them."""
+        with self._database.read() as connection:
+            those = Job.id.in_([job_id(batch_id, row) for row in rows])
+            return {line.row: line for line in self._job_lines(connection, batch_id, 0, those, with_links=False)}
+
+    def refused(self, batch_id: int) -> Iterator[tuple[int, FieldProblem]]:
+        """The problems of the batch's refused lines, by row; of a duplicate, which row has the customer too."""
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                chunk = fetch(connection, _REFUSED.where(SkippedLine.batch_id == batch_id, SkippedLine.row > after))
+            for line in chunk:
+                if line.duplicate_of is not None:
+                    yield line.row, same_customer(line.duplicate_of)
+                yield from ((line.row, FieldProblem(**problem)) for problem in line.problems)
+            if not chunk:
+                return
+            after = chunk[-1].row
+
+    def _job_lines(
+        self, connection: sa.Connection, batch_id: int, after: int, *which: sa.ColumnElement[bool], with_links: bool
+    ) -> Iterable[LineFacts]:
+        query = _LINES.add_columns(SessionRow.encrypted if with_links else sa.null().label("encrypted"))
+        rows = fetch(connection, query.where(of_batch(batch_id, after=after), *which))
+        sessions = {row.session_id for row in rows if row.session_id}
+        invitations = _invitation_states(connection, InvitationRow.session_id, sessions)
+        # A session that its customer asked for at the stable link has no message: an earlier one led there.
+        # A row without a channel never had one. The session of a cancelled row may serve another list, whose message
+        # is not this row's.
+        on_their_own = {
+            row.lead_id
+            for row in rows
+            if row.session_id
+            and (row.state is JobState.CANCELLED or row.session_id not in invitations)
+            and row.channel != Channel.NONE
+        }
+        of_row = _invitation_states(connection, InvitationRow.job_id, on_their_own)
+        messages = _waiting_messages(connection, sessions)
+        late = opened_late(connection, [row.id for row in rows])
+        for row in rows:
+            opening, unreadable = _opening(self._keyring, row) if with_links else (Opening(""), "")
+            bought = row.session_state is not SessionState.UNBOUGHT
+            of_session = None if row.state is JobState.CANCELLED else invitations.get(row.session_id)
+            invitation = of_session or of_row.get(row.lead_id, InvitationState.SUPERSEDED)
+            yield LineFacts(
+                row=row.row,
+                customer_id=row.customer_id,
+                state=str(state_of_line(row.state, joined=row.lead_id != row.id)),
+                result=row.result,
+                account=row.account,
+                route=row.route,
+                reference=row.reference or "",
+                issued_at=row.issued_at if bought else None,
+                expires_at=row.expires_at if bought else None,
+                invitation=_without_message(row) if invitation == InvitationState.SUPERSEDED else invitation,
+                attempts=row.attempts,
+                waits=row.waits,
+                **_what_waits(row, messages.get(row.session_id, ())),
+                paused=row.pause_reason,
+                served_by=row.served_by,
+                late=", ".join(late.get(row.id, ())),
+                opening=opening,
+                unreadable=unreadable,
+                purpose=row.purpose,
+            )
+
+    def _with_details(self, connection: sa.Connection, lines: list[LineFacts]) -> list[LineFacts]:
+        """The lines with what is stored about their customers."""
+        found = details_of_customers(connection, self._keyring, {line.customer_id for line in lines})
+        return [_with(line, found.get(line.customer_id)) for line in lines]
+
+    def is_resending(self, batch_id: int, *, now: datetime) -> bool:
+        """Whether a message of the batch besides the first ones is being sent, or should be by now."""
+        under_way = sa.select(InvitationRow.id).where(
+            InvitationRow.batch_id == batch_id,
+            InvitationRow.kind.like(f"{PREFIX}%"),
+            sa.or_(
+                InvitationRow.state == InvitationState.WORKING,
+                sa.and_(InvitationRow.state == InvitationState.WAITING, InvitationRow.due_at <= now),
+            ),
+        )
+        with self._database.read() as connection:
+            return connection.execute(under_way.limit(1)).first() is not None
+
+    def any_encrypted(self) -> tuple[str, bytes] | None:
+        """The id and the encrypted person of the newest customer, to test the keys; None: there is none."""
+        query = sa.select(CustomerRow.customer_id, CustomerRow.encrypted).where(CustomerRow.encrypted.is_not(None))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(CustomerRow.changed_at.desc()).limit(1)).first()
+        return (row.customer_id, row.encrypted) if row is not None and row.encrypted is not None else None
+
+
+Stored = Details | CannotDecrypt | None  # why it cannot be read; None: erased
+_CUSTOMERS = sa.select(CustomerRow.__table__).where(bulk.among(CustomerRow.customer_id, "customers"))
+
+
+def details_of_customers(
+    connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]
+) -> dict[str, Stored]:
+    """What is stored about the known ones of these customers, apart from rows, by id."""
+    rows = fetch(connection, _CUSTOMERS, {"customers": bulk.keys(set(customer_ids))})
+    return {row.customer_id: _details(keyring, row) for row in rows}
+
+
+def _with(line: LineFacts, stored: Stored) -> LineFacts:
+    if isinstance(stored, CannotDecrypt):
+        why = f"its details are not shown: {stored}"
+        return replace(line, unreadable="; ".join(filter(None, (line.unreadable, why))))
+    return replace(line, details=stored)
+
+
+def _details(keyring: Keyring, row: Any) -> Stored:
+    try:
+        person = read_person(keyring, row.customer_id, row.encrypted)
+    except Erased:
+        return None
+    except CannotDecrypt as error:
+        return error
+    return Details(person, row.country, row.locale, row.timezone, row.kind)
+
+
+# If a session has several messages, the report shows the state that comes first here.
+_FURTHEST = [
+    InvitationState.DELIVERED,
+    InvitationState.SENT,
+    InvitationState.HELD,
+    InvitationState.WAITING,
+    InvitationState.WORKING,
+    InvitationState.BOUNCED,
+    InvitationState.SUPPRESSED,
+    InvitationState.FAILED,
+    InvitationState.SUPERSEDED,
+]
+
+
+Id = TypeVar("Id")  # of a session or a job
+
+
+def _invitation_states(connection: sa.Connection, of: InstrumentedAttribute[Id], ids: Collection[Id]) -> dict[Id, str]:
+    """By session or by job, the state of the first message that got furthest, as the report shows it."""
+    if not ids:
+        return {}
+    query = sa.select(of.label("of"), InvitationRow.state).where(of.in_(ids), InvitationRow.kind == FIRST)
+    furthest: dict[Id, str] = {}
+    for row in fetch(connection, query):
+        states = [row.state.value, *([furthest[row.of]] if row.of in furthest else [])]
+        furthest[row.of] = min(states, key=_place)
+    shown = {"working": "waiting"}
+    return {of_id: shown.get(state, state) for of_id, state in furthest.items()}
+
+
+def _place(state: str) -> int:
+    """The place in `_FURTHEST`; a word that this release does not know comes first, so that a person sees it."""
+    return _FURTHEST.index(InvitationState(state)) if state in {*InvitationState} else -1
+
+
+def _waiting_messages(connection: sa.Connection, sessions: set[uuid.UUID]) -> dict[uuid.UUID, Sequence[sa.Row[Any]]]:
+    """By session, its first messages that wait to be sent, the one that is due first in front."""
+    if not sessions:
+        return {}
+    columns = (InvitationRow.session_id, InvitationRow.channel, InvitationRow.due_at)
+    query = sa.select(*columns, InvitationRow.reason, InvitationRow.detail).where(
+        InvitationRow.session_id.in_(sessions),
+        InvitationRow.kind == FIRST,
+        InvitationRow.state == InvitationState.WAITING,
+    )
+    found: dict[uuid.UUID, list[sa.Row[Any]]] = {}
+    for row in fetch(connection, query.order_by(InvitationRow.due_at)):
+        found.setdefault(row.session_id, []).append(row)
+    return dict(found)
+
+
+def _opening(keyring: Keyring, row: sa.Row[Any]) -> tuple[Opening, str]:
+    """What the customer needs for the row's session, or why it is not shown; neither, where there is none to show: an
+    erased session has no link, and a cancelled row's may be open at its provider, and nobody is to be led there."""
+    if row.session_id is None or row.encrypted == ERASED or row.state is JobState.CANCELLED:
+        return Opening(""), ""
+    try:
+        return decrypt_opening(keyring, row.session_id, row.encrypted, vendor=row.vendor), ""
+    except (CannotDecrypt, Erased) as error:
+        return Opening(""), f"its link is not shown: {error}"
+
+
+# A row in one of these states has a reason of its own: who serves its customer says nothing of it.
+_EXPLAINED = (JobState.HELD, JobState.LAPSED, JobState.FAILED, JobState.CANCELLED)
+
+
+def _what_waits(row: sa.Row[Any], messages: Sequence[sa.Row[Any]]) -> dict[str, Any]:
+    """When the row goes on, why not now, and the account and channels that it needs for that."""
+    facts: dict[str, Any] = {"due_at": row.due_at, "reason": row.reason, "detail": row.detail}
+    if row.state in _EXPLAINED and row.lead_id != row.id:
+        return facts | {"reason": row.ended_for, "detail": "; ".join(filter(None, [row.ended_with, row.detail]))}
+    if row.state is JobState.INVITED and row.given_away and not row.same_link and row.session_state in LIVE_SESSIONS:
+        until = f"the present link opens there until {written(row.expires_at)}"
+        detail = until if row.lead_id == row.id else f"{row.detail}; {until}"
+        return facts | {"due_at": row.expires_at, "reason": Reason.ADDRESS_CORRECTED, "detail": detail}
+    if row.state is JobState.WAITING:
+        senders = invitation_channels(row.channel) if row.ended_for == Reason.WAITS_FOR_SENDER else ()
+        return facts | {"waits_for": (row.account, *senders)}
+    if row.state is JobState.ISSUED and messages:
+        first = messages[0]
+        facts |= {"due_at": first.due_at, "waits_for": tuple(message.channel for message in messages)}
+        return facts | ({"reason": first.reason, "detail": first.detail} if first.reason else {})
+    return facts
+
+
+def _without_message(row: sa.Row[Any]) -> str:
+    """The invitation state of a job without a message: "suppressed" if the message was not written for that reason."""
+    return Reason.SUPPRESSED if row.state is JobState.FAILED and row.ended_for == Reason.SUPPRESSED else "none"
+
+
+def _refused_lines(connection: sa.Connection, batch_id: int, after: int) -> Iterable[LineFacts]:
+    query = (
+        sa.select(
+            SkippedLine.row, SkippedLine.customer_id, SkippedLine.duplicate_of, SkippedLine.known, SkippedLine.problems
+        )
+        .where(SkippedLine.batch_id == batch_id, SkippedLine.row > after)
+        .order_by(SkippedLine.row)
+        .limit(CHUNK)
+    )
+    for row in fetch(connection, query):
+        state, reason, detail = why_skipped(row)
+        yield LineFacts(row=row.row, customer_id=row.customer_id or "", state=state, reason=reason, detail=detail)
+
+
+def why_skipped(row: Any) -> tuple[LineState, Reason, str]:
+    """The state of a line that became no job, and why, from its row."""
+    if row.known is not None:
+        return LineState.KNOWN, Reason.KNOWN, row.known
+    if row.duplicate_of is not None:
+        return LineState.DUPLICATE, Reason.DUPLICATE, f"the same customer as row {row.duplicate_of}"
+    problems = "; ".join(FieldProblem(item["column"], item["problem"]).named for item in row.problems)
+    return LineState.REJECTED, Reason.REJECTED, problems

@@ -1,0 +1,93 @@
+"""The report as an Excel workbook: written row by row, so that a million rows need no memory.
+
+Each text is written as text: Excel computes none of them, makes no link of one, and keeps the zeros of an id. Times are
+dates, in UTC.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from xlsxwriter import Workbook
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
+
+from worker.core.model.states import JobState, LineState
+from worker.reporting.headline import headline
+from worker.reporting.report_lines import Columns, cells
+from worker.reporting.row_data import NUMBERS, TIMES
+from worker.reporting.store.report_rows import LineFacts
+
+MOST_ROWS = 1_048_575  # of a sheet, without the header
+LONGEST = 32_767  # characters of a cell
+WIDTHS = {"customer_id": 18, "reference": 38, "error": 60, "action": 60, "route": 40, "link": 60}
+_TIME_WIDTH = 19
+
+
+def write_xlsx(
+    out: BinaryIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns, *, most: int = MOST_ROWS
+) -> int:
+    """Write the workbook; returns the number of lines. `facts` come from `batch_report.status()`; `most`: rows of a
+    sheet, before the next one begins."""
+    with Workbook(
+        out,
+        {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False},
+    ) as book:
+        bold = book.add_format({"bold": True, "bottom": 1})
+        time = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        _summary(book.add_worksheet("Summary"), facts, columns.now, bold, time)
+        count, sheet, number = 0, None, 0
+        for line in lines:
+            if sheet is None or number == most:
+                sheet = _sheet(book, "Rows" if sheet is None else f"Rows from {count + 1}", columns, bold)
+                number = 0
+            count, number = count + 1, number + 1
+            _row(sheet, number, zip(columns.names, cells(line, columns), strict=True), time)
+        if sheet is None:
+            _sheet(book, "Rows", columns, bold)
+    return count
+
+
+def _sheet(book: Workbook, name: str, columns: Columns, bold: Format) -> Worksheet:
+    sheet = book.add_worksheet(name)
+    sheet.freeze_panes(1, 2)
+    for place, column in enumerate(columns.names):
+        sheet.set_column(place, place, _TIME_WIDTH if column in TIMES else WIDTHS.get(column, 12))
+        sheet.write_string(0, place, f"{column} (UTC)" if column in TIMES else column, bold)
+    sheet.autofilter(0, 0, MOST_ROWS, len(columns.names) - 1)
+    return sheet
+
+
+def _row(sheet: Worksheet, number: int, named: Iterable[tuple[str, Any]], time: Format) -> None:
+    for place, (name, value) in enumerate(named):
+        if name in NUMBERS:
+            sheet.write_number(number, place, value)
+        elif name in TIMES:
+            if value:
+                sheet.write_datetime(number, place, _as_excel(datetime.fromisoformat(value)), time)
+        elif value:
+            sheet.write_string(number, place, str(value)[:LONGEST])
+
+
+def _summary(sheet: Worksheet, facts: dict[str, Any], now: datetime, bold: Format, time: Format) -> None:
+    sheet.set_column(0, 0, 24)
+    sheet.set_column(1, 1, 60)
+    said = headline(facts)
+    texts = [("batch", f"{facts['batch']}"), ("list", facts["name"]), ("state", facts["state"])]
+    texts += [("", words) for words in (said.sentence, *said.rest)]
+    sheet.write_string(0, 0, "Onboarding report", bold)
+    for row, (name, value) in enumerate(texts, start=1):
+        sheet.write_string(row, 0, name)
+        sheet.write_string(row, 1, str(value)[:LONGEST])
+    row = len(texts) + 1
+    sheet.write_string(row, 0, "as of (UTC)")
+    sheet.write_datetime(row, 1, _as_excel(now), time)
+    for state in ("total", *JobState, *LineState):
+        row += 1
+        sheet.write_string(row, 0, f"rows {state}")
+        sheet.write_number(row, 1, facts["rows"].get(state, 0))
+
+
+def _as_excel(at: datetime) -> datetime:
+    """Excel knows no time zones: the time in UTC, without its zone."""
+    return at.astimezone(UTC).replace(tzinfo=None, microsecond=0)

@@ -1,0 +1,324 @@
+"""The policies of accounts and senders: how the configuration decides what their jobs or messages are claimed by.
+
+Budgets, leases, reconciliation, caps for one customer: the configuration has them. What it cannot say the adapter
+does: how long its links live, and whether its calls can be reconciled.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from worker.core.dispatch.headroom import EVENTS_AHEAD
+from worker.core.lifecycle.given_links import CorrectedRule
+from worker.core.lifecycle.reminders import Ladder, Step
+from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
+from worker.core.limits.backpressure import ASSUMED_LIFETIME
+from worker.core.limits.budgets import BudgetRule
+from worker.core.messages.auto_pause import PauseRule
+from worker.core.messages.caps import Caps
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.store.fallback import DeliveryPolicy
+from worker.core.messages.store.message_context import InvitationPolicy
+from worker.core.model.channels import channels_of, is_mail
+from worker.core.model.sessions import SessionRequest, floor_of, max_age_of
+from worker.core.unknown.reconciliation import MARGIN, OrphanRule
+from worker.core.work.step_endings import FLUSH_MARGIN
+from worker.core.work.store.job_context import JobPolicy
+from worker.features.service_desk.case import DeskRules
+from worker.features.service_desk.store.cases import DeskPolicy
+from worker.features.stable_links.door import DoorRules
+from worker.features.stable_links.store.doors import DoorPolicy
+from worker.features.stable_links.store.stable_links import StableLinks
+from worker.providers.contract import Provider
+from worker.senders.contract import Sender
+from worker.settings.accounts import Account
+from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
+
+# A row must be able to wait a little under its lease, be called for, and be written.
+LEASE_ROOM = timedelta(seconds=5)
+TEXT_PERMITS = 10  # calls in flight to the service of a channel
+# How long our own link leads on after the last message: as long as people come back to one in their mailbox.
+LINK_VALID = timedelta(days=60)
+
+
+def account_rule(settings: Settings, account: str) -> BudgetRule:
+    """The budget of an account's calls."""
+    of = settings.accounts[account]
+    return BudgetRule(of.budget, of.limits, of.concurrency, of.credits, settings.retry.policy)
+
+
+def sender_rule(settings: Settings, channel: str) -> BudgetRule:
+    """The budget of what is handed over on a channel."""
+    retry = settings.retry.policy
+    if not is_mail(channel):
+        texting = settings.texting(channel)
+        # The provider counts the messages of each From.
+        name = f"sender/{channel}:{texting.from_}" if texting else f"sender/{channel}"
+        return BudgetRule(name, texting.limits if texting else (), TEXT_PERMITS, None, retry, opens_after=None)
+    email = settings.email
+    limits = email.limits if email else ()
+    permits = email.connections if email else 1
+    # Refusals open no breaker: a relay refuses recipients one by one. The permits are connections, which each process
+    # keeps open.
+    ramp = email.ramp if email else None
+    return BudgetRule(f"sender/{channel}", limits, permits, None, retry, opens_after=None, each_process=True, ramp=ramp)
+
+
+@dataclass(frozen=True)
+class BudgetRules:
+    """The budget of each account, and of each channel that has a sender."""
+
+    accounts: Mapping[str, BudgetRule]
+    channels: Mapping[str, BudgetRule]
+
+    def all(self) -> dict[str, BudgetRule]:
+        """The budgets by the name of their account or channel."""
+        return {**self.accounts, **self.channels}
+
+
+def budget_rules(settings: Settings, channels: Collection[str]) -> BudgetRules:
+    """`channels` are those that messages are sent on."""
+    return BudgetRules(
+        {name: account_rule(settings, name) for name in settings.accounts},
+        {channel: sender_rule(settings, channel) for channel in channels},
+    )
+
+
+def check_leases(settings: Settings) -> None:
+    """Raise SettingsError where a call could outlive its lease: another process may own the row by then."""
+    timeouts = {f"accounts.{name}.timeout": account.timeout for name, account in settings.accounts.items()}
+    timeouts |= {f"{channel}.timeout": sending.timeout for channel, sending in settings.sending.items()}
+    problems = [
+        f"worker.lease: {settings.worker.lease.total_seconds():g} s is too short for {key} ="
+        f" {timeout.total_seconds():g} s; write at least {(timeout + FLUSH_MARGIN + LEASE_ROOM).total_seconds():g} s"
+        for key, timeout in timeouts.items()
+        if settings.worker.lease < timeout + FLUSH_MARGIN + LEASE_ROOM
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def sender_timeout(settings: Settings, channel: str) -> timedelta:
+    """How long one hand-over may take."""
+    sending = settings.sending.get(channel)
+    return sending.timeout if sending else timedelta(seconds=30)
+
+
+def hours_of(settings: Settings) -> Hours:
+    """When customers may be written to."""
+    return Hours(settings.invitations.quiet, settings.invitations.timezone)
+
+
+def caps_of(settings: Settings) -> Caps:
+    """What one customer may cost at most."""
+    return Caps(settings.reissue.most, settings.invitations.messages_per_customer)
+
+
+def job_policy(
+    settings: Settings,
+    account: str,
+    provider: Provider,
+    *,
+    channels: Collection[str],
+    owner: str,
+    only_batch: int | None,
+) -> JobPolicy:
+    """`channels` have a sender; `owner` names the process. `only_batch`: no row of another batch is claimed."""
+    of = settings.accounts[account]
+    return JobPolicy(
+        account=account,
+        provider=of.provider,
+        rule=account_rule(settings, account),
+        lease=settings.worker.lease,
+        owner=owner,
+        ahead=EVENTS_AHEAD,
+        reissue_at=provider.reissue_at,
+        hours=hours_of(settings),
+        lifetime=provider.lifetime,
+        senders={channel: sender_rule(settings, channel) for channel in channels},
+        max_age=_least_max_age(settings, account, provider),
+        reminders=reminders_of(settings) if set(channels_of("phone")) & set(channels) else (),
+        ladder=ladder_of(settings),
+        countries=texted_countries(settings),
+        fallbacks=fallbacks(settings.invitations.fallback, channels),
+        address_cap=settings.invitations.messages_per_address,
+        reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
+        repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
+        orphan_life=_orphan_life(of, provider),
+        on_click=stable_links(settings) if buys_on_click(settings) else None,
+        any_age=settings.links.mode == "stable",
+        only_batch=only_batch,
+    )
+
+
+def invitation_policy(
+    settings: Settings,
+    channel: str,
+    sender: Sender,
+    providers: Mapping[str, Provider],
+    *,
+    channels: Collection[str],
+    owner: str,
+    only_batch: int | None,
+) -> InvitationPolicy:
+    """As for `job_policy`; `providers` by account."""
+    sending = settings.sending.get(channel)
+    on_unknown = sending.on_unknown if sending else "hold"
+    return InvitationPolicy(
+        channel=channel,
+        rule=sender_rule(settings, channel),
+        lease=settings.worker.lease,
+        owner=owner,
+        ahead=EVENTS_AHEAD,
+        most_reissues=settings.reissue.most,
+        spacing=settings.reissue.spacing,
+        reissue_at=lambda account, expires_at: (
+            # An account that was taken out of the configuration opens no session, so any time will do.
+            providers[account].reissue_at(expires_at) if account in providers else expires_at
+        ),
+        repeatable=sender.repeatable(),
+        hours=hours_of(settings),
+        caps=caps_of(settings),
+        address_cap=settings.invitations.messages_per_address,
+        reminders=reminders_of(settings),
+        ladder=ladder_of(settings),
+        reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
+        delivery=delivery_policy(settings, channels=channels),
+        stable=stable_links(settings),
+        only_batch=only_batch,
+    )
+
+
+def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
+    """When customers are reminded, counted from the invitation: by `reminders`, and by the ladder."""
+    return (*settings.invitations.reminders, *(step.after for step in settings.ladder))
+
+
+def ladder_of(settings: Settings) -> Ladder:
+    """The reminders that go by another channel, or with another template."""
+    return Ladder({step.after: Step(step.channel or "", step.template or "") for step in settings.ladder})
+
+
+def delivery_policy(settings: Settings, *, channels: Collection[str]) -> DeliveryPolicy:
+    """What happens to messages that come back."""
+    invitations = settings.invitations
+    return DeliveryPolicy(
+        fallbacks=fallbacks(invitations.fallback, channels),
+        hours=hours_of(settings),
+        pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
+        countries=texted_countries(settings),
+        texts_per_country=settings.sms.per_country if settings.sms else None,
+    )
+
+
+def texted_countries(settings: Settings) -> frozenset[str] | None:
+    """The countries that texts may go to; None: all."""
+    given = settings.sms.countries if settings.sms else None
+    return None if given is None else frozenset(given)
+
+
+def expiry_policy(
+    settings: Settings,
+    providers: Mapping[str, Provider],
+    *,
+    channels: Collection[str],
+    can_ask: Callable[[Iterable[str]], Collection[str]],
+) -> ExpiryPolicy:
+    """What happens to sessions that ended unused; `providers` by account. `can_ask`: those of these accounts that may
+    be called now."""
+    lists = listing_accounts(settings, providers)
+    return ExpiryPolicy(
+        caps=caps_of(settings),
+        spacing=settings.reissue.spacing,
+        per_day=settings.reissue.per_day,
+        lifetimes={name: provider.lifetime for name, provider in providers.items()},
+        reissue_at={name: provider.reissue_at for name, provider in providers.items()},
+        lists=lists,
+        can_ask=lambda: can_ask(lists),
+        hours=hours_of(settings),
+        fallbacks=fallbacks(settings.invitations.fallback, channels),
+        stable=settings.links.mode == "stable",
+        corrected=CorrectedRule(settings.reissue.corrected_address),
+    )
+
+
+def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> DeskPolicy:
+    """What the service desk may do; `providers` by account."""
+    return DeskPolicy(
+        DeskRules(
+            caps=caps_of(settings),
+            channels=tuple(channels),
+            quiet=hours_of(settings).quiet,
+            per_day=settings.reissue.per_day,
+            allowed_from={name: provider.reissue_at for name, provider in providers.items()},
+            lists=listing_accounts(settings, providers),
+            link_valid=stable.valid if (stable := stable_links(settings)) is not None else None,
+            corrected=CorrectedRule(settings.reissue.corrected_address),
+        ),
+        hours_of(settings),
+        texted_countries(settings),
+        orphan_rules(providers),
+    )
+
+
+def stable_links(settings: Settings) -> StableLinks | None:
+    """How our own links are made; None: the provider's links are sent. A link ends before its customer's data does."""
+    links = settings.links
+    if links.mode != "stable" or links.base_url is None:
+        return None
+    return StableLinks(links.base_url, min(LINK_VALID, settings.retention.personal))
+
+
+def buys_on_click(settings: Settings) -> bool:
+    """Whether a session is bought when the customer presses the link's button, not before its message."""
+    return settings.links.mode == "stable" and settings.links.issue == "on-click"
+
+
+def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPolicy:
+    """What a visitor of a stable link may get; `providers` by account."""
+    return DoorPolicy(
+        DoorRules(settings.reissue.most, settings.reissue.per_day),
+        {name: provider.reissue_at for name, provider in providers.items()},
+        orphan_rules(providers),
+    )
+
+
+def orphan_rules(providers: Mapping[str, Provider]) -> dict[str, OrphanRule]:
+    """How long the accounts' orphans are waited for, by account."""
+    return {name: OrphanRule(provider.lifetime) for name, provider in providers.items()}
+
+
+def listing_accounts(settings: Settings, providers: Mapping[str, Provider]) -> list[str]:
+    """The accounts whose calls with an unknown outcome are looked up in the provider's list of its sessions."""
+    return [
+        name
+        for name, provider in providers.items()
+        if settings.accounts[name].on_unknown == "reconcile" and not provider.no_look_up
+    ]
+
+
+def _least_max_age(settings: Settings, account: str, provider: Provider) -> timedelta:
+    """The maximum age of the account's links when they are sent, on the route with the highest freshness floor."""
+    lifetime = provider.lifetime or ASSUMED_LIFETIME
+    asked = [route.freshness for route in settings.routes if account in route.accounts] or [None]
+    return max_age_of(lifetime, floor=max(floor_of(freshness, lifetime=provider.lifetime) for freshness in asked))
+
+
+def _orphan_life(account: Account, provider: Provider) -> Callable[[SessionRequest], timedelta | None]:
+    """From the end of the lease until no session is live that a lost call may have opened; None: it is not known."""
+    if account.on_unknown != "reconcile" or account.on_orphan != "wait":
+        return lambda _: None
+    margin = account.timeout + MARGIN
+
+    def life(request: SessionRequest) -> timedelta | None:
+        lifetime = provider.lifetime_with(request.parameters)
+        return None if lifetime is None else lifetime + margin
+
+    return life
+
+
+def _reconcile_after(on_unknown: str, other_side: Provider | Sender, timeout: timedelta) -> timedelta | None:
+    """Time from the end of the lease until a call cannot arrive any more, not even one of a suspended worker."""
+    return timeout + MARGIN if on_unknown == "reconcile" and not other_side.no_look_up else None

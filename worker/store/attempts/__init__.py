@@ -1,1 +1,0 @@
-"""The attempt log: calls written before they are made, unknown outcomes, late results."""

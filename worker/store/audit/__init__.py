@@ -1,1 +1,0 @@
-"""The audit log: who did what. Entries are added in the transaction of the change, and chained later."""

@@ -1,1 +1,0 @@
-"""What every query stands on: connections, bulk statements, leases, encrypted values, the schema's version."""

@@ -1,1 +1,0 @@
-"""Jobs: claimed, deferred, and the results of their calls."""

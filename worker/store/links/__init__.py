@@ -1,1 +1,0 @@
-"""The visitors of stable links: what they find, and what their visits change."""

@@ -1,1 +1,0 @@
-"""What the sweep asks for: due work, expired sessions, takeover."""

@@ -1,1 +1,0 @@
-"""Invitations: claimed, checked, sent, delivered, suppressed."""

@@ -1,1 +1,0 @@
-"""When the details that a row brings become its customer's."""

@@ -1,1 +1,0 @@
-"""Events of ours: written with the change, read by the publisher."""

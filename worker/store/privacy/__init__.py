@@ -1,1 +1,0 @@
-"""Erasure of personal data, removal of old batches and events."""

@@ -1,0 +1,296 @@
+"""The template language: Jinja2, reduced to what the text of one message needs.
+
+Jinja's sandbox stops a template from accessing other objects, but not from using up memory and time: it
+rendered a gigabyte from `{{ 'a' * 10**9 }}`. A limit on each operator, filter and loop would never cover
+every way to make a string longer. An invitation has no list to walk and no text to build, so a list allows
+only what cannot grow: variables, `if`, `set`, comparisons, a few filters, and blocks in a layout. One dot is
+allowed, in `vendor.NAME`. A list is allowed behind `in` alone, and what a filter makes is no longer than a file. So the
+cost of a template depends only on the lengths of its files and variables; both are bounded.
+"""
+
+import difflib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache, wraps
+from itertools import islice
+from types import CodeType
+from typing import Any
+
+from jinja2 import BaseLoader, BytecodeCache, DictLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2.bccache import Bucket
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from worker.templates.answer_values import VENDOR, name_of, names_in, untested, value_of
+
+FILE_LENGTH = 64 * 1024  # characters of one template file
+OUTPUT_LENGTH = 256 * 1024  # characters of one rendered part
+PIECES = 64  # of a rendering, after which its length is checked
+LAYOUTS = 3  # layouts above a template, one extending the other
+MOST_REMEMBERED = 100  # files, parsed and compiled; the built-in ones are 27
+
+FILTERS = ("capitalize", "d", "default", "e", "escape", "length", "lower", "title", "trim", "truncate", "upper")
+TESTS = ("defined", "undefined", "eq", "equalto", "==", "ne", "!=", "in", "lt", "<", "gt", ">", "le", "<=", "ge", ">=")
+ALLOWED = (
+    nodes.Template,
+    nodes.Output,
+    nodes.TemplateData,
+    nodes.Const,
+    nodes.Name,
+    nodes.If,
+    nodes.CondExpr,
+    nodes.Assign,
+    nodes.Filter,
+    nodes.Test,
+    nodes.Keyword,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Tuple,
+    nodes.List,
+    nodes.Block,
+    nodes.Extends,
+)
+# What people will try, by its name in Jinja's parser.
+SPELLINGS = {
+    "Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**", "Concat": "~",
+    "For": "{% for %}", "Macro": "{% macro %}", "CallBlock": "{% call %}", "FilterBlock": "{% filter %}",
+    "AssignBlock": "{% set %}…{% endset %}", "With": "{% with %}", "Include": "{% include %}",
+    "Import": "{% import %}", "FromImport": "{% from %}", "ScopedEvalContextModifier": "{% autoescape %}",
+    "Call": "calling a function", "Getitem": "[…] after a variable",
+    "Getattr": "a dot after a variable, but for vendor.NAME,",
+}  # fmt: skip
+
+
+class TemplateProblem(Exception):
+    """The problem of a template. The text names file, line and cause; never a value of a customer."""
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja, with our own rules for the file that an `extends` names and for what follows a dot."""
+
+    def __init__(self, layout_of: Callable[[str, str], str], **options: Any) -> None:
+        super().__init__(**options)
+        self._layout_of = layout_of
+
+    def join_path(self, template: str, parent: str) -> str:
+        return self._layout_of(parent, template)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return value_of(obj, attribute)  # Jinja's own would give a mapping's methods: vendor.items
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        return value_of(obj, argument)
+
+
+class _CodeInMemory(BytecodeCache):
+    """Compiled files, for all environments: the code depends on the name and the text of the file alone."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            if len(self._code) >= MOST_REMEMBERED:
+                self._code.clear()
+            self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_CODE = _CodeInMemory()
+
+
+def environment(loader: BaseLoader, layout_of: Callable[[str, str], str]) -> ImmutableSandboxedEnvironment:
+    """Jinja with FILTERS and TESTS only. Only HTML is escaped: plain text needs no escaping.
+
+    `layout_of(file, name)` is the file that is meant where a file extends `name`.
+    """
+    env = _Environment(
+        layout_of,
+        loader=loader,
+        undefined=StrictUndefined,
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        cache_size=-1,
+        bytecode_cache=_CODE,
+    )
+    env.globals.clear()
+    env.filters = {name: _bounded(env.filters[name]) for name in FILTERS}
+    env.tests = {name: env.tests[name] for name in TESTS}
+    return env
+
+
+def _bounded(made_by: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, as long as its text is no longer than a file. `escape` and `title` in turn make a text grow: `title`
+    forgets that it was escaped."""
+
+    @wraps(made_by)
+    def bounded(*arguments: Any, **options: Any) -> Any:
+        made = made_by(*arguments, **options)
+        if isinstance(made, str) and len(made) > FILE_LENGTH:
+            raise ValueError("the text is too long")
+        return made
+
+    return bounded
+
+
+_PARSER = environment(DictLoader({}), lambda file, name: name)
+
+
+@lru_cache(MOST_REMEMBERED)
+def parsed(source: str) -> nodes.Template:
+    """The tree of a file, to look at and not to change. Each file is looked at several times, and parsing is dear."""
+    return _PARSER.parse(source)
+
+
+def read(name: str, source: str, known: Mapping[str, str]) -> str | None:
+    """Check one file and return the layout that it extends, if any.
+
+    `known` are the available variables. Raises TemplateProblem. Nothing of the template is evaluated: even
+    Jinja's constant folding comes later, when the allowed nodes leave nothing to fold.
+    """
+    if len(source) > FILE_LENGTH:
+        raise TemplateProblem(f"{name}: longer than {FILE_LENGTH // 1024} KiB")
+    try:
+        tree = parsed(source)
+        every = list(_walk(tree))
+    except TemplateSyntaxError as error:
+        raise TemplateProblem(f"{name}, line {error.lineno}: {error.message}") from None
+    except (RecursionError, ValueError, MemoryError):  # nested too deep; a number with thousands of digits
+        raise TemplateProblem(f"{name}: nested too deep, or with a number that is too long") from None
+    for node in every:
+        if not isinstance(node, ALLOWED) and name_of(node) is None:
+            what = SPELLINGS.get(type(node).__name__, type(node).__name__)
+            raise TemplateProblem(f"{name}, line {node.lineno}: {what} is not available in templates")
+    _check_lists(name, every)
+    _check_names(name, every, known)
+    return _layout(name, tree, every)
+
+
+def blocks_in(source: str) -> set[str]:
+    """The names of the blocks of a file that `read` accepts."""
+    return {node.name for node in _walk(parsed(source)) if isinstance(node, nodes.Block)}
+
+
+def never_shown(name: str, source: str, above: Collection[str]) -> list[str]:
+    """What a file that extends a layout says in vain, since Jinja drops it: one line for each problem.
+
+    `above` are the blocks of its layouts.
+    """
+    found = []
+    for node in parsed(source).body:
+        if isinstance(node, nodes.Block) and node.name not in above:
+            nearest = difflib.get_close_matches(node.name, above, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"they are {', '.join(sorted(above))}"
+            found.append(f"{name}, line {node.lineno}: the layout has no block {node.name}; {hint}")
+        elif isinstance(node, nodes.Output) and any(not _is_blank(one) for one in node.nodes):
+            found.append(f"{name}, line {node.lineno}: text outside the blocks is not shown; put it into a block")
+    return found
+
+
+def _is_blank(node: nodes.Expr) -> bool:
+    return isinstance(node, nodes.TemplateData) and not node.data.strip()
+
+
+def answer_values(source: str) -> dict[str, tuple[int, bool]]:
+    """What a file that `read` accepts uses of an answer: each name's first line, and whether the file never asks if the
+    answer has it."""
+    tree = parsed(source)
+    careless = untested(tree)
+    return {name: (line, name in careless) for name, line in names_in(tree)}
+
+
+def compiled(env: ImmutableSandboxedEnvironment, name: str) -> Template:
+    """The compiled template; cached by Jinja. Raises TemplateProblem."""
+    try:
+        return env.get_template(name)
+    except TemplateSyntaxError as error:  # Jinja reports unknown filters and tests here
+        raise TemplateProblem(f"{error.name or name}, line {error.lineno}: {error.message}") from None
+    except Exception as error:
+        raise TemplateProblem(f"{name}: does not compile ({type(error).__name__})") from None
+
+
+def rendered(template: Template, variables: Mapping[str, object]) -> str:
+    """The rendered text, at most OUTPUT_LENGTH characters. Raises TemplateProblem.
+
+    Jinja's own message may quote a value, so the problem names only the type of the error.
+    """
+    pieces: list[str] = []
+    length = 0
+    try:
+        source = template.root_render_func(template.new_context(dict(variables)))
+        while length <= OUTPUT_LENGTH and (some := list(islice(source, PIECES))):
+            length += sum(map(len, some))
+            pieces += some
+    except Exception as error:
+        raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
+    check_length(str(template.name), length)
+    return "".join(pieces)
+
+
+def check_length(name: str, length: int) -> None:
+    """Raise TemplateProblem if so many characters of a rendered part are too many."""
+    if length > OUTPUT_LENGTH:
+        raise TemplateProblem(f"{name}: renders more than {OUTPUT_LENGTH // 1024} KiB")
+
+
+def blocks(template: Template, variables: Mapping[str, object]) -> dict[str, str]:
+    """The rendered text of each block of the template and of its layouts. Raises TemplateProblem."""
+    context = template.new_context(dict(variables))
+    try:
+        for _ in template.root_render_func(context):  # makes the layouts' blocks known to the context
+            pass
+        return {name: "".join(stack[0](context)) for name, stack in context.blocks.items()}
+    except Exception as error:
+        raise TemplateProblem(f"{template.name}: does not render ({type(error).__name__})") from None
+
+
+def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    for child in node.iter_child_nodes():
+        yield from _walk(child)
+
+
+def _check_lists(name: str, every: list[nodes.Node]) -> None:
+    """A list is something to compare with. A variable with ten times a list of ten lists would be text without end."""
+    compared = {id(node.expr) for node in every if isinstance(node, nodes.Operand)}
+    compared |= {id(argument) for node in every if isinstance(node, nodes.Test) for argument in node.args}
+    for node in every:
+        if isinstance(node, nodes.List | nodes.Tuple) and id(node) not in compared:
+            raise TemplateProblem(f"{name}, line {node.lineno}: a list is available behind `in` alone")
+
+
+def _check_names(name: str, every: list[nodes.Node], known: Mapping[str, str]) -> None:
+    names = [node for node in every if isinstance(node, nodes.Name)]
+    with_name = {id(node.node) for node in every if isinstance(node, (nodes.Getattr, nodes.Getitem))}
+    assigned = {node.name for node in names if node.ctx == "store"}
+    for node in names:
+        if node.ctx == "store" and node.name in known:
+            raise TemplateProblem(f"{name}, line {node.lineno}: the variable {node.name} cannot be set")
+        if node.name == VENDOR and id(node) not in with_name:
+            raise TemplateProblem(f"{name}, line {node.lineno}: write vendor.NAME, with the name of one value")
+        if node.name not in known and node.name not in assigned:
+            nearest = difflib.get_close_matches(node.name, known, n=1)
+            hint = f", did you mean {nearest[0]}?" if nearest else ""
+            raise TemplateProblem(f"{name}, line {node.lineno}: there is no variable {node.name}{hint}")
+
+
+def _layout(name: str, tree: nodes.Template, every: list[nodes.Node]) -> str | None:
+    extends = [node for node in every if isinstance(node, nodes.Extends)]
+    if not extends:
+        return None
+    [first, *more] = extends
+    if more or first not in tree.body or not isinstance(first.template, nodes.Const):
+        raise TemplateProblem(
+            f"{name}, line {first.lineno}: use one extends, outside all other tags, with a name in quotes"
+        )
+    layout = str(first.template.value)
+    if layout.rpartition(".")[2] != name.rpartition(".")[2]:  # or text would reach HTML unescaped
+        raise TemplateProblem(
+            f"{name}, line {first.lineno}: a layout must end like the file that extends it, .html or .txt"
+        )
+    return layout

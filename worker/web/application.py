@@ -1,0 +1,344 @@
+"""The web application: its routes, and what lives as long as it does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.count_log import logged
+from worker.core.model.incoming import Event, Receipt
+from worker.core.model.metrics import EVENTS, WEBHOOKS
+from worker.core.model.wakeups import Wake, WakeUp
+from worker.events.event_receiver import Receiver
+from worker.events.store.event_status import EventStatuses
+from worker.features.delivery.sns_confirmation import Get, get
+from worker.features.keys.key_check import check_keys
+from worker.features.metrics.metrics_page import UNREACHABLE, Configured, Page, page_of
+from worker.features.metrics.route import MetricsRoute
+from worker.features.metrics.store.gauges import read as read_gauges
+from worker.settings.policies import buys_on_click
+from worker.web.events.batching import Batcher, InThread, Receive
+from worker.web.events.link_waiters import Waiting
+from worker.web.events.request_body import BODY_SECONDS, ROOM
+from worker.web.events.routes import ADDRESS, Events
+from worker.web.middlewares import Slowed, as_problems, counting
+from worker.web.problems import problem
+from worker.web.proxies import TRUSTED, Proxies
+from worker.web.readiness import Readiness
+from worker.web.refusals import EVERY_SECONDS, Refusals
+from worker.web.server import name_server
+from worker.web.webhooks.routes import Processing, WebhookRoutes
+from worker.web.webhooks.sources import account_sources, sender_sources
+from worker.web.webhooks.store.webhooks import Arrived, Kept
+from worker.wiring.container import Parts
+from worker.wiring.sweep import each_alone, process_webhooks
+
+if TYPE_CHECKING:
+    from worker.features.dashboard.sources import PutRefusedBack, Sources
+
+log = logging.getLogger(__name__)
+
+# What is asked and answered here, for machines; it is in the package.
+DESCRIPTION = Path(__file__).with_name("openapi.yaml")
+# Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
+# for links, and two for queries.
+THREADS = 6
+ALERT_SECONDS = 10.0
+CHUNKS, READINESS, WAITING = (
+    web.AppKey("chunks", Batcher),
+    web.AppKey("ready", Readiness),
+    web.AppKey("waiting", Waiting),
+)
+CleanupContext = Callable[[web.Application], AsyncIterator[None]]
+
+
+def no_wake_up(_wake_up: WakeUp) -> None:
+    """No wake-up can be sent: the sweep finds what is due within a second."""
+
+
+def app(
+    parts: Parts,
+    *,
+    wake: Wake = no_wake_up,
+    receive: Receive[Event, Receipt] | None = None,
+    body_seconds: float = BODY_SECONDS,
+    room: int = ROOM,
+    viewer_key: str = "",
+    put_back: "PutRefusedBack | None" = None,
+    ask_sns: Get = get,
+) -> web.Application:
+    """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
+    /healthz, /readyz, /metrics and /openapi.yaml, to run or to mount. And stable links, /s/ID, with an address in
+    [links]; and the dashboard, GET /, if the configuration names users, or with a `viewer_key`, with which it can be
+    looked at.
+
+    The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
+    return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
+    of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. `put_back`
+    puts refused events back, for the dashboard. `ask_sns` fetches from Amazon SNS. The database may be unreachable, or
+    not yet upgraded, when the application starts.
+    """
+    parts.database.give_up_after(parts.settings.worker.lease / 2)
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+
+    async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+
+    def prepare() -> None:
+        check_keys(parts.database, parts.keyring)
+        parts.ready()
+
+    readiness = Readiness(parts.database, prepare=prepare)
+    refusals = Refusals(log)
+
+    async def lifetime(_application: web.Application) -> AsyncIterator[None]:
+        await in_thread(readiness.look)
+        yield
+        threads.shutdown()
+        refusals.write(monotonic())
+
+    slowed = Slowed(refusals, parts.settings.web.trusted_proxies)
+    made = web.Application(middlewares=[counting(parts.meters), slowed.middleware, as_problems])
+    made[READINESS], made[TRUSTED] = readiness, parts.settings.web.trusted_proxies
+    made.cleanup_ctx.extend(
+        [lifetime, _meanwhile(readiness.keep_looking, in_thread), _meanwhile(_keep_writing, refusals)]
+    )
+    made.on_response_prepare.extend([name_server, Proxies().look])
+    receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
+    receiving = _Receiving(made, parts, readiness, in_thread, wake, slowed.peer, body_seconds, room)
+    receiving.add_events(receive)
+    receiving.add_webhooks(ask_sns)
+    if parts.settings.links.base_url is not None:  # whatever the mode is now, links that were sent lead on
+        add_stable_links(made, parts, readiness, in_thread, wake, form_seconds=body_seconds)
+    _add_state(made, parts, readiness, in_thread)
+    if parts.settings.web.has_people or viewer_key:
+        # Here, since a web application without a dashboard needs no templates.
+        from worker.features.dashboard.add import add_dashboard
+
+        add_dashboard(
+            made,
+            _sources(parts, put_back),
+            key=viewer_key,
+            wake=wake,
+            why_not=lambda: readiness.why_not,
+            delay=slowed.refused,
+            peer=slowed.peer,
+            form_seconds=body_seconds,
+        )
+    return made
+
+
+def _meanwhile(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> CleanupContext:
+    """Runs `work(*arguments)` while the application runs."""
+
+    async def running(_application: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(work(*arguments))
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    return running
+
+
+@dataclass(frozen=True)
+class _Receiving:
+    """What the routes share that receive something. `body_seconds`, `room`: see `app`."""
+
+    made: web.Application
+    parts: Parts
+    readiness: Readiness
+    in_thread: InThread
+    wake: Wake
+    peer: Callable[[web.Request], str]
+    body_seconds: float
+    room: int
+
+    def add_events(self, receive: Receive[Event, Receipt]) -> None:
+        """Add the routes for events."""
+        statuses = EventStatuses(self.parts.database, self.parts.keyring)
+        waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=self.parts.clock()), self.in_thread)
+        chunks = Batcher(receive, self.wake, self.in_thread)
+        events = Events(
+            self.parts.settings.web,
+            self.parts.clock,
+            chunks,
+            waiting,
+            statuses,
+            self.readiness,
+            self.in_thread,
+            lambda outcome: self.parts.meters.add(EVENTS, "web", outcome.value),
+            body_seconds=self.body_seconds,
+            room=self.room,
+        )
+
+        async def answer_waiting(_application: web.Application) -> None:
+            waiting.close()
+
+        self.made[CHUNKS], self.made[WAITING] = chunks, waiting
+        self.made.on_shutdown.append(answer_waiting)
+        self.made.router.add_post("/events", events.post)
+        self.made.router.add_get("/events/{id}", events.get, name=ADDRESS)
+
+    def add_webhooks(self, ask_sns: Get) -> None:
+        """Add the routes for providers' webhooks and senders' callbacks."""
+        processing = (self.parts.webhooks, self.parts.clock, self.parts.meters, self.parts.traces)
+        process_kept = partial(process_webhooks, *processing)
+
+        def keep(chunk: Sequence[Arrived]) -> Kept:
+            # Of two verdicts without a time of their own, the one that came later counts: over all web processes.
+            return self.parts.webhooks.keep(chunk, now=self.parts.database_clock())
+
+        processed = Processing(process_kept, self.wake, self.in_thread, lambda: self.readiness.why_not is None)
+        webhooks = WebhookRoutes(
+            account_sources(self.parts.accounts, self.parts.keyring, self.parts.clock),
+            sender_sources(self.parts.settings, self.parts.keyring, self.parts.clock, ask_sns),
+            Batcher(keep, self.wake, self.in_thread),
+            self.readiness,
+            self.in_thread,
+            processed,
+            lambda source, outcome: self.parts.meters.add(WEBHOOKS, source, outcome),
+            self.peer,
+            body_seconds=self.body_seconds,
+            room=self.room,
+        )
+        self.made.cleanup_ctx.append(_meanwhile(processed.keep_working))
+        self.made.router.add_post("/webhooks/{account}", webhooks.provider)
+        # FrankieOne appends its request's id to the registered address, which may end in a secret.
+        self.made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
+        self.made.router.add_post("/callbacks/{sender}", webhooks.sender)
+
+
+def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thread: InThread) -> None:
+    """Add the routes that say how the worker is, and what the application answers; and watch for alerts."""
+    metrics = MetricsRoute(parts.settings, lambda: metrics_page(parts), UNREACHABLE, in_thread)
+    described = DESCRIPTION.read_bytes()
+
+    async def ready(_request: web.Request) -> web.Response:
+        if readiness.why_not_taken is not None:
+            return problem(503, readiness.why_not_taken)
+        return web.json_response({"ready": True}, headers={"Cache-Control": "no-store"})
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
+
+    async def description(_request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/yaml", charset="utf-8")
+
+    async def keep_alerting() -> None:
+        # Here too: the workers may all be gone.
+        while True:
+            await asyncio.sleep(ALERT_SECONDS)
+            if readiness.why_not is None:
+                with suppress(sa.exc.OperationalError):
+                    await in_thread(partial(each_alone, parts.alerts.look))
+
+    made.cleanup_ctx.append(_meanwhile(keep_alerting))
+    made.router.add_get("/healthz", alive)
+    made.router.add_get("/readyz", ready)
+    made.router.add_get("/openapi.yaml", description)
+    made.router.add_get("/metrics", metrics.get)
+
+
+def add_stable_links(
+    made: web.Application,
+    parts: Parts,
+    readiness: Readiness,
+    in_thread: InThread,
+    wake: Wake,
+    *,
+    form_seconds: float,
+) -> None:
+    """Add the stable link's routes."""
+    # Here, since a web application without such links needs no pages.
+    from worker.features.stable_links.page_answers import StablePages
+    from worker.features.stable_links.routes import StableRoutes
+    from worker.features.stable_links.rules import StableRules
+    from worker.features.stable_links.visitors import Visitors
+
+    settings, doors = parts.settings, parts.doors
+    is_secure = str(settings.links.base_url).startswith("https:")
+    waiting = Waiting(doors.ready, in_thread)
+    rules = StableRules(
+        hosts={name: account.link_hosts for name, account in settings.accounts.items()},
+        on_click=buys_on_click(settings),
+        page_first=settings.links.page,
+        trusted=settings.web.trusted_proxies,
+        form_seconds=form_seconds,
+    )
+    routes = StableRoutes(
+        rules,
+        doors,
+        parts.not_me,
+        Visitors(parts.keyring, is_secure=is_secure),
+        StablePages(parts.link_pages, is_secure=is_secure),
+        waiting,
+        readiness,
+        in_thread,
+        wake,
+        clock=parts.clock,
+        database_clock=parts.database_clock,
+    )
+
+    async def answer_waiting(_application: web.Application) -> None:
+        waiting.close()
+
+    async def log_what_does_not_count(_application: web.Application) -> AsyncIterator[None]:
+        async with logged(routes.not_counted):
+            yield
+
+    made.on_shutdown.append(answer_waiting)
+    made.cleanup_ctx.append(log_what_does_not_count)
+    routes.add_to(made.router)
+
+
+def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":
+    from worker.features.dashboard.sources import Sources
+
+    return Sources(
+        stores=parts,
+        settings=parts.settings,
+        clock=parts.clock,
+        database_clock=parts.database_clock,
+        rules=parts.budget_rules,
+        channels=parts.channels,
+        reporting=parts.reporting,
+        operation=parts.operation,
+        account_report=parts.account_report,
+        outbox=parts.outbox_report,
+        delivery=lambda: parts.delivery_policy,
+        desk=parts.service_desk,
+        jitter=parts.jitter,
+        message_texts=parts.message_texts,
+        put_back=put_back,
+    )
+
+
+async def _keep_writing(refusals: Refusals) -> None:
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        refusals.write(monotonic())
+
+
+def metrics_page(parts: Parts) -> Page:
+    """What a scrape shows now. Blocks."""
+    rules = parts.budget_rules
+    configured = Configured(rules.accounts, rules.channels, parts.outbox_targets.policies)
+    now = parts.clock()
+    gauges = read_gauges(
+        parts.database,
+        accounts=configured.accounts,
+        channels=configured.channels,
+        targets=configured.targets,
+        now=now,
+    )
+    return page_of(gauges, parts.budgets.all(), configured, now=now)

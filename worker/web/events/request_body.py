@@ -1,0 +1,138 @@
+"""Reads an event from an HTTP request, bounded in size and in time."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+
+from worker.core.model.traces import TRACEPARENT
+from worker.events.cloudevents import LARGEST, is_json
+
+BODY_SECONDS = 10.0  # for the whole body: a slow sender must not hold a connection
+# Nearly all bodies are smaller than FREE. ROOM is the memory for the rest of larger bodies, of all senders together.
+FREE, ROOM = 64 * 1024, 64 * 1024 * 1024
+# The sender hung up in the middle, or sent a wrong length. It is no bug, and often no client reads the answer.
+BROKEN_OFF = (ConnectionError, PayloadEncodingError, web.RequestPayloadError)
+TWICE = "a header that shows whose the request is comes twice"
+_PREFIX = "ce-"
+# What says whose a request is. Of two headers of one name, one program believes the first and another the last.
+_CREDENTIAL = re.compile(r"authorization|content-type|.*-signature|(?:idenfy|webhook)-.*", re.IGNORECASE)
+
+
+class Unacceptable(Exception):
+    """The request cannot be read. `status` is the answer's; `args[0]` is the reason, without values of the request."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def attributes(request: web.Request) -> dict[str, str]:
+    """The CloudEvents attributes in the headers, by their names without the prefix. Raises Unacceptable."""
+    found: dict[str, str] = {}
+    for header, value in request.headers.items():
+        name = header.lower()
+        if not name.startswith(_PREFIX):
+            continue
+        if name.removeprefix(_PREFIX) in found:
+            raise Unacceptable(400, "a ce- header comes twice")
+        # Percent-encoded, as CloudEvents requires for HTTP. Text that is not UTF-8 is refused by the validation.
+        found[name.removeprefix(_PREFIX)] = unquote(value, errors="surrogateescape")
+    return found
+
+
+def traceparent(request: web.Request) -> str | None:
+    """The request's header `traceparent`, unchecked; None where it has none, or several."""
+    found = request.headers.getall(TRACEPARENT, [])
+    return found[0] if len(found) == 1 else None
+
+
+def has_credentials_twice(request: web.Request) -> bool:
+    """True if a header that shows whose the request is comes twice."""
+    # Over `items`: without it a mapping of headers names each only once.
+    names = [header.lower() for header, _ in request.headers.items() if _CREDENTIAL.fullmatch(header)]
+    return len(set(names)) < len(names)
+
+
+def check_before_the_body(request: web.Request) -> None:
+    """Raises Unacceptable where the headers alone are a reason to refuse."""
+    if not is_json(request.headers.get("Content-Type", "")):
+        raise Unacceptable(415, "the Content-Type is neither application/cloudevents+json nor application/json")
+    check_not_compressed(request)
+    if request.content_length is not None and request.content_length > LARGEST:
+        raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
+
+
+def check_not_compressed(request: web.Request) -> None:
+    """Raises Unacceptable for a compressed body. Each of several headers counts: servers differ in which of them they
+    use."""
+    if any(one.strip().lower() != "identity" for one in request.headers.getall("Content-Encoding", [])):
+        raise Unacceptable(415, "the body is compressed; send it as it is")
+
+
+@asynccontextmanager
+async def _as_it_comes(seconds: float) -> AsyncIterator[None]:
+    """Raises Unacceptable where a body takes longer, or its sender hangs up or sends a wrong length."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Unacceptable(408, f"the body did not come within {seconds:g} seconds") from None
+    except BROKEN_OFF:
+        raise Unacceptable(400, "the body broke off") from None
+
+
+class Room:
+    """Bounds the bytes of large bodies held at the same time: an unknown sender must not fill the memory."""
+
+    def __init__(self, bytes_: int, *, free: int = FREE) -> None:
+        """The first `free` bytes of each body do not count, so that large bodies never keep a small one out."""
+        self._left = bytes_
+        self.free = free
+
+    def take(self, count: int) -> bool:
+        if count > self._left:
+            return False
+        self._left -= count
+        return True
+
+    def give_back(self, count: int) -> None:
+        self._left += count
+
+
+async def bounded_body(request: web.Request, room: Room, *, largest: int, seconds: float) -> bytes:
+    """All of the body, as `body` does; raises Unacceptable with 503 where there is no room for it."""
+    taken = 0
+    read = bytearray()
+    try:
+        async with _as_it_comes(seconds):
+            async for part in request.content.iter_any():
+                read += part
+                if len(read) > largest:
+                    raise Unacceptable(413, f"it has more than {largest:,} bytes")
+                more = len(read) - room.free - taken
+                if more > 0:
+                    if not room.take(more):
+                        raise Unacceptable(503, "too much is being sent at the same time")
+                    taken += more
+    finally:
+        room.give_back(taken)
+    return bytes(read)
+
+
+async def body(request: web.Request, *, seconds: float) -> bytes:
+    """All of the body. Raises Unacceptable where it is too large, or too slow.
+
+    It does not use `request.read`, whose bound is that of the application that this one may be mounted in.
+    """
+    read = bytearray()
+    async with _as_it_comes(seconds):
+        async for part in request.content.iter_any():
+            read += part
+            if len(read) > LARGEST:
+                raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
+    return bytes(read)

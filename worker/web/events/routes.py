@@ -1,0 +1,252 @@
+"""POST /events and GET /events/ID: takes events over HTTP, and reports their status."""
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from worker.core.customers.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_TYPE
+from worker.core.database.outages import reason
+from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.incoming import Event, EventKind, EventSender, Outcome, Receipt
+from worker.core.model.published_events import moment
+from worker.events.cloudevents import LARGEST, Unreadable, read
+from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
+from worker.events.store.inbox import CONFLICT
+from worker.settings.outside import Web
+from worker.web.answer_time import ANSWER_SECONDS, answered_within
+from worker.web.events import credentials
+from worker.web.events.batching import Batcher, InThread, TooMany
+from worker.web.events.credentials import Stranger
+from worker.web.events.link_waiters import Waiting
+from worker.web.events.preferences import preferred_wait
+from worker.web.events.rate_limit import Allowance
+from worker.web.events.request_body import (
+    TWICE,
+    Room,
+    Unacceptable,
+    attributes,
+    body,
+    bounded_body,
+    check_before_the_body,
+    has_credentials_twice,
+    traceparent,
+)
+from worker.web.problems import REFUSED, problem
+from worker.web.readiness import Readiness
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2  # the answer's Retry-After while the database cannot be used
+ADDRESS = "event"  # the name of the route of one event
+# The status by the reason; else 422.
+REFUSALS = {CONFLICT: 409, NOT_ITS_TYPE: 403, NOT_ITS_ID: 403, NOT_ITS_CUSTOMER: 403}
+
+
+class Events:
+    def __init__(
+        self,
+        settings: Web,
+        clock: Clock,
+        chunks: Batcher[Event, Receipt],
+        waiting: Waiting,
+        statuses: EventStatuses,
+        readiness: Readiness,
+        in_thread: InThread,
+        count: Callable[[Outcome], None],
+        *,
+        body_seconds: float,
+        room: int,
+    ) -> None:
+        """`room`: how many bytes of large bodies are held at a time, of senders without a key."""
+        self._keys = credentials.keys_of(settings.senders)
+        self._allowance = Allowance(settings.event_limit)
+        self._clock = clock
+        self._chunks, self._waiting, self._statuses = chunks, waiting, statuses
+        self._readiness = readiness
+        self._in_thread, self._count = in_thread, count
+        self._body_seconds = body_seconds
+        self._room = Room(room)
+        self._outage = Outage(log)
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Take an event in. Answer with its address, or with the link where the sender waits for the link."""
+        try:
+            return await self._post(request)
+        except Unacceptable as error:
+            answer = problem(error.status, error.args[0], retry_after=RETRY_SECONDS if error.status == 503 else None)
+            # The rest of the body is not read.
+            answer.force_close()
+            return answer
+
+    async def _post(self, request: web.Request) -> web.Response:
+        sender = self._recognised(request)
+        if isinstance(sender, web.Response):
+            return sender
+        if self._readiness.why_not is not None:
+            return problem(503, self._readiness.why_not, retry_after=RETRY_SECONDS)
+        is_signed = sender is None
+        if sender is not None and (refused := self._too_often(sender)):
+            return refused
+        check_before_the_body(request)
+        given = attributes(request)
+        if sender is not None:
+            content = await body(request, seconds=self._body_seconds)
+        else:
+            if given:
+                # The same data can cancel a customer and erase one: the owner of a copy must not choose.
+                raise Unacceptable(400, "a signed event is all in its body, without ce- headers, which are not signed")
+            content = await bounded_body(request, self._room, largest=LARGEST, seconds=self._body_seconds)
+            signer = credentials.signature(request.headers, content, self._keys, self._clock())
+            if isinstance(signer, Stranger):
+                return _stranger(request, signer)
+            if refused := self._too_often(signer):
+                return refused
+            sender = signer
+        event = read(content, content_type=request.headers.get("Content-Type", ""), attributes=given)
+        if isinstance(event, Unreadable):
+            return problem(400, event.reason, hint="docs/reference/http.md shows how an event is posted")
+        try:
+            trace = event.traceparent or traceparent(request)
+            signed_at = credentials.signed_at(request.headers) if is_signed else None
+            event = replace(event, sender=sender, actor=sender.name, traceparent=trace, signed_at=signed_at)
+            receipt = await self._chunks.take_in(event, sender.name)
+            self._outage.over("the database is back: taking events")
+            self._count(receipt.outcome)
+            if receipt.outcome is Outcome.REFUSED or receipt.id is None:
+                return problem(REFUSALS.get(receipt.reason, 422), receipt.reason, problems=receipt.problems)
+            waits = sender.links and event.kind is EventKind.REQUESTED
+            wait = preferred_wait(request.headers.getall("Prefer", [])) if waits else 0
+            return await self._answered(request, sender, receipt, wait, signed_at=signed_at)
+        except TooMany:
+            return problem(503, "too many events at the same time", retry_after=RETRY_SECONDS)
+        except sa.exc.OperationalError as error:
+            what = "the database cannot be used, events are refused"
+            self._outage.lasts(what, monotonic(), why=reason(error))
+            # The event may be taken where the commit's answer was lost; sending it again does no harm.
+            return problem(503, "the database cannot be used; send the same event again", retry_after=RETRY_SECONDS)
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Report the status of an event."""
+        sender = self._recognised(request)
+        if isinstance(sender, web.Response):
+            return sender
+        named = request.match_info["id"]
+        if sender is None:
+            # Signed in place of a body: else a copy of the headers would read the status of each event of this sender.
+            content = named.encode("utf-8", "surrogatepass")
+            signer = credentials.signature(request.headers, content, self._keys, self._clock())
+            if isinstance(signer, Stranger):
+                return _stranger(request, signer)
+            sender = signer
+        try:
+            event_id = uuid.UUID(named)
+        except ValueError:
+            return problem(404, "there is no such event")
+        try:
+            async with answered_within(ANSWER_SECONDS):
+                status = await self._in_thread(self._statuses.of, event_id, sender.name)
+        except sa.exc.OperationalError:
+            return problem(503, "the database cannot be used", retry_after=RETRY_SECONDS)
+        if status is None:
+            return problem(404, "there is no such event", hint="a refused event is not stored")
+        return web.json_response(_as_json(status, _address(request, event_id)), headers={"Cache-Control": "no-store"})
+
+    def _recognised(self, request: web.Request) -> EventSender | web.Response | None:
+        """The request's sender; None where it is signed, which needs its body; or the refusal."""
+        if not self._keys:
+            return problem(403, "no sender has a key", hint="add [web.senders.NAME] with keys to onboarding.toml")
+        if has_credentials_twice(request):
+            return problem(400, TWICE)
+        if "Authorization" not in request.headers and "webhook-signature" in request.headers:
+            stranger = credentials.signed_recently(request.headers, self._clock())
+            return _stranger(request, stranger) if stranger else None
+        if "Authorization" not in request.headers:
+            return _stranger(request, Stranger("neither an Authorization header nor a signature"))
+        found = credentials.bearer(request.headers["Authorization"], self._keys)
+        return _stranger(request, found) if isinstance(found, Stranger) else found
+
+    def _too_often(self, sender: EventSender) -> web.Response | None:
+        seconds = self._allowance.take(sender.name, monotonic())
+        return problem(429, "more events than event_limit allows this sender", retry_after=seconds) if seconds else None
+
+    async def _answered(
+        self, request: web.Request, sender: EventSender, receipt: Receipt, wait: int, *, signed_at: datetime | None
+    ) -> web.Response:
+        assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
+        address = _address(request, receipt.id)
+        answer: dict[str, Any] = {"id": str(receipt.id), "state": receipt.outcome.value, "href": address}
+        if receipt.reason:
+            answer["detail"] = receipt.reason
+        headers = {"Location": address, "Cache-Control": "no-store"}
+        if receipt.outcome is Outcome.DUPLICATE:
+            status = await self._in_thread(self._statuses.of, receipt.id, sender.name)
+            answer |= {"state": status.outcome.value if status else Outcome.TAKEN.value, "duplicate": True}
+            if signed_at and not await self._in_thread(self._statuses.is_newest, receipt.id, signed_at):
+                # The same message, or a copy. The wish to wait is not signed, and the owner of a copy must not get the
+                # link.
+                wait = 0
+        link_status: LinkStatus | None = None
+        if wait and receipt.job_id is not None:
+            link_status = await self._waiting.wait(receipt.job_id, wait, caller=sender.name)
+            headers["Preference-Applied"] = f"wait={wait}"
+        if link_status is not None:
+            answer["job"] = {"id": receipt.job_id, "state": link_status.state.value, "reason": link_status.reason}
+        if link_status is not None and link_status.link:
+            expires = {"expires_at": _written(link_status.expires_at)}
+            return web.json_response(answer | {"link": link_status.link} | expires, headers=headers)
+        return web.json_response(answer, status=202, headers=headers)
+
+
+def _address(request: web.Request, event_id: uuid.UUID) -> str:
+    # It includes the path that this application is mounted under, if it is mounted.
+    return str(request.app.router[ADDRESS].url_for(id=str(event_id)))
+
+
+def _stranger(request: web.Request, stranger: Stranger) -> web.Response:
+    request[REFUSED] = f"events: {stranger.reason}"
+    return problem(401, stranger.reason, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _as_json(status: EventStatus, address: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "id": str(status.id),
+        "href": address,
+        "type": status.kind.value,
+        "state": status.outcome.value,
+        "detail": status.detail,
+        "occurred_at": _written(status.occurred_at),
+        "received_at": _written(status.received_at),
+        "job": None,
+    }
+    job = status.job
+    if job is not None:
+        answer["job"] = {
+            "id": job.id,
+            "batch": job.batch_id,
+            "state": job.state.value,
+            "reason": job.reason,
+            "result": job.result,
+            "created_at": _written(job.created_at),
+            "changed_at": _written(job.changed_at),
+            "due_at": _written(job.due_at),
+            "session": job.session
+            and {
+                "state": job.session.value,
+                "issued_at": _written(job.issued_at),
+                "expires_at": _written(job.expires_at),
+            },
+        }
+    elif status.job_id is not None:
+        answer["job"] = {"id": status.job_id, "state": "purged"}
+    return answer
+
+
+def _written(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)

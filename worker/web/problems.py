@@ -1,0 +1,38 @@
+"""Answers that describe a problem (RFC 9457): by column, with what to do, and never with a value that was sent."""
+
+import math
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+
+from worker.core.customers.customers import FieldProblem
+
+PROBLEM = "application/problem+json"
+# Where a request stores why its credentials were refused: "events: …". It holds nothing of the request.
+REFUSED = web.RequestKey("refused", str)
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    problems: Sequence[FieldProblem] = (),
+    hint: str = "",
+    retry_after: float | None = None,
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    """The answer. Without problems by column, `detail` and `hint` make the only problem. `retry_after` is in
+    seconds."""
+    given = dict(headers or {})
+    if retry_after is not None:
+        given["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    named = problems or [FieldProblem("", detail, hint)]
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "problems": [{"column": one.column, "problem": one.problem, "hint": one.hint} for one in named],
+    }
+    return web.json_response(body, status=status, content_type=PROBLEM, headers={"Cache-Control": "no-store", **given})

@@ -1,0 +1,317 @@
+"""Applies providers' updates to rows: the session, its customer's job, and their messages.
+
+Jobs are locked before their sessions, and both are read under the locks. So of two updates at the same time the second
+is compared with what the first has stored.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.customers.customers import Channel
+from worker.core.database import bulk
+from worker.core.database.customer_keys import Key, among_keys, rows_of
+from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.session_chain import Again, Chain, JobNow, Link
+from worker.core.lifecycle.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
+from worker.core.lifecycle.store import ended_calls
+from worker.core.model.published_events import Happened
+from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
+from worker.core.model.wakeups import WakeUp
+from worker.features.outbox.store.outbox import add_job_events, add_session_events
+from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
+from worker.web.webhooks.store.session_lookup import Lookup, find
+from worker.web.webhooks.store.webhooks import KeptWebhook
+
+CONTRADICTED = (
+    "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"
+    " copy of an old webhook; if the provider shows {new}, run `onboard webhook retry ID` to apply it"
+)
+OUT = (InvitationState.SENT, InvitationState.DELIVERED)
+
+
+class ProviderUpdates:
+    """Applies providers' session updates."""
+
+    def __init__(self, keyring: Keyring, peers: Mapping[str, frozenset[str]], *, again: Again) -> None:
+        """`peers`: for each account, all accounts whose webhooks come to the same address, itself included."""
+        self._keyring = keyring
+        self._peers = peers
+        self._again = again
+
+    def __call__(
+        self, connection: sa.Connection, webhooks: Sequence[KeptWebhook], _due: set[WakeUp], now: datetime
+    ) -> dict[uuid.UUID, WebhookResult]:
+        # In the order of arrival, which decides where rank, time and weight are equal.
+        webhooks = sorted(webhooks, key=lambda one: (one.received_at, one.id))
+        updates = {one.id: session_update(one.update) for one in webhooks}
+        lookups = [Lookup(one.id, updates[one.id], self._accounts(one.source)) for one in webhooks]
+        found = find(connection, self._keyring, lookups, all_accounts=frozenset(self._peers))
+        chains = _chains(connection, {(row.customer_id, row.purpose) for row in found.values()})
+        before = {key: chain.copy() for key, chain in chains.items()}
+        results = {}
+        for one in webhooks:
+            update = updates[one.id]
+            row = found.get(one.id)
+            chain = chains.get((row.customer_id, row.purpose)) if row is not None else None
+            if row is None or chain is None or row.id not in chain.links:
+                results[one.id] = _unknown(update)
+                continue
+            if chain.contradicts(row.id, update, received_at=one.received_at):
+                results[one.id] = _contradicted(update, chain.links[row.id].known, row.id)
+                continue
+            changed = chain.apply(row.id, update, again=self._again, received_at=one.received_at, now=now)
+            results[one.id] = _result(update, row.id, changed=changed)
+        _write(connection, [(before[key], chain) for key, chain in chains.items()], now=now)
+        return results
+
+    def _accounts(self, source: str) -> frozenset[str]:
+        name = source.removeprefix(ACCOUNT)
+        return self._peers.get(name, frozenset({name}))
+
+
+def _unknown(update: SessionUpdate) -> WebhookResult:
+    """The result where no session matches; an update that changes no session needs no match."""
+    if update.state is None and not update.company_id:
+        # It may name no session: then none is looked for.
+        detail = "; ".join(filter(None, [update.note, UNMATCHED if update.match else ""]))
+        return WebhookResult(WebhookState.ALERT if update.alert else WebhookState.IGNORED, detail)
+    return WebhookResult(WebhookState.UNKNOWN, UNMATCHED)
+
+
+def _result(update: SessionUpdate, session_id: uuid.UUID, *, changed: bool) -> WebhookResult:
+    state = WebhookState.ALERT if update.alert else WebhookState.APPLIED if changed else WebhookState.IGNORED
+    return WebhookResult(state, update.note, session_id, changed=_in_words(update) if changed else "")
+
+
+def _in_words(update: SessionUpdate) -> str:
+    """What an update says, for the audit log: words of ours alone."""
+    said = [one.value for one in (update.state, update.result) if one is not None]
+    return " ".join([*said, *(["vouched for by a person"] if update.vouched else [])]) or "company known"
+
+
+def _contradicted(update: SessionUpdate, known: KnownSession, session_id: uuid.UUID) -> WebhookResult:
+    """The result of a verdict that may be a copy of an old one. If it only repeats what is known, it is ignored."""
+    if (update.state, update.result) == (known.state, known.result):
+        return WebhookResult(WebhookState.IGNORED, session_id=session_id)
+    new, stored = (one.value if one else "no result" for one in (update.result, known.result))
+    return WebhookResult(WebhookState.ALERT, CONTRADICTED.format(new=new, known=stored), session_id, keeps=True)
+
+
+_JOBS = (
+    sa.select(
+        Job.id,
+        Job.customer_id,
+        Job.purpose,
+        Job.state,
+        Job.session_id,
+        Job.reason,
+        Job.detail,
+        Job.result,
+        Job.unknown_attempt,
+        Job.channel,
+        Job.due_at,
+    )
+    .where(*among_keys(Job), Job.joins.is_(None))
+    .order_by(Job.id)
+    .with_for_update(key_share=True)
+)
+_SESSIONS = (
+    sa.select(
+        SessionRow.id,
+        SessionRow.customer_id,
+        SessionRow.purpose,
+        SessionRow.job_id,
+        SessionRow.state,
+        SessionRow.issued_at,
+        SessionRow.expires_at,
+        SessionRow.check_at,
+        SessionRow.result,
+        SessionRow.update_rank,
+        SessionRow.update_at,
+        SessionRow.update_weight,
+        SessionRow.note,
+        SessionRow.company_id,
+    )
+    .where(*among_keys(SessionRow))
+    .order_by(SessionRow.id)
+    .with_for_update(key_share=True)
+)
+_MESSAGED = sa.select(InvitationRow.session_id).where(
+    bulk.among(InvitationRow.session_id, "sessions"), InvitationRow.state.in_(OUT)
+)
+
+
+def _chains(connection: sa.Connection, keys: set[Key]) -> dict[Key, Chain]:
+    """The sessions and jobs of these customers and purposes, locked. Raises NotKnown."""
+    chains = {key: Chain() for key in keys}
+    jobs = [known(row) for row in rows_of(connection, _JOBS, keys)]
+    sessions = [known(row) for row in rows_of(connection, _SESSIONS, keys)]
+    reached = _messaged(connection, jobs)
+    had = Counter((row.customer_id, row.purpose) for row in sessions)
+    for row in jobs:
+        job = JobNow(
+            row.id,
+            row.state,
+            row.session_id,
+            row.reason,
+            row.detail,
+            row.result,
+            unknown_attempt=row.unknown_attempt,
+            reissues=had[row.customer_id, row.purpose] - 1,
+            message_out=row.session_id in reached,
+            silent=row.channel is Channel.NONE,
+            due_at=row.due_at,
+        )
+        chains[row.customer_id, row.purpose].jobs[row.id] = job
+    for key, chain in chains.items():
+        rows = [row for row in sessions if (row.customer_id, row.purpose) == key]
+        chain.links |= {row.id: _link(row) for row in rows}
+        chain.owners |= {row.id: row.job_id for row in rows}
+        chain.companies |= {row.id: row.company_id for row in rows}
+    return chains
+
+
+def _messaged(connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> set[uuid.UUID]:
+    """The sessions with a message that has left, for the jobs where that makes a difference."""
+    session_ids = [
+        row.session_id
+        for row in jobs
+        if row.session_id is not None
+        and (row.state in (JobState.WAITING, JobState.ISSUED) or row.reason == Reason.SESSION_FAILED)
+    ]
+    if not session_ids:
+        return set()
+    return set(connection.execute(_MESSAGED, {"sessions": bulk.keys(session_ids)}).scalars())
+
+
+def _link(row: sa.Row[Any]) -> Link:
+    known = KnownSession(
+        row.state,
+        member_of(Result, row.result) if row.result else None,
+        member_of(Rank, row.update_rank),
+        row.update_at,
+        row.update_weight,
+        row.note,
+    )
+    return Link(row.id, row.issued_at, row.expires_at, row.check_at, known)
+
+
+def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
+    """Write the changes of each chain, and add the events about them to the outbox. A pair is (before, after)."""
+    links: list[tuple[Link, Link]] = []
+    jobs: list[tuple[JobNow, JobNow]] = []
+    known = []
+    over: list[uuid.UUID] = []
+    for before, after in chains:
+        for id_, link in after.links.items():
+            if link != before.links[id_] or after.companies[id_] != before.companies[id_]:
+                known.append(_known(link, after.companies[id_]))
+                links.append((before.links[id_], link))
+        moved = [(before.jobs[id_], job) for id_, job in after.jobs.items() if job != before.jobs[id_]]
+        jobs += moved
+        if any(
+            job.state is not was.state and job.state not in (JobState.ISSUED, JobState.INVITED) for was, job in moved
+        ):
+            over += after.links
+    _UPDATE_SESSIONS.run(connection, known)
+    _MOVE_JOBS.run(connection, [_move(job, now=now) for _, job in jobs])
+    ended_calls.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
+    if over:
+        connection.execute(_SUPERSEDE, {"sessions": bulk.keys(over)})
+    _add_events(connection, links, now=now)
+    failed = [job.id for was, job in jobs if job.state is JobState.FAILED and was.state is not JobState.FAILED]
+    add_job_events(connection, failed, now=now)
+
+
+def _add_events(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now: datetime) -> None:
+    by_result: dict[str, list[uuid.UUID]] = {}
+    for was, link in links:
+        decided = (link.known.state, link.known.result) != (was.known.state, was.known.result)
+        if link.has_verdict and decided:
+            by_result.setdefault(link.known.result.value if link.known.result else "", []).append(link.id)
+    for result, ids in by_result.items():
+        add_session_events(connection, ids, Happened.SESSION_COMPLETED, result=result, now=now)
+    expired = SessionState.EXPIRED
+    ended = [link.id for was, link in links if link.known.state is expired and was.known.state is not expired]
+    add_session_events(connection, ended, Happened.SESSION_EXPIRED, now=now)
+
+
+def _known(link: Link, company_id: str) -> dict[str, Any]:
+    known = link.known
+    return {
+        "id_": link.id,
+        "new_state": known.state,
+        "new_check_at": link.check_at,
+        "new_result": known.result.value if known.result else "",
+        "new_rank": int(known.rank),
+        "new_at": known.at,
+        "new_weight": known.weight,
+        "new_note": known.note[:400],
+        "new_company": company_id,
+    }
+
+
+def _move(job: JobNow, *, now: datetime) -> dict[str, Any]:
+    return {
+        "id_": job.id,
+        "new_state": job.state,
+        "new_session_id": job.session_id,
+        "new_result": job.result,
+        "new_reason": job.reason,
+        "new_detail": job.detail[:DETAIL_LENGTH],
+        "new_due_at": job.due_at,
+        # A new session starts with no attempt used.
+        "kept_attempts": 0 if job.state is JobState.WAITING else 1,
+        "new_unknown_attempt": job.unknown_attempt,
+        "at": now,
+    }
+
+
+_UPDATE_SESSIONS = bulk.Change(
+    SessionRow.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "check_at": sa.bindparam("new_check_at"),
+        "result": sa.bindparam("new_result"),
+        "update_rank": sa.bindparam("new_rank"),
+        "update_at": sa.bindparam("new_at"),
+        "update_weight": sa.bindparam("new_weight"),
+        "note": sa.bindparam("new_note"),
+        "company_id": sa.bindparam("new_company"),
+    },
+    by="id_",
+)
+_MOVE_JOBS = bulk.Change(
+    Job.id,
+    {
+        "state": sa.bindparam("new_state"),
+        "session_id": sa.bindparam("new_session_id"),
+        "result": sa.bindparam("new_result"),
+        "reason": sa.bindparam("new_reason"),
+        "detail": sa.bindparam("new_detail"),
+        "due_at": sa.bindparam("new_due_at"),
+        # The lease stays: a call may be in flight, also of a job that has ended. If its worker dies, the sweep finds
+        # its attempt by the lease.
+        "asks": False,
+        "attempts": Job.attempts * sa.bindparam("kept_attempts"),
+        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
+        "changed_at": sa.bindparam("at"),
+    },
+    by="id_",
+)
+# Spelled so that the partial index is not used: statistics from before a list say that few messages wait, and the
+# database would read all waiting messages to find these.
+_WAITS = sa.func.lower(InvitationRow.state) == sa.literal_column(f"'{InvitationState.WAITING.value}'")
+_SUPERSEDE = (
+    sa.update(InvitationRow)
+    .where(bulk.among(InvitationRow.session_id, "sessions"), _WAITS)
+    .values(state=InvitationState.SUPERSEDED, due_at=None, reason=Reason.SESSION_ENDED)
+)

@@ -1,0 +1,217 @@
+"""Finds the session that a provider's webhook is about."""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import TOKEN
+from worker.core.database.tables import SessionRow
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.session_updates import Key, Rank, SessionUpdate
+from worker.core.model.states import LIVE_SESSIONS, SessionState
+
+Accounts = frozenset[str]
+DIGITS = 18  # of a job's number, which the column holds
+# The ids that belong to one session only, and their names in our stored references.
+_OWN = {Key.SCAN_REF: "scanRef", Key.ENTITY_ID: "entityId"}
+# Ids given by the provider, so each belongs to one of its accounts only; the most exact first. All other ids are ours,
+# and the same at every provider.
+_THEIRS = (Key.SCAN_REF, Key.TOKEN, Key.COMPANY_ID, Key.ENTITY_ID)
+# A webhook that is older than the session by more than this is about another session. A younger one may have been on
+# its way for the previous session when this one was opened: it counts, because the customer has finished either way.
+BEFORE = timedelta(days=1)
+
+
+@dataclass(frozen=True, repr=False)
+class Lookup:
+    """An update, and the accounts whose session it may be about: those that share the webhook's address."""
+
+    id: uuid.UUID
+    update: SessionUpdate
+    accounts: frozenset[str]
+
+
+def find(
+    connection: sa.Connection, keyring: Keyring, lookups: Sequence[Lookup], *, all_accounts: Accounts = frozenset()
+) -> dict[uuid.UUID, sa.Row[Any]]:
+    """The session of each update, by the first of its ids that matches; an update without a match is left out.
+
+    `all_accounts`: an update that names a session of an account outside its own accounts matches no other session
+    either. The rows are not locked: all columns but id, customer and purpose may have changed since.
+    """
+    named = _Named(connection, keyring, lookups, all_accounts)
+    found = {one.id: _session_of(one, named) for one in lookups}
+    return {id_: session for id_, session in found.items() if session is not None}
+
+
+class _Named:
+    """The sessions that the ids of these updates name, of whatever account. Each kind of id is read once, when it is
+    first asked for: most updates name their session by the most exact one."""
+
+    def __init__(
+        self, connection: sa.Connection, keyring: Keyring, lookups: Sequence[Lookup], all_accounts: Accounts
+    ) -> None:
+        self._connection, self._keyring = connection, keyring
+        self._lookups, self._all_accounts = lookups, all_accounts
+        self._found: dict[Key, Found] = {}
+
+    def by(self, key: Key, value: str) -> Sequence[sa.Row[Any]]:
+        """The sessions that this id names."""
+        if key not in self._found:
+            given = [(one, value) for one in self._lookups for of, value in one.update.match if of is key]
+            accounts = self._all_accounts.union(*(one.accounts for one, _ in given))
+            values = [value for _, value in given]
+            self._found[key] = _LOOKS[key](self._connection, self._keyring, accounts, values)
+        return self._found[key].get(value, ())
+
+
+def _session_of(one: Lookup, named: _Named) -> sa.Row[Any] | None:
+    is_ours = _is_ours(one, named)
+    if is_ours is False:
+        return None
+    for key, value in one.update.match:
+        rows = named.by(key, value)
+        ours = [row for row in rows if row.account in one.accounts]
+        session = _chosen(key, one.update, ours)
+        if session is not None:
+            return session
+        if key is Key.EXTERNAL_REF and is_ours is None and not ours and _of_its_customer(one.update, rows):
+            return None  # it is about another account's session of this customer
+    return None
+
+
+def _is_ours(one: Lookup, named: _Named) -> bool | None:
+    """True if the provider's ids name a session of the update's accounts; None: they name no session.
+
+    False is a copy of another account's webhook, whose key may be the same. Its customer may have a session here too.
+    """
+    ids = dict(one.update.match)
+    for key in _THEIRS:
+        if key in ids and (rows := named.by(key, ids[key])):
+            return any(row.account in one.accounts for row in rows)
+    return None
+
+
+def _of_its_customer(update: SessionUpdate, rows: Iterable[sa.Row[Any]]) -> bool:
+    """True if one of the sessions belongs to the customer that the webhook names too: our own ids are not secret, and
+    a list's `external_ref` may equal the number of another job."""
+    customer_id = dict(update.match).get(Key.CLIENT_ID)
+    return any(row.customer_id == customer_id for row in rows)
+
+
+def _chosen(key: Key, update: SessionUpdate, rows: Iterable[sa.Row[Any]]) -> sa.Row[Any] | None:
+    ids = dict(update.match)
+    rows = [row for row in rows if not _contradicts(key, update, row)]
+    if key is Key.EXTERNAL_REF:
+        # The session's reference first; else the number of the job, which is sent where the list has no external_ref.
+        rows = [row for row in rows if row.reference == ids[key]] or rows
+    if key is Key.ENTITY_ID:
+        rows = [row for row in rows if row.state in LIVE_SESSIONS] or rows
+    if update.rank is Rank.FINAL and Key.COMPANY_ID in ids:
+        # Two lists may use the same external_ref: the verdict is about the company that has submitted.
+        rows = [row for row in rows if row.company_id == ids[Key.COMPANY_ID]] or rows
+    return max(rows, key=lambda row: (row.issued_at, row.id), default=None)
+
+
+def _contradicts(key: Key, update: SessionUpdate, row: sa.Row[Any]) -> bool:
+    """True if the webhook's time or its other ids show that it is about another session or customer."""
+    ids = dict(update.match)
+    if key is Key.EXTERNAL_REF and ids.get(Key.CLIENT_ID, row.customer_id) != row.customer_id:
+        return True  # a list's external_ref may equal the number of another job
+    if key in (Key.EXTERNAL_REF, Key.CLIENT_ID):
+        if update.happened_at is not None and update.happened_at + BEFORE < row.issued_at:
+            return True
+        if update.rank is Rank.FINAL and row.company_id and ids.get(Key.COMPANY_ID, row.company_id) != row.company_id:
+            return True
+    if update.rank is Rank.FINAL:
+        # The customer has finished, even if with another session than the stored one.
+        return False
+    return any(
+        own in ids and name in row.references and ids[own].lower() != str(row.references[name]).lower()
+        for own, name in _OWN.items()
+    )
+
+
+Found = Mapping[str, Sequence[sa.Row[Any]]]
+_COLUMNS = (
+    SessionRow.id,
+    SessionRow.customer_id,
+    SessionRow.purpose,
+    SessionRow.job_id,
+    SessionRow.account,
+    SessionRow.reference,
+    SessionRow.references,
+    SessionRow.state,
+    SessionRow.issued_at,
+    SessionRow.company_id,
+    SessionRow.token_digest,
+)
+# An unbought session is none of the provider's.
+_FROM = sa.select(*_COLUMNS).where(SessionRow.state != bulk.fixed(SessionState.UNBOUGHT))
+# By account too: references are unique, and indexed, only within one account.
+_BY_REFERENCE = _FROM.where(bulk.among(SessionRow.account, "accounts"), bulk.among(SessionRow.reference, "values"))
+_BY_JOB = _FROM.where(bulk.among(SessionRow.job_id, "values"))
+_BY_CUSTOMER = _FROM.where(bulk.among(SessionRow.customer_id, "values"))
+# Spelled exactly as in their partial indexes.
+_BY_COMPANY = _FROM.where(SessionRow.company_id != sa.literal_column("''"), bulk.among(SessionRow.company_id, "values"))
+_BY_TOKEN = _FROM.where(SessionRow.token_digest.is_not(None), bulk.among(SessionRow.token_digest, "values"))
+
+
+def _rows_by(
+    connection: sa.Connection, query: sa.Select[Any], column: str, values: Iterable[Any], **more: str
+) -> dict[Any, list[Any]]:
+    wanted = list(dict.fromkeys(values))
+    found: dict[Any, list[Any]] = {}
+    for row in fetch(connection, query, {"values": bulk.keys(wanted), **more}) if wanted else ():
+        found.setdefault(getattr(row, column), []).append(row)
+    return found
+
+
+def _by_reference(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
+    return _rows_by(connection, _BY_REFERENCE, "reference", values, accounts=bulk.keys(sorted(accounts)))
+
+
+def _by_entity(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
+    """By an entity's id, which is the same in upper and lower case."""
+    spellings = {value: {value, value.lower(), value.upper()} for value in values}
+    rows = _by_reference(connection, _keyring, accounts, sorted({one for each in spellings.values() for one in each}))
+    return {value: [row for one in sorted(each) for row in rows.get(one, ())] for value, each in spellings.items()}
+
+
+def _by_external_ref(connection: sa.Connection, _keyring: Keyring, accounts: Accounts, values: Sequence[str]) -> Found:
+    """By the session's reference and by the number of the job; `_chosen` decides between the two."""
+    rows = _by_reference(connection, _keyring, accounts, values)
+    numbers = {value: int(value) for value in values if value.isascii() and value.isdigit() and len(value) <= DIGITS}
+    jobs = _rows_by(connection, _BY_JOB, "job_id", numbers.values())
+    return {value: [*rows.get(value, ()), *jobs.get(numbers.get(value), ())] for value in values}
+
+
+def _by_customer(connection: sa.Connection, _keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
+    return _rows_by(connection, _BY_CUSTOMER, "customer_id", values)
+
+
+def _by_company(connection: sa.Connection, _keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
+    return _rows_by(connection, _BY_COMPANY, "company_id", values)
+
+
+def _by_token(connection: sa.Connection, keyring: Keyring, _accounts: Accounts, values: Sequence[str]) -> Found:
+    digests = {value: keyring.digests(TOKEN, value) for value in values}
+    rows = _rows_by(connection, _BY_TOKEN, "token_digest", (one for each in digests.values() for one in each))
+    return {value: [row for one in each for row in rows.get(one, ())] for value, each in digests.items()}
+
+
+_LOOKS: Mapping[Key, Callable[[sa.Connection, Keyring, Accounts, Sequence[str]], Found]] = {
+    Key.SCAN_REF: _by_reference,
+    Key.EXTERNAL_REF: _by_external_ref,
+    Key.TOKEN: _by_token,
+    Key.COMPANY_ID: _by_company,
+    Key.CLIENT_ID: _by_customer,
+    Key.ENTITY_ID: _by_entity,
+    Key.CUSTOMER_REFERENCE: _by_customer,
+}

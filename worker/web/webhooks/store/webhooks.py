@@ -1,0 +1,235 @@
+"""Webhooks of providers and senders: each is stored once and processed afterwards.
+
+Only the update that was read from a webhook is stored: ids, a state, a result, a time. It is stored encrypted, as long
+as it may be needed.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database import bulk
+from worker.core.database.database import Database, fetch
+from worker.core.database.encrypted_values import context_of_webhook
+from worker.core.database.outages import outlive_deadlocks
+from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
+from worker.core.database.tables.types import DETAIL_LENGTH
+from worker.core.database.upserts import insert
+from worker.core.foundation.ids import new_id
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.session_updates import SessionUpdate
+from worker.core.model.states import WebhookState
+from worker.core.model.wakeups import WakeUp
+from worker.web.webhooks.store.results import (
+    ACCOUNT,
+    SENDER,
+    About,
+    Processed,
+    WebhookResult,
+    note_broken,
+    note_results,
+)
+
+log = logging.getLogger(__name__)
+
+CHUNK = 100
+
+
+@dataclass(frozen=True, repr=False)
+class Arrived:
+    """A genuine webhook. `digests` are of its bytes, by each key of the ring. `update` is what was read from it, as
+    JSON; None: it changes nothing, and `detail` may say why."""
+
+    source: str
+    digests: tuple[str, ...]
+    event: str
+    update: Mapping[str, Any] | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Whether each was new, in their order; and the wake-ups for what is due."""
+
+    receipts: list[bool]
+    due: frozenset[WakeUp] = frozenset()
+
+
+@dataclass(frozen=True, repr=False)
+class KeptWebhook:
+    """A stored webhook to process."""
+
+    id: uuid.UUID
+    source: str
+    received_at: datetime
+    attempts: int  # how often it came too early
+    update: dict[str, Any]
+
+
+# Applies several webhooks within the transaction; returns the result of each. Adds to the set what is due now.
+Apply = Callable[[sa.Connection, Sequence[KeptWebhook], set[WakeUp], datetime], Mapping[uuid.UUID, WebhookResult]]
+
+
+class Webhooks:
+    def __init__(self, database: Database, keyring: Keyring, apply: Mapping[str, Apply]) -> None:
+        """`apply`: by the prefix of the sources, `ACCOUNT` or `SENDER`."""
+        self._database = database
+        self._keyring = keyring
+        self._apply = apply
+
+    def keep(self, arrived: Sequence[Arrived], *, now: datetime) -> Kept:
+        """Store the webhooks that are new, in one transaction."""
+        rows = [self._row(one, now=now) for one in arrived]
+        with self._database.write() as connection:
+            known = self._known(connection, arrived)
+            fresh = [row for one, row in zip(arrived, rows, strict=True) if not _is_known(one, known)]
+            kept: set[uuid.UUID] = set()
+            if fresh:
+                statement = insert(Webhook, connection.dialect.name).on_conflict_do_nothing().returning(Webhook.id)
+                # Always in the same order, so that two transactions with the same webhooks cannot deadlock.
+                ordered = sorted(fresh, key=lambda row: (row["source"], row["digest"]))
+                kept = set(connection.execute(statement, ordered).scalars())
+        return Kept([row["id"] in kept for row in rows])
+
+    def keep_news(self, account: str, updates: Sequence[SessionUpdate], now: datetime) -> None:
+        """Store what a provider's list says about sessions. It is applied as webhooks are, the same news once."""
+        kept = [
+            Arrived(
+                f"{ACCOUNT}{account}",
+                self._keyring.digests(
+                    "news", f"{update.event} {account} {update.match} {update.state} {update.result}"
+                ),
+                update.event,
+                update.as_json(),
+            )
+            for update in updates
+        ]
+        self.keep(kept, now=now)
+
+    def _row(self, one: Arrived, *, now: datetime) -> dict[str, Any]:
+        id_ = new_id(now)
+        waits = one.update is not None
+        return {
+            "id": id_,
+            "source": one.source,
+            "digest": one.digests[0],
+            "event": one.event[:64],
+            "received_at": now,
+            "state": WebhookState.WAITING if waits else WebhookState.IGNORED,
+            "due_at": now if waits else None,
+            "attempts": 0,
+            "detail": one.detail[:DETAIL_LENGTH],
+            "encrypted": self._keyring.encrypt(dict(one.update), context=context_of_webhook(id_))
+            if one.update is not None
+            else None,
+            "session_id": None,
+            "invitation_id": None,
+        }
+
+    def _known(self, connection: sa.Connection, arrived: Sequence[Arrived]) -> Collection[tuple[str, str]]:
+        """The webhooks stored under the digest of an older key; the unique index finds those of the newest key."""
+        older = [digest for one in arrived for digest in one.digests[1:]]
+        if not older:
+            return ()
+        given = {"sources": bulk.keys({one.source for one in arrived}), "digests": bulk.keys(older)}
+        return {(row.source, row.digest) for row in fetch(connection, _KNOWN, given)}
+
+    def any_due(self, *, now: datetime) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(_ANY, {"now": now}).first() is not None
+
+    def process(self, *, now: datetime) -> Processed:
+        """Process the next due webhooks, at most one chunk of each kind. Skips rows that another process has locked.
+
+        Each kind has its own transaction: providers' updates lock jobs before messages, senders' updates the other way
+        round. A webhook that uncovers a bug does not block the rest: then each is processed alone, and the failing one
+        again later, until it is `broken`.
+        """
+        processed = Processed()
+        for kind in (ACCOUNT, SENDER):
+            processed.add(self._process_kind(kind, now=now))
+        return processed
+
+    def _process_kind(self, kind: str, *, now: datetime) -> Processed:
+        try:
+            return outlive_deadlocks(partial(self._chunk, kind, None, now=now))
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            log.warning("a chunk of webhooks failed with %s; they are processed one by one", type(error).__name__)
+            with self._database.read() as connection:
+                ids = [row.id for row in fetch(connection, _DUE, {"now": now, "most": CHUNK, "kind": kind})]
+        processed = Processed()
+        for id_ in ids:
+            try:
+                one = outlive_deadlocks(partial(self._chunk, kind, id_, now=now))
+            except sa.exc.OperationalError:
+                raise
+            except Exception as error:
+                log.exception("processing a webhook failed because of a bug; the webhook is tried again later")
+                one = outlive_deadlocks(partial(self._broke, kind, id_, type(error).__name__, now=now))
+            processed.add(one)
+        return processed
+
+    def _chunk(self, kind: str, id_: uuid.UUID | None, *, now: datetime) -> Processed:
+        processed = Processed()
+        with self._database.write() as connection:
+            query = _DUE if id_ is None else _DUE.where(Webhook.id == id_)
+            given = {"now": now, "most": CHUNK, "kind": kind}
+            rows = fetch(connection, query.with_for_update(skip_locked=True), given)
+            webhooks = [
+                KeptWebhook(row.id, row.source, row.received_at, row.attempts, self._decrypt(row)) for row in rows
+            ]
+            apply = self._apply.get(kind)
+            results = apply(connection, webhooks, processed.due, now) if webhooks and apply else {}
+            note_results(connection, rows, results, processed, now=now)
+        return processed
+
+    def _broke(self, kind: str, id_: uuid.UUID, error: str, *, now: datetime) -> Processed:
+        processed = Processed()
+        with self._database.write() as connection:
+            query = _DUE.where(Webhook.id == id_).with_for_update(skip_locked=True)
+            for row in fetch(connection, query, {"now": now, "most": 1, "kind": kind}):
+                note_broken(connection, row, error, processed, now=now)
+        return processed
+
+    def _decrypt(self, row: sa.Row[Any]) -> dict[str, Any]:
+        return self._keyring.decrypt(row.encrypted, context=context_of_webhook(row.id))
+
+    def traced(self, about: Sequence[About]) -> list[tuple[About, str]]:
+        """Those about a job that is traced, with the `traceparent` of the span that took it in."""
+        sessions = {"ids": bulk.keys({one.session_id for one in about if one.session_id})}
+        messages = {"ids": bulk.keys({one.invitation_id for one in about if one.invitation_id})}
+        with self._database.read() as connection:
+            found = {row.id: row.traceparent for row in fetch(connection, _SESSION_TRACES, sessions)}
+            found |= {row.id: row.traceparent for row in fetch(connection, _MESSAGE_TRACES, messages)}
+        ids = [(one, one.session_id or one.invitation_id) for one in about]
+        return [(one, found[id_]) for one, id_ in ids if id_ is not None and id_ in found]
+
+
+def _is_known(one: Arrived, known: Collection[tuple[str, str]]) -> bool:
+    return any((one.source, digest) in known for digest in one.digests[1:])
+
+
+_SESSION_TRACES, _MESSAGE_TRACES = (
+    sa.select(model.id, Job.traceparent)
+    .join(Job, Job.id == model.job_id)
+    .where(bulk.among(model.id, "ids"), Job.traceparent.is_not(None))
+    for model in (SessionRow, InvitationRow)
+)
+_KNOWN = sa.select(Webhook.source, Webhook.digest).where(
+    bulk.among(Webhook.source, "sources"), bulk.among(Webhook.digest, "digests")
+)
+_ANY = sa.select(Webhook.id).where(Webhook.due_at <= sa.bindparam("now")).limit(1)
+_DUE = (
+    sa.select(Webhook.id, Webhook.source, Webhook.event, Webhook.received_at, Webhook.attempts, Webhook.encrypted)
+    .where(Webhook.due_at <= sa.bindparam("now"), Webhook.source.startswith(sa.bindparam("kind")))
+    .order_by(Webhook.due_at, Webhook.id)
+    .limit(sa.bindparam("most", type_=sa.Integer()))
+)

@@ -1,0 +1,519 @@
+"""Builds every part once, from the configuration: the one place where the parts meet.
+
+Commands, `engine.opening`, `engine.runner` and the runtime hold `Parts`; everything else is handed what it uses.
+"""
+
+import os
+import random
+import secrets
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from worker.core.customers.routing import Rule, freshness_of
+from worker.core.database.database import Database
+from worker.core.database.journal import Journal
+from worker.core.foundation.clock import Clock, ProcessClock
+from worker.core.limits.failover_turns import Takeovers
+from worker.core.limits.first_links import FirstLinks
+from worker.core.messages.contact_times import Hours
+from worker.core.messages.store.country_cap_check import texts_by_country
+from worker.core.messages.store.fallback import DeliveryPolicy
+from worker.core.model.audit import Act
+from worker.core.model.meters import Meters
+from worker.core.model.sessions import SessionRequest, floor_of
+from worker.core.model.traces import Traces
+from worker.core.work.invite import InviteWork
+from worker.core.work.issue import IssueWork
+from worker.core.work.second_look_work import SecondLook
+from worker.core.work.step_endings import WakeInvite
+from worker.features.alerts.alerting import Alerts
+from worker.features.alerts.publishing import alert_targets
+from worker.features.audit.sealing import Sealing
+from worker.features.metrics.store import metric_counts
+from worker.features.outbox.outbox_report import OutboxReport
+from worker.features.outbox.outbox_targets import OutboxTargets, subscriptions_of, target_policies
+from worker.features.privacy.retention import Retention
+from worker.features.privacy.store.restored import Restored
+from worker.features.service_desk.store.desk import ServiceDesk
+from worker.features.service_desk.store.sent_messages import SentMessage
+from worker.features.stable_links.store.doors import Doors
+from worker.features.traces.exporting import build_traces
+from worker.http.trust import Trust, trust_of
+from worker.http.ways import faster
+from worker.lists.importing.intake import Intake
+from worker.reporting.account_report import AccountReport
+from worker.reporting.batch_forecast import Forecasts
+from worker.reporting.batch_report import Reporting
+from worker.reporting.heartbeat import Heartbeat
+from worker.reporting.message_texts import MessageText, message_text
+from worker.reporting.operation_report import Operation
+from worker.reporting.store.report_links import ReportLinks
+from worker.senders.contract import Sender
+from worker.settings.accounts import Account
+from worker.settings.event_senders import REQUESTS, queues_published_to
+from worker.settings.keyrings import keyring_of
+from worker.settings.model import Settings
+from worker.settings.policies import (
+    BudgetRules,
+    budget_rules,
+    buys_on_click,
+    check_leases,
+    delivery_policy,
+    desk_policy,
+    door_policy,
+    expiry_policy,
+    hours_of,
+    invitation_policy,
+    job_policy,
+    listing_accounts,
+    orphan_rules,
+    sender_timeout,
+    stable_links,
+)
+from worker.templates.pages import Pages
+from worker.templates.render import Templates
+from worker.wiring.account_budgets import AccountBudgets
+from worker.wiring.adapters import (
+    build_providers,
+    build_senders,
+    configured_channels,
+    pages_of,
+    sender_name,
+    templates_of,
+)
+from worker.wiring.stores import Stores
+from worker.wiring.sweep import Sweep
+from worker.wiring.timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from worker.http.client import Http
+
+# How many of a process's connections its threads use, and how many the transactions on its loop (PostgreSQL's only).
+DATABASE_THREADS = 3
+ON_THE_LOOP = 5
+
+
+class Parts(Stores):
+    """All parts of one process. Make it after a fork, never before: it holds connections.
+
+    The store's objects are in `Stores`. Here follow, in this order: what the configuration says, what comes in, a
+    dispatcher's work, the timer's work, reports, one customer, the process itself.
+    """
+
+    knows_keys = True  # False: a new key stands for those of the configuration, and nothing stored is decrypted
+    on_the_loop = 0  # how many transactions at once; 0: they run in threads
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        database_clock: Clock | None = None,
+        jitter: Callable[[], float] = random.random,
+        senders: Mapping[str, Sender] | None = None,
+        act: Act | None = None,
+        meters: Meters | None = None,
+        traces: Traces | None = None,
+    ) -> None:
+        """Raises SettingsError when the configuration names what cannot work. Opens no connection yet.
+
+        `clock` is the process's time, and `database_clock` the database's own time, for tests. `act`: what the audit
+        log says of changes, see `Database`. `meters`: those of other parts in this process. `traces`: for tests;
+        None: as the configuration says.
+        """
+        faster(settings)  # the start fails where they are on and do not fit
+        self.settings = settings
+        self.jitter = jitter
+        self.accounts: Mapping[str, Account] = settings.accounts
+        self.providers = build_providers(settings)
+        check_leases(settings)
+        keyring = keyring_of(settings.encryption)
+        self.subscriptions = subscriptions_of(settings)
+        # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
+        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + 1
+        self.clock: Clock = clock or ProcessClock()
+        name = settings.privacy.journal
+        self.journal = Journal(settings.directory / name, self.clock) if name is not None else None
+        database = Database(
+            settings.database.url,
+            connections=connections,
+            tls=settings.database.protection,
+            subscriptions=self.subscriptions,
+            act=act,
+            journal=self.journal,
+        )
+        self.restored = Restored(database, self.journal) if self.journal is not None else None
+        # What no other process could undo asks the database for its time: ends of leases and sessions, and erasure.
+        self.database_clock: Clock = database_clock or self.clock
+        self._timekeeper: Timekeeper | None = None
+        if isinstance(self.clock, ProcessClock) and not database.is_sqlite:
+            self.database_clock = database_clock or database.now
+            self._timekeeper = Timekeeper(database, self.clock)
+            if database_clock is None:
+                database.trust_its_time(self.clock)
+                self.on_the_loop = ON_THE_LOOP  # not where a test sets the time: its loop waits for nothing
+        super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
+        self._senders = senders
+        self.meters = meters or Meters()
+        self._traces = traces
+        self.first_links = {account: FirstLinks() for account in settings.accounts}
+        self.second_looks: dict[str, SecondLook] = defaultdict(SecondLook)  # by account and by sender
+        # The end is random: containers with the same host name may each number their processes from 1.
+        self.owner = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
+
+    # What the configuration says
+
+    @cached_property
+    def senders(self) -> Mapping[str, Sender]:
+        """By channel. Built when first needed, on the loop that will use them."""
+        return build_senders(self.settings, self.clock, self.keyring) if self._senders is None else self._senders
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that this configuration can send on."""
+        return configured_channels(self.settings) if self._senders is None else tuple(self._senders)
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The certificates that calls to the providers trust."""
+        return trust_of({account.base_url: account.protection for account in self.accounts.values()})
+
+    @cached_property
+    def templates(self) -> Templates:
+        return templates_of(self.settings)
+
+    @cached_property
+    def link_pages(self) -> Pages:
+        """The page of stable links. Reads the templates."""
+        return pages_of(self.settings)
+
+    @cached_property
+    def routes(self) -> list[Rule]:
+        """The routes, in order."""
+        return [Rule(route.when, route.accounts, route.freshness) for route in self.settings.routes]
+
+    @cached_property
+    def hours(self) -> Hours:
+        """When customers may be written to."""
+        return hours_of(self.settings)
+
+    @property
+    def delivery_policy(self) -> DeliveryPolicy:
+        """What happens to messages that come back."""
+        return delivery_policy(self.settings, channels=self.channels)
+
+    @cached_property
+    def budget_rules(self) -> BudgetRules:
+        return budget_rules(self.settings, self.channels)
+
+    @cached_property
+    def account_budgets(self) -> AccountBudgets:
+        return AccountBudgets(self.budget_rules, self.budgets, self.jobs)
+
+    # What comes in
+
+    @property
+    def intake(self) -> Intake:
+        """What rows of lists, and events, are judged by."""
+        return Intake(
+            clock=self.clock,
+            database_clock=self.database_clock,
+            columns=self.settings.import_.columns,
+            values=self.settings.import_.values,
+            routes=self.routes,
+            accounts=self.accounts,
+            providers=self.providers,
+            channels=self.channels,
+            templates=lambda: self.templates.names,
+            hours=self.hours,
+            texted=self.delivery_policy.countries,
+            paces=lambda: self.account_budgets.paces(self.clock()),
+            prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
+            traces=lambda: self.traces,
+        )
+
+    # A dispatcher's work
+
+    def issue_work(
+        self, account: str, http: "Http", *, wake_invite: WakeInvite, only_batch: int | None = None
+    ) -> IssueWork:
+        """`only_batch`: no row of another batch is worked."""
+        settings = self.accounts[account]
+        provider = self.providers[account]
+        return IssueWork(
+            policy=job_policy(
+                self.settings, account, provider, channels=self.channels, owner=self.owner, only_batch=only_batch
+            ),
+            provider=provider,
+            http=http,
+            timeout=settings.timeout,
+            second_look=self.second_looks[f"account/{account}"],
+            wait_for_orphans=settings.on_orphan == "wait",
+            rows=self.jobs,
+            wake_invite=wake_invite,
+            clock=self.clock,
+            floor=self._floor(account),
+            first_links=self.first_links[account],
+            meters=self.meters,
+            keep_news=self.webhooks.keep_news,
+            jitter=self.jitter,
+        )
+
+    def _floor(self, account: str) -> Callable[[SessionRequest], timedelta]:
+        """The freshness floor of a new link, by the routes as they are now."""
+        freshness, lifetime_with = freshness_of(account, self.routes), self.providers[account].lifetime_with
+        return lambda request: floor_of(freshness(request.customer), lifetime=lifetime_with(request.parameters))
+
+    def invite_work(self, channel: str, *, only_batch: int | None = None) -> InviteWork:
+        sender = self.senders[channel]
+        return InviteWork(
+            policy=invitation_policy(
+                self.settings,
+                channel,
+                sender,
+                dict(self.providers),
+                channels=self.channels,
+                owner=self.owner,
+                only_batch=only_batch,
+            ),
+            sender=sender,
+            sender_name=sender_name(self.settings, channel),
+            timeout=sender_timeout(self.settings, channel),
+            second_look=self.second_looks[f"sender/{channel}"],
+            templates=self.templates,
+            rows=self.invitations,
+            clock=self.clock,
+            jitter=self.jitter,
+            meters=self.meters,
+        )
+
+    # The timer's work
+
+    @property
+    def sweep(self) -> Sweep:
+        """The timer's work."""
+        return Sweep(
+            clock=self.clock,
+            database_clock=self.database_clock,
+            database=self.database,
+            looks=self.looks,
+            expired_leases=self.expired_leases,
+            retry=self.settings.retry.policy,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            decisions=self.decisions,
+            pilots=self.pilots,
+            released_details=self.released_details,
+            webhooks=self.webhooks,
+            meters=self.meters,
+            traces=lambda: self.traces,
+            sessions=self.expiring,
+            sealing=self._sealing,
+            restored=self.restored,
+            alert=self.alerts.look,
+            expiry=expiry_policy(
+                self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
+            ),
+            listing=listing_accounts(self.settings, self.providers),
+        )
+
+    @property
+    def takeovers(self) -> Takeovers:
+        """Which accounts may take over rows from which."""
+        lifetimes = {name: provider.lifetime for name, provider in self.providers.items()}
+        return Takeovers(
+            routes=self.routes,
+            rules=self.budget_rules.accounts,
+            lifetimes=lifetimes,
+            budgets=self.budgets,
+            failover=self.failover,
+        )
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """Tells people what needs a person."""
+        needs = lambda: self.operation.report().attention  # noqa: E731
+        return Alerts(alert_targets(self.settings), self.database, needs, self.database_clock)
+
+    @cached_property
+    def _sealing(self) -> Sealing:
+        return Sealing(self.seals)
+
+    def retention(self) -> Retention:
+        """Make the process's retention, which remembers how far it has looked."""
+        return Retention(self.settings, self, self.outbox_targets, clock=self.clock, database_clock=self.database_clock)
+
+    @property
+    def outbox_targets(self) -> OutboxTargets:
+        """The targets that changes are published to."""
+        policies = target_policies(self.settings)
+        return OutboxTargets(policies=policies, database=self.database, budgets=self.budgets, clock=self.clock)
+
+    # Reports
+
+    @property
+    def reporting(self) -> Reporting:
+        """What is reported of a batch."""
+        return Reporting(
+            clock=self.clock,
+            facts=self.facts,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            forecasts=self.forecasts,
+            plan=self.batches.plan,
+            pilots=self.pilots,
+            standstills=self.standstills,
+            orphans=orphan_rules(self.providers),
+            most_messages=self.settings.invitations.messages_per_customer,
+        )
+
+    @property
+    def forecasts(self) -> Forecasts:
+        """When batches end."""
+        return Forecasts(
+            clock=self.clock,
+            database=self.database,
+            processes=self.processes,
+            facts=self.facts,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            standstills=self.standstills,
+            orphans=orphan_rules(self.providers),
+            on_click=buys_on_click(self.settings),
+            texts_per_country=self.delivery_policy.texts_per_country,
+            texts=lambda now: texts_by_country(self.database, now=now),
+        )
+
+    @property
+    def account_report(self) -> AccountReport:
+        """What is reported of accounts and senders."""
+        return AccountReport(
+            database=self.database,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            takeovers=self.takeovers,
+            accounts=self.accounts,
+        )
+
+    @property
+    def outbox_report(self) -> OutboxReport:
+        """What is reported of outgoing events."""
+        return OutboxReport(
+            database=self.database, budgets=self.budgets, configured=frozenset(self.outbox_targets.policies)
+        )
+
+    @property
+    def operation(self) -> Operation:
+        """Which processes run, and what needs a person."""
+        return Operation(
+            clock=self.clock,
+            database=self.database,
+            processes=self.processes,
+            budgets=self.budgets,
+            rules=self.budget_rules,
+            looks=self.looks,
+            standstills=self.standstills,
+            takeovers=self.takeovers,
+            key_ids=self.keyring.ids if self.knows_keys else None,
+            folders=self.settings.intake,
+            dropped_files=self.dropped_files,
+            outbox=self.outbox_report,
+            by_workers=self.settings.broker.wakes_workers,
+            event_queues=self._event_queues,
+        )
+
+    @property
+    def _event_queues(self) -> frozenset[str]:
+        """The queues that senders publish events to. Only a sender shows it: [bus] may be there to publish alone."""
+        bus, by_workers = self.settings.bus, self.settings.broker.wakes_workers
+        there = [*([bus.queue] if bus is not None else []), *([REQUESTS] if by_workers else [])]
+        return queues_published_to(self.settings.web.senders, there)
+
+    # One customer
+
+    def service_desk(self, database: Database | None = None) -> ServiceDesk:
+        """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
+        policy = desk_policy(self.settings, self.providers, channels=self.channels)
+        return ServiceDesk(database or self.database, self.keyring, policy)
+
+    def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
+        """The words of messages that have left, made again. The templates are read anew: they may have changed."""
+        templates = templates_of(self.settings)
+        return [message_text(templates, self.hours, partial(sender_name, self.settings), one) for one in sent]
+
+    @property
+    def doors(self) -> Doors:
+        """What visitors of stable links find."""
+        return Doors(self.database, self.keyring, door_policy(self.settings, self.providers))
+
+    @property
+    def report_links(self) -> ReportLinks | None:
+        """Our own links, for reports; None: reports have the providers' links."""
+        links = stable_links(self.settings)
+        return None if links is None else ReportLinks(self.database, self.keyring, links)
+
+    # The process itself
+
+    @property
+    def traces(self) -> Traces:
+        """What records spans. Built when first needed: it has a thread."""
+        if self._traces is None:
+            self._traces = build_traces()
+        return self._traces
+
+    def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:
+        """Says in its block that this process runs. `kind` is the command; `batch_id`: it works this batch alone."""
+        keys = f"{self.keyring.ids[0]} {self.keyring.digest_ids[0]}"
+        return Heartbeat(
+            self.processes,
+            self.owner,
+            self.clock,
+            kind,
+            store=self.store_counts,
+            first_keys=keys,
+            batch_id=batch_id,
+        )
+
+    def store_counts(self) -> None:
+        """Add what this process has counted to the database's counts."""
+        if news := self.meters.news():
+            metric_counts.add(self.database, news)
+            self.meters.stored(news)
+
+    def ready(self) -> None:
+        """Make the budgets' rows, where the database lets us, keep its time, and stop all if it is an older copy.
+
+        The schema must be up to date.
+        """
+        # A target's row keeps how publishing to it goes: see `outbox_publisher`.
+        self.account_budgets.ensure(self.outbox_targets.policies)
+        self.keep_time()
+        if self.restored is not None:
+            self.restored.stop_if_older(now=self.clock())
+
+    def resume(self, channels: Collection[str] | None = None) -> None:
+        """Let stopped accounts and senders be tried again, as `AccountBudgets.resume` says."""
+        self.account_budgets.resume(channels, now=self.clock())
+
+    def keep_time(self) -> None:
+        """Set the clock by the database's, now and from now on, where there may be several machines."""
+        if self._timekeeper is not None:
+            self._timekeeper.start()
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Within, no thread of these parts runs: a fork is made there."""
+        return nullcontext() if self._timekeeper is None else self._timekeeper.paused()
+
+    def close(self) -> None:
+        if self._timekeeper is not None:
+            self._timekeeper.close()
+        self.database.close()
+        if self._traces is not None:
+            self._traces.close()

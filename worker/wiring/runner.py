@@ -1,0 +1,305 @@
+"""Runs at most one dispatcher for each account and channel on one asyncio loop.
+
+Wake-ups coalesce here: one for an account whose dispatcher runs already only has that dispatcher look again. Both ways
+of running use it: Celery's tasks (one loop a process, `celery_tasks`) and the worker that runs inside a command
+(`embedded`).
+"""
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from worker.core.database.store_calls import StoreCalls
+from worker.core.dispatch.dispatcher import Dispatcher
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.log_ids import about
+from worker.core.foundation.outage_log import Outage
+from worker.core.model.meters import WorkMeter
+from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS
+from worker.core.model.wakeups import NAME_UNKNOWN, Step, WakeUp
+from worker.features.doctor.preflight import Preflight
+from worker.features.traces.traced_work import traced
+from worker.http.client import Http, open_http_session
+from worker.http.ways import faster, way_of
+from worker.wiring.container import DATABASE_THREADS, Parts
+
+log = logging.getLogger(__name__)
+
+# Long enough that a slow account's calls overlap from one chunk to the next; short enough that other accounts get
+# their turn where there are few threads.
+LONGEST_DISPATCH = timedelta(seconds=60)
+# How long a dispatcher stays after an event, where that keeps no other account waiting.
+STAY = timedelta(seconds=1)
+# How often a process that is asked to end says what it waits for.
+SAY_AGAIN = timedelta(seconds=10)
+# How often a process that makes calls asks whether a person has stopped everything: the stop holds within a second.
+LOOK_FOR_STOP_SECONDS = 0.25
+STOP_HOLDS_AFTER = timedelta(seconds=1)
+# Collect garbage after this many new objects, and the older objects rarely: most objects of a chunk of rows live until
+# the chunk is written, so looking for garbage among them takes time and finds nothing.
+NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST = 50_000, 20, 50
+_tuned: set[int] = set()
+
+
+def tune_gc() -> None:
+    """Exempt the objects that exist now from garbage collection, and make collections rare. Once in each process."""
+    if os.getpid() not in _tuned:
+        _tuned.add(os.getpid())
+        gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, YOUNG_PER_OLD, OLD_PER_OLDEST)
+
+
+def _named(wake_up: WakeUp) -> dict[str, str]:
+    """What log lines say of the account or channel."""
+    return {"channel" if wake_up.step is Step.INVITE else "account": wake_up.name}
+
+
+async def prove_senders(parts: Parts) -> None:
+    """Log in to the senders that have not answered, in a process that works nothing yet, and close them again."""
+    preflight = _preflight(parts, asyncio.to_thread)
+    try:
+        await asyncio.gather(*(preflight.prove(channel) for channel in parts.channels))
+    finally:
+        for sender in parts.senders.values():
+            await sender.close()
+
+
+def _preflight(parts: Parts, in_thread: Callable[..., Awaitable[Any]]) -> Preflight:
+    return Preflight(
+        lambda: parts.senders,
+        parts.budget_rules.channels,
+        budgets=parts.budgets,
+        jobs=parts.jobs,
+        clock=parts.clock,
+        in_thread=in_thread,
+    )
+
+
+class Runner:
+    """For one loop: open it and close it there."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        http: Http,
+        exits: AsyncExitStack,
+        *,
+        wake_invite: Callable[[str, bool], None],
+        longest: timedelta,
+        stay: timedelta = timedelta(0),
+        only_batch: int | None = None,
+        wake_others: Callable[[WakeUp], object] = lambda _wake_up: None,
+    ) -> None:
+        self._parts = parts
+        self._exits = exits
+        self._longest, self._stay, self._wake_others = longest, stay, wake_others
+        rules = parts.budget_rules
+        self._budgets = {WakeUp.issue(name): rule.name for name, rule in rules.accounts.items()}
+        self._budgets |= {WakeUp.invite(name): rule.name for name, rule in rules.channels.items()}
+        threads = 1 if parts.database.is_sqlite else DATABASE_THREADS
+        self._store = StoreCalls(self._budgets.values(), threads=threads, on_the_loop=parts.on_the_loop)
+        self._stopping = asyncio.Event()
+        self._dispatchers: dict[WakeUp, Dispatcher[Any, Any]] = {}
+        self._ending: asyncio.Future[None] | None = None
+        self._looking_for_stop: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._preflight = _preflight(parts, self.in_thread)
+        self._unknown = Outage(log, logging.WARNING)
+        self._invites = {
+            channel: (WakeUp.invite(channel), parts.invite_work(channel, only_batch=only_batch))
+            for channel in parts.channels
+        }
+        work: Mapping[WakeUp, Any] = {
+            WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite, only_batch=only_batch)
+            for name in parts.accounts
+        } | dict(self._invites.values())
+        self._work = {wake_up: traced(one, wake_up, parts.traces, parts.clock) for wake_up, one in work.items()}
+
+    @classmethod
+    async def open(
+        cls,
+        parts: Parts,
+        *,
+        wake_invite: Callable[[str, bool], None],
+        longest: timedelta = LONGEST_DISPATCH,
+        stay: timedelta = timedelta(0),
+        only_batch: int | None = None,
+        wake_others: Callable[[WakeUp], object] = lambda _wake_up: None,
+    ) -> "Runner":
+        """A runner on the loop that is running now. `wake_invite(channel, for_events)` is called from any thread.
+
+        `longest`, `stay` and `wake_others`: as for a dispatcher. `only_batch`: rows of other batches are not worked.
+        """
+        tune_gc()
+        # A worker that waits longer would lose its leases, and could not end within the time that a stop has.
+        parts.database.give_up_after(parts.settings.worker.lease / 2)
+        exits = AsyncExitStack()
+        http = Http(await exits.enter_async_context(open_http_session()), parts.trust, faster(parts.settings))
+        way = way_of(parts.settings)
+        log.info("calls are made by %s", way.name if way else "ClientSession")
+        try:
+            return cls(
+                parts,
+                http,
+                exits,
+                wake_invite=wake_invite,
+                longest=longest,
+                stay=stay,
+                only_batch=only_batch,
+                wake_others=wake_others,
+            )
+        except BaseException:
+            await exits.aclose()
+            raise
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._dispatchers)
+
+    @property
+    def outages(self) -> list[Outage]:
+        """The outages of the database, as the results of each dispatcher meet them."""
+        return [dispatcher.outage for dispatcher in self._dispatchers.values()]
+
+    def is_working(self, wake_up: WakeUp) -> bool:
+        return wake_up in self._dispatchers
+
+    def wake(self, wake_up: WakeUp, *, for_events: bool = True) -> None:
+        """On the loop: have the dispatcher look again. If it has ended meanwhile, another wake-up is sent."""
+        if wake_up in self._dispatchers:
+            self._dispatchers[wake_up].wake(for_events=for_events)
+        else:
+            self._wake_others(wake_up)
+
+    async def serve(self, wake_up: WakeUp, *, for_events: bool = True) -> bool:
+        """Work what is due for the account or channel of this wake-up; whether there was more when that was over.
+
+        Returns at once if this process is working it already, or does not know the name. `for_events`: an event's row
+        may be due; it does not wait for more batch rows to come together.
+        """
+        if wake_up in self._dispatchers:
+            self.wake(wake_up, for_events=for_events)
+            return False
+        work = self._work.get(wake_up)
+        if work is None:
+            self._unknown.lasts(NAME_UNKNOWN, monotonic())
+            return False
+        if self._stopping.is_set():
+            return False
+        dispatcher = Dispatcher(
+            work,
+            clock=self._parts.clock,
+            in_turn=partial(self.in_turn, wake_up),
+            stopping=self._stopping,
+            longest=self._longest,
+            stay=self._stay,
+            meter=self._meter(wake_up),
+            wake_others=partial(self._wake_others, wake_up),
+        )
+        self._dispatchers[wake_up] = dispatcher
+        self._idle.clear()
+        if self._looking_for_stop is None or self._looking_for_stop.done():
+            self._looking_for_stop = asyncio.create_task(self._look_for_stop())
+        try:
+            with about(**_named(wake_up)):
+                if wake_up.step is Step.INVITE:
+                    await self._preflight.prove(wake_up.name)
+                return await dispatcher.run()
+        finally:
+            del self._dispatchers[wake_up]
+            if not self._dispatchers:
+                self._idle.set()
+
+    async def _look_for_stop(self) -> None:
+        """While dispatchers run: halt them if a person has stopped everything.
+
+        No claim finds a row then, but a row that was opened before may wait for its slot or for a free permit.
+        """
+        while self._dispatchers and not await self.is_stopped_within(LOOK_FOR_STOP_SECONDS):
+            try:
+                stopped = await self.in_thread(self._parts.standstills.is_there)
+            except sa.exc.OperationalError:
+                continue  # the dispatchers meet the same outage, and begin no call in it
+            for dispatcher in tuple(self._dispatchers.values()) if stopped else ():
+                dispatcher.halt()
+
+    def _meter(self, wake_up: WakeUp) -> WorkMeter:
+        meters, step = self._parts.meters, wake_up.step.value
+        seconds = MESSAGE_SECONDS if wake_up.step is Step.INVITE else CALL_SECONDS
+        return WorkMeter(
+            meters.observer(seconds, wake_up.name),
+            meters.observer(FLUSH_SECONDS, step, "claim"),
+            meters.observer(FLUSH_SECONDS, step, "results"),
+        )
+
+    async def prove_senders(self) -> None:
+        """Log in to the senders that have not answered, before sessions are opened for their messages."""
+        await asyncio.gather(*(self._preflight.prove(channel) for channel in self._parts.channels))
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no dispatcher is running."""
+        await self._idle.wait()
+
+    async def in_turn(self, wake_up: WakeUp, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Await a blocking call to the store, when it is the turn of the budget of this account or channel."""
+        return await self._store.in_turn(self._budgets[wake_up], function, *arguments)
+
+    async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Await a blocking call, made in one of the database threads."""
+        return await self._store.in_thread(function, *arguments)
+
+    def stop(self) -> None:
+        """Claim no more rows: calls in flight are finished, all other claimed rows are released."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        for dispatcher in self._dispatchers.values():
+            dispatcher.look_again()
+        if self._dispatchers:
+            self._ending = asyncio.ensure_future(self._log_what_is_waited_for())
+
+    async def _log_what_is_waited_for(self) -> None:
+        """Name the dispatchers that keep the process from ending: at once, and again and again while they do."""
+        level = logging.INFO
+        while self._dispatchers:
+            doing = [f"{wake_up} ({dispatcher.unfinished})" for wake_up, dispatcher in self._dispatchers.items()]
+            log.log(level, "ending: waits for %s", ", ".join(doing))
+            level = logging.WARNING
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAY_AGAIN.total_seconds()):
+                    await self._idle.wait()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called. Any thread may ask."""
+        return self._stopping.is_set()
+
+    async def is_stopped_within(self, seconds: float) -> bool:
+        """Wait for `stop`, at most for so long. Returns whether it was called."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
+
+    async def close(self) -> None:
+        """End the dispatchers, which takes at most their calls' time-outs, and then close the connections."""
+        self.stop()
+        await self._idle.wait()
+        if self._ending is not None:
+            await self._ending
+        if self._looking_for_stop is not None:
+            await self._looking_for_stop
+        for sender in self._parts.senders.values():
+            await sender.close()
+        await self._exits.aclose()
+        self._store.close()

@@ -1,0 +1,111 @@
+"""Builds the store's objects over one database."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+from worker.core.customers.store.batches import Batches
+from worker.core.customers.store.decisions import Decisions
+from worker.core.customers.store.do_not_contact import DoNotContact
+from worker.core.customers.store.released_details import ReleasedDetails
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.session_chain import Again
+from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.limits.store.budgets import Budgets
+from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.takeover import Failover
+from worker.core.messages.store.address_places import AddressPlaces
+from worker.core.messages.store.claim_invitations import Invitations
+from worker.core.messages.store.fallback import DeliveryPolicy
+from worker.core.unknown.store.expired_leases import ExpiredLeases
+from worker.core.work.store.claim_jobs import Jobs
+from worker.events.store.inbox import Inboxes
+from worker.events.store.refused_events import RefusedEvents
+from worker.features.audit.store.reading import AuditLog
+from worker.features.audit.store.sealing import Seals
+from worker.features.dashboard.store.batch_rows import BatchRows
+from worker.features.dashboard.store.log_ins import LogIns
+from worker.features.delivery.store.delivery_updates import DeliveryUpdates
+from worker.features.keys.store.key_rotation import KeyRotation
+from worker.features.keys.store.key_use import KeyUse
+from worker.features.list_sources.store.dropped_files import DroppedFiles
+from worker.features.privacy.store.erasure import Erasing
+from worker.features.privacy.store.expired_links import ExpiredLinks
+from worker.features.privacy.store.inbox_retention import InboxRetention
+from worker.features.privacy.store.purge import Purging
+from worker.features.privacy.store.subject_requests import SubjectRequests
+from worker.features.service_desk.store.finding import Finder
+from worker.features.service_desk.store.sent_messages import SentMessages
+from worker.features.stable_links.store.not_me import NotMe
+from worker.plans.store.pilots import Pilots
+from worker.providers.registry import webhook_peers
+from worker.reporting.store.ledger import Ledger
+from worker.reporting.store.look import Looks
+from worker.reporting.store.processes import Processes
+from worker.reporting.store.report_rows import Facts
+from worker.reporting.store.spending import SpendingFacts
+from worker.settings.model import Settings
+from worker.web.webhooks.store.provider_updates import ProviderUpdates
+from worker.web.webhooks.store.results import ACCOUNT, SENDER
+from worker.web.webhooks.store.webhook_list import WebhookList
+from worker.web.webhooks.store.webhooks import Webhooks
+
+
+class Stores:
+    """The store's objects of one process. They open no connection before they are used."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        keyring: Keyring,
+        *,
+        delivery: Callable[[], DeliveryPolicy],
+        jitter: Callable[[], float],
+    ) -> None:
+        """`delivery` returns what becomes of messages that come back; it is called for each chunk of webhooks."""
+        self.database, self.keyring = database, keyring
+        self.jobs = Jobs(database, keyring, jitter=jitter)
+        self.invitations = Invitations(database, keyring, jitter=jitter)
+        wide = {name for name, sender in settings.web.senders.items() if sender.rights(name).every_customer}
+        self.batches = Batches(database, keyring, wide=wide)
+        self.dropped_files = DroppedFiles(database)
+        self.budgets = Budgets(database)
+        self.decisions = Decisions(database)
+        self.pilots = Pilots(database)
+        self.released_details = ReleasedDetails(database, keyring)
+        self.standstills = Standstills(database)
+        self.facts = Facts(database, keyring)
+        self.spending = SpendingFacts(database)
+        self.batch_rows = BatchRows(database)
+        self.processes = Processes(database)
+        self.log_ins = LogIns(database)
+        self.ledger = Ledger(database, keyring)
+        self.finder = Finder(database, keyring)
+        self.sent_messages = SentMessages(database, keyring)
+        self.audit_log, self.seals = AuditLog(database, keyring), Seals(database, keyring)
+        self.expired_leases = ExpiredLeases(database, jitter=jitter)
+        self.looks = Looks(database)
+        self.failover = Failover(database)
+        self.expiring = Expiring(database, keyring)
+        self.erasing, self.purging = Erasing(database), Purging(database)
+        self.inboxes = Inboxes(database, keyring)
+        self.refused_events = RefusedEvents(database, keyring)
+        self.subject_requests = SubjectRequests(database, keyring)
+        self.inbox_retention = InboxRetention(database)
+        self.expired_links = ExpiredLinks(database)
+        self.address_places = AddressPlaces(database)
+        self.do_not_contact = DoNotContact(database, keyring)
+        self.key_use, self.key_rotation = KeyUse(database, keyring), KeyRotation(database, keyring)
+        self.webhook_list = WebhookList(database, keyring)
+        self.not_me = NotMe(database, keyring)
+        self._accounts, self._delivery = settings.accounts, delivery
+        self._again = Again(settings.reissue.most, settings.reissue.spacing)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Built when first used: which accounts are one at the provider is known by their credentials."""
+        peers = webhook_peers(self._accounts)
+        provider_updates = ProviderUpdates(self.keyring, peers, again=self._again)
+        delivery_updates = DeliveryUpdates(self.keyring, self._delivery)
+        return Webhooks(self.database, self.keyring, {ACCOUNT: provider_updates, SENDER: delivery_updates})

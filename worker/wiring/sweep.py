@@ -1,0 +1,275 @@
+"""The timer's work: leases that ran out, rows of accounts that cannot work, webhooks, expired sessions, what is due.
+
+Celery's beat and the worker inside a command run the same sweep; running it twice does no harm.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import sqlalchemy as sa
+
+from worker.core.customers.store.decisions import Decisions
+from worker.core.customers.store.released_details import ReleasedDetails
+from worker.core.database.database import Database
+from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.outage_log import Outage
+from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.core.limits.budgets import is_stopped
+from worker.core.limits.failover_turns import Takeovers
+from worker.core.limits.store import concurrency as permits
+from worker.core.limits.store.budgets import Budgets
+from worker.core.model.endings import RetryPolicy
+from worker.core.model.meters import Meters
+from worker.core.model.metrics import PROCESSED
+from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
+from worker.core.model.traces import NO_TRACES, Traces
+from worker.core.model.wakeups import Wake, WakeUp
+from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
+from worker.features.audit.sealing import Sealing
+from worker.features.privacy.store.restored import Restored
+from worker.plans.store.pilots import Pilots
+from worker.reporting.store import batch_counts
+from worker.reporting.store.look import Looked, Looks, Step
+from worker.settings.policies import BudgetRules
+from worker.web.webhooks.store.results import ACCOUNT, Processed
+from worker.web.webhooks.store.webhooks import CHUNK, Webhooks
+
+log = logging.getLogger(__name__)
+LOGGED_AT_ONCE = 5  # log lines for each chunk of webhooks
+PROCESSED_AT_ONCE = 20  # chunks of webhooks in a tick: other due work must not wait for all webhooks of an outage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """The timer's work on one database. Safe for threads.
+
+    `database_clock` is the database's own time, not this process's: a machine with a wrong clock must not end the
+    leases of all others, nor sessions that live.
+    """
+
+    clock: Clock
+    database_clock: Clock
+    database: Database
+    looks: Looks
+    expired_leases: ExpiredLeases
+    retry: RetryPolicy
+    budgets: Budgets
+    rules: BudgetRules
+    takeovers: Takeovers
+    decisions: Decisions
+    pilots: Pilots
+    released_details: ReleasedDetails
+    webhooks: Webhooks
+    meters: Meters
+    sessions: Expiring
+    sealing: Sealing
+    restored: Restored | None  # None: there is no journal
+    alert: Callable[[], object]
+    expiry: ExpiryPolicy
+    listing: Collection[str]  # the accounts whose sessions the provider lists
+    traces: Callable[[], Traces] = lambda: NO_TRACES
+
+    def process_webhooks(self, wake: Wake) -> None:
+        """Process the webhooks that are due, and wake what became due by that."""
+        for wake_up in process_webhooks(self.webhooks, self.clock, self.meters, self.traces()):
+            wake(wake_up)
+
+    def end_leases(self, *, all_of_them: bool = False) -> EndedLeases:
+        """End leases that have expired. `all_of_them`: when no other process can be working."""
+        ended = self.expired_leases.end(
+            self.retry, now=self.database_clock(), all_of_them=all_of_them, listing=self.listing
+        )
+        if all_of_them:
+            permits.clear(self.database)
+        if ended != EndedLeases():
+            log.info(
+                "leases of workers that are gone: %d rows released, %d to be repeated, %d to be reconciled,"
+                " %d held or failed, %d had ended",
+                ended.released,
+                ended.repeated,
+                ended.unknown,
+                ended.held,
+                ended.ended,
+            )
+        return ended
+
+    def look(self, *, only_batch: int | None = None) -> Looked:
+        """What is due, of one batch or of all, and what the timer has to do."""
+        accounts, channels = self.rules.accounts, self.rules.channels
+        return self.looks.look(accounts=accounts, channels=channels, only_batch=only_batch, now=self.clock())
+
+    def steps(
+        self, looked: Looked, *, all_leases: bool = False, wake: Wake = lambda _wake_up: None
+    ) -> tuple[Callable[[], object], ...]:
+        """What the timer does besides: `each_alone` makes these steps. What they make due, the next sweep wakes for.
+
+        `all_leases`: end all of them, as no other process can be working. `wake` is called for what webhooks make
+        due: a customer waits for it, and a worker whose time is stepped has no next sweep at once.
+        """
+        steps: tuple[tuple[bool, Callable[[], object]], ...] = (
+            (all_leases or Step.LEASES in looked.steps, partial(self.end_leases, all_of_them=all_leases)),
+            (True, self.take_over),
+            (Step.PAUSES in looked.steps, self.pause_batches),
+            (Step.PILOTS in looked.steps, self.judge_pilots),
+            (Step.DETAILS in looked.steps, self.apply_details),
+            # Before sessions are checked: an update may show that a session is not over.
+            (Step.WEBHOOKS in looked.steps, partial(self.process_webhooks, wake)),
+            (Step.SESSIONS in looked.steps, self.expire),
+            (Step.AUDIT in looked.steps, self.sealing.seal),
+            (Step.COUNTS in looked.steps, self.add_up_counts),
+            (True, self.alert),
+            (self.restored is not None, self.mark),
+        )
+        return tuple(step for is_needed, step in steps if is_needed)
+
+    def mark(self) -> None:
+        """Say beside the database how far it has come, each minute."""
+        if self.restored is not None:
+            self.restored.mark(now=self.clock())
+
+    def take_over(self) -> int:
+        """Give rows of accounts that are stopped, or have their breaker open, to the next account of their routes.
+
+        Returns how many. The next tick wakes the accounts that got rows, since they have something due.
+        """
+        moved = 0
+        for takeover in self.takeovers.possible():
+            rows = self.takeovers.failover.move(takeover, now=self.clock())
+            if rows:
+                log.info(
+                    "%d rows of %s are taken over by %s",
+                    rows,
+                    takeover.source,
+                    takeover.target,
+                    extra={"account": takeover.source},
+                )
+            moved += rows
+        return moved
+
+    def pause_batches(self) -> int:
+        """Pause the rows of batches of which too many messages came back; returns how many batches. Finish resumes and
+        cancels that were cut off."""
+        for batch_id in self.decisions.finish_changes(now=self.clock()):
+            log.warning("batch %d: a resume or a cancel was cut off, it is finished now", batch_id)
+        paused = self.decisions.finish_pauses(now=self.clock())
+        for batch_id, reason in paused.items():
+            log.warning("batch %d is paused: %s", batch_id, reason, extra={"batch": batch_id})
+        return len(paused)
+
+    def judge_pilots(self) -> None:
+        """Go on with the lists that have a pilot: take the verdicts that are due, and release rows."""
+        for batch_id, verdict in self.pilots.step(now=self.clock()).items():
+            log.log(logging.INFO if verdict.met else logging.WARNING, "batch %d: %s", batch_id, verdict.why)
+
+    def apply_details(self) -> None:
+        """Give customers the details of rows that are released."""
+        self.released_details.apply(now=self.clock())
+
+    def add_up_counts(self) -> None:
+        """Add up the changes of the batches' counts, all that are there now."""
+        while batch_counts.add_up(self.database) == batch_counts.AT_ONCE:
+            pass
+
+    def expire(self) -> ExpiryCounts:
+        """Check the due sessions: replace the sessions that ended unused, or let their jobs lapse.
+
+        The next tick wakes the accounts that are to open another session, where that is due.
+        """
+        counts = self.sessions.check(self.expiry, now=self.database_clock())
+        if counts.reissued or counts.lapsed:
+            log.info(
+                "sessions that ended unused: %d to be replaced, %d customers lapsed", counts.reissued, counts.lapsed
+            )
+        if counts.postponed:
+            # The limit stops a runaway, so the operator should know.
+            log.warning(
+                "%d sessions that ended unused wait for tomorrow (UTC): their account has reached its [reissue]"
+                " per_day (%d)",
+                counts.postponed,
+                self.expiry.per_day or 0,
+            )
+        return counts
+
+    def due_wake_ups(self, due: Looked | None = None) -> list[WakeUp]:
+        """A wake-up for each account and channel with something due that it may do now. None: look first.
+
+        A channel is woken without a message, too, where rows may be waiting for its sender to answer.
+        """
+        now = self.clock()
+        due = self.look() if due is None else due
+        if not due.accounts and not due.channels:
+            return []
+        states = self.budgets.all()
+
+        def may_work(budget: str) -> bool:
+            state = states[budget]
+            return not is_stopped(state, now=now) and state.paused_until(now) is None
+
+        accounts = [WakeUp.issue(name) for name in sorted(due.accounts) if may_work(self.rules.accounts[name].name)]
+        unproven = {name for name, rule in self.rules.channels.items() if states[rule.name].unproven}
+        channels = [name for name in sorted(due.channels | unproven) if may_work(self.rules.channels[name].name)]
+        return accounts + [WakeUp.invite(name) for name in channels]
+
+
+def each_alone(*steps: Callable[[], object]) -> None:
+    """Make each of these steps. One that raises is logged by its name, and ends none of the others.
+
+    Raises sqlalchemy.exc.OperationalError: without a database there are no other steps.
+    """
+    for step in steps:
+        # With its class: several are called `step`, and would end each other's outage.
+        name = getattr(step, "func", step).__qualname__.rpartition("<locals>.")[2]
+        try:
+            step()
+        except sa.exc.OperationalError:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            _failing[name].lasts(f"a step of the sweep, {name}, ended with {kind}; it is tried again", monotonic())
+        else:
+            _failing[name].over(f"a step of the sweep, {name}, works again")
+
+
+_failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log))
+
+
+def _trace(traces: Traces, webhooks: Webhooks, processed: Processed, began_at: datetime, ended_at: datetime) -> None:
+    for one, traceparent in webhooks.traced(processed.about):
+        failed = one.state in LISTED_WEBHOOKS
+        facts = {"source": one.source}
+        traces.step(traceparent, "apply webhook", began_at, ended_at, one.state.value, facts, failed=failed)
+
+
+def process_webhooks(webhooks: Webhooks, clock: Clock, meters: Meters, traces: Traces = NO_TRACES) -> set[WakeUp]:
+    """Process the webhooks that are due; returns the wake-ups for what became due by that.
+
+    The process that takes webhooks in processes them at once. The sweep finds those that were left, and those that
+    are tried again.
+    """
+    due: set[WakeUp] = set()
+    for _ in range(PROCESSED_AT_ONCE):
+        now = clock()
+        if not webhooks.any_due(now=now):
+            break
+        processed = webhooks.process(now=now)
+        due |= processed.due
+        if traces.on:
+            _trace(traces, webhooks, processed, now, clock())
+        for (source, state), number in processed.states.items():
+            meters.add(PROCESSED, source, state, amount=number)
+        for source, event, state, detail in processed.listed[:LOGGED_AT_ONCE]:
+            level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
+            named = {"account" if source.startswith(ACCOUNT) else "channel": source.partition("/")[2]}
+            words = (event, source, state.value, detail)
+            log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", *words, extra=named)
+        if len(processed.listed) > LOGGED_AT_ONCE:
+            log.warning(
+                "%d more webhooks need a look; see `onboard webhook list`", len(processed.listed) - LOGGED_AT_ONCE
+            )
+        if processed.count < CHUNK:
+            break
+    return due
