@@ -24,7 +24,7 @@ ifeq ($(CI),true)
 export REQUIRE_SERVICES ?= 1
 endif
 
-.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos simulate fuzz newest record screenshots images secrets sbom audit manifests lock clean
+.PHONY: help install demo run test quick lint fmt docs compiled bench trial chaos simulate without fuzz newest record screenshots images secrets sbom audit manifests lock clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -96,6 +96,9 @@ chaos: .venv/.dev ## Kill workers, broker and database again and again, and chec
 simulate: .venv/.dev ## Play simulated histories of the engine, each from a seed: make simulate SEEDS=5000 FROM=0, or SEED=7
 	@$(PY) -m trials.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) \
 		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(JOBS),--jobs $(JOBS))
+
+without: .venv/.dev ## Try a copy without a feature, or without all: make without FEATURE=all
+	@$(PY) -m trials.without "$(FEATURE)" $(if $(TESTS),--tests $(TESTS))
 
 fuzz: .venv/.dev ## Send the web requests made from its OpenAPI document: make fuzz EXAMPLES=5000
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(PY) -m pytest tests/hostile/test_openapi.py

@@ -1,0 +1,33 @@
+"""`make without`: what a copy of the checkout without a feature has, and what it says of the feature."""
+
+from pathlib import Path
+
+import pytest
+
+from trials.without import ALL, ROOT, copy_without, refusals, run, taken
+from worker.core.features import FEATURES
+
+NAME = next(iter(FEATURES.here), "")
+pytestmark = pytest.mark.skipif(not NAME, reason="there is no feature")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_without(taken(NAME), tmp_path_factory.mktemp("without"))
+
+
+def test_the_copy_has_neither_the_folder_nor_the_tests_nor_the_page(copy: Path) -> None:
+    for place in (f"worker/features/{NAME}", f"tests/features/{NAME}", f"docs/features/{NAME}.md"):
+        assert (ROOT / place).exists()
+        assert not (copy / place).exists()
+    assert f"features/{NAME}.md" not in (copy / "mkdocs.yml").read_text(encoding="utf-8")
+
+
+def test_the_copy_starts_and_refuses_by_name_what_the_feature_brought(copy: Path) -> None:
+    assert run(copy, "python", "-c", "import worker; print(worker.__file__)").stdout.startswith(str(copy))
+    assert run(copy, "onboard", "--help").returncode == 0
+    assert [*refusals(copy, taken(NAME))] == []
+
+
+def test_without_all_no_feature_is_left() -> None:
+    assert taken(ALL) == {*FEATURES.here}
