@@ -29,7 +29,7 @@ _broker = Outage(log, logging.WARNING)
 def send_through(app: Celery, wake_up: WakeUp) -> bool:
     """Send a wake-up; whether the broker took it.
 
-    Never raises. Waits for a broker that hangs: some seconds with RabbitMQ, up to 40 with Redis.
+    Never raises. Waits for a broker that hangs: some 10 seconds with Redis, up to 30 with RabbitMQ.
     """
     queue = QUEUE_OF[wake_up.step]  # the task has the queue's name
     try:
