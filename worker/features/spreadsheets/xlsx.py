@@ -26,6 +26,7 @@ _TOO_WIDE = FieldProblem(
 )
 # Of the workbook's XML, for each byte of the file; real ones have up to 1.4, and each takes its microseconds to read.
 TAGS_OF_A_BYTE = 2
+_MORE_OF_AN_EMPTY_ONE = 2  # a cell or a text without content takes the time of three tags
 FEW_TAGS = 500_000  # that a file of any size may have
 _TOO_MANY_TAGS = f"{WHAT} is refused: it has more cells and texts than a file of its size can have; save it as CSV"
 _LONGEST_TEXT = 1 << 20  # bytes between the tags of a sheet; the longest text of a cell needs a third of it
@@ -65,7 +66,7 @@ def _looked_through(raw: BinaryIO) -> bool:
         sheet = _Sheet() if info.filename.startswith("xl/worksheets/") else None
         with parts.opened(info.filename) as part:
             while chunk := part.read(CHUNK):
-                left -= chunk.count(b"<")
+                left -= chunk.count(b"<") + _MORE_OF_AN_EMPTY_ONE * chunk.count(b"/>")
                 if left < 0:
                     raise ListRefused([_TOO_MANY_TAGS])
                 if sheet is not None:
