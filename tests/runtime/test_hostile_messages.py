@@ -11,6 +11,7 @@ import pika
 import pytest
 import redis
 from celery import Celery
+from celery.events.event import get_exchange
 
 from tests.desk.desk import CELERY, Desk, Played, customers
 from tests.hostile import places
@@ -170,6 +171,9 @@ def send_hostile(url: str) -> int:
     with Celery(broker=url) as foreign:
         for command, arguments in CONTROL:
             foreign.control.broadcast(command, arguments=arguments)
+        if not url.startswith("redis"):
+            with foreign.connection_for_write() as other:
+                get_exchange(other)(other).declare()  # as other workers do that send events
     tasks = [({**given, "task": "onboarding.request"}, *rest) for given, *rest in HOSTILE.values()]
     if url.startswith("redis"):
         with redis.Redis.from_url(url) as client:

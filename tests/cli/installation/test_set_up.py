@@ -98,7 +98,7 @@ def test_another_key_than_the_one_that_encrypted_gives_no_links_and_no_traceback
     assert desk.onboard("report", "latest").code == 0
     ended = desk.onboard("report", "latest", "--with-links", "--format", form)
     assert ended.code == 1
-    assert ended.lines[-1] == "1 link cannot be decrypted: the column `error` says why"
+    assert ended.lines[-1] == "1 row cannot be read as a whole: the column `error` says why"
     assert "its link is not shown: no key of the ring decrypts session" in ended.out
 
 
