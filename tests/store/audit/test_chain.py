@@ -381,3 +381,19 @@ def test_an_older_head_that_we_have_signed_and_that_comes_back_is_refused_by_who
     add("batch 8")
     with pytest.raises(NotSigned, match="older"):  # another entry has the number
         seals.seal()
+
+
+def test_an_older_head_is_refused_too_where_another_process_has_sealed_the_entries_that_are_gone(
+    database, keyring, add, seals, five, tamper
+):
+    with database.read() as connection:
+        (older,) = connection.execute(sa.select(AuditHead.__table__)).mappings().all()
+    command = Seals(database, keyring)
+    add("batch 6")
+    assert command.seal().number == 6
+    assert seals.seal() is None  # a worker has nothing to seal
+
+    tamper(sa.delete(Audit).where(Audit.number == 6))
+    tamper(sa.update(AuditHead).values(**older))
+    with pytest.raises(NotSigned, match="older"):
+        seals.seal()

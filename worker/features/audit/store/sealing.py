@@ -73,7 +73,7 @@ def _signatures(keyring: Keyring, end: Point, removed: Point) -> tuple[str, ...]
 
 
 _UNSEALED = sa.select(Audit.__table__).where(Audit.number.is_(None)).order_by(Audit.id).limit(CHUNK)
-_ANY = sa.select(Audit.id).where(Audit.number.is_(None)).limit(1)
+_ANY = sa.select(AuditHead.__table__, sa.exists().where(Audit.number.is_(None)).label("unsealed"))
 _ANY_SEALED = sa.select(Audit.id).where(Audit.number.is_not(None)).limit(1)
 HEAD = sa.select(AuditHead.__table__)
 _SEAL = bulk.Change(Audit.id, {"number": sa.bindparam("its_number"), "hash": sa.bindparam("its_hash")}, by="id_")
@@ -147,8 +147,17 @@ class Seals:
             return count
 
     def _any_unsealed(self) -> bool:
+        """Raises NotSigned if the head was removed, or is behind one that was seen here: it is looked at where nothing
+        is to be sealed, too: commands seal their own entries."""
+        known = self.furthest.end
         with self._database.read() as connection:
-            return connection.execute(_ANY).first() is not None
+            rows = fetch(connection, _ANY)
+        if not rows:
+            raise NotSigned(NO_HEAD)
+        head = head_of(rows[0], self._keyring)
+        if head.signed and self.furthest.went_back(head.end, known=known):
+            raise NotSigned(WENT_BACK)
+        return bool(rows[0].unsealed)
 
     def _seal_chunk(self) -> Point | None:
         """Seal the next chunk; returns the new end. None: another process seals, or nothing is left."""
