@@ -126,6 +126,7 @@ BY_ITSELF = {
     "worker/core/foundation/private_files.py": "the one place",
     "worker/cli/whole_file.py": "a pipe or a device, which is written to as it is",
     "worker/events/schemas.py": "pages of this repository",
+    "worker/features/__main__.py": "a module of this repository",
     "worker/features/metrics/metrics_reference.py": "pages of this repository",
     "worker/providers/parameters/reference.py": "pages of this repository",
     "worker/settings/reference.py": "pages of this repository",

@@ -41,7 +41,7 @@ def test_the_documented_screen_is_what_check_shows(bare: Desk):
     shown = bare.onboard("check", *words.split()).out
 
     # It leaves out lines and ends of cells; the columns have other widths, and the time is another.
-    pattern = re.sub(r"[-\d]+T[\d:]+Z|…", "*", expected)
+    pattern = re.sub(r"[-\d]+T[\d:]+Z|…", "*", expected.replace("[", "[[]"))
     assert fnmatchcase(" ".join(shown.split()), " ".join(pattern.split())), shown
 
 

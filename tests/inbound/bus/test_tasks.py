@@ -181,5 +181,4 @@ def test_a_task_for_rabbitmq_fails_while_there_is_no_queue_and_then_goes(no_queu
 
 def test_requests_have_an_exchange_of_their_own_so_that_sending_fails_while_there_is_no_queue():
     topology = requests_at("amqp://127.0.0.1").topology
-    names = (topology.source, topology.queue, topology.key, topology.dead)
-    assert names == ("requests", "requests", "requests", "requests.dead")
+    assert (topology.queue, topology.key, topology.dead) == ("requests", "requests", "requests.dead")
