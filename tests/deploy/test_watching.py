@@ -1,4 +1,4 @@
-"""The dashboard, the alert rules and the page on metrics name the metrics that there are."""
+"""The dashboard and the alert rules name the metrics that there are."""
 
 import json
 import re
@@ -12,7 +12,6 @@ from tests.deploy.compose_file import ROOT
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.model import metrics
 from worker.core.model.metrics import PREFIX, Type
-from worker.features.metrics.metrics_reference import with_table
 
 RULES = ROOT / "deploy/prometheus/alerts.yml"
 ALL = (*metrics.READ, *metrics.COUNTED)
@@ -68,11 +67,6 @@ def test_each_rule_has_a_severity_a_reason_and_a_line_for_who_is_on_call(subtest
             assert rule["alert"] in headings
             assert anchor == rule["alert"].lower()
             assert re.search(rf"# [^\n]+\n      - alert: {rule['alert']}\n", RULES.read_text())
-
-
-def test_the_page_on_metrics_has_its_table_from_the_code():
-    page = (ROOT / "docs/reference/metrics.md").read_text()
-    assert page == with_table(page)
 
 
 @pytest.mark.parametrize(

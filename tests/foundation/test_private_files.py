@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.suite.of_features import of_features
 from tests.suite.packages import CODE, ROOT
 from worker.core.foundation.private_files import is_open_to_others, new_file, private_log, replacing, to_append
 
@@ -127,12 +128,12 @@ BY_ITSELF = {
     "worker/cli/whole_file.py": "a pipe or a device, which is written to as it is",
     "worker/events/schemas.py": "pages of this repository",
     "worker/features/__main__.py": "a module of this repository",
-    "worker/features/metrics/metrics_reference.py": "pages of this repository",
     "worker/providers/parameters/reference.py": "pages of this repository",
     "worker/settings/reference.py": "pages of this repository",
     "onboarding_sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
     "onboarding_sandbox/demo/make_list.py": "an invented list",
     "onboarding_sandbox/demo/stage.py": "the configuration and the logs of the demo, whose customers are invented",
+    **dict(of_features("WRITES_FILES")),
 }
 
 

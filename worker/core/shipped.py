@@ -4,6 +4,7 @@ is named. Written by `python -m worker.features`.
 
 SECTIONS = {
     "fast_calls": "fast_calls",
+    "metrics": "metrics",
 }
 
 COMMANDS = {

@@ -16,7 +16,7 @@ from worker.core.model.endings import RetryPolicy
 from worker.features.list_sources.settings import Intake
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
-from worker.settings.outside import Alerts, Bus, Metrics, Subscriber, Web
+from worker.settings.outside import Alerts, Bus, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
@@ -362,7 +362,6 @@ class Settings(Section):
     subscribers: dict[str, Subscriber] = Field(default_factory=dict)
     alerts: Alerts | None = None
     web: Web
-    metrics: Metrics
     retention: Retention
     privacy: Privacy
     retry: Retry

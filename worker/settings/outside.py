@@ -1,4 +1,4 @@
-"""Other systems: events that come from them and go to them, who scrapes metrics, who is alerted."""
+"""Other systems: events that come from them and go to them, who is alerted."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from worker.core.limits.rate_limits import Limit
 from worker.features.dashboard.users import Oidc, UserList, Users
 from worker.settings import addresses
 from worker.settings.addresses import bind_address
-from worker.settings.event_senders import EventKey, Received, SenderOfEvents
+from worker.settings.event_senders import Received, SenderOfEvents
 from worker.settings.secrets import HOW, Referenced
 from worker.settings.tls import OwnServer, PresentsCertificate
 from worker.settings.values import (
@@ -124,16 +124,6 @@ class Web(Section):
     @property
     def port(self) -> int:
         return bind_address(self.bind)[1]
-
-
-class Metrics(Section):
-    """`GET /metrics` of `web` and `up`, for Prometheus. Without `keys` there is no such page."""
-
-    keys: tuple[EventKey, ...] = Field(
-        (),
-        description="Keys that a scrape must show, as `Authorization: Bearer KEY`; several while rotating. At least 32"
-        " characters; `onboard keys new --for events` prints one, and its hash, which is enough here.",
-    )
 
 
 def traces_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:

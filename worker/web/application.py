@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from aiohttp import web
 
+from worker.core.features import Hook
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.count_log import logged
 from worker.core.model.incoming import Event, Receipt
@@ -22,9 +23,6 @@ from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
 from worker.features.delivery.sns_confirmation import Get, get
 from worker.features.keys.key_check import check_keys
-from worker.features.metrics.metrics_page import UNREACHABLE, Configured, Page, page_of
-from worker.features.metrics.route import MetricsRoute
-from worker.features.metrics.store.gauges import read as read_gauges
 from worker.settings.policies import buys_on_click
 from worker.web.events.batching import Batcher, InThread, Receive
 from worker.web.events.link_waiters import Waiting
@@ -49,6 +47,7 @@ log = logging.getLogger(__name__)
 
 # What is asked and answered here, for machines; it is in the package.
 DESCRIPTION = Path(__file__).with_name("openapi.yaml")
+PATHS, SCHEMES = "  # paths of features\n", "    # schemes of features\n"
 # Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
 # for links, and two for queries.
 THREADS = 6
@@ -59,6 +58,28 @@ CHUNKS, READINESS, WAITING = (
     web.AppKey("waiting", Waiting),
 )
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
+
+
+@dataclass(frozen=True)
+class FeatureRoutes:
+    """`make` is called once for each application, and returns what aiohttp's `add_routes` takes. `paths` and `schemes`
+    are what they add to the OpenAPI document, as it stands there."""
+
+    make: Callable[[Parts, InThread], Iterable[web.AbstractRouteDef]]
+    paths: str
+    schemes: str = ""
+
+
+# The feature `metrics` has GET /metrics.
+ROUTES = Hook("ROUTES", FeatureRoutes)
+
+
+def description() -> str:
+    """The OpenAPI document of the routes that are here."""
+    text = DESCRIPTION.read_text(encoding="utf-8")
+    for routes in ROUTES.offered():
+        text = text.replace(PATHS, routes.paths + PATHS).replace(SCHEMES, routes.schemes + SCHEMES)
+    return text.replace(PATHS, "").replace(SCHEMES, "")
 
 
 def no_wake_up(_wake_up: WakeUp) -> None:
@@ -77,9 +98,9 @@ def app(
     ask_sns: Get = get,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
-    /healthz, /readyz, /metrics and /openapi.yaml, to run or to mount. And stable links, /s/ID, with an address in
-    [links]; and the dashboard, GET /, if the configuration names users, or with a `viewer_key`, with which it can be
-    looked at.
+    /healthz, /readyz, /openapi.yaml and routes of features, to run or to mount. And stable links, /s/ID, with an
+    address in [links]; and the dashboard, GET /, if the configuration names users, or with a `viewer_key`, with which
+    it can be looked at.
 
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
@@ -220,8 +241,7 @@ class _Receiving:
 
 def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thread: InThread) -> None:
     """Add the routes that say how the worker is, and what the application answers; and watch for alerts."""
-    metrics = MetricsRoute(parts.settings, lambda: metrics_page(parts), UNREACHABLE, in_thread)
-    described = DESCRIPTION.read_bytes()
+    described = description().encode()
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not_taken is not None:
@@ -231,7 +251,7 @@ def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thr
     async def alive(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
 
-    async def description(_request: web.Request) -> web.Response:
+    async def document(_request: web.Request) -> web.Response:
         return web.Response(body=described, content_type="application/yaml", charset="utf-8")
 
     async def keep_alerting() -> None:
@@ -245,8 +265,9 @@ def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thr
     made.cleanup_ctx.append(_meanwhile(keep_alerting))
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
-    made.router.add_get("/openapi.yaml", description)
-    made.router.add_get("/metrics", metrics.get)
+    made.router.add_get("/openapi.yaml", document)
+    for routes in ROUTES.offered():
+        made.router.add_routes(routes.make(parts, in_thread))
 
 
 def add_stable_links(
@@ -327,18 +348,3 @@ async def _keep_writing(refusals: Refusals) -> None:
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         refusals.write(monotonic())
-
-
-def metrics_page(parts: Parts) -> Page:
-    """What a scrape shows now. Blocks."""
-    rules = parts.budget_rules
-    configured = Configured(rules.accounts, rules.channels, parts.outbox_targets.policies)
-    now = parts.clock()
-    gauges = read_gauges(
-        parts.database,
-        accounts=configured.accounts,
-        channels=configured.channels,
-        targets=configured.targets,
-        now=now,
-    )
-    return page_of(gauges, parts.budgets.all(), configured, now=now)

@@ -34,7 +34,6 @@ from worker.core.work.step_endings import WakeInvite
 from worker.features.alerts.alerting import Alerts
 from worker.features.alerts.publishing import alert_targets
 from worker.features.audit.sealing import Sealing
-from worker.features.metrics.store import metric_counts
 from worker.features.outbox.outbox_report import OutboxReport
 from worker.features.outbox.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.features.privacy.retention import Retention
@@ -89,6 +88,7 @@ from worker.wiring.adapters import (
 from worker.wiring.stores import Stores
 from worker.wiring.sweep import Sweep
 from worker.wiring.timekeeper import Timekeeper
+from worker.wiring.watching import COUNTS
 
 if TYPE_CHECKING:
     from worker.http.client import Http
@@ -482,9 +482,10 @@ class Parts(Stores):
         )
 
     def store_counts(self) -> None:
-        """Add what this process has counted to the database's counts."""
-        if news := self.meters.news():
-            metric_counts.add(self.database, news)
+        """Add what this process has counted to the counts that are kept, if any are."""
+        if (kept := COUNTS.offered()) and (news := self.meters.news()):
+            for counts in kept:
+                counts.add(self.database, news)
             self.meters.stored(news)
 
     def ready(self) -> None:

@@ -8,14 +8,14 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from worker.web.application import DESCRIPTION
+from worker.web.application import description
 
 ROOT = "urn:described"
 
 
 @cache
 def document() -> dict[str, Any]:
-    return yaml.safe_load(DESCRIPTION.read_text("utf-8"))
+    return yaml.safe_load(description())
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Every metric of `GET /metrics`: its name, its labels and what it says. docs/reference/metrics.md has the same table.
+"""Every metric of `GET /metrics`: its name, its labels and what it says. The feature `metrics` makes the page.
 
 A label's values come from the configuration (accounts, channels, targets) or from a fixed list of words (outcomes,
 states). None comes from outside, so that no stranger can add a series: no customer, address, host or path.

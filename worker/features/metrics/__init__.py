@@ -1,8 +1,13 @@
-"""Metrics for Prometheus."""
+"""Metrics for Prometheus: docs/features/metrics.md."""
 
 from worker.core.features import Feature
 
 FEATURE = Feature(
     name="metrics",
     about="Metrics for Prometheus. Without it `status` has the numbers of now.",
+    offers={
+        "COUNTS": ("worker.features.metrics.store.metric_counts:COUNTS",),
+        "ROUTES": ("worker.features.metrics.route:ROUTES",),
+        "SECTIONS": ("worker.features.metrics.section:SECTION",),
+    },
 )

@@ -1,4 +1,4 @@
-"""Writes the table of docs/reference/metrics.md: `python -m worker.features.metrics.metrics_reference`. A test compares
+"""Writes the table of docs/features/metrics.md: `python -m worker.features.metrics.metrics_reference`. A test compares
 it.
 """
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from worker.core.model import metrics
 from worker.core.model.metrics import PREFIX, Metric
 
-PAGE = Path("docs/reference/metrics.md")
+PAGE = Path("docs/features/metrics.md")
 BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -11,13 +11,17 @@ from aiohttp import web
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.features.metrics.metrics_page import Page
+from worker.features.metrics.metrics_page import UNREACHABLE, Configured, Page, page_of
+from worker.features.metrics.section import Metrics
+from worker.features.metrics.store import gauges
 from worker.settings.event_senders import hash_of, is_hash
-from worker.settings.model import Settings
+from worker.settings.secrets import Secret
 from worker.web.answer_time import ANSWER_SECONDS, answered_within
+from worker.web.application import FeatureRoutes
 from worker.web.events.batching import InThread
 from worker.web.events.request_body import TWICE, has_credentials_twice
 from worker.web.problems import REFUSED, problem
+from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 # A second scrape within this time gets the same page, and the database is not asked.
@@ -27,11 +31,10 @@ KEPT_SECONDS = 1.0
 class MetricsRoute:
     """Belongs to one loop."""
 
-    def __init__(self, settings: Settings, make: Callable[[], Page], unreachable: Page, in_thread: InThread) -> None:
-        """`make` is a blocking call; while it raises an outage of the database, `unreachable` is the answer."""
-        keys = [key.reveal() for key in settings.metrics.keys]
-        self._keys = [key if is_hash(key) else hash_of(key) for key in keys]
-        self._make, self._unreachable, self._in_thread = make, unreachable, in_thread
+    def __init__(self, keys: Iterable[Secret], make: Callable[[], Page], in_thread: InThread) -> None:
+        """`make` is a blocking call."""
+        self._keys = [key if is_hash(key) else hash_of(key) for key in (one.reveal() for one in keys)]
+        self._make, self._in_thread = make, in_thread
         self._page: tuple[float, Page] | None = None
         self._reading = asyncio.Lock()
         self._outage = Outage(log)
@@ -62,8 +65,49 @@ class MetricsRoute:
                         page: Page = await self._in_thread(self._make)
                     self._outage.over("the database is back: metrics are read")
                 except sa.exc.OperationalError as error:
-                    page = self._unreachable
+                    page = UNREACHABLE
                     what = "the database cannot be used, metrics are not read"
                     self._outage.lasts(what, monotonic(), why=reason(error))
                 self._page = (monotonic(), page)
             return self._page[1]
+
+
+def page_now(parts: Parts) -> Page:
+    """What a scrape shows now. Blocks."""
+    rules = parts.budget_rules
+    configured = Configured(rules.accounts, rules.channels, parts.outbox_targets.policies)
+    now = parts.clock()
+    read = gauges.read(
+        parts.database,
+        accounts=configured.accounts,
+        channels=configured.channels,
+        targets=configured.targets,
+        now=now,
+    )
+    return page_of(read, parts.budgets.all(), configured, now=now)
+
+
+def make(parts: Parts, in_thread: InThread) -> list[web.RouteDef]:
+    keys = parts.settings.section(Metrics).keys
+    return [web.get("/metrics", MetricsRoute(keys, lambda: page_now(parts), in_thread).get)]
+
+
+ROUTES = FeatureRoutes(
+    make,
+    paths="""\
+  /metrics:
+    get:
+      summary: "Metrics for Prometheus, for a key of `[metrics]`."
+      security: [{scrape: []}]
+      responses:
+        "200":
+          description: The metrics, in the form that the scraper accepts.
+          content: {text/plain: {schema: {type: string}}, application/openmetrics-text: {schema: {type: string}}}
+        "400": {$ref: "#/components/responses/Problem"}
+        "401": {$ref: "#/components/responses/Problem"}
+        "404": {$ref: "#/components/responses/Problem"}
+""",
+    schemes="""\
+    scrape: {type: http, scheme: bearer, description: "A key of `[metrics]`."}
+""",
+)

@@ -20,6 +20,7 @@ from worker.settings.model import Broker, Database, Encryption, Settings
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.settings.sending import Sms
+from worker.settings.shape import SECTIONS, is_lazy, keys_of
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
 NOWHERE = "invalid"
@@ -51,12 +52,12 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
             "privacy": type(settings.privacy)(),
             "web": type(settings.web)(),
-            "metrics": type(settings.metrics)(),
             "bounces": None,
             "bus": None,
             "subscribers": {},
             "alerts": None,
             "intake": (),
+            **{one.name: one.model() for one in SECTIONS.offered() if any(map(is_lazy, keys_of(one.model).values()))},
         }
     )
 

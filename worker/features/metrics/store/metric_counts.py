@@ -9,6 +9,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.tables import MetricCount
 from worker.core.database.upserts import insert
 from worker.core.model.meters import Series
+from worker.wiring.watching import Counts
 
 # No label's value has it: they are names of the configuration and words of ours.
 BETWEEN = "|"
@@ -35,4 +36,5 @@ def all_counts(connection: sa.Connection) -> dict[Series, float]:
     return {Series(row.metric, tuple(row.labels.split(BETWEEN)), row.bucket): row.value for row in rows}
 
 
+COUNTS = Counts(add)
 _ALL = sa.select(MetricCount.metric, MetricCount.labels, MetricCount.bucket, MetricCount.value)

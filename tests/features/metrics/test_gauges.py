@@ -1,6 +1,7 @@
 """What a scrape reads from the database."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from tests.conftest import NOON
 from worker.core.database.database import Database
 from worker.core.database.outages import reason
+from worker.core.database.tables import Webhook
 from worker.features.metrics.store import gauges
 
 
@@ -23,3 +25,10 @@ def test_a_scrape_that_takes_too_long_says_so_and_blames_no_setting_of_the_serve
         database.close()
         other.close()
     assert reason(caught.value) == "reading them takes longer than 1 s"
+
+
+def test_webhooks_that_a_person_is_to_check_are_counted(database: Database):
+    alert = {"id": uuid4(), "source": "account/kyc", "digest": "1", "event": "", "received_at": NOON, "state": "alert"}
+    with database.write() as connection:
+        connection.execute(sa.insert(Webhook).values(**alert, attempts=1, detail=""))
+    assert gauges.read(database, accounts=[], channels=[], targets=[], now=NOON).webhooks_to_check == 1

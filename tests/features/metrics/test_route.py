@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.inbound.web.site import FIRST, THIRD, Site, renamed
 from worker.core.model import metrics
 from worker.core.model.metrics import PREFIX
-from worker.features.metrics import route as route
+from worker.features.metrics import route
 from worker.settings.event_senders import hash_of
 
 SCRAPED = f"""
