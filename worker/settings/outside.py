@@ -1,10 +1,7 @@
 """Other systems: events that come from them and go to them, who is alerted."""
 
-import os
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
@@ -124,20 +121,6 @@ class Web(Section):
     @property
     def port(self) -> int:
         return bind_address(self.bind)[1]
-
-
-def traces_endpoint(environ: Mapping[str, str] = os.environ) -> str | None:
-    """The collector that OpenTelemetry's own variables name; None: nothing is traced."""
-    return environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-
-
-def why_not_traced(environ: Mapping[str, str] = os.environ) -> str:
-    """Why spans do not go there without TLS; empty: they go."""
-    parts = urlsplit(traces_endpoint(environ) or "")
-    is_safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
-    if is_safe or environ.get("OTEL_EXPORTER_OTLP_INSECURE", "").lower() == "true":
-        return ""
-    return "nothing is traced: the collector needs https, or OTEL_EXPORTER_OTLP_INSECURE=true"
 
 
 class Alerts(Section):

@@ -41,7 +41,6 @@ from worker.features.privacy.store.restored import Restored
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.features.stable_links.store.doors import Doors
-from worker.features.traces.exporting import build_traces
 from worker.http.trust import Trust, trust_of
 from worker.http.ways import faster
 from worker.lists.importing.intake import Intake
@@ -88,7 +87,7 @@ from worker.wiring.adapters import (
 from worker.wiring.stores import Stores
 from worker.wiring.sweep import Sweep
 from worker.wiring.timekeeper import Timekeeper
-from worker.wiring.watching import COUNTS
+from worker.wiring.watching import COUNTS, opened_traces
 
 if TYPE_CHECKING:
     from worker.http.client import Http
@@ -465,7 +464,7 @@ class Parts(Stores):
     def traces(self) -> Traces:
         """What records spans. Built when first needed: it has a thread."""
         if self._traces is None:
-            self._traces = build_traces()
+            self._traces = opened_traces()
         return self._traces
 
     def heartbeat(self, kind: str, *, batch_id: int | None = None) -> Heartbeat:

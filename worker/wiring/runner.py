@@ -26,7 +26,6 @@ from worker.core.model.meters import WorkMeter
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS
 from worker.core.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.features.doctor.preflight import Preflight
-from worker.features.traces.traced_work import traced
 from worker.http.client import Http, open_http_session
 from worker.http.ways import faster, way_of
 from worker.wiring.container import DATABASE_THREADS, Parts
@@ -122,7 +121,7 @@ class Runner:
             WakeUp.issue(name): parts.issue_work(name, http, wake_invite=wake_invite, only_batch=only_batch)
             for name in parts.accounts
         } | dict(self._invites.values())
-        self._work = {wake_up: traced(one, wake_up, parts.traces, parts.clock) for wake_up, one in work.items()}
+        self._work = {wake_up: parts.traces.of_work(one, wake_up, parts.clock) for wake_up, one in work.items()}
 
     @classmethod
     async def open(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from worker.core.database.database import Database
 from worker.core.features import Hook
 from worker.core.model.meters import Series
+from worker.core.model.traces import NO_TRACES, Traces
 
 
 @dataclass(frozen=True)
@@ -15,5 +16,21 @@ class Counts:
     add: Callable[[Database, Mapping[Series, float]], None]
 
 
+@dataclass(frozen=True)
+class Tracer:
+    """`open` makes what records this process's spans; it may have a thread. `collector`: the address that they go to;
+    None: they go nowhere."""
+
+    open: Callable[[], Traces]
+    collector: Callable[[], str | None]
+
+
 # Where counts are kept. The feature `metrics` keeps them in the database.
 COUNTS = Hook("COUNTS", Counts)
+# Who records spans. The feature `traces` sends them to a collector.
+TRACES = Hook("TRACES", Tracer)
+
+
+def opened_traces() -> Traces:
+    """What records this process's spans. Make it after a fork."""
+    return next((tracer.open() for tracer in TRACES.offered()), NO_TRACES)

@@ -1,7 +1,7 @@
 """Traces: what the worker says of one event's or one row's way to its message, and to whom it says it. Pure.
 
 A trace context is kept as its `traceparent` (W3C Trace Context). Other systems' words are checked here: a `traceparent`
-of another form is ignored, as the specification asks. docs/how-to/traces.md describes the spans.
+of another form is ignored, as the specification asks. The feature `traces` records the spans.
 """
 
 import re
@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+from worker.core.foundation.clock import Clock
+from worker.core.model.wakeups import WakeUp
 
 TRACEPARENT = "traceparent"  # the name of the header and of the CloudEvents attribute
 LENGTH = 55  # characters of version 00
@@ -68,6 +71,10 @@ class Traces:
     def of_row(self, at: datetime, facts: Facts) -> Span | None:
         """Begin the trace of a row of a list. None: this row is not traced."""
         return None
+
+    def of_work(self, work: Any, wake_up: WakeUp, clock: Clock) -> Any:
+        """A dispatcher's work, with the spans of its traced rows. Here it is used as it is."""
+        return work
 
     def step(
         self,

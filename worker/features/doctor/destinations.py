@@ -9,7 +9,7 @@ from worker.core.model.channels import channels_of
 from worker.features.delivery.sns_topics import host_of
 from worker.features.list_sources.settings import Remote
 from worker.settings.model import Settings
-from worker.settings.outside import traces_endpoint
+from worker.wiring.watching import TRACES
 
 PORTS = {
     "amqp": 5672,
@@ -68,8 +68,9 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
     for folder in settings.intake:
         if isinstance(folder.folder, Remote):
             yield f"intake.{folder.known_as}", folder.address if folder.is_s3 else str(folder.folder)
-    if collector := traces_endpoint():
-        yield "traces", collector
+    for tracer in TRACES.offered():
+        if collector := tracer.collector():
+            yield "traces", collector
 
 
 def _of(section: str, addresses: str) -> Iterator[Destination]:

@@ -4,6 +4,7 @@ OpenTelemetry's own variables say where to, and it is imported only where they d
 """
 
 import logging
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,15 @@ from datetime import datetime
 from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from worker.core.foundation.clock import Clock
+from worker.core.foundation.tls import is_loopback
 from worker.core.foundation.version import __version__
 from worker.core.model.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
-from worker.settings.outside import traces_endpoint, why_not_traced
+from worker.core.model.wakeups import WakeUp
+from worker.features.traces.traced_work import TracedWork
+from worker.wiring.watching import Tracer
 
 if TYPE_CHECKING:
     from opentelemetry import trace
@@ -32,6 +38,20 @@ NANOSECONDS = 10**9
 PREFIX = "onboarding."
 
 
+def collector() -> str | None:
+    """The collector that OpenTelemetry's own variables name; None: nothing is traced."""
+    return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def why_not_traced() -> str:
+    """Why spans do not go there without TLS; empty: they go."""
+    parts = urlsplit(collector() or "")
+    is_safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
+    if is_safe or os.environ.get("OTEL_EXPORTER_OTLP_INSECURE", "").lower() == "true":
+        return ""
+    return "nothing is traced: the collector needs https, or OTEL_EXPORTER_OTLP_INSECURE=true"
+
+
 def _is_there(module: str) -> bool:
     try:
         return find_spec(module) is not None
@@ -41,7 +61,7 @@ def _is_there(module: str) -> bool:
 
 def build_traces() -> Traces:
     """What records this process's spans. It has a thread: make it after a fork."""
-    if traces_endpoint() is None:
+    if collector() is None:
         return NO_TRACES
     if why := why_not_traced() or ("" if all(map(_is_there, NEEDED)) else INSTALL):
         log.warning("%s", why)
@@ -115,6 +135,9 @@ class OtelTraces(Traces):
             return None
         return _recording(self._begun(None, "take in row", at, facts, SpanKind.INTERNAL))
 
+    def of_work(self, work: Any, wake_up: WakeUp, clock: Clock) -> TracedWork:
+        return TracedWork(work, wake_up, self, clock)
+
     def step(
         self,
         traceparent: str,
@@ -164,3 +187,6 @@ def _named(facts: Facts) -> dict[str, str | int]:
 
 def _nanoseconds(at: datetime) -> int:
     return int(at.timestamp() * NANOSECONDS)
+
+
+TRACES = Tracer(build_traces, collector)

@@ -1,4 +1,4 @@
-"""Records the spans of rows that are traced. Without traces the dispatchers use their work as it is."""
+"""Records the spans of rows that are traced."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,11 +14,6 @@ from worker.core.model.wakeups import Step, WakeUp
 from worker.core.work.step_endings import NOT_MADE, outcome_of
 
 NAMES = {Step.ISSUE: ("claim job", "call provider"), Step.INVITE: ("claim message", "hand over message")}
-
-
-def traced(work: Any, wake_up: WakeUp, traces: Traces, clock: Clock) -> Any:
-    """The work, with spans of its traced rows where tracing is on."""
-    return TracedWork(work, wake_up, traces, clock) if traces.on else work
 
 
 class TracedWork:
