@@ -38,13 +38,11 @@ from worker.core.foundation.tls import Tls
 from worker.events.brokers.connection import redis_client, tls_options
 from worker.events.bus.connection import connection_to
 from worker.events.bus.sources import sources_of
-from worker.features.alerts.publishing import alert_targets
 from worker.features.doctor.online import ask
 from worker.features.outbox.publishers.build import build_targets
 from worker.runtime.wakeups import WakeUps
 from worker.settings.load import load
 from worker.settings.model import Settings
-from worker.settings.outside import Alerts
 from worker.wiring.container import Parts
 
 COMMON = """
@@ -112,12 +110,6 @@ def as_publisher(settings: Settings) -> str:
     return reply.problem.detail if reply.problem else ""
 
 
-def as_alert(settings: Settings) -> str:
-    told = settings.model_copy(update={"alerts": Alerts(email=("ops@example.com",))})
-    (send,) = alert_targets(told).values()
-    return event_loop.run(send(["account kyc needs a person"]))
-
-
 def as_account(settings: Settings) -> str:
     return event_loop.run(_asked(settings, "kyc"))
 
@@ -179,12 +171,6 @@ CLIENTS = {
         "email", "smtp+starttls://localhost:{port}", as_email, as_starttls, smtp(greets=False), MAILS
     ),
     "texts": Client("sms", "https://localhost:{port}", as_sms, more=TEXTS),
-    "alert by mail over TLS": Client(
-        "email", "smtps://localhost:{port}", as_alert, speaking=smtp(greets=True), more=MAILS
-    ),
-    "alert by mail after STARTTLS": Client(
-        "email", "smtp+starttls://localhost:{port}", as_alert, as_starttls, smtp(greets=False), MAILS
-    ),
     "account": Client("accounts.kyc", "https://localhost:{port}", as_account),
     "subscriber": Client("subscribers.crm", "https://localhost:{port}", as_publisher, more='keys = [{ env = "KEY" }]'),
 }
@@ -228,13 +214,6 @@ def services(amqp_url: str, redis_url: str) -> Iterator[None]:
         client.delete(STREAM)
 
 
-@pytest.fixture
-def front(client: str, server: str) -> Iterator[TlsFront]:
-    made = front_of(CLIENTS[client], server)
-    yield made
-    made.close()
-
-
 def front_of(chosen: Client, server: str) -> TlsFront:
     authority, name, _ = SERVERS[server]
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if authority else None
@@ -263,9 +242,16 @@ def configured(client: Client, port: int, directory: Path, *, presents: bool) ->
 
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)
-def test_a_client_talks_to_the_right_server_only(client: str, server: str, front: TlsFront, tmp_path: Path) -> None:
-    settings = configured(CLIENTS[client], front.port, tmp_path, presents=server == "asks for a certificate")
-    problem = CLIENTS[client].connect(settings)
+def test_a_client_talks_to_the_right_server_only(client: str, server: str, tmp_path: Path) -> None:
+    talks_to_the_right_server_only(CLIENTS[client], server, tmp_path)
+
+
+def talks_to_the_right_server_only(client: Client, server: str, directory: Path) -> None:
+    front = front_of(client, server)
+    try:
+        problem = client.connect(configured(client, front.port, directory, presents=server == "asks for a certificate"))
+    finally:
+        front.close()
 
     refused = SERVERS[server][2]
     assert (front.heard > 0) == (not refused)
@@ -273,19 +259,26 @@ def test_a_client_talks_to_the_right_server_only(client: str, server: str, front
     assert refused or not any(words in problem for _, _, every in SERVERS.values() for words in every)
 
 
-ENDS_ITS_LOOP = [name for name in CLIENTS if CLIENTS[name].connect in (as_alert, as_account, as_email)]
+ENDS_ITS_LOOP = [name for name in CLIENTS if CLIENTS[name].connect in (as_account, as_email)]
 
 
 @pytest.mark.parametrize("name", [*ENDS_ITS_LOOP, "subscriber"])
 def test_a_connection_is_closed_before_its_loop_ends_also_by_a_slow_server(name: str, tmp_path: Path) -> None:
+    closes_before_its_loop_ends(CLIENTS[name], tmp_path)
+
+
+def closes_before_its_loop_ends(client: Client, directory: Path) -> None:
+    speaking = client.speaking
+    assert not isinstance(speaking, str)
+
     def slow(inside: Inside) -> None:
-        CLIENTS[name].speaking(inside)
+        speaking(inside)
         time.sleep(0.1)
 
-    client = replace(CLIENTS[name], speaking=slow)
+    client = replace(client, speaking=slow)
     front = front_of(client, "good")
     try:
-        client.connect(configured(client, front.port, tmp_path, presents=False))
+        client.connect(configured(client, front.port, directory, presents=False))
         assert front.heard > 0
     finally:
         front.close()

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.suite.of_features import of_features
 from worker.settings.load import load
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
@@ -46,7 +47,6 @@ TREE: dict[str, Any] = {
     "sms": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
     "whatsapp": {"from": "+15005550006"},
     "bus": {"url": "amqp://127.0.0.1"},
-    "alerts": {"webhook": "http://127.0.0.1:9/hooks"},
     "web": {
         "oidc": {
             "issuer": "https://login.example.com",
@@ -56,6 +56,7 @@ TREE: dict[str, Any] = {
         }
     },
     "subscribers": {"crm": {"url": "https://crm.example.com/hooks", "keys": [{"env": "EVENTS_KEY"}]}},
+    **dict(of_features("SAMPLES")),
 }
 
 

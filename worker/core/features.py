@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 # Each is made where it is asked. A feature that offers to another one has a slip in its manifest.
-HOOKS = frozenset({"CALLS", "COUNTS", "DOCTOR_CHECKS", "ROUTES", "SECTIONS", "TRACES"})
+HOOKS = frozenset({"CALLS", "COUNTS", "DOCTOR_CHECKS", "ROUTES", "SECTIONS", "TELLERS", "TRACES"})
 NOT_INSTALLED = "this feature is not installed"
 Piece = TypeVar("Piece")
 

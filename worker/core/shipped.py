@@ -3,6 +3,7 @@ is named. Written by `python -m worker.features`.
 """
 
 SECTIONS = {
+    "alerts": "alerts",
     "fast_calls": "fast_calls",
     "metrics": "metrics",
 }

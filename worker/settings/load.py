@@ -32,7 +32,7 @@ from worker.settings.reading import Reader, read_table
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW, Secret
 from worker.settings.sending import check_whatsapp
-from worker.settings.shape import is_too_deep, keys_of, tables_of
+from worker.settings.shape import SECTIONS, is_too_deep, keys_of, tables_of
 from worker.settings.tls import Client, check_one_host, check_tls
 from worker.settings.values import Section, Shown
 
@@ -169,8 +169,9 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
     elif parts.get("whatsapp") and parts.get("sms"):
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
-    if parts.get("alerts") and parts["alerts"].email and "email" not in tree:
-        findings.consequence(("alerts", "email"), "mails need the server of [email]")
+    for one in SECTIONS.offered():
+        if parts[one.name]:
+            one.check(parts[one.name], tree, findings)
     if findings.problems:
         raise SettingsError(findings.lines)
     return whole_model().model_validate(

@@ -16,7 +16,7 @@ from worker.core.model.endings import RetryPolicy
 from worker.features.list_sources.settings import Intake
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
-from worker.settings.outside import Alerts, Bus, Subscriber, Web
+from worker.settings.outside import Bus, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.sending import Bounces, Email, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
@@ -360,7 +360,6 @@ class Settings(Section):
     links: Links
     bus: Bus | None = None
     subscribers: dict[str, Subscriber] = Field(default_factory=dict)
-    alerts: Alerts | None = None
     web: Web
     retention: Retention
     privacy: Privacy

@@ -1,30 +1,24 @@
-"""Other systems: events that come from them and go to them, who is alerted."""
+"""Other systems: events that come from them and go to them."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from worker.core.foundation.tls import is_loopback
 from worker.core.limits.rate_limits import Limit
 from worker.features.dashboard.users import Oidc, UserList, Users
-from worker.settings import addresses
 from worker.settings.addresses import bind_address
 from worker.settings.event_senders import Received, SenderOfEvents
-from worker.settings.secrets import HOW, Referenced
 from worker.settings.tls import OwnServer, PresentsCertificate
 from worker.settings.values import (
     Bind,
     BrokerUrl,
     Credential,
     Flag,
-    Lazy,
-    Mailbox,
     Network,
     Rate,
     Section,
     ServerUrl,
-    Shown,
     Text,
 )
 
@@ -32,17 +26,6 @@ from worker.settings.values import (
 Published = Literal[
     "session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"
 ]
-
-
-def _chat_url(given: Any) -> str:
-    """A web address, with a query where the service gives one."""
-    parts = addresses.web_url(given, 'expected a URL such as "https://hooks.example.com/…"')
-    if not isinstance(given, Referenced) and not is_loopback(parts.hostname or ""):
-        raise ValueError(f"who knows this address can write there, so do not write it in the configuration; {HOW}")
-    return str(given)
-
-
-ChatUrl = Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()]
 
 
 class Bus(PresentsCertificate):
@@ -121,17 +104,3 @@ class Web(Section):
     @property
     def port(self) -> int:
         return bind_address(self.bind)[1]
-
-
-class Alerts(Section):
-    """Who gets a message when something begins or ends to need a person (docs/how-to/alerts.md)."""
-
-    email: tuple[Mailbox, ...] = Field(
-        (), description="Mailboxes: a mail over the server of [email].", json_schema_extra={"default": "none"}
-    )
-    webhook: ChatUrl = Field(
-        None,
-        repr=False,
-        description='A chat\'s address: a POST of `{"text": "…"}`. It is a secret: from the environment or a file.',
-        json_schema_extra={"default": "none"},
-    )

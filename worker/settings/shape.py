@@ -1,6 +1,6 @@
 """The configuration's shape, from the model: the keys of each table, which keys are tables, and features' sections."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from worker.core.features import Hook
+from worker.settings.problems import Findings
 from worker.settings.tls import OwnServer
 from worker.settings.values import Lazy, Section, holds_secrets
 
@@ -17,10 +18,16 @@ MOST_LEVELS = 50  # of tables and lists in each other
 
 @dataclass(frozen=True)
 class FeatureSection:
-    """The table `[name]`. A missing table is one without keys."""
+    """The table `[name]`. A missing table is one without keys.
+
+    `check(section, given, findings)` reports what does not go together; `given`: the whole file, unchecked.
+    `outside(section)`: the machines that processes connect to because of it, each as a name and a URL.
+    """
 
     name: str
     model: type[Section]
+    check: Callable[[Any, Mapping[str, Any], Findings], None] = lambda _section, _given, _findings: None
+    outside: Callable[[Any], Iterable[tuple[str, str]]] = lambda _section: ()
 
 
 # Each is checked as our own sections are, and listed on the feature's page. The feature `fast_calls` has one.

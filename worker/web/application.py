@@ -51,7 +51,7 @@ PATHS, SCHEMES = "  # paths of features\n", "    # schemes of features\n"
 # Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
 # for links, and two for queries.
 THREADS = 6
-ALERT_SECONDS = 10.0
+TELL_SECONDS = 10.0
 CHUNKS, READINESS, WAITING = (
     web.AppKey("chunks", Batcher),
     web.AppKey("ready", Readiness),
@@ -240,7 +240,7 @@ class _Receiving:
 
 
 def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thread: InThread) -> None:
-    """Add the routes that say how the worker is, and what the application answers; and watch for alerts."""
+    """Add the routes that say how the worker is, and what the application answers; and tell people what needs them."""
     described = description().encode()
 
     async def ready(_request: web.Request) -> web.Response:
@@ -254,15 +254,15 @@ def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thr
     async def document(_request: web.Request) -> web.Response:
         return web.Response(body=described, content_type="application/yaml", charset="utf-8")
 
-    async def keep_alerting() -> None:
+    async def keep_telling() -> None:
         # Here too: the workers may all be gone.
         while True:
-            await asyncio.sleep(ALERT_SECONDS)
+            await asyncio.sleep(TELL_SECONDS)
             if readiness.why_not is None:
                 with suppress(sa.exc.OperationalError):
-                    await in_thread(partial(each_alone, parts.alerts.look))
+                    await in_thread(partial(each_alone, *parts.tellers))
 
-    made.cleanup_ctx.append(_meanwhile(keep_alerting))
+    made.cleanup_ctx.append(_meanwhile(keep_telling))
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     made.router.add_get("/openapi.yaml", document)

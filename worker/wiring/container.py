@@ -31,8 +31,6 @@ from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.second_look_work import SecondLook
 from worker.core.work.step_endings import WakeInvite
-from worker.features.alerts.alerting import Alerts
-from worker.features.alerts.publishing import alert_targets
 from worker.features.audit.sealing import Sealing
 from worker.features.outbox.outbox_report import OutboxReport
 from worker.features.outbox.outbox_targets import OutboxTargets, subscriptions_of, target_policies
@@ -87,7 +85,7 @@ from worker.wiring.adapters import (
 from worker.wiring.stores import Stores
 from worker.wiring.sweep import Sweep
 from worker.wiring.timekeeper import Timekeeper
-from worker.wiring.watching import COUNTS, opened_traces
+from worker.wiring.watching import COUNTS, TELLERS, opened_traces
 
 if TYPE_CHECKING:
     from worker.http.client import Http
@@ -315,7 +313,7 @@ class Parts(Stores):
             sessions=self.expiring,
             sealing=self._sealing,
             restored=self.restored,
-            alert=self.alerts.look,
+            tellers=self.tellers,
             expiry=expiry_policy(
                 self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
             ),
@@ -335,10 +333,10 @@ class Parts(Stores):
         )
 
     @cached_property
-    def alerts(self) -> Alerts:
-        """Tells people what needs a person."""
+    def tellers(self) -> Sequence[Callable[[], object]]:
+        """What tells people what needs a person."""
         needs = lambda: self.operation.report().attention  # noqa: E731
-        return Alerts(alert_targets(self.settings), self.database, needs, self.database_clock)
+        return [one.look_of(self.settings, self.database, needs, self.database_clock) for one in TELLERS.offered()]
 
     @cached_property
     def _sealing(self) -> Sealing:

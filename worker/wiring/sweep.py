@@ -5,7 +5,7 @@ Celery's beat and the worker inside a command run the same sweep; running it twi
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -68,7 +68,7 @@ class Sweep:
     sessions: Expiring
     sealing: Sealing
     restored: Restored | None  # None: there is no journal
-    alert: Callable[[], object]
+    tellers: Sequence[Callable[[], object]]
     expiry: ExpiryPolicy
     listing: Collection[str]  # the accounts whose sessions the provider lists
     traces: Callable[[], Traces] = lambda: NO_TRACES
@@ -121,7 +121,7 @@ class Sweep:
             (Step.SESSIONS in looked.steps, self.expire),
             (Step.AUDIT in looked.steps, self.sealing.seal),
             (Step.COUNTS in looked.steps, self.add_up_counts),
-            (True, self.alert),
+            *((True, look) for look in self.tellers),
             (self.restored is not None, self.mark),
         )
         return tuple(step for is_needed, step in steps if is_needed)

@@ -1,12 +1,17 @@
 """What features do to watch a process from outside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from worker.core.database.database import Database
 from worker.core.features import Hook
+from worker.core.foundation.clock import Clock
 from worker.core.model.meters import Series
 from worker.core.model.traces import NO_TRACES, Traces
+from worker.reporting.attention import Attention
+from worker.settings.model import Settings
+
+NeedsAPerson = Callable[[], Iterable[Attention]]  # what needs a person now
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,20 @@ class Tracer:
     collector: Callable[[], str | None]
 
 
+@dataclass(frozen=True)
+class Teller:
+    """`look_of` makes what looks whether there is something to tell, and tells it. Each sweep calls it, and `web` every
+    ten seconds."""
+
+    look_of: Callable[[Settings, Database, NeedsAPerson, Clock], Callable[[], object]]
+
+
 # Where counts are kept. The feature `metrics` keeps them in the database.
 COUNTS = Hook("COUNTS", Counts)
 # Who records spans. The feature `traces` sends them to a collector.
 TRACES = Hook("TRACES", Tracer)
+# Who is told what begins, and what ends, to need a person. The feature `alerts` tells people.
+TELLERS = Hook("TELLERS", Teller)
 
 
 def opened_traces() -> Traces:

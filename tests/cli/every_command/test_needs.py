@@ -12,9 +12,11 @@ from worker.core.foundation.keyring import new_key
 STORED = {"KEY"}
 WAKING = STORED | {"BROKER"}
 SENDING = {"SMTP", "TWILIO"}
-EVERYTHING = (
-    WAKING | SENDING | {"BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER", "ALERT", "BOUNCES"}
-)
+EVERYTHING = {
+    *(WAKING | SENDING),
+    *("BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER", "BOUNCES"),
+    *of_features("ASKED_BY_ALL"),
+}
 NEEDS = {
     "account list": STORED,
     "account resume kyc": WAKING,
@@ -64,7 +66,7 @@ NEEDS = {
     "template preview": set(),
     "up": EVERYTHING,
     # Strangers reach it: it holds no credentials of the providers and of the mail server. SMS callbacks are signed.
-    "web": WAKING | {"WEBHOOK", "EVENTS", "TWILIO", "ALERT"},
+    "web": WAKING | {"WEBHOOK", "EVENTS", "TWILIO", *of_features("ASKED_BY_WEB")},
     "webhook list": STORED,
     "webhook done 0192f000-0000-7000-8000-000000000000": STORED,
     "webhook retry": STORED,
@@ -103,9 +105,7 @@ keys = [{ env = "EVENTS" }]
 [subscribers.crm]
 url = "https://crm.example.com"
 keys = [{ env = "SUBSCRIBER" }]
-[alerts]
-webhook = { env = "ALERT" }
-"""
+""" + "".join(of_features("VARIABLES"))
 
 
 def paths_of(group: click.Group) -> set[str]:

@@ -11,6 +11,7 @@ from datetime import datetime
 import pytest
 
 from tests.desk.desk import DATABASE, Desk, Row, customers
+from tests.suite.of_features import of_features
 
 TRAP = """
 [database]
@@ -57,9 +58,7 @@ most = 1
 [subscribers.crm]
 url = "http://127.0.0.1:{port}"
 keys = [{{ env = "NOT_HERE" }}]
-[alerts]
-webhook = "http://127.0.0.1:{port}"
-"""
+""" + "".join(of_features("TRAPS"))
 AT = ("--start-at", "2026-11-23T09:00Z")
 
 

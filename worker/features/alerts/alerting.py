@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from worker.core.database.database import Database
@@ -10,9 +10,11 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.work.ticks import Ticks
-from worker.features.alerts.publishing import Send
+from worker.features.alerts.publishing import Send, alert_targets
 from worker.features.alerts.store import alerts
 from worker.reporting.attention import Attention
+from worker.settings.model import Settings
+from worker.wiring.watching import NeedsAPerson, Teller
 
 log = logging.getLogger(__name__)
 _failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log, logging.WARNING))
@@ -24,7 +26,7 @@ class Alerts:
 
     targets: Mapping[str, Send]
     database: Database
-    needs: Callable[[], Iterable[Attention]]
+    needs: NeedsAPerson
     clock: Clock
     ticks: Ticks = field(default_factory=lambda: Ticks(60.0))
 
@@ -50,3 +52,10 @@ def _called(one: Attention) -> str:
     """Names of accounts, targets and keys, numbers of batches: neither files nor folders, whose names may say more."""
     name = "" if one.what in ("folder", "list") else one.name.partition(" (")[0]
     return f"{one.what} {name}".strip()
+
+
+def look_of(settings: Settings, database: Database, needs: NeedsAPerson, clock: Clock) -> Callable[[], None]:
+    return Alerts(alert_targets(settings), database, needs, clock).look
+
+
+TELLER = Teller(look_of)

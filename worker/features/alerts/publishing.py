@@ -12,6 +12,7 @@ from aiosmtplib import SMTPException
 
 from worker.core.foundation.connection_failures import in_words
 from worker.core.model.http_messages import Broken, HttpRequest
+from worker.features.alerts.section import Alerts
 from worker.http.client import Http, open_http_session
 from worker.senders.smtp_connection import Client
 from worker.settings.model import Settings
@@ -23,10 +24,10 @@ Send = Callable[[Sequence[str]], Coroutine[None, None, str]]
 
 def alert_targets(settings: Settings) -> dict[str, Send]:
     """How to send lines to each target, where this process has its address. "" is returned once they are accepted."""
-    alerts, email, targets = settings.alerts, settings.email, dict[str, Send]()
-    if alerts is not None and alerts.email and email is not None and not email.lacks("url"):
+    alerts, email, targets = settings.section(Alerts), settings.email, dict[str, Send]()
+    if alerts.email and email is not None and not email.lacks("url"):
         targets["email"] = partial(_mail, email, alerts.email)
-    if alerts is not None and not alerts.lacks("webhook") and alerts.webhook:
+    if not alerts.lacks("webhook") and alerts.webhook:
         targets["webhook"] = partial(_post, alerts.webhook)
     return targets
 

@@ -9,6 +9,7 @@ from worker.core.model.channels import channels_of
 from worker.features.delivery.sns_topics import host_of
 from worker.features.list_sources.settings import Remote
 from worker.settings.model import Settings
+from worker.settings.shape import SECTIONS
 from worker.wiring.watching import TRACES
 
 PORTS = {
@@ -61,10 +62,10 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "bus", settings.bus.url
     for name, subscriber in settings.subscribers.items():
         yield f"subscribers.{name}", subscriber.url
-    if settings.alerts is not None and settings.alerts.webhook:
-        yield "alerts", settings.alerts.webhook
     if settings.web.oidc is not None:
         yield "web.oidc", settings.web.oidc.issuer
+    for one in SECTIONS.offered():
+        yield from one.outside(getattr(settings, one.name))
     for folder in settings.intake:
         if isinstance(folder.folder, Remote):
             yield f"intake.{folder.known_as}", folder.address if folder.is_s3 else str(folder.folder)

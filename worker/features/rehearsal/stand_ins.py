@@ -55,7 +55,6 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "bounces": None,
             "bus": None,
             "subscribers": {},
-            "alerts": None,
             "intake": (),
             **{one.name: one.model() for one in SECTIONS.offered() if any(map(is_lazy, keys_of(one.model).values()))},
         }

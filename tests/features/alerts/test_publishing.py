@@ -13,6 +13,7 @@ from tests.publishers.listener import answers
 from tests.settings.samples import loaded, problems, tree
 from worker.core.foundation import event_loop
 from worker.features.alerts.publishing import alert_targets
+from worker.features.alerts.section import SECTION, Alerts
 
 LINES = ["account kyc needs a person: onboard status", "batch 12 needs no person any more"]
 
@@ -36,6 +37,12 @@ def test_a_refusal_is_named_without_the_secret_address(listen, tmp_path: Path, s
     listener = listen(answers(status))
     assert send(tmp_path, alerts={"webhook": f"{listener.url}?sig=secret"}) == f"HTTP {status}"
     assert len(listener.got) == 1  # a redirect is not followed
+
+
+def test_a_chat_is_among_what_a_firewall_must_let_through(tmp_path: Path):
+    settings = loaded(tmp_path, tree(alerts={"webhook": "http://127.0.0.1:9/hooks"}))
+    assert [*SECTION.outside(settings.section(Alerts))] == [("alerts", "http://127.0.0.1:9/hooks")]
+    assert [*SECTION.outside(Alerts())] == []
 
 
 def test_an_address_that_anybody_may_read_is_refused(tmp_path: Path):

@@ -13,7 +13,7 @@ from worker.web import application
 
 
 async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypatch):
-    monkeypatch.setattr(application, "ALERT_SECONDS", 0.01)
+    monkeypatch.setattr(application, "TELL_SECONDS", 0.01)
     site = await start(sqlite_url)
     loop, minutes, sent = asyncio.get_running_loop(), count(), asyncio.Queue[str]()
 
@@ -22,13 +22,14 @@ async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypat
         return ""
 
     site.parts.standstills.stop(by="ops", reason="", now=NOON)
-    site.parts.alerts = Alerts(
+    alerts = Alerts(
         {"webhook": send},
         site.parts.database,
         lambda: site.parts.operation.report().attention,
         lambda: NOON + timedelta(minutes=next(minutes)),
         Ticks(0.0),
     )
+    site.parts.tellers = [alerts.look]
 
     async with asyncio.timeout(ENDS_WITHIN):
         assert await sent.get() == "stop needs a person: onboard status"

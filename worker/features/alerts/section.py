@@ -1,0 +1,51 @@
+"""The section `[alerts]`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from worker.core.foundation.tls import is_loopback
+from worker.settings import addresses
+from worker.settings.problems import Findings
+from worker.settings.secrets import HOW, Referenced
+from worker.settings.shape import FeatureSection
+from worker.settings.values import Lazy, Mailbox, Section, Shown
+
+
+def _chat_url(given: Any) -> str:
+    """A web address, with a query where the service gives one."""
+    parts = addresses.web_url(given, 'expected a URL such as "https://hooks.example.com/…"')
+    if not isinstance(given, Referenced) and not is_loopback(parts.hostname or ""):
+        raise ValueError(f"who knows this address can write there, so do not write it in the configuration; {HOW}")
+    return str(given)
+
+
+ChatUrl = Annotated[str | None, BeforeValidator(_chat_url), Shown("URL"), Lazy()]
+
+
+class Alerts(Section):
+    """Who gets a message when something begins or ends to need a person."""
+
+    email: tuple[Mailbox, ...] = Field(
+        (), description="Mailboxes: a mail over the server of [email].", json_schema_extra={"default": "none"}
+    )
+    webhook: ChatUrl = Field(
+        None,
+        repr=False,
+        description='A chat\'s address: a POST of `{"text": "…"}`. It is a secret: from the environment or a file.',
+        json_schema_extra={"default": "none"},
+    )
+
+
+def check(alerts: Alerts, given: Mapping[str, Any], findings: Findings) -> None:
+    if alerts.email and "email" not in given:
+        findings.consequence(("alerts", "email"), "mails need the server of [email]")
+
+
+def outside(alerts: Alerts) -> Iterator[tuple[str, str]]:
+    if alerts.webhook:
+        yield "alerts", alerts.webhook
+
+
+SECTION = FeatureSection("alerts", Alerts, check=check, outside=outside)
