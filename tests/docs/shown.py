@@ -1,4 +1,4 @@
-"""The commands that the pages of Start and How-to show, in the order of a page."""
+"""The commands that the pages of Start, How-to and Features show, in the order of a page."""
 
 import re
 import shlex
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from tests.deploy.compose_file import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = sorted(str(page.relative_to(DOCS)) for part in ("start", "how-to") for page in (DOCS / part).glob("*.md"))
+PARTS = ("start", "how-to", "features")
+PAGES = sorted(str(page.relative_to(DOCS)) for part in PARTS for page in (DOCS / part).glob("*.md"))
 DATA = {"csv", "json", "toml", "jinja", "python", "markdown"}  # what a block holds that is no command
 # What a line of a block begins with, if it is a command. A page that shows another program needs it here.
 PROGRAMS = (

@@ -1,13 +1,15 @@
-"""The pages for users have short sentences: none of more than 30 words in Start, Concepts and How-to."""
+"""The pages for users have short sentences: none of more than 30 words in Start, Concepts, How-to and Features."""
 
 import re
 from collections.abc import Iterator
 
-from tests.deploy.compose_file import ROOT
+from tests.docs.shown import DOCS, PARTS
 
-DOCS = ROOT / "docs"
 PAGES = sorted(
-    [DOCS / "README.md", DOCS / "concepts.md", DOCS / "faq.md", *DOCS.glob("start/*.md"), *DOCS.glob("how-to/*.md")]
+    [
+        *(DOCS / name for name in ("README.md", "concepts.md", "faq.md")),
+        *(page for part in PARTS for page in DOCS.glob(f"{part}/*.md")),
+    ]
 )
 MOST = 30
 
