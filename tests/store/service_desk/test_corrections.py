@@ -4,6 +4,7 @@ import pytest
 
 from tests.store.service_desk.desks import AT_ONCE, desk_of, moments, told
 from tests.store.shelf import customer
+from worker.core.customers.customers import Channel
 from worker.core.customers.known_customers import Standing
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
@@ -127,6 +128,30 @@ def test_a_number_of_a_customer_who_gets_emails_is_kept_and_nothing_is_sent(ona,
     assert isinstance(changed, Corrected)
     assert isinstance(changed.sent, Refused)
     assert "--channel sms" in changed.sent.then
+
+
+def test_a_landline_is_warned_of_and_no_text_to_it_is_offered(ona, desk):
+    alone = desk.correct_address("Ona", phone="+37052123456", now=ona.clock())
+    assert isinstance(alone.sent, Refused)
+    assert "sms" not in alone.sent.then
+    beside_an_email = desk_of(ona, corrected=CorrectedRule.SAME_LINK).correct_address(
+        "Ona", email="ona.k@example.org", phone="+37052123457", now=ona.clock()
+    )
+    assert isinstance(beside_an_email.sent, Sent)
+    assert "landline" in alone.warning
+    assert "landline" in beside_an_email.warning
+    without_texts = desk_of(ona, channels=["email"])
+    assert without_texts.correct_address("Ona", phone="+37052123458", now=ona.clock()).warning == ""
+
+
+def test_a_landline_is_refused_where_the_text_is_the_only_message(shelf):
+    shelf.add(customer("Ona", channel=Channel.SMS))
+    desk = desk_of(shelf)
+    refused = desk.correct_address("Ona", phone="+37052123456", now=shelf.clock())
+    assert isinstance(refused, Refused)
+    assert "landline" in refused.why
+    assert told(shelf) == []
+    assert isinstance(desk.correct_address("Ona", phone="+37060000009", now=shelf.clock()), Corrected)
 
 
 def test_a_corrected_name_is_stored_and_nothing_is_sent(ona, desk):

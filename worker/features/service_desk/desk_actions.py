@@ -196,6 +196,8 @@ def address(
     _refuse(customer_id, changed, as_json)
     assert isinstance(changed, Corrected)  # noqa: S101 -- for mypy
     what, sent = " and ".join(changed.columns), changed.sent
+    if changed.warning:
+        click.echo(f"warning: {changed.warning}", err=True)
     if as_json:
         facts = {"customer": customer_id, "done": True, "changed": changed.columns} | _followed(sent)
         if changed.opens_until is not None:

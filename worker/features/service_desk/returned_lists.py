@@ -156,6 +156,7 @@ class Returns:
             what += f"; {place_in_words(place.row, place.batch_id)} is tried again"
         elif correction.addresses:
             what += f"; no message was added: {done.sent}".replace(" ID", f" {line.customer_id}")
+        what += f"; {done.warning}" if done.warning else ""
         known = self._done[line.row] = self._changed(line, place, what)
         return known
 

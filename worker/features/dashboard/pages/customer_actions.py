@@ -152,7 +152,8 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
             now=asked.now,
         )
     )
-    said = f"{' and '.join(done.columns).capitalize()} changed."
+    warning = f" {done.warning[:1].upper()}{done.warning[1:]}." if done.warning else ""
+    said = f"{' and '.join(done.columns).capitalize()} changed.{warning}"
     if isinstance(done.sent, NotDone):
         return Done(f"{said} No message was added: {done.sent}.", done.due)
     if isinstance(done.sent, Renewed):

@@ -25,6 +25,7 @@ from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import corrected_addresses, reissue_counts
 from worker.core.messages.store.message_rows import waiting_message, why_later
+from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.channels import Address, address_of, channels_of, is_mail
 from worker.core.model.masked import masked
 from worker.core.model.reasons import Reason
@@ -66,11 +67,13 @@ class Asked:
 @dataclass(frozen=True)
 class Corrected:
     """What was changed. `sent`: the message to a new address, or the session that is asked for in place of one whose
-    link the old address has; a Refused says why there is none. `opens_until`: until when that link still opens."""
+    link the old address has; a Refused says why there is none. `opens_until`: until when that link still opens.
+    `warning`: what the customer does not get; "" for nothing."""
 
     columns: tuple[str, ...]
     sent: Sent | Asked | Refused
     opens_until: datetime | None = None
+    warning: str = ""
 
     @property
     def due(self) -> tuple[WakeUp, ...]:
@@ -199,9 +202,9 @@ class ServiceDesk:
                 then = "`onboard suppress --check` says why, `onboard suppress --remove` lifts it"
                 return Refused("the new address is on the do-not-contact list", then)
             before = self._case(connection, customer, purpose, lock=True, now=now)
-            busy = _being_sent(before, channels)
-            if busy is not None:
-                return busy
+            unfit = _being_sent(before, channels) or self._untexted(before, change)
+            if unfit is not None:
+                return unfit
             corrected = change.applied(stored)
             self._write(connection, customer, corrected, now=now)
             self._note(connection, customer_id, f"{' and '.join(change.columns)} changed", reason, now)
@@ -215,7 +218,7 @@ class ServiceDesk:
                 corrected_addresses.mark(connection, self._keyring, given, now=now)
             case = self._case(connection, known, purpose, lock=True, now=now)
             sent = self._follow(connection, known, case, channels, now=now)
-            return Corrected(change.columns, sent, opens_until(case, now))
+            return Corrected(change.columns, sent, opens_until(case, now), self._warning(change))
 
         return self._locked(customer_id, work)
 
@@ -234,6 +237,20 @@ class ServiceDesk:
             return Foreseen(decide_new_address(self._policy.rules, case, now=now), opens_until(case, now))
 
         return self._read(customer_id, look)
+
+    def _untexted(self, case: Case, change: Correction) -> Refused | None:
+        """Why a number cannot be that of a customer who gets texts alone: as a list's row with it is refused."""
+        phone, row = change.addresses.get("sms"), case.row
+        if phone is None or row is None or row.channel is not Channel.SMS or case.finished is not None:
+            return None
+        why = why_not_texted(phone, self._policy.texted)
+        return Refused(f"the new number gets no texts, and the list asks for nothing else: {why}") if why else None
+
+    def _warning(self, change: Correction) -> str:
+        phone = change.addresses.get("sms")
+        if phone is None or "sms" not in self._policy.rules.channels or not is_landline(phone):
+            return ""
+        return f"the phone number is {why_not_texted(phone, None)}"
 
     def _follow(
         self, connection: sa.Connection, customer: FoundCustomer, case: Case, channels: list[str], *, now: datetime
@@ -259,7 +276,8 @@ class ServiceDesk:
         own = () if case.row is None else tuple(one for one in channels if _uses(case.row, one))
         if case.row is not None and not own and case.finished is None:
             option = f" --channel {'email' if is_mail(channels[0]) else channels[0]}"
-            return Refused(f"the list asks for no message by {channels[0]}", f"`onboard customer resend ID{option}`")
+            then = "" if case.ways.get(channels[0]) else f"`onboard customer resend ID{option}`"
+            return Refused(f"the list asks for no message by {channels[0]}", then)
         channel = own[0] if own else None
         decided = decide_resend(self._policy.rules, case, channel, now=now, to_new_address=True, same_link=True)
         if isinstance(decided, Refused):
