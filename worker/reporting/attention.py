@@ -5,12 +5,14 @@ A folder and the targets of outgoing events say it themselves: `folder_report`, 
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 from worker.core.foundation.plural import counted
 from worker.core.model.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 from worker.core.model.stops import is_at_cap, way_out
+
+_REFUSED_FOR = timedelta(minutes=2)  # several processes sweep by turns, and only one may refuse
 
 
 class Level(IntEnum):
@@ -25,7 +27,7 @@ class Level(IntEnum):
 class Attention:
     """Something that waits for a person. `command` does it, or shows more."""
 
-    # stop, database, process, beat, bus, key, account, sender, texts, target, queue, webhook, batch, folder or list
+    # Such as stop, database, process, account, sender, batch, folder or list.
     what: str
     name: str
     reason: str
@@ -69,6 +71,14 @@ def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable:
     if unwritable or not queues or any(one.kind in TAKES_EVENTS for one in running):
         return []
     return [Attention("bus", "", f"no process takes events from {', '.join(sorted(queues))}: they wait", "onboard bus")]
+
+
+def of_audit_log(refused_at: datetime | None, *, now: datetime) -> list[Attention]:
+    """`refused_at`: when a process last refused the audit log's head. It says so every few seconds while it lasts."""
+    if refused_at is None or refused_at <= now - _REFUSED_FOR:
+        return []
+    why = "the audit log is not sealed: its head is gone, not signed, or older than before; the workers' log says which"
+    return [Attention("audit", "", why, "onboard audit verify")]
 
 
 def of_missing_key(key_id: str, held: int) -> Attention:

@@ -48,7 +48,7 @@ from worker.reporting.store.needs_a_person import (
     refused_events,
     webhooks_to_check,
 )
-from worker.reporting.store.processes import BEAT, SWEEP, WAKE, Processes
+from worker.reporting.store.processes import BEAT, REFUSED, SWEEP, WAKE, Processes
 from worker.reporting.store.unsent import unsent
 from worker.reporting.store.waiting import waiting
 from worker.settings.policies import BudgetRules
@@ -165,6 +165,7 @@ class Operation:
             *attention.of_work(running, due, unwritable=unwritable, starts=starts),
             *attention.of_scheduler(running, wakening, now=now),
             *attention.of_bus(running, self.event_queues, unwritable=unwritable),
+            *attention.of_audit_log(timers.get(REFUSED), now=now),
             *self._of_what_is_missing(),
             *self._of_budgets(states, due=asked, now=now),
             *(attention.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),

@@ -340,7 +340,7 @@ class Parts(Stores):
 
     @cached_property
     def _sealing(self) -> Sealing:
-        return Sealing(self.seals)
+        return Sealing(self.seals, self.clock)
 
     def retention(self) -> Retention:
         """Make the process's retention, which remembers how far it has looked."""

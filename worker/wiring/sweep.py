@@ -119,7 +119,7 @@ class Sweep:
             # Before sessions are checked: an update may show that a session is not over.
             (Step.WEBHOOKS in looked.steps, partial(self.process_webhooks, wake)),
             (Step.SESSIONS in looked.steps, self.expire),
-            (Step.AUDIT in looked.steps, self.sealing.seal),
+            (True, partial(self.sealing.step, unsealed=Step.AUDIT in looked.steps)),
             (Step.COUNTS in looked.steps, self.add_up_counts),
             *((True, look) for look in self.tellers),
             (self.restored is not None, self.mark),

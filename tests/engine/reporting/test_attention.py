@@ -1,13 +1,14 @@
 """What needs a person, and how urgent it is."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from worker.core.model.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
 from worker.reporting.attention import (
     Attention,
     Level,
     level_of,
+    of_audit_log,
     of_bus,
     of_missing_key,
     of_refused_events,
@@ -55,6 +56,13 @@ def test_workers_need_the_scheduler(subtests):
         with subtests.test(running=running, wakening=wakening):
             found = of_scheduler(running, wakening, now=NOW)
             assert [(one.command, one.level) for one in found] == ([(command, Level.NEEDS_A_PERSON)] if command else [])
+
+
+def test_an_audit_log_whose_head_a_process_refuses_needs_a_person_while_it_says_so(subtests):
+    for ago, command in [(None, []), (timedelta(0), ["onboard audit verify"]), (timedelta(minutes=2), [])]:
+        with subtests.test(ago=ago):
+            found = of_audit_log(None if ago is None else NOW - ago, now=NOW)
+            assert [one.command for one in found] == command
 
 
 def test_events_that_no_process_takes_need_a_person(subtests):

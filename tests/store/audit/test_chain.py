@@ -395,5 +395,17 @@ def test_an_older_head_is_refused_too_where_another_process_has_sealed_the_entri
 
     tamper(sa.delete(Audit).where(Audit.number == 6))
     tamper(sa.update(AuditHead).values(**older))
-    with pytest.raises(NotSigned, match="older"):
+    with pytest.raises(NotSigned, match="older") as refused:
         seals.seal()
+    assert refused.value.seen.number == 6
+
+
+def test_a_head_that_is_not_signed_is_refused_where_nothing_is_to_be_sealed_and_not_remembered(
+    tamper, add, seals, five
+):
+    tamper(sa.update(AuditHead).values(number=99))
+    with pytest.raises(NotSigned):
+        seals.seal()
+    tamper(sa.update(AuditHead).values(number=five.number))
+    add("batch 6")
+    assert seals.seal().number == 6

@@ -17,7 +17,7 @@ from worker.core.model.operation import Running
 SAY_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)
 REMOVED_AFTER = timedelta(hours=1)
-SWEEP, BEAT, WAKE, MARK = "sweep", "beat", "wake", "mark"
+SWEEP, BEAT, WAKE, MARK, REFUSED = "sweep", "beat", "wake", "mark", "refused"
 
 
 class Processes:
@@ -50,7 +50,7 @@ class Processes:
             return [Running(**row._asdict()) for row in fetch(connection, query)]
 
     def last(self) -> dict[str, datetime]:
-        """When the last sweep began, and when the last wake-ups came: the scheduler's, and another; by name."""
+        """When the last sweep began, the last wake-ups came, the scheduler's and another, and so on; by name."""
         with self._database.read() as connection:
             return {row.name: row.at for row in fetch(connection, sa.select(Timer.name, Timer.at))}
 

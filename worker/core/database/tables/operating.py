@@ -99,7 +99,8 @@ class Timer(Base):
         sa.String(16),
         primary_key=True,
         doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
-        " mark: the journal said how far the database has come (`store.maintenance.restored`).",
+        " mark: the journal said how far the database has come (`store.maintenance.restored`);"
+        " refused: a process refused to seal the audit log.",
     )
     at: Mapped[datetime]
 

@@ -17,18 +17,26 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.audit import RETENTION, Act, Entry, Point, next_point
+from worker.reporting.store.processes import REFUSED, set_timer
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1000
 NOT_SIGNED = "the audit log's head is not signed by a key of this configuration"
-WENT_BACK = "the audit log's head is an older one than this process has seen"
+WENT_BACK = "the audit log's head is older than one that this process has seen"
 NO_HEAD = "the audit log's head was removed"
 CHUNKS = 20  # at once: what else is due must not wait for all entries of a busy hour
 
 
 class NotSigned(Exception):
-    """The head of the chain has no signature by a key of this configuration: a person must look at the audit log."""
+    """The head of the chain is not to be signed: a person must look at the audit log.
+
+    It has no signature by a key of this configuration, or is behind `seen`.
+    """
+
+    def __init__(self, why: str, seen: Point | None = None) -> None:
+        super().__init__(why)
+        self.seen = seen
 
 
 @dataclass(frozen=True)
@@ -43,22 +51,6 @@ class Head:
     @property
     def is_new(self) -> bool:
         return not self.key_id and self.end == self.removed == Point()
-
-
-class Furthest:
-    """The furthest end of the chain that this process has seen. Who puts back an older state of the log, with its head
-    that we have signed, is found by it alone."""
-
-    def __init__(self) -> None:
-        self.end = Point()
-
-    def went_back(self, end: Point, *, known: Point) -> bool:
-        """Whether this end is behind `known`, what `self.end` was before the head was read; else it is remembered."""
-        if end.number < known.number or (end.number == known.number and end != known):
-            return True
-        if end.number > self.end.number:
-            self.end = end
-        return False
 
 
 def head_of(row: Any, keyring: Keyring) -> Head:
@@ -80,14 +72,17 @@ _SEAL = bulk.Change(Audit.id, {"number": sa.bindparam("its_number"), "hash": sa.
 
 
 class Seals:
+    """Remembers the furthest end of the chain that it has seen. Who puts back an older state of the log, with its head
+    that we have signed, is found by it alone."""
+
     def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring, self.furthest = database, keyring, Furthest()
+        self._database, self._keyring, self._furthest = database, keyring, Point()
 
     def seal(self) -> Point | None:
         """Seal the entries that are committed, in the order of their ids. Returns the new end; None: nothing to do.
 
-        Does nothing while another process seals. Raises NotSigned, and seals nothing, if the head is not well signed,
-        or is behind one that was seen here.
+        Does nothing while another process seals. Raises NotSigned, and seals nothing, if the head was removed, is not
+        well signed, or is behind one that was seen here: also where there is nothing to seal.
         """
         end = None
         for _ in range(CHUNKS):
@@ -98,6 +93,11 @@ class Seals:
             if chunk is None:
                 break
         return end
+
+    def refused(self, *, now: datetime) -> None:
+        """Say in the database that the head is refused here: `status` shows it for a while."""
+        with self._database.write() as connection:
+            connection.execute(set_timer(connection, REFUSED, now=now))
 
     def accept(self, *, now: datetime) -> Point:
         """Sign the head as it is, by the first key of the ring, and say so in an entry. Returns the head's end.
@@ -147,28 +147,24 @@ class Seals:
             return count
 
     def _any_unsealed(self) -> bool:
-        """Raises NotSigned if the head was removed, or is behind one that was seen here: it is looked at where nothing
-        is to be sealed, too: commands seal their own entries."""
-        known = self.furthest.end
+        """Raises as `seal`. Commands seal their own entries, so the head moves without this process."""
+        known = self._furthest
         with self._database.read() as connection:
             rows = fetch(connection, _ANY)
         if not rows:
             raise NotSigned(NO_HEAD)
-        head = head_of(rows[0], self._keyring)
-        if head.signed and self.furthest.went_back(head.end, known=known):
-            raise NotSigned(WENT_BACK)
+        self._check(head_of(rows[0], self._keyring), known)
         return bool(rows[0].unsealed)
 
     def _seal_chunk(self) -> Point | None:
         """Seal the next chunk; returns the new end. None: another process seals, or nothing is left."""
-        known = self.furthest.end
+        known = self._furthest
         with self._database.write() as connection:
             head = self._locked(connection)
             if head is None:
                 return None
-            if self.furthest.went_back(head.end, known=known):
-                raise NotSigned(WENT_BACK)
-            if not head.signed and not (head.is_new and connection.execute(_ANY_SEALED).first() is None):
+            self._check(head, known)
+            if head.is_new and connection.execute(_ANY_SEALED).first() is not None:
                 raise NotSigned(NOT_SIGNED)
             rows = fetch(connection, _UNSEALED)
             if not rows:
@@ -180,8 +176,20 @@ class Seals:
                 sealed.append({"id_": row.id, "its_number": end.number, "its_hash": end.hash})
             _SEAL.run(connection, sealed)
             self._write(connection, end, head.removed)
-        self.furthest.went_back(end, known=known)
+        self._follow(end)
         return end
+
+    def _check(self, head: Head, known: Point) -> None:
+        """`known`: the furthest end before the head was read: another thread may have sealed more since."""
+        if not head.signed and not head.is_new:
+            raise NotSigned(NOT_SIGNED)
+        if head.end.number < known.number or (head.end.number == known.number and head.end != known):
+            raise NotSigned(WENT_BACK, seen=known)
+        self._follow(head.end)
+
+    def _follow(self, end: Point) -> None:
+        if end.number > self._furthest.number:
+            self._furthest = end
 
     def _locked(self, connection: sa.Connection) -> Head | None:
         """The head, locked; None if another transaction has it. Raises NotSigned if it was removed."""

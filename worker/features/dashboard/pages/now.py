@@ -29,6 +29,7 @@ NAMELESS = {
     "process": "No worker",
     "beat": "No scheduler",
     "bus": "No bus",
+    "audit": "Audit log",
     "webhook": "Webhooks",
 }
 AT_REST = ("sent", "finished", "cancelled", "purged")
