@@ -123,14 +123,6 @@ def _journal(desk: Desk) -> Values:
     return {}
 
 
-def _bounces(desk: Desk) -> Values:
-    for part in ("cur", "new", "tmp"):
-        (desk.path / "mail" / part).mkdir(parents=True)
-    pattern = 'return_path = "bounces+{token}@bounce.example.com"'
-    desk.change("[email]", f'[bounces]\nurl = "maildir://{desk.path}/mail"\n\n[email]\n{pattern}')
-    return {}
-
-
 def _from_nothing(desk: Desk) -> Values:
     """The reader has a list, and a list of one row; the configuration comes from the page."""
     for path in (desk.config, *desk.path.glob("onboarding.db*")):
@@ -159,7 +151,6 @@ def _refused_event(desk: Desk) -> Values:
 # What a page's reader has done by then, besides sending the list. Returns values of this page alone.
 PREPARED: dict[str, Callable[[Desk], Values]] = {
     "how-to/backup.md": _journal,
-    "how-to/bounces.md": _bounces,
     "how-to/dashboard.md": _refused_event,
     "how-to/going-live.md": _from_nothing,
     "how-to/keys.md": _two_keys,

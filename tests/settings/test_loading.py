@@ -44,7 +44,7 @@ def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:
 
 def test_senders_and_the_bus_may_be_absent(tmp_path: Path) -> None:
     configuration = tree()
-    for section in ("email", "bounces", "sms", "whatsapp", "bus"):
+    for section in ("email", "sms", "whatsapp", "bus"):
         del configuration[section]
 
     settings = loaded(tmp_path, configuration)

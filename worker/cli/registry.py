@@ -49,7 +49,6 @@ _OWN = {
     "resume": ("decide", "Resume a paused batch, or everything."),
     "stop": ("stop", "Stop everything at once."),
     "cancel": ("decide", "Cancel a batch, for good."),
-    "bounces": ("webhook", "Read mails that came back."),
     "suppress": ("suppress", "Manage the do-not-contact list."),
     "account": ("accounts", "Show accounts, resume stopped ones."),
     "webhook": ("webhook", "Show webhooks to check, process them again."),

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 # Each is made where it is asked. A feature that offers to another one has a slip in its manifest.
-HOOKS = frozenset({"CALLS", "COUNTS", "DOCTOR_CHECKS", "ROUTES", "SECTIONS", "TELLERS", "TRACES"})
+HOOKS = frozenset(
+    {
+        *("CALLS", "COUNTS", "DOCTOR_CHECKS", "LIST_SOURCES", "RETURN_PATHS", "ROUTES", "SECTIONS", "SOURCE_REPORTS"),
+        *("TELLERS", "TRACES", "WORK"),
+    }
+)
 NOT_INSTALLED = "this feature is not installed"
 Piece = TypeVar("Piece")
 

@@ -4,13 +4,16 @@ is named. Written by `python -m worker.features`.
 
 SECTIONS = {
     "alerts": "alerts",
+    "bounces": "bounces",
     "fast_calls": "fast_calls",
+    "intake": "list_sources",
     "metrics": "metrics",
 }
 
 COMMANDS = {
     "archive": "privacy",
     "audit": "audit",
+    "bounces": "bounces",
     "customer": "service_desk",
     "doctor": "doctor",
     "keys": "keys",

@@ -1,7 +1,7 @@
 """The facts that `onboard status` begins and ends with: which processes run, and what needs a person."""
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,14 +29,12 @@ from worker.core.model.operation import (
     starts_work,
 )
 from worker.core.model.waits import Blocked
-from worker.features.list_sources.folder_report import FolderReport, folder_reports
-from worker.features.list_sources.settings import Intake
-from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.features.outbox.outbox_report import OutboxReport
 from worker.reporting import attention
 from worker.reporting.attention import Attention
 from worker.reporting.decision_words import rows_left
 from worker.reporting.obstacles import obstacle_of
+from worker.reporting.source_reports import SourceReport
 from worker.reporting.store.look import Looks
 from worker.reporting.store.needs_a_person import (
     cut_off,
@@ -64,7 +62,7 @@ class OperationReport:
     attention: Sequence[Attention]
     accounts: Mapping[str, Mapping[str, Any]]  # the stop and the pause of each account and sender
     stopped: Stopped | None = None  # a person has stopped everything
-    folders: Sequence[FolderReport] = ()
+    folders: Sequence[SourceReport] = ()
     idle: str = ""  # why no process works what is due, and the command that helps
     left_alone: str = ""  # the same, of a batch that no process works
     unwritable: str = ""  # why nothing can be written, whichever process works
@@ -135,8 +133,7 @@ class Operation:
     standstills: Standstills
     takeovers: Takeovers
     key_ids: Collection[str] | None  # of the configuration; None: they are not known here
-    folders: Sequence[Intake]
-    dropped_files: DroppedFiles
+    sources: Callable[[], Sequence[SourceReport]]
     outbox: OutboxReport
     by_workers: bool  # a broker is configured
     event_queues: Collection[str]  # those that senders of the configuration publish events to
@@ -148,7 +145,7 @@ class Operation:
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         left, shut, asked = waiting(self.database), self._shut(states, now), found.accounts | found.channels
         due = asked - shut.keys() - left.kept_by(shut)
-        folders = folder_reports(self.folders, self.dropped_files)
+        folders = self.sources()
         starts, given_up = starts_work(by_workers=self.by_workers), self.outbox.given_up_by_target()
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 import sqlalchemy as sa
 
 from worker.core.model.wakeups import Wake, WakeUp
-from worker.features.list_sources.folder_schedule import FolderSchedule
 from worker.features.outbox.publishers.contract import Target
 from worker.runtime.embedded import Embedded
 from worker.web.application import app
 from worker.web.server import listening
+from worker.wiring.background import opened_work
 from worker.wiring.container import Parts
 from worker.wiring.runner import STAY
 
@@ -58,15 +58,7 @@ class AllInOne:
         self._intake = intake
         self._look = look
         self._viewer_key, self._put_back = viewer_key, put_back
-        self._embedded = Embedded(parts, targets, stay=STAY)
-        self._folders = FolderSchedule.of(
-            parts.settings,
-            parts,
-            intake=parts.intake,
-            reporting=parts.reporting,
-            desk=parts.service_desk,
-            owner=parts.owner,
-        )
+        self._embedded = Embedded(parts, targets, work=opened_work(parts), stay=STAY)
 
     def interrupt(self) -> None:
         """Accept nothing more, and end once what is under way is done. On the loop."""
@@ -83,13 +75,11 @@ class AllInOne:
             listens_on = await exits.enter_async_context(listening(web, host=host, port=port))
             if self._intake is not None:
                 await exits.enter_async_context(self._receiving(embedded))
-            exits.push_async_callback(asyncio.to_thread, self._folders.close)
             started(listens_on)
             looking: asyncio.Future[str] | None = None
             while not embedded.interrupted:
                 if await embedded.tick():
                     embedded.log_back()
-                self._folders.step()
                 if looking is None:
                     looking = asyncio.ensure_future(embedded.runner.in_thread(self._look))
                 elif looking.done():

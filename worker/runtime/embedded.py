@@ -8,7 +8,7 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -23,9 +23,9 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.foundation.private_files import to_append
 from worker.core.model.wakeups import WakeUp
-from worker.features.bounces.bounce_schedule import BounceSchedule
 from worker.features.outbox.outbox_threads import OutboxThreads
 from worker.features.outbox.publishers.contract import Target
+from worker.wiring.background import Working
 from worker.wiring.container import Parts
 from worker.wiring.runner import Runner
 from worker.wiring.sweep import each_alone
@@ -86,11 +86,13 @@ class Embedded:
         parts: Parts,
         targets: Mapping[str, Target] | None = None,
         *,
+        work: Sequence[Working] = (),
         only_batch: int | None = None,
         stay: timedelta | None = None,
         open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
     ) -> None:
         """`targets` get the outgoing events; without targets the events wait for another process.
+        `work` of features is done besides, and ends with this.
         `only_batch`: rows of other batches are not worked. `stay`: as for a dispatcher.
 
         `open_runner` replaces `Runner.open`, for calls that are not made over HTTP.
@@ -101,7 +103,7 @@ class Embedded:
         given = {"only_batch": only_batch, "stay": stay}
         self._open_runner = partial(open_runner, **{name: value for name, value in given.items() if value is not None})
         self._retention = parts.retention()
-        self._bounces = BounceSchedule.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
+        self._work = work
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
         self._interrupted = asyncio.Event()
@@ -129,13 +131,14 @@ class Embedded:
         def wake_invite(channel: str, for_events: bool) -> None:  # also called from the database's threads
             loop.call_soon_threadsafe(self.wake, WakeUp.invite(channel), for_events)
 
-        self._exits.callback(self._bounces.close)
         self._exits.push_async_callback(self._gather)
         self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
         self._claim_no_more = self.runner.stop
         self._exits.push_async_callback(self.runner.close)
         self.outbox = OutboxThreads(self._parts.outbox_targets, self._targets, meters=self._parts.meters)
         self._exits.push_async_callback(self.outbox.close)
+        for one in self._work:
+            self._exits.push_async_callback(asyncio.to_thread, one.close)
         return self
 
     async def __aexit__(
@@ -200,7 +203,7 @@ class Embedded:
             self.wake(wake_up)
         reported: list[WakeUp] = []
         steps = sweep.steps(looked, all_leases=self._all_of_them, wake=reported.append)
-        await in_thread(each_alone, *steps, self._retention.step, self._bounces.step)
+        await in_thread(each_alone, *steps, self._retention.step, *(one.step for one in self._work))
         for wake_up in reported:
             self.wake(wake_up)
         self._all_of_them = False

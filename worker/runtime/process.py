@@ -23,12 +23,11 @@ from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import Step, WakeUp
-from worker.features.bounces.bounce_schedule import BounceSchedule
-from worker.features.list_sources.folder_schedule import FolderSchedule
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.publishers.contract import Target
 from worker.settings.load import load
 from worker.settings.model import Settings
+from worker.wiring.background import opened_work
 from worker.wiring.opening import opened
 from worker.wiring.runner import Runner
 
@@ -75,17 +74,9 @@ class Process:
             self.parts = parts = exits.enter_context(opened(load()))
             exits.enter_context(parts.heartbeat("worker"))
             self.retention = parts.retention()
-            self.bounces = BounceSchedule.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
-            exits.callback(self.bounces.close)
-            self.folders = FolderSchedule.of(
-                parts.settings,
-                parts,
-                intake=parts.intake,
-                reporting=parts.reporting,
-                desk=parts.service_desk,
-                owner=parts.owner,
-            )
-            exits.callback(self.folders.close)
+            self.work = opened_work(parts)
+            for one in self.work:
+                exits.callback(one.close)
             self.publisher = OutboxPublisher(
                 parts.outbox_targets,
                 targets(parts.settings),

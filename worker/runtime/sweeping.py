@@ -32,7 +32,7 @@ def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
     wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_publishers, here.parts.outbox_targets, send)
     steps = timer.steps(looked, wake=send) if whole else ()
     # Wake-ups first: customers wait for them. Retention last: no customer waits for it.
-    last = (here.retention.step, here.bounces.step, here.folders.step) if whole else ()
+    last = (here.retention.step, *(one.step for one in here.work)) if whole else ()
     each_alone(wake, tell, *steps, *last)
 
 

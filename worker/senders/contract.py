@@ -21,6 +21,7 @@ __all__ = [
     "Message",
     "NoLookUp",
     "Receipt",
+    "Returning",
     "Sender",
     "TextCallbacks",
     "TextFacts",
@@ -49,6 +50,14 @@ class Message:
 
     def __repr__(self) -> str:
         return f"Message(key={self.key!r}, …)"
+
+
+@dataclass(frozen=True)
+class Returning:
+    """Where a mail comes back to, and the lines of its head that belong to that."""
+
+    address: str
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from aiosmtplib import SMTPException, SMTPResponseException, SMTPServerDisconnec
 
 from worker.core.foundation.connection_failures import tls_failure
 from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.features.bounces.return_path import UNSUBSCRIBE
-from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt
+from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Receipt, Returning
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
 from worker.senders.smtp_connection import Client, Connection
@@ -63,10 +62,9 @@ class EmailSender(NoLookUp):
     `tls`: "starttls" and "tls" check the certificate and never fall back to plain text. `timeout` bounds a
     whole hand-over, with the wait for one of the `connections`, so that no message leaves after its lease.
     `hold_unknown`: do not repeat a message with an unknown outcome. `login_from` says where
-    the log-in comes from, for people: a key of the configuration, an environment variable. `return_path` gives the
-    address that the message with this key comes back to; None: the address in `from_`. `unsubscribe`: each mail says
-    that a mail to that address asks for no more (`List-Unsubscribe`, RFC 2369). `headers` are more lines of each
-    mail's head (`mime.compose`).
+    the log-in comes from, for people: a key of the configuration, an environment variable. `returning` says where the
+    message with this key comes back to; None: to the address in `from_`. `headers` are more lines of each mail's head
+    (`mime.compose`).
     Raises ValueError if `from_` is not an address.
     """
 
@@ -86,8 +84,7 @@ class EmailSender(NoLookUp):
         hold_unknown: bool = False,
         tls_context: ssl.SSLContext | None = None,
         login_from: str = "",
-        return_path: Callable[[str], str] | None = None,
-        unsubscribe: bool = False,
+        returning: Callable[[str], Returning] | None = None,
         headers: Sequence[str] = (),
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
@@ -98,9 +95,8 @@ class EmailSender(NoLookUp):
         self._hold_unknown = hold_unknown
         self._tls_context = tls_context or (None if tls == "plain" else ssl.create_default_context())
         self._login_from = login_from
-        self._return_path = return_path
+        self._returning = returning or (lambda _key: Returning(self._from.mailbox.address))
         self._headers = tuple(headers)
-        self._unsubscribe = unsubscribe and return_path is not None
         self._idle: list[Connection] = []
         self._closed = False
 
@@ -133,22 +129,16 @@ class EmailSender(NoLookUp):
         to = Mailbox.read(message.to)
         if to is None:
             return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
-        returns_to = self._returns_to(message.key)
-        more = self._headers
-        if self._unsubscribe:
-            more = (*more, f"List-Unsubscribe: <mailto:{returns_to}?subject={UNSUBSCRIBE}>")
-        body = compose(message, sender=self._from, to=to, more=more)
+        returning = self._returning(message.key)
+        body = compose(message, sender=self._from, to=to, more=(*self._headers, *returning.headers))
         progress = _Progress()
         try:
             waited = self._places.locked()
-            letter = _Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
+            letter = _Letter(body, returning.address, lambda opened: may_write is None or may_write(waited or opened))
             async with asyncio.timeout(self._timeout), self._places:
                 return await self._hand_over(to, letter, progress)
         except TimeoutError:
             return self._placed(broken(progress.at, "timed out"), progress.at)
-
-    def _returns_to(self, key: str) -> str:
-        return self._from.mailbox.address if self._return_path is None else self._return_path(key)
 
     async def close(self) -> None:
         """Send QUIT on all idle connections, for two seconds at most. A connection in use ends after its hand-over."""

@@ -174,27 +174,6 @@ class MailServer:
         return cls(parts.hostname or "", parts.port or port, tls, unquote(parts.username or ""), password, mailbox)
 
 
-def bounces_url(given: Any) -> str:
-    """A mailbox of an IMAP server, or the absolute path of a Maildir. Raises ValueError."""
-    if isinstance(given, str) and given.startswith("maildir:"):
-        if not re.fullmatch(r"maildir:///[^\x00-\x1f\x7f?#]+", given):
-            raise ValueError('expected "maildir:///DIRECTORY", with an absolute path')
-    else:
-        MailServer.imap(given)
-    return str(given)
-
-
-def return_path(given: str) -> str:
-    """An address with {token} in its local part. Raises ValueError."""
-    local, _, domain = given.rpartition("@")
-    filled = local.replace("{token}", "")
-    is_plain = re.fullmatch(r"[A-Za-z0-9_+=.-]{0,22}", filled, re.ASCII) and not filled.startswith(".")
-    is_good = is_plain and ".." not in filled and is_host(domain) and "." in domain
-    if local.count("{token}") != 1 or not is_good:
-        raise ValueError('expected an address with {token} in it, such as "bounces+{token}@bounce.example.com"')
-    return given
-
-
 def bind_address(given: Any) -> tuple[str, int]:
     """HOST:PORT to listen on. Raises ValueError."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", given) if isinstance(given, str) else None

@@ -15,7 +15,6 @@ from worker.core.foundation.private_files import directory_doubt, is_of_another_
 from worker.core.model.channels import channels_of
 from worker.core.model.needs import EVERYTHING, Needs
 from worker.features.dashboard.users import Oidc
-from worker.features.list_sources.settings import Intake, check_intake
 from worker.providers.entry_points import AdapterBroken
 from worker.providers.facts import PROVIDERS
 from worker.providers.text_services import TEXT_SERVICES
@@ -135,8 +134,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         findings,
         longest=MOST_SUBSCRIBER_NAME,
     )
-    intake = _listed(Intake, "intake", tree, context, findings)
-    check_intake(intake, given, findings)
+    offered = SECTIONS.offered()
+    listed = {one.name: _listed(one.model, one.name, tree, context, findings) for one in offered if one.listed}
     ladder = _listed(LadderStep, "ladder", tree, context, findings)
 
     for account in accounts.values():
@@ -151,7 +150,9 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     for section, named in (("accounts", accounts), ("subscribers", subscribers)):
         clients |= {(section, name): one for name, one in named.items()}
     clients |= {("web", "oidc"): oidc} if oidc else {}
-    clients |= {("intake", index): folder for index, folder in intake.items() if folder.is_s3}
+    clients |= {
+        (at, index): one for at, all_ in listed.items() for index, one in all_.items() if isinstance(one, Client)
+    }
     check_tls(clients, findings)
     check_one_host(accounts, findings)
     if parts["database"] and not parts["database"].lacks("url"):
@@ -163,15 +164,14 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["invitations"]:
         _check_invitations(parts["invitations"], ladder, accounts, tree, findings)
     accounts = share_budgets(accounts, given, findings)
-    rules.check_bounces(parts.get("bounces"), parts.get("email"), findings)
     rules.check_callbacks(parts.get("email"), findings)
     if parts.get("whatsapp") and "sms" not in tree:
         findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
     elif parts.get("whatsapp") and parts.get("sms"):
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
-    for one in SECTIONS.offered():
-        if parts[one.name]:
-            one.check(parts[one.name], tree, findings)
+    for one in offered:
+        if found := listed[one.name] if one.listed else parts[one.name]:
+            one.check(found, tree, findings)
     if findings.problems:
         raise SettingsError(findings.lines)
     return whole_model().model_validate(
@@ -183,7 +183,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             "accounts": accounts,
             "routes": tuple(routes.values()),
             "subscribers": subscribers,
-            "intake": tuple(intake.values()),
+            **{name: tuple(tables.values()) for name, tables in listed.items()},
             "ladder": tuple(ladder.values()),
         }
     )

@@ -13,12 +13,11 @@ from worker.core.messages.address_cap import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy
-from worker.features.list_sources.settings import Intake
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
 from worker.settings.outside import Bus, Subscriber, Web
 from worker.settings.routes import Route, check_column, words_by_column
-from worker.settings.sending import Bounces, Email, Sms, WhatsApp
+from worker.settings.sending import Email, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
 from worker.settings.tls import PresentsCertificate
 from worker.settings.values import (
@@ -351,7 +350,6 @@ class Settings(Section):
     accounts: dict[str, Account]
     routes: tuple[Route, ...]
     email: Email | None = None
-    bounces: Bounces | None = None
     sms: Sms | None = None
     whatsapp: WhatsApp | None = None
     invitations: Invitations
@@ -365,7 +363,6 @@ class Settings(Section):
     privacy: Privacy
     retry: Retry
     import_: Import = Field(alias="import")
-    intake: tuple[Intake, ...] = ()
     ladder: tuple[LadderStep, ...] = ()
 
     @property
@@ -389,9 +386,14 @@ class Settings(Section):
         """The section that a feature brings: its model says which."""
         return next(part for part in vars(self).values() if isinstance(part, model))
 
+    def tables(self, model: type[OfFeature]) -> tuple[OfFeature, ...]:
+        """The listed tables that a feature brings."""
+        found: tuple[OfFeature, ...] = next(getattr(self, one.name) for one in SECTIONS.offered() if one.model is model)
+        return found
+
 
 @cache
 def whole_model() -> type[Settings]:
     """The model with the sections of the features that are there."""
-    sections: dict[str, Any] = {one.name: (one.model, ...) for one in SECTIONS.offered()}
+    sections: dict[str, Any] = {one.name: one.key for one in SECTIONS.offered()}
     return create_model("Settings", __base__=Settings, **sections)

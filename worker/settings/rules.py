@@ -23,7 +23,7 @@ from worker.settings.outside import Web
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
-from worker.settings.sending import Bounces, Email, Sms
+from worker.settings.sending import Email, Sms
 
 SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
@@ -188,18 +188,6 @@ def check_callbacks(email: Email | None, findings: Findings) -> None:
         findings.problem(("email", "callback_keys"), 'not for `callbacks = "ses"`: name the topics in callback_topics')
     if not by_topic and email.callback_topics:
         findings.problem(("email", "callback_topics"), 'only for `callbacks = "ses"`')
-
-
-def check_bounces(bounces: Bounces | None, email: Email | None, findings: Findings) -> None:
-    """A mailbox without return paths finds nothing, and no process reads return paths without a mailbox."""
-    if findings.problems:
-        return  # one of them may be why the other key is not there
-    if bounces is not None and (email is None or email.return_path is None):
-        findings.consequence(("bounces", "url"), "needs `return_path` in [email]: by it a report names its mail")
-    if email is not None and email.unsubscribe and (bounces is None or email.return_path is None):
-        findings.consequence(("email", "unsubscribe"), "needs `return_path`, and [bounces] to read what customers ask")
-    if bounces is None and email is not None and email.return_path is not None:
-        findings.warn(("email", "return_path"), "no [bounces] here: no process reads what comes back")
 
 
 def check_links(links: Links, findings: Findings) -> None:

@@ -2,9 +2,7 @@
 
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -16,18 +14,15 @@ from worker.settings.addresses import MailServer
 from worker.settings.problems import Findings
 from worker.settings.tls import Client, OwnServer
 from worker.settings.values import (
-    BouncesUrl,
     Cost,
     Country,
     Credential,
     Credentials,
     Duration,
-    Flag,
     Mailbox,
     PerCountry,
     RampUp,
     Rate,
-    ReturnAddress,
     Section,
     SenderKey,
     ServerUrl,
@@ -113,41 +108,11 @@ class Email(OwnServer):
         description='With `callbacks = "ses"`: the topics of Amazon SNS that SES publishes to, by ARN. `onboard web`'
         " confirms a subscription of these topics by itself, and no other.",
     )
-    return_path: ReturnAddress | None = Field(
-        None,
-        description="The address that mails come back to, with {token} where each mail has a token of its own:"
-        ' "bounces+{token}@bounce.example.com". [bounces] reads what comes.',
-        json_schema_extra={"default": "the address in `from`"},
-    )
-    unsubscribe: Flag = Field(
-        False,
-        description="Mails have a `List-Unsubscribe` header with their return path: mail programs then offer to ask for"
-        " no more mails. Needs `return_path` and [bounces].",
-    )
     connections: Whole = Field(4, ge=1, le=200, description="Open connections to the server, for each worker process.")
 
     @property
     def server(self) -> MailServer:
         return MailServer.smtp(self.url)
-
-
-class Bounces(Client):
-    """The mailbox that mails come back to (`return_path` in [email])."""
-
-    url: BouncesUrl = Field(
-        repr=False,
-        description="imaps://USER:PASSWORD@HOST/INBOX (port 993), imap+starttls://… (143), or maildir:///DIRECTORY on"
-        " this machine. With a password: from the environment or a file. Reports are removed from it.",
-    )
-
-    @property
-    def maildir(self) -> Path | None:
-        """The directory on this machine; None: a mailbox of a server."""
-        return Path(unquote(self.url.removeprefix("maildir://"))) if self.url.startswith("maildir:") else None
-
-    @property
-    def server(self) -> MailServer:
-        return MailServer.imap(self.url)
 
 
 class Sms(Client):

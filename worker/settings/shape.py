@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import NoneType, UnionType
+from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -18,16 +18,24 @@ MOST_LEVELS = 50  # of tables and lists in each other
 
 @dataclass(frozen=True)
 class FeatureSection:
-    """The table `[name]`. A missing table is one without keys.
+    """The table `[name]`; a missing one is one without keys. `listed`: the tables `[[name]]`, of which there may be
+    none.
 
-    `check(section, given, findings)` reports what does not go together; `given`: the whole file, unchecked.
-    `outside(section)`: the machines that processes connect to because of it, each as a name and a URL.
+    `check(section, given, findings)` reports what does not go together; `given`: the whole file, unchecked. Listed
+    tables come by their position, without those that have a mistake. `outside(section)`: the machines that processes
+    connect to because of it, each as a name and a URL.
     """
 
     name: str
     model: type[Section]
+    listed: bool = False
     check: Callable[[Any, Mapping[str, Any], Findings], None] = lambda _section, _given, _findings: None
     outside: Callable[[Any], Iterable[tuple[str, str]]] = lambda _section: ()
+
+    @property
+    def key(self) -> tuple[Any, Any]:
+        """The key of the whole configuration, as `create_model` takes it."""
+        return (GenericAlias(tuple, (self.model, ...)), ()) if self.listed else (self.model, ...)
 
 
 # Each is checked as our own sections are, and listed on the feature's page. The feature `fast_calls` has one.

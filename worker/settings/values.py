@@ -291,10 +291,6 @@ def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     raise ValueError('expected an address or a network, such as "10.0.0.7" or "10.0.0.0/8"')
 
 
-def _bounces(given: Any) -> str:
-    return addresses.bounces_url(addresses.without_plain_password(given))
-
-
 def _bind(given: Any) -> str:
     addresses.bind_address(given)
     return str(given)
@@ -338,9 +334,7 @@ DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL"), Lazy()]
 BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL"), Lazy()]
 SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL"), Lazy()]
 RampUp = Annotated[Ramp | None, _parsed(Ramp), Shown("messages and a factor")]
-BouncesUrl = Annotated[str, BeforeValidator(_bounces), Shown("URL"), Lazy()]
 Topic = Annotated[str, AfterValidator(_topic), Shown("ARN")]
-ReturnAddress = Annotated[str, AfterValidator(addresses.return_path), Shown("email address")]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), Shown("address or network")
 ]

@@ -1,11 +1,13 @@
 """Builds the adapters that the configuration names: a provider for each account, a sender for each channel."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import parseaddr
 
+from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of, is_mail
-from worker.features.bounces.return_path import ReturnPath
 from worker.features.delivery import postmark as postmark_callbacks
 from worker.http.trust import trust_of
 from worker.http.ways import faster
@@ -14,7 +16,7 @@ from worker.providers.contract import Provider
 from worker.providers.facts import facts_of
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
-from worker.senders.contract import Caller, Sender, TextTools
+from worker.senders.contract import Caller, Returning, Sender, TextTools
 from worker.senders.email import EmailSender
 from worker.senders.registry import text_service
 from worker.settings.model import Settings
@@ -25,6 +27,17 @@ from worker.templates.pages import Pages
 from worker.templates.render import Templates
 
 UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor [email] has a name
+
+
+@dataclass(frozen=True)
+class ReturnPaths:
+    """Says where the mail with this key comes back to. `of`: None where the configuration has nothing of it."""
+
+    of: Callable[[Settings, Keyring], Callable[[str], Returning] | None]
+
+
+# The first that has any is taken. The feature `bounces` signs an address for each mail.
+RETURN_PATHS = Hook("RETURN_PATHS", ReturnPaths)
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
@@ -72,8 +85,7 @@ def build_senders(
             login_from=_source(settings, "email.url"),
             headers=postmark_callbacks.HEADERS if email.callbacks == "postmark" else (),
             tls_context=email.protection.context() if email.protection else None,
-            unsubscribe=email.unsubscribe,
-            return_path=return_path.of if keyring is not None and (return_path := returns(settings, keyring)) else None,
+            returning=_returning(settings, keyring) if keyring is not None else None,
         )
     for channel in channels_of("phone"):
         section = settings.texting(channel)
@@ -91,10 +103,9 @@ def build_senders(
     return senders
 
 
-def returns(settings: Settings, keyring: Keyring) -> ReturnPath | None:
-    """The return paths of mails; None where the configuration has none."""
-    pattern = settings.email.return_path if settings.email else None
-    return ReturnPath(pattern, lambda key: keyring.digests("return path", key)) if pattern else None
+def _returning(settings: Settings, keyring: Keyring) -> Callable[[str], Returning] | None:
+    found = (one.of(settings, keyring) for one in RETURN_PATHS.offered())
+    return next((returning for returning in found if returning is not None), None)
 
 
 def _source(settings: Settings, key: str) -> str:

@@ -48,6 +48,7 @@ from worker.reporting.batch_report import Reporting
 from worker.reporting.heartbeat import Heartbeat
 from worker.reporting.message_texts import MessageText, message_text
 from worker.reporting.operation_report import Operation
+from worker.reporting.source_reports import source_reports
 from worker.reporting.store.report_links import ReportLinks
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
@@ -419,8 +420,7 @@ class Parts(Stores):
             standstills=self.standstills,
             takeovers=self.takeovers,
             key_ids=self.keyring.ids if self.knows_keys else None,
-            folders=self.settings.intake,
-            dropped_files=self.dropped_files,
+            sources=partial(source_reports, self.settings, self.database),
             outbox=self.outbox_report,
             by_workers=self.settings.broker.wakes_workers,
             event_queues=self._event_queues,

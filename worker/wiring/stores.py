@@ -28,7 +28,6 @@ from worker.features.dashboard.store.log_ins import LogIns
 from worker.features.delivery.store.delivery_updates import DeliveryUpdates
 from worker.features.keys.store.key_rotation import KeyRotation
 from worker.features.keys.store.key_use import KeyUse
-from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.features.privacy.store.erasure import Erasing
 from worker.features.privacy.store.expired_links import ExpiredLinks
 from worker.features.privacy.store.inbox_retention import InboxRetention
@@ -69,7 +68,6 @@ class Stores:
         self.invitations = Invitations(database, keyring, jitter=jitter)
         wide = {name for name, sender in settings.web.senders.items() if sender.rights(name).every_customer}
         self.batches = Batches(database, keyring, wide=wide)
-        self.dropped_files = DroppedFiles(database)
         self.budgets = Budgets(database)
         self.decisions = Decisions(database)
         self.pilots = Pilots(database)

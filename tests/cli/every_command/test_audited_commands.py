@@ -100,7 +100,7 @@ READS = {
     *of_features("READS"),
 }
 # What these processes do is done by events, each with its entry, or follows from rows that a person has decided about.
-PROCESSES = {"beat", "bounces read", "bus", "up", "web", "worker"}
+PROCESSES = {"beat", "bus", "up", "web", "worker", *of_features("PROCESSES")}
 # Nothing of the database: files, standard output, or a simulation.
 WITHOUT_DATABASE = {
     "completion",

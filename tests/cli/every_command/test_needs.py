@@ -14,7 +14,7 @@ WAKING = STORED | {"BROKER"}
 SENDING = {"SMTP", "TWILIO"}
 EVERYTHING = {
     *(WAKING | SENDING),
-    *("BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER", "BOUNCES"),
+    *("BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER"),
     *of_features("ASKED_BY_ALL"),
 }
 NEEDS = {
@@ -26,7 +26,6 @@ NEEDS = {
     "audit export": STORED,
     "audit verify": STORED,
     "beat": {"BROKER"},
-    "bounces read": STORED | SENDING | {"BOUNCES"},
     "bus": WAKING | {"BUS"},
     "bus dead list": STORED,
     "bus dead drop --all": STORED,
@@ -93,9 +92,6 @@ accounts = ["kyc"]
 [email]
 url = { env = "SMTP" }
 from = "verify@example.com"
-return_path = "bounces+{token}@example.com"
-[bounces]
-url = { env = "BOUNCES" }
 [sms]
 account = "AC1"
 token = { env = "TWILIO" }

@@ -1,7 +1,7 @@
 """What the email sender hands over: the mail, its addresses, and what is told of it."""
 
 from worker.core.model.endings import Kind
-from worker.senders.contract import Receipt
+from worker.senders.contract import Receipt, Returning
 
 
 async def test_a_repeat_carries_the_same_message_id(relay, email, message):
@@ -13,14 +13,15 @@ async def test_a_repeat_carries_the_same_message_id(relay, email, message):
     assert ids == [b"Message-ID: <0197f3-invitation-email@bank.example>"] * 2
 
 
-async def test_a_mail_says_how_to_ask_for_no_more_if_that_is_wanted(relay, email, message):
-    returns = {"return_path": lambda key: f"bounces+{key}@bounce.example.com"}
-    for how in (returns | {"unsubscribe": True}, returns, {"unsubscribe": True}):
+async def test_a_mail_comes_back_to_an_address_of_its_own_where_there_is_one(relay, email, message):
+    def returning(key: str) -> Returning:
+        return Returning(f"back+{key}@bounce.example.com", ("X-Back: yes",))
+
+    for how in ({"returning": returning}, {}):
         await email(**how).send(message())
-    found = [line for body in relay.messages for line in body.split(b"\r\n") if line.startswith(b"List-Unsubscribe")]
-    assert found == [
-        b"List-Unsubscribe: <mailto:bounces+0197f3-invitation-email@bounce.example.com?subject=unsubscribe>"
-    ]
+    froms = [sender.partition("<")[2].partition(">")[0] for sender, _ in relay.envelopes]
+    assert froms == ["back+0197f3-invitation-email@bounce.example.com", "verify@bank.example"]
+    assert [b"\r\nX-Back: yes\r\n" in body for body in relay.messages] == [True, False]
 
 
 async def test_the_receipt_names_the_relays_queue_id(email, message):

@@ -1,4 +1,4 @@
-"""`onboard webhook`: webhooks that need a person. `onboard bounces`: mails that came back."""
+"""`onboard webhook`: webhooks that need a person."""
 
 import json
 import uuid
@@ -11,15 +11,11 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.model.needs import STORED, Need
+from worker.core.model.needs import STORED
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
-from worker.features.bounces.bounces import BounceReader
-from worker.features.bounces.mailbox import CannotRead
 from worker.web.webhooks.store.webhook_list import Listed
-from worker.wiring.sweep import process_webhooks
 
 MOST_LISTED = 10_000
-READING = frozenset({Need.DATABASE, Need.KEYS, Need.SENDING, Need.BOUNCES})
 
 
 @click.group()
@@ -134,38 +130,3 @@ def _facts(one: Listed) -> dict[str, Any]:
         "ids": list(one.ids),
         "detail": one.detail,
     }
-
-
-@click.group()
-def bounces() -> None:
-    """Mails that came back to the mailbox of [bounces]."""
-
-
-@bounces.command("read")
-@JSON
-@click.pass_obj
-def read_bounces(invocation: Invocation, as_json: bool) -> None:
-    """Read the mailbox now, and apply its reports. Workers, `up` and `run` do the same every minute.
-
-    A report is removed from the mailbox once it is stored. Other mails, such as answers of customers, stay in it,
-    marked as read. docs/how-to/bounces.md says how to set the mailbox up.
-    """
-    with invocation.parts(READING, migrate=True) as parts:
-        reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
-        if reader is None:
-            needed = "[bounces] url, and return_path in [email]"
-            raise CannotStart(f"no mailbox is configured: {needed} (docs/how-to/bounces.md)")
-        try:
-            read = reader.read()
-        except CannotRead as error:
-            raise Stopped(f"the mailbox cannot be read: {error}") from None
-        process_webhooks(parts.webhooks, parts.clock, parts.meters)
-    if as_json:
-        click.echo(json.dumps({"reports": read.reports, "again": read.again, "left": read.left}))
-        return
-    for event, number in sorted(read.reports.items()):
-        click.echo(f"{counted(number, 'report')}: {event}")
-    if not read.reports:
-        click.echo("no new report")
-    for reason, number in sorted(read.left.items()):
-        click.echo(f"{counted(number, 'mail')} left in the mailbox: {reason}")

@@ -15,7 +15,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import STDIN
-from worker.features.list_sources.remote_lists import CannotFetch, fetch, is_address, name_of, shown_name
+from worker.core.foundation.plural import listed_in_words
 from worker.features.service_desk.returned_lists import Returns
 from worker.features.service_desk.store.returned_rows import ReturnedRows
 from worker.lists.columns import known_name, nearest
@@ -24,12 +24,14 @@ from worker.lists.importing.judging import PREFILLED, options_of
 from worker.lists.importing.list_import import ImportChoices, TooManyRefused
 from worker.lists.lines import ListRefused
 from worker.lists.options import FORMS, Form, ListOptions
+from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, schemes_of, shown_name
 from worker.plans.store.plans import Plan, PlanRefused
 from worker.wiring.container import Parts
 
-LIST_HELP = """
+FETCHED = f"; {listed_in_words(schemes_of(sources))} are fetched" if (sources := LIST_SOURCES.offered()) else ""
+LIST_HELP = f"""
 LIST is CSV, XLSX or Parquet with a header row, or has JSON objects, one per line or in an array; also compressed
-with gzip or ZIP. - is standard input; https://, s3:// and sftp:// are fetched. docs/reference/list-format.md describes
+with gzip or ZIP. - is standard input{FETCHED}. docs/reference/list-format.md describes
 every column. Rows are numbered as in a spreadsheet: the header is row 1. In JSON the first line or object is row 1.
 """
 
@@ -50,7 +52,7 @@ class Listed:
     def content(self) -> Path | BinaryIO:
         """The content. Standard input is read, and an address fetched, at the first use: after the configuration."""
         if is_address(self._path):
-            return self._kept("the list", lambda kept: fetch(self._path, kept))
+            return self._kept("the list", lambda kept: fetch(self._path, kept, LIST_SOURCES.offered()))
         if self._path != "-":
             return Path(self._path)
         if sys.stdin is None:

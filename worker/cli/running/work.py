@@ -15,6 +15,7 @@ from worker.reporting.store.counts import BatchCounts
 from worker.runtime.batch_run import OneBatch, Stand
 from worker.runtime.embedded import Embedded
 from worker.settings.policies import buys_on_click
+from worker.wiring.background import opened_work
 from worker.wiring.container import Parts
 
 
@@ -43,7 +44,8 @@ def work_batch(
         return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
 
     async def until_done(progress: Progress) -> tuple[Stand, int]:
-        embedded = Embedded(parts, targets, only_batch=batch.id if alone else None)
+        work = opened_work(parts, in_run=True)
+        embedded = Embedded(parts, targets, work=work, only_batch=batch.id if alone else None)
         loop = asyncio.get_running_loop()
         by_signal: list[signal.Signals] = []
 

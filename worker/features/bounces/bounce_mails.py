@@ -15,8 +15,8 @@ from email.policy import Compat32, compat32
 from itertools import islice
 
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.features.bounces import bounce_texts
 from worker.features.bounces.return_path import UNSUBSCRIBE
-from worker.senders import bounce_texts
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
 LARGEST = 256 * 1024  # bytes that are read of a mail; the report comes before the mail that came back

@@ -8,7 +8,6 @@ FEATURE = Feature(
     needs=(
         "delivery",
         "keys",
-        "list_sources",
         "dashboard",
     ),
     commands={

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from worker.core.foundation.tls import is_loopback
 from worker.core.model.channels import channels_of
 from worker.features.delivery.sns_topics import host_of
-from worker.features.list_sources.settings import Remote
 from worker.settings.model import Settings
 from worker.settings.shape import SECTIONS
 from worker.wiring.watching import TRACES
@@ -66,9 +65,6 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "web.oidc", settings.web.oidc.issuer
     for one in SECTIONS.offered():
         yield from one.outside(getattr(settings, one.name))
-    for folder in settings.intake:
-        if isinstance(folder.folder, Remote):
-            yield f"intake.{folder.known_as}", folder.address if folder.is_s3 else str(folder.folder)
     for tracer in TRACES.offered():
         if collector := tracer.collector():
             yield "traces", collector

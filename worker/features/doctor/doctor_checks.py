@@ -30,8 +30,6 @@ from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
 from worker.features.doctor.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.features.keys.key_check import check_keys
-from worker.features.list_sources.place import Away
-from worker.features.list_sources.places import place_of
 from worker.providers.entry_points import AdapterBroken
 from worker.providers.facts import PROVIDERS, facts_of
 from worker.providers.text_services import TEXT_SERVICES, text_facts_of
@@ -282,22 +280,6 @@ def check_log_in(parts: Parts) -> Iterator[Finding]:
             yield failure("web.oidc", f"{where}: it has no keys", "ask those who run the identity provider")
 
 
-def check_folders(parts: Parts) -> Iterator[Finding]:
-    """Each folder of [[intake]] can be read from here."""
-    for folder in parts.settings.intake:
-        what = f"folder {folder.known_as}"
-        try:
-            found = place_of(folder).found(now=parts.clock())
-        except Away as error:
-            yield failure(what, f"cannot be read: {error}", "docs/how-to/drop-box.md")
-        except SettingsError as error:
-            yield warning(what, f"not asked: {'; '.join(error.problems)}", "run it where the credentials are set")
-        else:
-            lists = counted(len(found.stamps), "list")
-            more = f", and {counted(len(found.odd), 'file')} that cannot be taken" if found.odd else ""
-            yield ok(what, f"can be read; it holds {lists}{more}")
-
-
 def check_ladder(parts: Parts) -> Iterator[Finding]:
     """Whether each step is sent cannot be promised where a vendor decides how long links live."""
     steps, unknown = parts.settings.ladder, lifetimes_unknown(parts.settings.accounts)
@@ -344,7 +326,6 @@ WITHOUT_DATABASE: tuple[Check, ...] = (
     check_ladder,
     check_web,
     check_log_in,
-    check_folders,
 )
 WITH_DATABASE: tuple[Check, ...] = (
     check_encryption_keys,

@@ -1,4 +1,4 @@
-"""Lists from folders, SFTP, S3 and addresses."""
+"""Takes lists from folders, SFTP, S3 and addresses: docs/features/list_sources.md."""
 
 from worker.core.features import Feature
 
@@ -6,4 +6,11 @@ FEATURE = Feature(
     name="list_sources",
     about="Takes lists from folders, SFTP, S3 and addresses. Without it lists are files of this machine.",
     needs=("service_desk",),
+    offers={
+        "DOCTOR_CHECKS": ("worker.features.list_sources.doctor:CHECK",),
+        "LIST_SOURCES": ("worker.features.list_sources.remote_lists:SOURCE",),
+        "SECTIONS": ("worker.features.list_sources.settings:SECTION",),
+        "SOURCE_REPORTS": ("worker.features.list_sources.folder_report:REPORTS",),
+        "WORK": ("worker.features.list_sources.folder_schedule:WORK",),
+    },
 )

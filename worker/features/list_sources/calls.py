@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.features.list_sources.place import Copy, Copying, NotTaken, copying
-from worker.features.list_sources.remote_lists import CannotFetch, in_words
+from worker.features.list_sources.remote_lists import in_words
+from worker.lists.sources import CannotFetch
 
 T = TypeVar("T")
 CONNECT_SECONDS = 30.0

@@ -1,6 +1,6 @@
 """A folder that lists are taken from: each file once, whatever dies, whichever of several processes looks.
 
-The database decides which process takes a file (`store.inbox.dropped_files`). An import that is killed goes on:
+The database decides which process takes a file (`store/dropped_files.py`). An import that is killed goes on:
 the file's content names its batch. Next to the list the process writes NAME.errors.csv once the list is imported, and
 NAME.report.csv once it is sent and once it has ended.
 """

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from worker.core.database.database import Database
 from worker.core.foundation.plural import counted
 from worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.reporting.attention import Attention
+from worker.reporting.source_reports import SourceReports
 
 SHOWN = 20  # files of a folder: those that need a person first
 
@@ -79,11 +81,11 @@ class FolderReport:
         ][:SHOWN]
 
 
-def folder_reports(folders: Sequence[Intake], files: DroppedFiles) -> list[FolderReport]:
+def folder_reports(folders: Sequence[Intake], database: Database) -> list[FolderReport]:
     """The configured folders, with what was last seen in them."""
     if not folders:
         return []
-    found = files.all([folder.known_as for folder in folders])
+    found = DroppedFiles(database).all([folder.known_as for folder in folders])
     return [
         FolderReport(
             folder.known_as,
@@ -93,3 +95,6 @@ def folder_reports(folders: Sequence[Intake], files: DroppedFiles) -> list[Folde
         )
         for folder in folders
     ]
+
+
+REPORTS = SourceReports(lambda settings, database: folder_reports(settings.tables(Intake), database))

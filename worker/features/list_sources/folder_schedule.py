@@ -2,23 +2,19 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from worker.core.customers.known_customers import KnownRule
-from worker.core.database.database import Database
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.work.ticks import Ticks
 from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.places import place_of
-from worker.features.list_sources.settings import Remote
-from worker.features.service_desk.returned_lists import Desk
-from worker.lists.importing.intake import Intake
-from worker.reporting.batch_report import Reporting
-from worker.settings.model import Settings
-from worker.wiring.stores import Stores
+from worker.features.list_sources.settings import Intake, Remote
+from worker.wiring.background import Work
+from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on
@@ -61,7 +57,7 @@ class _Lane:
 
 class FolderSchedule:
     """Looks into each folder at its times. The folders of this machine have one thread; each other folder has its own,
-    since its server may be slow or away. Without folders it does nothing."""
+    since its server may be slow or away."""
 
     def __init__(self, boxes: Sequence[DropBox], ends: threading.Event) -> None:
         """`ends` is what the boxes stop by."""
@@ -71,38 +67,30 @@ class FolderSchedule:
         self._ends = ends
 
     @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        stores: Stores,
-        *,
-        intake: Intake,
-        reporting: Reporting,
-        desk: Callable[[Database], Desk],
-        owner: str,
-    ) -> "FolderSchedule":
-        ends = threading.Event()
+    def of(cls, parts: Parts) -> "FolderSchedule | None":
+        """None without folders."""
+        ends, choices = threading.Event(), parts.settings.import_
         boxes = [
             DropBox(
                 folder=folder,
                 place=place_of(folder),
-                intake=intake,
-                database=stores.database,
-                keyring=stores.keyring,
-                reporting=reporting,
-                facts=stores.facts,
-                owner=owner[:80],
-                lease=settings.worker.lease,
-                desk=desk,
-                rule=KnownRule(settings.import_.known),
-                defaults=settings.import_.defaults,
-                ignore=frozenset(settings.import_.ignore),
-                dates=settings.import_.dates,
+                intake=parts.intake,
+                database=parts.database,
+                keyring=parts.keyring,
+                reporting=parts.reporting,
+                facts=parts.facts,
+                owner=parts.owner[:80],
+                lease=parts.settings.worker.lease,
+                desk=parts.service_desk,
+                rule=KnownRule(choices.known),
+                defaults=choices.defaults,
+                ignore=frozenset(choices.ignore),
+                dates=choices.dates,
                 stopping=ends.is_set,
             )
-            for folder in settings.intake
+            for folder in parts.settings.tables(Intake)
         ]
-        return cls(boxes, ends)
+        return cls(boxes, ends) if boxes else None
 
     def step(self) -> None:
         """Begin to look where it is time. Returns at once."""
@@ -116,3 +104,6 @@ class FolderSchedule:
         until = monotonic() + END_SECONDS
         for lane in self._lanes:
             lane.join(until)
+
+
+WORK = Work(FolderSchedule.of, in_run=False)

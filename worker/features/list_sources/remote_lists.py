@@ -7,7 +7,6 @@ leads to https only. No message repeats an address, which may hold a signature.
 import asyncio
 import importlib
 import os
-import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -20,41 +19,16 @@ from urllib.request import getproxies, proxy_bypass
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import tls_failure
 from worker.core.foundation.tls import Tls
+from worker.lists.sources import CannotFetch, ListSource
 
 LARGEST = 4 << 30  # bytes
 CHUNK = 1 << 20
 MOST_REDIRECTS = 5
 _CONNECT, _SILENCE, _ALL = 30, 60, 3600  # seconds
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_LONGEST_NAME = 100
 
 
-class CannotFetch(Exception):
-    """Why the list could not be fetched, in words without the address."""
-
-
-def is_address(path: str) -> bool:
-    """Whether a LIST is the address of one."""
-    return _ADDRESS.match(path) is not None
-
-
-def name_of(address: str) -> str:
-    """The name of the file at an address, for people: without host, user and query."""
-    return shown_name(unquote(urlsplit(address).path).rstrip("/").rpartition("/")[2])[:_LONGEST_NAME]
-
-
-def shown_name(name: str) -> str:
-    """A file's name without what a terminal would not show, and what is no UTF-8: a stranger may have named it."""
-    return "".join(sign for sign in name if sign.isprintable()) or "list"
-
-
-def fetch(address: str, out: BinaryIO) -> None:
-    """Write the list at `address` to `out`. Raises CannotFetch, and OSError where `out` cannot be written."""
+def _fetch(address: str, out: BinaryIO) -> None:
     scheme = address.partition("://")[0].lower()
-    fetch_from = _SCHEMES.get(scheme)
-    if fetch_from is None:
-        known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise CannotFetch(f"a list is fetched from {known}, or read from a file")
     try:
         parts = urlsplit(address)
         has_password, host = parts.password is not None, parts.hostname
@@ -64,7 +38,7 @@ def fetch(address: str, out: BinaryIO) -> None:
         raise CannotFetch("a password in an address can be seen by others: " + _INSTEAD[scheme])
     if not host:
         raise CannotFetch("the address has no host")
-    fetch_from(parts, _Bounded(out).write)
+    _SCHEMES[scheme](parts, _Bounded(out).write)
 
 
 _INSTEAD = {
@@ -306,3 +280,4 @@ _SCHEMES: dict[str, Callable[[SplitResult, Callable[[bytes], None]], None]] = {
     "s3": _from_s3,
     "sftp": _from_sftp,
 }
+SOURCE = ListSource(tuple(_SCHEMES), _fetch)

@@ -14,8 +14,9 @@ from typing import Any
 
 from worker.features.list_sources.calls import CALL_SECONDS, CONNECT_SECONDS, LISTING_SECONDS, Calls, fetched
 from worker.features.list_sources.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, prepared
-from worker.features.list_sources.remote_lists import CannotFetch, extra
+from worker.features.list_sources.remote_lists import extra
 from worker.features.list_sources.settings import Intake, Remote
+from worker.lists.sources import CannotFetch
 
 _PART = 1 << 18  # bytes of one read
 _WRITE_SECONDS = 600.0  # an object is sent by one call

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from worker.core.model.channels import ChannelName
 from worker.settings.addresses import is_host, split
 from worker.settings.problems import Findings
 from worker.settings.secrets import Secret
+from worker.settings.shape import FeatureSection
 from worker.settings.tls import Client
 from worker.settings.values import Country, Credential, Flag, Lazy, Locale, ServerUrl, Shown, Text, Whole, directory_of
 
@@ -97,7 +98,7 @@ def _private_key(secret: Secret) -> Secret:
 
 
 class Intake(Client):
-    """A folder that lists are taken from, by `onboard up` and by workers: docs/how-to/drop-box.md."""
+    """A folder that lists are taken from, by `onboard up` and by workers."""
 
     folder: Annotated[Path | Remote, BeforeValidator(_folder), Shown("directory or address")] = Field(
         description="The directory, relative to this configuration; or `sftp://USER@HOST/DIRECTORY`, or"
@@ -176,7 +177,7 @@ class Intake(Client):
     @property
     def address(self) -> str:
         """The URL of S3's server. Folders of other kinds have none."""
-        return self.endpoint or AWS
+        return (self.endpoint or AWS) if self.is_s3 else ""
 
     @property
     def is_s3(self) -> bool:
@@ -203,8 +204,9 @@ class Intake(Client):
         return {column: str(value) for column in columns if (value := getattr(self, column)) is not None}
 
 
-def check_intake(folders: Mapping[int, Intake], accounts: Mapping[str, Any], findings: Findings) -> None:
+def _check(folders: Mapping[int, Intake], given: Mapping[str, Any], findings: Findings) -> None:
     """Each folder has a name and a directory of its own, and names what is there."""
+    accounts = given.get("accounts")
     names = Counter(one.known_as for one in folders.values())
     places = Counter(_place(one) for one in folders.values())
     for index, one in folders.items():
@@ -213,7 +215,7 @@ def check_intake(folders: Mapping[int, Intake], accounts: Mapping[str, Any], fin
             findings.consequence((*path, "name"), f"two folders are called {one.known_as}: give each a name")
         if places[_place(one)] > 1:
             findings.consequence((*path, "folder"), "it is named twice")
-        if one.account is not None and accounts and one.account not in accounts:
+        if one.account is not None and isinstance(accounts, dict) and accounts and one.account not in accounts:
             findings.consequence((*path, "account"), "no such account")
         _check_log_in(index, one, findings)
 
@@ -238,3 +240,12 @@ def _check_log_in(index: int, one: Intake, findings: Findings) -> None:
     for key, other in (("access_key", "secret_key"), ("secret_key", "access_key")):
         if scheme == "s3" and getattr(one, key) is not None and getattr(one, other) is None:
             findings.consequence(("intake", index, key), f"needs `{other}`, too")
+
+
+def _outside(folders: Sequence[Intake]) -> Iterator[tuple[str, str]]:
+    for one in folders:
+        if isinstance(one.folder, Remote):
+            yield f"intake.{one.known_as}", one.address if one.is_s3 else str(one.folder)
+
+
+SECTION = FeatureSection("intake", Intake, listed=True, check=_check, outside=_outside)

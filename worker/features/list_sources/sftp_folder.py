@@ -14,8 +14,9 @@ from typing import Any
 from worker.features.list_sources.calls import CONNECT_SECONDS, LISTING_SECONDS, Calls, fetched
 from worker.features.list_sources.dropped_files import is_left_over
 from worker.features.list_sources.place import Away, Copy, Copying, Found, Kind, NotTaken, Write, prepared
-from worker.features.list_sources.remote_lists import CannotFetch, extra, known_hosts
+from worker.features.list_sources.remote_lists import extra, known_hosts
 from worker.features.list_sources.settings import Intake, Remote
+from worker.lists.sources import CannotFetch
 from worker.settings.secrets import Secret
 
 _PART = 1 << 18  # bytes of one call: also over a slow line it ends in time

@@ -52,11 +52,13 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
             "privacy": type(settings.privacy)(),
             "web": type(settings.web)(),
-            "bounces": None,
             "bus": None,
             "subscribers": {},
-            "intake": (),
-            **{one.name: one.model() for one in SECTIONS.offered() if any(map(is_lazy, keys_of(one.model).values()))},
+            **{
+                one.name: () if one.listed else one.model()
+                for one in SECTIONS.offered()
+                if any(map(is_lazy, keys_of(one.model).values()))
+            },
         }
     )
 

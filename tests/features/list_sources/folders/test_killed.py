@@ -35,7 +35,7 @@ def test_a_file_is_taken_once_whatever_step_its_process_is_killed_at(tmp_path: P
     (template / "onboarding.toml").write_text(CONFIGURATION)
     (template / "onboarding.db").write_bytes(sqlite_template.read_bytes())
 
-    command = [sys.executable, "-m", "tests.inbound.folders.killed", str(template)]
+    command = [sys.executable, "-m", "tests.features.list_sources.folders.killed", str(template)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=dict(os.environ))
 
     assert ended.returncode == 0, ended.stderr

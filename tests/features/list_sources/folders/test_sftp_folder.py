@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.inbound.folders.box import BAD, GOOD, HEADER, Box, in_thread
-from tests.inbound.folders.servers import PASSWORD, Sftp
+from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box, in_thread
+from tests.features.list_sources.folders.servers import PASSWORD, Sftp
 from tests.inbound.server_loop import loop
 from worker.core.database.tables import Job
 from worker.features.list_sources import calls

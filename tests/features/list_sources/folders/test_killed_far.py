@@ -8,10 +8,11 @@ from contextlib import contextmanager, suppress
 import asyncssh
 import pytest
 
-from tests.inbound.folders.box import Box
-from tests.inbound.folders.servers import Sftp
+from tests.features.list_sources.folders.box import Box
+from tests.features.list_sources.folders.servers import Sftp
 from tests.inbound.server_loop import loop
 from worker.core.database.tables import Job, SkippedLine
+from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.settings.secrets import Secret
 
 __all__ = ["loop"]  # a fixture
@@ -89,7 +90,7 @@ async def test_a_list_is_taken_once_whatever_step_its_process_dies_at(make, serv
         work("alive", number)
         assert [row.batch_id for row in world.rows(Job)] == list(range(1, number + 1))
         assert [row.batch_id for row in world.rows(SkippedLine)] == list(range(1, number + 1))
-        (file,) = [one for one in world.parts.dropped_files.all(["in"]) if one.name == name]
+        (file,) = [one for one in DroppedFiles(world.parts.database).all(["in"]) if one.name == name]
         assert (file.state.value, file.reported, file.batch_id) == ("imported", "finished", number)
         beside = [server.root / "in" / f"{name}.{kind}.csv" for kind in ("errors", "report")]
         assert [len(path.read_text().splitlines()) for path in beside] == [2, 3]

@@ -5,12 +5,13 @@ import stat
 
 import pytest
 
-from tests.inbound.folders.box import BAD, GOOD, HEADER, Box
+from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box
 from worker.core.database.tables import Audit, Job
 from worker.features.list_sources import drop_box
 from worker.features.list_sources.dropped_files import UNSEEN, FileState
 from worker.features.list_sources.folder_report import folder_reports
 from worker.features.list_sources.place import MOST_FILES
+from worker.features.list_sources.store.dropped_files import DroppedFiles
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ async def test_what_is_no_list_is_left_alone_or_refused_by_name_and_nothing_else
     assert here.waits_for.startswith("4 refused files, good.csv: ")
     assert "links are not followed" in here.beside("link.csv.errors.csv")[1]
     assert "largest" in here.files["large.csv"][1]
-    (report,) = folder_reports([here.settings], here.world.parts.dropped_files)
+    (report,) = folder_reports([here.settings], here.world.parts.database)
     assert [need.name for need in report.attention()] == ["in/large.csv", "in/link.csv", "in/odd.csv", "in/pipe.csv"]
 
     (here.folder / "link.csv").unlink()
@@ -122,7 +123,7 @@ async def test_a_list_whose_name_cannot_be_seen_is_refused_by_a_name_that_can(bo
     assert here.files[refused] == ("refused", UNSEEN)
     assert here.files["a list.csv"][0] == "imported"
     assert UNSEEN in here.beside(f"{refused}.errors.csv")[1]
-    (report,) = folder_reports([here.settings], here.world.parts.dropped_files)
+    (report,) = folder_reports([here.settings], here.world.parts.database)
     assert [need.name for need in report.attention()] == [f"in/{refused}"]
 
 
@@ -191,12 +192,13 @@ async def test_one_of_several_processes_takes_a_file_and_another_one_after_its_d
     first.put("list.csv", HEADER + GOOD)
     first.look()
     world.clock.advance(seconds=11)
-    files, now = world.parts.dropped_files, world.clock()
+    files, now = DroppedFiles(world.parts.database), world.clock()
     (seen,) = files.all(["in"])
     until = now + world.parts.settings.worker.lease
     assert [files.take(seen, owner=owner, until=until, now=now) for owner in ("first", "second")] == [True, False]
 
-    assert folder_reports([first.settings], files)[0].is_importing  # so `status` does not call the batch cut off
+    (report,) = folder_reports([first.settings], world.parts.database)
+    assert report.is_importing  # so `status` does not call the batch cut off
     second.look(after=5)  # the first one is dead, and its lease has not ended
     assert world.rows(Job) == []
     second.look(after=120)
@@ -210,9 +212,10 @@ async def test_a_file_that_ends_each_process_is_refused_after_some_tries(box):
     here.look()
     for _ in range(3):
         here.world.clock.advance(seconds=120)
-        (seen,) = here.world.parts.dropped_files.all(["in"])
+        files = DroppedFiles(here.world.parts.database)
+        (seen,) = files.all(["in"])
         now = here.world.clock()
-        assert here.world.parts.dropped_files.take(seen, owner="gone", until=now, now=now)
+        assert files.take(seen, owner="gone", until=now, now=now)
     here.look(after=120)
     assert here.files["bomb.csv"][0] == "refused"
     assert here.world.rows(Job) == []

@@ -9,18 +9,6 @@ from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.folder_schedule import FolderSchedule
 
 
-def schedule_of(world):
-    parts = world.parts
-    return FolderSchedule.of(
-        parts.settings,
-        parts,
-        intake=parts.intake,
-        reporting=parts.reporting,
-        desk=parts.service_desk,
-        owner=parts.owner,
-    )
-
-
 def until_it_has_looked(schedule):
     schedule.step()
     ends = monotonic() + 60
@@ -33,16 +21,13 @@ async def test_a_list_that_is_put_into_a_folder_is_taken_by_the_process(make, tm
     world = make(more='[[intake]]\nfolder = "in"')
     (tmp_path / "in" / "list.csv").write_text("customer_id,email\nC-1,ona@example.org\n")
     for _ in range(2):
-        until_it_has_looked(schedule_of(world))
+        until_it_has_looked(FolderSchedule.of(world.parts))
         world.clock.advance(seconds=11)
     assert [row.customer_id for row in world.rows(Job)] == ["C-1"]
 
 
 async def test_without_folders_nothing_is_started(make):
-    schedule = schedule_of(make())
-    schedule.step()
-    schedule.close()
-    assert not any(thread.name == "folders" for thread in threading.enumerate())
+    assert FolderSchedule.of(make().parts) is None
 
 
 async def test_a_folder_that_fails_is_logged_once_though_another_one_is_looked_into(
@@ -50,9 +35,8 @@ async def test_a_folder_that_fails_is_logged_once_though_another_one_is_looked_i
 ):
     for name in ("bad", "good"):
         (tmp_path / name).mkdir()
-    schedule = schedule_of(
-        make(more="".join(f'[[intake]]\nfolder = "{name}"\nname = "{name}"\n' for name in ("bad", "good")))
-    )
+    world = make(more="".join(f'[[intake]]\nfolder = "{name}"\nname = "{name}"\n' for name in ("bad", "good")))
+    schedule = FolderSchedule.of(world.parts)
     look = DropBox.look
 
     def fails(box):

@@ -8,6 +8,7 @@ from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.folder_report import folder_reports
 from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake
+from worker.features.list_sources.store.dropped_files import DroppedFiles
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
@@ -62,9 +63,9 @@ class Box:
 
     @property
     def files(self) -> dict[str, tuple[str, str]]:
-        return {one.name: (one.state.value, one.reason) for one in self.world.parts.dropped_files.all(["in"])}
+        return {one.name: (one.state.value, one.reason) for one in DroppedFiles(self.world.parts.database).all(["in"])}
 
     @property
     def waits_for(self) -> str:
-        (report,) = folder_reports([self.settings], self.world.parts.dropped_files)
+        (report,) = folder_reports([self.settings], self.world.parts.database)
         return report.in_words

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.desk.desk import Desk, Played, customers
-from tests.senders.coming_back.bounced import report
+from tests.features.bounces.bounced import report
 
 PATTERN = "bounces+{token}@bounce.example.com"
 
@@ -11,7 +11,7 @@ PATTERN = "bounces+{token}@bounce.example.com"
 def with_mailbox(desk: Desk) -> Path:
     for name in ("new", "cur", "tmp"):
         (desk.path / "mail" / name).mkdir(parents=True)
-    desk.change("[email]", f'[bounces]\nurl = "maildir://{desk.path}/mail"\n[email]\nreturn_path = "{PATTERN}"')
+    desk.add(f'[bounces]\nurl = "maildir://{desk.path}/mail"\nreturn_path = "{PATTERN}"\n')
     return desk.path / "mail"
 
 
@@ -63,17 +63,3 @@ def test_a_mailbox_that_cannot_be_read_is_one_line(desk: Desk):
     assert ended.code == 1
     (line,) = ended.lines
     assert line.startswith("the mailbox cannot be read: the folder has no `new`: it is no Maildir")
-
-
-def test_unsubscribing_without_a_mailbox_does_not_start(desk: Desk):
-    desk.change("[email]", "[email]\nunsubscribe = true")
-    ended = desk.onboard("status")
-    assert ended.code == 2
-    assert "email.unsubscribe: needs `return_path`, and [bounces]" in ended.err
-
-
-def test_a_mailbox_without_return_paths_does_not_start(desk: Desk):
-    desk.change("[email]", '[bounces]\nurl = "maildir:///var/mail/bounces"\n[email]')
-    ended = desk.onboard("status")
-    assert ended.code == 2
-    assert "bounces.url: needs `return_path` in [email]" in ended.err

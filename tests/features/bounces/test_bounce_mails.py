@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.senders.coming_back.bounced import complaint, report
-from tests.senders.coming_back.test_return_path import OURS, paths
+from tests.features.bounces.bounced import complaint, report
+from tests.features.bounces.test_return_path import OURS, paths
 from worker.core.foundation.keyring import new_key
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
 from worker.features.bounces import bounce_mails

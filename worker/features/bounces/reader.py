@@ -16,13 +16,14 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.plural import counted
 from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.features.bounces import bounce_mails
+from worker.features.bounces.going_out import return_path_of
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
 from worker.features.bounces.return_path import ReturnPath
+from worker.features.bounces.section import Bounces
 from worker.features.delivery.store.delivery_updates import delivery_as_json
 from worker.settings.model import Settings
 from worker.web.webhooks.store.results import SENDER
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
-from worker.wiring.adapters import returns
 
 log = logging.getLogger(__name__)
 SOURCE = f"{SENDER}email"
@@ -61,8 +62,8 @@ class BounceReader:
     @classmethod
     def of(cls, settings: Settings, webhooks: Webhooks, keyring: Keyring, clock: Clock) -> "BounceReader | None":
         """None where no mailbox is configured."""
-        bounces, return_path = settings.bounces, returns(settings, keyring)
-        if bounces is None or return_path is None:
+        bounces, return_path = settings.section(Bounces), return_path_of(settings, keyring)
+        if bounces.url is None or return_path is None:
             return None
 
         def open_mailbox() -> Mailbox:

@@ -3,14 +3,13 @@
 import logging
 import threading
 
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.work.ticks import Ticks
-from worker.features.bounces.bounces import BounceReader
 from worker.features.bounces.mailbox import CannotRead
-from worker.settings.model import Settings
-from worker.web.webhooks.store.webhooks import Webhooks
+from worker.features.bounces.reader import BounceReader
+from worker.wiring.background import Work
+from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
@@ -18,30 +17,26 @@ END_SECONDS = 5.0  # a thread that waits for the mail server for longer is left:
 
 
 class BounceSchedule:
-    """Reads at most once a minute, and once at a time. `reader` None: there is no mailbox."""
+    """Reads at most once a minute, and once at a time."""
 
-    def __init__(self, reader: BounceReader | None, seconds: float = EVERY_SECONDS) -> None:
+    def __init__(self, reader: BounceReader, seconds: float = EVERY_SECONDS) -> None:
         self._reader = reader
         self._ticks = Ticks(seconds)
         self._thread: threading.Thread | None = None
         self._ends = threading.Event()
         self._outage = Outage(log, logging.WARNING)
 
-    @classmethod
-    def of(cls, settings: Settings, webhooks: Webhooks, keyring: Keyring, clock: Clock) -> "BounceSchedule":
-        return cls(BounceReader.of(settings, webhooks, keyring, clock))
-
     def step(self) -> None:
         """Begin to read, if it is time. Returns at once."""
-        if self._reader is None or self._ends.is_set() or (self._thread is not None and self._thread.is_alive()):
+        if self._ends.is_set() or (self._thread is not None and self._thread.is_alive()):
             return
         if self._ticks.begin(monotonic()):
-            self._thread = threading.Thread(target=self._read, args=(self._reader,), name="bounces", daemon=True)
+            self._thread = threading.Thread(target=self._read, name="bounces", daemon=True)
             self._thread.start()
 
-    def _read(self, reader: BounceReader) -> None:
+    def _read(self) -> None:
         try:
-            read = reader.read(stopping=self._ends.is_set)
+            read = self._reader.read(stopping=self._ends.is_set)
         except CannotRead as error:
             self._outage.lasts(f"the mailbox for bounces cannot be read: {error}", monotonic())
         except Exception as error:
@@ -58,3 +53,11 @@ class BounceSchedule:
         self._ends.set()
         if self._thread is not None:
             self._thread.join(END_SECONDS)
+
+
+def _opened(parts: Parts) -> BounceSchedule | None:
+    reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
+    return None if reader is None else BounceSchedule(reader)
+
+
+WORK = Work(_opened, in_run=True)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 import trustme
 
-from tests.inbound.folders.box import BAD, GOOD, HEADER, Box, in_thread
-from tests.inbound.folders.servers import S3
+from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box, in_thread
+from tests.features.list_sources.folders.servers import S3
 from tests.inbound.server_loop import loop
 from worker.core.database.tables import Job
 from worker.features.list_sources import place as bounds

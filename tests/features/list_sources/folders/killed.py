@@ -1,4 +1,4 @@
-"""Kills the process of a folder at each of its steps: `python -m tests.inbound.folders.killed DIRECTORY`.
+"""Kills the process of a folder at each of its steps: `python -m tests.features.list_sources.folders.killed DIRECTORY`.
 
 Each try starts in a copy of DIRECTORY, in a process of its own. A step is a commit, or a file that is opened to write,
 renamed or removed. The process kills itself right before step 1, 2, 3 … until a try ends by itself. After each kill the
@@ -23,6 +23,8 @@ from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.clock import ProcessClock
 from worker.features.list_sources import drop_box
 from worker.features.list_sources.places import place_of
+from worker.features.list_sources.settings import Intake
+from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.lists.importing import judged_chunks
 from worker.settings.load import load
 from worker.wiring.opening import opened
@@ -58,9 +60,10 @@ def take_from(parts: Any, directory: Path) -> None:
     def clock() -> datetime:
         return now
 
+    (folder,) = parts.settings.tables(Intake)
     box = drop_box.DropBox(
-        folder=parts.settings.intake[0],
-        place=place_of(parts.settings.intake[0]),
+        folder=folder,
+        place=place_of(folder),
         intake=replace(parts.intake, clock=clock, database_clock=clock),
         database=parts.database,
         keyring=parts.keyring,
@@ -81,7 +84,7 @@ def take_from(parts: Any, directory: Path) -> None:
 def taken(parts: Any, directory: Path) -> dict[str, Any]:
     folder = directory / "in"
     beside = {path.name: path.read_text() for path in folder.iterdir() if not path.name.startswith(".")}
-    rows = [[one.name, one.state.value, one.reported, one.owner] for one in parts.dropped_files.all(["in"])]
+    rows = [[one.name, one.state.value, one.reported, one.owner] for one in DroppedFiles(parts.database).all(["in"])]
     return stored(parts) | {"files": rows, "beside": beside}
 
 

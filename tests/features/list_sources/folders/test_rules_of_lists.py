@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.inbound.folders.box import GOOD, HEADER, Box
+from tests.features.list_sources.folders.box import GOOD, HEADER, Box
 from tests.simulated.events import person
 from worker.core.customers.known_customers import KnownRule
 from worker.core.database.tables import Audit, Job, PendingDetails

@@ -12,14 +12,14 @@ import pytest
 import sqlalchemy as sa
 import trustme
 
-from tests.inbound.mail.imap_server import Mailbox, serving
-from tests.senders.coming_back.bounced import report
+from tests.features.bounces.bounced import report
+from tests.features.bounces.imap_server import Mailbox, serving
 from worker.core.database.database import Database
 from worker.core.database.tables import Webhook
 from worker.core.foundation.keyring import Keyring
-from worker.features.bounces import bounces, mailbox
-from worker.features.bounces.bounces import BounceReader
+from worker.features.bounces import mailbox, reader
 from worker.features.bounces.mailbox import CannotRead, Imap, Maildir
+from worker.features.bounces.reader import BounceReader
 from worker.features.bounces.return_path import ReturnPath
 from worker.settings.addresses import MailServer
 from worker.web.webhooks.store.webhooks import Webhooks
@@ -262,7 +262,7 @@ def test_a_server_that_drips_holds_the_reader_for_the_sessions_time_and_no_repor
 
 
 def test_what_was_read_is_removed_before_a_server_drips(reads: Reads, monkeypatch):
-    monkeypatch.setattr(bounces, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(reader, "CHUNK_SECONDS", 0.0)
     box = Mailbox(*(reads.report(number) for number in (1, 2, 3)))
     box.drips.add("FETCH 3")
     with serving(box) as port:

@@ -17,7 +17,7 @@ from aiohttp import ThreadedResolver, web
 
 from tests.inbound.server_loop import Loop, loop
 from worker.features.list_sources import remote_lists
-from worker.features.list_sources.remote_lists import CannotFetch, fetch, is_address, name_of
+from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address
 
 __all__ = ["loop"]  # a fixture
 LIST = b"customer_id,email\nA1,ann@example.com\n"
@@ -26,7 +26,7 @@ SECRET = "X-Amz-Signature=hemlig"
 
 def fetched(address: str) -> bytes:
     out = io.BytesIO()
-    fetch(address, out)
+    fetch(address, out, LIST_SOURCES.offered())
     return out.getvalue()
 
 
@@ -198,13 +198,6 @@ def test_a_list_that_is_too_large_is_left(https: Https, monkeypatch: pytest.Monk
 def test_an_address_that_is_not_fetched_is_refused_with_what_to_do(address: str, reason: str):
     assert is_address(address)
     assert refusal(address).endswith(reason)
-
-
-def test_a_batch_has_the_name_of_the_file_alone():
-    assert name_of(f"https://u:hemlig@host/a/list%20one.csv?{SECRET}") == "list one.csv"
-    assert name_of("s3://bucket/") == "list"
-    assert not is_address("C:/list.csv")
-    assert not is_address("list.csv")
 
 
 def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):

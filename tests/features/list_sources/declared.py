@@ -1,0 +1,3 @@
+"""What all tests of settings ask of this one."""
+
+SAMPLES = [("intake", [{"folder": "in"}])]

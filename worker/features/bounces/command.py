@@ -1,0 +1,50 @@
+"""`onboard bounces`: mails that came back."""
+
+import json
+
+import click
+
+from worker.cli.exits import CannotStart, Stopped
+from worker.cli.invocation import Invocation
+from worker.cli.shared_options import JSON
+from worker.core.foundation.plural import counted
+from worker.core.model.needs import Need
+from worker.features.bounces.mailbox import CannotRead
+from worker.features.bounces.reader import BounceReader
+from worker.wiring.sweep import process_webhooks
+
+READING = frozenset({Need.DATABASE, Need.KEYS, Need.SENDING, Need.BOUNCES})
+
+
+@click.group()
+def bounces() -> None:
+    """Mails that came back to the mailbox of [bounces]."""
+
+
+@bounces.command("read")
+@JSON
+@click.pass_obj
+def read_bounces(invocation: Invocation, as_json: bool) -> None:
+    """Read the mailbox now, and apply its reports. Workers, `up` and `run` do the same every minute.
+
+    A report is removed from the mailbox once it is stored. Other mails, such as answers of customers, stay in it,
+    marked as read. docs/features/bounces.md says how to set the mailbox up.
+    """
+    with invocation.parts(READING, migrate=True) as parts:
+        reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
+        if reader is None:
+            raise CannotStart("no mailbox is configured: [bounces] url and return_path (docs/features/bounces.md)")
+        try:
+            read = reader.read()
+        except CannotRead as error:
+            raise Stopped(f"the mailbox cannot be read: {error}") from None
+        process_webhooks(parts.webhooks, parts.clock, parts.meters)
+    if as_json:
+        click.echo(json.dumps({"reports": read.reports, "again": read.again, "left": read.left}))
+        return
+    for event, number in sorted(read.reports.items()):
+        click.echo(f"{counted(number, 'report')}: {event}")
+    if not read.reports:
+        click.echo("no new report")
+    for reason, number in sorted(read.left.items()):
+        click.echo(f"{counted(number, 'mail')} left in the mailbox: {reason}")
