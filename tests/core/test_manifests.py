@@ -10,13 +10,19 @@ import pytest
 from worker import features
 from worker.core import shipped
 from worker.core.features import FEATURES, HOOKS, Feature, Hook, loaded
-from worker.features.__main__ import page, sections
+from worker.features.__main__ import formats, page, sections
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(features.__file__).parent
 # Each feature, also one that is off because another one that it needs is not there.
 MANIFESTS = {
     path.parent.name: loaded(f"worker.features.{path.parent.name}:FEATURE") for path in FOLDER.glob("*/__init__.py")
+}
+# Of those that brought a section, a command or a format, none was taken out.
+ALL_HERE = MANIFESTS.keys() >= {
+    *shipped.SECTIONS.values(),
+    *shipped.COMMANDS.values(),
+    *shipped.FORMATS.values(),
 }
 ELSEWHERE = ("worker", "onboarding_worker", "onboarding_sandbox", "onboarding_testing", "migrations", "tests", "trials")
 
@@ -33,7 +39,7 @@ def hooks() -> dict[str, Hook]:
 
 def test_each_hook_has_an_owner_and_a_feature_that_uses_it():
     assert hooks().keys() == HOOKS
-    if MANIFESTS.keys() >= {*shipped.SECTIONS.values(), *shipped.COMMANDS.values()}:  # none was taken out
+    if ALL_HERE:
         assert {name for one in MANIFESTS.values() for name in one.offers} == HOOKS
 
 
@@ -59,15 +65,16 @@ def test_each_feature_says_what_it_does_and_what_is_lost_without_it():
     assert [name for name, one in MANIFESTS.items() if "Without it" not in one.about or name != one.name] == []
 
 
-def test_names_of_sections_and_commands_are_written_down_for_who_lacks_the_feature():
+def test_what_features_bring_is_written_down_by_name_for_who_lacks_one():
     for written, now in (
         (shipped.SECTIONS, {name: one.name for one in MANIFESTS.values() for name in sections(one)}),
         (shipped.COMMANDS, {name: one.name for one in MANIFESTS.values() for name in one.commands}),
+        (shipped.FORMATS, {name: one.name for one in MANIFESTS.values() for name in formats(one)}),
     ):
         assert {name: owner for name, owner in written.items() if owner in MANIFESTS} == now, (
             "run `python -m worker.features`"
         )
-    if MANIFESTS.keys() >= {*shipped.SECTIONS.values(), *shipped.COMMANDS.values()}:
+    if ALL_HERE:
         assert Path(shipped.__file__).read_text(encoding="utf-8") == page()
 
 
@@ -107,7 +114,7 @@ def test_a_manifest_imports_only_the_registry():
 # Not yet cut out: code below them imports them, by the list in pyproject.toml. Each leaves, and none joins.
 STILL_NAMED = {
     *("audit", "dashboard", "delivery", "doctor", "keys"),
-    *("outbox", "privacy", "service_desk", "spreadsheets", "stable_links"),
+    *("outbox", "privacy", "service_desk", "stable_links"),
 }
 
 

@@ -1,10 +1,13 @@
-"""What the tests of features add to tables of all commands and pages: a `declared.py` beside a feature's tests."""
+"""What tests ask of features: what each adds to tables of all commands and pages, in a `declared.py` beside its tests,
+and whether it is there."""
 
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from worker.core.features import FEATURES
+import pytest
+
+from worker.core.features import FEATURES, NOT_INSTALLED
 
 
 def of_features(name: str) -> list[Any]:
@@ -12,3 +15,8 @@ def of_features(name: str) -> list[Any]:
     places = [f"tests.features.{feature}.declared" for feature in FEATURES.here]
     found = [import_module(place) for place in places if find_spec(place.rpartition(".")[0]) and find_spec(place)]
     return [one for module in found for one in getattr(module, name, ())]
+
+
+def needs(feature: str) -> pytest.MarkDecorator:
+    """Skips a test, or one of its cases, where this feature is not there."""
+    return pytest.mark.skipif(feature not in FEATURES.here, reason=f"{feature}: {NOT_INSTALLED}")

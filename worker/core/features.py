@@ -15,8 +15,18 @@ from typing import Any, Generic, TypeVar
 # Each is made where it is asked. A feature that offers to another one has a slip in its manifest.
 HOOKS = frozenset(
     {
-        *("CALLS", "COUNTS", "DOCTOR_CHECKS", "LIST_SOURCES", "RETURN_PATHS", "ROUTES", "SECTIONS", "SOURCE_REPORTS"),
-        *("TELLERS", "TRACES", "WORK"),
+        "CALLS",
+        "COUNTS",
+        "DOCTOR_CHECKS",
+        "LIST_FORMATS",
+        "LIST_SOURCES",
+        "RETURN_PATHS",
+        "ROUTES",
+        "SECTIONS",
+        "SOURCE_REPORTS",
+        "TELLERS",
+        "TRACES",
+        "WORK",
     }
 )
 NOT_INSTALLED = "this feature is not installed"

@@ -1,5 +1,5 @@
-"""Sections and commands of the features that this product ships, each with its feature: so that one which is not there
-is named. Written by `python -m worker.features`.
+"""Sections, commands and formats of lists of the features that this product ships, each with its feature: so that one
+which is not there is named. Written by `python -m worker.features`.
 """
 
 SECTIONS = {
@@ -21,4 +21,9 @@ COMMANDS = {
     "reconcile": "reconcile",
     "rehearse": "rehearsal",
     "users": "dashboard",
+}
+
+FORMATS = {
+    "parquet": "spreadsheets",
+    "xlsx": "spreadsheets",
 }

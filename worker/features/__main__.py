@@ -1,4 +1,4 @@
-"""Writes worker/core/shipped.py: `python -m worker.features`, after a feature has got a section or a command."""
+"""Writes worker/core/shipped.py: `python -m worker.features`, after a feature has got something that it names."""
 
 from pathlib import Path
 
@@ -10,12 +10,17 @@ def sections(feature: Feature) -> list[str]:
     return [loaded(place).name for place in feature.offers.get("SECTIONS", ())]
 
 
+def formats(feature: Feature) -> list[str]:
+    return [loaded(place).form for place in feature.offers.get("LIST_FORMATS", ())]
+
+
 def page() -> str:
     """The module as it should be."""
     features = FEATURES.here.values()
     found = {
         "SECTIONS": {name: one.name for one in features for name in sections(one)},
         "COMMANDS": {name: one.name for one in features for name in one.commands},
+        "FORMATS": {name: one.name for one in features for name in formats(one)},
     }
     return f'"""{shipped.__doc__}"""\n' + "".join(_written(name, owners) for name, owners in found.items())
 

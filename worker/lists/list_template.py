@@ -1,7 +1,9 @@
-"""The list that `onboard init --list` writes: an example row of each kind, as CSV and as a workbook of text cells."""
+"""The list that `onboard init --list` writes: an example row of each kind."""
 
 import csv
 import io
+
+from worker.lists.formats.source import LIST_FORMATS
 
 COLUMNS = (
     "customer_id",
@@ -22,29 +24,14 @@ ROWS = (
     ("EXAMPLE-2", "individual", "", "+447700900123", "John", "Smith", "", "GB", "en", "sms", "1985-02-01"),
     ("EXAMPLE-3", "company", "office@example.com", "", "", "", "Example GmbH", "DE", "de", "email", ""),
 )
-TEXT = 49  # the number format of text, of the formats that each spreadsheet has
 
 
-def as_csv() -> str:
+def files() -> dict[str, bytes]:
+    """By their names: the list as CSV, and in each format that a feature writes."""
     out = io.StringIO(newline="")
     csv.writer(out).writerows([COLUMNS, *ROWS])
-    return out.getvalue()
-
-
-def as_workbook() -> bytes:
-    """The same as XLSX. All cells are text, so that the spreadsheet shortens no number and turns no id into a date."""
-    import xlsxwriter  # imported here: most commands need no workbook
-
-    out = io.BytesIO()
-    with xlsxwriter.Workbook(out, {"in_memory": True}) as book:
-        text = book.add_format({"num_format": TEXT})
-        title = book.add_format({"num_format": TEXT, "bold": True})
-        sheet = book.add_worksheet("Customers")
-        sheet.set_column(0, len(COLUMNS) - 1, 18, text)
-        for column, name in enumerate(COLUMNS):
-            sheet.write_string(0, column, name, title)
-        for row, cells in enumerate(ROWS, start=1):
-            for column, cell in enumerate(cells):
-                sheet.write_string(row, column, cell, text)
-        sheet.freeze_panes(1, 0)
-    return out.getvalue()
+    found = {"customers.csv": out.getvalue().encode("utf-8-sig")}
+    for one in LIST_FORMATS.offered():
+        if one.template is not None:
+            found[f"customers.{one.form}"] = one.template(COLUMNS, ROWS)
+    return found

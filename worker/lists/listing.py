@@ -6,11 +6,10 @@ from dataclasses import replace
 from itertools import islice
 from os import PathLike
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.same_person import Match, marks
-from worker.features.spreadsheets.workbook_list import WorkbookList
 from worker.lists.accept import accept
 from worker.lists.cells import as_text
 from worker.lists.columns import normal
@@ -30,6 +29,7 @@ from worker.lists.formats.kind import (
 )
 from worker.lists.formats.opening import Content, ListBytes
 from worker.lists.formats.packed import GZIP, ZIP, gunzipped, unzipped
+from worker.lists.formats.source import Source, source_of_feature
 from worker.lists.formats.zip_parts import Parts
 from worker.lists.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
 from worker.lists.options import Form, ListOptions
@@ -38,21 +38,6 @@ from worker.lists.own_files import STATE, OwnFile, as_written, own_file
 OWN_ID = "give each person an id of its own"
 OTHER_ADDRESS = "a customer has one address for all purposes: give each person an id of its own"
 BINARY: tuple[Form, ...] = ("xlsx", "parquet")
-
-
-class Source(Protocol):
-    """The contract of a format's reader. It raises ListRefused when it is created, hardly ever later."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Our names for the list's columns; for JSON, the columns of the first object."""
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """What a person should check, in texts without personal values."""
-
-    def __iter__(self) -> Iterator[RawLine]:
-        """The lines below the header, if there is one, without blank lines. Memory is bounded."""
 
 
 class CustomerList:
@@ -234,4 +219,4 @@ def _source(read: ListBytes, options: ListOptions, form: Form) -> Source:
         case "json" | "jsonl":
             return JsonList(read, options, array=form == "json")
         case _:
-            return WorkbookList(read, options, form)
+            return source_of_feature(read, options, form)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.desk.desk import Desk, Played, customers
+from tests.suite.of_features import needs
 
 Row = dict[str, str]
 
@@ -226,6 +227,7 @@ def test_a_mended_file_of_problems_is_a_list_of_the_rows_that_were_rejected(desk
     assert letters(played) == Counter({"box0@example.com": 1, "box2@example.com": 1, "box1@example.com": 1})
 
 
+@needs("spreadsheets")
 def test_a_workbook_comes_back_too_and_an_unchanged_one_does_nothing(desk: Desk, played: Played):
     rows = [row | {"phone": f"+4479110000{n:02}"} for n, row in enumerate(customers(3))]
     assert desk.onboard("run", desk.list_of(rows)).code == 0

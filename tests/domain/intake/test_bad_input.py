@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.domain.intake.formats.files import workbook
+from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.accept import accept
@@ -60,6 +61,7 @@ def test_a_list_of_naughty_names_loses_no_customer():
     assert [line.row for line in lines] == list(range(2, len(strings) + 2))
 
 
+@needs("spreadsheets")
 def test_a_workbook_of_naughty_names_has_the_results_of_the_csv_file():
     """Characters that XML has no place for are left out of both lists."""
     strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
@@ -73,6 +75,7 @@ def test_a_workbook_of_naughty_names_has_the_results_of_the_csv_file():
     assert sum(isinstance(line, Accepted) for line in expected) > 400
 
 
+@needs("spreadsheets")
 def test_no_payload_in_a_workbook_is_calculated_or_changed():
     payloads = (FOLDER / "csv-injection" / "Intruder" / "csv-payload.txt").read_text(encoding="utf-8").splitlines()
     rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(payloads))]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.intake.formats.files import workbook
+from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.dates import DatesSeen
@@ -50,7 +51,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["csv", "json lines", pytest.param("workbook", marks=needs("spreadsheets"))])
 def test_a_row_that_gives_a_customer_another_address_is_refused_and_gives_none(read, form):
     lines = read(FORMS[form])
     first = lines[0].row

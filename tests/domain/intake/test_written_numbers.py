@@ -12,6 +12,7 @@ from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from tests.domain.intake.conftest import TODAY
 from tests.domain.intake.formats.files import workbook
+from tests.suite.of_features import needs
 from worker.lists.accept import accept
 from worker.lists.cells import whole
 from worker.lists.contacts import phone, phone_of_any_country, readings
@@ -122,7 +123,7 @@ TITLES = ("customer_id", "phone", "country")
 @pytest.mark.parametrize(
     "written",
     [
-        workbook,
+        pytest.param(workbook, marks=needs("spreadsheets")),
         lambda titles, row: json.dumps(dict(zip(titles, row, strict=True))).encode(),
     ],
     ids=["xlsx", "jsonl"],

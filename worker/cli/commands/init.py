@@ -21,7 +21,6 @@ DIGEST_KEY = "onboarding-digest.key"
 SECRETS = "secrets"
 GITIGNORE = ".gitignore"
 DATABASE = "onboarding.db"  # as both configurations name it
-LIST_CSV, LIST_XLSX = "customers.csv", "customers.xlsx"
 # The database too: who is verified is personal, although contacts and tokens in it are encrypted.
 GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\n{DATABASE}*\n"
 PORT = click.IntRange(1, 65_535)
@@ -46,7 +45,7 @@ PORT = click.IntRange(1, 65_535)
     "--list",
     "template",
     is_flag=True,
-    help="Write only a list to fill in, customers.csv and customers.xlsx, with an example row of each kind.",
+    help="Write only a list to fill in, with an example row of each kind.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing onboarding.toml. A key is never replaced.")
 @JSON
@@ -58,8 +57,9 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
 
     A .gitignore that is there stays as it is: the last lines say what to add to it.
 
-    With --list, neither is written: DIRECTORY gets customers.csv and customers.xlsx, which replace nothing. All cells
-    of the workbook are text, so that a spreadsheet keeps phone numbers and ids as they are.
+    With --list, neither is written: DIRECTORY gets customers.csv and, with the feature spreadsheets, customers.xlsx.
+    They replace nothing. All cells of the workbook are text, so that a spreadsheet keeps phone numbers and ids as they
+    are.
     """
     if template:
         if sandbox or force:
@@ -102,12 +102,11 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
 
 
 def _write_list(directory: Path, *, as_json: bool) -> None:
-    """Write the template of a list. Both files are new, or nothing is written."""
-    files = {directory / LIST_CSV: list_template.as_csv().encode("utf-8-sig"), directory / LIST_XLSX: b""}
+    """Write the template of a list. All files are new, or nothing is written."""
+    files = {directory / name: content for name, content in list_template.files().items()}
     there = next((path for path in files if os.path.lexists(path)), None)
     if there is not None:
         raise CannotStart(f"{there} exists, and is not replaced")
-    files[directory / LIST_XLSX] = list_template.as_workbook()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for path, content in files.items():

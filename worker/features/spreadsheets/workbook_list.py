@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from worker.core.customers.customers import FieldProblem
+from worker.features.spreadsheets.read_apart import read_apart
 from worker.lists.columns import read_header
 from worker.lists.formats.kind import NAMES
 from worker.lists.formats.opening import ListBytes
-from worker.lists.formats.read_apart import read_apart
 from worker.lists.formats.table import is_filled, raw_lines
 from worker.lists.lines import ListRefused, RawLine
 from worker.lists.options import Form, ListOptions

@@ -1,12 +1,11 @@
 """Lists that were compressed with gzip or ZIP."""
 
 import gzip
-import io
 import zipfile
 from itertools import product
 
 from tests.domain.intake.conftest import TODAY
-from tests.domain.intake.formats.files import ANN, HEADER, workbook, zipped
+from tests.domain.intake.formats.files import zipped
 from worker.lists.lines import Accepted
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
@@ -18,7 +17,7 @@ ARRAY = b'[{"customer_id": "A1", "email": "a@example.com"}]'
 def test_a_compressed_list_is_read_as_what_is_inside(read, subtests):
     for pack, content in product(
         [gzip.compress, lambda content: zipped({"a/": "", "a/list": content, "__MACOSX/x": ""})],
-        [LIST, LIST.decode().encode("utf-16"), ARRAY, ARRAY[1:-1], workbook(HEADER, ANN)],
+        [LIST, LIST.decode().encode("utf-16"), ARRAY, ARRAY[1:-1]],
     ):
         with subtests.test(pack=pack, content=content):
             (line,) = read(pack(content))
@@ -67,9 +66,3 @@ def test_what_cannot_be_decompressed_is_refused_with_what_to_do(refusal):
         for content, reason in cases
         if reason not in (got := refusal(content))
     ] == []
-
-
-def test_a_workbook_is_read_from_a_stream_that_stays_open(read):
-    stream = io.BytesIO(workbook(HEADER, ANN))
-    assert len(list(open_list(stream, ListOptions(today=TODAY)))) == 1
-    assert not stream.closed

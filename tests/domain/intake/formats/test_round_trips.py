@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from tests.domain.intake.conftest import TODAY
 from tests.domain.intake.formats.files import workbook, zipped
+from tests.suite.of_features import needs
+from worker.core import shipped
 from worker.lists.lines import ListRefused
 from worker.lists.listing import open_list
 from worker.lists.options import FORMS, ListOptions
@@ -54,7 +56,10 @@ WRITERS = {
     "parquet": of_parquet,
 }
 PACKERS = {"as it is": lambda content: content, "gzip": gzip.compress, "zip": lambda content: zipped({"list": content})}
-BY_WRITER = pytest.mark.parametrize("form", FORMS)
+BY_WRITER = pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=needs(shipped.FORMATS[form]) if form in shipped.FORMATS else ()) for form in FORMS],
+)
 # The writers are slower than what is tested, and a workbook is read by a process of its own.
 slow = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=20)
 

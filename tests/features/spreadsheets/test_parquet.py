@@ -7,7 +7,7 @@ import io
 import pytest
 
 from tests.domain.intake.formats.files import ANN, HEADER, workbook
-from worker.lists.formats import read_apart
+from worker.features.spreadsheets import read_apart
 from worker.lists.lines import Accepted, Rejected
 
 pa = pytest.importorskip("pyarrow")
