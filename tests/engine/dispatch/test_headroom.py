@@ -12,7 +12,7 @@ QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 
-def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0, unwritten=0):
+def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0):
     """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
     found = Headroom(
         permits,
@@ -20,7 +20,6 @@ def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opene
         in_flight=lambda: in_flight,
         opened=lambda: opened,
         opening=lambda: opening,
-        unwritten=lambda: unwritten,
         events=lambda: 0,
         spacing=lambda: timedelta(seconds=1 / limit) if limit else timedelta(0),
     )
@@ -78,17 +77,6 @@ def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_wher
             found = headroom(permits=500, calls=1, limit=limit)
             assert found.horizon == timedelta(milliseconds=horizon)
             assert found.for_batches == rows
-
-
-def test_under_a_quick_limit_results_that_are_not_written_take_the_place_of_rows(subtests):
-    # Calls a second, opened, unwritten, in flight, rows. A flush takes 10 ms, and one call ends in 50 ms, or fifty.
-    cases = [(2000, 0, 30, 0, 45), (2000, 20, 30, 0, 25), (2000, 20, 90, 0, 0), (200, 0, 90, 0, 10)]
-    for limit, opened, unwritten, in_flight, rows in [*cases, (2000, 20, 30, 5, 20), (2000, 20, 30, 160, 15)]:
-        with subtests.test(limit=limit, opened=opened, unwritten=unwritten, in_flight=in_flight):
-            found = headroom(
-                permits=500, calls=50, limit=limit, opened=opened, unwritten=unwritten, in_flight=in_flight
-            )
-            assert found.room(busy=0).rows == rows
 
 
 def test_with_all_permits_in_use_and_rows_enough_a_few_events_are_opened_all_the_same():

@@ -23,9 +23,6 @@ OPEN_MOST = 1000
 # Where a limit allows more calls than this in 50 ms, flushes begin sooner: one for fewer rows pays already.
 MANY = 50
 SOONER = timedelta(milliseconds=30)
-# And no more rows are in doubt there than half the calls that the limit allows in this time: rows that are opened, and
-# results that are not written or will come during the flush. Half of them, as often two workers share the limit.
-IN_DOUBT = timedelta(milliseconds=75)
 # Under a slow limit slots are reserved as far ahead as the next few of them are, and never further than this.
 AHEAD_MOST = 3 * FLUSH_EVERY
 # Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
@@ -51,20 +48,18 @@ class Headroom:
         in_flight: Callable[[], int],
         opened: Callable[[], int],
         opening: Callable[[], int],
-        unwritten: Callable[[], int],
         events: Callable[[], int],
         spacing: Callable[[], timedelta],
     ) -> None:
         """`in_flight`: calls. `opened`: rows that wait for theirs. `opening`: how many rows the flushes under way may
-        open. `unwritten`: results. `events`: opened events. `spacing`: the least time between two calls; zero without
-        a rate limit.
+        open. `events`: opened events. `spacing`: the least time between two calls; zero without a rate limit.
         """
         self.permits = permits
         self.flush_times = FlushTimes()
         self._of_batches = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
         self._time, self._in_flight, self._opened, self._opening = time, in_flight, opened, opening
-        self._unwritten, self._events, self._spacing = unwritten, events, spacing
+        self._events, self._spacing = events, spacing
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
@@ -80,12 +75,8 @@ class Headroom:
     @property
     def flush_every(self) -> timedelta:
         """The time from one flush of batches to the next."""
-        return SOONER if self._limit_is_quick else FLUSH_EVERY
-
-    @property
-    def _limit_is_quick(self) -> bool:
         spacing = self._spacing()
-        return bool(spacing) and MANY * spacing < FLUSH_EVERY
+        return SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
 
     @property
     def _calls(self) -> int:
@@ -108,18 +99,9 @@ class Headroom:
         return min(opened, int(self._calls * min(self._of_batches.shortest / self.flush_every, 1)))
 
     @property
-    def _ended_meanwhile(self) -> int:
-        """How many of the calls in flight end during a flush that begins now, if it takes as long as most do."""
-        measured = self.throughput.best(self._time.seconds())
-        return min(self._in_flight(), int(measured * (self._of_batches.usual / FLUSH_EVERY)))
-
-    @property
     def for_batches(self) -> int:
         opened = self._opened() + self._opening()
         room = min(self._most + self._called_meanwhile, OPEN_MOST) - opened
-        if self._limit_is_quick:
-            in_doubt = opened + self._unwritten() + self._ended_meanwhile
-            room = min(room, IN_DOUBT // self._spacing() // 2 - in_doubt)
         return min(room, MOST_PER_PERMIT * max(self.permits, 1))  # a claim brings no more
 
     @property
