@@ -114,7 +114,7 @@ class Receiving:
 def dead() -> None:
     """Show refused events, put them back, or remove them.
 
-    A refused event is stored in the database, encrypted, for [retention] refused. The dead queue has a notice with its
+    A refused event is stored in the database, encrypted, for 14 days. The dead queue has a notice with its
     id and the reason: NAME.dead for events of the bus, and requests.dead of the workers' broker for events that came as
     the Celery task `onboarding.request`. Each has an ID. `onboard bus dead show ID` shows why it was refused.
     """
@@ -226,7 +226,7 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
 @JSON
 @click.pass_obj
 def drop_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
-    """Remove refused events for good, before [retention] refused is over. What they asked for is not done.
+    """Remove refused events for good, before their 14 days are over. What they asked for is not done.
 
     Give the ID of an event (`onboard bus dead list` shows it), or --all. Only the database is needed: the notice of a
     removed event stays in the dead queue, and names nothing of it.
