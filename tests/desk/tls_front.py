@@ -70,7 +70,8 @@ class TlsFront:
         self._threads[0].join(ENDS_WITHIN)
         for one in self._sockets:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                # That of an SSLSocket would drop its TLS: a thread could then read the client's closing alert as said.
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(ENDS_WITHIN)
             assert not thread.is_alive()
