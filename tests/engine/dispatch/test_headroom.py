@@ -6,13 +6,13 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_LEAST, OPEN_MOST, Headroom
+from worker.core.dispatch.headroom import CLAIM_MOST, EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_LEAST, OPEN_MOST, Headroom
 
 QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 
-def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0):
+def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0, unwritten=0):
     """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
     found = Headroom(
         permits,
@@ -20,6 +20,7 @@ def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opene
         in_flight=lambda: in_flight,
         opened=lambda: opened,
         opening=lambda: opening,
+        unwritten=lambda: unwritten,
         events=lambda: 0,
         spacing=lambda: timedelta(seconds=1 / limit) if limit else timedelta(0),
     )
@@ -41,9 +42,10 @@ numbers = st.integers(0, 3000)
     in_flight=numbers,
     opened=numbers,
     opening=numbers,
+    unwritten=numbers,
 )
 def test_at_no_pace_more_rows_are_opened_than_are_called_in_50_ms_and_while_a_flush_is_under_way(
-    permits, calls, flushes, limit, in_flight, opened, opening
+    permits, calls, flushes, limit, in_flight, opened, opening, unwritten
 ):
     found = headroom(
         permits=permits,
@@ -53,21 +55,26 @@ def test_at_no_pace_more_rows_are_opened_than_are_called_in_50_ms_and_while_a_fl
         in_flight=in_flight,
         opened=opened,
         opening=opening,
+        unwritten=unwritten,
     )
     if limit:
         in_50_ms = max(limit * FLUSH_EVERY.total_seconds(), OPEN_LEAST)
     else:
         in_50_ms = calls + 1 + max(permits - in_flight, 0)  # a free permit takes its row at once
-    most = min(in_50_ms + min(in_50_ms, opened + opening), OPEN_MOST)  # those that are called meanwhile
+    most = min(in_50_ms + min(in_50_ms, opened + opening), OPEN_MOST - unwritten)  # those that are called meanwhile
     assert opened + opening + max(found.for_batches, 0) <= max(most, opened + opening)
     assert found.room(busy=in_flight).rows >= 0
 
 
 def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits(subtests):
-    cases = [(0, 0), (1, 1), (10, 10), (250, 250), (1000, 1000), (5000, 1000)]  # calls in 50 ms
+    cases = [(0, 0), (1, 1), (10, 10), (100, 100), (5000, CLAIM_MOST)]  # calls in 50 ms
     for calls, opened in cases:
         with subtests.test(calls=calls):
             assert headroom(permits=100, calls=calls, in_flight=100).for_batches == opened
+
+
+def test_results_that_are_not_written_take_the_place_of_rows():
+    assert headroom(permits=100, calls=5000, in_flight=100, unwritten=OPEN_MOST - 10).for_batches == 10
 
 
 def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_where_they_are_far_apart(subtests):

@@ -83,6 +83,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             in_flight=lambda: self._calls.in_flight,
             opened=lambda: len(self._rows),
             opening=lambda: self._lanes.rows,
+            unwritten=lambda: len(self._results) + self._lanes.results,
             events=lambda: self._rows.events,
             spacing=lambda: self._rows.spacing,
         )

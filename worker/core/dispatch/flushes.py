@@ -70,6 +70,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         """Begin a flush in a free lane; `room` None: it claims nothing."""
         if room is not None:
             lane.rows = room.events if lane.for_events else room.rows
+        lane.results = len(results)
         # The count of halts of now: after a halt in between, the rows of this flush must not be called.
         lane.flush = asyncio.create_task(self._flush(lane, results, room, self._halts.count))
         lane.flush.add_done_callback(lambda _: self._ended())

@@ -18,8 +18,11 @@ from worker.core.limits.store.claims import Room
 FLUSH_EVERY = timedelta(milliseconds=50)
 # However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
 OPEN_LEAST = 3
-# And however quick they are, no more.
-OPEN_MOST = 1000
+# And however quick they are, no more, together with the results that are not written yet: a kill leaves both in doubt.
+OPEN_MOST = 400
+# A claim of many rows is a long flush, in which all calls in flight may end: their results then wait together. Several
+# short ones open as many rows.
+CLAIM_MOST = 200
 # Where a limit allows more calls than this in 50 ms, flushes begin sooner: one for fewer rows pays already.
 MANY = 50
 SOONER = timedelta(milliseconds=30)
@@ -48,18 +51,20 @@ class Headroom:
         in_flight: Callable[[], int],
         opened: Callable[[], int],
         opening: Callable[[], int],
+        unwritten: Callable[[], int],
         events: Callable[[], int],
         spacing: Callable[[], timedelta],
     ) -> None:
         """`in_flight`: calls. `opened`: rows that wait for theirs. `opening`: how many rows the flushes under way may
-        open. `events`: opened events. `spacing`: the least time between two calls; zero without a rate limit.
+        open. `unwritten`: results that are not in the database yet. `events`: opened events. `spacing`: the least time
+        between two calls; zero without a rate limit.
         """
         self.permits = permits
         self.flush_times = FlushTimes()
         self._of_batches = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
         self._time, self._in_flight, self._opened, self._opening = time, in_flight, opened, opening
-        self._events, self._spacing = events, spacing
+        self._unwritten, self._events, self._spacing = unwritten, events, spacing
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
@@ -101,8 +106,9 @@ class Headroom:
     @property
     def for_batches(self) -> int:
         opened = self._opened() + self._opening()
-        room = min(self._most + self._called_meanwhile, OPEN_MOST) - opened
-        return min(room, MOST_PER_PERMIT * max(self.permits, 1))  # a claim brings no more
+        # Those that the next flush writes count: as many will have come when it ends.
+        room = min(self._most + self._called_meanwhile, OPEN_MOST - self._unwritten()) - opened
+        return min(room, CLAIM_MOST, MOST_PER_PERMIT * max(self.permits, 1))
 
     @property
     def worth_a_claim(self) -> bool:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 
 class Lane:
-    """One flush at a time. `rows`: how many it may open."""
+    """One flush at a time. `rows`: how many it may open; `results`: how many it writes."""
 
     def __init__(self, *, for_events: bool) -> None:
         self.for_events = for_events
         self.flush: asyncio.Task[None] | None = None
-        self.rows = 0
+        self.rows = self.results = 0
         self.writes_halt = False  # of a result that halts the account
 
 
@@ -49,9 +49,14 @@ class Lanes:
         """How many rows the flushes under way may open."""
         return sum(lane.rows for lane in self)
 
+    @property
+    def results(self) -> int:
+        """How many results the flushes under way write."""
+        return sum(lane.results for lane in self)
+
     def end(self) -> None:
         """Free the lanes whose flush has ended. Raises what a claim raised."""
         for lane in self:
             if lane.flush is not None and lane.flush.done():
-                flush, lane.flush, lane.rows, lane.writes_halt = lane.flush, None, 0, False
+                flush, lane.flush, lane.rows, lane.results, lane.writes_halt = lane.flush, None, 0, 0, False
                 flush.result()
