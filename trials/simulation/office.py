@@ -14,8 +14,8 @@ from trials.simulation.plan import FLOOR, Act, Person
 from trials.simulation.setting import ROUTES, customer_of
 from worker.core.customers.store.batches import AcceptedLine
 from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.customers.store.plans import Plan
 from worker.core.database.priorities import BATCH
-from worker.plans.store.plans import Plan
 from worker.wiring.container import Parts
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from datetime import timedelta
 from worker.cli.exits import CannotStart
 from worker.core.customers.customers import Customer, Person
 from worker.core.foundation.clock import ProcessClock
+from worker.core.messages.words import Invitation, Rendered
 from worker.settings.model import Settings
 from worker.settings.policies import hours_of
 from worker.templates.language import TemplateProblem
 from worker.templates.page_values import Screen
-from worker.templates.render import Rendered, Templates
-from worker.templates.values import Invitation
+from worker.templates.render import Templates
 from worker.wiring.adapters import pages_of, sender_name
 
 LINK = "https://verify.example.com/sample"  # never a customer's own: a preview is looked at, sent on and kept

@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.batches import BatchFacts
+from worker.core.customers.store.plans import Planned
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import listed_in_words
 from worker.core.foundation.timestamps import written
+from worker.core.limits.batch_pace import ends_at
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.forecast import Forecast, Load, forecast
@@ -26,9 +28,7 @@ from worker.core.model.operation import WORK, Running, no_account
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import Orphans, UnknownOutcomes
-from worker.plans.batch_pace import ends_at
 from worker.plans.store.pilots import latest_verdict
-from worker.plans.store.plans import Planned
 from worker.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart
 from worker.reporting.store.apart import Apart
 from worker.reporting.store.counts import BatchCounts

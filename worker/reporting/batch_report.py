@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.core.customers.store.batches import BatchFacts
+from worker.core.customers.store.plans import Planned
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import BudgetState, stop_in_words
@@ -19,7 +20,6 @@ from worker.core.unknown.store.unknown_outcomes import Orphans
 from worker.features.service_desk.next_steps import Circumstances
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
-from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.obstacles import obstacle_of
 from worker.reporting.report_lines import Columns

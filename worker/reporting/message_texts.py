@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.core.messages.contact_times import Hours
+from worker.core.messages.words import Invitation, Rendered
 from worker.core.model.channels import address_of
 from worker.core.model.masked import masked_opening
 from worker.core.model.sessions import Opening
 from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.templates.language import TemplateProblem
-from worker.templates.render import Rendered, Templates
-from worker.templates.values import Invitation
+from worker.templates.render import Templates
 
 
 class Origin(StrEnum):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from worker.core.adapters import Http, Message, Receipt, Sender
 from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
@@ -32,26 +33,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, repr=False)
-class Message:
-    """One rendered invitation. Its fields are personal or secret, so no repr shows them.
-
-    `key` identifies the invitation for ever (the left part of its Message-ID). Every repeat has the same key.
-    """
-
-    key: str
-    at: datetime  # when its first hand-over was written down, aware: the Date of every repeat, too
-    to: str  # an address, or an E.164 number
-    language: str  # BCP 47
-    subject: str
-    text: str
-    html: str = ""
-    valid_for: timedelta | None = None  # the remaining life of its link, if known
-
-    def __repr__(self) -> str:
-        return f"Message(key={self.key!r}, …)"
-
-
 @dataclass(frozen=True)
 class Returning:
     """Where a mail comes back to, and the lines of its head that belong to that."""
@@ -60,54 +41,8 @@ class Returning:
     headers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """The server accepted the message. `reference`: the server's id of the message (Twilio's sid), if it gave one, as
-    its delivery reports have it. Of a longer one the first 100 characters are kept and compared."""
-
-    reference: str = ""
-
-
 # What a sender returns for a message that `may_write` has kept back.
 TOO_LATE = Problem(Kind.TRANSIENT, "too late to be handed over when there was a connection")
-
-
-class Sender(Protocol):
-    """One channel. Holds its connections; `close` ends them."""
-
-    def repeatable(self) -> bool:
-        """True if a message with an unknown outcome may be sent again (email: under the same Message-ID)."""
-
-    async def preflight(self) -> Problem | None:
-        """Log in and hand nothing over, within the sender's own time-out. Costs nothing.
-
-        Returns the Problem that each message would have: refused credentials, or a server that cannot be reached. None:
-        the sender answers, or its answer says nothing about messages.
-        """
-
-    async def send(self, message: Message, may_write: MayWrite | None = None) -> Receipt | Problem:
-        """Hand the message over within the sender's own time-out. A refusal gives a Problem, never an exception.
-
-        `may_write` is asked when there is a connection, directly before the message is handed over; again if that
-        connection proves dead and another one had to be opened. If it says no, no message is handed over, and whatever
-        is returned does not count. None: the message may leave at any time.
-        """
-
-    @property
-    def no_look_up(self) -> str:
-        """Why a message with an unknown outcome cannot be reconciled; "" if it can be."""
-
-    async def look_up(
-        self, to: str, link: str, *, since: datetime, known: frozenset[str]
-    ) -> Receipt | Nothing | Unmatched | Problem:
-        """Look for the message with this link among those accepted since `since`, within the sender's own time-out.
-
-        `known` are the references of messages to the same customer that have their receipts. Unmatched are messages
-        that may or may not be the one with this link.
-        """
-
-    async def close(self) -> None:
-        """Close kept connections."""
 
 
 class NoLookUp:
@@ -128,16 +63,9 @@ class Token(Protocol):
     def reload(self) -> bool: ...
 
 
-class Caller(Protocol):
+class Caller(Http, Protocol):
     """Makes the calls over kept connections: `worker.http.client`."""
 
-    async def call(
-        self,
-        request: HttpRequest,
-        *,
-        timeout: timedelta,  # noqa: ASYNC109
-        may_write: MayWrite | None = None,
-    ) -> HttpAnswer | Broken: ...
     async def close(self) -> None: ...
 
 

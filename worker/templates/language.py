@@ -19,6 +19,7 @@ from jinja2 import BaseLoader, BytecodeCache, DictLoader, StrictUndefined, Templ
 from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from worker.core.messages.words import CannotWrite
 from worker.templates.answer_values import VENDOR, name_of, names_in, untested, value_of
 
 FILE_LENGTH = 64 * 1024  # characters of one template file
@@ -62,7 +63,7 @@ SPELLINGS = {
 }  # fmt: skip
 
 
-class TemplateProblem(Exception):
+class TemplateProblem(CannotWrite):
     """The problem of a template. The text names file, line and cause; never a value of a customer."""
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.messages.segments import segments
+from worker.core.messages.words import Invitation, Rendered
 from worker.templates.answer_values import sample_of
 from worker.templates.brand import Brand
 from worker.templates.content import NotContent, content_of
@@ -29,9 +31,8 @@ from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, NEEDED, Librar
 from worker.templates.pages import TAGS, Pages
 from worker.templates.plain import plain
 from worker.templates.prepared import Prepared, key_of, marked, only_shows
-from worker.templates.segments import segments
 from worker.templates.template_files import TemplateFiles
-from worker.templates.values import Invitation, is_link, path_of, variables
+from worker.templates.values import is_link, path_of, variables
 
 SUBJECT_LENGTH = 200
 DIGEST_LENGTH = 16  # hexadecimal digits
@@ -58,24 +59,6 @@ SAMPLES = tuple(
 NO_BRAND = Brand()
 CONTENT = "whatsapp.txt"
 SAMPLE_NOW = SAMPLE.expires_at - timedelta(days=7)
-
-
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
-class Rendered:
-    """The words of one message. Personal and secret: no repr shows any of it.
-
-    `language` is the locale of the words (BCP 47), which may be another than the customer's. `html` is
-    empty where the template has none; `subject` and `html` are for a text message.
-    """
-
-    language: str
-    subject: str
-    text: str
-    html: str
-    digest: str = ""  # of the files and the settings that it was made from: nothing of a person
-
-    def __repr__(self) -> str:
-        return f"Rendered(language={self.language!r}, …)"
 
 
 class Templates:

@@ -3,12 +3,12 @@ stranger's words in an operator's mail (`names`)."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from worker.core.customers.customers import Customer, CustomerKind
+from worker.core.customers.customers import CustomerKind
+from worker.core.messages.words import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.answer_values import VALUE_LENGTH, VENDOR, shown
 from worker.templates.brand import Brand
@@ -56,22 +56,6 @@ VARIABLES: Mapping[str, str] = {
     "sender_name": "who the message is from",
     **OF_EACH_TEXT,
 }
-
-
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
-class Invitation:
-    """The content of an invitation. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
-
-    customer: Customer
-    link: str
-    expires_at: datetime
-    sender_name: str
-    kind: str = "invitation"
-    timezone: str = ""  # the zone that its times are written in; "": the customer's own, or UTC
-    opening: Opening | None = None  # what its session has besides the link
-
-    def __repr__(self) -> str:
-        return f"Invitation(kind={self.kind!r}, …)"
 
 
 def variables(invitation: Invitation, brand: Brand, *, language: str, now: datetime, greeting: bool) -> dict[str, Any]:

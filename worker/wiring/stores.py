@@ -69,8 +69,8 @@ class Stores:
         wide = {name for name, sender in settings.web.senders.items() if sender.rights(name).every_customer}
         self.batches = Batches(database, keyring, wide=wide)
         self.budgets = Budgets(database)
-        self.decisions = Decisions(database)
         self.pilots = Pilots(database)
+        self.decisions = Decisions(database, pilots=self.pilots)
         self.released_details = ReleasedDetails(database, keyring)
         self.standstills = Standstills(database)
         self.facts = Facts(database, keyring)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.customers.customers import Customer, Person
+from worker.core.messages.words import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
-from worker.templates.values import Invitation
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 LINK = "https://verify.example.com/s/t0k3n"

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.customers.customers import Customer, Person
+from worker.core.messages.words import Invitation
 from worker.templates.content import NotContent, content_of
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
-from worker.templates.values import Invitation
 
 SID = f"HX{'0123456789abcdef' * 2}"
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)

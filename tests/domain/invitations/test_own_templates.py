@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from worker.core.customers.customers import Customer, Person
+from worker.core.messages.words import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
-from worker.templates.values import VARIABLES, Invitation
+from worker.templates.values import VARIABLES
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 DOCUMENT = Path(__file__).parents[3] / "docs/reference/templates.md"

@@ -9,9 +9,9 @@ from itertools import product
 import pytest
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
+from worker.core.messages.words import Invitation
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
-from worker.templates.values import Invitation
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 LINK = "https://verify.example.com/s/8f2c?token=t0k3n&lang=x"

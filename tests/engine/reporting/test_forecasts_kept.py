@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import customer
+from worker.core.customers.store import plans
+from worker.core.customers.store.plans import Plan
 from worker.core.database.tables import Batch, Job
 from worker.core.foundation.timestamps import written
 from worker.core.model.operation import Running
 from worker.core.model.reasons import Reason
-from worker.plans.store import plans
-from worker.plans.store.plans import Plan
 from worker.reporting import batch_forecast
 from worker.senders.fake import FakeSender
 from worker.wiring.container import Parts

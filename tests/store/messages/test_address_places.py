@@ -13,6 +13,7 @@ from tests.store.shelf import WEEK, customer
 from tests.store.statements import statements
 from tests.store.steps import JobSteps
 from worker.core.customers.customers import Channel, Person
+from worker.core.customers.store.plans import Plan
 from worker.core.customers.suppression import text_of
 from worker.core.database.encrypted_values import ADDRESS
 from worker.core.database.priorities import EVENT
@@ -24,7 +25,6 @@ from worker.core.messages.store import address_places
 from worker.core.messages.store.address_places import AddressPlaces, Wanted, take
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.states import InvitationState, JobState
-from worker.plans.store.plans import Plan
 
 CAP = AddressCap(3, WEEK)
 SHARED = "info@agency.example"

@@ -9,6 +9,7 @@ from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer
 from tests.store.statements import statements
 from worker.core.customers.customers import Channel, Person
+from worker.core.customers.store.plans import Plan
 from worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store.claims import Leased, Room
@@ -16,7 +17,6 @@ from worker.core.messages.country_cap import country_of
 from worker.core.messages.store.country_cap_check import at_their_cap, texts_by_country
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.states import InvitationState
-from worker.plans.store.plans import Plan
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"
 

@@ -10,6 +10,7 @@ from tests.store.shelf import customer, line
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.cancellation import cancel_customers
+from worker.core.customers.store.plans import Plan
 from worker.core.customers.store.released_details import ReleasedDetails
 from worker.core.database.encrypted_values import Erased, decrypt_person
 from worker.core.database.priorities import BATCH
@@ -21,7 +22,6 @@ from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.plans.store.pilots import Pilots
-from worker.plans.store.plans import Plan
 
 TRUE, OTHER, THIRD = "ona@example.org", "attacker@example.net", "ona@work.example"
 PILOT = {"plan": Plan(first="1", condition="finished >= 50% within 4 hours")}

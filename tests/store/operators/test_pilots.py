@@ -10,11 +10,11 @@ from tests.store.row_locks import on_postgresql
 from tests.store.shelf import customer, line
 from tests.store.statements import statements
 from worker.core.customers.store.decisions import Decisions
+from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job
 from worker.core.model.states import JobState
 from worker.plans.store.pilots import Pilots
-from worker.plans.store.plans import Plan, PlanRefused
 
 CONDITION = "finished >= 50% and failed <= 3% within 4 hours"
 

@@ -37,6 +37,7 @@ from worker.cli.shared_options import JSON
 from worker.cli.whole_file import whole_file
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
+from worker.core.customers.store.plans import Plan, refuse_over
 from worker.core.foundation import event_loop
 from worker.core.foundation.plural import counted
 from worker.core.limits.budgets import BudgetState
@@ -54,7 +55,6 @@ from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.problems import Originals, Severity, problems_csv
 from worker.lists.refusals import Refusals
-from worker.plans.store.plans import Plan, refuse_over
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
 from worker.settings.policies import texted_countries

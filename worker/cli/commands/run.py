@@ -18,12 +18,12 @@ from worker.cli.running.ends import exit_code, notes_of, stopped_at, stopped_by_
 from worker.cli.running.summary import channels_of, stopped_in_words
 from worker.cli.running.work import send_corrected, work_batch
 from worker.cli.shared_options import JSON
+from worker.core.customers.store.plans import Plan
 from worker.core.database import schema
 from worker.core.foundation.durations import parse_duration
 from worker.core.foundation.log_ids import about
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.model.needs import STORED, Need
-from worker.plans.store.plans import Plan
 from worker.runtime.batch_run import Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, sole_worker
 

@@ -19,12 +19,13 @@ from worker.core.customers.customers import Customer, Person, invitation_channel
 from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.private_files import PRIVATE, READABLE
 from worker.core.messages.wording import Wording
+from worker.core.messages.words import Rendered
 from worker.core.model.channels import CHANNELS
 from worker.core.model.needs import NOTHING
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.listing import open_list
 from worker.templates.page_values import Screen
-from worker.templates.render import Rendered, Templates
+from worker.templates.render import Templates
 from worker.wiring.adapters import templates_of
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"

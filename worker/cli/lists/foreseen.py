@@ -11,12 +11,12 @@ from worker.cli.lists.corrected import corrected
 from worker.cli.lists.cost import in_json
 from worker.cli.lists.text_costs import charged, segments_of
 from worker.core.customers.customers import Channel, invitation_channels
+from worker.core.customers.store.plans import Planned
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.limits.forecast import Forecast, forecast, through_nights
 from worker.core.messages.fallback_channel import following
 from worker.core.messages.quiet_hours import allowed_at
 from worker.lists.importing.judging import Judged
-from worker.plans.store.plans import Planned
 from worker.reporting.batch_forecast import loads_of
 from worker.reporting.prices import Prices
 from worker.reporting.text_hours import with_country_cap

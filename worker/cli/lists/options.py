@@ -15,6 +15,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.option_types import Read
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import STDIN
+from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.foundation.plural import listed_in_words
 from worker.features.service_desk.returned_lists import Returns
 from worker.features.service_desk.store.returned_rows import ReturnedRows
@@ -25,7 +26,6 @@ from worker.lists.importing.list_import import ImportChoices, TooManyRefused
 from worker.lists.lines import ListRefused
 from worker.lists.options import FORMS, Form, ListOptions
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, schemes_of, shown_name
-from worker.plans.store.plans import Plan, PlanRefused
 from worker.wiring.container import Parts
 
 FETCHED = f"; {listed_in_words(schemes_of(sources))} are fetched" if (sources := LIST_SOURCES.offered()) else ""

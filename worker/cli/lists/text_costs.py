@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from worker.cli.exits import CannotStart
 from worker.cli.sample_message import example, rendered
 from worker.core.customers.customers import Channel
+from worker.core.messages.segments import segments
 from worker.core.messages.wording import Wording
 from worker.lists.importing.judging import Judged
-from worker.templates.segments import segments
 from worker.wiring.container import Parts
 
 # As long as iDenfy's; our own stable links are shorter.

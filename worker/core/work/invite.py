@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from worker.core.adapters import Message, Receipt, Sender
 from worker.core.customers.customers import Channel
 from worker.core.lifecycle.store.stale_links import has_stale_link
 from worker.core.limits.measured_pace import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.messages.repeats import paced
+from worker.core.messages.segments import segments
 from worker.core.messages.store.handovers import InviteResult, OpenedInvitation
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
 from worker.core.messages.store.quiet_hours_check import leaves_at
+from worker.core.messages.words import CannotWrite, Invitation, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite
@@ -24,11 +27,6 @@ from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
 from worker.core.work.shared_work import SharedWork
 from worker.core.work.step_endings import count, ending_of, log_chunk, nothing_kept
-from worker.senders.contract import Message, Receipt, Sender
-from worker.templates.language import TemplateProblem
-from worker.templates.render import Templates
-from worker.templates.segments import segments
-from worker.templates.values import Invitation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
 
     sender: Sender
     sender_name: str
-    templates: Templates
+    templates: Writer
 
     @property
     def name(self) -> str:
@@ -81,8 +79,8 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         try:
             message, template = self._message(item, first_at=opened.first_at, now=now)
             charged = segments(message.text).count if self.policy.channel == Channel.SMS else 1
-        except TemplateProblem as error:
-            # The operator's template is wrong, not the customer: nothing was sent, and a person can correct it.
+        except CannotWrite as error:
+            # Nothing was sent, and a person can correct it.
             problem = Problem(Kind.BAD_INPUT, str(error), code="template")
             return InviteResult(opened, now, Hold(Reason.TEMPLATE, str(error)), problem=problem)
         too_late = False

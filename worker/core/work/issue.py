@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from worker.core.adapters import Http, Provider
 from worker.core.foundation.durations import show_duration
 from worker.core.lifecycle.session_updates import SessionUpdate, update_of_listed
 from worker.core.limits.budgets import PROBE_PATIENCE, SHORT_LINKS
@@ -18,11 +18,12 @@ from worker.core.limits.measured_pace import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.model.endings import Asked, Done, Ending, Hold, Kind, Problem, Snooze
-from worker.core.model.http_messages import MayWrite
+from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.model.metrics import CALLS
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session, SessionRequest, is_stale
 from worker.core.unknown.reconciliation import (
+    Listing,
     OrphanRule,
     UnknownCall,
     Unmatched,
@@ -35,10 +36,6 @@ from worker.core.work.step_endings import WakeInvite, count, ending_of, log_chun
 from worker.core.work.store.issue_results import IssueResult
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 from worker.core.work.store.open_attempts import OpenedJob
-from worker.providers.contract import Broken, HttpAnswer, HttpRequest, Listing, Provider
-
-if TYPE_CHECKING:
-    from worker.http.client import Http
 
 log = logging.getLogger(__name__)
 # How often a list is read in vain, before the decision about a session is made without it.
@@ -50,7 +47,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     """Opens sessions at one account."""
 
     provider: Provider
-    http: "Http"
+    http: Http
     wait_for_orphans: bool  # the account says on_orphan = "wait"
     wake_invite: WakeInvite
     floor: Callable[[SessionRequest], timedelta]  # the least life that a new link must have

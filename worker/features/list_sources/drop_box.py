@@ -19,6 +19,7 @@ from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import Batches, BatchFacts
 from worker.core.customers.store.decisions import Decisions
 from worker.core.customers.store.new_rows import RefusedLine
+from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
@@ -38,7 +39,6 @@ from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.problems import Originals, problems_csv
-from worker.plans.store.plans import Plan, PlanRefused
 from worker.reporting.batch_report import Reporting, state_of
 from worker.reporting.report_lines import write_csv
 from worker.reporting.store.report_rows import Facts

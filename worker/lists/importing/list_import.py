@@ -17,6 +17,7 @@ from worker.core.customers.customers import FieldProblem
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import Batches, BatchFacts
 from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
+from worker.core.customers.store.plans import Plan, Planned
 from worker.core.customers.store.sealed_lines import numbers_of
 from worker.core.database.outages import reason
 from worker.core.database.priorities import BATCH
@@ -37,7 +38,6 @@ from worker.lists.own_files import OwnFile
 from worker.lists.refusals import Refusals
 from worker.lists.warned import Warned
 from worker.plans.list_deadline import RowTimes, counted, planned
-from worker.plans.store.plans import Plan, Planned
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.rights import refuses_lists
+from worker.core.customers.store import plans
 from worker.core.customers.store.admission import following, left_out, lock_customers
 from worker.core.customers.store.customer_take_over import take
 from worker.core.customers.store.leadership import take_all
@@ -37,7 +38,6 @@ from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_row_events
-from worker.plans.store import plans
 
 _LOCK_BATCH = (
     sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned)

@@ -8,10 +8,12 @@ from functools import partial
 import sqlalchemy as sa
 
 from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store import plans
 from worker.core.customers.store.added_lines import Added, ErasedMeanwhile, add_lines
 from worker.core.customers.store.admission import following, left_out
 from worker.core.customers.store.daily_batch import DAILY
 from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
+from worker.core.customers.store.plans import Plan, Planned
 from worker.core.customers.store.refreshed import KnownLine, known_lines
 from worker.core.customers.store.sealed_lines import Lines, seal
 from worker.core.customers.store.tombstones import erased_among
@@ -22,8 +24,6 @@ from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.states import PauseCause
-from worker.plans.store import plans
-from worker.plans.store.plans import Plan, Planned
 
 # Other imports of the same customers may be first in the unique index a few times, but not for ever.
 TRIES = 5
@@ -45,7 +45,7 @@ class BatchFacts:
     purged_at: datetime | None = None  # when the purge of its rows began; its totals stay
     pause_cause: str = ""  # a PauseCause, also while its rows are still being paused; empty: not paused
     pause_reason: str = ""  # who paused it and when, or why it paused itself
-    planned: bool = False  # it has a plan (`store.onboarding.plans`)
+    planned: bool = False  # it has a plan (`plans`)
     changing_since: datetime | None = None  # when a resume or a cancel began that is not through
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -29,7 +29,6 @@ from worker.core.model.row_addresses import Rows
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause, paused_by
 from worker.core.unknown.store.settlement import Decided, abandon, in_state, repeat, retry
 from worker.core.work.store.sessions import FIRST, HELD_FIRST
-from worker.plans.store.pilots import Pilots
 
 CHUNK = 2000
 # An import may create a customer's leading job at the same moment as a retry: then the retry looks again and joins.
@@ -69,15 +68,33 @@ class RepeatCost:
     messages: dict[str, int]
 
 
+class Pilots(Protocol):
+    """The rows behind the pilot of a list."""
+
+    def go_on(self, batch_id: int, *, now: datetime) -> int:
+        """A person has resumed the batch: after a verdict, the rest goes out. Returns how many rows that are."""
+
+    def held_back(self, batch_id: int) -> int:
+        """How many rows wait for the verdict, or for a person after it."""
+
+
 class Decisions:
-    def __init__(self, database: Database, progress: Callable[[int], None] = lambda _rows: None) -> None:
-        """`progress` gets how many rows and messages a decision has changed so far, after each transaction."""
+    def __init__(
+        self,
+        database: Database,
+        progress: Callable[[int], None] = lambda _rows: None,
+        *,
+        pilots: Pilots | None = None,
+    ) -> None:
+        """`progress` gets how many rows and messages a decision has changed so far, after each transaction. `pilots`
+        None: only for batches without one."""
         self._database = database
         self._progress = progress
+        self._pilots = pilots
 
     def with_progress(self, progress: Callable[[int], None]) -> "Decisions":
         """The same decisions, which call `progress`."""
-        return Decisions(self._database, progress)
+        return Decisions(self._database, progress, pilots=self._pilots)
 
     def _adding(self) -> Changed:
         """Adds up what one decision changes."""
@@ -126,9 +143,9 @@ class Decisions:
         is_due = sa.and_(sa.or_(Batch.pause_cause != "", IS_CHANGING), Batch.cancelled_at.is_(None))
         values = _NOT_PAUSED | {"resumed_at": now, "changing_since": now}
         self._mark(batch_id, is_due, noted=(now, "resumed"), **values)
-        pilots = Pilots(self._database)
-        rest = pilots.go_on(batch_id, now=now)
-        return self._go_on(batch_id, began=now, now=now) + Decided(rest + pilots.held_back(batch_id))
+        rest = self._pilots.go_on(batch_id, now=now) if self._pilots else 0
+        resumed = self._go_on(batch_id, began=now, now=now)
+        return resumed + Decided(rest + (self._pilots.held_back(batch_id) if self._pilots else 0))
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.

@@ -28,6 +28,7 @@ from worker.core.database.tables import Job
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.reissue import REVIEWED_AGAIN
 from worker.core.limits.backpressure import ask_again_at
+from worker.core.limits.store import batch_pace
 from worker.core.limits.store.budgets import sender_state
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.sender_backlog import Backlogs, Rooms
@@ -45,7 +46,6 @@ from worker.core.work.store.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.core.work.store.unreachable import unreachable
 from worker.features.outbox.store.outbox import add_job_events
 from worker.features.stable_links.store import unbought
-from worker.plans.store import batch_pace
 
 log = logging.getLogger(__name__)
 A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep

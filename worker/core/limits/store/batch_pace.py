@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from worker.core.database.database import fetch
 from worker.core.database.tables import BatchPlan
+from worker.core.limits.batch_pace import give_places, interval
 from worker.core.messages.send_decision import Later, NotNow
 from worker.core.model.reasons import Reason
-from worker.plans.batch_pace import give_places, interval
 
 SESSIONS, MESSAGES = BatchPlan.issue_next_at, BatchPlan.send_next_at
 

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from worker.core.database.columns import Columns
 from worker.core.database.tables import BatchPlan
 from worker.core.foundation.timestamps import written
+from worker.core.limits.batch_pace import planned_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
-from worker.plans.batch_pace import planned_at
 
 FIRST_ROW = 2  # of a list with a header
 
