@@ -17,7 +17,6 @@ from worker.features.service_desk.corrections import Correction
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 RIGHT = "right@example.org"
-STABLE = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
 
 
 def by_list(world, email=RIGHT):
@@ -197,62 +196,3 @@ async def test_an_address_of_another_kind_keeps_its_reminders(make):
     await later(world, 2 * DAY)
     assert len(mails(world)) == 1
     assert len(world.senders["sms"].messages) == 2
-
-
-@pytest.fixture
-def stable(make):
-    return make(sender=STABLE, templates=REMINDED)
-
-
-def secret_of(link):
-    return link.rpartition("/s/")[2]
-
-
-def see(world, link):
-    return world.parts.doors.see(secret_of(link), now=world.clock())
-
-
-@every_door
-async def test_a_stable_link_that_was_not_opened_is_revoked_and_a_new_one_leads_to_the_same_session(stable, correct):
-    await invited(stable)
-    ((_, old),) = mails(stable)
-    correct(stable)
-    assert type(see(stable, old).decision).__name__ == "Gone", "at once"
-
-    await later(stable, timedelta(minutes=5))
-    _, (to, new) = mails(stable)
-    assert to == RIGHT
-    assert type(see(stable, new).decision).__name__ == "Lead"
-    assert len(stable.asked) == 1
-
-
-@every_door
-@pytest.mark.parametrize("opens_early", [True, False])
-async def test_behind_a_stable_link_that_was_opened_the_session_is_given_away(stable, correct, opens_early):
-    stable.provider.opens_early = opens_early
-    await invited(stable)
-    ((_, old),) = mails(stable)
-    seen = see(stable, old)
-    stable.parts.doors.visited(seen, opened=True, now=stable.clock())
-    correct(stable)
-    assert type(see(stable, old).decision).__name__ == "Gone"
-
-    await later(stable, timedelta(minutes=5))
-    assert len(mails(stable)) == (2 if opens_early else 1)
-    await later(stable, 8 * DAY)
-    to, new = mails(stable)[1]
-    assert to == RIGHT
-    assert len(stable.asked) == 2
-    assert see(stable, new).link != seen.link
-
-
-async def test_a_stable_link_before_a_session_is_bought_is_revoked_too(make):
-    world = make(sender=STABLE + '\nissue = "on-click"')
-    await invited(world)
-    ((_, old),) = mails(world)
-    by_list(world)
-    await later(world, timedelta(minutes=5))
-    _, (to, new) = mails(world)
-    assert (to, world.asked) == (RIGHT, [])
-    assert type(see(world, old).decision).__name__ == "Gone"
-    assert type(see(world, new).decision).__name__ == "Press"

@@ -14,7 +14,7 @@ from tests.hostile import places
 from tests.hostile.served import served
 from tests.inbound.web.site import FIRST, KEYS, Site
 from tests.store.shelf import Shelf, customer
-from worker.features.stable_links.store.stable_links import OwnLink, StableLinks
+from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 
 __all__ = ["bare", "desk_at", "own_redis", "play"]
 # No limit of events, so that each answer is that of its own case.

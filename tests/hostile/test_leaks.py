@@ -144,9 +144,9 @@ def office(desk_at: Callable[[Played], Desk], hostile_played: Played, own_redis:
     desk.change('from = "Example', 'callback_keys = [{ file = "secrets/first" }]\nfrom = "Example')
     desk.add(
         '[web]\nevent_limit = "100000/second"\ntrusted_proxies = ["127.0.0.1"]\n'
+        'base_url = "https://verify.example.com/onboarding"\n'
         '[web.senders.signup]\nkeys = [{ file = "secrets/first" }, { file = "secrets/second" }]\nlinks = true\n'
         f'queues = ["{servers.rabbitmq.bus.queue}", "requests"]\n'
-        '[links]\nbase_url = "https://verify.example.com/onboarding"\n'
         f'[broker]\nurl = "{own_redis.url}"\n[bus]\nurl = {{ file = "secrets/bus" }}\n'
         f'queue = "{servers.rabbitmq.bus.queue}"\n'
     )

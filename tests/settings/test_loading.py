@@ -67,7 +67,6 @@ def test_frankieone_v1_is_prefilled_as_its_call_makes_the_entity(tmp_path: Path)
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     configuration = tree(
         database={"url": "mysql://127.0.0.1/db"},
-        links={"mode": "stable"},
         web={"bind": "0.0.0.0:80"},
         retry={"first": "1 hour"},
         wroker={},
@@ -82,7 +81,6 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     assert {line.partition(":")[0] for line in problems(tmp_path, configuration)} == {
         "wroker",
         "database.url",
-        "links.base_url",
         "web.bind",
         "retry.first",
         "accounts.kyc.limits[1]",

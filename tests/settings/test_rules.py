@@ -230,7 +230,7 @@ LET_IN = {
     "webhooks": (("accounts", "kyc", "webhook_keys"), [HOOK]),
     "webhooks in a secret's place": (("accounts", "au", "webhook_secret"), {"env": "FRANKIE_CUSTOMER"}),
     "bounces": (("email", "callback_keys"), [HOOK]),
-    "answers to texts": (("links", "base_url"), "https://onboard.example.com"),
+    "answers to texts": (("web", "base_url"), "https://onboard.example.com"),
     "users of the dashboard": (("web", "users"), {"file": "users.toml"}),
 }
 

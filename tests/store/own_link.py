@@ -2,8 +2,13 @@
 
 from datetime import timedelta
 
-from worker.features.stable_links.store.not_me import NotMe, Outcome
-from worker.features.stable_links.store.stable_links import StableLinks
+import sqlalchemy as sa
+
+from worker.core.database.tables import Job, StableLink
+from worker.core.lifecycle.store.own_links import StableLinks
+from worker.core.model.reasons import Reason
+from worker.core.model.states import OPEN_JOBS
+from worker.core.unknown.store.held_rows import hold_back
 
 LINKS = StableLinks("https://verify.test", timedelta(days=30))
 
@@ -16,5 +21,9 @@ def secret_of_link(shelf, keyring, links=LINKS):
 
 
 def say_not_me(shelf, keyring, links=LINKS):
-    secret = secret_of_link(shelf, keyring, links)
-    assert NotMe(shelf.database, keyring).stop(secret, now=shelf.clock()) is Outcome.STOPPED
+    """What follows for Ona's row and link."""
+    secret_of_link(shelf, keyring, links)
+    leads = [job for job in shelf.rows(Job) if job.state in OPEN_JOBS and job.joins is None]
+    with shelf.database.write() as connection:
+        hold_back(connection, leads, Reason.NOT_ME, now=shelf.clock())
+        connection.execute(sa.delete(StableLink))

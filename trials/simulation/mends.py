@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from trials.simulation.play import Simulation
@@ -31,9 +33,6 @@ from worker.core.unknown.store.row_by_row import Chunk
 from worker.core.work.invite import InviteWork
 from worker.core.work.shared_work import SharedWork
 from worker.core.work.store import gates as issuing_gates
-from worker.features.stable_links import press
-from worker.features.stable_links.door import Asks, Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
-from worker.features.stable_links.store import doors, not_me
 from worker.wiring import sweep
 
 Replaced = tuple[Any, str, Any]  # where, the name there, and what stands there instead
@@ -83,11 +82,6 @@ def _never_stopped(
     *given: Any, asks: Callable[..., budgets.FirstAnswers] = budgets.ask_first, **how: Any
 ) -> budgets.FirstAnswers:
     return asks(*given, **how)._replace(stopped=False)
-
-
-def _buys_at_each_press(rules: DoorRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
-    decision = at_the_door(rules, facts, asks=asks, now=now)
-    return Buy(replaces=False) if asks and isinstance(decision, Lead | Wait) else decision
 
 
 def _granted(
@@ -140,12 +134,6 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
         (standstill, "there_is", lambda _connection: False),
         (budgets, "ask_first", _never_stopped),
     ),
-    # Each press buys a session, also one that finds that another has asked for it.
-    "one-session-for-two-presses": ((doors, "at_the_door", _buys_at_each_press),),
-    # Who is not meant loses the link, and the messages and sessions of the row go on.
-    "not-me": ((not_me, "hold_back", lambda *_given, **_how: None),),
-    # A press is believed however soon it comes: a robot's too.
-    "time-before-a-press": ((press, "LEAST", timedelta(seconds=-5)),),
     # The last checks of a call: of its slot and the distance from the call before it, of a halt, of its lease.
     "slot": ((SlotGate, "may_write", lambda _gate, _slot, *, waited: True),),
     "halt": ((Halts, "by_result", lambda self: self.unwritten.set()),),
@@ -197,9 +185,6 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "leases-by-database-time": (200,),
     "pilot": (301,),
     "standstill": (23,),
-    "one-session-for-two-presses": (12986,),
-    "not-me": (12986,),
-    "time-before-a-press": (12986,),
     "slot": (7002,),
     "halt": (66,),
     "lease": (7051,),
@@ -218,6 +203,11 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "resume": (39,),
     "given-away": (225,),
 }
+# Those of a feature lie with its tests.
+for _place in sorted((Path(__file__).parents[2] / "tests/features").glob("*/mends.py")):
+    _of_feature = import_module(f"tests.features.{_place.parent.name}.mends")
+    MENDS |= _of_feature.MENDS
+    FOUND_BY |= _of_feature.FOUND_BY
 
 
 @contextmanager

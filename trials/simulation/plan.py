@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from trials.simulation.faults import KINDS, Fault, SpoilRow, TooMany, WrongCredentials
+from worker.settings.policies import OWN_LINKS
 
 STORM = 40.0  # seconds with faults; then all works
 # What a history's people are served by. `both`: kyc, with a second account that takes over. Few each time: each account
@@ -129,7 +130,7 @@ def plan_of(seed: int) -> Plan:
     stopped_at = chance.uniform(0.2, STORM) if chance.random() < 0.1 else 0.0
     has_pilot = chance.random() < 0.1 and not planned.operator
     planned = replace(planned, stopped_at=stopped_at, pilot=chance.choice((1, 2)) if has_pilot else 0)
-    planned = _with_stable_links(chance, planned) if chance.random() < 0.3 else planned
+    planned = _with_stable_links(chance, planned) if chance.random() < 0.3 and OWN_LINKS.offered() else planned
     planned = _with_environment(random.Random(f"{seed}/environment"), planned)
     planned = _with_reviews(random.Random(f"{seed}/reviews"), planned)
     reminders = random.Random(f"{seed}/reminders")

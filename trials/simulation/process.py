@@ -27,7 +27,7 @@ from worker.core.model.wakeups import WakeUp
 from worker.events.bus.batch_processing import Taken, take
 from worker.events.event_receiver import Receiver
 from worker.templates.page_values import Screen
-from worker.web.application import add_stable_links
+from worker.web.application import ROUTES, Shared
 from worker.web.webhooks.sources import account_sources
 from worker.wiring.container import Parts
 from worker.wiring.runner import LONGEST_DISPATCH, STAY, Runner
@@ -345,7 +345,9 @@ class WorkerProcess:
         def wake(wake_up: WakeUp) -> None:
             self.simulation.broker.wake(wake_up, True)
 
-        add_stable_links(made, self.parts, IsReady(), self._in_thread, wake, form_seconds=TIMEOUT)  # type: ignore[arg-type]
+        shared = Shared(self.parts, IsReady(), self._in_thread, wake, TIMEOUT)  # type: ignore[arg-type]
+        for routes in ROUTES.offered():
+            routes.add(made, shared)
         made.freeze()
         return made
 

@@ -72,9 +72,10 @@ spacing = "60 s"
 {links}
 """
 _LINKS = """
+[web]
+base_url = "https://onboard.example.com"
 [links]
 mode = "stable"
-base_url = "https://onboard.example.com"
 issue = "{issue}"
 [retention]
 personal = "{valid:g} s"

@@ -20,6 +20,7 @@ HOOKS = frozenset(
         "DOCTOR_CHECKS",
         "LIST_FORMATS",
         "LIST_SOURCES",
+        "OWN_LINKS",
         "RETURN_PATHS",
         "ROUTES",
         "SECTIONS",

@@ -7,6 +7,7 @@ SECTIONS = {
     "bounces": "bounces",
     "fast_calls": "fast_calls",
     "intake": "list_sources",
+    "links": "stable_links",
     "metrics": "metrics",
 }
 

@@ -144,8 +144,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["web"]:
         parts["web"] = parts["web"].model_copy(update={"senders": senders, "oidc": oidc})
         _check_web(parts, tree, accounts, findings)
-    if parts["links"]:
-        rules.check_links(parts["links"], findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
     for section, named in (("accounts", accounts), ("subscribers", subscribers)):
         clients |= {(section, name): one for name, one in named.items()}
@@ -200,7 +198,7 @@ def _check_web(
             on_amqp=any(one.lacks("url") or one.url.startswith("amqp") for one in (bus, parts["broker"]) if one),
             findings=findings,
         )
-    rules.check_web(web, accounts.values(), parts["links"], parts.get("email"), parts.get("sms"), findings)
+    rules.check_web(parts, accounts.values(), findings)
 
 
 def _check_invitations(

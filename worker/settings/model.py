@@ -21,7 +21,6 @@ from worker.settings.sending import Email, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
 from worker.settings.tls import PresentsCertificate
 from worker.settings.values import (
-    BaseUrl,
     BrokerUrl,
     Country,
     DatabaseUrl,
@@ -210,31 +209,6 @@ class Reissue(Section):
     )
 
 
-class Links(Section):
-    """The link that a message carries."""
-
-    mode: Literal["provider", "stable"] = Field(
-        "provider",
-        description="The provider's link, or our own (`stable`), which leads to the session that lives and survives"
-        " reissues: docs/reference/links.md.",
-    )
-    base_url: BaseUrl | None = Field(
-        None,
-        description="The public address of `onboard web`, for stable links and for Twilio's delivery callbacks.",
-    )
-    issue: Literal["ahead", "on-click"] = Field(
-        "ahead",
-        description="When a session is bought: before its message leaves, or when the customer presses the button of"
-        ' the link\'s page (`on-click`, with `mode = "stable"`).',
-    )
-    page: Flag = Field(
-        False,
-        description="Whether each visitor sees the link's page first, with who asks, the code, and the way to say that"
-        " the message was for another person, and is led to the session by its button; else a visitor of a live session"
-        " is led there at once.",
-    )
-
-
 class Retention(Section):
     """How long personal data, batches and the audit log are kept."""
 
@@ -355,7 +329,6 @@ class Settings(Section):
     invitations: Invitations
     brand: BrandSection | None = None
     reissue: Reissue
-    links: Links
     bus: Bus | None = None
     subscribers: dict[str, Subscriber] = Field(default_factory=dict)
     web: Web

@@ -11,6 +11,7 @@ from worker.settings.addresses import bind_address
 from worker.settings.event_senders import Received, SenderOfEvents
 from worker.settings.tls import OwnServer, PresentsCertificate
 from worker.settings.values import (
+    BaseUrl,
     Bind,
     BrokerUrl,
     Credential,
@@ -73,6 +74,10 @@ class Web(Section):
         "127.0.0.1:8080",
         description="Where to listen. An address other than loopback needs credentials that requests are checked with:"
         " a sender's `keys`, or the keys of webhooks and callbacks.",
+    )
+    base_url: BaseUrl | None = Field(
+        None,
+        description="The address at which customers, and Twilio with its delivery callbacks, reach `onboard web`.",
     )
     users: Users = Field(
         default_factory=UserList,

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.core.dispatch.headroom import EVENTS_AHEAD
+from worker.core.features import Hook
 from worker.core.lifecycle.given_links import CorrectedRule
 from worker.core.lifecycle.reminders import Ladder, Step
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.backpressure import ASSUMED_LIFETIME
 from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.auto_pause import PauseRule
@@ -27,9 +29,6 @@ from worker.core.work.step_endings import FLUSH_MARGIN
 from worker.core.work.store.job_context import JobPolicy
 from worker.features.service_desk.case import DeskRules
 from worker.features.service_desk.store.cases import DeskPolicy
-from worker.features.stable_links.door import DoorRules
-from worker.features.stable_links.store.doors import DoorPolicy
-from worker.features.stable_links.store.stable_links import StableLinks
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
@@ -39,8 +38,17 @@ from worker.settings.problems import SettingsError
 # A row must be able to wait a little under its lease, be called for, and be written.
 LEASE_ROOM = timedelta(seconds=5)
 TEXT_PERMITS = 10  # calls in flight to the service of a channel
-# How long our own link leads on after the last message: as long as people come back to one in their mailbox.
-LINK_VALID = timedelta(days=60)
+
+
+@dataclass(frozen=True)
+class OwnLinks:
+    """`of(settings)`: how our own links are made; None: they are not."""
+
+    of: Callable[[Settings], StableLinks | None]
+
+
+# The feature `stable_links` makes them, and answers who opens one.
+OWN_LINKS = Hook("OWN_LINKS", OwnLinks)
 
 
 def account_rule(settings: Settings, account: str) -> BudgetRule:
@@ -126,7 +134,7 @@ def job_policy(
     only_batch: int | None,
 ) -> JobPolicy:
     """`channels` have a sender; `owner` names the process. `only_batch`: no row of another batch is claimed."""
-    of = settings.accounts[account]
+    of, own = settings.accounts[account], stable_links(settings)
     return JobPolicy(
         account=account,
         provider=of.provider,
@@ -147,8 +155,8 @@ def job_policy(
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
         repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
         orphan_life=_orphan_life(of, provider),
-        on_click=stable_links(settings) if buys_on_click(settings) else None,
-        any_age=settings.links.mode == "stable",
+        on_click=own if own is not None and own.on_click else None,
+        any_age=own is not None,
         only_batch=only_batch,
     )
 
@@ -239,7 +247,7 @@ def expiry_policy(
         can_ask=lambda: can_ask(lists),
         hours=hours_of(settings),
         fallbacks=fallbacks(settings.invitations.fallback, channels),
-        stable=settings.links.mode == "stable",
+        stable=stable_links(settings) is not None,
         corrected=CorrectedRule(settings.reissue.corrected_address),
     )
 
@@ -264,25 +272,15 @@ def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channe
 
 
 def stable_links(settings: Settings) -> StableLinks | None:
-    """How our own links are made; None: the provider's links are sent. A link ends before its customer's data does."""
-    links = settings.links
-    if links.mode != "stable" or links.base_url is None:
-        return None
-    return StableLinks(links.base_url, min(LINK_VALID, settings.retention.personal))
+    """How our own links are made; None: the provider's links are sent."""
+    made = (one.of(settings) for one in OWN_LINKS.offered())
+    return next((links for links in made if links is not None), None)
 
 
 def buys_on_click(settings: Settings) -> bool:
     """Whether a session is bought when the customer presses the link's button, not before its message."""
-    return settings.links.mode == "stable" and settings.links.issue == "on-click"
-
-
-def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPolicy:
-    """What a visitor of a stable link may get; `providers` by account."""
-    return DoorPolicy(
-        DoorRules(settings.reissue.most, settings.reissue.per_day),
-        {name: provider.reissue_at for name, provider in providers.items()},
-        orphan_rules(providers),
-    )
+    links = stable_links(settings)
+    return links is not None and links.on_click
 
 
 def orphan_rules(providers: Mapping[str, Provider]) -> dict[str, OrphanRule]:

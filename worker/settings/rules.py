@@ -18,12 +18,12 @@ from worker.core.model.sessions import default_floor, never_fresh
 from worker.providers.facts import PROVIDERS, SPECIAL_KEYS, ProviderFacts, facts_of
 from worker.providers.lifetimes import lifetime_of
 from worker.settings.accounts import OWN, PLACEHOLDER, Account
-from worker.settings.model import Database, Encryption, Invitations, LadderStep, Links, Retry
-from worker.settings.outside import Web
+from worker.settings.model import Database, Encryption, Invitations, LadderStep, Retry
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
-from worker.settings.sending import Email, Sms
+from worker.settings.sending import Email
+from worker.settings.shape import SECTIONS
 
 SECRET_KEYS = ("api_secret", "customer_id")
 SHORT = timedelta(seconds=60)
@@ -32,15 +32,6 @@ LONGEST_QUIET = timedelta(hours=20)
 BOTH = invitation_channels(Channel.BOTH)
 SQLITE_FILES = ("", "-wal", "-shm", "-journal")  # SQLite reads changes from each of these
 MOST_TEXTS = 1000  # files of templates; more than are read
-NO_CREDENTIALS = (
-    "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
-    " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] with"
-    " `base_url` in [links]; or `users`, or [web.oidc]"
-)
-# How a stable link is set up.
-NO_ADDRESS = 'missing, and needed for mode = "stable": the public address of `onboard web`'
-ONLY_STABLE = 'needs mode = "stable": only our own link can buy a session when it is opened'
-ONLY_OURS = 'needs mode = "stable": the provider\'s link leads to no page of ours'
 
 
 def check_ladder(
@@ -152,30 +143,31 @@ def check_routes(
             catch_all = index
 
 
-def check_web(
-    web: Web,
-    accounts: Iterable[Account],
-    links: Links | None,
-    email: Email | None,
-    texting: Sms | None,
-    findings: Findings,
-) -> None:
-    if not is_loopback(web.host) and not has_credentials(web, accounts, links, email, texting):
-        findings.consequence(("web", "bind"), NO_CREDENTIALS)
+def check_web(parts: Mapping[str, Any], accounts: Iterable[Account], findings: Findings) -> None:
+    if not is_loopback(parts["web"].host) and not has_credentials(parts, accounts):
+        findings.consequence(("web", "bind"), no_credentials())
 
 
-def has_credentials(
-    web: Web, accounts: Iterable[Account], links: Links | None, email: Email | None, texting: Sms | None
-) -> bool:
+def has_credentials(parts: Mapping[str, Any], accounts: Iterable[Account]) -> bool:
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
-    credentials refuses every request, and was configured by mistake."""
+    credentials refuses every request, and was configured by mistake. `parts`: the sections by their names."""
+    web, email = parts["web"], parts.get("email")
     return bool(
         web.has_people
         or any(sender.keys for sender in web.senders.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
         or (email and (email.callback_keys or email.callback_topics))
-        or (texting and links and links.base_url)
-        or (links and links.mode == "stable" and links.base_url)  # the link itself is the right to open it
+        or (parts.get("sms") and web.base_url)
+        or any(one.credentials and one.credentials.there(parts[one.name], parts) for one in SECTIONS.offered())
+    )
+
+
+def no_credentials() -> str:
+    of_features = "".join(f", {one.credentials.words}" for one in SECTIONS.offered() if one.credentials)
+    return (
+        "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
+        " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] with `base_url` in"
+        f" [web]{of_features}; or `users`, or [web.oidc]"
     )
 
 
@@ -188,17 +180,6 @@ def check_callbacks(email: Email | None, findings: Findings) -> None:
         findings.problem(("email", "callback_keys"), 'not for `callbacks = "ses"`: name the topics in callback_topics')
     if not by_topic and email.callback_topics:
         findings.problem(("email", "callback_topics"), 'only for `callbacks = "ses"`')
-
-
-def check_links(links: Links, findings: Findings) -> None:
-    """A stable link needs an address."""
-    stable = links.mode == "stable"
-    if stable and links.base_url is None:
-        findings.consequence(("links", "base_url"), NO_ADDRESS)
-    if links.issue == "on-click" and not stable:
-        findings.consequence(("links", "issue"), ONLY_STABLE)
-    if links.page and not stable:
-        findings.consequence(("links", "page"), ONLY_OURS)
 
 
 def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:

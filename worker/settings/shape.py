@@ -17,6 +17,15 @@ MOST_LEVELS = 50  # of tables and lists in each other
 
 
 @dataclass(frozen=True)
+class Credentials:
+    """What requests to the web server are checked with because of a section. `words`: its keys, for people. `there`:
+    whether there are any, by the section and all sections."""
+
+    words: str
+    there: Callable[[Any, Mapping[str, Any]], bool]
+
+
+@dataclass(frozen=True)
 class FeatureSection:
     """The table `[name]`; a missing one is one without keys. `listed`: the tables `[[name]]`, of which there may be
     none.
@@ -31,6 +40,7 @@ class FeatureSection:
     listed: bool = False
     check: Callable[[Any, Mapping[str, Any], Findings], None] = lambda _section, _given, _findings: None
     outside: Callable[[Any], Iterable[tuple[str, str]]] = lambda _section: ()
+    credentials: Credentials | None = None
 
     @property
     def key(self) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from aiohttp import web
 
 from worker.core.features import Hook
 from worker.core.foundation.clock import monotonic
-from worker.core.foundation.count_log import logged
 from worker.core.model.incoming import Event, Receipt
 from worker.core.model.metrics import EVENTS, WEBHOOKS
 from worker.core.model.wakeups import Wake, WakeUp
@@ -23,7 +22,6 @@ from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
 from worker.features.delivery.sns_confirmation import Get, get
 from worker.features.keys.key_check import check_keys
-from worker.settings.policies import buys_on_click
 from worker.web.events.batching import Batcher, InThread, Receive
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import BODY_SECONDS, ROOM
@@ -61,16 +59,27 @@ CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 
 
 @dataclass(frozen=True)
-class FeatureRoutes:
-    """`make` is called once for each application, and returns what aiohttp's `add_routes` takes. `paths` and `schemes`
-    are what they add to the OpenAPI document, as it stands there."""
+class Shared:
+    """What an application shares with the routes of features. `form_seconds`: how long the body of a form may take."""
 
-    make: Callable[[Parts, InThread], Iterable[web.AbstractRouteDef]]
+    parts: Parts
+    readiness: Readiness
+    in_thread: InThread
+    wake: Wake
+    form_seconds: float = BODY_SECONDS
+
+
+@dataclass(frozen=True)
+class FeatureRoutes:
+    """`add` adds them to an application, which has not started. `paths` and `schemes` are what they add to the OpenAPI
+    document, as it stands there."""
+
+    add: Callable[[web.Application, Shared], None]
     paths: str
     schemes: str = ""
 
 
-# The feature `metrics` has GET /metrics.
+# The feature `metrics` has GET /metrics, the feature `stable_links` has /s/ID.
 ROUTES = Hook("ROUTES", FeatureRoutes)
 
 
@@ -98,9 +107,8 @@ def app(
     ask_sns: Get = get,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
-    /healthz, /readyz, /openapi.yaml and routes of features, to run or to mount. And stable links, /s/ID, with an
-    address in [links]; and the dashboard, GET /, if the configuration names users, or with a `viewer_key`, with which
-    it can be looked at.
+    /healthz, /readyz, /openapi.yaml and routes of features, to run or to mount. And the dashboard, GET /, if the
+    configuration names users, or with a `viewer_key`, with which it can be looked at.
 
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
@@ -138,9 +146,7 @@ def app(
     receiving = _Receiving(made, parts, readiness, in_thread, wake, slowed.peer, body_seconds, room)
     receiving.add_events(receive)
     receiving.add_webhooks(ask_sns)
-    if parts.settings.links.base_url is not None:  # whatever the mode is now, links that were sent lead on
-        add_stable_links(made, parts, readiness, in_thread, wake, form_seconds=body_seconds)
-    _add_state(made, parts, readiness, in_thread)
+    _add_state(made, Shared(parts, readiness, in_thread, wake, body_seconds))
     if parts.settings.web.has_people or viewer_key:
         # Here, since a web application without a dashboard needs no templates.
         from worker.features.dashboard.add import add_dashboard
@@ -239,8 +245,10 @@ class _Receiving:
         self.made.router.add_post("/callbacks/{sender}", webhooks.sender)
 
 
-def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thread: InThread) -> None:
-    """Add the routes that say how the worker is, and what the application answers; and tell people what needs them."""
+def _add_state(made: web.Application, shared: Shared) -> None:
+    """Add the routes that say how the worker is, what the application answers, and those of features; and tell people
+    what needs them."""
+    readiness = shared.readiness
     described = description().encode()
 
     async def ready(_request: web.Request) -> web.Response:
@@ -260,66 +268,14 @@ def _add_state(made: web.Application, parts: Parts, readiness: Readiness, in_thr
             await asyncio.sleep(TELL_SECONDS)
             if readiness.why_not is None:
                 with suppress(sa.exc.OperationalError):
-                    await in_thread(partial(each_alone, *parts.tellers))
+                    await shared.in_thread(partial(each_alone, *shared.parts.tellers))
 
     made.cleanup_ctx.append(_meanwhile(keep_telling))
     made.router.add_get("/healthz", alive)
     made.router.add_get("/readyz", ready)
     made.router.add_get("/openapi.yaml", document)
     for routes in ROUTES.offered():
-        made.router.add_routes(routes.make(parts, in_thread))
-
-
-def add_stable_links(
-    made: web.Application,
-    parts: Parts,
-    readiness: Readiness,
-    in_thread: InThread,
-    wake: Wake,
-    *,
-    form_seconds: float,
-) -> None:
-    """Add the stable link's routes."""
-    # Here, since a web application without such links needs no pages.
-    from worker.features.stable_links.page_answers import StablePages
-    from worker.features.stable_links.routes import StableRoutes
-    from worker.features.stable_links.rules import StableRules
-    from worker.features.stable_links.visitors import Visitors
-
-    settings, doors = parts.settings, parts.doors
-    is_secure = str(settings.links.base_url).startswith("https:")
-    waiting = Waiting(doors.ready, in_thread)
-    rules = StableRules(
-        hosts={name: account.link_hosts for name, account in settings.accounts.items()},
-        on_click=buys_on_click(settings),
-        page_first=settings.links.page,
-        trusted=settings.web.trusted_proxies,
-        form_seconds=form_seconds,
-    )
-    routes = StableRoutes(
-        rules,
-        doors,
-        parts.not_me,
-        Visitors(parts.keyring, is_secure=is_secure),
-        StablePages(parts.link_pages, is_secure=is_secure),
-        waiting,
-        readiness,
-        in_thread,
-        wake,
-        clock=parts.clock,
-        database_clock=parts.database_clock,
-    )
-
-    async def answer_waiting(_application: web.Application) -> None:
-        waiting.close()
-
-    async def log_what_does_not_count(_application: web.Application) -> AsyncIterator[None]:
-        async with logged(routes.not_counted):
-            yield
-
-    made.on_shutdown.append(answer_waiting)
-    made.cleanup_ctx.append(log_what_does_not_count)
-    routes.add_to(made.router)
+        routes.add(made, shared)
 
 
 def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":

@@ -94,7 +94,7 @@ def build_senders(
         tools = TextTools(
             texting or OwnHttp(trust_of({section.base_url: section.protection}), faster(settings)),
             now=clock,
-            callback=callback_address(settings.links.base_url, channel),
+            callback=callback_address(settings.web.base_url, channel),
             repeat_unknown=section.on_unknown == "repeat",
             login_from=f"sms.{'key' if section.key else 'account'} or {_source(settings, 'sms.token')}",
             channel=channel,

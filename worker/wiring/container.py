@@ -38,7 +38,6 @@ from worker.features.privacy.retention import Retention
 from worker.features.privacy.store.restored import Restored
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.sent_messages import SentMessage
-from worker.features.stable_links.store.doors import Doors
 from worker.http.trust import Trust, trust_of
 from worker.http.ways import faster
 from worker.lists.importing.intake import Intake
@@ -62,7 +61,6 @@ from worker.settings.policies import (
     check_leases,
     delivery_policy,
     desk_policy,
-    door_policy,
     expiry_policy,
     hours_of,
     invitation_policy,
@@ -444,11 +442,6 @@ class Parts(Stores):
         """The words of messages that have left, made again. The templates are read anew: they may have changed."""
         templates = templates_of(self.settings)
         return [message_text(templates, self.hours, partial(sender_name, self.settings), one) for one in sent]
-
-    @property
-    def doors(self) -> Doors:
-        """What visitors of stable links find."""
-        return Doors(self.database, self.keyring, door_policy(self.settings, self.providers))
 
     @property
     def report_links(self) -> ReportLinks | None:

@@ -35,7 +35,6 @@ from worker.features.privacy.store.purge import Purging
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.sent_messages import SentMessages
-from worker.features.stable_links.store.not_me import NotMe
 from worker.plans.store.pilots import Pilots
 from worker.providers.registry import webhook_peers
 from worker.reporting.store.ledger import Ledger
@@ -96,7 +95,6 @@ class Stores:
         self.do_not_contact = DoNotContact(database, keyring)
         self.key_use, self.key_rotation = KeyUse(database, keyring), KeyRotation(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
-        self.not_me = NotMe(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
         self._again = Again(settings.reissue.most, settings.reissue.spacing)
 

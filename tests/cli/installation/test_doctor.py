@@ -58,7 +58,7 @@ def test_a_proxy_that_must_be_there_and_is_not_named_is_a_warning(desk: Desk):
     def of_web() -> list[str]:
         return [grade for grade, found, _ in findings(desk.onboard("doctor", "--json"))["web"] if "https" in found]
 
-    desk.config.write_text(desk.config.read_text() + '[links]\nbase_url = "https://onboard.example.com"\n')
+    desk.config.write_text(desk.config.read_text() + '[web]\nbase_url = "https://onboard.example.com"\n')
     assert of_web() == ["warning"]
     desk.environ["ONBOARDING__WEB__TRUSTED_PROXIES"] = '["127.0.0.1"]'
     assert of_web() == []

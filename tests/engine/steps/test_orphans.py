@@ -1,16 +1,13 @@
 """Sessions whose tokens were lost with their answers: waited for until they have ended, then asked for anew, once."""
 
-import re
 from datetime import datetime, timedelta
 
 import pytest
 
 from tests.engine.steps.test_reconciling import CONFLICT, DROPPED, WAIT, played, wait_and_work
-from tests.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from worker.core.database.tables import SessionRow
 from worker.core.model.states import JobState
-from worker.features.stable_links.door import Wait
 from worker.providers.contract import HttpAnswer
 from worker.providers.fake import FakeHttp
 from worker.reporting.report_lines import line_values
@@ -41,35 +38,6 @@ async def test_an_orphan_is_looked_at_now_and_then_and_its_customer_asked_anew_a
     assert (len(world.asked), len(world.reconciled)) == (2, 3)
     assert len(world.rows(SessionRow)) == 1
     assert world.job("Ona").batch_id == batch
-
-
-async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(played):
-    """The row is due at the next look, hours before that."""
-    world = played([DROPPED], [listed("ACTIVE")] * 99, sender=ON_CLICK)
-    world.add(customer("Ona"))
-    await world.work()
-    (secret,) = re.findall(r"/s/([\w-]{24})", world.senders["email"].messages[0].text)
-    world.parts.doors.ask(secret, now=world.clock())
-    pressed_at = world.clock()
-    await world.work()
-
-    def seen() -> tuple[datetime | None, str]:
-        decision = world.parts.doors.see(secret, now=world.clock()).decision
-        assert isinstance(decision, Wait)
-        return decision.until, world.parts.service_desk().resend("Ona", now=world.clock()).then
-
-    words = "wait: the worker finds it out by itself, by {:%Y-%m-%d %H:%M} UTC at the latest, and then goes on"
-    after = (
-        "wait: the worker looks at that session again at {:%Y-%m-%d %H:%M} UTC, and asks for a new one after its end,"
-        " by {:%Y-%m-%d %H:%M} UTC at the latest"
-    )
-    look_up = world.job("Ona").due_at
-    assert seen() == (look_up, words.format(look_up))
-    await wait_and_work(world)
-    until, then = seen()
-    end = pressed_at + timedelta(days=7)
-    assert end <= until <= end + timedelta(minutes=1)
-    assert then == after.format(world.job("Ona").due_at, until)
 
 
 async def test_a_status_and_a_report_name_the_next_look_up_of_orphans_and_their_end_at_the_latest(played):

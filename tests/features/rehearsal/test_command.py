@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 
 from tests.desk.desk import DATABASE, Desk, Row, customers
-from tests.suite.of_features import of_features
+from tests.suite.of_features import needs, of_features
 
 TRAP = """
 [database]
@@ -20,7 +20,7 @@ url = "sqlite:///onboarding.db"
 url = "amqp://127.0.0.1:{port}"
 [bus]
 url = "amqp://127.0.0.1:{port}"
-[links]
+[web]
 base_url = "http://127.0.0.1:{port}"
 [accounts.kyc]
 provider = "idenfy-kyc"
@@ -178,8 +178,9 @@ def test_shares_that_are_not_all_customers_are_refused(trapped: Desk, words: tup
     assert why in ended.err
 
 
+@needs("stable_links")
 def test_sessions_that_are_bought_on_click_cost_nothing_before_customers_press(trapped: Desk):
-    trapped.change("[links]\n", '[links]\nmode = "stable"\nissue = "on-click"\n')
+    trapped.change("[web]\n", '[links]\nmode = "stable"\nissue = "on-click"\n[web]\n')
     words = ("--days", "5", "--finish", "50%", "--deny", "0%", "--leave", "0%", "--within", "2 days", *AT)
     path = trapped.list_of(rows())
     shown, ended = (trapped.onboard("rehearse", path, *words, *form) for form in ((), ("--json",)))

@@ -65,8 +65,6 @@ account = "AC1"
 token = {{ env = "HOOK" }}
 from = "+15005550006"
 {sms}
-[links]
-base_url = "https://verify.example.com/onboarding"
 {web}
 """
 MAIL = 'callback_keys = [{ env = "FIRST" }, { env = "SECOND" }]'
@@ -90,6 +88,8 @@ HOOKS = {
     "PATH_SECRET": "unguessable-segment-of-a-path",
     "CUSTOMER": "11111111-1111-4111-8111-111111111111",
 }
+# Not in the file: other keys of [web] are in those of the tests.
+HERE = {"ONBOARDING__WEB__BASE_URL": "https://verify.example.com/onboarding"}
 DATA = {"customer_id": "C-1", "email": "ona@example.com"}
 EVENT = {"specversion": "1.0", "id": "7", "source": "/signup", "type": "onboarding.requested", "data": DATA}
 CLOUD = "application/cloudevents+json"
@@ -146,7 +146,7 @@ class Site:
         **how: Any,
     ) -> None:
         (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys, sms=sms, mail=mail))
-        environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND} | HOOKS
+        environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND} | HOOKS | HERE
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
         not_synced(self.parts.database)
         self.clock = clock

@@ -13,12 +13,12 @@ from worker.core.customers.store.suppressions import release, suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.rate_limits import Limit
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.endings import Cancel
 from worker.core.model.states import InvitationState, JobState
 from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.stable_links.store.stable_links import StableLinks
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Outbox,
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store import expired_sessions as expiring
 from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact_times import Hours
 from worker.core.messages.fallback_channel import fallbacks
@@ -24,7 +25,6 @@ from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.features.stable_links.store.stable_links import StableLinks
 
 DAY = timedelta(days=1)
 TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})

@@ -18,7 +18,6 @@ from worker.core.model.states import JobState
 from worker.features.service_desk.store import cases
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
-from worker.features.stable_links.store import doors
 
 ONA = ("Ona", "onboarding")
 
@@ -41,12 +40,6 @@ def late(shelf: Shelf, events: int, listed: int) -> int:
     shelf.clock.advance(minutes=1)
     shelf.add(customer("Ona"), batch=events, first_row=7)
     return job_id(events, 7)
-
-
-def test_the_page_shows_a_customer_the_newest_job(shelf, late):
-    shelf.set(Job, Job.id == late, state=JobState.COMPLETED, due_at=None, result="approved")
-    with shelf.database.read() as connection:
-        assert doors._job(connection, *ONA).id == late
 
 
 def test_the_desk_acts_on_the_newest_job(shelf, late):

@@ -12,12 +12,12 @@ from worker.core.customers.store.batches import Batches
 from worker.core.database.encrypted_values import decrypt_person
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, CustomerRow, Job, SkippedLine, StableLink
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.model.incoming import EventKind, EventSender, Outcome
 from worker.core.model.states import JobState
 from worker.events.store.event_status import EventStatuses
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
-from worker.features.stable_links.store.stable_links import StableLinks
 
 SIGNUP = EventSender("signup", frozenset(EventKind), links=True)
 CRM = EventSender("crm", frozenset(EventKind), every_customer=True)

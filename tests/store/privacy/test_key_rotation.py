@@ -17,6 +17,7 @@ from worker.core.database.tables import CustomerRow, Inbox, Job, PendingDetails,
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.lifecycle.session_updates import Key
+from worker.core.lifecycle.store.own_links import StableLinks, digests_of
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.operation import Running
@@ -25,7 +26,6 @@ from worker.events.refused import RefusedMessage
 from worker.events.store.refused_events import RefusedEvents
 from worker.features.keys.store.key_rotation import KeyRotation
 from worker.features.keys.store.key_use import KeyUse
-from worker.features.stable_links.store.stable_links import StableLinks, digests_of
 from worker.reporting.store.processes import Processes
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))

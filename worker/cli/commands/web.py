@@ -23,7 +23,7 @@ from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings.addresses import bind_address
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
-from worker.settings.rules import NO_CREDENTIALS, has_credentials
+from worker.settings.rules import has_credentials, no_credentials
 from worker.web.application import app, no_wake_up
 from worker.web.server import serve
 from worker.web.webhooks.contract import Closed
@@ -96,9 +96,9 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
         host, port = bind_address(bind)
     except ValueError as error:
         raise click.UsageError(f"--bind: {error}") from None
-    known = has_credentials(settings.web, settings.accounts.values(), settings.links, settings.email, settings.sms)
+    known = has_credentials(vars(settings), settings.accounts.values())
     if not is_loopback(host) and not known:
-        raise CannotStart(f"--bind: {NO_CREDENTIALS}")
+        raise CannotStart(f"--bind: {no_credentials()}")
     return host, port
 
 

@@ -19,11 +19,11 @@ from worker.core.database.encrypted_values import Erased, decrypt_update, encryp
 from worker.core.database.tables import CustomerRow, Inbox
 from worker.core.database.upserts import insert
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.lifecycle.store import own_links
 from worker.core.lifecycle.store.corrected_addresses import give_away
 from worker.core.model.channels import Address
 from worker.core.model.incoming import EventKind
 from worker.events.store.incoming_events import Arrival, NewEvent, of_kind
-from worker.features.stable_links.store import stable_links
 
 ANOTHER = (
     "same id, another person? nothing agrees with what is stored: give each person an id of its own;"
@@ -308,7 +308,7 @@ def remove_empty(connection: sa.Connection, new: Sequence[NewEvent], customers: 
     }
     if outdated | empty:
         connection.execute(_DELETE, {"customers": bulk.keys(outdated | empty)})
-        stable_links.forget(connection, outdated | empty)
+        own_links.forget(connection, outdated | empty)
 
 
 _DELETE = sa.delete(CustomerRow).where(bulk.among(CustomerRow.customer_id, "customers"))

@@ -229,7 +229,7 @@ def _language(locale: str) -> str:
 def check_web(parts: Parts) -> Iterator[Finding]:
     """Whether `onboard web` or `onboard up` listens where it is configured to, and its proxy is named."""
     web = parts.settings.web
-    ours = [part.base_url for part in (parts.settings.links, web.oidc) if part is not None]
+    ours = [part.base_url for part in (web, web.oidc) if part is not None]
     if not web.trusted_proxies and any(str(url).startswith("https:") for url in ours):
         said = "base_url is https, which a proxy in front speaks, and none is named: all visitors count as one machine"
         yield warning("web", said, 'write [web] trusted_proxies = ["ADDRESS OF THE PROXY"]')

@@ -17,7 +17,7 @@ from worker.features.metrics.store import gauges
 from worker.settings.event_senders import hash_of, is_hash
 from worker.settings.secrets import Secret
 from worker.web.answer_time import ANSWER_SECONDS, answered_within
-from worker.web.application import FeatureRoutes
+from worker.web.application import FeatureRoutes, Shared
 from worker.web.events.batching import InThread
 from worker.web.events.request_body import TWICE, has_credentials_twice
 from worker.web.problems import REFUSED, problem
@@ -87,13 +87,13 @@ def page_now(parts: Parts) -> Page:
     return page_of(read, parts.budgets.all(), configured, now=now)
 
 
-def make(parts: Parts, in_thread: InThread) -> list[web.RouteDef]:
-    keys = parts.settings.section(Metrics).keys
-    return [web.get("/metrics", MetricsRoute(keys, lambda: page_now(parts), in_thread).get)]
+def add(made: web.Application, shared: Shared) -> None:
+    keys = shared.parts.settings.section(Metrics).keys
+    made.router.add_get("/metrics", MetricsRoute(keys, lambda: page_now(shared.parts), shared.in_thread).get)
 
 
 ROUTES = FeatureRoutes(
-    make,
+    add,
     paths="""\
   /metrics:
     get:

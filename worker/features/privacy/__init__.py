@@ -8,7 +8,6 @@ FEATURE = Feature(
     needs=(
         "audit",
         "outbox",
-        "stable_links",
     ),
     commands={
         "archive": Command(

@@ -13,11 +13,13 @@ from aiohttp import web
 
 from onboarding_sandbox.people.visitors import Visit, Visited
 from worker.settings.model import Settings
+from worker.settings.policies import stable_links
 
 
 def page_of(settings: Settings) -> str | None:
     """The page's address, if messages have our own links."""
-    return settings.links.base_url if settings.links.mode == "stable" else None
+    links = stable_links(settings)
+    return links.base if links is not None else None
 
 
 class Page:

@@ -40,8 +40,7 @@ from worker.runtime.embedded import Embedded
 from worker.senders.contract import Sender
 from worker.settings.model import Settings
 from worker.settings.policies import ladder_of, reminders_of
-from worker.web.application import add_stable_links
-from worker.web.events.request_body import BODY_SECONDS
+from worker.web.application import ROUTES, Shared
 from worker.web.readiness import Readiness
 from worker.web.webhooks.sources import account_sources, sender_sources
 from worker.wiring.adapters import build_senders
@@ -183,4 +182,5 @@ def add_page(application: web.Application, parts: Parts, embedded: Embedded, arr
 
     readiness = Readiness(parts.database, prepare=lambda: None)
     readiness.look()
-    add_stable_links(application, parts, readiness, embedded.runner.in_thread, wake, form_seconds=BODY_SECONDS)
+    for routes in ROUTES.offered():
+        routes.add(application, Shared(parts, readiness, embedded.runner.in_thread, wake))

@@ -112,7 +112,7 @@ def sandbox_options(settings: Settings, clock: Callable[[], datetime], behaviour
             "twilio_senders": frozenset(section.from_ for section in sections),
         }
     # The texts' own address for callbacks; without one there are none, as in reality.
-    webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.links.base_url or ""}
+    webhooks = {"": f"https://worker.{NOWHERE}", "callbacks": settings.web.base_url or ""}
     return SandboxOptions(clock=clock, webhooks=webhooks, page=page_of(settings), **texting, **behaviour)
 
 

@@ -1,8 +1,13 @@
-"""Links of our own, whose session is bought when they are pressed."""
+"""Links of our own, which lead to the session that lives: docs/features/stable_links.md."""
 
 from worker.core.features import Feature
 
 FEATURE = Feature(
     name="stable_links",
     about="Links of our own, whose session is bought when they are pressed. Without it mails have the provider's.",
+    offers={
+        "OWN_LINKS": ("worker.features.stable_links.policy:OWN_LINKS",),
+        "ROUTES": ("worker.features.stable_links.serving:ROUTES",),
+        "SECTIONS": ("worker.features.stable_links.section:SECTION",),
+    },
 )

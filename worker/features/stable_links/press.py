@@ -1,4 +1,4 @@
-"""Whether a request at a stable link is a customer's, as far as its bytes show. Pure (docs/reference/links.md).
+"""Whether a request at a stable link is a customer's, as far as its bytes show. Pure (docs/features/stable_links.md).
 
     the facts of a request  --why_not_asked / why_not_pressed / counts_as_opened-->  it counts, or why it does not
 

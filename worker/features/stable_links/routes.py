@@ -1,4 +1,4 @@
-"""`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `domain.links`."""
+"""`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `door` and `press`."""
 
 import asyncio
 import logging

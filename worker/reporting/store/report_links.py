@@ -7,8 +7,8 @@ from itertools import islice
 
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.model.states import JobState
-from worker.features.stable_links.store.stable_links import OwnLink, StableLinks
 from worker.reporting.store.report_rows import LineFacts
 
 CHUNK = 500

@@ -104,8 +104,8 @@ def sender_sources(settings: Settings, keyring: Keyring, clock: Clock, ask_sns: 
             continue
         # Twilio, and a service that names no other key, signs with the account's own token.
         signing = [key.reveal() for key in section.callback_key or (section.token,)]
-        address = callback_address(settings.links.base_url, channel)
-        why = "" if address else "links.base_url: needed, since the service signs the address that it was given"
+        address = callback_address(settings.web.base_url, channel)
+        why = "" if address else "web.base_url: needed, since the service signs the address that it was given"
         if section.key and not section.callback_key:
             why = "sms.callback_key: needed with `key`, since the service signs with the account's own token"
         open_ = TextSource(channel, callbacks, address, signing, keyring)

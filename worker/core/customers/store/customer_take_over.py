@@ -17,9 +17,9 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import fetch
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow
 from worker.core.lifecycle.given_links import written
+from worker.core.lifecycle.store import own_links
 from worker.core.model.channels import ADDRESSES
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, SessionState
-from worker.features.stable_links.store import stable_links
 
 
 def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *, batch_id: int, now: datetime) -> None:
@@ -30,7 +30,7 @@ def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *,
     cancel_open(connection, [row.id for row in fetch(connection, _THEIRS, of)], now=now)
     connection.execute(_LEFT, of)
     connection.execute(_NO_MORE_OFFERED, of)
-    stable_links.forget(connection, set(customers))
+    own_links.forget(connection, set(customers))
     connection.execute(_OURS, of)
     for customer_id, (owner, row) in sorted(customers.items()):
         reason = f"taken over from sender {owner} by batch {batch_id} row {row}"

@@ -21,11 +21,11 @@ from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.given_links import MAY_HAVE_LEFT, kinds_of, written
+from worker.core.lifecycle.store import own_links
 from worker.core.messages.resends import is_resend, next_kind
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.model.channels import CHANNELS, Address
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, InvitationState, JobState
-from worker.features.stable_links.store import stable_links
 
 Corrected = Mapping[str, Collection[Address]]  # by customer, the kinds of addresses that differ now
 Kinds = Mapping[Any, Collection[Address]]
@@ -105,7 +105,7 @@ def give_away(connection: sa.Connection, keyring: Keyring, corrected: Corrected,
 def mark(connection: sa.Connection, keyring: Keyring, given: Given, *, now: datetime) -> None:
     """Let nothing that was given away lead a new address anywhere, and give our own links new secrets."""
     _MARK.run(connection, given.marks)
-    stable_links.renew(connection, keyring, given.renewed, now=now)
+    own_links.renew(connection, keyring, given.renewed, now=now)
     # Who stands at the old link is not led on: the session that was asked for there goes by message.
     _LET_FOLLOW.run(connection, [{"job_id": job_id} for job_id in given.pressed])
     # A claim that has read the old address finds them not due.

@@ -44,6 +44,7 @@ from worker.core.lifecycle.reissue import (
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import reissue_counts
 from worker.core.lifecycle.store.corrected_addresses import send_again
+from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact_times import Hours
 from worker.core.messages.fallback_channel import writable
@@ -55,7 +56,6 @@ from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, Session
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 from worker.features.outbox.store.outbox import add_session_events
-from worker.features.stable_links.store.stable_links import ends_of
 
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.

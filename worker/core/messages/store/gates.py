@@ -22,6 +22,7 @@ from worker.core.database.tables import InvitationRow
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import reminders
+from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store import batch_pace
 from worker.core.messages.resends import is_resend
 from worker.core.messages.send_decision import Later, Never, NotNow
@@ -39,7 +40,6 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
 from worker.core.work.store.sessions import FIRST
-from worker.features.stable_links.store.stable_links import OwnLink, StableLinks
 
 log = logging.getLogger(__name__)
 

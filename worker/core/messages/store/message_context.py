@@ -19,6 +19,7 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationR
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.given_links import is_kept_back
 from worker.core.lifecycle.reminders import Ladder
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.messages.caps import Caps
 from worker.core.messages.resends import is_resend
@@ -28,7 +29,6 @@ from worker.core.model.sessions import Opening
 from worker.core.model.states import InvitationState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.work.store.sessions import FIRST
-from worker.features.stable_links.store.stable_links import StableLinks
 
 
 @dataclass(frozen=True, kw_only=True)

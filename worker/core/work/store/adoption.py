@@ -18,6 +18,7 @@ from worker.core.database.encrypted_values import ERASED
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.session_updates import Result
+from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.messages.resends import PREFIX
 from worker.core.messages.store.message_rows import move_messages
 from worker.core.model.reasons import Reason
@@ -31,7 +32,6 @@ from worker.core.model.states import (
 )
 from worker.core.work.store.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
 from worker.features.outbox.store.outbox import add_job_events
-from worker.features.stable_links.store.stable_links import ends_of
 
 FOLLOWS = "the customer is in review; no new session was opened"
 JOINED = "the customer had a live session; no new session was opened"

@@ -41,11 +41,10 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import JobState
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
-from worker.core.work.store import adoption, deferral
+from worker.core.work.store import adoption, deferral, unbought
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.core.work.store.unreachable import unreachable
 from worker.features.outbox.store.outbox import add_job_events
-from worker.features.stable_links.store import unbought
 
 log = logging.getLogger(__name__)
 A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep

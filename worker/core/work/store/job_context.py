@@ -20,13 +20,13 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, Sessio
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reminders import Ladder
 from worker.core.lifecycle.store import ended_calls
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.model.sessions import APPLICANT_ID, SessionRequest
 from worker.core.model.states import JobState
 from worker.core.unknown.reconciliation import UnknownCall
 from worker.core.work.store import sessions
-from worker.features.stable_links.store.stable_links import StableLinks
 
 
 @dataclass(frozen=True, kw_only=True)

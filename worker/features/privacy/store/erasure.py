@@ -20,9 +20,9 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
+from worker.core.lifecycle.store import own_links
 from worker.core.model.audit import RETENTION, Act
 from worker.core.model.states import ENDED_JOBS, JobState
-from worker.features.stable_links.store import stable_links
 
 CHUNK = 500
 ERASES = Act(RETENTION, "customer.erased")
@@ -108,7 +108,7 @@ def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: date
         return Counter()
     jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
     counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
-    counts["links and tokens"] += stable_links.forget(connection, customer_ids)
+    counts["links and tokens"] += own_links.forget(connection, customer_ids)
     people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
     counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
     return counts

@@ -27,6 +27,7 @@ from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, Sta
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import reissue_counts
+from worker.core.lifecycle.store.own_links import digests_of
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, JobState, SessionState
@@ -47,7 +48,6 @@ from worker.features.stable_links.door import (
     Wait,
     at_the_door,
 )
-from worker.features.stable_links.store.stable_links import digests_of
 
 # A visit is noted again only after so long.
 NOTED_AGAIN = timedelta(minutes=1)

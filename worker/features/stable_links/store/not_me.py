@@ -17,11 +17,11 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Job, StableLink
 from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.store.own_links import digests_of
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, JobState
 from worker.core.unknown.store.held_rows import hold_back
-from worker.features.stable_links.store.stable_links import digests_of
 
 ACT = Act("customer", "link.not-me")
 

@@ -45,10 +45,12 @@ Found = OwnLink | CannotDecrypt
 @dataclass(frozen=True)
 class StableLinks:
     """How stable links are made: `base` is where `onboard web` is reached, `valid` how long a link leads somewhere
-    after its last first message."""
+    after its last first message. `on_click`: a session is bought when the customer presses the button of the link's
+    page, not before its message."""
 
     base: str
     valid: timedelta
+    on_click: bool = False
 
     def address(self, secret: str) -> str:
         return f"{self.base.rstrip('/')}/s/{secret}"

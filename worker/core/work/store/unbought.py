@@ -14,11 +14,11 @@ from worker.core.database import bulk
 from worker.core.database.tables import Job
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import JobState
 from worker.core.work.store import sessions
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from worker.features.stable_links.store.stable_links import StableLinks
 
 _ISSUED = bulk.Change(
     Job.id,

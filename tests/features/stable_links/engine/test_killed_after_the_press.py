@@ -13,10 +13,11 @@ from worker.core.limits.store.claims import Room
 from worker.core.model.reasons import Reason
 from worker.features.service_desk.command import _facts
 from worker.features.stable_links.door import Lead, Over, Wait
+from worker.features.stable_links.serving import doors_of
 from worker.providers.fake import FakeHttp
 from worker.settings.policies import caps_of
 
-ON_CLICK = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"\nissue = "on-click"'
+ON_CLICK = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"\nissue = "on-click"'
 LEASE_AND_CALL = timedelta(seconds=60 + 10 + 5)  # the lease, the call's own time-out, and the margin
 HERE, GONE = FakeHttp.listing(("scan-paid", "ACTIVE")), FakeHttp.listing(("scan-paid", "EXPIRED"))
 
@@ -49,7 +50,7 @@ def killed(make):
 
 
 def press(world):
-    return world.parts.doors.ask(world.secret, now=world.clock()).decision
+    return doors_of(world.parts).ask(world.secret, now=world.clock()).decision
 
 
 async def pass_time(world, span, *, steps=10):
@@ -58,7 +59,7 @@ async def pass_time(world, span, *, steps=10):
         await asyncio.sleep((span / steps).total_seconds())
         press(world)
         await world.work()
-    return world.parts.doors.see(world.secret, now=world.clock()).decision
+    return doors_of(world.parts).see(world.secret, now=world.clock()).decision
 
 
 def bought(world):

@@ -14,10 +14,11 @@ from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, S
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.door import Gone, Lead
-from worker.features.stable_links.store.not_me import Outcome
+from worker.features.stable_links.serving import doors_of
+from worker.features.stable_links.store.not_me import NotMe, Outcome
 from worker.senders.fake import FakeSender
 
-LINKS = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
+LINKS = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 REMINDED = 'reminders = ["1 day", "2 days"]'
 DAY = timedelta(days=1)
 
@@ -34,11 +35,11 @@ def secrets_of(world):
 
 
 def stop(world, secret):
-    return world.parts.not_me.stop(secret, now=world.clock())
+    return NotMe(world.parts.database, world.parts.keyring).stop(secret, now=world.clock())
 
 
 def see(world, secret):
-    return world.parts.doors.see(secret, now=world.clock()).decision
+    return doors_of(world.parts).see(secret, now=world.clock()).decision
 
 
 async def later(world, span):

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.inbound.web.stable.door import OTHER, SECRET, Door
+from tests.features.stable_links.web.door import OTHER, SECRET, Door
 from worker.features.stable_links.door import Lead
 
 CHROME = (

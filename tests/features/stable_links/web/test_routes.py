@@ -13,7 +13,7 @@ from tests.inbound.web.site import KEYS, until
 from tests.store.shelf import Shelf, customer
 from tests.store.statements import statements
 from worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
-from worker.features.stable_links.store.stable_links import StableLinks
+from worker.core.lifecycle.store.own_links import StableLinks
 from worker.web.forms import FORM, LARGEST
 
 LINKS = StableLinks("https://verify.example.com", timedelta(days=60))
@@ -76,12 +76,12 @@ class Met:
 
 @pytest.fixture
 async def ahead(start, sqlite_url):
-    return Street(await start(sqlite_url, keys='mode = "stable"\n' + KEYS))
+    return Street(await start(sqlite_url, keys='[links]\nmode = "stable"\n' + KEYS))
 
 
 @pytest.fixture
 async def street(start, sqlite_url):
-    return Street(await start(sqlite_url, keys='mode = "stable"\nissue = "on-click"\n' + KEYS))
+    return Street(await start(sqlite_url, keys='[links]\nmode = "stable"\nissue = "on-click"\n' + KEYS))
 
 
 async def pressed(street, secret, page, **how):

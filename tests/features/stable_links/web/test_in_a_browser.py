@@ -8,7 +8,7 @@ import pytest
 
 from tests.desk.axe import findings
 from tests.desk.chromium import NO_BROWSER, Tab, browser
-from tests.inbound.web.stable.door import SECRET, Door
+from tests.features.stable_links.web.door import SECRET, Door
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.door import Finished, Over, Press, Wait
 from worker.templates.page_values import Screen

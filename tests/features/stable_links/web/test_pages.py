@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.inbound.web.stable.door import SECRET, SESSION, Door
+from tests.features.stable_links.web.door import SECRET, SESSION, Door
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.door import Asks, Finished, Gone, Lead, Over, Press, Wait
 from worker.features.stable_links.routes import MISSES, OF_LINK

@@ -14,16 +14,17 @@ from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 from worker.core.lifecycle.store import reissue_counts
+from worker.core.lifecycle.store.own_links import forget
 from worker.core.model.reasons import Reason
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.command import _facts
 from worker.features.stable_links.door import Asks, DoorRules, Finished, Gone, Lead, Over, Press, Wait
+from worker.features.stable_links.serving import doors_of
 from worker.features.stable_links.store.doors import DoorPolicy, Doors
-from worker.features.stable_links.store.stable_links import forget
 from worker.reporting.store.happenings import happenings
 from worker.settings.policies import caps_of
 
-AHEAD = '[links]\nmode = "stable"\nbase_url = "https://onboard.example.com"'
+AHEAD = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 ON_CLICK = AHEAD + '\nissue = "on-click"'
 DAY = timedelta(days=1)
 
@@ -45,15 +46,15 @@ def secrets_of(world):
 
 
 def see(world, secret):
-    return world.parts.doors.see(secret, now=world.clock())
+    return doors_of(world.parts).see(secret, now=world.clock())
 
 
 def ask(world, secret):
-    return world.parts.doors.ask(secret, now=world.clock())
+    return doors_of(world.parts).ask(secret, now=world.clock())
 
 
 def visited(world, secret, *, opened=False):
-    world.parts.doors.visited(see(world, secret), opened=opened, now=world.clock())
+    doors_of(world.parts).visited(see(world, secret), opened=opened, now=world.clock())
 
 
 async def later(span):
@@ -103,7 +104,8 @@ async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ah
     assert [row.state for row in ahead.rows(SessionRow)] == ["expired"]
     assert ahead.job("A").state == "invited"
     assert see(ahead, secret).decision == Press(replaces=True)
-    visit = ahead.parts.doors.ask(secret, by=Asks.VISIT, now=ahead.clock())  # a scanner comes again after weeks, too
+    # A scanner comes again after weeks, too.
+    visit = doors_of(ahead.parts).ask(secret, by=Asks.VISIT, now=ahead.clock())
     assert (visit.decision, ahead.job("A").state) == (Press(replaces=True), "invited")
 
 

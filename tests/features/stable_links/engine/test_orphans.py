@@ -1,0 +1,42 @@
+"""A session whose token was lost with its answer: what its visitor reads meanwhile."""
+
+import re
+from datetime import datetime, timedelta
+
+from tests.engine.steps.test_orphans import listed
+from tests.engine.steps.test_reconciling import DROPPED, played, wait_and_work
+from tests.features.stable_links.engine.test_stable_links import ON_CLICK
+from tests.simulated.world import customer
+from worker.features.stable_links.door import Wait
+from worker.features.stable_links.serving import doors_of
+
+__all__ = ["played"]
+
+
+async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(played):
+    """The row is due at the next look, hours before that."""
+    world = played([DROPPED], [listed("ACTIVE")] * 99, sender=ON_CLICK)
+    world.add(customer("Ona"))
+    await world.work()
+    (secret,) = re.findall(r"/s/([\w-]{24})", world.senders["email"].messages[0].text)
+    doors_of(world.parts).ask(secret, now=world.clock())
+    pressed_at = world.clock()
+    await world.work()
+
+    def seen() -> tuple[datetime | None, str]:
+        decision = doors_of(world.parts).see(secret, now=world.clock()).decision
+        assert isinstance(decision, Wait)
+        return decision.until, world.parts.service_desk().resend("Ona", now=world.clock()).then
+
+    words = "wait: the worker finds it out by itself, by {:%Y-%m-%d %H:%M} UTC at the latest, and then goes on"
+    after = (
+        "wait: the worker looks at that session again at {:%Y-%m-%d %H:%M} UTC, and asks for a new one after its end,"
+        " by {:%Y-%m-%d %H:%M} UTC at the latest"
+    )
+    look_up = world.job("Ona").due_at
+    assert seen() == (look_up, words.format(look_up))
+    await wait_and_work(world)
+    until, then = seen()
+    end = pressed_at + timedelta(days=7)
+    assert end <= until <= end + timedelta(minutes=1)
+    assert then == after.format(world.job("Ona").due_at, until)

@@ -1,0 +1,14 @@
+"""The page is about the job that came last, whatever its batch."""
+
+from tests.store.onboarding.test_order_of_jobs import ONA, events, late, listed
+from worker.core.database.tables import Job
+from worker.core.model.states import JobState
+from worker.features.stable_links.store import doors
+
+__all__ = ["events", "late", "listed"]
+
+
+def test_the_page_shows_a_customer_the_newest_job(shelf, late):
+    shelf.set(Job, Job.id == late, state=JobState.COMPLETED, due_at=None, result="approved")
+    with shelf.database.read() as connection:
+        assert doors._job(connection, *ONA).id == late

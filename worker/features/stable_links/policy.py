@@ -1,0 +1,35 @@
+"""What follows from the configuration: how our own links are made, and what their visitors may get."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from worker.core.lifecycle.store.own_links import StableLinks
+from worker.features.stable_links.door import DoorRules
+from worker.features.stable_links.section import Links
+from worker.features.stable_links.store.doors import DoorPolicy
+from worker.providers.contract import Provider
+from worker.settings.model import Settings
+from worker.settings.policies import OwnLinks, orphan_rules
+
+# How long our own link leads on after the last message: as long as people come back to one in their mailbox.
+VALID = timedelta(days=60)
+
+
+def made(settings: Settings) -> StableLinks | None:
+    """A link ends before its customer's data does."""
+    links, base = settings.section(Links), settings.web.base_url
+    if not links.are_ours or base is None:
+        return None
+    return StableLinks(base, min(VALID, settings.retention.personal), on_click=links.issue == "on-click")
+
+
+OWN_LINKS = OwnLinks(made)
+
+
+def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPolicy:
+    """What a visitor of a stable link may get; `providers` by account."""
+    return DoorPolicy(
+        DoorRules(settings.reissue.most, settings.reissue.per_day),
+        {name: provider.reissue_at for name, provider in providers.items()},
+        orphan_rules(providers),
+    )
