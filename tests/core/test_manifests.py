@@ -74,6 +74,8 @@ def test_what_features_bring_is_written_down_by_name_for_who_lacks_one():
         assert {name: owner for name, owner in written.items() if owner in MANIFESTS} == now, (
             "run `python -m worker.features`"
         )
+    served = {name: one.serves for name, one in MANIFESTS.items() if one.serves}
+    assert {name: what for name, what in shipped.SERVES.items() if name in MANIFESTS} == served
     if ALL_HERE:
         assert Path(shipped.__file__).read_text(encoding="utf-8") == page()
 

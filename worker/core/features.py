@@ -49,6 +49,8 @@ class Feature:
 
     `about`: what it does, and what is lost without it. `needs`: the features without which it is off. `uses`: those
     that it imports only where they are there. `offers`: the places of its pieces ("module:attribute"), by the hook.
+    `serves`: what it must go on serving, and a query that has a row while there is such a thing at the time `:now`;
+    then no process starts without the feature.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Feature:
     uses: tuple[str, ...] = ()
     offers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     commands: Mapping[str, Command] = field(default_factory=dict)
+    serves: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if unknown := self.offers.keys() - HOOKS:

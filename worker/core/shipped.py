@@ -1,5 +1,5 @@
 """Sections, commands and formats of lists of the features that this product ships, each with its feature: so that one
-which is not there is named. Written by `python -m worker.features`.
+which is not there is named; and what each must go on serving. Written by `python -m worker.features`.
 """
 
 SECTIONS = {
@@ -27,4 +27,11 @@ COMMANDS = {
 FORMATS = {
     "parquet": "spreadsheets",
     "xlsx": "spreadsheets",
+}
+
+SERVES = {
+    "stable_links": (
+        "links that were sent lead customers to their sessions",
+        "SELECT 1 FROM stable_link WHERE revoked_at IS NULL AND ends_at > :now",
+    ),
 }

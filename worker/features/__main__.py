@@ -1,5 +1,6 @@
 """Writes worker/core/shipped.py: `python -m worker.features`, after a feature has got something that it names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from worker.core import shipped
@@ -21,13 +22,22 @@ def page() -> str:
         "SECTIONS": {name: one.name for one in features for name in sections(one)},
         "COMMANDS": {name: one.name for one in features for name in one.commands},
         "FORMATS": {name: one.name for one in features for name in formats(one)},
+        "SERVES": {one.name: one.serves for one in features if one.serves},
     }
     return f'"""{shipped.__doc__}"""\n' + "".join(_written(name, owners) for name, owners in found.items())
 
 
-def _written(name: str, owners: dict[str, str]) -> str:
-    lines = "".join(f'    "{one}": "{feature}",\n' for one, feature in sorted(owners.items()))
-    return f"\n{name} = {{\n{lines}}}\n" if lines else f"\n{name}: dict[str, str] = {{}}\n"
+def _written(name: str, found: Mapping[str, str | tuple[str, ...]]) -> str:
+    lines = "".join(f'    "{one}": {_value(said)},\n' for one, said in sorted(found.items()))
+    kind = "tuple[str, str]" if name == "SERVES" else "str"
+    return f"\n{name} = {{\n{lines}}}\n" if lines else f"\n{name}: dict[str, {kind}] = {{}}\n"
+
+
+def _value(said: str | tuple[str, ...]) -> str:
+    """As `ruff format` leaves it."""
+    if isinstance(said, str):
+        return f'"{said}"'
+    return "(\n" + "".join(f'        "{one}",\n' for one in said) + "    )"
 
 
 if __name__ == "__main__":

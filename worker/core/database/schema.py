@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from worker.core import shipped
 from worker.core.database.database import Database
+from worker.core.database.tables.types import UtcDateTime
+from worker.core.features import FEATURES, NOT_INSTALLED
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -167,10 +170,21 @@ def why_not_ready(database: Database) -> str | None:
         return unfit
     at = current(database)
     if at == newest():
-        return None
+        return _not_served(database)
     if at is not None and at not in known():
         return _newer(at)
     return f"the database is {'empty' if at is None else f'at revision {at}'}: run `onboard db upgrade`"
+
+
+def _not_served(database: Database) -> str | None:
+    """Which feature must be there that is not: the database has what only it serves."""
+    missing = {name: served for name, served in shipped.SERVES.items() if name not in FEATURES.here}
+    for name, (what, query) in missing.items():
+        now = sa.bindparam("now", database.now(), UtcDateTime)
+        with database.read() as connection:
+            if connection.execute(sa.text(query).bindparams(now)).first() is not None:
+                return f"{name}: {NOT_INSTALLED}, and {what}: install it again"
+    return None
 
 
 def _newer(at: str) -> str:

@@ -10,4 +10,8 @@ FEATURE = Feature(
         "ROUTES": ("worker.features.stable_links.serving:ROUTES",),
         "SECTIONS": ("worker.features.stable_links.section:SECTION",),
     },
+    serves=(
+        "links that were sent lead customers to their sessions",
+        "SELECT 1 FROM stable_link WHERE revoked_at IS NULL AND ends_at > :now",
+    ),
 )

@@ -1,0 +1,23 @@
+"""Without this folder nothing starts while links that were sent lead somewhere."""
+
+from datetime import timedelta
+
+from tests.store.own_link import secret_of_link
+from worker.core.database import schema
+from worker.core.database.tables import StableLink
+from worker.core.features import FEATURES
+
+
+def test_no_process_starts_without_the_feature_before_the_last_link_has_ended(ona, keyring, monkeypatch):
+    monkeypatch.setattr(FEATURES, "here", {})
+    assert schema.why_not_ready(ona.database) is None
+
+    secret_of_link(ona, keyring)
+    now = ona.database.now()
+    ona.set(StableLink, ends_at=now + timedelta(hours=1))
+    assert schema.why_not_ready(ona.database) == (
+        "stable_links: this feature is not installed, and links that were sent lead customers to their sessions:"
+        " install it again"
+    )
+    ona.set(StableLink, ends_at=now - timedelta(seconds=1))
+    assert schema.why_not_ready(ona.database) is None
