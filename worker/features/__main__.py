@@ -18,7 +18,7 @@ def formats(feature: Feature) -> list[str]:
 def page() -> str:
     """The module as it should be."""
     features = FEATURES.here.values()
-    found = {
+    found: dict[str, Mapping[str, str | tuple[str, str]]] = {
         "SECTIONS": {name: one.name for one in features for name in sections(one)},
         "COMMANDS": {name: one.name for one in features for name in one.commands},
         "FORMATS": {name: one.name for one in features for name in formats(one)},
@@ -27,13 +27,13 @@ def page() -> str:
     return f'"""{shipped.__doc__}"""\n' + "".join(_written(name, owners) for name, owners in found.items())
 
 
-def _written(name: str, found: Mapping[str, str | tuple[str, ...]]) -> str:
+def _written(name: str, found: Mapping[str, str | tuple[str, str]]) -> str:
     lines = "".join(f'    "{one}": {_value(said)},\n' for one, said in sorted(found.items()))
     kind = "tuple[str, str]" if name == "SERVES" else "str"
     return f"\n{name} = {{\n{lines}}}\n" if lines else f"\n{name}: dict[str, {kind}] = {{}}\n"
 
 
-def _value(said: str | tuple[str, ...]) -> str:
+def _value(said: str | tuple[str, str]) -> str:
     """As `ruff format` leaves it."""
     if isinstance(said, str):
         return f'"{said}"'

@@ -113,7 +113,7 @@ class Decisions:
         `by` is the person who pauses it, `why` that person's reason, which all viewers see.
         """
         paused = self._pause(batch_id, PauseCause.PERSON, sa.true(), by=by, why=why, now=now)
-        return paused + Decided(Pilots(self._database).held_back(batch_id))
+        return paused + Decided(self._held_back(batch_id))
 
     def stop(self, batch_id: int, *, by: str, now: datetime) -> Decided:
         """Pause the batch because a person ended its `run`. A batch that is paused already stays as it is.
@@ -144,8 +144,10 @@ class Decisions:
         values = _NOT_PAUSED | {"resumed_at": now, "changing_since": now}
         self._mark(batch_id, is_due, noted=(now, "resumed"), **values)
         rest = self._pilots.go_on(batch_id, now=now) if self._pilots else 0
-        resumed = self._go_on(batch_id, began=now, now=now)
-        return resumed + Decided(rest + (self._pilots.held_back(batch_id) if self._pilots else 0))
+        return self._go_on(batch_id, began=now, now=now) + Decided(rest + self._held_back(batch_id))
+
+    def _held_back(self, batch_id: int) -> int:
+        return self._pilots.held_back(batch_id) if self._pilots else 0
 
     def finish_pauses(self, *, now: datetime) -> dict[int, str]:
         """Pause the rows of batches that are marked as paused; returns why, by batch.
