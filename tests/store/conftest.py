@@ -16,6 +16,7 @@ from worker.core.customers.store.decisions import Decisions
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store.takeover import Failover
+from worker.plans.store.pilots import Pilots
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +80,7 @@ def shelf(database: Database, keyring: Keyring, clock: Callable) -> Shelf:
 @pytest.fixture
 def decide(database: Database) -> Decisions:
     """The decisions of an operator."""
-    return Decisions(database)
+    return Decisions(database, pilots=Pilots(database))
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ class Feature:
 
     `about`: what it does, and what is lost without it. `needs`: the features without which it is off. `uses`: those
     that it imports only where they are there. `offers`: the places of its pieces ("module:attribute"), by the hook.
-    `serves`: what it must go on serving, and a query that has a row while there is such a thing at the time `:now`;
-    then no process starts without the feature.
+    `serves`: what it must go on serving, and a query that has a row while there is such a thing: then no process starts
+    without the feature.
     """
 
     name: str

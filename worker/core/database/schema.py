@@ -16,7 +16,6 @@ import sqlalchemy as sa
 
 from worker.core import shipped
 from worker.core.database.database import Database
-from worker.core.database.tables.types import UtcDateTime
 from worker.core.features import FEATURES, NOT_INSTALLED
 
 if TYPE_CHECKING:
@@ -180,9 +179,8 @@ def _not_served(database: Database) -> str | None:
     """Which feature must be there that is not: the database has what only it serves."""
     missing = {name: served for name, served in shipped.SERVES.items() if name not in FEATURES.here}
     for name, (what, query) in missing.items():
-        now = sa.bindparam("now", database.now(), UtcDateTime)
         with database.read() as connection:
-            if connection.execute(sa.text(query).bindparams(now)).first() is not None:
+            if connection.execute(sa.text(query)).first() is not None:
                 return f"{name}: {NOT_INSTALLED}, and {what}: install it again"
     return None
 

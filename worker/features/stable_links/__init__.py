@@ -12,6 +12,6 @@ FEATURE = Feature(
     },
     serves=(
         "links that were sent lead customers to their sessions",
-        "SELECT 1 FROM stable_link WHERE revoked_at IS NULL AND ends_at > :now",
+        "SELECT 1 FROM stable_link WHERE revoked_at IS NULL AND ends_at > CURRENT_TIMESTAMP",
     ),
 )

@@ -1,6 +1,6 @@
 """Without this folder nothing starts while links that were sent lead somewhere."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from tests.store.own_link import secret_of_link
 from worker.core.database import schema
@@ -13,7 +13,7 @@ def test_no_process_starts_without_the_feature_before_the_last_link_has_ended(on
     assert schema.why_not_ready(ona.database) is None
 
     secret_of_link(ona, keyring)
-    now = ona.database.now()
+    now = datetime.now(UTC)  # the database asks its own clock
     ona.set(StableLink, ends_at=now + timedelta(hours=1))
     assert schema.why_not_ready(ona.database) == (
         "stable_links: this feature is not installed, and links that were sent lead customers to their sessions:"
