@@ -51,7 +51,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             # Nothing is removed before it is counted.
             "retention": settings.retention.model_copy(update={"personal": KEPT, "batches": None, "audit": None}),
             "privacy": type(settings.privacy)(),
-            "web": type(settings.web)(),
+            "web": type(settings.web)(base_url=settings.web.base_url),
             "bus": None,
             "subscribers": {},
             **{

@@ -1,11 +1,12 @@
 """Without this folder nothing starts while links that were sent lead somewhere."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from tests.store.own_link import secret_of_link
 from worker.core.database import schema
 from worker.core.database.tables import StableLink
 from worker.core.features import FEATURES
+from worker.core.foundation.clock import system_clock
 
 
 def test_no_process_starts_without_the_feature_before_the_last_link_has_ended(ona, keyring, monkeypatch):
@@ -13,7 +14,7 @@ def test_no_process_starts_without_the_feature_before_the_last_link_has_ended(on
     assert schema.why_not_ready(ona.database) is None
 
     secret_of_link(ona, keyring)
-    now = datetime.now(UTC)  # the database asks its own clock
+    now = system_clock()  # the database asks its own clock
     ona.set(StableLink, ends_at=now + timedelta(hours=1))
     assert schema.why_not_ready(ona.database) == (
         "stable_links: this feature is not installed, and links that were sent lead customers to their sessions:"
