@@ -3,14 +3,14 @@
 import base64
 import hashlib
 import hmac
+from urllib.parse import parse_qsl
 
 from tests.conftest import NOON
 from tests.inbound.web.site import FIRST, HOOKS, SIGNING
-from tests.inbound.web.test_callbacks import ADDRESS
-from worker.features.delivery.twilio import signed_part
 
 # A person's browser: a stable link leads no program on.
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it
 EVENTS, KYC, SMS, EMAIL = "/events", "/webhooks/kyc", "/callbacks/sms", "/callbacks/email"
 AU = f"/webhooks/au/{HOOKS['PATH_SECRET']}/r-1"
 
@@ -31,7 +31,12 @@ def idenfy(body: bytes, *, key: str = HOOKS["HOOK"]) -> dict[str, str]:
 
 
 def twilio(body: bytes, *, key: str = HOOKS["HOOK"], url: str = ADDRESS) -> dict[str, str]:
-    mac = hmac.new(key.encode(), url.encode() + signed_part(body), hashlib.sha1).digest()
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict")
+        signed = "".join(name + value for name, value in sorted(set(pairs))).encode()
+    except ValueError:
+        signed = body
+    mac = hmac.new(key.encode(), url.encode() + signed, hashlib.sha1).digest()
     return {"X-Twilio-Signature": base64.b64encode(mac).decode(), "Content-Type": "application/x-www-form-urlencoded"}
 
 

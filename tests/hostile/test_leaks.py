@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.publishers.listener import Listener
 from tests.runtime.test_hostile_messages import HOSTILE, RAW
 from tests.runtime.test_hostile_messages import envelope as task_envelope
 from tests.runtime.test_up import started
+from tests.suite.of_features import of_features
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.core.database import schema
 from worker.core.database.database import Database
@@ -141,20 +143,23 @@ def office(desk_at: Callable[[Played], Desk], hostile_played: Played, own_redis:
     desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
     desk.change("[accounts.au]", 'prefill = "all"\n[accounts.au]')
     desk.change('from = "+1500', 'callback_key = { file = "secrets/idenfy_webhook_key" }\nfrom = "+1500')
-    desk.change('from = "Example', 'callback_keys = [{ file = "secrets/first" }]\nfrom = "Example')
     desk.add(
         '[web]\nevent_limit = "100000/second"\ntrusted_proxies = ["127.0.0.1"]\n'
         'base_url = "https://verify.example.com/onboarding"\n'
         '[web.senders.signup]\nkeys = [{ file = "secrets/first" }, { file = "secrets/second" }]\nlinks = true\n'
         f'queues = ["{servers.rabbitmq.bus.queue}", "requests"]\n'
         f'[broker]\nurl = "{own_redis.url}"\n[bus]\nurl = {{ file = "secrets/bus" }}\n'
-        f'queue = "{servers.rabbitmq.bus.queue}"\n'
+        f'queue = "{servers.rabbitmq.bus.queue}"\n' + "".join(of_features("REPORTS_BY_FILES"))
     )
     desk.secret("bus", servers.bus)
     desk.secret("database", servers.database)
     desk.change('url = "sqlite:///onboarding.db"', 'url = { file = "secrets/database" }')
     (desk.path / DATABASE).unlink()
     return desk
+
+
+def of_the_features() -> dict[str, tuple[bytes, int]]:
+    return {what: case for place in of_features("HOSTILE") for what, case in import_module(place).CASES.items()}
 
 
 def each_from_another_machine(requests: dict[str, tuple[bytes, int]]) -> list[bytes]:
@@ -207,7 +212,9 @@ def test_nothing_of_any_hostile_message_is_kept_where_it_could_be_read(
 
     shown = [office.onboard("check", "customers.csv", "--errors", "errors.csv")]
     shown.append(office.onboard("import", "customers.csv"))
-    requests = each_from_another_machine(test_http.CASES | test_events.CASES | test_webhooks.CASES)
+    requests = each_from_another_machine(
+        {**test_http.CASES, **test_events.CASES, **test_webhooks.CASES, **of_the_features()}
+    )
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda request: say(int(url.rpartition(":")[2]), request), requests))
     push_hostile(own_redis, servers.rabbitmq)

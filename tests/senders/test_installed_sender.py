@@ -8,6 +8,7 @@ import pytest
 
 from tests.domain.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
+from tests.suite.of_features import needs
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.providers.text_services import TEXT_SERVICES
 from worker.providers.webhooks.contract import Delivery
@@ -70,19 +71,22 @@ def test_its_sender_is_built_with_the_section_and_our_tools(site, tmp_path):
 
     sender = build_senders(settings, lambda: datetime(2026, 11, 20, tzinfo=UTC))["sms"]
 
-    ((given, tools),) = sys.modules["zz_texts"].made
+    ((given, _),) = sys.modules["zz_texts"].made
     assert isinstance(sender, FakeSender)
     assert sender.repeatable() is True
     assert (given.base_url, given.from_, given.token.reveal()) == ("https://texts.acme.example", "Bank", "t0k3n")
-    assert tools.callback == "https://onboard.example.com/callbacks/sms"
 
 
-def test_its_delivery_reports_are_checked_and_read_by_it(site, tmp_path):
+@needs("delivery")
+def test_its_delivery_reports_come_to_us_and_are_checked_and_read_by_it(site, tmp_path):
     installed(site, ACME)
     settings = loaded(tmp_path, texting(), TOKEN="t0k3n")
 
+    build_senders(settings, lambda: datetime(2026, 11, 20, tzinfo=UTC))
     source = sender_sources(settings, Keyring([new_key()]), lambda: datetime(2026, 11, 20, tzinfo=UTC))["sms"]
 
+    ((_, tools),) = sys.modules["zz_texts"].made
+    assert tools.callback == "https://onboard.example.com/callbacks/sms"
     genuine = Delivery(b"x", {"x-acme": "t0k3n"})
     assert source.largest == 100
     assert source.refuses_unread(Delivery(b"x")) == "it is not signed"

@@ -1,17 +1,14 @@
-"""WhatsApp by Twilio: the form of a message, what refusals mean, the look-up, and the callbacks."""
+"""WhatsApp by Twilio: the form of a message, what refusals mean, and the look-up."""
 
 import json
 from datetime import timedelta
-from urllib.parse import urlencode
 
 import pytest
 
 from tests.senders.far_side import NOW, SERVICE, FakeCaller, error, sms_sender
-from worker.core.messages.delivery_reports import DeliveryStatus, Stop
 from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.core.model.http_messages import HttpAnswer
 from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.features.delivery.twilio import read
 from worker.senders.contract import Receipt
 from worker.senders.sms import WHATSAPP
 
@@ -95,32 +92,3 @@ async def test_a_message_without_its_link_in_twilios_list_may_be_ours(subtests):
 
             assert found == expected or isinstance(found, expected if isinstance(expected, type) else ())
             assert "To=whatsapp%3A%2B37060000001&From=whatsapp%3A%2B15005550006" in http.requests[0].url
-
-
-def callback(status, code="", **fields):
-    given = {"MessageSid": "SM1", "MessageStatus": status, "To": "whatsapp:+37060000001", "ErrorCode": code, **fields}
-    return read(urlencode(given).encode())
-
-
-def test_what_a_callback_means(subtests):
-    cases = [
-        ("sent", "", None, None),
-        ("delivered", "", DeliveryStatus.DELIVERED, None),
-        ("read", "", DeliveryStatus.DELIVERED, None),
-        ("failed", "63003", DeliveryStatus.ELSEWHERE, None),
-        ("undelivered", "63024", DeliveryStatus.ELSEWHERE, None),
-        ("failed", "63016", DeliveryStatus.BLOCKED, None),
-        ("failed", "63018", DeliveryStatus.BLOCKED, None),  # Twilio does not try it again
-        ("failed", "", DeliveryStatus.BLOCKED, None),
-        ("failed", "63014", DeliveryStatus.BOUNCED, Stop.STOPPED),
-    ]
-    for status, code, becomes, stop in cases:
-        with subtests.test(status=status, code=code, becomes=becomes, stop=stop):
-            found = callback(status, code)
-            assert (found.reference, found.status, found.stop) == ("SM1", becomes, stop)
-
-
-def test_the_number_of_a_callback_and_of_an_answer_has_no_prefix():
-    assert callback("failed", "63024").address == "+37060000001"
-    answer = read(urlencode({"From": "whatsapp:+37060000001", "Body": "Stop", "SmsStatus": "received"}).encode())
-    assert (answer.address, answer.stop) == ("+37060000001", Stop.STOPPED)

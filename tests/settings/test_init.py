@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.settings.samples import ENVIRON, problems, with_value
+from tests.suite.of_features import of_features
 from worker.cli.commands.init import init
 from worker.features.keys.command import keys
 from worker.settings.load import load
@@ -167,7 +168,7 @@ def test_keys_new_prints_one_key_alone_and_another_each_time() -> None:
     assert len(base64.urlsafe_b64decode(first)) == 32
 
 
-@pytest.mark.parametrize("path", [("web", "senders", "signup", "keys"), ("email", "callback_keys")])
+@pytest.mark.parametrize("path", [("web", "senders", "signup", "keys"), *of_features("LONG_KEYS")])
 def test_a_key_for_senders_is_long_enough_and_a_short_one_is_refused(path: tuple[str, ...], tmp_path: Path) -> None:
     key = CliRunner().invoke(keys, ["new", "--for", "events"]).stdout.strip()
     configuration = with_value(path, [{"env": "SENDERS"}])

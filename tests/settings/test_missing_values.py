@@ -27,7 +27,7 @@ def test_each_value_is_needed_for_one_thing_and_any_other_always(subtests):
         (("accounts", "kyc", "api_key"), Need.CALLS),
         (("accounts", "kyc", "webhook_keys"), Need.RECEIVING),
         (("email", "url"), Need.SENDING),
-        (("email", "callback_keys"), Need.RECEIVING),
+        (("accounts", "au", "webhook_secret"), Need.RECEIVING),
         (("sms", "token"), Need.SENDING),
         (("sms", "token"), Need.RECEIVING),
         (("web", "senders", "signup", "keys"), Need.RECEIVING),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.settings.samples import loaded, problems, tree, with_value
+from tests.suite.of_features import of_features
 from worker.cli.commands.web import address
 from worker.cli.exits import CannotStart
 from worker.core.customers.store.admission import UNKNOWN_FOR
@@ -229,9 +230,8 @@ LET_IN = {
     "events": (("web", "senders", "signup", "keys"), EVENTS),
     "webhooks": (("accounts", "kyc", "webhook_keys"), [HOOK]),
     "webhooks in a secret's place": (("accounts", "au", "webhook_secret"), {"env": "FRANKIE_CUSTOMER"}),
-    "bounces": (("email", "callback_keys"), [HOOK]),
-    "answers to texts": (("web", "base_url"), "https://onboard.example.com"),
     "users of the dashboard": (("web", "users"), {"file": "users.toml"}),
+    **dict(of_features("LET_IN")),
 }
 
 

@@ -6,10 +6,10 @@ from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.tables import InvitationRow
 from worker.core.messages.delivery_reports import DeliveryUpdate
 from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done
-from worker.features.delivery.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
 
 BOTH_WAYS = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS))
 EMAIL = "ona@example.org"

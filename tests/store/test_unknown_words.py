@@ -17,9 +17,9 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import Expiring
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate
+from worker.core.messages.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
-from worker.features.delivery.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
 from worker.reporting.batch_report import state_of
 from worker.reporting.report_lines import Columns, line_values
 from worker.reporting.store.counts import totals_of

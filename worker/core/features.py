@@ -21,12 +21,13 @@ HOOKS = frozenset(
         "LIST_FORMATS",
         "LIST_SOURCES",
         "OWN_LINKS",
-        "RETURN_PATHS",
         "ROUTES",
         "SECTIONS",
+        "SENDER_SOURCES",
         "SOURCE_REPORTS",
         "TELLERS",
         "TRACES",
+        "WAYS_BACK",
         "WORK",
     }
 )

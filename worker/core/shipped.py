@@ -5,6 +5,7 @@ which is not there is named; and what each must go on serving. Written by `pytho
 SECTIONS = {
     "alerts": "alerts",
     "bounces": "bounces",
+    "delivery": "delivery",
     "fast_calls": "fast_calls",
     "intake": "list_sources",
     "links": "stable_links",

@@ -35,9 +35,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Returning:
-    """Where a mail comes back to, and the lines of its head that belong to that."""
+    """How a report of a mail finds its way back: the address that the mail comes back to, "" for that of `from`; and
+    lines of its head."""
 
-    address: str
+    address: str = ""
     headers: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ connection before the server accepted MAIL FROM is tried once more on a new one;
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
@@ -62,10 +62,8 @@ class EmailSender(NoLookUp):
     `tls`: "starttls" and "tls" check the certificate and never fall back to plain text. `timeout` bounds a
     whole hand-over, with the wait for one of the `connections`, so that no message leaves after its lease.
     `hold_unknown`: do not repeat a message with an unknown outcome. `login_from` says where
-    the log-in comes from, for people: a key of the configuration, an environment variable. `returning` says where the
-    message with this key comes back to; None: to the address in `from_`. `headers` are more lines of each mail's head
-    (`mime.compose`).
-    Raises ValueError if `from_` is not an address.
+    the log-in comes from, for people: a key of the configuration, an environment variable. `returning` says how
+    a report of the message with this key finds its way back. Raises ValueError if `from_` is not an address.
     """
 
     no_look_up = "a mail relay has no list of the messages that it accepted"
@@ -85,7 +83,6 @@ class EmailSender(NoLookUp):
         tls_context: ssl.SSLContext | None = None,
         login_from: str = "",
         returning: Callable[[str], Returning] | None = None,
-        headers: Sequence[str] = (),
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._username, self._password = username, password
@@ -95,8 +92,7 @@ class EmailSender(NoLookUp):
         self._hold_unknown = hold_unknown
         self._tls_context = tls_context or (None if tls == "plain" else ssl.create_default_context())
         self._login_from = login_from
-        self._returning = returning or (lambda _key: Returning(self._from.mailbox.address))
-        self._headers = tuple(headers)
+        self._returning = returning or (lambda _key: Returning())
         self._idle: list[Connection] = []
         self._closed = False
 
@@ -130,11 +126,12 @@ class EmailSender(NoLookUp):
         if to is None:
             return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
         returning = self._returning(message.key)
-        body = compose(message, sender=self._from, to=to, more=(*self._headers, *returning.headers))
+        body = compose(message, sender=self._from, to=to, more=returning.headers)
         progress = _Progress()
         try:
             waited = self._places.locked()
-            letter = _Letter(body, returning.address, lambda opened: may_write is None or may_write(waited or opened))
+            returns_to = returning.address or self._from.mailbox.address
+            letter = _Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
             async with asyncio.timeout(self._timeout), self._places:
                 return await self._hand_over(to, letter, progress)
         except TimeoutError:

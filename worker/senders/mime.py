@@ -79,7 +79,7 @@ class From:
 def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] = ()) -> bytes:
     """The whole message in CRLF lines; only the dots are not escaped. Raises ValueError for a bad key.
 
-    `more` are further header lines, with {key} for the message's key.
+    `more` are further header lines.
     `To` carries no name: a customer's name is foreign text, and would need one more check.
     """
     if not KEY.fullmatch(message.key):
@@ -92,7 +92,7 @@ def compose(message: Message, *, sender: From, to: Mailbox, more: Sequence[str] 
         "MIME-Version: 1.0",
         "Auto-Submitted: auto-generated",  # RFC 3834: asks for no out-of-office replies
     ]
-    lines += [line.format(key=message.key) for line in more]
+    lines += more
     if LANGUAGE.fullmatch(message.language):
         lines.append(f"Content-Language: {message.language}")
     head = sender.header + "\r\n".join(lines).encode() + b"\r\n"

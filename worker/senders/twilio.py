@@ -1,7 +1,6 @@
-"""Twilio as a service for texts and for WhatsApp messages: its senders, and the reader of its callbacks."""
+"""Twilio as a service for texts and for WhatsApp messages: its senders."""
 
-from worker.features.delivery import twilio as twilio_callbacks
-from worker.senders.contract import TextCallbacks, TextFacts, TextService, TextSettings, TextTools
+from worker.senders.contract import TextFacts, TextService, TextSettings, TextTools
 from worker.senders.sms import TEXTS, WHATSAPP, TwilioSender
 
 WAYS = {"sms": TEXTS, "whatsapp": WHATSAPP}
@@ -24,14 +23,4 @@ def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
     )
 
 
-TEXT_SERVICE = TextService(
-    facts=TextFacts(host="https://api.twilio.com", channels=tuple(WAYS)),
-    sender=_twilio,
-    callbacks=TextCallbacks(
-        unsigned=twilio_callbacks.unsigned,
-        refusal=twilio_callbacks.refusal,
-        signed_part=twilio_callbacks.signed_part,
-        read=twilio_callbacks.read,
-        largest=twilio_callbacks.LARGEST,
-    ),
-)
+TEXT_SERVICE = TextService(facts=TextFacts(host="https://api.twilio.com", channels=tuple(WAYS)), sender=_twilio)

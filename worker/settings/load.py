@@ -162,7 +162,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["invitations"]:
         _check_invitations(parts["invitations"], ladder, accounts, tree, findings)
     accounts = share_budgets(accounts, given, findings)
-    rules.check_callbacks(parts.get("email"), findings)
     if parts.get("whatsapp") and "sms" not in tree:
         findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
     elif parts.get("whatsapp") and parts.get("sms"):
@@ -318,19 +317,21 @@ def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findin
             bad = error.errors(include_url=False)
         if attempt == "whole":
             for item in bad:
-                key = str(item["loc"][0]) if item["loc"] else ""
                 # pydantic adds "[key]" if a table's key itself is bad; the path names that key already.
                 loc = tuple(part for part in item["loc"] if part != "[key]")
-                findings.consequence((*path, *loc), explain(item, _type_of(model, key)))
+                findings.consequence((*path, *loc), explain(item, _type_of(model, loc)))
             names = {item["loc"][0] for item in bad if item["loc"]}
             given = {key: value for key, value in given.items() if key not in names}
             given |= {key: value for (kind, key), value in STAND_INS.items() if kind is model and key in names}
     return None
 
 
-def _type_of(model: type[Section], key: str) -> str:
+def _type_of(model: type[Section], path: KeyPath) -> str:
     """The type that a missing key expects, as text."""
-    field = keys_of(model).get(key)
+    field = keys_of(model).get(str(path[0])) if path else None
+    tables = tables_of(field.annotation) if field else None
+    if tables is not None and tables.kind == "one" and len(path) > 1:
+        return _type_of(tables.model, path[1:])
     shown = next((mark.text for mark in field.metadata if isinstance(mark, Shown)), "") if field else ""
     hint = f": {HOW}" if shown == "secret" else ""
     return f"{field.description}{hint}" if field else shown

@@ -45,21 +45,15 @@ def _sections(name: str, field: FieldInfo, tables: Tables) -> list[str]:
     heading = {"one": f"[{name}]", "named": f"[{name}.NAME]", "listed": f"[[{name}]]"}[tables.kind]
     optional = "" if field.is_required() else " Optional."
     about = (tables.model.__doc__ or "").split(" `name` is its key")[0].strip()
-    lines = [
-        f"### `{heading}`",
-        "",
-        about + optional,
-        "",
-        "| key | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
+    rows: list[str] = []
     inside: list[str] = []
     for key, inner in keys_of(tables.model).items():
         if found := tables_of(inner.annotation):
             inside += _sections(f"{name}.{key}", inner, found)
         else:
-            lines.append(_line(key, inner))
-    return ["\n".join(lines), *inside]
+            rows.append(_line(key, inner))
+    table = ["", "| key | type | default | meaning |", "|---|---|---|---|", *rows] if rows else []
+    return ["\n".join([f"### `{heading}`", "", about + optional, *table]), *inside]
 
 
 def page_with_tables(page: str, sections: dict[str, FieldInfo]) -> str:

@@ -22,7 +22,6 @@ from worker.settings.model import Database, Encryption, Invitations, LadderStep,
 from worker.settings.problems import Findings, suggestion
 from worker.settings.routes import Route
 from worker.settings.secrets import HOW
-from worker.settings.sending import Email
 from worker.settings.shape import SECTIONS
 
 SECRET_KEYS = ("api_secret", "customer_id")
@@ -151,13 +150,11 @@ def check_web(parts: Mapping[str, Any], accounts: Iterable[Account], findings: F
 def has_credentials(parts: Mapping[str, Any], accounts: Iterable[Account]) -> bool:
     """True if any credentials are configured. Every path of the web server checks credentials, so a server without
     credentials refuses every request, and was configured by mistake. `parts`: the sections by their names."""
-    web, email = parts["web"], parts.get("email")
+    web = parts["web"]
     return bool(
         web.has_people
         or any(sender.keys for sender in web.senders.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
-        or (email and (email.callback_keys or email.callback_topics))
-        or (parts.get("sms") and web.base_url)
         or any(one.credentials and one.credentials.there(parts[one.name], parts) for one in SECTIONS.offered())
     )
 
@@ -166,20 +163,8 @@ def no_credentials() -> str:
     of_features = "".join(f", {one.credentials.words}" for one in SECTIONS.offered() if one.credentials)
     return (
         "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
-        " account's `webhook_keys`, `jwt_key` or `webhook_secret`, `callback_keys` in [email], [sms] with `base_url` in"
-        f" [web]{of_features}; or `users`, or [web.oidc]"
+        f" account's `webhook_keys`, `jwt_key` or `webhook_secret`{of_features}; or `users`, or [web.oidc]"
     )
-
-
-def check_callbacks(email: Email | None, findings: Findings) -> None:
-    """SES posts through topics, all others show or use a key: the other setting would have no effect."""
-    if email is None:
-        return
-    by_topic = email.callbacks == "ses"
-    if by_topic and email.callback_keys:
-        findings.problem(("email", "callback_keys"), 'not for `callbacks = "ses"`: name the topics in callback_topics')
-    if not by_topic and email.callback_topics:
-        findings.problem(("email", "callback_topics"), 'only for `callbacks = "ses"`')
 
 
 def check_quiet_hours(invitations: Invitations, accounts: Mapping[str, Account], findings: Findings) -> None:

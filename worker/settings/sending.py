@@ -24,12 +24,10 @@ from worker.settings.values import (
     RampUp,
     Rate,
     Section,
-    SenderKey,
     ServerUrl,
     Shown,
     SmtpUrl,
     Text,
-    Topic,
     Whole,
 )
 
@@ -91,22 +89,6 @@ class Email(OwnServer):
         ge=timedelta(milliseconds=50),
         le=timedelta(minutes=10),
         description="How long one hand-over may take.",
-    )
-    callback_keys: tuple[SenderKey, ...] = Field(
-        (),
-        description="The keys that sign callbacks about bounces and deliveries (`POST /callbacks/email`). At least 32"
-        " characters.",
-    )
-    callbacks: Literal["standard", "sendgrid", "mailgun", "postmark", "ses"] = Field(
-        "standard",
-        description="The form of these callbacks: Standard Webhooks with our own fields, or the webhooks of SendGrid,"
-        " Mailgun, Postmark or Amazon SES as they are. The keys are then SendGrid's public verification key, Mailgun's"
-        " signing key, or the password in the address that Postmark posts to; SES has `callback_topics` instead.",
-    )
-    callback_topics: tuple[Topic, ...] = Field(
-        (),
-        description='With `callbacks = "ses"`: the topics of Amazon SNS that SES publishes to, by ARN. `onboard web`'
-        " confirms a subscription of these topics by itself, and no other.",
     )
     connections: Whole = Field(4, ge=1, le=200, description="Open connections to the server, for each worker process.")
 

@@ -34,7 +34,6 @@ from worker.core.messages.address_cap import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.countries import alpha2, usual_mistake
 from worker.core.model.money import Price
-from worker.features.delivery.sns_topics import host_of
 from worker.lists.dates import DateForm
 from worker.settings import addresses
 from worker.settings.problems import SettingsError
@@ -277,11 +276,6 @@ def _country(given: str) -> str:
     return found
 
 
-def _topic(value: str) -> str:
-    host_of(value)
-    return value
-
-
 def _network(given: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         if isinstance(given, str):
@@ -334,7 +328,6 @@ DatabaseUrl = Annotated[str, BeforeValidator(_database), Shown("URL"), Lazy()]
 BrokerUrl = Annotated[str, BeforeValidator(_broker), Shown("URL"), Lazy()]
 SmtpUrl = Annotated[str, BeforeValidator(_smtp), Shown("URL"), Lazy()]
 RampUp = Annotated[Ramp | None, _parsed(Ramp), Shown("messages and a factor")]
-Topic = Annotated[str, AfterValidator(_topic), Shown("ARN")]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), Shown("address or network")
 ]

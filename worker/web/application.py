@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,8 +19,9 @@ from worker.core.model.metrics import EVENTS, WEBHOOKS
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
-from worker.features.delivery.sns_confirmation import Get, get
 from worker.features.keys.key_check import check_keys
+from worker.web import described
+from worker.web.described import Described
 from worker.web.events.batching import Batcher, InThread, Receive
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import BODY_SECONDS, ROOM
@@ -32,8 +32,9 @@ from worker.web.proxies import TRUSTED, Proxies
 from worker.web.readiness import Readiness
 from worker.web.refusals import EVERY_SECONDS, Refusals
 from worker.web.server import name_server
+from worker.web.webhooks.contract import Get
 from worker.web.webhooks.routes import Processing, WebhookRoutes
-from worker.web.webhooks.sources import account_sources, sender_sources
+from worker.web.webhooks.sources import SENDER_SOURCES, account_sources, sender_sources
 from worker.web.webhooks.store.webhooks import Arrived, Kept
 from worker.wiring.container import Parts
 from worker.wiring.sweep import each_alone, process_webhooks
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What is asked and answered here, for machines; it is in the package.
-DESCRIPTION = Path(__file__).with_name("openapi.yaml")
-PATHS, SCHEMES = "  # paths of features\n", "    # schemes of features\n"
 # Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
 # for links, and two for queries.
 THREADS = 6
@@ -70,13 +68,10 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class FeatureRoutes:
-    """`add` adds them to an application, which has not started. `paths` and `schemes` are what they add to the OpenAPI
-    document, as it stands there."""
+class FeatureRoutes(Described):
+    """`add` adds them to an application, which has not started."""
 
     add: Callable[[web.Application, Shared], None]
-    paths: str
-    schemes: str = ""
 
 
 # The feature `metrics` has GET /metrics, the feature `stable_links` has /s/ID.
@@ -85,10 +80,7 @@ ROUTES = Hook("ROUTES", FeatureRoutes)
 
 def description() -> str:
     """The OpenAPI document of the routes that are here."""
-    text = DESCRIPTION.read_text(encoding="utf-8")
-    for routes in ROUTES.offered():
-        text = text.replace(PATHS, routes.paths + PATHS).replace(SCHEMES, routes.schemes + SCHEMES)
-    return text.replace(PATHS, "").replace(SCHEMES, "")
+    return described.description([*ROUTES.offered(), *SENDER_SOURCES.offered()])
 
 
 def no_wake_up(_wake_up: WakeUp) -> None:
@@ -104,17 +96,17 @@ def app(
     room: int = ROOM,
     viewer_key: str = "",
     put_back: "PutRefusedBack | None" = None,
-    ask_sns: Get = get,
+    fetch: Get | None = None,
 ) -> web.Application:
-    """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, POST /callbacks/SENDER,
-    /healthz, /readyz, /openapi.yaml and routes of features, to run or to mount. And the dashboard, GET /, if the
-    configuration names users, or with a `viewer_key`, with which it can be looked at.
+    """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, /healthz, /readyz,
+    /openapi.yaml and routes of features, to run or to mount. And the dashboard, GET /, if the configuration names
+    users, or with a `viewer_key`, with which it can be looked at.
 
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
     of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. `put_back`
-    puts refused events back, for the dashboard. `ask_sns` fetches from Amazon SNS. The database may be unreachable, or
-    not yet upgraded, when the application starts.
+    puts refused events back, for the dashboard. `fetch` fetches what sources of callbacks ask of their services; None:
+    over the network. The database may be unreachable, or not yet upgraded, when the application starts.
     """
     parts.database.give_up_after(parts.settings.worker.lease / 2)
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
@@ -145,7 +137,7 @@ def app(
     receive = receive or Receiver(parts.intake, parts.inboxes, parts.keyring).receive
     receiving = _Receiving(made, parts, readiness, in_thread, wake, slowed.peer, body_seconds, room)
     receiving.add_events(receive)
-    receiving.add_webhooks(ask_sns)
+    receiving.add_webhooks(fetch)
     _add_state(made, Shared(parts, readiness, in_thread, wake, body_seconds))
     if parts.settings.web.has_people or viewer_key:
         # Here, since a web application without a dashboard needs no templates.
@@ -216,7 +208,7 @@ class _Receiving:
         self.made.router.add_post("/events", events.post)
         self.made.router.add_get("/events/{id}", events.get, name=ADDRESS)
 
-    def add_webhooks(self, ask_sns: Get) -> None:
+    def add_webhooks(self, fetch: Get | None) -> None:
         """Add the routes for providers' webhooks and senders' callbacks."""
         processing = (self.parts.webhooks, self.parts.clock, self.parts.meters, self.parts.traces)
         process_kept = partial(process_webhooks, *processing)
@@ -228,7 +220,7 @@ class _Receiving:
         processed = Processing(process_kept, self.wake, self.in_thread, lambda: self.readiness.why_not is None)
         webhooks = WebhookRoutes(
             account_sources(self.parts.accounts, self.parts.keyring, self.parts.clock),
-            sender_sources(self.parts.settings, self.parts.keyring, self.parts.clock, ask_sns),
+            sender_sources(self.parts.settings, self.parts.keyring, self.parts.clock, fetch),
             Batcher(keep, self.wake, self.in_thread),
             self.readiness,
             self.in_thread,
@@ -242,14 +234,15 @@ class _Receiving:
         self.made.router.add_post("/webhooks/{account}", webhooks.provider)
         # FrankieOne appends its request's id to the registered address, which may end in a secret.
         self.made.router.add_post("/webhooks/{account}/{rest:.*}", webhooks.provider)
-        self.made.router.add_post("/callbacks/{sender}", webhooks.sender)
+        if SENDER_SOURCES.offered():
+            self.made.router.add_post("/callbacks/{sender}", webhooks.sender)
 
 
 def _add_state(made: web.Application, shared: Shared) -> None:
     """Add the routes that say how the worker is, what the application answers, and those of features; and tell people
     what needs them."""
     readiness = shared.readiness
-    described = description().encode()
+    document_ = description().encode()
 
     async def ready(_request: web.Request) -> web.Response:
         if readiness.why_not_taken is not None:
@@ -260,7 +253,7 @@ def _add_state(made: web.Application, shared: Shared) -> None:
         return web.json_response({"alive": True}, headers={"Cache-Control": "no-store"})
 
     async def document(_request: web.Request) -> web.Response:
-        return web.Response(body=described, content_type="application/yaml", charset="utf-8")
+        return web.Response(body=document_, content_type="application/yaml", charset="utf-8")
 
     async def keep_telling() -> None:
         # Here too: the workers may all be gone.

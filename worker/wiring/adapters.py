@@ -8,7 +8,6 @@ from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of, is_mail
-from worker.features.delivery import postmark as postmark_callbacks
 from worker.http.trust import trust_of
 from worker.http.ways import faster
 from worker.providers.account import AccountUnusable
@@ -30,14 +29,16 @@ UNNAMED = "Verification"  # the sender's name in a text where neither [sms] nor 
 
 
 @dataclass(frozen=True)
-class ReturnPaths:
-    """Says where the mail with this key comes back to. `of`: None where the configuration has nothing of it."""
+class WayBack:
+    """How reports of messages find their way back. `mails`: of the mail with this key; None where the configuration
+    has nothing of it. `texts`: the address that the service of this channel reports to; "" for none."""
 
-    of: Callable[[Settings, Keyring], Callable[[str], Returning] | None]
+    mails: Callable[[Settings, Keyring], Callable[[str], Returning] | None]
+    texts: Callable[[Settings, str], str] = lambda _settings, _channel: ""
 
 
-# The first that has any is taken. The feature `bounces` signs an address for each mail.
-RETURN_PATHS = Hook("RETURN_PATHS", ReturnPaths)
+# The feature `bounces` signs an address for each mail, `delivery` names the address for callbacks about texts.
+WAYS_BACK = Hook("WAYS_BACK", WayBack)
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
@@ -83,7 +84,6 @@ def build_senders(
             connections=email.connections,
             hold_unknown=email.on_unknown == "hold",
             login_from=_source(settings, "email.url"),
-            headers=postmark_callbacks.HEADERS if email.callbacks == "postmark" else (),
             tls_context=email.protection.context() if email.protection else None,
             returning=_returning(settings, keyring) if keyring is not None else None,
         )
@@ -94,7 +94,7 @@ def build_senders(
         tools = TextTools(
             texting or OwnHttp(trust_of({section.base_url: section.protection}), faster(settings)),
             now=clock,
-            callback=callback_address(settings.web.base_url, channel),
+            callback=next(filter(None, (one.texts(settings, channel) for one in WAYS_BACK.offered())), ""),
             repeat_unknown=section.on_unknown == "repeat",
             login_from=f"sms.{'key' if section.key else 'account'} or {_source(settings, 'sms.token')}",
             channel=channel,
@@ -104,8 +104,14 @@ def build_senders(
 
 
 def _returning(settings: Settings, keyring: Keyring) -> Callable[[str], Returning] | None:
-    found = (one.of(settings, keyring) for one in RETURN_PATHS.offered())
-    return next((returning for returning in found if returning is not None), None)
+    ways = [way for one in WAYS_BACK.offered() if (way := one.mails(settings, keyring)) is not None]
+
+    def returning(key: str) -> Returning:
+        found = [way(key) for way in ways]
+        address = next((one.address for one in found if one.address), "")
+        return Returning(address, tuple(line for one in found for line in one.headers))
+
+    return returning if ways else None
 
 
 def _source(settings: Settings, key: str) -> str:
@@ -117,11 +123,6 @@ def _source(settings: Settings, key: str) -> str:
 def configured_channels(settings: Settings) -> tuple[str, ...]:
     """The channels that this configuration can send on."""
     return tuple(settings.sending)
-
-
-def callback_address(base_url: str | None, channel: str) -> str:
-    """The address that a sender's provider reports to, as it is given to that provider; "" without a base_url."""
-    return f"{base_url.rstrip('/')}/callbacks/{channel}" if base_url else ""
 
 
 def sender_name(settings: Settings, channel: str) -> str:

@@ -25,7 +25,6 @@ from worker.features.audit.store.reading import AuditLog
 from worker.features.audit.store.sealing import Seals
 from worker.features.dashboard.store.batch_rows import BatchRows
 from worker.features.dashboard.store.log_ins import LogIns
-from worker.features.delivery.store.delivery_updates import DeliveryUpdates
 from worker.features.keys.store.key_rotation import KeyRotation
 from worker.features.keys.store.key_use import KeyUse
 from worker.features.privacy.store.erasure import Erasing
@@ -43,8 +42,7 @@ from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
 from worker.reporting.store.spending import SpendingFacts
 from worker.settings.model import Settings
-from worker.web.webhooks.store.provider_updates import ProviderUpdates
-from worker.web.webhooks.store.results import ACCOUNT, SENDER
+from worker.web.webhooks.store.appliers import appliers
 from worker.web.webhooks.store.webhook_list import WebhookList
 from worker.web.webhooks.store.webhooks import Webhooks
 
@@ -102,6 +100,5 @@ class Stores:
     def webhooks(self) -> Webhooks:
         """Built when first used: which accounts are one at the provider is known by their credentials."""
         peers = webhook_peers(self._accounts)
-        provider_updates = ProviderUpdates(self.keyring, peers, again=self._again)
-        delivery_updates = DeliveryUpdates(self.keyring, self._delivery)
-        return Webhooks(self.database, self.keyring, {ACCOUNT: provider_updates, SENDER: delivery_updates})
+        apply = appliers(self.keyring, peers, again=self._again, delivery=self._delivery)
+        return Webhooks(self.database, self.keyring, apply)

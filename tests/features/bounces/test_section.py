@@ -7,7 +7,7 @@ import pytest
 
 from tests.settings.samples import loaded, problems, tree
 from worker.core.foundation.keyring import Keyring
-from worker.features.bounces.going_out import RETURN_PATHS
+from worker.features.bounces.going_out import WAY_BACK
 
 PATHS = {"return_path": "bounces+{token}@bounce.example.com"}
 MAILBOX = {"url": "maildir:///var/mail/bounces"}
@@ -49,10 +49,10 @@ def test_a_far_mailbox_has_tls(tmp_path: Path) -> None:
 def test_a_mail_says_how_to_ask_for_no_more_if_that_is_wanted(tmp_path: Path, keyring: Keyring) -> None:
     key = "0197f3a05c1d7e30b4a3d0c4a1b2c3d4"
     for more, lines in (({"unsubscribe": True}, 1), ({}, 0)):
-        returning = RETURN_PATHS.of(loaded(tmp_path, tree(bounces={**PATHS, **MAILBOX, **more})), keyring)
+        returning = WAY_BACK.mails(loaded(tmp_path, tree(bounces={**PATHS, **MAILBOX, **more})), keyring)
         assert returning is not None
         mail = returning(key)
         asked = f"List-Unsubscribe: <mailto:{mail.address}?subject=unsubscribe>"
         assert mail.headers == (asked,) * lines
         assert mail.address.startswith("bounces+")
-    assert RETURN_PATHS.of(loaded(tmp_path, tree()), keyring) is None
+    assert WAY_BACK.mails(loaded(tmp_path, tree()), keyring) is None

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.inbound.web.described import check_answer
 from tests.suite.databases import not_synced
+from tests.suite.of_features import of_features
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import new_key
@@ -59,15 +60,15 @@ accounts = ["kyc"]
 [email]
 url = "smtp://127.0.0.1:1"
 from = "Example Bank <verify@example.com>"
-{mail}
 [sms]
 account = "AC1"
 token = {{ env = "HOOK" }}
 from = "+15005550006"
 {sms}
 {web}
+{reports}
 """
-MAIL = 'callback_keys = [{ env = "FIRST" }, { env = "SECOND" }]'
+REPORTS = "".join(of_features("REPORTS"))
 SIGNING = b"second-of-the-keys-of-senders"
 FIRST, SECOND = "first-of-the-keys-of-32-characters", "whsec_" + base64.b64encode(SIGNING).decode()
 KEYS = """
@@ -140,12 +141,12 @@ class Site:
         *,
         keys: str = KEYS,
         sms: str = "",
-        mail: str = MAIL,
+        reports: str = REPORTS,
         scripted: bool = True,
         key: str | None = None,
         **how: Any,
     ) -> None:
-        (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys, sms=sms, mail=mail))
+        (directory / "onboarding.toml").write_text(SETTINGS.format(url=url, web=keys, sms=sms, reports=reports))
         environ = {"KEY": key or new_key(), "SECRET": "0000", "FIRST": FIRST, "SECOND": SECOND} | HOOKS | HERE
         self.parts = Parts(load(directory / "onboarding.toml", environ=environ), clock=clock)
         not_synced(self.parts.database)

@@ -16,10 +16,10 @@ from worker.core.foundation.ids import new_id
 from worker.core.messages.auto_pause import PauseRule
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.store.delivery_reports import Applied, DeliveryPolicy, Reported, deliver_all
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState, WebhookState
-from worker.features.delivery.store.delivery_reports import Applied, DeliveryPolicy, Reported, deliver_all
-from worker.features.delivery.store.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery_as_json
 from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
 
 

@@ -27,17 +27,17 @@ from worker.core.messages.contact_times import Hours
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.core.messages.fallback_channel import fallbacks
 from worker.core.messages.quiet_hours import QuietHours
-from worker.core.model.channels import CHANNELS
-from worker.core.model.endings import Hold
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.features.delivery.store.delivery_reports import (
+from worker.core.messages.store.delivery_reports import (
     _BY_REFERENCE,
     Applied,
     DeliveryPolicy,
     Reported,
     deliver_all,
 )
-from worker.features.delivery.store.delivery_updates import DeliveryUpdates, delivery_as_json
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import Hold
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery_as_json
 from worker.web.webhooks.store.results import SENDER
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 

@@ -41,6 +41,7 @@ _BY_TABLE = {
     "bus": Need.BUS,
     "accounts": Need.CALLS,
     "bounces": Need.BOUNCES,
+    "delivery": Need.RECEIVING,
     "email": Need.SENDING,
     "intake": Need.FOLDERS,
     "sms": Need.SENDING,
@@ -49,7 +50,7 @@ _BY_TABLE = {
     "subscribers": Need.PUBLISHING,
     "alerts": Need.ALERTING,
 }
-_VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_keys", "callback_key"})
+_VERIFYING = frozenset({"webhook_keys", "jwt_key", "webhook_secret", "callback_key"})
 
 
 def is_needed(path: tuple[str | int, ...], needs: Needs, own_keys: Collection[str] = ()) -> bool:

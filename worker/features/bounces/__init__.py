@@ -5,10 +5,9 @@ from worker.core.features import Command, Feature
 FEATURE = Feature(
     name="bounces",
     about="Reads mails that came back from a mailbox. Without it only a refused hand-over tells of a wrong address.",
-    needs=("delivery",),
     offers={
-        "RETURN_PATHS": ("worker.features.bounces.going_out:RETURN_PATHS",),
         "SECTIONS": ("worker.features.bounces.section:SECTION",),
+        "WAYS_BACK": ("worker.features.bounces.going_out:WAY_BACK",),
         "WORK": ("worker.features.bounces.schedule:WORK",),
     },
     commands={"bounces": Command("worker.features.bounces.command:bounces", "Read mails that came back.")},

@@ -7,7 +7,7 @@ from worker.features.bounces.return_path import UNSUBSCRIBE, ReturnPath
 from worker.features.bounces.section import Bounces
 from worker.senders.contract import Returning
 from worker.settings.model import Settings
-from worker.wiring.adapters import ReturnPaths
+from worker.wiring.adapters import WayBack
 
 
 def return_path_of(settings: Settings, keyring: Keyring) -> ReturnPath | None:
@@ -29,4 +29,4 @@ def _returning(settings: Settings, keyring: Keyring) -> Callable[[str], Returnin
     return returning
 
 
-RETURN_PATHS = ReturnPaths(_returning)
+WAY_BACK = WayBack(mails=_returning)

@@ -20,13 +20,12 @@ from worker.features.bounces.going_out import return_path_of
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
 from worker.features.bounces.return_path import ReturnPath
 from worker.features.bounces.section import Bounces
-from worker.features.delivery.store.delivery_updates import delivery_as_json
 from worker.settings.model import Settings
-from worker.web.webhooks.store.results import SENDER
+from worker.web.webhooks.store.delivery_updates import delivery_as_json
+from worker.web.webhooks.store.results import EMAIL
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
 
 log = logging.getLogger(__name__)
-SOURCE = f"{SENDER}email"
 CHUNK = 50  # mails in one transaction
 # After so long a smaller chunk is taken: a connection that then breaks has not read all its mails for nothing.
 CHUNK_SECONDS = 10.0
@@ -131,4 +130,4 @@ class BounceReader:
     def _arrived(self, mail: Mail, update: DeliveryUpdate) -> Arrived:
         digests = self._keyring.digests("bounce", sha256(mail.content).hexdigest())
         changes = update.status is not None or update.stop is not None
-        return Arrived(SOURCE, digests, update.event, delivery_as_json(update) if changes else None)
+        return Arrived(EMAIL, digests, update.event, delivery_as_json(update) if changes else None)

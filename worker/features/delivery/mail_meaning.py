@@ -1,10 +1,11 @@
-"""What a mail service's words about a bounce mean for the message and for its address. Pure."""
+"""What a mail service's words mean for the message and for its address. Pure."""
 
 import re
 
 from worker.core.messages.delivery_reports import DeliveryStatus, Stop
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
 
+LONGEST_ADDRESS = 254
 _CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
@@ -20,3 +21,9 @@ def enhanced_code(*texts: object) -> str:
         if isinstance(text, str) and (match := _CODE.search(text[:2_000])):
             return match[0]
     return ""
+
+
+def usable_address(given: object) -> str:
+    """The value, if it may be a mail address; else ""."""
+    usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
+    return str(given).strip() if usable else ""

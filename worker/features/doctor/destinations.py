@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from worker.core.foundation.tls import is_loopback
 from worker.core.model.channels import channels_of
-from worker.features.delivery.sns_topics import host_of
 from worker.settings.model import Settings
 from worker.settings.shape import SECTIONS
 from worker.wiring.watching import TRACES
@@ -52,8 +51,6 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield f"accounts.{name}", account.address
     if settings.email is not None:
         yield "email", settings.email.url
-        for topic in settings.email.callback_topics:
-            yield "email.callback_topics", f"https://{host_of(topic)}"
     for channel in channels_of("phone"):
         if texting := settings.texting(channel):
             yield channel, texting.base_url

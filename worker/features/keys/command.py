@@ -47,8 +47,8 @@ def keys() -> None:
     type=click.Choice(["encryption", "events"]),
     default="encryption",
     show_default=True,
-    help="encryption: for keys and digest_key in [encryption]. events: for keys in [web.senders.NAME], or callback_keys"
-    " in [email].",
+    help="encryption: for keys and digest_key in [encryption]. events: for keys in [web.senders.NAME], and others that"
+    " requests to `onboard web` are checked with.",
 )
 @click.option(
     "--out",

@@ -20,7 +20,8 @@ from worker.settings.model import Broker, Database, Encryption, Settings
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.settings.sending import Sms
-from worker.settings.shape import SECTIONS, is_lazy, keys_of
+from worker.settings.shape import SECTIONS, is_lazy, keys_of, tables_of
+from worker.settings.values import Section
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
 NOWHERE = "invalid"
@@ -54,13 +55,15 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "web": type(settings.web)(base_url=settings.web.base_url),
             "bus": None,
             "subscribers": {},
-            **{
-                one.name: () if one.listed else one.model()
-                for one in SECTIONS.offered()
-                if any(map(is_lazy, keys_of(one.model).values()))
-            },
+            **{one.name: () if one.listed else one.model() for one in SECTIONS.offered() if _holds_secrets(one.model)},
         }
     )
+
+
+def _holds_secrets(model: type[Section]) -> bool:
+    """Whether a key of the table, or of a table in it, may hold a secret."""
+    keys = keys_of(model).values()
+    return any(is_lazy(key) or ((inner := tables_of(key.annotation)) and _holds_secrets(inner.model)) for key in keys)
 
 
 def _texting(section: Sms) -> Sms:

@@ -1,14 +1,17 @@
 """The contract of a source of webhooks, and what the sources share. Nothing here stores anything."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
-from worker.features.delivery.store.delivery_updates import delivery_as_json
 from worker.providers.webhooks.contract import Delivery, Unreadable
+from worker.web.webhooks.store.delivery_updates import delivery_as_json
 from worker.web.webhooks.store.webhooks import Arrived
+
+# Fetches the body at a URL; None: it cannot be had.
+Get = Callable[[str], Awaitable[bytes | None]]
 
 
 class Source(Protocol):

@@ -15,6 +15,7 @@ from aiohttp import web
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
+from worker.core.model.channels import channels_of
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.web.events.batching import Batcher, InThread, TooMany
@@ -29,7 +30,6 @@ from worker.web.events.request_body import (
 from worker.web.problems import REFUSED, problem
 from worker.web.readiness import Readiness
 from worker.web.webhooks.contract import Asking, Source
-from worker.web.webhooks.sources import TextSource
 from worker.web.webhooks.store.webhooks import Arrived
 
 log = logging.getLogger(__name__)
@@ -75,9 +75,9 @@ class WebhookRoutes:
 
     async def sender(self, request: web.Request) -> web.Response:
         """Take in a sender's callback about a message."""
-        source = self._senders.get(request.match_info["sender"])
-        answer = await self._take(request, source, ())
-        if source is not None and isinstance(source, TextSource) and answer.status == 200:
+        channel = request.match_info["sender"]
+        answer = await self._take(request, self._senders.get(channel), ())
+        if answer.status == 200 and channel in channels_of("phone"):
             # Twilio would send a body as an answer to the customer.
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
         return answer

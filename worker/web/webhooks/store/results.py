@@ -25,6 +25,7 @@ UNMATCHED_BACKOFF = Backoff.steps(5, 30, 2 * 60, 10 * 60, 3600, 6 * 3600, 17 * 3
 # After a bug in this software: a corrected release, or a key that is put back, finds the webhook within the hour.
 BROKEN_BACKOFF = Backoff.steps(5, 60, 10 * 60, 3600)
 ACCOUNT, SENDER = "account/", "sender/"
+EMAIL = f"{SENDER}email"
 UNMATCHED = "no session here matches it"  # the detail of a provider's webhook
 
 

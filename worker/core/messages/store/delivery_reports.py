@@ -32,14 +32,13 @@ from worker.core.messages.delivery_reports import (
     invitation_state_by_report,
     reason_to_suppress,
 )
-from worker.core.messages.store import bounce_counts
+from worker.core.messages.store import bounce_counts, plain_deliveries
 from worker.core.messages.store.fallback import DeliveryPolicy, fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.channels import address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
-from worker.features.delivery.store import plain_deliveries
 from worker.features.outbox.store.outbox import add_invitation_events
 
 SENDER = "sender/"

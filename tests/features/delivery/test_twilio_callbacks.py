@@ -14,7 +14,7 @@ from worker.core.messages.delivery_reports import (
     invitation_state_by_report,
 )
 from worker.core.model.states import InvitationState
-from worker.features.delivery import twilio as twilio_callbacks
+from worker.features.delivery.twilio import callbacks as twilio_callbacks
 
 STOP_WORDS = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "stopp", "arrêt", "baja"]
 TOKEN = "twilio-token"
@@ -276,3 +276,35 @@ def test_callbacks_in_any_order_and_repetition_end_in_the_same(fates, data):
         data.draw(st.lists(st.sampled_from(fates), max_size=4)) if fates else []
     )
     assert after(repeated) is after(fates)
+
+
+# WhatsApp
+
+
+def of_whatsapp(status, code="", **fields):
+    given = {"MessageSid": "SM1", "MessageStatus": status, "To": "whatsapp:+37060000001", "ErrorCode": code, **fields}
+    return read(given)
+
+
+def test_what_a_callback_about_a_whatsapp_message_means(subtests):
+    cases = [
+        ("sent", "", None, None),
+        ("delivered", "", DeliveryStatus.DELIVERED, None),
+        ("read", "", DeliveryStatus.DELIVERED, None),
+        ("failed", "63003", DeliveryStatus.ELSEWHERE, None),
+        ("undelivered", "63024", DeliveryStatus.ELSEWHERE, None),
+        ("failed", "63016", DeliveryStatus.BLOCKED, None),
+        ("failed", "63018", DeliveryStatus.BLOCKED, None),  # Twilio does not try it again
+        ("failed", "", DeliveryStatus.BLOCKED, None),
+        ("failed", "63014", DeliveryStatus.BOUNCED, Stop.STOPPED),
+    ]
+    for status, code, becomes, stop in cases:
+        with subtests.test(status=status, code=code, becomes=becomes, stop=stop):
+            found = of_whatsapp(status, code)
+            assert (found.reference, found.status, found.stop) == ("SM1", becomes, stop)
+
+
+def test_the_number_of_a_callback_and_of_an_answer_has_no_prefix():
+    assert of_whatsapp("failed", "63024").address == "+37060000001"
+    answer = read({"From": "whatsapp:+37060000001", "Body": "Stop", "SmsStatus": "received"})
+    assert (answer.address, answer.stop) == ("+37060000001", Stop.STOPPED)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.features.delivery import mailgun as mailgun_callbacks
-from worker.features.delivery import sendgrid as sendgrid_callbacks
+from worker.features.delivery.mailgun import callbacks as mailgun_callbacks
+from worker.features.delivery.sendgrid import callbacks as sendgrid_callbacks
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEY = uuid.UUID(int=7).hex

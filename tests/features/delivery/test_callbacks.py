@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 
+from tests.features.delivery.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from tests.inbound.web.described import check_answer
 from tests.inbound.web.site import FIRST, HOOKS, Answer, until
-from tests.senders.coming_back.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
 from tests.store.shelf import Shelf, customer
 from worker.core.customers.customers import Person
 from worker.core.database.tables import Audit, Suppression, Webhook
@@ -160,17 +160,17 @@ async def test_a_mail_system_learns_what_is_wrong_with_its_report(site, body, wh
 
 
 async def test_a_report_of_another_type_is_accepted_and_logged_once(site, caplog):
-    caplog.set_level(logging.INFO, "worker.features.delivery.mail_sources")
+    caplog.set_level(logging.INFO, "worker.features.delivery.standard.source")
     body = json.dumps(OPENED).encode()
     for number in (1, 2):
         assert (await send(site, "email", *mail(site, body, webhook_id=f"msg_{number}"))).body["state"] == "taken"
-    said = [line for name, _, line in caplog.record_tuples if name == "worker.features.delivery.mail_sources"]
+    said = [line for name, _, line in caplog.record_tuples if name == "worker.features.delivery.standard.source"]
     why = "its type is not one of delivered, bounced, complained"
     assert said == [f"sender/email: a callback is stored as ignored, as are all like it: {why}"]
     assert [row.state for row in rows(site, Webhook)] == ["ignored"] * 2
 
 
-TOPIC_OF_SES = f'callbacks = "ses"\ncallback_topics = ["{TOPIC}"]'
+TOPIC_OF_SES = f'[delivery.ses]\ntopics = ["{TOPIC}"]'
 GONE = {"bounceType": "Permanent", "bouncedRecipients": [{"status": "5.1.1", "diagnosticCode": "550 5.1.1 unknown"}]}
 
 
@@ -181,7 +181,7 @@ async def test_ses_posts_through_a_topic_whose_subscription_is_confirmed_and_a_c
         asked.append(url)
         return PEM
 
-    site = await start(sqlite_url, mail=TOPIC_OF_SES, ask_sns=amazon)
+    site = await start(sqlite_url, reports=TOPIC_OF_SES, fetch=amazon)
     headers = {"x-amz-sns-topic-arn": TOPIC, "Content-Type": "text/plain; charset=UTF-8"}
     assert (await send(site, "email", confirmation(Token="0" * 80), headers)).status == 401
     assert (await send(site, "email", confirmation(), headers)).status == 200
@@ -198,7 +198,7 @@ async def test_a_message_of_sns_under_another_id_is_a_copy_as_long_as_its_signat
     async def amazon(_url):
         return PEM
 
-    site = await start(sqlite_url, mail=TOPIC_OF_SES, ask_sns=amazon)
+    site = await start(sqlite_url, reports=TOPIC_OF_SES, fetch=amazon)
     subject = "Amazon SES Email Event Notification"
     bounce = notification("Bounce", GONE, f"<{uuid.uuid4().hex}@example.com>", subject=subject)
     altered = json.loads(bounce)
@@ -214,14 +214,14 @@ async def test_while_amazon_does_not_answer_sns_is_asked_to_send_again(start, sq
     async def silent(url):
         return None
 
-    site = await start(sqlite_url, mail=TOPIC_OF_SES, ask_sns=silent)
+    site = await start(sqlite_url, reports=TOPIC_OF_SES, fetch=silent)
     answer = await send(site, "email", confirmation(), {"x-amz-sns-topic-arn": TOPIC})
     assert "certificate" in answer.problem(503)
     assert answer.headers["Retry-After"]
 
 
 async def test_postmark_says_that_a_person_wants_no_more_mails(start, sqlite_url):
-    site = await start(sqlite_url, mail='callbacks = "postmark"\ncallback_keys = [{ env = "FIRST" }]')
+    site = await start(sqlite_url, reports='[delivery.postmark]\nkeys = [{ env = "FIRST" }]')
     change = {"RecordType": "SubscriptionChange", "Recipient": "ona@example.com", "SuppressSending": True}
     body = json.dumps(change | {"SuppressionReason": "ManualSuppression", "Metadata": {}}).encode()
     password = base64.b64encode(f"postmark:{FIRST}".encode()).decode()

@@ -1,7 +1,7 @@
 """Reads callbacks about emails: bounces, complaints and deliveries, in our own JSON form.
 
 SMTP has no callback, and every mail service has its own. So this module reads one form, described in
-docs/reference/webhooks.md, and the operator translates the mail service's callbacks into it. They are signed as
+docs/features/delivery.md, and the operator translates the mail service's callbacks into it. They are signed as
 Standard Webhooks specifies.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 from worker.core.foundation.strict_json import NoObject, read_object
 from worker.core.foundation.timestamps import utc_time
 from worker.core.messages.delivery_reports import MESSAGE_ID, DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
+from worker.features.delivery.mail_meaning import usable_address
 from worker.web.webhooks import standard_webhooks
 
 LARGEST = 64 * 1024
-LONGEST_ADDRESS = 254
 TYPES = ("delivered", "bounced", "complained")
 
 
@@ -68,9 +68,3 @@ def _reference(fields: Mapping[str, Any]) -> str:
     given = fields.get("message_id")
     found = MESSAGE_ID.fullmatch(given.strip()) if isinstance(given, str) and len(given) <= 500 else None
     return found[1] if found else ""
-
-
-def usable_address(given: object) -> str:
-    """The value, if it may be a mail address; else ""."""
-    usable = isinstance(given, str) and len(given) <= LONGEST_ADDRESS and given.count("@") == 1 and given.isprintable()
-    return str(given).strip() if usable else ""

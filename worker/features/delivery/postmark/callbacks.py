@@ -21,17 +21,20 @@ from worker.core.messages.delivery_reports import (
     Stop,
     event_name,
 )
-from worker.features.delivery.email_callbacks import usable_address
-from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure
+from worker.features.delivery.mail_meaning import enhanced_code, of_permanent_failure, usable_address
 
 LARGEST = 1024 * 1024  # a bounce may carry the whole mail, if the webhook is set so
 NAME = "message"
-# Headers of our mails. Postmark takes both out; without the first it would give the mail a Message-ID of its own.
-HEADERS = ("X-PM-KeepID: true", f"X-PM-Metadata-{NAME}: {{key}}")
 LATER = ("Transient", "DnsError", "SoftBounce", "Undeliverable")
 # Answers of people and of machines, which say nothing about the delivery.
 NO_BOUNCES = ("AutoResponder", "AddressChange", "Subscribe", "OpenRelayTest", "ChallengeVerification")
 Meaning = tuple[DeliveryStatus | None, Stop | None, str]
+
+
+def headers_of(key: str) -> tuple[str, ...]:
+    """Header lines of the mail with this key. Postmark takes both out; without the first it would give the mail a
+    Message-ID of its own."""
+    return "X-PM-KeepID: true", f"X-PM-Metadata-{NAME}: {key}"
 
 
 def refusal(headers: Mapping[str, str], *, keys: Iterable[str]) -> str:

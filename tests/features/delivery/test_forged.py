@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.senders.coming_back.sns import (
+from tests.features.delivery.sns import (
     CERTIFICATE_URL,
     HOST,
     NOON,
@@ -19,9 +19,10 @@ from tests.senders.coming_back.sns import (
 )
 from tests.suite.rsa_keys import ANOTHER, SHORT
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.features.delivery.mail_sources import PostmarkSource, SesSource
-from worker.features.delivery.sns_confirmation import FOR_ALL, FOR_EACH_MACHINE, Sns
-from worker.features.delivery.sns_messages import TOPIC_HEADER
+from worker.features.delivery.postmark.source import PostmarkSource
+from worker.features.delivery.ses.sns_confirmation import FOR_ALL, FOR_EACH_MACHINE, Sns
+from worker.features.delivery.ses.sns_messages import TOPIC_HEADER
+from worker.features.delivery.ses.source import SesSource
 from worker.providers.webhooks.contract import Delivery
 
 MESSAGE_ID = "<0a@example.com>"

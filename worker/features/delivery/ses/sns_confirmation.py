@@ -7,7 +7,6 @@ an allowance of its own: who uses up theirs does not keep SNS's own certificate 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from cryptography.x509 import Certificate
@@ -15,9 +14,10 @@ from cryptography.x509 import Certificate
 from worker.core.foundation.clock import monotonic
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.http_messages import HttpAnswer, HttpRequest
-from worker.features.delivery.sns_messages import SnsMessage, read_certificate
+from worker.features.delivery.ses.sns_messages import SnsMessage, read_certificate
 from worker.http.client import Http, open_http_session
 from worker.web.events.rate_limit import Allowance
+from worker.web.webhooks.contract import Get
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ TIMEOUT = timedelta(seconds=10)
 MOST_CERTIFICATES = 16  # SNS has one for each region, and a new one about once a year
 MOST_BYTES = 16 * 1024
 FOR_EACH_MACHINE, FOR_ALL = Limit.parse("5/minute"), Limit.parse("60/minute")
-Get = Callable[[str], Awaitable[bytes | None]]
 
 
 async def get(url: str) -> bytes | None:

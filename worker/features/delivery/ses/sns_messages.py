@@ -21,7 +21,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from worker.core.foundation.strict_json import NoObject, read_object
 from worker.core.foundation.timestamps import utc_time
-from worker.features.delivery.sns_topics import host_of
+from worker.features.delivery.ses.sns_topics import host_of
 
 LARGEST = 64 * 1024
 OLDEST = timedelta(hours=25)  # SNS repeats for an hour at most, unless the topic says otherwise
@@ -75,7 +75,7 @@ def read_message(body: bytes, *, topics: Collection[str]) -> SnsMessage | str:
     if not isinstance(kind, str) or kind not in SIGNED:
         return "its type is not one of SNS"
     if not isinstance(topic, str) or topic not in topics:
-        return "its topic is not in email.callback_topics"
+        return "its topic is not in delivery.ses.topics"
     values = {name: value for name in SIGNED[kind] if (value := fields.get(name)) is not None}
     is_whole = values.keys() >= {*SIGNED[kind]} - {"Subject"}
     if not is_whole or not all(isinstance(value, str) for value in values.values()):

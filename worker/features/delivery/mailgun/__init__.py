@@ -1,0 +1,1 @@
+"""Mailgun: `[delivery.mailgun]`."""

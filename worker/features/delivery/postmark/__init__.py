@@ -1,0 +1,1 @@
+"""Postmark: `[delivery.postmark]`."""

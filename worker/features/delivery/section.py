@@ -1,0 +1,98 @@
+"""The section `[delivery]`: a table for the mail service that reports, of which there is one at most."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from worker.features.delivery.ses.sns_topics import host_of
+from worker.settings.problems import Findings
+from worker.settings.shape import Credentials, FeatureSection
+from worker.settings.values import Section, SenderKey, Shown
+
+
+def _topic(value: str) -> str:
+    host_of(value)
+    return value
+
+
+Topic = Annotated[str, AfterValidator(_topic), Shown("ARN")]
+
+
+class Standard(Section):
+    """Callbacks of a mail system of your own, in our form, signed as Standard Webhooks specifies."""
+
+    keys: tuple[SenderKey, ...] = Field(
+        min_length=1, description="The keys that sign the callbacks. At least 32 characters."
+    )
+
+
+class Mailgun(Section):
+    """Mailgun's webhooks as they are."""
+
+    keys: tuple[SenderKey, ...] = Field(min_length=1, description="Mailgun's webhook signing keys.")
+
+
+class Sendgrid(Section):
+    """SendGrid's event webhook as it is."""
+
+    keys: tuple[SenderKey, ...] = Field(min_length=1, description="SendGrid's public verification keys.")
+
+
+class Postmark(Section):
+    """Postmark's webhooks as they are."""
+
+    keys: tuple[SenderKey, ...] = Field(
+        min_length=1,
+        description="Keys of your own: the password in the address that Postmark posts to. At least 32 characters.",
+    )
+
+
+class Ses(Section):
+    """What Amazon SES publishes to topics of SNS."""
+
+    topics: tuple[Topic, ...] = Field(
+        min_length=1,
+        description="The topics, by ARN. `onboard web` confirms subscriptions of these by itself, and no other.",
+    )
+
+
+class Delivery(Section):
+    """The mail service that reports on mails to `POST /callbacks/email`: one of the tables below."""
+
+    standard: Standard | None = None
+    mailgun: Mailgun | None = None
+    sendgrid: Sendgrid | None = None
+    postmark: Postmark | None = None
+    ses: Ses | None = None
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(name for name, table in self if table is not None)
+
+
+def _check(delivery: Delivery, given: Mapping[str, Any], findings: Findings) -> None:
+    """Mails are reported on at one address, in one form."""
+    first, *others = delivery.services or ("",)
+    for name in others:
+        findings.problem(("delivery", name), f"one mail service alone reports: here is [delivery.{first}]")
+    if first and "email" not in given:
+        findings.consequence(("delivery", first), "needs the section [email]: it reports on its mails")
+
+
+def _outside(delivery: Delivery) -> Iterator[tuple[str, str]]:
+    for topic in delivery.ses.topics if delivery.ses else ():
+        yield "delivery.ses.topics", f"https://{host_of(topic)}"
+
+
+def _has_credentials(delivery: Delivery | None, parts: Mapping[str, Any]) -> bool:
+    return bool((delivery and delivery.services) or (parts.get("sms") and parts["web"].base_url))
+
+
+SECTION = FeatureSection(
+    "delivery",
+    Delivery,
+    check=_check,
+    outside=_outside,
+    credentials=Credentials("a table of [delivery], [sms] with `base_url` in [web]", _has_credentials),
+)

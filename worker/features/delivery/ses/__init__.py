@@ -1,0 +1,1 @@
+"""Amazon SES, which reports through SNS: `[delivery.ses]`."""

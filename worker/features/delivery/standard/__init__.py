@@ -1,0 +1,1 @@
+"""A mail system of your own, or a program that translates: `[delivery.standard]`."""

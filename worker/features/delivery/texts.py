@@ -1,0 +1,74 @@
+"""The callbacks of the service for texts: about texts and WhatsApp messages, and about answers to them."""
+
+from collections.abc import Iterator, Sequence
+
+from worker.core.foundation.keyring import Keyring
+from worker.core.model.channels import channels_of
+from worker.features.delivery.twilio import callbacks as twilio
+from worker.providers.webhooks.contract import Delivery, Unreadable
+from worker.senders.contract import TextCallbacks
+from worker.senders.registry import text_service
+from worker.settings.model import Settings
+from worker.web.webhooks.contract import Closed, Source, digests_of, of_sender
+from worker.web.webhooks.store.results import SENDER
+from worker.web.webhooks.store.webhooks import Arrived
+
+# Of the services that are ours. The adapter of another package brings its own.
+OURS = {
+    "twilio": TextCallbacks(
+        unsigned=twilio.unsigned,
+        refusal=twilio.refusal,
+        signed_part=twilio.signed_part,
+        read=twilio.read,
+        largest=twilio.LARGEST,
+    )
+}
+
+
+class TextSource:
+    """The callbacks about one channel."""
+
+    def __init__(
+        self, channel: str, callbacks: TextCallbacks, address: str, keys: Sequence[str], keyring: Keyring
+    ) -> None:
+        """`address` is the one that the service was given, `keys` those that it may sign with."""
+        self.name = f"{SENDER}{channel}"
+        self._callbacks, self.largest = callbacks, callbacks.largest
+        self._address, self._keys, self._keyring = address, keys, keyring
+
+    def refuses_unread(self, delivery: Delivery) -> str:
+        return self._callbacks.unsigned(delivery.headers)
+
+    def refuses(self, delivery: Delivery, query: str) -> str:
+        url = f"{self._address}?{query}" if query else self._address
+        return self._callbacks.refusal(delivery.headers, delivery.body, url, self._keys)
+
+    def read(self, delivery: Delivery) -> Arrived | Unreadable:
+        # A digest of what is signed, not of the bytes: the same callback in another order would be another genuine one.
+        digests = digests_of(self._keyring, self._callbacks.signed_part(delivery.body))
+        return of_sender(self.name, digests, self._callbacks.read(delivery.body))
+
+
+def callback_address(settings: Settings, channel: str) -> str:
+    """The address that the service of this channel reports to, as it is given to the service; "" without a base_url."""
+    base_url = settings.web.base_url
+    return f"{base_url.rstrip('/')}/callbacks/{channel}" if base_url else ""
+
+
+def text_sources(settings: Settings, keyring: Keyring) -> Iterator[tuple[str, Source]]:
+    """The sources by channel, for the channels that are configured."""
+    for channel in channels_of("phone"):
+        section = settings.texting(channel)
+        if section is None:
+            continue
+        callbacks = text_service(section.provider).callbacks or OURS.get(section.provider)
+        if callbacks is None:
+            continue
+        # Twilio, and a service that names no other key, signs with the account's own token.
+        signing = [key.reveal() for key in section.callback_key or (section.token,)]
+        address = callback_address(settings, channel)
+        why = "" if address else "web.base_url: needed, since the service signs the address that it was given"
+        if section.key and not section.callback_key:
+            why = "sms.callback_key: needed with `key`, since the service signs with the account's own token"
+        open_ = TextSource(channel, callbacks, address, signing, keyring)
+        yield channel, Closed(open_.name, why) if why else open_

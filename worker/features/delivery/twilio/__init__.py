@@ -1,0 +1,1 @@
+"""Twilio: its key is in `[sms]`, with the account."""
