@@ -13,7 +13,6 @@ from tests.deploy.compose_file import ROOT
 from worker.cli.registry import main_group
 from worker.core.foundation.keyring import new_key
 from worker.core.model.needs import BEATING, EVERYTHING, SERVING, Needs
-from worker.features.doctor.destinations import destinations
 from worker.settings.load import load
 from worker.settings.problems import SettingsError
 
@@ -124,16 +123,6 @@ def test_what_strangers_reach_has_no_credentials_of_providers_and_senders_and_ot
     assert secrets("web") == {"database", "broker", "keys", "receiving"}
     assert secrets("beat") == {"broker"}
     assert secrets("migrate") == {"database"}
-
-
-def test_the_policy_lets_through_the_ports_of_the_configuration_and_no_others(tmp_path: Path):
-    settings = load(given(tmp_path, pods()["worker"]), needs=EVERYTHING, environ={})
-    asked = {one.port for one in destinations(settings)}
-    rules = [rule for policy in of_kind("NetworkPolicy").values() for rule in policy.get("egress", ())]
-    allowed = {port["port"] for rule in rules for port in rule["ports"]} - {53}
-
-    assert allowed == asked
-    assert set(of_kind("NetworkPolicy")["all"]["policyTypes"]) == {"Ingress", "Egress"}
 
 
 def test_the_comment_that_lets_web_out_is_a_policy_once_it_is_none():

@@ -23,7 +23,6 @@ from tests.suite.of_features import of_features
 from worker.cli.registry import COMMANDS, main_group
 from worker.core import shipped
 from worker.core.foundation.clock import system_clock
-from worker.core.foundation.keyring import Keyring
 
 GOES_ON = (0, 1, 3)  # done; something needs a person; rows wait
 Values = dict[str, str]
@@ -39,10 +38,9 @@ NOT_RUN = {
     "demo": "makes a folder of its own, and starts processes; tests/sandbox",
     "status --watch": "does not end; tests/cli/batches/test_progress.py",
     "db grant": "needs PostgreSQL and its roles; tests/cli/installation/test_roles.py",
-    "doctor --mail": "asks the DNS; tests/cli/installation/test_doctor_mail.py has a server of its own",
     "users add": "asks for a password; tests/inbound/web/dashboard",
     "archive": "removes a batch only when its links have ended; tests/cli/upkeep/test_archive.py",
-    "keys digest-key": "is for a configuration without such a key; tests/cli/upkeep/test_keys.py",
+    **dict(of_features("NOT_RUN")),
 }
 # Programs that are not ours.
 OTHERS = {
@@ -136,14 +134,6 @@ def _no_list(desk: Desk) -> Values:
     return {}
 
 
-def _two_keys(desk: Desk) -> Values:
-    """The new key is the first one, and the old one is to go."""
-    old = Keyring([(desk.path / "onboarding.key").read_text().strip()]).ids[0]
-    (desk.path / "new.key").write_text(desk.onboard("keys", "new").out)
-    desk.change('keys = [{ file = "onboarding.key" }]', 'keys = [{ file = "new.key" }, { file = "onboarding.key" }]')
-    return {"ID": old, "OLD_ID": old}
-
-
 def _refused_event(desk: Desk) -> Values:
     return {"ID": "019aa157-5a3e-7c41-b6f5-0a8a3c1c9b6e"}
 
@@ -153,7 +143,6 @@ PREPARED: dict[str, Callable[[Desk], Values]] = {
     "how-to/backup.md": _journal,
     "how-to/dashboard.md": _refused_event,
     "how-to/going-live.md": _from_nothing,
-    "how-to/keys.md": _two_keys,
     "start/quickstart.md": _no_list,
     **dict(of_features("PREPARED")),
 }

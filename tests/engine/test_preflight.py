@@ -10,9 +10,9 @@ from worker.core.customers.customers import Channel
 from worker.core.database.tables import Budget, InvitationRow
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.wakeups import WakeUp
-from worker.features.doctor.preflight import Preflight
 from worker.senders.contract import Receipt
 from worker.senders.fake import FakeSender
+from worker.wiring.preflight import Preflight
 
 REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
 ENDED = "sender/email: answers again"

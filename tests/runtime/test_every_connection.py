@@ -30,6 +30,7 @@ from tests.desk.tls_front import (
     smtp,
 )
 from tests.publishers.events import event
+from worker.cli.online import ask
 from worker.core.database.outages import reason
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import in_words
@@ -38,7 +39,6 @@ from worker.core.foundation.tls import Tls
 from worker.events.brokers.connection import redis_client, tls_options
 from worker.events.bus.connection import connection_to
 from worker.events.bus.sources import sources_of
-from worker.features.doctor.online import ask
 from worker.features.outbox.publishers.build import build_targets
 from worker.runtime.wakeups import WakeUps
 from worker.settings.load import load

@@ -25,13 +25,13 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
 from worker.core.work.store.job_context import JobPolicy
-from worker.features.keys.key_check import check_keys
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.lookup import wanted
 from worker.features.service_desk.store.cases import customer_of
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import ReturnedRows
 from worker.features.service_desk.store.sent_messages import SentMessages
+from worker.wiring.key_check import check_keys
 
 NAMES = ("Ona", "Jonas", "Rasa", "Petras", "Lina")
 POISONS = [

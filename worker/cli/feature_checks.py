@@ -12,9 +12,10 @@ Check = Callable[[Parts], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class FeatureCheck:
-    """A check that needs no database."""
+    """`of_database`: it needs a database that can be used."""
 
     run: Check
+    of_database: bool = False
 
 
 # The feature `fast_calls` says whether it is on.

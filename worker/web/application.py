@@ -19,7 +19,6 @@ from worker.core.model.metrics import EVENTS, WEBHOOKS
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
-from worker.features.keys.key_check import check_keys
 from worker.web import described
 from worker.web.described import Described
 from worker.web.events.batching import Batcher, InThread, Receive
@@ -37,6 +36,7 @@ from worker.web.webhooks.routes import Processing, WebhookRoutes
 from worker.web.webhooks.sources import SENDER_SOURCES, account_sources, sender_sources
 from worker.web.webhooks.store.webhooks import Arrived, Kept
 from worker.wiring.container import Parts
+from worker.wiring.key_check import check_keys
 from worker.wiring.sweep import each_alone, process_webhooks
 
 if TYPE_CHECKING:

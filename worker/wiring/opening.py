@@ -9,9 +9,9 @@ from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.outages import reason
 from worker.core.foundation import event_loop
-from worker.features.keys.key_check import check_keys
 from worker.settings.model import Settings
 from worker.wiring.container import Parts
+from worker.wiring.key_check import check_keys
 
 
 class NotReady(Exception):

@@ -25,10 +25,10 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.model.meters import WorkMeter
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS
 from worker.core.model.wakeups import NAME_UNKNOWN, Step, WakeUp
-from worker.features.doctor.preflight import Preflight
 from worker.http.client import Http, open_http_session
 from worker.http.ways import faster, way_of
 from worker.wiring.container import DATABASE_THREADS, Parts
+from worker.wiring.preflight import Preflight
 
 log = logging.getLogger(__name__)
 

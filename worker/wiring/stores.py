@@ -25,8 +25,6 @@ from worker.features.audit.store.reading import AuditLog
 from worker.features.audit.store.sealing import Seals
 from worker.features.dashboard.store.batch_rows import BatchRows
 from worker.features.dashboard.store.log_ins import LogIns
-from worker.features.keys.store.key_rotation import KeyRotation
-from worker.features.keys.store.key_use import KeyUse
 from worker.features.privacy.store.erasure import Erasing
 from worker.features.privacy.store.expired_links import ExpiredLinks
 from worker.features.privacy.store.inbox_retention import InboxRetention
@@ -91,7 +89,6 @@ class Stores:
         self.expired_links = ExpiredLinks(database)
         self.address_places = AddressPlaces(database)
         self.do_not_contact = DoNotContact(database, keyring)
-        self.key_use, self.key_rotation = KeyUse(database, keyring), KeyRotation(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
         self._again = Again(settings.reissue.most, settings.reissue.spacing)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.desk.desk import Desk, Played, customers, running
+from tests.suite import of_features
 
 
 def checked(desk: Desk) -> tuple[int, str]:
@@ -121,6 +122,7 @@ def test_a_batch_has_an_end_without_a_scheduler_but_not_while_no_wake_up_reaches
     assert desk.onboard("status", "1", "--json").facts["forecast"]["finishes_at"]  # it needs no wake-ups
 
 
+@of_features.needs("doctor")
 @pytest.mark.parametrize("why", ["credentials", "credits", "sender", "held"])
 def test_what_a_run_could_not_do_is_told_after_it(desk: Desk, played: Played, why: str):
     match why:
@@ -189,6 +191,7 @@ def test_a_batch_that_paused_itself_and_has_rows_to_send_is_named_once(desk: Des
     )
 
 
+@of_features.needs("doctor")
 def test_rows_of_an_account_that_the_configuration_does_not_have_need_a_person(desk: Desk, played: Played):
     listed = desk.list_of(customers(3))
     desk.onboard("import", listed)
@@ -250,6 +253,7 @@ def test_a_provider_that_is_down_is_shown_with_the_end_of_its_pause(desk: Desk):
     assert shown.count("5 calls failed") == 1  # the three share a key
 
 
+@of_features.needs("doctor")
 def test_work_of_a_paused_account_is_no_work_for_a_process_until_the_pause_is_over(desk: Desk):
     desk.onboard("import", desk.list_of(customers(3)))
     pause = "UPDATE budget SET blocked_until = ?, pause_reason = 'HTTP 429' WHERE name = 'kyc'"
@@ -267,6 +271,7 @@ def test_work_of_a_paused_account_is_no_work_for_a_process_until_the_pause_is_ov
     assert checked(desk) == (2, "CRITICAL: no process is working, and work is due for kyc; `onboard up`\n")
 
 
+@of_features.needs("doctor")
 @pytest.mark.parametrize("due_at", ["2026-01-01 00:00:00.000000", "2999-01-01 00:00:00.000000"], ids=["due", "later"])
 def test_rows_that_wait_for_their_sender_are_no_work_for_a_process_while_it_is_shut(desk: Desk, due_at: str):
     desk.onboard("import", desk.list_of(customers(3)))

@@ -1,9 +1,11 @@
 """`onboard stop` and `onboard resume --all`: everything at once, and exactly that again."""
 
 from tests.desk.desk import Desk, Played, customers
+from tests.suite.of_features import needs
 from tests.suite.waiting import wait_until
 
 
+@needs("doctor")
 def test_everything_stops_and_goes_on_and_a_paused_batch_stays_paused(desk: Desk, played: Played):
     paused = desk.list_of(customers(2), "paused.csv")
     going = desk.list_of(customers(5)[2:], "going.csv")

@@ -15,6 +15,7 @@ from kombu import Connection
 from tests.desk.desk import Desk, customers
 from tests.desk.own_redis import OwnRedis
 from tests.publishers.listener import Handler, Listener
+from tests.suite.of_features import needs
 from tests.suite.waiting import wait_until
 
 SUBSCRIBER = '[subscribers.crm]\nurl = "{url}"\nkeys = [{{ file = "secrets/events" }}]\n'
@@ -86,6 +87,7 @@ def test_run_ends_though_no_target_accepts_its_events_and_the_next_run_publishes
     assert kinds(crm) == {"session.issued": 2, "invitation.sent": 2}
 
 
+@needs("doctor")
 def test_a_target_that_accepts_nothing_is_in_the_status_and_in_doctors_list(publishing_desk: Desk, answers: Answers):
     answers.status = 500
     listed = publishing_desk.list_of(customers(2))

@@ -55,7 +55,6 @@ CHANGES = {
     "customer new-link C-0001 --yes": ("job", LAPSED),
     "customer resend C-0001": ("invitation", INVITED),
     f"import {LIST}": ("batch", ""),
-    "keys retire 0123abcd --second-look 0": ("retired_key", ""),
     "outbox retry": ("outbox", GIVEN_UP),
     "pause 1": ("batch", ""),
     "resolve 1 --abandon --yes": ("job", HELD),
@@ -68,14 +67,15 @@ CHANGES = {
     "suppress vita@example.com": ("suppression", ""),
     "webhook done 0192f000-0000-7000-8000-000000000000": ("webhook", UNKNOWN),
     "webhook retry": ("webhook", UNKNOWN),
+    **dict(of_features("CHANGES")),
 }
 # Commands that show what is protected, or do what takes many transactions: an entry comes before that.
 BEFORE = {
     "customer export C-0001",
     "customer show C-0001 --provider-words",
-    "keys rotate",
     "report 1 --with-links",
     "suppress --check vita@example.com",
+    *of_features("BEFORE"),
 }
 READS = {
     "account list",
@@ -86,8 +86,6 @@ READS = {
     "check more.csv",
     "customer find C-0001",
     "customer show C-0001",
-    "doctor",
-    "keys status",
     "outbox list",
     "report 1",
     "nonresponders --by 2026-11-27",
@@ -105,8 +103,6 @@ PROCESSES = {"beat", "bus", "up", "web", "worker", *of_features("PROCESSES")}
 WITHOUT_DATABASE = {
     "completion",
     "init",
-    "keys digest-key",
-    "keys new",
     "demo",
     "sandbox",
     "template export",

@@ -43,10 +43,6 @@ NEEDS = {
     "customer show C-0001": STORED,
     "db upgrade": set(),
     "import customers.csv": STORED | {"BUS"},
-    "keys digest-key": STORED,
-    "keys retire 1a2b3c4d": STORED,
-    "keys rotate": STORED,
-    "keys status": STORED,
     "outbox list": STORED,
     "outbox retry bus": STORED,
     "pause 1": STORED,
@@ -55,7 +51,6 @@ NEEDS = {
     "resolve 1 --abandon": WAKING,
     "resume 1": WAKING,
     "retry 1": WAKING,
-    "doctor": EVERYTHING,
     "run customers.csv": EVERYTHING,
     "status": set(),
     "status --check": set(),
@@ -71,8 +66,9 @@ NEEDS = {
     "webhook retry": STORED,
     "worker": EVERYTHING,
     **dict(of_features("NEEDS")),
+    **dict.fromkeys(of_features("ASKS_FOR_ALL"), EVERYTHING),
 }
-WITHOUT_SECRETS = {"completion", "db grant", "demo", "init", "keys new", "sandbox", "users add"}
+WITHOUT_SECRETS = {"completion", "db grant", "demo", "init", "sandbox", "users add", *of_features("WITHOUT_SECRETS")}
 VARIABLES = """
 [database]
 url = "sqlite:///onboarding.db"

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tests.desk.desk import Desk, Played, customers
 from tests.suite.databases import in_encoding
+from tests.suite.of_features import needs
 from worker.core.database.database import Database
 
 
@@ -51,6 +52,7 @@ def test_upgrading_makes_the_tables_and_the_second_time_does_nothing(bare_pg: De
     assert {"batch", "job", "session", "alembic_version"} <= set(sa.inspect(engine).get_table_names())
 
 
+@needs("doctor")
 def test_a_database_that_cannot_hold_every_name_is_refused_before_it_has_a_table(desk: Desk, empty_url: str):
     encoding = "SQL_ASCII"
     with in_encoding(empty_url, encoding) as url:

@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from tests.desk.desk import DATABASE, Desk, Played, customers
+from tests.suite.of_features import needs
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def test_a_database_that_was_not_restored_goes_on(imported: Desk):
     assert imported.onboard("customer", "reapply").code == 0
 
 
+@needs("doctor")
 def test_without_a_journal_nothing_can_be_brought_back_and_doctor_asks_for_one(desk: Desk):
     desk.list_of(customers(1))
     assert desk.onboard("import", "customers.csv").code == 0

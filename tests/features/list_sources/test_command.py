@@ -1,8 +1,10 @@
 """What commands say of folders that lists are taken from."""
 
 from tests.desk.desk import Desk
+from tests.suite.of_features import needs
 
 
+@needs("doctor")
 def test_status_and_doctor_say_what_a_folder_waits_for(desk: Desk):
     (desk.path / "in").mkdir()
     desk.add('[[intake]]\nfolder = "in"\n\n[[intake]]\nfolder = "away"\n')
@@ -17,6 +19,7 @@ def test_status_and_doctor_say_what_a_folder_waits_for(desk: Desk):
     assert "cannot be read: " in said
 
 
+@needs("doctor")
 def test_a_firewall_must_let_a_far_folder_through(desk: Desk):
     desk.secret("sftp", "hemlig")
     address = "sftp://bank@files.example.com/in"

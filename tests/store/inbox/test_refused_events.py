@@ -3,16 +3,13 @@
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 
 from worker.core.customers.store.tombstones import bury
-from worker.core.database.encrypted_columns import ENCRYPTED
 from worker.core.database.tables import RefusedEvent
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.events.refused import RefusedMessage
 from worker.events.store import refused_events
 from worker.events.store.refused_events import RefusedEvents, erase_refused
-from worker.features.keys.store.key_rotation import KeyRotation
 
 FORTNIGHT = timedelta(days=14)
 
@@ -115,13 +112,3 @@ def test_a_key_that_is_lost_hides_the_content_of_these_messages_alone(shelf, ref
     found = {one.content is None: one.why_not for one in refused.oldest("requests", most=9)}
     assert found.keys() == {True, False}
     assert "no key of the ring decrypts refused event" in found[True]
-
-
-def test_after_the_keys_were_rotated_a_customers_messages_are_still_found(shelf, refused):
-    old, new = new_key(), new_key()
-    RefusedEvents(shelf.database, Keyring([old])).keep([message()], now=shelf.clock())
-    (column,) = [one for one in ENCRYPTED if one.value is RefusedEvent.encrypted]
-    assert KeyRotation(shelf.database, Keyring([new, old])).chunk(column, now=shelf.clock()).changed == 1
-    with shelf.database.write() as connection:
-        assert connection.execute(sa.select(sa.func.count(RefusedEvent.customer_digest))).scalar() == 1
-        assert erase_refused(connection, Keyring([new]), ["C-1"]) == 1

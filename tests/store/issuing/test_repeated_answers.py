@@ -8,17 +8,15 @@ import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql
 from tests.store.row_locks import waiting as waiting_for
-from tests.store.shelf import Shelf, customer
+from tests.store.shelf import customer
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.endings import Done
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
 from worker.core.work.store.issue_results import IssueResult
-from worker.features.keys.store.key_rotation import KeyRotation
 from worker.features.privacy.store.erasure import erase
 
 E1, E2 = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
@@ -141,37 +139,6 @@ def test_a_token_is_known_after_its_customer_was_erased(shelf, ona):
     shelf.issue(token="token-0001")
     assert "Jonas" in held(shelf)
     assert "Jonas" not in waiting(shelf)
-
-
-OLD, NEW = new_key(), new_key()
-BEFORE, DURING, AFTER = Keyring([OLD]), Keyring([NEW, OLD]), Keyring([NEW])
-
-
-@pytest.mark.parametrize("ring", [DURING, AFTER], ids=["while they rotate", "after it"])
-def test_a_token_is_known_again_under_other_keys(database, clock, ring):
-    before = Shelf(database, BEFORE, clock)
-    before.add(customer("Ona"))
-    before.issue(token="token-of-ona", reference="scan-of-ona")
-    if ring is AFTER:
-        rotation = KeyRotation(database, DURING)
-        for column in rotation.columns:
-            assert rotation.chunk(column, now=clock()).unreadable == 0
-    after = Shelf(database, ring, clock)
-    after.add(customer("Jonas"))
-    after.issue(token="token-of-ona", reference="scan-of-jonas")
-    assert set(held(after)) == {"Ona", "Jonas"}
-
-
-def test_a_token_that_a_process_without_the_new_key_stored_again_does_not_stop_the_rotation(database, clock):
-    for ring, name in ((DURING, "Ona"), (BEFORE, "Jonas")):
-        shelf = Shelf(database, ring, clock)
-        shelf.add(customer(name))
-        shelf.issue(token="one-token", reference=f"scan-of-{name}")
-    rotation = KeyRotation(database, DURING)
-    for column in rotation.columns:
-        rotation.chunk(column, now=clock())
-    digests = {row.customer_id: row.token_digest for row in shelf.rows(SessionRow)}
-    assert (digests["Ona"][:8], digests["Jonas"]) == (DURING.digest_ids[0], None)
 
 
 @on_postgresql

@@ -30,6 +30,7 @@ from worker.cli.lists.options import (
     refusing_lists,
     returns_of,
 )
+from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.option_types import Named
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
@@ -44,7 +45,6 @@ from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.needs import NOTHING, Need
-from worker.features.doctor.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.features.service_desk.returned_lists import Returns
 from worker.lists.digest import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all, problems_of

@@ -19,7 +19,6 @@ from worker.cli.running.summary import changed_in_words, show_changes, show_refu
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.model.operation import IMPORT
-from worker.features.keys.key_check import check_keys
 from worker.features.outbox.publishers.build import build_targets
 from worker.features.service_desk.returned_lists import Returns
 from worker.lists.importing.judged_chunks import judging_child
@@ -28,6 +27,7 @@ from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
+from worker.wiring.key_check import check_keys
 
 
 def refuse_what_cannot_work(parts: Parts) -> None:

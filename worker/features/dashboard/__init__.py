@@ -34,6 +34,7 @@ FEATURE = Feature(
         "outbox",
         "service_desk",
     ),
+    offers={"DOCTOR_CHECKS": ("worker.features.dashboard.doctor:CHECK",)},
     commands={
         "users": Command("worker.features.dashboard.command:users", "Add users of the dashboard."),
     },

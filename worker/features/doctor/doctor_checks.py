@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from worker.cli.exits import CannotStart
 from worker.cli.feature_checks import DOCTOR_CHECKS, Check
+from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.opening import why_not_ready
 from worker.cli.sample_message import example, rendered
 from worker.core.customers.customers import Channel
@@ -28,8 +29,6 @@ from worker.core.model.findings import Finding, failure, ok, warning
 from worker.core.model.operation import WORK
 from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
-from worker.features.doctor.online import NOT_ASKED, USED_UP, WORKS, ask
-from worker.features.keys.key_check import check_keys
 from worker.providers.entry_points import AdapterBroken
 from worker.providers.facts import PROVIDERS, facts_of
 from worker.providers.text_services import TEXT_SERVICES, text_facts_of
@@ -38,10 +37,10 @@ from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
 from worker.wiring.adapters import doubtful_templates
 from worker.wiring.container import Parts
+from worker.wiring.key_check import check_keys
 
 LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20  # bytes
 CLOCK_MAY_DIFFER = timedelta(seconds=2)
-AUDIT_ENTRIES = 1000
 CONNECT_SECONDS = 5
 
 # PostgreSQL's words when it, a database or a role has as many connections as it may have.
@@ -101,21 +100,9 @@ def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
     try:
         check_keys(parts.database, parts.keyring)
     except SettingsError as error:
-        yield failure("keys", "; ".join(error.problems), "docs/how-to/keys.md")
+        yield failure("keys", "; ".join(error.problems), "docs/features/keys.md")
     else:
         yield ok("keys", "they open what the database holds")
-
-
-def check_audit_log(parts: Parts) -> Iterator[Finding]:
-    """The end of the audit log's chain. `onboard audit verify` reads all of it."""
-    found = parts.audit_log.verify_end(AUDIT_ENTRIES)
-    for problem in found.problems:
-        yield failure("audit log", problem, "`onboard audit verify`, then docs/security/audit.md")
-    if found.is_whole and not found.end.number:
-        yield ok("audit log", "no entry is sealed yet")
-    elif found.is_whole:
-        entries = "entry fits" if found.entries == 1 else f"{found.entries:,} entries fit"
-        yield ok("audit log", f"its head is signed, and its last {entries}")
 
 
 def check_journal(parts: Parts) -> Iterator[Finding]:
@@ -253,33 +240,6 @@ def check_web(parts: Parts) -> Iterator[Finding]:
         yield ok("web", f"{web.bind} listens")
 
 
-def check_log_in(parts: Parts) -> Iterator[Finding]:
-    """Whether the identity provider of the dashboard answers as one: its discovery document and its keys."""
-    oidc = parts.settings.web.oidc
-    if oidc is None:
-        return
-    from worker.features.dashboard.oidc.issuer import BACK, Issuer, Unavailable  # imported here: for few
-
-    async def keys() -> int:
-        issuer = Issuer(oidc, parts.clock)
-        try:
-            return len(await issuer.keys())
-        finally:
-            await issuer.close()
-
-    where = _where(parts, "web.oidc")
-    try:
-        found = event_loop.run(keys())
-    except Unavailable as error:
-        helps = certificate_help(str(error), "web.oidc") or "check [web.oidc] issuer, and the way there"
-        yield failure("web.oidc", f"{where}: {error}", helps)
-    else:
-        if found:
-            yield ok("web.oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")
-        else:
-            yield failure("web.oidc", f"{where}: it has no keys", "ask those who run the identity provider")
-
-
 def check_ladder(parts: Parts) -> Iterator[Finding]:
     """Whether each step is sent cannot be promised where a vendor decides how long links live."""
     steps, unknown = parts.settings.ladder, lifetimes_unknown(parts.settings.accounts)
@@ -325,11 +285,9 @@ WITHOUT_DATABASE: tuple[Check, ...] = (
     check_templates,
     check_ladder,
     check_web,
-    check_log_in,
 )
 WITH_DATABASE: tuple[Check, ...] = (
     check_encryption_keys,
-    check_audit_log,
     check_journal,
     check_clock,
     check_languages,
@@ -340,7 +298,7 @@ WITH_DATABASE: tuple[Check, ...] = (
 
 def all_checks(*, of_database: bool) -> tuple[Check, ...]:
     """The checks to make, with those of features last. `of_database`: also those that need one."""
-    offered = (one.run for one in DOCTOR_CHECKS.offered())
+    offered = (one.run for one in DOCTOR_CHECKS.offered() if of_database or not one.of_database)
     return (*(WITH_DATABASE if of_database else ()), *WITHOUT_DATABASE, *offered)
 
 

@@ -1,4 +1,4 @@
-"""Makes, rotates and retires keys."""
+"""Makes, rotates and retires keys: docs/features/keys.md."""
 
 from worker.core.features import Command, Feature
 

@@ -16,12 +16,14 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.encrypted_columns import DIGESTS, Uses
+from worker.core.database.retired_keys import retired_keys
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import new_file
 from worker.core.model.needs import STORED
 from worker.features.keys.key_rotation import rotate
-from worker.features.keys.store.key_use import Needs
+from worker.features.keys.store.key_rotation import KeyRotation
+from worker.features.keys.store.key_use import KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER
 from worker.settings.event_senders import hash_of
 
@@ -37,7 +39,7 @@ LASTING = {column.name for column in DIGESTS if column.lasts}
 
 @click.group()
 def keys() -> None:
-    """Make keys, see which keys the stored values need, rotate and retire them: docs/how-to/keys.md."""
+    """Make keys, see which keys the stored values need, rotate and retire them: docs/features/keys.md."""
 
 
 @keys.command("new")
@@ -105,8 +107,8 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
     Reads every row, and locks none. Ends with code 1 if values need a key that is not in the configuration.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        values, digests = parts.key_use.uses()
-        retired = parts.key_use.retired()
+        values, digests = _use_of(parts).uses()
+        retired = retired_keys(parts.database)
         facts = [
             *_states("encryption", parts.keyring.ids, values, retired),
             *_states("digests", parts.keyring.digest_ids, digests, retired),
@@ -118,6 +120,10 @@ def keys_status(invocation: Invocation, as_json: bool) -> None:
             click.echo(f"{one['id'] or '(no id)'}  {one['use']}, {one['state']}: {_words(one['needed_by'])}")
     if any(one["state"] == "missing" for one in facts):
         raise SystemExit(NEEDS_A_PERSON)
+
+
+def _use_of(parts: "Parts") -> KeyUse:
+    return KeyUse(parts.database, parts.keyring)
 
 
 def _states(use: str, ring: tuple[str, ...], uses: Uses, retired: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -159,7 +165,7 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
 
     It changes few rows at a time, and holds their locks for milliseconds. End it at any moment: the next one goes on
     with what is left. Give the new key to all processes first, behind the old key; then put it first, and restart them
-    (docs/how-to/keys.md). Ends with code 1 if values are left that no key decrypts.
+    (docs/features/keys.md). Ends with code 1 if values are left that no key decrypts.
     """
     said, of = time.monotonic(), dict[str, int]()
 
@@ -176,12 +182,12 @@ def keys_rotate(invocation: Invocation, per_second: int, as_json: bool) -> None:
 
     with invocation.parts(STORED, migrate=True) as parts:
         first = parts.keyring.ids[0]
-        if first in parts.key_use.retired():
+        if first in retired_keys(parts.database):
             raise CannotStart(f"encryption.keys: the first key, {first}, was retired; put another key before it")
         note_alone(parts.database, f"key {first}", now=parts.clock(), reason="values are changed to it")
-        of = parts.key_use.to_change()
+        of = _use_of(parts).to_change()
         found = rotate(
-            parts.key_rotation,
+            KeyRotation(parts.database, parts.keyring),
             per_second=per_second,
             seconds=time.monotonic,
             pause=time.sleep,
@@ -247,16 +253,16 @@ def keys_retire(
         ring = parts.keyring
         if key_id in (ring.ids[0], ring.digest_ids[0]):
             raise CannotStart(f"the key {key_id} is the first one of this configuration: put another key before it")
-        known = key_id in parts.key_use.retired()
+        known = key_id in retired_keys(parts.database)
         # First, so that no process that would use the key starts while the rows are looked at.
-        parts.key_use.retire(key_id, now=parts.clock())
+        _use_of(parts).retire(key_id, now=parts.clock())
         needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
         if not needed and second_look:
             click.echo(f"nothing needs it; the second look is in {second_look} s", err=True)
             time.sleep(second_look)
             needs, needed = _needed(parts, key_id, forget_copies=forget_copies, lost=lost)
         if needed and not known:
-            parts.key_use.take_back(key_id, now=parts.clock())
+            _use_of(parts).take_back(key_id, now=parts.clock())
         if lost and not needed and not known:
             given_up = sum(needs.values.values())
             note_alone(parts.database, f"key {key_id}", now=parts.clock(), count=given_up, reason="values given up")
@@ -277,7 +283,7 @@ def keys_retire(
 
 def _needed(parts: "Parts", key_id: str, *, forget_copies: bool, lost: bool) -> tuple[Needs, list[str]]:
     """What needs the key, and what of it keeps it from being retired, in words."""
-    needs = parts.key_use.needs(key_id, now=parts.database_clock())
+    needs = _use_of(parts).needs(key_id, now=parts.database_clock())
     digests = {name: number for name, number in needs.digests.items() if name in LASTING or not forget_copies}
     needed = [] if lost else [_number_of(number, name) for name, number in needs.values.items()]
     needed += [] if lost else [f"{counted(number, 'digest')} of {name}" for name, number in digests.items()]

@@ -60,11 +60,6 @@ class KeyUse:
         using = [one for one in running if not {key_id, digest_id}.isdisjoint(one.first_keys.split())]
         return Needs(values.get(key_id, {}), digests.get(digest_id, {}), using)
 
-    def retired(self) -> dict[str, datetime]:
-        """When each retired key was retired."""
-        with self._database.read() as connection:
-            return {row.key_id: row.at for row in connection.execute(sa.select(RetiredKey.key_id, RetiredKey.at))}
-
     def retire(self, key_id: str, *, now: datetime) -> None:
         """From now on no process that encrypts or hashes with this key starts."""
         with self._database.write() as connection:

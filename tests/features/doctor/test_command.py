@@ -12,14 +12,12 @@ import pytest
 import redis
 import sqlalchemy as sa
 import trustme
-from aiohttp import web
 from kombu import Connection, Producer, Queue
 
 from onboarding_sandbox import Fault
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.desk.tls_front import TlsFront, at_once, http
-from tests.publishers.listener import Listener
 from worker.events.brokers import connection
 
 
@@ -225,33 +223,6 @@ def test_a_broker_that_answers_is_named_with_its_port(desk: Desk, own_redis):
     assert (found[0], found[1].endswith(" answers")) == ("ok", True)
 
 
-@pytest.mark.parametrize(
-    ("named", "keys", "says"),
-    [
-        ("", [{"kty": "RSA"}], "answers, with 1 key; redirect URI https://onboard.example.com/dashboard/oidc"),
-        ("/other", [], "its discovery document names another issuer"),
-        ("", [], "it has no keys"),
-    ],
-)
-def test_the_identity_provider_of_the_dashboard_is_asked_for_its_discovery_document(desk: Desk, named, keys, says):
-    async def answer(request: web.Request) -> web.Response:
-        url = f"http://{request.host}"
-        found = {"issuer": url + named, "authorization_endpoint": f"{url}/a", "token_endpoint": f"{url}/t"}
-        return web.json_response({"keys": keys} if request.path == "/k" else found | {"jwks_uri": f"{url}/k"})
-
-    listener = Listener(answer)
-    issuer = listener.url.removesuffix("/hooks")
-    desk.add(
-        f'[web.oidc]\nissuer = "{issuer}"\nclient_id = "onboarding"\nbase_url = "https://onboard.example.com"\n'
-        'roles = { operator = ["kyc-operators"] }\n'
-    )
-    (found,) = findings(desk.onboard("doctor", "--json"))["web.oidc"]
-    listener.close()
-    assert found[0] == ("ok" if says.startswith("answers") else "failure")
-    assert says in found[1]
-    assert issuer.removeprefix("http://") in found[1]
-
-
 def test_of_a_dead_queue_it_is_said_that_it_holds_notices_and_how_they_are_removed(desk: Desk, redis_url: str):
     queue = f"doctor-{uuid4().hex}"
     dead = f"{queue}.dead"
@@ -380,14 +351,3 @@ def test_egress_lists_each_machine_once_a_section_with_its_port(desk: Desk, play
     assert f"127.0.0.1:{played.sandbox.smtp_port}  smtp  [email]  (this machine)" in ended.out.splitlines()
     found = json.loads(desk.onboard("doctor", "--egress", "--json").out)["destinations"]
     assert {"section": "email", "host": "127.0.0.1", "port": played.sandbox.smtp_port, "scheme": "smtp"} in found
-
-
-def test_the_end_of_the_audit_log_is_verified(desk: Desk):
-    desk.onboard("import", desk.list_of(customers(1)))
-    (found,) = findings(desk.onboard("doctor", "--json"))["audit log"]
-    assert (found[0], found[1][:19]) == ("ok", "its head is signed,")
-    desk.sql("DROP TRIGGER audit_update")
-    desk.sql("UPDATE audit SET actor = 'another' WHERE number = 1")
-    ended = desk.onboard("doctor", "--json")
-    (found,) = findings(ended)["audit log"]
-    assert (ended.code, found[0], "entry 1 was changed" in found[1]) == (1, "failure", True)

@@ -8,9 +8,9 @@ from tests.suite.waiting import wait_until
 from worker.core.customers.customers import Person
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import encrypt_person
+from worker.core.database.retired_keys import retired_keys
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.features.keys.store.key_use import KeyUse
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_value_that_is_encrypted_after_the_first_look_is_seen_by_the_second(us
             kept = encrypt_person(before, row, Person(email="late@example.com"))
             connection.execute(sa.update(CustomerRow).where(CustomerRow.customer_id == row).values(encrypted=kept))
 
-    wait_until(lambda: old in KeyUse(database, before).retired(), "the key is retired for now")
+    wait_until(lambda: old in retired_keys(database), "the key is retired for now")
     assert "the second look is in 3 s" in retiring.stderr.readline()
     late_write()
     said = retiring.communicate()[1]

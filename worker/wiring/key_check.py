@@ -3,8 +3,8 @@
 from worker.core.customers.store.do_not_contact import DoNotContact
 from worker.core.database.database import Database
 from worker.core.database.encrypted_values import context_of_person
+from worker.core.database.retired_keys import retired_keys
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
-from worker.features.keys.store.key_use import KeyUse
 from worker.reporting.store.report_rows import Facts
 from worker.settings.problems import SettingsError
 
@@ -16,8 +16,7 @@ def check_keys(database: Database, keyring: Keyring) -> None:
     A single row that cannot be decrypted is held; keys that decrypt nothing would hold all rows. An address that was
     hashed with a key that is gone would be written to again, though its owner asked for the opposite.
     """
-    use = KeyUse(database, keyring)
-    retired = use.retired()
+    retired = retired_keys(database)
     for name, key_id in (("keys", keyring.ids[0]), ("digest_key", keyring.digest_ids[0])):
         if key_id in retired:
             why = f"the first key, {key_id}, was retired on {retired[key_id]:%Y-%m-%d}; put another key before it"

@@ -12,8 +12,8 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from tests.cli.installation.test_doctor import findings
 from tests.desk.desk import Desk
+from tests.features.doctor.test_command import findings
 
 ZONE = {
     ("example.com.", "MX"): "10 mx.example.com.",

@@ -1,0 +1,44 @@
+"""What `onboard doctor` says of the dashboard's identity provider."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from worker.cli.feature_checks import FeatureCheck
+from worker.core.foundation import event_loop
+from worker.core.foundation.connection_failures import certificate_help
+from worker.core.foundation.plural import counted
+from worker.core.model.findings import Finding, failure, ok
+from worker.wiring.container import Parts
+
+PORTS = {"http": 80, "https": 443}
+
+
+def check(parts: Parts) -> Iterator[Finding]:
+    """Whether the identity provider of the dashboard answers as one: its discovery document and its keys."""
+    oidc = parts.settings.web.oidc
+    if oidc is None:
+        return
+    from worker.features.dashboard.oidc.issuer import BACK, Issuer, Unavailable  # imported here: for few
+
+    async def keys() -> int:
+        issuer = Issuer(oidc, parts.clock)
+        try:
+            return len(await issuer.keys())
+        finally:
+            await issuer.close()
+
+    parts_of = urlsplit(oidc.issuer)
+    where = f"{parts_of.hostname}:{parts_of.port or PORTS[parts_of.scheme]}"
+    try:
+        found = event_loop.run(keys())
+    except Unavailable as error:
+        helps = certificate_help(str(error), "web.oidc") or "check [web.oidc] issuer, and the way there"
+        yield failure("web.oidc", f"{where}: {error}", helps)
+    else:
+        if found:
+            yield ok("web.oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")
+        else:
+            yield failure("web.oidc", f"{where}: it has no keys", "ask those who run the identity provider")
+
+
+CHECK = FeatureCheck(check)
