@@ -140,6 +140,12 @@ class Desk:
         with contextlib.closing(sqlite3.connect(self.path / DATABASE)) as database, database:
             return database.execute(statement, values).fetchall()
 
+    def audited(self, action: str = "%") -> list[dict[str, Any]]:
+        """The entries of the audit log in a SQLite database, the oldest first: of one action, or all."""
+        chosen = "SELECT actor, action, subject, count, reason FROM audit WHERE action LIKE ? ORDER BY id"
+        names = ("actor", "action", "subject", "count", "reason")
+        return [dict(zip(names, row, strict=True)) for row in self.sql(chosen, action)]
+
     def add(self, text: str) -> None:
         with self.config.open("a", encoding="utf-8") as stream:
             stream.write("\n" + text)

@@ -1,8 +1,8 @@
 """The configuration and the parts for a command, or why the command cannot start."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ from worker.core.database import schema
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database, is_there
 from worker.core.database.outages import reason
+from worker.core.features import Hook
 from worker.core.foundation.keyring import CannotDecrypt, new_key
 from worker.core.model.audit import Act
 from worker.core.model.needs import Needs
-from worker.features.audit.store.sealing import NotSigned
 from worker.providers.registry import doubtful_parameters, shared_webhook_keys
 from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase
@@ -32,7 +32,16 @@ from worker.wiring.opening import NotReady, check_ready
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class AfterCommand:
+    """`run` is called at the end of each command that had the parts and their keys. It raises nothing."""
+
+    run: Callable[[Parts], None]
+
+
+# The feature `audit` seals what the command has added to the log.
+AFTER_COMMANDS = Hook("AFTER_COMMANDS", AfterCommand)
 
 
 def settings_of(config: Path | None, needs: Needs, *, logs_warnings: bool) -> Settings:
@@ -143,7 +152,8 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
             yield parts
         finally:
             if knows_keys:
-                _seal(parts)
+                for one in AFTER_COMMANDS.offered():
+                    one.run(parts)
     except SettingsError as error:  # a value that the command did not declare as needed
         raise CannotStart(str(error)) from None
     except CannotDecrypt as error:  # its text names a row and a key's id
@@ -155,14 +165,3 @@ def parts_of(settings: Settings, act: Act, *, migrate: bool) -> Iterator[Parts]:
         raise CannotStart(why_unusable(error)) from None
     finally:
         parts.close()
-
-
-def _seal(parts: Parts) -> None:
-    """Seal what the command has added to the audit log. If that fails now, the next command or sweep does it."""
-    try:
-        if parts.seals.seal() is not None and parts.restored is not None:
-            parts.restored.mark(now=parts.clock(), at_once=True)
-    except NotSigned as error:
-        click.echo(f"warning: {error}: `onboard audit verify` says what is wrong", err=True)
-    except sa.exc.SQLAlchemyError:
-        log.debug("the audit log was not sealed at the command's end")

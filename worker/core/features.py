@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 # Each is made where it is asked. A feature that offers to another one has a slip in its manifest.
 HOOKS = frozenset(
     {
+        "AFTER_COMMANDS",
         "CALLS",
         "COUNTS",
         "DOCTOR_CHECKS",
@@ -25,6 +26,7 @@ HOOKS = frozenset(
         "SECTIONS",
         "SENDER_SOURCES",
         "SOURCE_REPORTS",
+        "SWEEP_STEPS",
         "TELLERS",
         "TRACES",
         "WAYS_BACK",

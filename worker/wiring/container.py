@@ -31,7 +31,6 @@ from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.second_look_work import SecondLook
 from worker.core.work.step_endings import WakeInvite
-from worker.features.audit.sealing import Sealing
 from worker.features.outbox.outbox_report import OutboxReport
 from worker.features.outbox.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.features.privacy.retention import Retention
@@ -48,6 +47,7 @@ from worker.reporting.heartbeat import Heartbeat
 from worker.reporting.message_texts import MessageText, message_text
 from worker.reporting.operation_report import Operation
 from worker.reporting.source_reports import source_reports
+from worker.reporting.store.look import Looked
 from worker.reporting.store.report_links import ReportLinks
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
@@ -82,7 +82,7 @@ from worker.wiring.adapters import (
     templates_of,
 )
 from worker.wiring.stores import Stores
-from worker.wiring.sweep import Sweep
+from worker.wiring.sweep import SWEEP_STEPS, Sweep
 from worker.wiring.timekeeper import Timekeeper
 from worker.wiring.watching import COUNTS, TELLERS, opened_traces
 
@@ -310,7 +310,7 @@ class Parts(Stores):
             meters=self.meters,
             traces=lambda: self.traces,
             sessions=self.expiring,
-            sealing=self._sealing,
+            of_features=self._sweep_steps,
             restored=self.restored,
             tellers=self.tellers,
             expiry=expiry_policy(
@@ -338,8 +338,8 @@ class Parts(Stores):
         return [one.look_of(self.settings, self.database, needs, self.database_clock) for one in TELLERS.offered()]
 
     @cached_property
-    def _sealing(self) -> Sealing:
-        return Sealing(self.seals, self.clock)
+    def _sweep_steps(self) -> Sequence[Callable[[Looked], object]]:
+        return [one.open(self) for one in SWEEP_STEPS.offered()]
 
     def retention(self) -> Retention:
         """Make the process's retention, which remembers how far it has looked."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 from worker.core.customers.store.batches import Batches
 from worker.core.customers.store.decisions import Decisions
@@ -21,8 +22,6 @@ from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.core.work.store.claim_jobs import Jobs
 from worker.events.store.inbox import Inboxes
 from worker.events.store.refused_events import RefusedEvents
-from worker.features.audit.store.reading import AuditLog
-from worker.features.audit.store.sealing import Seals
 from worker.features.dashboard.store.batch_rows import BatchRows
 from worker.features.dashboard.store.log_ins import LogIns
 from worker.features.privacy.store.erasure import Erasing
@@ -43,6 +42,8 @@ from worker.settings.model import Settings
 from worker.web.webhooks.store.appliers import appliers
 from worker.web.webhooks.store.webhook_list import WebhookList
 from worker.web.webhooks.store.webhooks import Webhooks
+
+Made = TypeVar("Made")
 
 
 class Stores:
@@ -76,7 +77,6 @@ class Stores:
         self.ledger = Ledger(database, keyring)
         self.finder = Finder(database, keyring)
         self.sent_messages = SentMessages(database, keyring)
-        self.audit_log, self.seals = AuditLog(database, keyring), Seals(database, keyring)
         self.expired_leases = ExpiredLeases(database, jitter=jitter)
         self.looks = Looks(database)
         self.failover = Failover(database)
@@ -91,7 +91,15 @@ class Stores:
         self.do_not_contact = DoNotContact(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
+        self._made: dict[Any, Any] = {}
         self._again = Again(settings.reissue.most, settings.reissue.spacing)
+
+    def once(self, make: Callable[["Stores"], Made]) -> Made:
+        """What a feature makes of these, kept for all who ask for it in this process."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: Made = self._made[make]
+        return found
 
     @cached_property
     def webhooks(self) -> Webhooks:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from worker.core.customers.store.decisions import Decisions
 from worker.core.customers.store.released_details import ReleasedDetails
 from worker.core.database.database import Database
+from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
@@ -29,7 +31,6 @@ from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
-from worker.features.audit.sealing import Sealing
 from worker.features.privacy.store.restored import Restored
 from worker.plans.store.pilots import Pilots
 from worker.reporting.store import batch_counts
@@ -38,9 +39,23 @@ from worker.settings.policies import BudgetRules
 from worker.web.webhooks.store.results import ACCOUNT, Processed
 from worker.web.webhooks.store.webhooks import CHUNK, Webhooks
 
+if TYPE_CHECKING:
+    from worker.wiring.container import Parts
+
 log = logging.getLogger(__name__)
 LOGGED_AT_ONCE = 5  # log lines for each chunk of webhooks
 PROCESSED_AT_ONCE = 20  # chunks of webhooks in a tick: other due work must not wait for all webhooks of an outage
+
+
+@dataclass(frozen=True)
+class SweepStep:
+    """`open` is called once for each process. What it returns makes the step, in each sweep: it gets what is due."""
+
+    open: Callable[["Parts"], Callable[[Looked], object]]
+
+
+# The feature `audit` seals what was added to the log.
+SWEEP_STEPS = Hook("SWEEP_STEPS", SweepStep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +81,8 @@ class Sweep:
     webhooks: Webhooks
     meters: Meters
     sessions: Expiring
-    sealing: Sealing
     restored: Restored | None  # None: there is no journal
+    of_features: Sequence[Callable[[Looked], object]]
     tellers: Sequence[Callable[[], object]]
     expiry: ExpiryPolicy
     listing: Collection[str]  # the accounts whose sessions the provider lists
@@ -119,7 +134,7 @@ class Sweep:
             # Before sessions are checked: an update may show that a session is not over.
             (Step.WEBHOOKS in looked.steps, partial(self.process_webhooks, wake)),
             (Step.SESSIONS in looked.steps, self.expire),
-            (True, partial(self.sealing.step, unsealed=Step.AUDIT in looked.steps)),
+            *((True, partial(step, looked)) for step in self.of_features),
             (Step.COUNTS in looked.steps, self.add_up_counts),
             *((True, look) for look in self.tellers),
             (self.restored is not None, self.mark),

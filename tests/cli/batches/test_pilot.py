@@ -82,7 +82,7 @@ def test_a_run_ends_while_the_verdict_is_far_and_the_next_one_goes_on_after_it(d
     goes_on = desk.onboard("run", name, "--json")
     assert (goes_on.code, len(played.sandbox.mailbox)) == (0, 10)
     assert goes_on.facts["plan"]["verdict"] == "met"
-    entries = desk.onboard("audit", "--json").facts["entries"]
+    entries = desk.audited()
     said = [entry["reason"] for entry in entries if entry["action"] == "pilot"]
     assert "the pilot of 2 customers passed: finished 2 (100.0 %), bounced 0 (0.0 %)" in said
 

@@ -56,7 +56,7 @@ def test_the_same_link_leaves_again_beside_a_running_worker(desk: Desk, played: 
     mails = [mail for mail in played.sandbox.mailbox if vita["email"] in mail.recipients]
     assert len({mail.message_id for mail in mails}) == 2
     assert played.opened[who] == 1
-    (entry,) = desk.onboard("audit", "--action", "customer resend", "--json").facts["entries"]
+    (entry,) = desk.audited("customer resend")
     assert (entry["subject"], entry["reason"]) == (f"customer {who}", "the same link by email; call 4711")
 
 
@@ -92,7 +92,7 @@ def test_a_person_sends_the_same_link_to_a_corrected_address_that_no_log_has(des
     wait_until(lambda: len(played.sandbox.mailbox) == 2, "the link has arrived at the new address")
     desk.end(working, signal.SIGTERM)
     assert set(played.message_ids) == {vita["email"], "Vita.New@example.com"}
-    audit = desk.onboard("audit", "--json").out
+    audit = str(desk.audited())
     assert "email changed" in audit
     assert "vita.new" not in audit.lower()
     assert desk.onboard("customer", "address", who).code == 2

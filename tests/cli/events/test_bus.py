@@ -73,11 +73,11 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
         ),
         "it was refused again, under the same id",
     )
-    taken = office.onboard("audit", "--action", "onboarding.requested", "--json").facts["entries"]
+    taken = office.audited("onboarding.requested")
     assert [(one["actor"], one["subject"]) for one in taken] == [
         (f"queue {broker.bus.queue}", f"customer C-{number}") for number in (1, 2)
     ]
-    (entry,) = office.onboard("audit", "--action", "bus dead requeue", "--json").facts["entries"]
+    (entry,) = office.audited("bus dead requeue")
     assert (entry["subject"], entry["count"]) == (f"dead event {untyped['id']}", 1)
     nobody = "00000000-0000-0000-0000-000000000000"
     assert nobody in office.onboard("bus", "dead", "requeue", nobody).err
@@ -176,6 +176,6 @@ def test_refused_events_need_a_person_and_are_removed_for_good_without_a_broker(
     dropped = desk.onboard("bus", "dead", "drop", "--all", "--yes").out
     assert dropped == "1 event was removed; the notices stay in the dead queue (docs/reference/bus.md)\n"
     assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 0
-    entries = desk.onboard("audit", "--action", "bus dead drop", "--json").facts["entries"]
+    entries = desk.audited("bus dead drop")
     said = [(entry["subject"], entry["count"], entry["reason"]) for entry in entries]
     assert sorted(said) == [(f"dead event {one}", 1, "dropped"), ("dead events", 1, "dropped")]

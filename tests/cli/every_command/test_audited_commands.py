@@ -48,7 +48,6 @@ LIST = "more.csv"
 CHANGES = {
     "account resume kyc": ("budget", STOPPED),
     "archive 1 --out batch.jsonl --purge --yes": ("batch", CANCELLED),
-    "audit accept --yes": ("audit_head", ""),
     "cancel 1 --yes": ("batch", ""),
     "customer address C-0001 --email new@example.com": ("customer", ""),
     "customer erase C-0001 --yes": ("tombstone", ""),
@@ -80,9 +79,6 @@ BEFORE = {
 READS = {
     "account list",
     "archive 1 --out batch.jsonl",
-    "audit",
-    "audit export",
-    "audit verify",
     "check more.csv",
     "customer find C-0001",
     "customer show C-0001",

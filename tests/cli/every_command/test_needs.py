@@ -21,10 +21,6 @@ NEEDS = {
     "account list": STORED,
     "account resume kyc": WAKING,
     "archive 1 --out batch.jsonl": STORED,
-    "audit": STORED,
-    "audit accept --yes": STORED,
-    "audit export": STORED,
-    "audit verify": STORED,
     "beat": {"BROKER"},
     "bus": WAKING | {"BUS"},
     "bus dead list": STORED,
@@ -185,4 +181,3 @@ def test_status_and_report_show_without_the_keys_what_they_show_with_them(bare_o
     del desk.environ["KEY"]
     assert [desk.onboard(*command).out for command in commands] == with_keys
     desk.environ["KEY"] = new_key()
-    assert desk.onboard("audit", "verify").code == 1  # the head is signed by the first key, not by one of these

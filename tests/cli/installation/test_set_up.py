@@ -200,7 +200,7 @@ def test_upgrading_a_database_twice_does_nothing_the_second_time(desk: Desk):
     assert (first.code, second.code) == (0, 0)
     assert "was empty" in first.out
     assert "was" not in second.out
-    (entry,) = desk.onboard("audit", "--json").facts["entries"]
+    (entry,) = desk.audited()
     assert (entry["action"], entry["reason"]) == ("db upgrade", "upgraded")
 
 

@@ -65,7 +65,7 @@ def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Des
 
     again = desk.onboard("report", "1", "--with-details")
     assert [row["first_name"] for row in again.table][7] == "Mended"
-    audit = desk.onboard("audit", "--json").facts["entries"]
+    audit = desk.audited()
     assert sum("email changed; row" in str(entry["reason"]) for entry in audit) == 2
 
 

@@ -37,7 +37,7 @@ def test_a_mail_that_comes_back_makes_its_row_bounced_once(desk: Desk, played: P
     assert line["error"].startswith("bounced: ")
     assert "5.1.1" in line["error"]
     assert desk.onboard("bounces", "read", "--json").facts == {"reports": {}, "again": 0, "left": {}}
-    assert "sender/email" in desk.onboard("audit").out
+    assert "sender/email" in str(desk.audited())
 
 
 def test_a_run_reads_the_mailbox_too(desk: Desk, played: Played):

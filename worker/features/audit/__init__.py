@@ -1,11 +1,15 @@
-"""Reads, seals and exports the audit log."""
+"""Reads, seals and exports the audit log: docs/features/audit.md."""
 
 from worker.core.features import Command, Feature
 
 FEATURE = Feature(
     name="audit",
     about="Reads, checks, seals and exports the audit log. Without it entries are written, and only SQL reads them.",
-    offers={"DOCTOR_CHECKS": ("worker.features.audit.doctor:CHECK",)},
+    offers={
+        "AFTER_COMMANDS": ("worker.features.audit.joined:AFTER_COMMAND",),
+        "DOCTOR_CHECKS": ("worker.features.audit.doctor:CHECK",),
+        "SWEEP_STEPS": ("worker.features.audit.joined:SWEEP_STEP",),
+    },
     commands={
         "audit": Command("worker.features.audit.command:audit", "Show who did what, and check the log."),
     },

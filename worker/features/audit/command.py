@@ -19,8 +19,8 @@ from worker.core.foundation.durations import parse_duration
 from worker.core.foundation.plural import counted
 from worker.core.model.audit import Entry, Point, precisely, read_point
 from worker.core.model.needs import STORED
-from worker.features.audit.store.reading import Stored, Verified, Wanted
-from worker.features.audit.store.sealing import NotSigned
+from worker.features.audit.store.reading import AuditLog, Stored, Verified, Wanted
+from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.wiring.container import Parts
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -71,7 +71,7 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
     """Show who changed what, and who was shown links: the newest entries of the audit log, the oldest of them first.
 
     Each command and event that changes something has an entry, in the transaction of the change. The actor is the user
-    of the operating system who ran the command, or the sender of the event. docs/security/audit.md says what the log
+    of the operating system who ran the command, or the sender of the event. docs/features/audit.md says what the log
     proves.
 
     \b
@@ -84,7 +84,7 @@ def audit(context: click.Context, /, limit: int, as_json: bool, **filters: Any) 
         return
     invocation = context.ensure_object(Invocation)
     with invocation.parts(STORED, migrate=True) as parts:
-        found = parts.audit_log.newest(_wanted(parts, **filters), most=limit)
+        found = _log_of(parts).newest(_wanted(parts, **filters), most=limit)
     if as_json:
         click.echo(json.dumps({"entries": [_facts(one) for one in found]}, ensure_ascii=False))
         return
@@ -120,8 +120,8 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
     """
     with invocation.parts(STORED, migrate=True) as parts:
         with suppress(NotSigned):  # the check says it
-            parts.seals.seal()
-        found = parts.audit_log.verify(head, progress=_progress("checked"))
+            parts.once(seals_of).seal()
+        found = _log_of(parts).verify(head, progress=_progress("checked"))
     if as_json:
         click.echo(json.dumps(_verified(found), ensure_ascii=False))
     else:
@@ -145,7 +145,7 @@ def verify(invocation: Invocation, head: Point | None, as_json: bool) -> None:
 def export(invocation: Invocation, /, after: int, form: str, out: Path | None, **filters: Any) -> None:
     """Write the entries of the audit log, the oldest first, with their numbers and hashes.
 
-    For a SIEM, and for auditors, who can check the hashes without this software (docs/security/audit.md). The last line
+    For a SIEM, and for auditors, who can check the hashes without this software (docs/features/audit.md). The last line
     on standard error names the head, and the number to go on after next time.
 
     \b
@@ -156,8 +156,8 @@ def export(invocation: Invocation, /, after: int, form: str, out: Path | None, *
     progress = _progress("written")
     with invocation.parts(STORED, migrate=True) as parts:
         try:
-            parts.seals.seal()
-            end = parts.audit_log.end()
+            parts.once(seals_of).seal()
+            end = _log_of(parts).end()
         except NotSigned as error:
             raise Stopped(f"{error}: `onboard audit verify` says what is wrong; nothing was written") from None
         if after > end.number:
@@ -168,7 +168,7 @@ def export(invocation: Invocation, /, after: int, form: str, out: Path | None, *
         wanted = _wanted(parts, after=after, **filters)
         written = 0
         with whole_file(out) as stream:
-            for one in parts.audit_log.in_order(wanted, to=end.number):
+            for one in _log_of(parts).in_order(wanted, to=end.number):
                 stream.write(write(_facts(one)) + "\n")
                 written += 1
                 progress(written)
@@ -189,10 +189,14 @@ def accept(invocation: Invocation, yes: bool) -> None:
         confirm("sign the head of the audit log as it is? Then no check shows any more which key had signed it")
     with invocation.parts(STORED, migrate=True) as parts:
         try:
-            end = parts.seals.accept(now=parts.clock())
+            end = parts.once(seals_of).accept(now=parts.clock())
         except NotSigned as error:
             raise Stopped(f"{error}: put the database back from a backup") from None
     click.echo(f"head {end}")
+
+
+def _log_of(parts: Parts) -> AuditLog:
+    return AuditLog(parts.database, parts.keyring)
 
 
 def _wanted(parts: Parts, *, after: int = 0, **filters: Any) -> Wanted:

@@ -14,7 +14,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     """The end of the audit log's chain. `onboard audit verify` reads all of it."""
     found = AuditLog(parts.database, parts.keyring).verify_end(AUDIT_ENTRIES)
     for problem in found.problems:
-        yield failure("audit log", problem, "`onboard audit verify`, then docs/security/audit.md")
+        yield failure("audit log", problem, "`onboard audit verify`, then docs/features/audit.md")
     if found.is_whole and not found.end.number:
         yield ok("audit log", "no entry is sealed yet")
     elif found.is_whole:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from worker.core.foundation.clock import Clock
 from worker.core.lifecycle.session_updates import DIGESTS_KEPT
 from worker.core.model.audit import RETENTION, Act
-from worker.features.audit.store.sealing import NotSigned
+from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.outbox.outbox_targets import OutboxTargets
 from worker.features.privacy.store.erasure import Place
 from worker.settings.model import Settings
@@ -131,7 +131,7 @@ class Retention:
         if self._kept.audit is None:
             return False
         try:
-            gone = self._stores.seals.remove(until=now - self._kept.audit, now=now)
+            gone = self._stores.once(seals_of).remove(until=now - self._kept.audit, now=now)
         except NotSigned:
             return False  # as of a head that is there and is not well signed; the step that seals says so
         if gone:

@@ -18,6 +18,7 @@ from worker.core.database.tables import Audit, AuditHead
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.audit import RETENTION, Act, Entry, Point, next_point
 from worker.reporting.store.processes import REFUSED, set_timer
+from worker.wiring.stores import Stores
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +210,11 @@ class Seals:
             "digest": _signatures(self._keyring, end, removed)[0],
         }
         connection.execute(sa.update(AuditHead).values(values))
+
+
+def seals_of(stores: Stores) -> Seals:
+    """For `Stores.once`: one for each process, since it remembers the furthest head that it has seen."""
+    return Seals(stores.database, stores.keyring)
 
 
 def entry_of(row: Any) -> Entry:

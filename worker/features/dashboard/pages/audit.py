@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from worker.features.audit.store.reading import Wanted
-from worker.features.audit.store.sealing import NotSigned
+from worker.features.audit.store.reading import AuditLog, Wanted
+from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.dashboard.contract import Asked, Page, Refused
 from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
@@ -29,7 +29,7 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
         begins=True,
         **{name: given[name] or None for name in TEXTS},  # type: ignore[arg-type]
     )
-    found = sources.stores.audit_log.newest(wanted, most=SHOWN + 1)
+    found = _log_of(sources).newest(wanted, most=SHOWN + 1)
     shown = list(reversed(found))[:SHOWN]
     filled = {name: text for name, text in given.items() if text}
     return {
@@ -43,6 +43,10 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     }
 
 
+def _log_of(sources: Sources) -> AuditLog:
+    return AuditLog(sources.stores.database, sources.stores.keyring)
+
+
 def _day(text: str, *, after: bool = False) -> datetime | None:
     """The day's beginning, UTC; `after`: its end. None for what is no day."""
     with suppress(ValueError, OverflowError):
@@ -53,13 +57,13 @@ def _day(text: str, *, after: bool = False) -> datetime | None:
 def _head(sources: Sources) -> dict[str, Any]:
     """The end of the chain, as its head says, and whether a key of ours has signed it."""
     try:
-        return {"end": str(sources.stores.audit_log.end()), "why_not": ""}
+        return {"end": str(_log_of(sources).end()), "why_not": ""}
     except NotSigned as error:
         return {"end": "", "why_not": str(error)}
 
 
 def check(sources: Sources, asked: Asked) -> Mapping[str, Any]:
-    log, seals = sources.stores.audit_log, sources.stores.seals
+    log, seals = _log_of(sources), sources.stores.once(seals_of)
     with suppress(NotSigned):  # the check says it
         if log.end().number > MOST_CHECKED:
             raise Refused("The log is long: check it with `onboard audit verify`, which says how far it is.")

@@ -11,7 +11,7 @@ from tests.deploy.compose_file import ROOT
 from tests.desk.desk import DATABASE, Desk, customers
 from worker.core.foundation.keyring import new_key
 
-SNIPPET = re.search(r"```python\n(.*?)```", (ROOT / "docs/security/audit.md").read_text(encoding="utf-8"), re.DOTALL)
+SNIPPET = re.search(r"```python\n(.*?)```", (ROOT / "docs/features/audit.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture

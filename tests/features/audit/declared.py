@@ -1,0 +1,6 @@
+"""What all tests of commands ask of this one."""
+
+CHANGES = [("audit accept --yes", ("audit_head", ""))]
+READS = ["audit", "audit export", "audit verify"]
+NEEDS = [(command, {"KEY"}) for command in ("audit", "audit accept --yes", "audit export", "audit verify")]
+PRIVATE = [(["audit", "export", "--out", "audit.jsonl"], "audit.jsonl")]
