@@ -76,9 +76,7 @@ VALUES = {
 # Answers to what a command asks on a terminal, and a wait that no process of this test needs.
 ADDED = {
     "cancel": ("--yes",),
-    "customer new-link": ("--yes",),
-    "customer erase": ("--yes",),
-    "keys retire": ("--second-look", "0"),
+    **dict(of_features("ANSWERS")),
 }
 
 

@@ -16,7 +16,6 @@ from worker.core.customers.customers import Person
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryPolicy
 from worker.core.messages.caps import Caps
@@ -25,13 +24,6 @@ from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.store.row_by_row import SAMPLE, Chunk, row_by_row
 from worker.core.work.store.job_context import JobPolicy
-from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.lookup import wanted
-from worker.features.service_desk.store.cases import customer_of
-from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import ReturnedRows
-from worker.features.service_desk.store.sent_messages import SentMessages
-from worker.wiring.key_check import check_keys
 
 NAMES = ("Ona", "Jonas", "Rasa", "Petras", "Lina")
 POISONS = [
@@ -216,37 +208,3 @@ def test_a_list_with_a_customer_whose_details_cannot_be_read_is_imported_and_its
             decrypt_person(shelf.keyring, name, shelf.row(CustomerRow, customer_id=name).encrypted).email
             == f"{name}@new.example"
         )
-
-
-def test_who_reads_many_customers_reads_on_and_names_the_one_that_cannot_be_read(shelf, poison):
-    batch = shelf.add(customer("Ona"), customer("Rasa"))
-    poison_customer(shelf, "Ona", poison[0])
-
-    lines = {line.customer_id: line for line in shelf.facts.lines(batch, with_details=True)}
-    found = {one.customer_id: one for one in Finder(shelf.database, shelf.keyring).find(wanted("+37060000001"))}
-    returned = ReturnedRows(shelf.database, shelf.keyring).of(["Ona", "Rasa"])
-
-    assert ("customer Ona" in lines["Ona"].unreadable, lines["Ona"].details) == (True, None)
-    assert (lines["Rasa"].unreadable, lines["Rasa"].details.person.first_name) == ("", "Rasa")
-    assert (found["Ona"].unreadable, found["Ona"].email, found["Rasa"].unreadable) == (True, "", False)
-    assert isinstance(returned["Ona"].details, CannotDecrypt)
-    assert returned["Rasa"].details.person.first_name == "Rasa"
-    check_keys(shelf.database, shelf.keyring)  # Ona or Rasa is the newest customer
-
-
-def test_who_reads_one_customer_is_told_why_it_cannot_be_read(shelf, poison):
-    shelf.add(customer("Ona"))
-    shelf.issue()
-    shelf.send()
-    poison_customer(shelf, "Ona", poison[0])
-    finder = Finder(shelf.database, shelf.keyring)
-
-    with shelf.database.write() as connection, pytest.raises(CannotDecrypt, match="customer Ona"):
-        customer_of(connection, shelf.keyring, "Ona", lock=True)
-    for read in (finder.contact, SentMessages(shelf.database, shelf.keyring).of):
-        with pytest.raises(CannotDecrypt, match="customer Ona"):
-            read("Ona", now=shelf.clock())
-    requests = SubjectRequests(shelf.database, shelf.keyring)
-    assert "unreadable" in str(requests.export("Ona", now=shelf.clock()))
-    requests.erase("Ona", reason="asked", forget_suppressed=False, now=shelf.clock())
-    assert finder.contact("Ona", now=shelf.clock()) is None

@@ -10,12 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from tests.suite.of_features import of_features
 from trials.simulation.plan import FLOOR, Act, Person
 from trials.simulation.setting import ROUTES, customer_of
 from worker.core.customers.store.batches import AcceptedLine
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.customers.store.plans import Plan
 from worker.core.database.priorities import BATCH
+from worker.core.features import loaded
 from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Office:
     def do(self, parts: Parts) -> None:
         self.chance = random.Random(f"{self.simulation.plan.seed}/{self.act}")
         lists = [row.id for row in self.simulation.observer.rows("SELECT id FROM batch ORDER BY id")]
-        ACTS[self.act.what](self, parts, self.chance.choice(lists))
+        _act(self.act.what)(self, parts, self.chance.choice(lists))
 
     @property
     def person(self) -> Person:
@@ -107,25 +109,6 @@ def abandon(_office: Office, parts: Parts, batch: int) -> None:
     parts.decisions.resolve(Which(batch), Verdict.ABANDON, now=parts.clock())
 
 
-def new_link(office: Office, parts: Parts, _list: int) -> None:
-    person = office.person
-    office.simulation.note("the desk gives a new link", person.id)
-    parts.service_desk().new_link(person.id, now=parts.clock())
-
-
-def send_again(office: Office, parts: Parts, _list: int) -> None:
-    person, same = office.person, office.chance.random() < 0.5
-    office.simulation.note("the desk sends it again", person.id, detail="the same link" if same else "")
-    parts.service_desk().resend(person.id, same_link=same, now=parts.clock())
-
-
-def correct(office: Office, parts: Parts, _list: int) -> None:
-    person = office.person
-    office.simulation.note("has another address", person.id)
-    email = replace(person, mailbox=f"desk{office.chance.randrange(100)}").email
-    parts.service_desk().correct_address(person.id, email=email, now=parts.clock())
-
-
 def all_go_on(office: Office, parts: Parts, _list: int) -> None:
     """The last act of a history: no list stays paused."""
     for row in office.simulation.observer.rows("SELECT id FROM batch WHERE cancelled_at IS NULL ORDER BY id"):
@@ -144,9 +127,11 @@ ACTS: dict[str, Do] = {
         retry,
         repeat,
         abandon,
-        new_link,
-        send_again,
-        correct,
         all_go_on,
     )
 }
+
+
+def _act(name: str) -> Do:
+    found: Do = ACTS[name] if name in ACTS else loaded(dict(of_features("OFFICE"))[name])
+    return found

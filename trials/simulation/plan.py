@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from tests.suite.of_features import of_features
 from trials.simulation.faults import KINDS, Fault, SpoilRow, TooMany, WrongCredentials
 from worker.settings.policies import OWN_LINKS
 
@@ -31,7 +32,7 @@ TURNS = (0.0,) * 12 + (0.01, 0.05, 0.2)
 QUIET = {"13:51-14:01": (0.0, 60.0), "14:01-14:11": (60.0, 660.0)}
 # What people do meanwhile, of trials.simulation.office, and how often.
 OFFICE = (*4 * ("another_list",), "pause", "stop", "resume", "run_again", "cancel", "retry", "repeat", "abandon")
-OFFICE += (*2 * ("new_link", "send_again", "correct"),)
+OFFICE += 2 * tuple(dict(of_features("OFFICE")))
 PER_ADDRESS, PER_ADDRESS_SECONDS = 2, 120.0  # messages to one address, where customers share one
 
 

@@ -22,6 +22,7 @@ HOOKS = frozenset(
         "LIST_FORMATS",
         "LIST_SOURCES",
         "OWN_LINKS",
+        "RETURNED_REPORTS",
         "ROUTES",
         "SECTIONS",
         "SENDER_SOURCES",

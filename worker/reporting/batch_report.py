@@ -17,11 +17,10 @@ from worker.core.model.states import BatchState, InvitationState, JobState, Line
 from worker.core.model.waits import Blocked
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import Orphans
-from worker.features.service_desk.next_steps import Circumstances
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
 from worker.reporting.batch_forecast import Forecasts
-from worker.reporting.obstacles import obstacle_of
+from worker.reporting.obstacles import Circumstances, obstacle_of
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.report_rows import Facts

@@ -1,5 +1,7 @@
 """What keeps an account or sender from calling now: a stop, a pause, silence, or a limit that is used up. Pure."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.core.limits.budgets import (
@@ -14,9 +16,29 @@ from worker.core.limits.budgets import (
 )
 from worker.core.limits.rate_limits import tightest
 from worker.core.model.waits import Blocked
+from worker.core.unknown.reconciliation import OrphanRule
 
 # A slot that is nearer than this keeps no row waiting for long enough to be named.
 SOON = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """`stopped`: who stopped everything and why, in words. `blocked`: the accounts and senders that make no calls now,
+    by name. `orphans`: how long a session with a lost token is waited for, by account; each account of the
+    configuration has one. None: the accounts are not known. `most_messages`: the cap of each customer; None: not known.
+    """
+
+    stopped: str = ""
+    blocked: Mapping[str, Blocked] = field(default_factory=dict)
+    orphans: Mapping[str, OrphanRule] | None = None
+    most_messages: int | None = None
+
+    def of_account(self, name: str) -> "Circumstances":
+        """The same for a row of this account, which the configuration may not have any more."""
+        if self.orphans is None or name in self.orphans:
+            return self
+        return replace(self, blocked={**self.blocked, name: Blocked(name, is_missing=True)})
 
 
 def obstacle_of(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> Blocked | None:

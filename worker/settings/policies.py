@@ -27,8 +27,6 @@ from worker.core.model.sessions import SessionRequest, floor_of, max_age_of
 from worker.core.unknown.reconciliation import MARGIN, OrphanRule
 from worker.core.work.step_endings import FLUSH_MARGIN
 from worker.core.work.store.job_context import JobPolicy
-from worker.features.service_desk.case import DeskRules
-from worker.features.service_desk.store.cases import DeskPolicy
 from worker.providers.contract import Provider
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
@@ -249,25 +247,6 @@ def expiry_policy(
         fallbacks=fallbacks(settings.invitations.fallback, channels),
         stable=stable_links(settings) is not None,
         corrected=CorrectedRule(settings.reissue.corrected_address),
-    )
-
-
-def desk_policy(settings: Settings, providers: Mapping[str, Provider], *, channels: Collection[str]) -> DeskPolicy:
-    """What the service desk may do; `providers` by account."""
-    return DeskPolicy(
-        DeskRules(
-            caps=caps_of(settings),
-            channels=tuple(channels),
-            quiet=hours_of(settings).quiet,
-            per_day=settings.reissue.per_day,
-            allowed_from={name: provider.reissue_at for name, provider in providers.items()},
-            lists=listing_accounts(settings, providers),
-            link_valid=stable.valid if (stable := stable_links(settings)) is not None else None,
-            corrected=CorrectedRule(settings.reissue.corrected_address),
-        ),
-        hours_of(settings),
-        texted_countries(settings),
-        orphan_rules(providers),
     )
 
 

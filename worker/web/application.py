@@ -40,7 +40,7 @@ from worker.wiring.key_check import check_keys
 from worker.wiring.sweep import each_alone, process_webhooks
 
 if TYPE_CHECKING:
-    from worker.features.dashboard.sources import PutRefusedBack, Sources
+    from worker.features.dashboard.sources import PutRefusedBack
 
 log = logging.getLogger(__name__)
 
@@ -142,10 +142,11 @@ def app(
     if parts.settings.web.has_people or viewer_key:
         # Here, since a web application without a dashboard needs no templates.
         from worker.features.dashboard.add import add_dashboard
+        from worker.features.dashboard.sources import sources_of
 
         add_dashboard(
             made,
-            _sources(parts, put_back),
+            sources_of(parts, put_back),
             key=viewer_key,
             wake=wake,
             why_not=lambda: readiness.why_not,
@@ -269,28 +270,6 @@ def _add_state(made: web.Application, shared: Shared) -> None:
     made.router.add_get("/openapi.yaml", document)
     for routes in ROUTES.offered():
         routes.add(made, shared)
-
-
-def _sources(parts: Parts, put_back: "PutRefusedBack | None") -> "Sources":
-    from worker.features.dashboard.sources import Sources
-
-    return Sources(
-        stores=parts,
-        settings=parts.settings,
-        clock=parts.clock,
-        database_clock=parts.database_clock,
-        rules=parts.budget_rules,
-        channels=parts.channels,
-        reporting=parts.reporting,
-        operation=parts.operation,
-        account_report=parts.account_report,
-        outbox=parts.outbox_report,
-        delivery=lambda: parts.delivery_policy,
-        desk=parts.service_desk,
-        jitter=parts.jitter,
-        message_texts=parts.message_texts,
-        put_back=put_back,
-    )
 
 
 async def _keep_writing(refusals: Refusals) -> None:

@@ -35,8 +35,6 @@ from worker.features.outbox.outbox_report import OutboxReport
 from worker.features.outbox.outbox_targets import OutboxTargets, subscriptions_of, target_policies
 from worker.features.privacy.retention import Retention
 from worker.features.privacy.store.restored import Restored
-from worker.features.service_desk.store.desk import ServiceDesk
-from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.http.trust import Trust, trust_of
 from worker.http.ways import faster
 from worker.lists.importing.intake import Intake
@@ -44,7 +42,6 @@ from worker.reporting.account_report import AccountReport
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
 from worker.reporting.heartbeat import Heartbeat
-from worker.reporting.message_texts import MessageText, message_text
 from worker.reporting.operation_report import Operation
 from worker.reporting.source_reports import source_reports
 from worker.reporting.store.look import Looked
@@ -60,7 +57,6 @@ from worker.settings.policies import (
     buys_on_click,
     check_leases,
     delivery_policy,
-    desk_policy,
     expiry_policy,
     hours_of,
     invitation_policy,
@@ -432,16 +428,6 @@ class Parts(Stores):
         return queues_published_to(self.settings.web.senders, there)
 
     # One customer
-
-    def service_desk(self, database: Database | None = None) -> ServiceDesk:
-        """What is done for one customer. `database`: whose changes the audit log ascribes to another person."""
-        policy = desk_policy(self.settings, self.providers, channels=self.channels)
-        return ServiceDesk(database or self.database, self.keyring, policy)
-
-    def message_texts(self, sent: Sequence[SentMessage]) -> list[MessageText]:
-        """The words of messages that have left, made again. The templates are read anew: they may have changed."""
-        templates = templates_of(self.settings)
-        return [message_text(templates, self.hours, partial(sender_name, self.settings), one) for one in sent]
 
     @property
     def report_links(self) -> ReportLinks | None:

@@ -29,8 +29,6 @@ from worker.features.privacy.store.expired_links import ExpiredLinks
 from worker.features.privacy.store.inbox_retention import InboxRetention
 from worker.features.privacy.store.purge import Purging
 from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.sent_messages import SentMessages
 from worker.plans.store.pilots import Pilots
 from worker.providers.registry import webhook_peers
 from worker.reporting.store.ledger import Ledger
@@ -75,8 +73,6 @@ class Stores:
         self.processes = Processes(database)
         self.log_ins = LogIns(database)
         self.ledger = Ledger(database, keyring)
-        self.finder = Finder(database, keyring)
-        self.sent_messages = SentMessages(database, keyring)
         self.expired_leases = ExpiredLeases(database, jitter=jitter)
         self.looks = Looks(database)
         self.failover = Failover(database)

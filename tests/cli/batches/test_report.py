@@ -244,9 +244,8 @@ def test_a_row_that_is_wrong_as_a_whole_has_no_empty_column_in_its_reason(desk: 
     [
         ["report", "latest"],
         ["nonresponders", "--by", "2030-01-01"],
-        ["audit", "export"],
-        ["customer", "export", "C-1"],
         ["template", "preview"],
+        *of_features("ON_STANDARD_OUTPUT"),
     ],
 )
 def test_a_dash_is_standard_output_and_no_file_of_that_name(desk: Desk, command: list[str]):

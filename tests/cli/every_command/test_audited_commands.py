@@ -22,14 +22,6 @@ from worker.core.foundation.os_user import os_user
 FAILED = "UPDATE job SET state = 'failed', reason = 'bad_input', due_at = NULL"
 HELD = "UPDATE job SET state = 'held', reason = 'unknown', due_at = NULL"
 PAUSED = "UPDATE batch SET pause_cause = 'person', paused_at = created_at"
-LAPSED = "UPDATE job SET state = 'lapsed', reason = 'suppressed', due_at = NULL"
-INVITED = (
-    'INSERT INTO session (id, customer_id, purpose, job_id, account, reference, "references", vendor, encrypted,'
-    " sms_sent, state, issued_at, expires_at, expiry_source, company_id)"
-    " SELECT '0192f000000070008000000000000000', customer_id, purpose, id, account, 'r', '{}', '', x'01', 0, 'waiting',"
-    " '2026-01-01', '2999-01-01', 'answer', '' FROM job WHERE customer_id = 'C-0001';"
-    " UPDATE job SET state = 'invited', due_at = NULL, session_id = '0192f000000070008000000000000000'"
-)
 CANCELLED = "UPDATE job SET state = 'cancelled', due_at = NULL"
 SUPPRESSED = "INSERT INTO suppression VALUES ('gone', x'00', 'email', 'manual', 'x', '2026-01-01', NULL, NULL)"
 STOPPED = "UPDATE budget SET stopped_at = '2026-01-01 00:00:00', stop_reason = 'bad credentials'"
@@ -49,10 +41,6 @@ CHANGES = {
     "account resume kyc": ("budget", STOPPED),
     "archive 1 --out batch.jsonl --purge --yes": ("batch", CANCELLED),
     "cancel 1 --yes": ("batch", ""),
-    "customer address C-0001 --email new@example.com": ("customer", ""),
-    "customer erase C-0001 --yes": ("tombstone", ""),
-    "customer new-link C-0001 --yes": ("job", LAPSED),
-    "customer resend C-0001": ("invitation", INVITED),
     f"import {LIST}": ("batch", ""),
     "outbox retry": ("outbox", GIVEN_UP),
     "pause 1": ("batch", ""),
@@ -70,8 +58,6 @@ CHANGES = {
 }
 # Commands that show what is protected, or do what takes many transactions: an entry comes before that.
 BEFORE = {
-    "customer export C-0001",
-    "customer show C-0001 --provider-words",
     "report 1 --with-links",
     "suppress --check vita@example.com",
     *of_features("BEFORE"),
@@ -80,8 +66,6 @@ READS = {
     "account list",
     "archive 1 --out batch.jsonl",
     "check more.csv",
-    "customer find C-0001",
-    "customer show C-0001",
     "outbox list",
     "report 1",
     "nonresponders --by 2026-11-27",
@@ -106,15 +90,15 @@ WITHOUT_DATABASE = {
     *of_features("WITHOUT_DATABASE"),
 }
 # Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py,
-# test_set_up.py and tests/store/inbox/test_reapplying.py.
+# test_set_up.py.
 ELSEWHERE = {
     "bus dead list",
     "bus dead requeue",
     "bus dead show",
     "bus dead drop",
-    "customer reapply",
     "db grant",
     "db upgrade",
+    *of_features("ELSEWHERE"),
 }
 # What any command writes besides: which processes run, the budgets' rows, the chain of the audit log, the schema.
 HOUSEKEEPING = {"process", "metric_count", "timer", "budget", "audit_head", "alembic_version"}

@@ -8,6 +8,8 @@ import pytest
 from tests.desk.desk import DATABASE, Desk, Played, customers
 from tests.suite.of_features import needs
 
+pytestmark = needs("service_desk")  # its commands erase, and put erasures back
+
 
 @pytest.fixture
 def imported(desk: Desk) -> Desk:

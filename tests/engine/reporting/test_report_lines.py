@@ -12,8 +12,8 @@ import pytest
 
 from tests.engine.reporting.test_html_report import facts
 from worker.core.customers.customers import Person
+from worker.core.customers.details import Details
 from worker.core.model.sessions import Opening
-from worker.features.service_desk.corrections import Details
 from worker.lists.own_files import REPORT_COLUMNS
 from worker.reporting.report_lines import DETAILS, Columns, line_values, write_csv
 from worker.reporting.row_data import TIMES

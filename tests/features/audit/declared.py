@@ -3,4 +3,5 @@
 CHANGES = [("audit accept --yes", ("audit_head", ""))]
 READS = ["audit", "audit export", "audit verify"]
 NEEDS = [(command, {"KEY"}) for command in ("audit", "audit accept --yes", "audit export", "audit verify")]
+ON_STANDARD_OUTPUT = [["audit", "export"]]
 PRIVATE = [(["audit", "export", "--out", "audit.jsonl"], "audit.jsonl")]

@@ -8,6 +8,7 @@ BEFORE = ["keys rotate"]
 READS = ["keys status"]
 WITHOUT_DATABASE = ["keys digest-key", "keys new"]
 NEEDS = [(f"keys {command}", {"KEY"}) for command in ("digest-key", "retire 1a2b3c4d", "rotate", "status")]
+ANSWERS = [("keys retire", ("--second-look", "0"))]
 WITHOUT_SECRETS = ["keys new"]
 NOT_RUN = [("keys digest-key", "is for a configuration without such a key; tests/features/keys/test_command.py")]
 

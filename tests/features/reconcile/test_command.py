@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
+from tests.suite.of_features import needs
 
 Rows = list[dict[str, str]]
 FILES = ("idenfy", "frankieone", "twilio", "smtp")
@@ -238,6 +239,7 @@ def test_an_export_that_cannot_be_read_is_named(books: dict[str, Rows], bare: De
     assert (ended.code, ended.err) == (2, "empty.csv: the list has a header, but no row below it\n")
 
 
+@needs("service_desk")
 def test_a_company_that_was_erased_is_still_found_in_the_export_by_its_customer(desk: Desk, played: Played):
     rows = customers(3)
     for n, row in enumerate(rows):

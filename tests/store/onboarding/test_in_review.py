@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from tests.store.own_link import say_not_me
-from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import WEEK, customer
 from tests.store.webhook_feed import APPROVED
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
@@ -14,7 +13,6 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
 from worker.core.messages.caps import Caps
 from worker.core.model.states import InvitationState, JobState
-from worker.reporting.store.nonresponders import nonresponders
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -105,16 +103,6 @@ def test_a_third_link_that_ends_is_not_followed_by_a_fourth(ona):
     reviewed(ona, "")
     ona.clock.now += HOUR
     assert ona.scan() == ExpiryCounts(reissued=1)
-
-
-def test_a_person_is_told_of_the_review_and_it_is_no_nonresponse(ona):
-    ona.issue()
-    ona.send()
-    assert [one.customer_id for one in nonresponders(ona.database, by=ona.clock())] == ["Ona"]
-    reviewed(ona)
-    assert list(nonresponders(ona.database, by=ona.clock())) == []
-    refused = desk_of(ona).may_renew("Ona", now=ona.clock())
-    assert "has submitted" in refused.why
 
 
 def test_a_row_whose_link_was_another_persons_waits_for_the_review_of_that_link(shelf, keyring):

@@ -7,17 +7,13 @@ smaller id than the rows of the list.
 import pytest
 
 from tests.store.shelf import Shelf, customer
-from worker.core.customers.known_customers import KnownRule, standing_of
-from worker.core.customers.store.admission import following, left_out
+from worker.core.customers.store.admission import following
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.job_ids import job_id
 from worker.core.database.tables import Job
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
-from worker.features.service_desk.store import cases
-from worker.features.service_desk.store.finding import Finder
-from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
 
 ONA = ("Ona", "onboarding")
 
@@ -40,25 +36,6 @@ def late(shelf: Shelf, events: int, listed: int) -> int:
     shelf.clock.advance(minutes=1)
     shelf.add(customer("Ona"), batch=events, first_row=7)
     return job_id(events, 7)
-
-
-def test_the_desk_acts_on_the_newest_job(shelf, late):
-    shelf.set(Job, Job.id == late, state=JobState.LAPSED, due_at=None)
-    with shelf.database.read() as connection:
-        assert cases._serving(cases._rows(connection, "Ona")).id == late
-
-
-def test_a_history_begins_with_the_newest_job(shelf, late, events, listed):
-    found = Finder(shelf.database, shelf.keyring).history("Ona")
-    assert [(row.batch_id, row.row) for row in found.rows] == [(events, 7), (listed, 2)]
-
-
-def test_a_returned_line_and_a_line_that_is_left_out_name_the_newest_job(shelf, late, events):
-    shelf.set(Job, Job.id == late, state=JobState.LAPSED, due_at=None)
-    places = ReturnedRows(shelf.database, shelf.keyring).of(["Ona"])["Ona"].places
-    assert places == {"onboarding": Place(standing_of([JobState.LAPSED]), events, 7)}
-    with shelf.database.read() as connection:
-        assert left_out(connection, [ONA], rule=KnownRule.SKIP) == {ONA: f"lapsed in batch {events}, row 7; left out"}
 
 
 def test_a_decision_about_an_unknown_call_is_seen_in_the_job_that_came_later(shelf, decide, events, listed):

@@ -8,15 +8,13 @@ import sqlalchemy as sa
 
 from tests.store.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
 from tests.store.row_locks import on_postgresql, wait_until_blocked
-from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import customer
 from worker.core.customers.store import decisions, priority_moves
 from worker.core.customers.store.decisions import Decided, Verdict
 from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.model.endings import Cancel, Kind, Retry, Snooze
-from worker.core.model.states import InvitationState, JobState, SessionState
-from worker.features.service_desk.store.desk import Asked, Sent
+from worker.core.model.states import InvitationState, JobState
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # when the clock stands
 
@@ -205,30 +203,6 @@ def test_more_rows_than_a_chunk_are_paused_resumed_and_cancelled(shelf, decide, 
 
 
 # While a worker holds the rows.
-
-
-def test_a_row_that_lapsed_during_the_pause_can_have_a_new_link_after_it(ona, decide):
-    batch = ona.row(Job).batch_id
-    pause(ona, decide, batch)
-    ona.set(Job, state=JobState.LAPSED, due_at=None)
-    ona.set(SessionRow, state=SessionState.EXPIRED, check_at=None)
-    assert decide.resume(batch, now=ona.clock()).rows == 0
-    assert isinstance(desk_of(ona).new_link("Ona", now=ona.clock()), Asked)
-    assert names(ona.claim()) == ["Ona"]
-
-
-def test_a_message_that_was_returned_after_the_pause_can_be_sent_again(shelf, decide):
-    batch = shelf.add(customer("Ona"))
-    shelf.issue()
-    messages = shelf.claim_messages()
-    pause(shelf, decide, batch)
-    shelf.hand_over(messages)
-    decide.resume(batch, now=shelf.clock())
-    shelf.set(InvitationRow, state=InvitationState.BOUNCED)
-    shelf.set(Job, state=JobState.FAILED, reason="bounced")
-    shelf.clock.advance(minutes=11)
-    assert isinstance(desk_of(shelf).resend("Ona", now=shelf.clock()), Sent)
-    assert [message.id for message in shelf.claim_messages()] == [message.id for message in messages]
 
 
 @on_postgresql

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.reconciling import drop, look_up, reconcilable
-from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import POLICY, customer
 from trials.kept_counts import untrue_counts
 from worker.core.customers.customers import Channel
@@ -29,9 +28,6 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import Nothing
 from worker.core.work.store.issue_results import IssueResult
 from worker.features.privacy.store.purge import CHUNK, Purging
-from worker.features.service_desk.lookup import wanted
-from worker.features.service_desk.store.finding import Finder
-from worker.reporting.store.ledger import Ledger
 
 OF_A_BATCH = (Job, Attempt, SessionRow, InvitationRow, SkippedLine)
 
@@ -169,32 +165,6 @@ def test_a_batch_purged_twice_keeps_the_first_word_on_who_has_finished(shelf, pu
     second = listed(shelf, customer("Ona"))
     purge(second)
     assert shelf.row(Finished, customer_id="Ona").batch_id == done
-
-
-def test_what_a_customer_has_finished_is_found_and_shown_after_the_purge(shelf, purge):
-    batch = listed(shelf, customer("Ona"))
-    end(shelf, batch, result="approved")
-    purge(batch)
-    (found,) = Finder(shelf.database, shelf.keyring).find(wanted("Ona"))
-    (job,) = Ledger(shelf.database, shelf.keyring).of("Ona").jobs
-    for row in (*found.rows, job):
-        assert (row.batch_id, row.row, row.purpose, row.state, row.result) == (
-            batch,
-            2,
-            "onboarding",
-            "completed",
-            "approved",
-        )
-    assert job.purged
-
-
-@pytest.mark.parametrize("purpose", [None, "onboarding"])
-def test_the_desk_sends_nothing_to_a_customer_who_had_finished_before_the_purge(shelf, purge, purpose):
-    batch = listed(shelf, customer("Ona"))
-    end(shelf, batch, result="approved")
-    purge(batch)
-    refused = desk_of(shelf).new_link("Ona", purpose=purpose, now=shelf.clock())
-    assert refused.why == "the customer has finished (approved)"
 
 
 def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_message(shelf, purge):

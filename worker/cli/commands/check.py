@@ -45,10 +45,10 @@ from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.needs import NOTHING, Need
-from worker.features.service_desk.returned_lists import Returns
 from worker.lists.digest import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all, problems_of
 from worker.lists.importing.list_import import ImportChoices
+from worker.lists.importing.returned import Settles
 from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
@@ -131,7 +131,7 @@ class _Checked:
 
     found: "_Found"
     reading: CustomerList
-    returns: Returns
+    returns: Settles
     facts: dict[str, Any]  # as --json prints them, but for problems and warnings
     answers: Mapping[str, str]  # of senders and accounts, with --online
     refused: str  # why `run` refuses the list

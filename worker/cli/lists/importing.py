@@ -20,9 +20,9 @@ from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.model.operation import IMPORT
 from worker.features.outbox.publishers.build import build_targets
-from worker.features.service_desk.returned_lists import Returns
 from worker.lists.importing.judged_chunks import judging_child
 from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, import_list, list_age
+from worker.lists.importing.returned import Settles
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.settings.problems import SettingsError
@@ -52,7 +52,7 @@ def import_listed(
     lift: bool = False,
     opened: Callable[[BatchFacts], None] = lambda _batch: None,
     was_shown: bool = False,
-) -> tuple[Imported, Returns]:
+) -> tuple[Imported, Settles]:
     """Import the list. Returns what it became, and what became of the rows of a report.
 
     `lift`: its rows are to be sent now. A batch that a person stopped with Ctrl-C goes on, and a paused one is refused.
@@ -120,7 +120,7 @@ def _lift(parts: Parts, batch: BatchFacts) -> None:
         raise CannotStart(paused)
 
 
-def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Returns, *, seconds: float) -> None:
+def _say_what_it_became(parts: Parts, name: str, imported: Imported, returns: Settles, *, seconds: float) -> None:
     batch, age = imported.batch, list_age(imported.batch, now=parts.clock())
     if imported.new:
         click.echo(f"batch {batch.id}: {name} imported in {seconds:.1f} s", err=True)
@@ -162,7 +162,7 @@ def refused_by_run(batch: BatchFacts | None) -> str:
     return is_over(batch) or ("" if batch.is_stopped else is_paused(batch))
 
 
-def changes_of(imported: Imported, returns: Returns) -> dict[str, Any]:
+def changes_of(imported: Imported, returns: Settles) -> dict[str, Any]:
     """What a list or a report has changed of customers who were known, for `--json`."""
     changed = [{"row": one.row, "customer_id": one.customer_id, "what": one.what} for one in returns.changes]
     return {"changed_addresses": imported.changed, **({"changes": changed} if imported.is_report else {})}

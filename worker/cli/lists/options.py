@@ -17,16 +17,16 @@ from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import STDIN
 from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.foundation.plural import listed_in_words
-from worker.features.service_desk.returned_lists import Returns
-from worker.features.service_desk.store.returned_rows import ReturnedRows
 from worker.lists.columns import known_name, nearest
 from worker.lists.dates import DateForm
 from worker.lists.importing.judging import PREFILLED, options_of
 from worker.lists.importing.list_import import ImportChoices, TooManyRefused
+from worker.lists.importing.returned import Settles
 from worker.lists.lines import ListRefused
 from worker.lists.options import FORMS, Form, ListOptions
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, schemes_of, shown_name
 from worker.wiring.container import Parts
+from worker.wiring.returned_reports import Report, settles
 
 FETCHED = f"; {listed_in_words(schemes_of(sources))} are fetched" if (sources := LIST_SOURCES.offered()) else ""
 LIST_HELP = f"""
@@ -215,15 +215,7 @@ def named_reasons(error: ListRefused, name: str) -> list[str]:
     return [f"{name}: {one}" if name else one for one in error.reasons]
 
 
-def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportChoices) -> Returns:
-    """What settles the rows of a report with this name. It acts as the service desk does."""
-    return Returns(
-        intake=parts.intake,
-        options=options,
-        stored=ReturnedRows(parts.database, parts.keyring).of,
-        desk=parts.service_desk(),
-        retry=lambda which: parts.decisions.retry(which, now=parts.clock()),
-        clock=parts.clock,
-        name=name,
-        another_person=choices.another_person,
-    )
+def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportChoices) -> Settles:
+    """What settles the rows of a report with this name."""
+    report = Report(name=name, options=options, database=parts.database, another_person=choices.another_person)
+    return settles(parts, report)

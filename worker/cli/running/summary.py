@@ -9,7 +9,7 @@ from worker.core.foundation.plural import are, counted, listed_in_words
 from worker.core.limits.budgets import BudgetState, stop_in_words, tries_again_by_itself
 from worker.core.messages.fallback_channel import following
 from worker.core.model.stops import is_at_cap
-from worker.features.service_desk.returned_lists import Change
+from worker.lists.importing.returned import Change
 from worker.lists.refusals import Refusals
 from worker.lists.warned import Warned
 from worker.wiring.container import Parts

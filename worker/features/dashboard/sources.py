@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
@@ -12,15 +13,17 @@ from worker.events.refused import PutBack
 from worker.events.store.refused_events import KeptMessage, RefusedEvents
 from worker.features.dashboard.people import Person
 from worker.features.outbox.outbox_report import OutboxReport
+from worker.features.service_desk.message_texts import MessageText
+from worker.features.service_desk.opened import desk_of, message_texts
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.reporting.account_report import AccountReport
 from worker.reporting.batch_report import Reporting
-from worker.reporting.message_texts import MessageText
 from worker.reporting.operation_report import Operation
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules
+from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
 
 # Puts a refused event back into its queue, or all that were refused until a time. The database's changes have a
@@ -58,3 +61,23 @@ class Sources:
         stores = self.stores
         database = stores.database.acting(act)
         return Stores(self.settings, database, stores.keyring, delivery=self.delivery, jitter=self.jitter)
+
+
+def sources_of(parts: Parts, put_back: PutRefusedBack | None) -> Sources:
+    return Sources(
+        stores=parts,
+        settings=parts.settings,
+        clock=parts.clock,
+        database_clock=parts.database_clock,
+        rules=parts.budget_rules,
+        channels=parts.channels,
+        reporting=parts.reporting,
+        operation=parts.operation,
+        account_report=parts.account_report,
+        outbox=parts.outbox_report,
+        delivery=lambda: parts.delivery_policy,
+        desk=partial(desk_of, parts),
+        jitter=parts.jitter,
+        message_texts=partial(message_texts, parts),
+        put_back=put_back,
+    )

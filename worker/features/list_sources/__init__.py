@@ -5,7 +5,6 @@ from worker.core.features import Feature
 FEATURE = Feature(
     name="list_sources",
     about="Takes lists from folders, SFTP, S3 and addresses. Without it lists are files of this machine.",
-    needs=("service_desk",),
     offers={
         "DOCTOR_CHECKS": ("worker.features.list_sources.doctor:CHECK",),
         "LIST_SOURCES": ("worker.features.list_sources.remote_lists:SOURCE",),

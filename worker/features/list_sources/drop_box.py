@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import Batches, BatchFacts
-from worker.core.customers.store.decisions import Decisions
 from worker.core.customers.store.new_rows import RefusedLine
 from worker.core.customers.store.plans import Plan, PlanRefused
 from worker.core.database.audit_entries import note_alone
@@ -29,12 +28,11 @@ from worker.features.list_sources.dropped_files import ERRORS, MOST_TRIES, REPOR
 from worker.features.list_sources.place import MOST_FILES, Away, Copy, Found, NotTaken, Place, Write
 from worker.features.list_sources.settings import Intake as FolderSettings
 from worker.features.list_sources.store.dropped_files import DroppedFiles, lease_of
-from worker.features.service_desk.returned_lists import Desk, Returns
-from worker.features.service_desk.store.returned_rows import ReturnedRows
 from worker.lists.dates import DateForm
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import PREFILLED, judge_all, options_of, problems_of
 from worker.lists.importing.list_import import CutOff, ImportChoices, TooManyRefused, import_list
+from worker.lists.importing.returned import Settles
 from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
@@ -42,6 +40,7 @@ from worker.lists.problems import Originals, problems_csv
 from worker.reporting.batch_report import Reporting, state_of
 from worker.reporting.report_lines import write_csv
 from worker.reporting.store.report_rows import Facts
+from worker.wiring.returned_reports import Report
 
 log = logging.getLogger(__name__)
 LARGEST_MIB = 1024  # the readers have bounds of their own
@@ -57,7 +56,7 @@ class Ending(Exception):
 @dataclass(frozen=True, kw_only=True)
 class DropBox:
     """One folder, as a process looks into it. `owner` names the process. `ignore`, `dates` and `rule` (for
-    customers who are known) are those of [import]. `desk` makes what acts on the rows of a report that comes back."""
+    customers who are known) are those of [import]. `settles` makes what acts on the rows of a returned report."""
 
     folder: FolderSettings
     place: Place
@@ -68,7 +67,7 @@ class DropBox:
     facts: Facts
     owner: str
     lease: timedelta
-    desk: Callable[[Database], Desk]
+    settles: Callable[[Report], Settles]
     rule: KnownRule = KnownRule.REFRESH
     defaults: Mapping[str, str] = field(default_factory=dict)  # the folder's own win
     ignore: frozenset[str] = frozenset()
@@ -178,7 +177,9 @@ class DropBox:
         )
         batches = Batches(self._acting, self.keyring)
         # What a report corrects leaves at once: where a person is to look first, it is not taken.
-        returns = None if self.folder.approve else self._returns(options, file.name)
+        returns = None
+        if not self.folder.approve:
+            returns = self.settles(Report(name=file.name, options=options, database=self._acting))
         try:
             imported = import_list(
                 self.intake,
@@ -253,17 +254,6 @@ class DropBox:
         until = self.intake.database_clock() + TRY_AGAIN
         self._files.put_off(file, owner=self.owner, reason=why, until=until)
 
-    def _returns(self, options: ListOptions, name: str) -> Returns:
-        return Returns(
-            intake=self.intake,
-            options=options,
-            stored=ReturnedRows(self.database, self.keyring).of,
-            desk=self.desk(self._acting),
-            retry=lambda which: Decisions(self._acting).retry(which, now=self.intake.clock()),
-            clock=self.intake.clock,
-            name=name,
-        )
-
     def _write(self, file: DroppedFile, ending: str, write: Write) -> None:
         self.place.write(f"{file.name}{ending}", write)
 
@@ -275,7 +265,7 @@ class DropBox:
             problems_csv(out, ((row, problem, "error") for row, problem in refused), originals=originals)
 
     def _write_judged(
-        self, out: TextIO, copy: Copy, options: ListOptions, batches: Batches, returns: Returns | None
+        self, out: TextIO, copy: Copy, options: ListOptions, batches: Batches, returns: Settles | None
     ) -> None:
         copy.content.seek(0)
         reading = open_list(copy.content, options)

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -15,6 +16,7 @@ from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake, Remote
 from worker.wiring.background import Work
 from worker.wiring.container import Parts
+from worker.wiring.returned_reports import settles
 
 log = logging.getLogger(__name__)
 END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on
@@ -81,7 +83,7 @@ class FolderSchedule:
                 facts=parts.facts,
                 owner=parts.owner[:80],
                 lease=parts.settings.worker.lease,
-                desk=parts.service_desk,
+                settles=partial(settles, parts),
                 rule=KnownRule(choices.known),
                 defaults=choices.defaults,
                 ignore=frozenset(choices.ignore),

@@ -22,6 +22,7 @@ from worker.core.model.needs import STORED
 from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes
 from worker.features.service_desk.desk_actions import address, find, new_link, resend
+from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
 from worker.lists.identity import customer_id as id_of_a_list
 from worker.lists.lines import Refusal
@@ -55,7 +56,7 @@ def show(invocation: Invocation, customer_id: str, provider_words: bool, as_json
         if found is None:
             raise CannotStart("there is no customer with that id; give the customer_id of the list")
         now = parts.clock()
-        moments = timeline(parts.finder.history(customer_id), parts.reporting.circumstances(), now=now)
+        moments = timeline(finder_of(parts).history(customer_id), parts.reporting.circumstances(), now=now)
         facts = _facts(caps_of(parts.settings), found)
         facts["timeline"] = [
             {"at": written(one.at), "about": one.about.value, "text": one.text, "then": one.then} for one in moments

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, CustomerKind, FieldProblem, Person
+from worker.core.customers.customers import PERSONAL, FieldProblem
+from worker.core.customers.details import Details
 from worker.core.customers.ordering import UPDATABLE
 from worker.core.customers.same_person import Match, compare
 from worker.core.model.channels import ADDRESSES, channels_of
@@ -22,25 +23,6 @@ from worker.lists.lines import Refusal
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _FIXED = "a report cannot change it for a customer who is known"
-
-
-@dataclass(frozen=True, repr=False)
-class Details:
-    """What is stored about a customer, apart from rows. Personal, so it has no repr."""
-
-    person: Person
-    country: str = ""
-    locale: str = ""
-    timezone: str = ""
-    kind: CustomerKind = CustomerKind.INDIVIDUAL
-
-    def get(self, column: str) -> Any:
-        return getattr(self.person if column in PERSONAL else self, column)
-
-    def shown(self, column: str) -> str:
-        """The value as a report writes it; "" for none."""
-        value = self.get(column)
-        return value.isoformat() if isinstance(value, date) else str(value or "")
 
 
 @dataclass(frozen=True, repr=False)

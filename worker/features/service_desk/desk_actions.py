@@ -15,6 +15,7 @@ from worker.core.model.needs import STORED, WAKING
 from worker.features.service_desk.case import Refused, in_utc
 from worker.features.service_desk.lookup import wanted
 from worker.features.service_desk.new_link import Before, NewLink
+from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
 from worker.features.service_desk.store.finding import MOST, Found
@@ -49,7 +50,7 @@ def find(invocation: Invocation, text: str, country: str, as_json: bool) -> None
     onboard customer find 860000001 --country LT
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        found = parts.finder.find(wanted(text, country.upper()))
+        found = finder_of(parts).find(wanted(text, country.upper()))
     if as_json:
         click.echo(json.dumps({"customers": [_found(one) for one in found]}, ensure_ascii=False))
     for one in () if as_json else found:
@@ -95,7 +96,7 @@ def resend(
     """
     with invocation.parts(WAKING) as parts:
         sent = _asking(
-            lambda: parts.service_desk().resend(
+            lambda: desk_of(parts).resend(
                 customer_id, channel=channel, purpose=purpose, same_link=same_link, reason=reason, now=parts.clock()
             )
         )
@@ -132,7 +133,7 @@ def new_link(
     onboard customer new-link C-1001 --reason "link opened on a shared computer"
     """
     with invocation.parts(WAKING) as parts:
-        desk = parts.service_desk()
+        desk = desk_of(parts)
         planned = _asking(lambda: desk.may_renew(customer_id, purpose=purpose, now=parts.clock()))
         _refuse(customer_id, planned, as_json)
         assert isinstance(planned, NewLink)  # noqa: S101 -- for mypy
@@ -183,7 +184,7 @@ def address(
         raise click.UsageError("give --email or --phone")
     with invocation.parts(WAKING) as parts:
         new = {"email": _read_email(email), "phone": _read_phone(parts, customer_id, phone)}
-        desk = parts.service_desk()
+        desk = desk_of(parts)
         kinds = [kind for kind in ADDRESSES if new[kind] is not None]
         foreseen = _asking(lambda: desk.may_correct(customer_id, kinds, purpose=purpose, now=parts.clock()))
         if isinstance(foreseen, Foreseen) and isinstance(foreseen.follows, NewLink) and not yes:
@@ -262,7 +263,7 @@ def _read_email(text: str | None) -> str | None:
 def _read_phone(parts: Parts, customer_id: str, text: str | None) -> str | None:
     if text is None:
         return None
-    return _accepted("--phone", contacts.phone(text.strip(), parts.finder.country_of(customer_id)))
+    return _accepted("--phone", contacts.phone(text.strip(), finder_of(parts).country_of(customer_id)))
 
 
 def _accepted(option: str, read: str | Refusal) -> str:

@@ -4,33 +4,12 @@ A row's own `due_at` says nothing while its batch is paused, its account is stop
 waiting is that of a report (`domain.model.waits`), found when the history is read.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.model.stops import way_out
-from worker.core.model.waits import Blocked
-from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import in_utc
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """`stopped`: who stopped everything and why, in words. `blocked`: the accounts and senders that make no calls now,
-    by name. `orphans`: how long a session with a lost token is waited for, by account; each account of the
-    configuration has one. None: the accounts are not known. `most_messages`: the cap of each customer; None: not known.
-    """
-
-    stopped: str = ""
-    blocked: Mapping[str, Blocked] = field(default_factory=dict)
-    orphans: Mapping[str, OrphanRule] | None = None
-    most_messages: int | None = None
-
-    def of_account(self, name: str) -> "Circumstances":
-        """The same for a row of this account, which the configuration may not have any more."""
-        if self.orphans is None or name in self.orphans:
-            return self
-        return replace(self, blocked={**self.blocked, name: Blocked(name, is_missing=True)})
+from worker.reporting.obstacles import Circumstances
 
 
 @dataclass(frozen=True)

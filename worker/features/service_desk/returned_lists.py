@@ -12,7 +12,7 @@ from typing import Protocol
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.known_customers import KnownRule, Standing, decide
-from worker.core.customers.store.decisions import Which
+from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.customers.store.new_rows import ANOTHER_PERSON, AcceptedLine, RefusedLine
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt
@@ -22,13 +22,17 @@ from worker.core.model.states import LineState
 from worker.features.service_desk.case import Refused, place_in_words
 from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
 from worker.features.service_desk.new_link import NewLink
+from worker.features.service_desk.opened import desk_of
 from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, Sent
-from worker.features.service_desk.store.returned_rows import Place, StoredCustomer
+from worker.features.service_desk.store.returned_rows import Place, ReturnedRows, StoredCustomer
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judging import judge
+from worker.lists.importing.returned import Change
 from worker.lists.lines import RawLine, Returned
 from worker.lists.listing import check_line
 from worker.lists.options import ListOptions
+from worker.wiring.container import Parts
+from worker.wiring.returned_reports import Report, ReturnedReports
 
 AS_STORED = "nothing was changed"
 _NOT_FILLED_IN = "nothing was filled in"
@@ -61,16 +65,6 @@ class Desk(Protocol):
         self, customer_id: str, kinds: Collection[Address], *, purpose: str | None, now: datetime
     ) -> Foreseen | Refused:
         """What would follow for new addresses of these kinds."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A row that a person has changed, and what became of it, in words without personal data."""
-
-    row: int
-    customer_id: str
-    what: str
-    is_new: bool = False  # a row that was filled in: it is worked like one of any list
 
 
 @dataclass
@@ -213,3 +207,20 @@ def _known(line: Returned, what: str) -> RefusedLine:
 
 def _refused(line: Returned, *problems: FieldProblem) -> RefusedLine:
     return RefusedLine(line.row, line.customer_id, problems)
+
+
+def _settles(parts: Parts, report: Report) -> Returns:
+    decisions = Decisions(report.database)
+    return Returns(
+        intake=parts.intake,
+        options=report.options,
+        stored=ReturnedRows(parts.database, parts.keyring).of,
+        desk=desk_of(parts, report.database),
+        retry=lambda which: decisions.retry(which, now=parts.clock()),
+        clock=parts.clock,
+        name=report.name,
+        another_person=report.another_person,
+    )
+
+
+RETURNED_REPORTS = ReturnedReports(_settles)

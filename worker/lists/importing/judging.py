@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels, same_customer
 from worker.core.customers.known_customers import KnownRule
@@ -25,6 +25,7 @@ from worker.core.messages.country_cap import country_of
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.sessions import floor_of, max_age_of
 from worker.lists.importing.intake import Intake
+from worker.lists.importing.returned import Settles
 from worker.lists.lines import Accepted, Duplicate, Line, Rejected, Returned
 from worker.lists.options import ListOptions
 from worker.providers.parameters import parse_cell, unknown_parameter
@@ -120,16 +121,6 @@ def _judge_accepted(intake: Intake, line: Accepted) -> AcceptedLine | RefusedLin
         quiet_until=quiet_until,
         warnings=warnings,
     )
-
-
-class Settles(Protocol):
-    """Says what the rows of a report that comes back become (`inbound.returned_lists`)."""
-
-    def settle(self, lines: Sequence[Returned]) -> Iterator[AcceptedLine | RefusedLine]:
-        """What each line becomes, in order. A line that was settled before is as stored, and does nothing again."""
-
-    def foreseeing(self) -> "Settles":
-        """The same, without doing it."""
 
 
 def judge_chunk(intake: Intake, lines: Sequence[Line], returns: Settles | None) -> list[AcceptedLine | RefusedLine]:

@@ -30,7 +30,8 @@ from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import Forked
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judged_chunks import Chunk, chunks, of_child_or_here
-from worker.lists.importing.judging import A_REPORT, Judged, Settles, count, judge, judge_all, judge_chunk
+from worker.lists.importing.judging import A_REPORT, Judged, count, judge, judge_all, judge_chunk
+from worker.lists.importing.returned import Refusing, Settles
 from worker.lists.lines import Line, ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
@@ -139,6 +140,8 @@ def import_list(
         reading = open_list(content, options)  # before anything is written: an unreadable list makes no batch
     if reading.own is OwnFile.REPORT and returns is None:
         raise ListRefused([f"the file is {A_REPORT.problem.removeprefix('a row of ')}: {A_REPORT.hint}"])
+    if reading.own is OwnFile.REPORT and isinstance(returns, Refusing):
+        returns.settle(())  # it raises, before a batch is opened
     digest = content_digest(content)
     if choices.strict:
         _nothing_refused(intake, reading, batches, choices, returns)

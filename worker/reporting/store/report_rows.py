@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.customers.customers import Channel, FieldProblem, invitation_channels, same_customer
+from worker.core.customers.details import Details
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
@@ -25,7 +26,6 @@ from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
 from worker.core.unknown.store.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.core.work.store.sessions import FIRST
-from worker.features.service_desk.corrections import Details
 from worker.reporting.store.apart import Apart, due_after
 from worker.reporting.store.counting import count
 from worker.reporting.store.counts import BatchCounts

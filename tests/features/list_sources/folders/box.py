@@ -1,6 +1,7 @@
 """A folder, and a process that looks into it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from worker.core.customers.known_customers import KnownRule
@@ -9,6 +10,7 @@ from worker.features.list_sources.folder_report import folder_reports
 from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
+from worker.wiring.returned_reports import settles
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"
@@ -41,7 +43,7 @@ class Box:
             facts=parts.facts,
             owner=owner,
             lease=parts.settings.worker.lease,
-            desk=parts.service_desk,
+            settles=partial(settles, parts),
             rule=rule,
         )
 

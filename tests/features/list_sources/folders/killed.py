@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.lists.importing import judged_chunks
 from worker.settings.load import load
 from worker.wiring.opening import opened
+from worker.wiring.returned_reports import settles
 from worker.wiring.runner import tune_gc
 
 LINES_AT_ONCE = 3
@@ -71,7 +73,7 @@ def take_from(parts: Any, directory: Path) -> None:
         facts=parts.facts,
         owner=f"run {runs}",
         lease=parts.settings.worker.lease,
-        desk=parts.service_desk,
+        settles=partial(settles, parts),
     )
     for _ in range(3):
         box.look()

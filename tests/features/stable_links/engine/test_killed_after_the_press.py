@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import customer
+from tests.suite.of_features import needs
 from worker.core.database.tables import SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.model.reasons import Reason
-from worker.features.service_desk.command import _facts
 from worker.features.stable_links.door import Lead, Over, Wait
 from worker.features.stable_links.serving import doors_of
 from worker.providers.fake import FakeHttp
@@ -76,7 +76,10 @@ async def test_before_the_call_left_it_is_made_once_the_provider_knows_nothing(k
     assert (world.asked, bought(world), world.budget().credits_used) == (["A"], ["waiting"], 1)
 
 
+@needs("service_desk")
 async def test_after_the_call_the_session_that_was_lost_ends_before_another_is_paid_for(killed):
+    from worker.features.service_desk.command import _facts
+
     world = await killed(HERE, HERE, HERE, GONE)
 
     assert isinstance(await pass_time(world, timedelta(minutes=5)), Wait)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import customer
+from tests.suite.of_features import needs
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.customers.store.usage import sessions_of
 from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
@@ -109,11 +110,14 @@ async def test_other_customers_keep_their_links_and_messages(world):
     assert len(world.senders["email"].messages) == 3  # the reminder of the other one
 
 
+@needs("service_desk")
 async def test_once_a_person_has_corrected_the_address_a_new_link_goes_there(world):
+    from worker.features.service_desk.opened import desk_of
+
     (secret,) = await sent(world, "A")
     stop(world, secret)
 
-    world.parts.service_desk().correct_address("A", email="right@example.org", now=world.clock())
+    desk_of(world.parts).correct_address("A", email="right@example.org", now=world.clock())
     world.parts.decisions.resolve(Which(world.job("A").batch_id), Verdict.REPEAT, now=world.clock())
     await later(world, timedelta(minutes=1))
 

@@ -7,14 +7,18 @@ from tests.engine.steps.test_orphans import listed
 from tests.engine.steps.test_reconciling import DROPPED, played, wait_and_work
 from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
+from tests.suite.of_features import needs
 from worker.features.stable_links.door import Wait
 from worker.features.stable_links.serving import doors_of
 
 __all__ = ["played"]
 
 
+@needs("service_desk")
 async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(played):
     """The row is due at the next look, hours before that."""
+    from worker.features.service_desk.opened import desk_of
+
     world = played([DROPPED], [listed("ACTIVE")] * 99, sender=ON_CLICK)
     world.add(customer("Ona"))
     await world.work()
@@ -26,7 +30,7 @@ async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(pl
     def seen() -> tuple[datetime | None, str]:
         decision = doors_of(world.parts).see(secret, now=world.clock()).decision
         assert isinstance(decision, Wait)
-        return decision.until, world.parts.service_desk().resend("Ona", now=world.clock()).then
+        return decision.until, desk_of(world.parts).resend("Ona", now=world.clock()).then
 
     words = "wait: the worker finds it out by itself, by {:%Y-%m-%d %H:%M} UTC at the latest, and then goes on"
     after = (

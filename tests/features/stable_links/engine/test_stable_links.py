@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from tests.simulated.world import customer
 from tests.store.row_locks import waiting
+from tests.suite.of_features import needs
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
@@ -16,8 +17,6 @@ from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, S
 from worker.core.lifecycle.store import reissue_counts
 from worker.core.lifecycle.store.own_links import forget
 from worker.core.model.reasons import Reason
-from worker.features.service_desk.case import Refused
-from worker.features.service_desk.command import _facts
 from worker.features.stable_links.door import Asks, DoorRules, Finished, Gone, Lead, Over, Press, Wait
 from worker.features.stable_links.serving import doors_of
 from worker.features.stable_links.store.doors import DoorPolicy, Doors
@@ -226,7 +225,10 @@ async def test_bought_on_click_nothing_is_bought_until_the_press(on_click):
     assert len(on_click.senders["email"].messages) == 1
 
 
+@needs("service_desk")
 async def test_a_row_whose_session_is_not_bought_is_no_session_in_any_count(on_click):
+    from worker.features.service_desk.command import _facts
+
     on_click.add(customer("A"), customer("B", channel=Channel.NONE))
     batch, parts = on_click.job("A").batch_id, on_click.parts
     await on_click.work()
@@ -352,19 +354,25 @@ async def test_the_report_of_an_unbought_row_shows_no_session_and_with_links_our
     assert line.link == f"https://onboard.example.com/s/{secret}"
 
 
+@needs("service_desk")
 async def test_a_resend_to_an_unbought_customer_repeats_the_link(on_click):
+    from worker.features.service_desk.opened import desk_of
+
     (secret,) = await sent(on_click)
     await later(DAY)
-    on_click.parts.service_desk().resend("A", now=on_click.clock())
+    desk_of(on_click.parts).resend("A", now=on_click.clock())
     await on_click.work()
     assert secrets_of(on_click) == [secret] * 2
 
 
+@needs("service_desk")
 async def test_a_resend_after_the_press_does_not_call_the_same_link_a_new_one(on_click):
+    from worker.features.service_desk.opened import desk_of
+
     (secret,) = await sent(on_click)
     ask(on_click, secret)
     await on_click.work()
-    on_click.parts.service_desk().resend("A", now=on_click.clock())
+    desk_of(on_click.parts).resend("A", now=on_click.clock())
     await on_click.work()
     assert secrets_of(on_click) == [secret] * 2
     first, second = on_click.senders["email"].messages
@@ -372,11 +380,14 @@ async def test_a_resend_after_the_press_does_not_call_the_same_link_a_new_one(on
     assert not any(row.new_link for row in on_click.rows(InvitationRow))
 
 
+@needs("service_desk")
 async def test_a_resend_after_the_session_has_ended_repeats_the_link_and_a_fresh_session_waits_behind_it(ahead):
+    from worker.features.service_desk.opened import desk_of
+
     (secret,) = await sent(ahead)
     await later(8 * DAY)
     await ahead.work()
-    desk = ahead.parts.service_desk()
+    desk = desk_of(ahead.parts)
     added = desk.resend("A", now=ahead.clock())
     assert added.expires_at == ahead.clock() + 60 * DAY  # the link's own end, not the session's
     await ahead.work()
@@ -388,7 +399,11 @@ async def test_a_resend_after_the_session_has_ended_repeats_the_link_and_a_fresh
     assert [row.state for row in ahead.rows(SessionRow)] == ["expired", "waiting"]
 
 
+@needs("service_desk")
 async def test_a_link_that_would_lead_nowhere_any_more_is_not_sent_again(ahead):
+    from worker.features.service_desk.case import Refused
+    from worker.features.service_desk.opened import desk_of
+
     (secret,) = await sent(ahead)
     for _ in range(3):
         await later(8 * DAY)
@@ -396,6 +411,6 @@ async def test_a_link_that_would_lead_nowhere_any_more_is_not_sent_again(ahead):
         ask(ahead, secret)
         await ahead.work()
     assert see(ahead, secret).decision == Over(Reason.REISSUES_SPENT)
-    refused = ahead.parts.service_desk().resend("A", now=ahead.clock())
+    refused = desk_of(ahead.parts).resend("A", now=ahead.clock())
     assert isinstance(refused, Refused)
     assert "the customer's link ended" in refused.why

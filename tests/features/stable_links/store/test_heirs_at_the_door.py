@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from tests.store.own_link import secret_of_link
 from tests.store.row_locks import on_postgresql, wait_until_blocked, waiting
-from tests.store.service_desk.desks import desk_of
 from tests.store.shelf import customer
+from tests.suite.of_features import needs
 from worker.core.customers.store.admission import lock_customers
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.leadership import take_leads
@@ -99,7 +99,10 @@ def test_a_visitor_of_a_link_that_was_taken_away_meanwhile_is_led_nowhere_and_as
     assert ona.rows(Job) == jobs
 
 
+@needs("service_desk")
 def test_the_desk_sees_the_row_that_leads_once_it_has_waited(ona, secret):
+    from tests.features.service_desk.store.desks import desk_of
+
     leader, _ = leader_and_heir(ona)
     desk, found = desk_of(ona), []
     with waiting(ona.database, lambda: found.append(desk.new_link("Ona", now=ona.clock()))) as connection:

@@ -10,8 +10,10 @@ from worker.features.dashboard.contract import Asked, NotThere, Page, Refused
 from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
 from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES
+from worker.features.service_desk.store.sent_messages import SentMessages
 from worker.features.service_desk.timeline import timeline
 
 PATH = "/dashboard/customers"
@@ -26,15 +28,15 @@ def find(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     """The audit log says who has looked: seven searches show who is a customer, though each address is masked."""
     text = asked.text("q", most=320)
     if text:
-        sources.acting(asked.person, "customer find", "").finder.searched(text, now=asked.now)
-    found = sources.stores.finder.find(wanted(text, asked.text("country", most=2).upper())) if text else []
+        finder_of(sources.acting(asked.person, "customer find", "")).searched(text, now=asked.now)
+    found = finder_of(sources.stores).find(wanted(text, asked.text("country", most=2).upper())) if text else []
     return {"text": text, "found": [(one, page_of(one.customer_id)) for one in found], "more": len(found) == MOST}
 
 
 def customer_of(sources: Sources, asked: Asked) -> Found:
     """The customer that a request names, by id alone. Raises NotThere."""
     customer_id = asked.text("customer", most=100)
-    for one in sources.stores.finder.find(wanted(customer_id)) if customer_id else ():
+    for one in finder_of(sources.stores).find(wanted(customer_id)) if customer_id else ():
         if one.customer_id == customer_id:
             return one
     raise NotThere("There is no customer with this id.")
@@ -42,7 +44,7 @@ def customer_of(sources: Sources, asked: Asked) -> Found:
 
 def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     found = customer_of(sources, asked)
-    history = sources.stores.finder.history(found.customer_id)
+    history = finder_of(sources.stores).history(found.customer_id)
     moments = timeline(history, sources.reporting.circumstances(), now=asked.now)
     return {
         "read_at": asked.now,
@@ -70,7 +72,7 @@ def read_with_contact(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     shown = read(sources, asked)
     acting = sources.acting(asked.person, "customer show", "")
     try:
-        contact = acting.finder.contact(shown["customer"].customer_id, now=asked.now)
+        contact = finder_of(acting).contact(shown["customer"].customer_id, now=asked.now)
     except CannotDecrypt:
         raise Refused("No key decrypts this customer's details.") from None
     return {**shown, "contact": contact}
@@ -83,7 +85,7 @@ def read_messages(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     found = customer_of(sources, asked)
     acting = sources.acting(asked.person, "customer show", "")
     try:
-        sent = acting.sent_messages.of(found.customer_id, now=asked.now)
+        sent = SentMessages(acting.database, acting.keyring).of(found.customer_id, now=asked.now)
     except CannotDecrypt:
         raise Refused("No key decrypts this customer's details.") from None
     return {

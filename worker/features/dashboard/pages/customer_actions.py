@@ -11,6 +11,7 @@ from worker.features.dashboard.sources import Sources
 from worker.features.service_desk.case import Refused as NotDone
 from worker.features.service_desk.case import in_utc
 from worker.features.service_desk.new_link import Before, NewLink
+from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes
 from worker.features.service_desk.store.desk import Asked as Renewed
 from worker.features.service_desk.store.desk import ServiceDesk
@@ -139,7 +140,7 @@ def _address(sources: Sources, asked: Asked, reason: str) -> Done:
     if not email and not phone:
         raise Refused("Fill in the new email address or phone number.")
     read = contacts.email(email) if email else None
-    number = contacts.phone(phone, sources.stores.finder.country_of(who)) if phone else None
+    number = contacts.phone(phone, finder_of(sources.stores).country_of(who)) if phone else None
     for wrong in (read, number):
         if wrong is not None and not isinstance(wrong, str):
             raise Refused(f"The address is not good: {wrong.problem}; {wrong.hint}.")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from tests.store.service_desk.desks import AT_ONCE, desk_of, sentences, told
+from tests.features.service_desk.store.desks import AT_ONCE, desk_of, sentences, told
 from tests.store.shelf import WEEK, Shelf, customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
@@ -15,9 +15,9 @@ from worker.core.model.row_addresses import read_rows
 from worker.core.work.store.issue_results import IssueResult
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.lookup import wanted
-from worker.features.service_desk.next_steps import Circumstances
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import timeline
+from worker.reporting.obstacles import Circumstances
 
 ANOTHER = "Another may follow."
 

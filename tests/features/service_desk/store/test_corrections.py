@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.service_desk.desks import AT_ONCE, desk_of, moments, told
+from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, told
 from tests.store.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.known_customers import Standing

@@ -8,11 +8,11 @@ from worker.core.database.tables import Audit
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact_times import Hours
 from worker.features.service_desk.case import DeskRules
-from worker.features.service_desk.next_steps import Circumstances
 from worker.features.service_desk.store.cases import DeskPolicy
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import Moment, timeline
+from worker.reporting.obstacles import Circumstances
 
 AT_ONCE = {"kyc": lambda _expires_at: _expires_at - timedelta(days=365)}
 AT_ITS_END = {"kyc": lambda expires_at: expires_at}

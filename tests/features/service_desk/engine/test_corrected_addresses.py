@@ -14,6 +14,7 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.model.incoming import EventKind
 from worker.core.model.reasons import Reason
 from worker.features.service_desk.corrections import Correction
+from worker.features.service_desk.opened import desk_of
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 RIGHT = "right@example.org"
@@ -39,11 +40,11 @@ def take(world, kind, data):
 
 
 def by_desk(world, email=RIGHT):
-    world.parts.service_desk().correct_address("A", email=email, now=world.clock())
+    desk_of(world.parts).correct_address("A", email=email, now=world.clock())
 
 
 def by_report(world, email=RIGHT):
-    world.parts.service_desk().correct("A", Correction({"email": email}), reason="row 2", now=world.clock())
+    desk_of(world.parts).correct("A", Correction({"email": email}), reason="row 2", now=world.clock())
 
 
 DOORS = [by_list, by_update, by_request, by_desk, by_report]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.store.service_desk.desks import desk_of, told
+from tests.features.service_desk.store.desks import desk_of, told
 from tests.store.shelf import customer
 from tests.store.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.customers import Channel

@@ -8,8 +8,9 @@ import pytest
 from tests.conftest import NOON
 from worker.core.model.waits import Blocked
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.features.service_desk.next_steps import Circumstances, Place
+from worker.features.service_desk.next_steps import Place
 from worker.features.service_desk.timeline import History, MessageFact, RowFact, timeline
+from worker.reporting.obstacles import Circumstances
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
 ROW = RowFact(

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.core.customers.customers import Person
+from worker.core.customers.details import Details
 from worker.core.customers.known_customers import Standing
 from worker.core.customers.ordering import UPDATABLE
 from worker.core.customers.store.new_rows import ANOTHER_PERSON, RefusedLine
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.model.channels import Address
 from worker.features.service_desk.case import Refused
-from worker.features.service_desk.corrections import Correction, Details
+from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.new_address import PresentLink
 from worker.features.service_desk.returned_lists import AS_STORED, Returns
 from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent

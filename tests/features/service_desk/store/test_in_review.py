@@ -1,0 +1,15 @@
+"""The desk and a customer whose verification is in review."""
+
+from tests.features.service_desk.store.desks import desk_of
+from tests.store.onboarding.test_in_review import reviewed
+from worker.reporting.store.nonresponders import nonresponders
+
+
+def test_a_person_is_told_of_the_review_and_it_is_no_nonresponse(ona_in_review):
+    ona_in_review.issue()
+    ona_in_review.send()
+    assert [one.customer_id for one in nonresponders(ona_in_review.database, by=ona_in_review.clock())] == ["Ona"]
+    reviewed(ona_in_review)
+    assert list(nonresponders(ona_in_review.database, by=ona_in_review.clock())) == []
+    refused = desk_of(ona_in_review).may_renew("Ona", now=ona_in_review.clock())
+    assert "has submitted" in refused.why
