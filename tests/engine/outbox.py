@@ -6,7 +6,7 @@ from datetime import timedelta
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
 from worker.features.outbox.outbox_publisher import OutboxPublisher
-from worker.features.outbox.outbox_targets import PAUSES_AFTER
+from worker.features.outbox.outbox_targets import PAUSES_AFTER, subscriptions_of
 from worker.features.outbox.publishers.contract import Reply
 
 CRM = "subscriber/crm"
@@ -72,7 +72,7 @@ def happen(world, happened, *customers, account="kyc"):
     for customer in customers:
         with world.parts.database.write() as connection:
             data = {"customer_id": customer, "account": account, "job_id": 1}
-            world.parts.subscriptions.write(connection, happened, [data], now=world.clock())
+            subscriptions_of(world.parts.settings).write(connection, happened, [data], now=world.clock())
 
 
 def publisher(world, **targets):

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from tests.engine.outbox import LONGEST, FakeTarget
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel, Person
+from worker.core.database.facts import SessionsCompleted, SessionsExpired, happened
 from worker.core.database.tables import Job, Outbox, SessionRow
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.incoming import OPERATOR, Event, EventKind
-from worker.core.model.published_events import Happened, cloud_event
+from worker.core.model.published_events import cloud_event
 from worker.core.model.states import SessionState
 from worker.features.outbox.outbox_publisher import OutboxPublisher
-from worker.features.outbox.store import outbox
 from worker.providers.contract import Broken, HttpAnswer
 from worker.senders.fake import FakeSender
 
@@ -134,8 +134,7 @@ async def test_a_completed_session_is_published_with_its_result(world):
     published(world)
     with world.parts.database.write() as connection:
         ids = [row.id for row in world.rows(SessionRow)]
-        done = Happened.SESSION_COMPLETED
-        outbox.add_session_events(connection, ids, done, result="approved", now=world.clock())
+        happened(connection, SessionsCompleted(ids, "approved"), now=world.clock())
     ((message, _),) = published(world)
     check(message)
     assert message["data"]["result"] == "approved"
@@ -152,7 +151,7 @@ async def test_the_end_of_a_session_is_told_of_the_row_that_took_it_over(world):
     published(world)
     (session,) = world.rows(SessionRow)
     with world.parts.database.write() as connection:
-        outbox.add_session_events(connection, [session.id], Happened.SESSION_EXPIRED, now=world.clock())
+        happened(connection, SessionsExpired([session.id]), now=world.clock())
     ((message, _),) = published(world)
     assert (message["data"]["batch_id"], message["data"]["session"]) == (later, session.reference)
 
@@ -163,6 +162,6 @@ async def test_events_of_a_rolled_back_transaction_are_not_published(world):
     published(world)
     ids = [row.id for row in world.rows(SessionRow)]
     with world.parts.database.engine.connect() as connection:
-        outbox.add_session_events(connection, ids, Happened.SESSION_EXPIRED, now=world.clock())
+        happened(connection, SessionsExpired(ids), now=world.clock())
         connection.rollback()
     assert published(world) == []

@@ -11,6 +11,7 @@ from tests.conftest import SetClock
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.model.published_events import Happened
+from worker.features.outbox.outbox_targets import subscriptions_of
 from worker.features.outbox.outbox_threads import OutboxThreads
 from worker.features.outbox.publishers.contract import Reply
 
@@ -41,7 +42,7 @@ def world(sqlite_url: str, tmp_path: Path):
     with World(sqlite_url, tmp_path, SetClock(), more='[bus]\nurl = "amqp://127.0.0.1"') as made:  # type: ignore[arg-type]
         with made.parts.database.write() as connection:
             data = {"customer_id": "A", "account": "kyc", "job_id": 1}
-            made.parts.subscriptions.write(connection, Happened.JOB_HELD, [data], now=made.clock())
+            subscriptions_of(made.parts.settings).write(connection, Happened.JOB_HELD, [data], now=made.clock())
         yield made
 
 

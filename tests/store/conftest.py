@@ -10,51 +10,55 @@ from tests.store.post import Post
 from tests.store.recount import expect_true_counts
 from tests.store.shelf import Shelf, customer
 from tests.store.webhook_feed import WebhookFeed
-from tests.store.witness import SUBSCRIPTIONS, Witness, add_witness
 from tests.suite.databases import KeptOpen, not_synced
+from tests.suite.of_features import of_features
 from worker.core.customers.store.decisions import Decisions
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store.takeover import Failover
 from worker.plans.store.pilots import Pilots
 
+WITNESSES = of_features("WITNESSES")
+OBSERVERS = [witness.observe for witness in WITNESSES]
+
 
 @pytest.fixture(scope="session")
 def witnessed_template(sqlite_template: Path) -> Path:
-    """A migrated SQLite file with the witness, to copy."""
+    """A migrated SQLite file with the witnesses, to copy."""
     file = sqlite_template.with_name("witnessed.db")
     shutil.copyfile(sqlite_template, file)
     database = Database(f"sqlite:///{file}")
-    add_witness(database)
+    for witness in WITNESSES:
+        witness.add(database)
     database.close()
     return file
 
 
 @pytest.fixture
 def witnessed_url(sqlite_url: str, witnessed_template: Path, tmp_path: Path) -> str:
-    """The test's SQLite database, with the witness."""
+    """The test's SQLite database, with the witnesses."""
     shutil.copyfile(witnessed_template, tmp_path / "onboarding.db")
     return sqlite_url
 
 
 @pytest.fixture(scope="session")
 def kept_subscribed(postgresql_url: str) -> Iterator[KeptOpen]:
-    kept = KeptOpen(postgresql_url, subscriptions=SUBSCRIPTIONS)
+    kept = KeptOpen(postgresql_url, observers=OBSERVERS)
     yield kept
     kept.close()
 
 
 @pytest.fixture
 def subscribed_sqlite(witnessed_url: str) -> Iterator[Database]:
-    """The test's SQLite database. Each change of state must have an event in its outbox after the test."""
-    opened = not_synced(Database(witnessed_url, subscriptions=SUBSCRIPTIONS))
-    witness = Witness(opened)
+    """The test's SQLite database. Each change of state must have been told to the observers after the test."""
+    opened = not_synced(Database(witnessed_url, observers=OBSERVERS))
+    witnesses = [witness(opened) for witness in WITNESSES]
     yield opened
     try:
-        unpublished = witness.unpublished()
+        untold = [witness.untold() for witness in witnesses]
     finally:
         opened.close()
-    assert not unpublished, "a change of state wrote no event into the outbox"
+    assert not any(untold), "a change of state was not told"
 
 
 @pytest.fixture
@@ -65,8 +69,8 @@ def subscribed_postgresql(empty_postgresql_url: str, kept_subscribed: KeptOpen) 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated database without rows. After the test, the outbox must have an event for each change of state, and
-    the kept counts of each batch must be those of its rows."""
+    """A migrated database without rows. After the test, each change of state must have been told, and the kept
+    counts of each batch must be those of its rows."""
     opened: Database = request.getfixturevalue(f"subscribed_{request.param}")
     yield opened
     expect_true_counts(opened)

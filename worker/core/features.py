@@ -21,6 +21,7 @@ HOOKS = frozenset(
         "DOCTOR_CHECKS",
         "LIST_FORMATS",
         "LIST_SOURCES",
+        "OBSERVERS",
         "OWN_LINKS",
         "RETURNED_REPORTS",
         "ROUTES",

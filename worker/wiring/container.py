@@ -32,7 +32,7 @@ from worker.core.work.issue import IssueWork
 from worker.core.work.second_look_work import SecondLook
 from worker.core.work.step_endings import WakeInvite
 from worker.features.outbox.outbox_report import OutboxReport
-from worker.features.outbox.outbox_targets import OutboxTargets, subscriptions_of, target_policies
+from worker.features.outbox.outbox_targets import OutboxTargets, target_policies
 from worker.features.privacy.retention import Retention
 from worker.features.privacy.store.restored import Restored
 from worker.http.trust import Trust, trust_of
@@ -80,7 +80,7 @@ from worker.wiring.adapters import (
 from worker.wiring.stores import Stores
 from worker.wiring.sweep import SWEEP_STEPS, Sweep
 from worker.wiring.timekeeper import Timekeeper
-from worker.wiring.watching import COUNTS, TELLERS, opened_traces
+from worker.wiring.watching import COUNTS, TELLERS, observers_of, opened_traces
 
 if TYPE_CHECKING:
     from worker.http.client import Http
@@ -125,9 +125,8 @@ class Parts(Stores):
         self.providers = build_providers(settings)
         check_leases(settings)
         keyring = keyring_of(settings.encryption)
-        self.subscriptions = subscriptions_of(settings)
         # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
-        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.subscriptions.targets) + 1
+        connections = DATABASE_THREADS + ON_THE_LOOP + len(target_policies(settings)) + 1
         self.clock: Clock = clock or ProcessClock()
         name = settings.privacy.journal
         self.journal = Journal(settings.directory / name, self.clock) if name is not None else None
@@ -135,7 +134,7 @@ class Parts(Stores):
             settings.database.url,
             connections=connections,
             tls=settings.database.protection,
-            subscriptions=self.subscriptions,
+            observers=observers_of(settings),
             act=act,
             journal=self.journal,
         )

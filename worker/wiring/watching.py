@@ -1,9 +1,10 @@
-"""What features do to watch a process from outside."""
+"""What features do to watch what a process does."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from worker.core.database.database import Database
+from worker.core.database.facts import Observe
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.model.meters import Series
@@ -38,12 +39,26 @@ class Teller:
     look_of: Callable[[Settings, Database, NeedsAPerson, Clock], Callable[[], object]]
 
 
+@dataclass(frozen=True)
+class Observer:
+    """`of` makes what is told each fact, in its transaction; None: nothing with these settings."""
+
+    of: Callable[[Settings], Observe | None]
+
+
 # Where counts are kept. The feature `metrics` keeps them in the database.
 COUNTS = Hook("COUNTS", Counts)
 # Who records spans. The feature `traces` sends them to a collector.
 TRACES = Hook("TRACES", Tracer)
+# Who is told what happens to rows. The feature `outbox` writes outgoing events.
+OBSERVERS = Hook("OBSERVERS", Observer)
 # Who is told what begins, and what ends, to need a person. The feature `alerts` tells people.
 TELLERS = Hook("TELLERS", Teller)
+
+
+def observers_of(settings: Settings) -> list[Observe]:
+    """Those of all features that have any with these settings."""
+    return [observe for one in OBSERVERS.offered() if (observe := one.of(settings)) is not None]
 
 
 def opened_traces() -> Traces:

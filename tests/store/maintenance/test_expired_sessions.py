@@ -357,7 +357,7 @@ def test_a_check_that_breaks_off_changes_nothing(shelf, scan, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(expiring, "add_session_events", killed)
+        broken.setattr(expiring, "happened", killed)
         with pytest.raises(KeyboardInterrupt):
             scan()
     assert (shelf.job("Ona").state, shelf.rows(ReissueCount)) == (JobState.INVITED, [])

@@ -4,7 +4,7 @@ import copy
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy import event
 from worker.core.database import tally
 from worker.core.database.binary_rows import let_copy
 from worker.core.database.bounded_connection import bound
+from worker.core.database.facts import OBSERVERS, Observe
 from worker.core.database.journal import JOURNAL, Journal
 from worker.core.database.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.core.database.on_loop import elsewhere
@@ -56,9 +57,7 @@ FULL = 10 << 20
 UTF8 = "UTF8"  # PostgreSQL's word
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
 THERE_IS = sa.exists(sa.literal_column("1"))
-# An execution option of all connections: the subscriptions of the outbox (`store.outbox`).
-SUBSCRIPTIONS = "onboarding_subscriptions"
-# Another one: who does what on these connections, an `Act`, for the audit log (`store.audit`).
+# An execution option of all connections: who does what on them, an `Act`, for the audit log (`store.audit`).
 ACT = "onboarding_act"
 
 
@@ -94,14 +93,13 @@ class Database:
         *,
         connections: int = 8,
         tls: Tls | None = None,
-        subscriptions: object = None,
+        observers: Sequence[Observe] = (),
         act: Act | None = None,
         journal: Journal | None = None,
     ) -> None:
         """`connections` is the size of the pool: how many connections the process may use at the same time.
 
-        `tls`: PostgreSQL's certificate is verified; None: as the URL says. `subscriptions`, a
-        `store.outbox.outbox.Subscriptions`, says which changes of state are published to which targets; None: none is.
+        `tls`: PostgreSQL's certificate is verified; None: as the URL says. `observers` are told what happens (`facts`).
         `act` is what the audit log says of changes; None: the person who runs this process, without a command.
         `journal`: the file beside the database, if it has one.
         """
@@ -141,7 +139,7 @@ class Database:
             let_go_on(self.engine)
             leave_lost_servers(self.engine)
         act = act or Act(os_user().full, "python")
-        self.engine.update_execution_options(**{SUBSCRIPTIONS: subscriptions, ACT: act, JOURNAL: journal})
+        self.engine.update_execution_options(**{OBSERVERS: observers, ACT: act, JOURNAL: journal})
         self._journal = journal
 
     @contextmanager
@@ -158,9 +156,9 @@ class Database:
     def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""
         if within is not None:
-            # A caller's own engine does not know what is published, nor who acts, nor what is noted.
+            # A caller's own engine does not know who is told, nor who acts, nor what is noted.
             ours = self.engine.get_execution_options()
-            yield within.execution_options(**{name: ours[name] for name in (SUBSCRIPTIONS, ACT, JOURNAL)})
+            yield within.execution_options(**{name: ours[name] for name in (OBSERVERS, ACT, JOURNAL)})
             return
         counts = tally.Tally()
         with naming_outages(), self._connect(**{tally.OPTION: counts}) as connection, connection.begin():

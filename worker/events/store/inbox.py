@@ -24,6 +24,7 @@ from worker.core.database import bulk
 from worker.core.database.audit_entries import note_all
 from worker.core.database.columns import rows_of
 from worker.core.database.database import Database, fetch
+from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Inbox, Job
@@ -36,7 +37,6 @@ from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
 from worker.events.store.event_customers import EventCustomers, learn, remove_empty
 from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
-from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_row_events
 from worker.features.privacy.store.customer_erasure import erase_customer
 
 CONFLICT = "an event with this source and id was taken already, with different content"
@@ -179,8 +179,8 @@ class Inboxes:
             by_row[job["row"]].job_id = job["id"]
         if not numbers.paused and any(row["joins"] is not None for row in rows):
             take_all(connection, numbers.batch_id, after=numbers.first - 1, now=now)
-        stopped = [row["row"] for row in rows if row["state"] in PUBLISHED_STATES]
-        add_row_events(connection, numbers.batch_id, stopped, now=now)
+        stopped = [row["id"] for row in rows if row["state"] in STOPPED]
+        happened(connection, JobsStopped(stopped), now=now)
 
 
 def _line(arrival: Arrival) -> AcceptedLine:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.core.database.database import Database
+from worker.core.database.facts import Observe
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
@@ -12,6 +13,7 @@ from worker.core.model.published_events import BUS, SUBSCRIBER, Happened
 from worker.features.outbox.store import relay
 from worker.features.outbox.store.outbox import Subscriptions
 from worker.settings.model import Settings
+from worker.wiring.watching import Observer
 
 # After so many failures in a row a target gets only a single event now and then.
 PAUSES_AFTER = 3
@@ -71,6 +73,11 @@ def subscriptions_of(settings: Settings) -> Subscriptions:
     return Subscriptions(targets, {name: account.provider for name, account in settings.accounts.items()})
 
 
+def _observer(settings: Settings) -> Observe | None:
+    subscriptions = subscriptions_of(settings)
+    return subscriptions.observe if subscriptions.targets else None
+
+
 def target_policies(settings: Settings) -> dict[str, TargetPolicy]:
     """How each configured target is published to, by its name."""
     return {name: _policy_of(settings, name) for name in subscriptions_of(settings).targets}
@@ -82,3 +89,6 @@ def _policy_of(settings: Settings, target: str) -> TargetPolicy:
         retry = replace(retry, most=min(retry.most, BUS_LONGEST_PAUSE), first=min(retry.first, BUS_LONGEST_PAUSE))
         return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), None)
     return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), GIVE_UP)
+
+
+OBSERVER = Observer(_observer)

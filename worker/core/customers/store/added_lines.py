@@ -33,11 +33,11 @@ from worker.core.database.audit_entries import note
 from worker.core.database.columns import Columns, picked
 from worker.core.database.customer_keys import Key
 from worker.core.database.encrypted_values import ERASED
+from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.job_ids import job_id
 from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, Job, SkippedLine
 from worker.core.foundation.keyring import Keyring
-from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_row_events
 
 _LOCK_BATCH = (
     sa.select(Batch.pause_cause != "", Batch.cancelled_at, Batch.planned)
@@ -200,8 +200,8 @@ def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused
     bulk.add_columns(connection, Job, jobs)
     if counts:
         tally.count_new_jobs(connection, jobs)
-    stopped = [row for row, state in zip(jobs["row"], jobs["state"], strict=True) if state in PUBLISHED_STATES]
-    add_row_events(connection, batch_id, stopped, now=now)
+    stopped = [id_ for id_, state in zip(jobs["id"], jobs["state"], strict=True) if state in STOPPED]
+    happened(connection, JobsStopped(stopped), now=now)
     joined = [row for row, leader in zip(jobs["row"], jobs["joins"], strict=True) if leader is not None]
     if joined and not paused:
         take_all(connection, batch_id, after=min(joined) - 1, now=now)

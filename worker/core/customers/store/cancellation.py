@@ -16,16 +16,15 @@ from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database import bulk
 from worker.core.database.customer_keys import Key
 from worker.core.database.database import fetch
+from worker.core.database.facts import JobsStopped, SessionsExpired, happened
 from worker.core.database.job_ids import as_they_came
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.joined import served_by
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import ended_calls
-from worker.core.model.published_events import Happened
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, SessionState
 from worker.core.work.store.sessions import FIRST, HELD_FIRST
-from worker.features.outbox.store.outbox import add_job_events, add_session_events
 
 _OPEN = sa.select(Job.id, Job.customer_id, Job.purpose, Job.joins).where(
     bulk.among(Job.customer_id, "customers"), Job.state.in_(OPEN_JOBS)
@@ -155,7 +154,7 @@ def promote(
     change_jobs(connection, held, leads | _HELD)
     not_me = [heirs[before] for before in sorted(not_theirs)]
     change_jobs(connection, not_me, leads | _HELD | _NOT_ME)
-    add_job_events(connection, [*held, *not_me], now=now)
+    happened(connection, JobsStopped([*held, *not_me]), now=now)
     if rejoined:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), rejoined)
@@ -199,7 +198,7 @@ def leave_session(
     ended = {"check_at": None} if ends_as is None else {"check_at": None, "state": ends_as}
     connection.execute(sa.update(SessionRow).where(SessionRow.id == session_id).values(ended))
     if ends_as is SessionState.EXPIRED:
-        add_session_events(connection, [session_id], Happened.SESSION_EXPIRED, now=now)
+        happened(connection, SessionsExpired([session_id]), now=now)
 
 
 def change_jobs(connection: sa.Connection, ids: list[int], values: dict[str, Any]) -> None:

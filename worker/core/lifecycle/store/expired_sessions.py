@@ -22,6 +22,7 @@ from worker.core.database import bulk
 from worker.core.database.customer_keys import among_keys, rows_of
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_person
+from worker.core.database.facts import SessionsExpired, happened
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Job, SessionRow
@@ -49,13 +50,11 @@ from worker.core.messages.caps import Caps
 from worker.core.messages.contact_times import Hours
 from worker.core.messages.fallback_channel import writable
 from worker.core.model.channels import Address
-from worker.core.model.published_events import Happened
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
-from worker.features.outbox.store.outbox import add_session_events
 
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.
@@ -261,7 +260,7 @@ class _Chunk:
         _MOVE_JOBS.run(self.connection, jobs, at=self.now)
         _MOVE_SESSIONS.run(self.connection, changes)
         send_again(self.connection, same, due_at=self.now, now=self.now)
-        add_session_events(self.connection, ended, Happened.SESSION_EXPIRED, now=self.now)
+        happened(self.connection, SessionsExpired(ended), now=self.now)
         decisions = [decision for _, decision in decided.values()]
         postponed = sum(isinstance(one, Wait) and one.why is Reason.DAY_CAP for one in decisions)
         lapsed = len(jobs) - replaced - asked

@@ -21,6 +21,7 @@ from worker.core.customers.suppression import SuppressionReason
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
+from worker.core.database.facts import MessagesSent, happened
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import REFERENCE_LENGTH, known
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
@@ -39,7 +40,6 @@ from worker.core.model.channels import address_of, is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import ABOUT_A_MESSAGE, FIRST, schedule_checks
-from worker.features.outbox.store.outbox import add_invitation_events
 
 SENDER = "sender/"
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -269,7 +269,7 @@ def _write_state(
         values["sent_at"] = at
     connection.execute(sa.update(InvitationRow).where(InvitationRow.id == row.id).values(values))
     if row.sent_at is None:
-        add_invitation_events(connection, [row.id], now=now)
+        happened(connection, MessagesSent([row.id]), now=now)
     if row.state is InvitationState.HELD and row.kind == FIRST:
         # The update answers the question for which the job was held.
         its_own = (Job.id == row.job_id, Job.session_id == row.session_id, *ABOUT_A_MESSAGE)

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk, tally
 from worker.core.database.database import fetch
+from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, job_state_from_invitations
 from worker.core.work.store.sessions import OF_ITS_SESSION
-from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_job_events
 
 NONE_SENT: Mapping[int, uuid.UUID] = MappingProxyType({})
 # The second message of an invited job may still get an unknown outcome. `IN` does not work with a chunk of rows.
@@ -75,7 +75,8 @@ def move_jobs(
     if counts:
         _count(connection, before, moved)
     _MOVE.run(connection, moved, at=now, counts=counts)
-    add_job_events(connection, [move["job_id"] for move in moved if move["new_state"] in PUBLISHED_STATES], now=now)
+    stopped = [move["job_id"] for move in moved if move["new_state"] in STOPPED]
+    happened(connection, JobsStopped(stopped), now=now)
 
 
 def _moves_from_messages(connection: sa.Connection, job_ids: Sequence[int]) -> Iterator[dict[str, Any]]:

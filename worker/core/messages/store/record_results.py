@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
+from worker.core.database.facts import MessagesSent, happened
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.database.tables.types import REFERENCE_LENGTH
 from worker.core.foundation.keyring import Keyring
@@ -28,7 +29,6 @@ from worker.core.unknown.store.late_attempts import LateAnswer, invitations_answ
 from worker.core.work.store.attempt_log import CLOSE, LATE, after_call, closing, lesson_of, new_and_late
 from worker.core.work.store.sessions import FIRST, HELD_FIRST, schedule_checks
 from worker.core.work.store.standing import is_leased, outcomes_of, standing, standing_of
-from worker.features.outbox.store.outbox import add_invitation_events
 
 
 def record_results(
@@ -53,7 +53,7 @@ def record_results(
     kept = [item for item in results if item.opened.invitation.id in ours]
     if kept:
         sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
-        add_invitation_events(connection, sent, now=now)
+        happened(connection, MessagesSent(sent), now=now)
         refusals.follow_up(connection, keyring, policy, kept, now=now)
         move_jobs(connection, ours.values(), sent=_first_sent(plain, ours), now=now)
         if policy.reminders:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.database.database import Database, fetch
+from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
@@ -36,7 +37,6 @@ from worker.core.unknown.store.held_rows import hold_jobs, hold_messages
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 from worker.core.unknown.store.unknown_outcomes import UNANSWERED
 from worker.core.work.store.attempt_log import unknown_attempt_after
-from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_job_events
 
 UNKNOWN = Problem(Kind.UNKNOWN, "the worker stopped during the call; the call may have been carried out")
 RECONCILIATION_LOST = "the worker stopped while it reconciled the call; the call is reconciled again"
@@ -113,9 +113,8 @@ class ExpiredLeases:
                 values: dict[str, Any] = {**_MOVE, "attempts": Job.attempts + sa.bindparam("more_attempts")}
                 by_id = sa.update(Job).where(Job.id == sa.bindparam("row_id"))
                 connection.execute(by_id.values(**values, changed_at=now), moves)
-                add_job_events(
-                    connection, [move["row_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now
-                )
+                stopped = [move["row_id"] for move in moves if move["new_state"] in STOPPED]
+                happened(connection, JobsStopped(stopped), now=now)
             cancel_jobs(connection, cancelled, now=now)
             _close(connection, open_attempts, now=now)
             return counted

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.features.outbox.store.outbox import add_job_events
 
 _NONE: Mapping[int, str] = MappingProxyType({})
 
@@ -26,7 +26,7 @@ def hold_jobs(
         ids = sorted(job_id for job_id, raised in kinds.items() if raised == kind)
         hold = sa.update(Job).where(Job.id.in_(ids), Job.state.in_(states)).returning(Job.id)
         held = _values(kind, Job.unknown_attempt, _OPEN_CALL) | {"state": JobState.HELD, "changed_at": now}
-        add_job_events(connection, list(connection.execute(hold.values(held)).scalars()), now=now)
+        happened(connection, JobsStopped(connection.execute(hold.values(held)).scalars().all()), now=now)
 
 
 def hold_messages(
@@ -62,7 +62,7 @@ def hold_back(
     for job_id in free:
         values = held | {"detail": details.get(job_id, ""), "pressed_at": None, "changed_at": now}
         connection.execute(sa.update(Job).where(Job.id == job_id).values(values))
-    add_job_events(connection, free, now=now)
+    happened(connection, JobsStopped(free), now=now)
 
 
 def _values(kind: str, unknown: Any, call: Any) -> dict[str, Any]:

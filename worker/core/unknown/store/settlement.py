@@ -16,13 +16,13 @@ from worker.core.customers.store.cancellation import (
 )
 from worker.core.database import bulk
 from worker.core.database.database import fetch
+from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.database.tables.joined import LEAD, STATE
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
-from worker.features.outbox.store.outbox import add_job_events
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
         values = {name: sa.bindparam(f"new_{name}") for name in _ALONE}
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         connection.execute(by_id.values(attempts=0, changed_at=now, **values), follows)
-        add_job_events(connection, [row["job_id"] for row in follows], now=now)
+        happened(connection, JobsStopped([row["job_id"] for row in follows]), now=now)
         # A job that had joined one of these joins the new leader too: no job joins a job that has itself joined one.
         joined = [
             {"before": row["job_id"], "leader": row["new_joins"], "why": row["new_detail"]}

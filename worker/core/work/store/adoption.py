@@ -15,6 +15,7 @@ from worker.core.customers.store.in_review import follow_reviews
 from worker.core.database import bulk
 from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.encrypted_values import ERASED
+from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.session_updates import Result
@@ -31,7 +32,6 @@ from worker.core.model.states import (
     job_state_from_invitations,
 )
 from worker.core.work.store.sessions import FIRST, check_at, first_invitation, invited_from, not_ended
-from worker.features.outbox.store.outbox import add_job_events
 
 FOLLOWS = "the customer is in review; no new session was opened"
 JOINED = "the customer had a live session; no new session was opened"
@@ -93,7 +93,7 @@ def adopt(
         own = job.session_id == session.id
         reason, detail = ("", "") if own else (Reason.JOINED_SESSION, FOLLOWS)
         follow_reviews(connection, [(job, session.id)], reason=reason, detail=detail, now=now)
-        add_job_events(connection, [job.id], now=now)
+        happened(connection, JobsStopped([job.id]), now=now)
         return ()
     if erased or too_old or given_away:
         due_at = reissue_at(session.expires_at)
@@ -120,7 +120,7 @@ def adopt(
             "detail": JOINED if bought else JOINED_UNBOUGHT,
         }
     connection.execute(sa.update(Job).where(Job.id == job.id).values(moved))
-    add_job_events(connection, [job.id], now=now)
+    happened(connection, JobsStopped([job.id]), now=now)
     return invitation_channels(job.channel)
 
 

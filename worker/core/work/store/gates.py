@@ -22,6 +22,7 @@ from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import Erased
+from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.leases import kept_back
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Job
@@ -44,7 +45,6 @@ from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
 from worker.core.work.store import adoption, deferral, unbought
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.core.work.store.unreachable import unreachable
-from worker.features.outbox.store.outbox import add_job_events
 
 log = logging.getLogger(__name__)
 A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
@@ -379,4 +379,5 @@ def _keep_back(connection: sa.Connection, stay: Mapping[int, NotNow], *, now: da
     """Release the leased jobs that are not called: nothing is counted."""
     moves = [{"job_id": job_id, "at": now} | kept_back(stay[job_id], JobState.WAITING) for job_id in sorted(stay)]
     _KEEP_BACK.run(connection, moves)
-    add_job_events(connection, [job_id for job_id, why in stay.items() if isinstance(why, Never)], now=now)
+    stopped = [job_id for job_id, why in stay.items() if isinstance(why, Never)]
+    happened(connection, JobsStopped(stopped), now=now)

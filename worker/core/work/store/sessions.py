@@ -16,7 +16,7 @@ from worker.core.database.columns import columns_of_tuples
 from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
-from worker.core.database.job_ids import row_of
+from worker.core.database.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
@@ -27,11 +27,9 @@ from worker.core.messages.quiet_hours import QuietHours
 from worker.core.messages.resends import FIRST as FIRST
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.model.channels import is_mail
-from worker.core.model.published_events import Happened
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
-from worker.features.outbox.store.outbox import add_invitation_events, add_session_events, session_facts, subscriptions
 
 # Must have the same text as the partial index's predicate: otherwise SQLite does not use the index.
 IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
@@ -75,6 +73,13 @@ class NewSession:
 
 
 @dataclass(frozen=True)
+class SessionsIssued(Fact):
+    """These sessions were opened for their customers."""
+
+    issued: Sequence[NewSession]
+
+
+@dataclass(frozen=True)
 class Added:
     """The stored sessions by job; the jobs that the provider has invited by itself; the channels with due messages.
 
@@ -107,8 +112,6 @@ def add(
     added.cancelled.update(item.job_id for item in new if item.cancelled)
     erased = _erased(connection, [item.customer_id for item in new if item.cancelled])
     rows, invitations, ended, issued, texted = [], [], [], [], []
-    targets = subscriptions(connection)
-    publishes = targets.wants(Happened.SESSION_ISSUED)
     message_ids = iter(new_ids(now, sum(len(item.channels) for item in new)))
     for item in new:
         session_id = item.id
@@ -128,8 +131,8 @@ def add(
         added.sessions[item.job_id] = session_id
         if item.silent:
             added.invited.add(item.job_id)
-        if publishes and not item.unbought:
-            issued.append(_issued(item))
+        if not item.unbought:
+            issued.append(item)
         for channel in item.channels:
             invitation = first_invitation(item, session_id, channel, item.invite_at, id_=next(message_ids), now=now)
             due_at = message_at(channel, item.zones, quiet, invite_at=item.invite_at, now=now)
@@ -149,11 +152,11 @@ def add(
         by_id = sa.update(SessionRow).where(SessionRow.id == sa.bindparam("session_id"))
         connection.execute(by_id.values(state=sa.bindparam("end"), check_at=None), ended)
         expired = [item["session_id"] for item in ended if item["end"] is SessionState.EXPIRED]
-        add_session_events(connection, expired, Happened.SESSION_EXPIRED, now=now)
+        happened(connection, SessionsExpired(expired), now=now)
     bulk.add_columns(connection, SessionRow, columns_of_tuples(_STORED, rows))
     _add_messages(connection, invitations)
-    targets.write(connection, Happened.SESSION_ISSUED, issued, now=now)
-    add_invitation_events(connection, texted, now=now)
+    happened(connection, SessionsIssued(issued), now=now)
+    happened(connection, MessagesSent(texted), now=now)
     return added
 
 
@@ -167,20 +170,6 @@ def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> 
         for (batch_id, state, channel, reason), number in alike.items():
             tally.of(connection).add(tally.message(batch_id, state, channel, reason), number)
     bulk.add(connection, InvitationRow, rows)
-
-
-def _issued(item: NewSession) -> dict[str, Any]:
-    """The event data of a new session, as in `add_session_events` but without a query."""
-    return {
-        "job_id": item.job_id,
-        "batch_id": item.batch_id,
-        "row": row_of(item.job_id),
-        "customer_id": item.customer_id,
-        "purpose": item.purpose,
-        "account": item.account,
-        **session_facts(item.session.reference, item.issued_at, item.session.expires_at),
-        "state": SessionState.WAITING.value,
-    }
 
 
 # There is nearly always no live session, and this must be cheap to find out: through the unique index, row by row.

@@ -11,6 +11,7 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
+from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.tables import Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.ids import new_ids
@@ -26,7 +27,6 @@ from worker.core.work.store.attempt_log import CLOSE, LATE, after_call, closing
 from worker.core.work.store.issue_results import IssueResult, entity_id, floor_seconds, new_session
 from worker.core.work.store.job_context import JobPolicy
 from worker.core.work.store.standing import Standing
-from worker.features.outbox.store.outbox import PUBLISHED_STATES, add_job_events
 
 _MOVE = bulk.Change(
     Job.id,
@@ -91,7 +91,8 @@ def write_special(
     marked = {job_id for job_id, row in rows.items() if row.cancelled_at is not None}
     added.cancelled.update(instead_of_failing(moves, marked))
     _MOVE.run(connection, moves, at=now)
-    add_job_events(connection, [move["job_id"] for move in moves if move["new_state"] in PUBLISHED_STATES], now=now)
+    stopped = [move["job_id"] for move in moves if move["new_state"] in STOPPED]
+    happened(connection, JobsStopped(stopped), now=now)
     asked = [item.opened.job.session_id for item in found.results if isinstance(item.ending, Asked)]
     if asked:
         answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked))

@@ -1,31 +1,31 @@
 """Outgoing events, written to the outbox in the same transaction as the change of state.
 
-The subscriptions belong to the database's connections (`Database.subscriptions`), so that every change of state can
-read them. A change that writes no event fails the store's tests: there, triggers record each change of state.
+A change that writes no event fails the store's tests: there, triggers record each change of state.
 
 If rows have joined another row, only the leading row's events are published: only its state changes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
-from worker.core.database.database import SUBSCRIPTIONS, fetch
-from worker.core.database.job_ids import job_id
+from worker.core.database.database import fetch
+from worker.core.database.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
+from worker.core.database.job_ids import row_of
 from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
 from worker.core.foundation.ids import new_id
 from worker.core.model.published_events import Happened, moment
 from worker.core.model.states import JobState
+from worker.core.work.store.sessions import NewSession, SessionsIssued
 
 Given = Mapping[str, Any]
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}
-# The job states that are published.
-PUBLISHED_STATES = frozenset(_OF_JOBS)
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,21 @@ class Subscriptions:
 
     def wants(self, *happened: Happened) -> bool:
         return any(kind in wanted for wanted in self.targets.values() for kind in happened)
+
+    def observe(self, connection: sa.Connection, fact: Fact, now: datetime) -> None:
+        """Write the events of what has just happened."""
+        match fact:
+            case SessionsIssued(issued):
+                _write_issued(self, connection, issued, now)
+            case MessagesSent(ids):
+                _write_sent(self, connection, ids, now)
+            case JobsStopped(ids):
+                _write_jobs(self, connection, ids, now)
+            case SessionsExpired(ids):
+                _write_sessions(self, connection, ids, Happened.SESSION_EXPIRED, {"state": "expired"}, now)
+            case SessionsCompleted(ids, result):
+                more = {"state": "completed", "result": result}
+                _write_sessions(self, connection, ids, Happened.SESSION_COMPLETED, more, now)
 
     def write(self, connection: sa.Connection, happened: Happened, of: Iterable[Given], *, now: datetime) -> None:
         """Write an event for each of these `data`, with one row for each target. The provider is added to the data."""
@@ -62,18 +77,7 @@ class Subscriptions:
         bulk.add(connection, Outbox, rows)
 
 
-def subscriptions(connection: sa.Connection) -> Subscriptions:
-    """The subscriptions of this connection."""
-    found: Subscriptions | None = connection.get_execution_options().get(SUBSCRIPTIONS)
-    return found or _NO_TARGETS
-
-
-_NO_TARGETS = Subscriptions()
-
-
-def add_job_events(connection: sa.Connection, ids: Iterable[int], *, now: datetime) -> None:
-    """Add events for the failed and held jobs among these jobs, whose states were just changed."""
-    targets, ids = subscriptions(connection), list(ids)
+def _write_jobs(targets: Subscriptions, connection: sa.Connection, ids: Collection[int], now: datetime) -> None:
     if not ids or not targets.wants(*_OF_JOBS.values()):
         return
     rows = fetch(connection, _JOBS, {"ids": bulk.keys(ids)})
@@ -82,28 +86,39 @@ def add_job_events(connection: sa.Connection, ids: Iterable[int], *, now: dateti
         targets.write(connection, happened, found, now=now)
 
 
-def add_row_events(connection: sa.Connection, batch_id: int, rows: Sequence[int], *, now: datetime) -> None:
-    """Add events for the failed and held jobs among these new rows of a batch."""
-    add_job_events(connection, [job_id(batch_id, row) for row in rows], now=now)
-
-
-def add_session_events(
-    connection: sa.Connection, ids: Iterable[Any], happened: Happened, *, now: datetime, result: str | None = None
+def _write_issued(
+    targets: Subscriptions, connection: sa.Connection, issued: Sequence[NewSession], now: datetime
 ) -> None:
-    """Add events for these sessions. `result` is the provider's decision on completed sessions."""
-    targets, ids = subscriptions(connection), list(ids)
-    if not ids or not targets.wants(happened):
+    """As `_write_sessions`, but without a query."""
+    if not issued or not targets.wants(Happened.SESSION_ISSUED):
         return
-    more = {} if result is None else {"result": result}
+    found = [
+        {
+            "job_id": item.job_id,
+            "batch_id": item.batch_id,
+            "row": row_of(item.job_id),
+            "customer_id": item.customer_id,
+            "purpose": item.purpose,
+            "account": item.account,
+            **_session(item.session.reference, item.issued_at, item.session.expires_at),
+            "state": "waiting",
+        }
+        for item in issued
+    ]
+    targets.write(connection, Happened.SESSION_ISSUED, found, now=now)
+
+
+def _write_sessions(
+    targets: Subscriptions, connection: sa.Connection, ids: Collection[UUID], kind: Happened, more: Given, now: datetime
+) -> None:
+    if not ids or not targets.wants(kind):
+        return
     rows = fetch(connection, _SESSIONS, {"ids": bulk.keys(ids)})
-    found = [_job(row, row.job_id) | session_facts(row.reference, row.issued_at, row.expires_at) for row in rows]
-    state = {"state": _STATES[happened]}
-    targets.write(connection, happened, [data | state | more for data in found], now=now)
+    found = [_job(row, row.job_id) | _session(row.reference, row.issued_at, row.expires_at) for row in rows]
+    targets.write(connection, kind, [{**data, **more} for data in found], now=now)
 
 
-def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now: datetime) -> None:
-    """Add events for these invitations, which were just sent."""
-    targets, ids = subscriptions(connection), list(ids)
+def _write_sent(targets: Subscriptions, connection: sa.Connection, ids: Collection[UUID], now: datetime) -> None:
     if not ids or not targets.wants(Happened.INVITATION_SENT):
         return
     found = [
@@ -113,10 +128,6 @@ def add_invitation_events(connection: sa.Connection, ids: Iterable[Any], *, now:
         for row in fetch(connection, _INVITATIONS, {"ids": bulk.keys(ids)})
     ]
     targets.write(connection, Happened.INVITATION_SENT, found, now=now)
-
-
-_STATES = {Happened.SESSION_ISSUED: "waiting", Happened.SESSION_COMPLETED: "completed"}
-_STATES |= {Happened.SESSION_EXPIRED: "expired"}
 
 
 def _job(row: Any, job_id: int) -> dict[str, Any]:
@@ -130,7 +141,7 @@ def _job(row: Any, job_id: int) -> dict[str, Any]:
     }
 
 
-def session_facts(reference: str, issued_at: datetime, expires_at: datetime) -> dict[str, Any]:
+def _session(reference: str, issued_at: datetime, expires_at: datetime) -> dict[str, Any]:
     return {"session": reference[:100], "issued_at": moment(issued_at), "expires_at": moment(expires_at)}
 
 

@@ -15,17 +15,16 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.customer_keys import Key, among_keys, rows_of
+from worker.core.database.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_chain import Again, Chain, JobNow, Link
 from worker.core.lifecycle.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
 from worker.core.lifecycle.store import ended_calls
-from worker.core.model.published_events import Happened
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState, WebhookState
 from worker.core.model.wakeups import WakeUp
-from worker.features.outbox.store.outbox import add_job_events, add_session_events
 from worker.web.webhooks.store.results import ACCOUNT, UNMATCHED, WebhookResult
 from worker.web.webhooks.store.session_lookup import Lookup, find
 from worker.web.webhooks.store.webhooks import KeptWebhook
@@ -205,7 +204,7 @@ def _link(row: sa.Row[Any]) -> Link:
 
 
 def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, now: datetime) -> None:
-    """Write the changes of each chain, and add the events about them to the outbox. A pair is (before, after)."""
+    """Write the changes of each chain, and tell them. A pair is (before, after)."""
     links: list[tuple[Link, Link]] = []
     jobs: list[tuple[JobNow, JobNow]] = []
     known = []
@@ -226,22 +225,22 @@ def _write(connection: sa.Connection, chains: Sequence[tuple[Chain, Chain]], *, 
     ended_calls.hand_over(connection, [job.id for was, job in jobs if job.unknown_attempt is not None], now=now)
     if over:
         connection.execute(_SUPERSEDE, {"sessions": bulk.keys(over)})
-    _add_events(connection, links, now=now)
+    _tell(connection, links, now=now)
     failed = [job.id for was, job in jobs if job.state is JobState.FAILED and was.state is not JobState.FAILED]
-    add_job_events(connection, failed, now=now)
+    happened(connection, JobsStopped(failed), now=now)
 
 
-def _add_events(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now: datetime) -> None:
+def _tell(connection: sa.Connection, links: Sequence[tuple[Link, Link]], *, now: datetime) -> None:
     by_result: dict[str, list[uuid.UUID]] = {}
     for was, link in links:
         decided = (link.known.state, link.known.result) != (was.known.state, was.known.result)
         if link.has_verdict and decided:
             by_result.setdefault(link.known.result.value if link.known.result else "", []).append(link.id)
     for result, ids in by_result.items():
-        add_session_events(connection, ids, Happened.SESSION_COMPLETED, result=result, now=now)
+        happened(connection, SessionsCompleted(ids, result), now=now)
     expired = SessionState.EXPIRED
     ended = [link.id for was, link in links if link.known.state is expired and was.known.state is not expired]
-    add_session_events(connection, ended, Happened.SESSION_EXPIRED, now=now)
+    happened(connection, SessionsExpired(ended), now=now)
 
 
 def _known(link: Link, company_id: str) -> dict[str, Any]:

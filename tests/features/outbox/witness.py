@@ -1,4 +1,4 @@
-"""Triggers that record each change of state that must be published, so that a test finds a missing outbox event."""
+"""Triggers that record each change of state that must be published, so that a test finds a fact that is not told."""
 
 import sys
 from collections import Counter
@@ -11,8 +11,6 @@ from worker.core.database.tables import Outbox
 from worker.core.model.published_events import Happened
 from worker.features.outbox.store.outbox import Subscriptions
 
-# Every test of the store runs with a target that is subscribed to all events.
-SUBSCRIPTIONS = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"})
 # A row that replaces a purged leader (`purge`) gets the leader's state, which was published for the leader already.
 INHERITS = "(OLD.joins IS NOT NULL AND OLD.state = 'cancelled')"
 _SEES = {
@@ -50,20 +48,22 @@ def _by_the_store() -> bool:
     return False
 
 
-def add_witness(database: Database) -> None:
-    """Into a SQLite database: the triggers, and the table that they write to."""
-    with database.write() as connection:
-        connection.exec_driver_sql("CREATE TABLE witness (what, kind TEXT)")
-        for number, (on, (condition, values)) in enumerate(_SEES.items()):
-            table, _, event = on.partition(" ")
-            sees = f"{event} ON {table} WHEN {condition} AND by_the_store()"
-            does = f"BEGIN INSERT INTO witness VALUES ({values}); END"  # noqa: S608 -- words of ours
-            connection.exec_driver_sql(f"CREATE TRIGGER witness_{number} {sees} {does}")
-
-
 class Witness:
-    """Only for SQLite: both databases run the same statements. The database has `add_witness`. Make it before the first
-    connection to the database."""
+    """Only for SQLite: both databases run the same statements. Make it before the first connection to the database."""
+
+    # Every test of the store runs with a target that is subscribed to all events.
+    observe = Subscriptions({"bus": frozenset(Happened)}, {"kyc": "idenfy-kyc"}).observe
+
+    @staticmethod
+    def add(database: Database) -> None:
+        """Into a SQLite database: the triggers, and the table that they write to."""
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE witness (what, kind TEXT)")
+            for number, (on, (condition, values)) in enumerate(_SEES.items()):
+                table, _, event = on.partition(" ")
+                sees = f"{event} ON {table} WHEN {condition} AND by_the_store()"
+                does = f"BEGIN INSERT INTO witness VALUES ({values}); END"  # noqa: S608 -- words of ours
+                connection.exec_driver_sql(f"CREATE TRIGGER witness_{number} {sees} {does}")
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +72,7 @@ class Witness:
         def prepare(connection: Any, _record: Any) -> None:
             connection.create_function("by_the_store", 0, _by_the_store)
 
-    def unpublished(self) -> Counter[tuple[Any, str]]:
+    def untold(self) -> Counter[tuple[Any, str]]:
         """The changes without an outbox event, counted by job or session, and kind."""
         with self._database.read() as connection:
             changes = Counter((row.what, row.kind) for row in connection.execute(_CHANGES))

@@ -1,0 +1,62 @@
+"""Changes of state that features may want to know: each is told in the transaction that makes it.
+
+A fact has ids or objects that are there, so it costs nothing where no feature listens: what else an observer needs, it
+reads. Kept counts and audit entries are no facts: they are part of the write.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from worker.core.model.states import JobState
+
+# An execution option of all connections: who is told (`Database.observers`).
+OBSERVERS = "onboarding_observers"
+# The states of jobs that a person must decide about, or may retry.
+STOPPED = frozenset({JobState.FAILED, JobState.HELD})
+
+
+class Fact:
+    """What has just happened to some rows."""
+
+
+Observe = Callable[[sa.Connection, Fact, datetime], object]
+
+
+@dataclass(frozen=True)
+class JobsStopped(Fact):
+    """Those of these jobs that are in one of the STOPPED states have just come there."""
+
+    ids: Collection[int]
+
+
+@dataclass(frozen=True)
+class MessagesSent(Fact):
+    """These messages were sent."""
+
+    ids: Collection[UUID]
+
+
+@dataclass(frozen=True)
+class SessionsExpired(Fact):
+    """The links of these sessions stopped working before their customers had finished."""
+
+    ids: Collection[UUID]
+
+
+@dataclass(frozen=True)
+class SessionsCompleted(Fact):
+    """The provider has decided about the customers of these sessions. `result`: its decision; "": it says none."""
+
+    ids: Collection[UUID]
+    result: str
+
+
+def happened(connection: sa.Connection, fact: Fact, *, now: datetime) -> None:
+    """Tell the observers of this connection."""
+    observers: Collection[Observe] = connection.get_execution_options().get(OBSERVERS, ())
+    for observe in observers:
+        observe(connection, fact, now)
