@@ -19,6 +19,7 @@ from aiohttp import web
 
 from onboarding_sandbox import Fault, SmtpFault
 from tests.desk.desk import DATABASE, Desk, Played
+from tests.desk.listener import Listener
 from tests.desk.own_redis import OwnRedis
 from tests.desk.relay import Relay, relay_to
 from tests.hostile import places, test_events, test_http, test_webhooks
@@ -27,11 +28,10 @@ from tests.hostile.served import say
 from tests.inbound.bus.brokers import Broker, a_bus, broker_of, requested
 from tests.inbound.bus.test_poison import BODIES
 from tests.inbound.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
-from tests.publishers.listener import Listener
 from tests.runtime.test_hostile_messages import HOSTILE, RAW
 from tests.runtime.test_hostile_messages import envelope as task_envelope
 from tests.runtime.test_up import started
-from tests.suite.of_features import of_features
+from tests.suite.of_features import needs, of_features
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.core.database import schema
 from worker.core.database.database import Database
@@ -200,6 +200,7 @@ def enumerated(contents: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     return ((str(number), content) for number, content in enumerate(contents))
 
 
+@needs("outbox")
 def test_nothing_of_any_hostile_message_is_kept_where_it_could_be_read(
     office: Desk, hostile_played: Played, own_redis: OwnRedis, servers: Servers, listener: Listener
 ):

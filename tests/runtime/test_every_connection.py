@@ -3,8 +3,7 @@
 import gc
 import ssl
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +28,6 @@ from tests.desk.tls_front import (
     passed_on,
     smtp,
 )
-from tests.publishers.events import event
 from worker.cli.online import ask
 from worker.core.database.outages import reason
 from worker.core.foundation import event_loop
@@ -39,7 +37,6 @@ from worker.core.foundation.tls import Tls
 from worker.events.brokers.connection import redis_client, tls_options
 from worker.events.bus.connection import connection_to
 from worker.events.bus.sources import sources_of
-from worker.features.outbox.publishers.build import build_targets
 from worker.runtime.wakeups import WakeUps
 from worker.settings.load import load
 from worker.settings.model import Settings
@@ -101,15 +98,6 @@ def as_stream(settings: Settings) -> str:
     return ""
 
 
-def as_publisher(settings: Settings) -> str:
-    (target,) = build_targets(settings).values()
-    try:
-        (reply,) = target.publish([event(1)], clock=lambda: NOON, goes_on=lambda: True)
-    finally:
-        target.close()
-    return reply.problem.detail if reply.problem else ""
-
-
 def as_account(settings: Settings) -> str:
     return event_loop.run(_asked(settings, "kyc"))
 
@@ -149,11 +137,9 @@ def at(url: str) -> Speaking:
     return passed_on(parts.hostname or "", parts.port or 0)
 
 
-STREAM = f"tls-test-{uuid.uuid4().hex[:12]}"
 DATABASE = f"{POSTGRESQL.partition('@')[0]}@localhost:{{port}}{urlsplit(POSTGRESQL).path}"
 OVER_AMQP = f"amqps://{urlsplit(AMQP).username}:{urlsplit(AMQP).password}@localhost:{{port}}{urlsplit(AMQP).path}"
 OVER_REDIS = f"rediss://localhost:{{port}}{urlsplit(REDIS).path}"
-NO_DECLARING = 'exchange = "amq.topic"\ndeclare = false'
 TEXTS = 'account = "AC0"\ntoken = { env = "KEY" }\nfrom = "+15005550006"'
 MAILS = 'from = "verify@example.com"'
 CLIENTS = {
@@ -164,15 +150,12 @@ CLIENTS = {
     "wake-ups on Redis": Client("broker", OVER_REDIS, as_wake_up, speaking=REDIS),
     "bus on RabbitMQ": Client("bus", OVER_AMQP, as_bus, speaking=AMQP),
     "bus on Redis": Client("bus", OVER_REDIS, as_stream, speaking=REDIS),
-    "publisher to RabbitMQ": Client("bus", OVER_AMQP, as_publisher, speaking=AMQP, more=NO_DECLARING),
-    "publisher to Redis": Client("bus", OVER_REDIS, as_publisher, speaking=REDIS, more=f'exchange = "{STREAM}"'),
     "mail over TLS": Client("email", "smtps://localhost:{port}", as_email, speaking=smtp(greets=True), more=MAILS),
     "mail after STARTTLS": Client(
         "email", "smtp+starttls://localhost:{port}", as_email, as_starttls, smtp(greets=False), MAILS
     ),
     "texts": Client("sms", "https://localhost:{port}", as_sms, more=TEXTS),
     "account": Client("accounts.kyc", "https://localhost:{port}", as_account),
-    "subscriber": Client("subscribers.crm", "https://localhost:{port}", as_publisher, more='keys = [{ env = "KEY" }]'),
 }
 AUTHORITY, OTHER_AUTHORITY = trustme.CA(), trustme.CA()
 OWN = AUTHORITY.issue_cert("worker.example")
@@ -196,7 +179,7 @@ SERVERS = {
 
 
 # Nobody asks these for a certificate.
-PRESENT_NONE = ("sms", "accounts.kyc", "email", "subscribers.crm")
+PRESENT_NONE = ("sms", "accounts.kyc", "email")
 PAIRS = [
     (client, server)
     for client in CLIENTS
@@ -208,10 +191,8 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def services(amqp_url: str, redis_url: str) -> Iterator[None]:
-    yield
-    with redis.Redis.from_url(REDIS) as client:
-        client.delete(STREAM)
+def services(amqp_url: str, redis_url: str) -> None:
+    """They run."""
 
 
 def front_of(chosen: Client, server: str) -> TlsFront:
@@ -262,7 +243,7 @@ def talks_to_the_right_server_only(client: Client, server: str, directory: Path)
 ENDS_ITS_LOOP = [name for name in CLIENTS if CLIENTS[name].connect in (as_account, as_email)]
 
 
-@pytest.mark.parametrize("name", [*ENDS_ITS_LOOP, "subscriber"])
+@pytest.mark.parametrize("name", ENDS_ITS_LOOP)
 def test_a_connection_is_closed_before_its_loop_ends_also_by_a_slow_server(name: str, tmp_path: Path) -> None:
     closes_before_its_loop_ends(CLIENTS[name], tmp_path)
 

@@ -52,7 +52,6 @@ TREE: dict[str, Any] = {
             "roles": {"operator": ["kyc-operators"]},
         }
     },
-    "subscribers": {"crm": {"url": "https://crm.example.com/hooks", "keys": [{"env": "EVENTS_KEY"}]}},
     **dict(of_features("SAMPLES")),
 }
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.settings.samples import ENVIRON, problems, tree, with_value
+from tests.suite.of_features import of_features
 from worker.core import shipped
 from worker.settings.load import load
 from worker.settings.model import whole_model
@@ -32,8 +33,8 @@ def every_key() -> list[Key]:
                 at = (name, key) if within.kind == "one" else (name, key, "signup")
                 keys += [(*at, each) for each in keys_of(within.model)]
                 continue
-            if name == "subscribers":
-                keys.append((name, "crm", key))
+            if name in (named := dict(of_features("NAMED"))):
+                keys.append((name, named[name], key))
             elif tables.kind == "named":
                 keys.append((name, "au" if key in FRANKIEONE_ONLY else "kyc", key))
             else:

@@ -31,7 +31,6 @@ def test_each_value_is_needed_for_one_thing_and_any_other_always(subtests):
         (("sms", "token"), Need.SENDING),
         (("sms", "token"), Need.RECEIVING),
         (("web", "senders", "signup", "keys"), Need.RECEIVING),
-        (("subscribers", "crm", "keys"), Need.PUBLISHING),
         (("invitations", "templates"), None),
     ]
     for path, need in cases:

@@ -14,7 +14,7 @@ from worker.settings.load import load
 from worker.settings.problems import SettingsError
 
 DATABASE, BROKER, BUS, EMAIL, SMS = ("database",), ("broker",), ("bus",), ("email",), ("sms",)
-ACCOUNT, SUBSCRIBER = ("accounts", "kyc"), ("subscribers", "crm")
+ACCOUNT = ("accounts", "kyc")
 PG = "postgresql+psycopg://"
 # Where the URL is, a URL of another machine without TLS, and the same with TLS.
 CLIENTS = {
@@ -22,7 +22,6 @@ CLIENTS = {
     "broker": ((*BROKER, "url"), "redis://rabbit.internal", "rediss://rabbit.internal"),
     "bus": ((*BUS, "url"), "amqps://a.internal;amqp://b.internal", "amqps://a.internal;amqps://b.internal"),
     "email": ((*EMAIL, "url"), "smtp://mail.internal", "smtp+starttls://mail.internal"),
-    "subscriber": ((*SUBSCRIBER, "url"), "http://crm.internal/hook", "https://crm.internal/hook"),
 }
 
 

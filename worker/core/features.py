@@ -28,6 +28,7 @@ HOOKS = frozenset(
         "SECTIONS",
         "SENDER_SOURCES",
         "SOURCE_REPORTS",
+        "STANDINGS",
         "SWEEP_STEPS",
         "TELLERS",
         "TRACES",

@@ -10,6 +10,7 @@ SECTIONS = {
     "intake": "list_sources",
     "links": "stable_links",
     "metrics": "metrics",
+    "subscribers": "outbox",
 }
 
 COMMANDS = {

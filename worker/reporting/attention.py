@@ -1,6 +1,6 @@
 """What needs a person, in words: `onboard status` ends with it. Each function is for one kind of facts.
 
-A folder and the targets of outgoing events say it themselves: `folder_report`, `outbox_report`.
+Features say it themselves: `source_reports`, `standings`.
 """
 
 from collections.abc import Collection, Iterable

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,12 +29,12 @@ from worker.core.model.operation import (
     starts_work,
 )
 from worker.core.model.waits import Blocked
-from worker.features.outbox.outbox_report import OutboxReport
 from worker.reporting import attention
 from worker.reporting.attention import Attention
 from worker.reporting.decision_words import rows_left
 from worker.reporting.obstacles import obstacle_of
 from worker.reporting.source_reports import SourceReport
+from worker.reporting.standings import Standing
 from worker.reporting.store.look import Looks
 from worker.reporting.store.needs_a_person import (
     cut_off,
@@ -66,7 +66,7 @@ class OperationReport:
     idle: str = ""  # why no process works what is due, and the command that helps
     left_alone: str = ""  # the same, of a batch that no process works
     unwritable: str = ""  # why nothing can be written, whichever process works
-    given_up: Mapping[str, int] = field(default_factory=dict)  # outgoing events, by target
+    standings: Sequence[Standing] = ()
     blocked: Sequence[Blocked] = ()  # accounts and senders that rows wait for: stopped, paused or at their limit
     unheard: str = ""  # that no worker looks for due work; empty: they do, as far as the database knows
 
@@ -103,7 +103,7 @@ class OperationReport:
             ],
             **({"intake": [one.facts() for one in self.folders]} if self.folders else {}),
             **({"stopped": self.stopped.as_facts()} if self.stopped is not None else {}),
-            **({"given_up": dict(self.given_up)} if self.given_up else {}),
+            **{name: fact for one in self.standings for name, fact in one.facts.items()},
         }
 
     def with_what_is_worked(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +121,7 @@ class OperationReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """Reads the report. Nothing in it is counted row by row but held rows, rows that wait, and the events of a target
-    that accepts none."""
+    """Reads the report. Nothing in it is counted row by row but held rows, rows that wait, and what features count."""
 
     clock: Clock
     database: Database
@@ -134,7 +133,7 @@ class Operation:
     takeovers: Takeovers
     key_ids: Collection[str] | None  # of the configuration; None: they are not known here
     sources: Callable[[], Sequence[SourceReport]]
-    outbox: OutboxReport
+    standings: Callable[[Mapping[str, BudgetState], datetime], Sequence[Standing]]
     by_workers: bool  # a broker is configured
     event_queues: Collection[str]  # those that senders of the configuration publish events to
 
@@ -146,7 +145,7 @@ class Operation:
         left, shut, asked = waiting(self.database), self._shut(states, now), found.accounts | found.channels
         due = asked - shut.keys() - left.kept_by(shut)
         folders = self.sources()
-        starts, given_up = starts_work(by_workers=self.by_workers), self.outbox.given_up_by_target()
+        starts, stands = starts_work(by_workers=self.by_workers), self.standings(states, now)
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
@@ -166,7 +165,7 @@ class Operation:
             *self._of_what_is_missing(),
             *self._of_budgets(states, due=asked, now=now),
             *(attention.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
-            *self.outbox.attention(states, given_up, now=now),
+            *(need for one in stands for need in one.attention),
             *(attention.of_refused_events(*one) for one in sorted(refused_events(self.database).items())),
             *attention.of_webhooks(webhooks_to_check(self.database)),
             *self._of_batches(now, importing=importing),
@@ -186,7 +185,7 @@ class Operation:
             idle,
             left_alone,
             unwritable,
-            given_up,
+            stands,
             blocked=[shut[name] for name in sorted((asked | left.names) & shut.keys())],
             unheard=unheard,
         )

@@ -6,14 +6,13 @@ which work comes in: first the bus and HTTP accept nothing more, then the calls 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 
 from worker.core.model.wakeups import Wake, WakeUp
-from worker.features.outbox.publishers.contract import Target
 from worker.runtime.embedded import Embedded
 from worker.web.application import app
 from worker.web.server import listening
@@ -41,7 +40,6 @@ class AllInOne:
         self,
         parts: Parts,
         web_parts: Parts,
-        targets: Mapping[str, Target],
         *,
         intake: Callable[[Wake], Intake] | None,
         look: Callable[[], str],
@@ -58,7 +56,7 @@ class AllInOne:
         self._intake = intake
         self._look = look
         self._viewer_key, self._put_back = viewer_key, put_back
-        self._embedded = Embedded(parts, targets, work=opened_work(parts), stay=STAY)
+        self._embedded = Embedded(parts, work=opened_work(parts), stay=STAY)
 
     def interrupt(self) -> None:
         """Accept nothing more, and end once what is under way is done. On the loop."""

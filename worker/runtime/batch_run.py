@@ -88,7 +88,7 @@ class OneBatch:
         self._counts: BatchCounts | None = None  # as they were counted last
         self._progress = _Progress()
         self._failed_before = -inf  # when the database had last failed before the last progress, in monotonic seconds
-        self.unpublished = 0  # events that were left when the work ended
+        self.left: list[str] = []  # what features had left when the work ended, in words
 
     async def work(self) -> Stand:
         """Work until the batch is done, or its rest waits longer than the patience, or for a person.
@@ -103,7 +103,7 @@ class OneBatch:
                         stand = await self._look(embedded)
                         embedded.log_back()
                         if stand is not None:
-                            self.unpublished = await embedded.outbox.publish_what_is_left()
+                            self.left = await embedded.finish()
                             return stand
                 except Outdated:
                     return Stand.OUTDATED

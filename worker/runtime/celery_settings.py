@@ -22,6 +22,7 @@ from worker.core.model.wakeups import Step
 from worker.events.brokers.connection import tls_options, transport_options
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
+from worker.wiring.watching import targets_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -128,9 +129,8 @@ def _problems(given: Collection[str]) -> list[str]:
 def computed(settings: Settings, *, pool: str = "threads") -> dict[str, Any]:
     """What of Celery's configuration follows from onboarding.toml. Pure: makes no connection and reads no file."""
     url = settings.broker.url
-    targets = len(settings.subscribers) + (settings.bus is not None)
     # A dispatcher for each account and channel, a publisher for each target, wake-ups, and the sweep.
-    threads = 2 * (len(settings.accounts) + 2 + targets) + 2
+    threads = 2 * (len(settings.accounts) + 2 + len(targets_of(settings))) + 2
     return {
         "broker_url": url,
         "broker_use_ssl": tls_options(url, settings.broker.protection),

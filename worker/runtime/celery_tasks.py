@@ -11,7 +11,7 @@ from worker.core.work.ticks import Ticks
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP, SWEEP_SECONDS
 from worker.runtime.sweeping import sweep_once
-from worker.runtime.worker_process import longest_dispatch, note_wake_up, ready_process, serve, wake_ups
+from worker.runtime.worker_process import note_wake_up, ready_process, serve, wake_ups
 
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.
 _ticks = Ticks(SWEEP_SECONDS / 2)
@@ -42,7 +42,7 @@ def publish(target: str) -> None:
         if here is None:
             return
         note_wake_up(here)
-        if here.publisher.publish(target, longest=longest_dispatch()):
+        if here.serve_woken(target):
             wake_ups.send(WakeUp.publish(target))
 
 

@@ -8,7 +8,7 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -23,8 +23,6 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.foundation.private_files import to_append
 from worker.core.model.wakeups import WakeUp
-from worker.features.outbox.outbox_threads import OutboxThreads
-from worker.features.outbox.publishers.contract import Target
 from worker.wiring.background import Working
 from worker.wiring.container import Parts
 from worker.wiring.runner import Runner
@@ -84,21 +82,18 @@ class Embedded:
     def __init__(
         self,
         parts: Parts,
-        targets: Mapping[str, Target] | None = None,
         *,
         work: Sequence[Working] = (),
         only_batch: int | None = None,
         stay: timedelta | None = None,
         open_runner: Callable[..., Awaitable[Runner]] = Runner.open,
     ) -> None:
-        """`targets` get the outgoing events; without targets the events wait for another process.
-        `work` of features is done besides, and ends with this.
+        """`work` of features is done besides, and ends with this.
         `only_batch`: rows of other batches are not worked. `stay`: as for a dispatcher.
 
         `open_runner` replaces `Runner.open`, for calls that are not made over HTTP.
         """
         self._parts = parts
-        self._targets = targets or {}
         self._only_batch = only_batch
         given = {"only_batch": only_batch, "stay": stay}
         self._open_runner = partial(open_runner, **{name: value for name, value in given.items() if value is not None})
@@ -135,8 +130,6 @@ class Embedded:
         self.runner = await self._open_runner(self._parts, wake_invite=wake_invite)
         self._claim_no_more = self.runner.stop
         self._exits.push_async_callback(self.runner.close)
-        self.outbox = OutboxThreads(self._parts.outbox_targets, self._targets, meters=self._parts.meters)
-        self._exits.push_async_callback(self.outbox.close)
         for one in self._work:
             self._exits.push_async_callback(asyncio.to_thread, one.close)
         return self
@@ -153,7 +146,6 @@ class Embedded:
         """Start what is due; whether the database could be reached. Raises Outdated."""
         try:
             await self._tick()
-            await self.outbox.tick()
             now = asyncio.get_running_loop().time()
             if self._check_at is None:
                 self._check_at = now + CHECK_SECONDS
@@ -165,6 +157,10 @@ class Embedded:
             self.log_unreachable(error)
             return False
         return True
+
+    async def finish(self) -> list[str]:
+        """The run is over: let features do what they can within some seconds. What is left, in words."""
+        return [left for one in self._work if (left := await asyncio.to_thread(one.finish))]
 
     def log_unreachable(self, error: sa.exc.OperationalError, step: str = TICKING) -> None:
         what = "the database cannot be used; trying again"

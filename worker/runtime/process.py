@@ -9,7 +9,7 @@ import logging
 import mmap
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from contextlib import ExitStack, suppress
@@ -23,11 +23,8 @@ from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import Step, WakeUp
-from worker.features.outbox.outbox_publisher import OutboxPublisher
-from worker.features.outbox.publishers.contract import Target
 from worker.settings.load import load
-from worker.settings.model import Settings
-from worker.wiring.background import opened_work
+from worker.wiring.background import opened_woken, opened_work
 from worker.wiring.opening import opened
 from worker.wiring.runner import Runner
 
@@ -43,11 +40,6 @@ NOTICE_SECONDS = 0.25
 _ending = mmap.mmap(-1, 1)
 
 
-def no_targets(_settings: Settings) -> Mapping[str, Target]:
-    """No targets: for a process that publishes nothing."""
-    return {}
-
-
 class Process:
     """This process's parts, loop and runner."""
 
@@ -59,7 +51,6 @@ class Process:
         stay: timedelta,
         wake_others: Callable[[WakeUp], object],
         on_outdated: Callable[[str], None] = lambda _reason: None,
-        targets: Callable[[Settings], Mapping[str, Target]] = no_targets,
         look: Callable[["Process"], object] = lambda _process: None,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
@@ -74,16 +65,10 @@ class Process:
             self.parts = parts = exits.enter_context(opened(load()))
             exits.enter_context(parts.heartbeat("worker"))
             self.retention = parts.retention()
-            self.work = opened_work(parts)
-            for one in self.work:
+            self.work = opened_work(parts, in_worker=True)
+            self.woken = opened_woken(parts, lambda: self.runner.stopping)
+            for one in (*self.work, *self.woken):
                 exits.callback(one.close)
-            self.publisher = OutboxPublisher(
-                parts.outbox_targets,
-                targets(parts.settings),
-                stopping=lambda: self.runner.stopping,
-                meters=parts.meters,
-            )
-            exits.callback(self.publisher.close)
             self._loop = event_loop.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
@@ -119,6 +104,10 @@ class Process:
         future.add_done_callback(partial(_log_late_failure, wake_up))
         return False
 
+    def serve_woken(self, name: str) -> bool:
+        """Do the work of features that is due for a name; whether there was more. Blocks."""
+        return any([one.serve(name, longest=self._longest) for one in self.woken])
+
     def _settle(self) -> None:
         idle = asyncio.run_coroutine_threadsafe(self.runner.wait_until_idle(), self._loop)
         try:
@@ -139,9 +128,7 @@ class Process:
 
     async def _begun(self, wake_up: WakeUp) -> None:
         if wake_up.step is Step.PUBLISH:
-            working: Coroutine[Any, Any, bool] = asyncio.to_thread(
-                self.publisher.publish, wake_up.name, longest=self._longest
-            )
+            working: Coroutine[Any, Any, bool] = asyncio.to_thread(self.serve_woken, wake_up.name)
         else:
             working = self.runner.serve(wake_up)
         task = asyncio.ensure_future(working)

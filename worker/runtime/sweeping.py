@@ -1,25 +1,16 @@
 """One sweep of a Celery worker: what the scheduler's wake-up starts, and a worker itself while none comes."""
 
-import logging
 from datetime import timedelta
 from functools import partial
 
-from worker.core.foundation.clock import monotonic
-from worker.core.foundation.outage_log import Outage
 from worker.core.model.wakeups import Wake, WakeUp
-from worker.core.work.ticks import Ticks
-from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
 from worker.reporting.store.look import Looked
 from worker.reporting.store.processes import BEAT, is_younger
-from worker.runtime.celery_settings import PUBLISH
 from worker.runtime.process import Process
 from worker.wiring.sweep import Sweep, each_alone
 
-log = logging.getLogger(__name__)
 # The scheduler wakes a sweep each second. Each worker looks for due work by itself once none came for so long.
 SWEEP_IS_LATE = timedelta(seconds=10)
-_unpublished = Outage(log, logging.WARNING)
-_looks_for_unpublished = Ticks(60.0)
 
 
 def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
@@ -29,7 +20,7 @@ def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
     """
     timer = here.parts.sweep
     looked = timer.look()
-    wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_publishers, here.parts.outbox_targets, send)
+    wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_for_features, here, send)
     steps = timer.steps(looked, wake=send) if whole else ()
     # Wake-ups first: customers wait for them. Retention last: no customer waits for it.
     last = (here.retention.step, *(one.step for one in here.work)) if whole else ()
@@ -54,16 +45,7 @@ def _wake_for(timer: Sweep, looked: Looked, send: Wake) -> None:
         send(wake_up)
 
 
-def _wake_publishers(outbox: OutboxTargets, send: Wake) -> None:
-    targets = outbox.due()
-    for target in targets:
-        send(WakeUp.publish(target))
-    if _looks_for_unpublished.begin(monotonic()):
-        _log_unpublished(outbox.unpublished() if targets else [])
-
-
-def _log_unpublished(targets: list[str]) -> None:
-    if targets:
-        _unpublished.lasts(f"{unpublished_in_words(targets)}: does a worker consume the queue {PUBLISH}?", monotonic())
-    else:
-        _unpublished.over("events are published again")
+def _wake_for_features(here: Process, send: Wake) -> None:
+    for one in here.woken:
+        for name in one.due():
+            send(WakeUp.publish(name))

@@ -22,7 +22,6 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.ticks import Ticks
-from worker.features.outbox.publishers.build import build_targets
 from worker.runtime import process
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import QUEUE_OF
@@ -188,7 +187,6 @@ def _make() -> Process:
             stay=timedelta(0) if _is_child else STAY,  # a child works one account at a time
             wake_others=_wake_others,
             on_outdated=_outdated,
-            targets=build_targets,
             look=_look_without_wake_ups,
         )
     except (NotReady, SettingsError) as error:

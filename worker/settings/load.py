@@ -23,7 +23,6 @@ from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets
 from worker.settings.event_senders import SenderOfEvents, check_senders
 from worker.settings.model import Invitations, LadderStep, Settings, whole_model
-from worker.settings.outside import Subscriber
 from worker.settings.overrides import apply_overrides
 from worker.settings.problems import Findings, SettingsError, explain
 from worker.settings.problems import Path as KeyPath
@@ -40,11 +39,9 @@ VARIABLE = "ONBOARDING_CONFIG"
 DEFAULT_KEY = {"env": "ONBOARDING_KEY"}
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 MOST_NAME = 63
-MOST_SUBSCRIBER_NAME = 50  # it must fit into a column with its prefix
 # Values for missing keys, so that the rest of the table is still checked.
 STAND_INS: dict[tuple[type[Section], str], Any] = {
     (Account, "api_key"): Secret("stand-in"),
-    (Subscriber, "keys"): (Secret("stand-in"),),
 }
 Model = TypeVar("Model", bound=Section)
 
@@ -126,16 +123,13 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     given = _accounts_given(tree, findings)
     accounts = _accounts(given, context, findings)
     routes = _routes(tree, list(given), context, findings)
-    subscribers = _named(
-        Subscriber,
-        ("subscribers",),
-        tree.get("subscribers", {}),
-        context,
-        findings,
-        longest=MOST_SUBSCRIBER_NAME,
-    )
     offered = SECTIONS.offered()
     listed = {one.name: _listed(one.model, one.name, tree, context, findings) for one in offered if one.listed}
+    named = {
+        one.name: _named(one.model, (one.name,), tree.get(one.name, {}), context, findings, longest=one.named)
+        for one in offered
+        if one.named
+    }
     ladder = _listed(LadderStep, "ladder", tree, context, findings)
 
     for account in accounts.values():
@@ -145,11 +139,10 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         parts["web"] = parts["web"].model_copy(update={"senders": senders, "oidc": oidc})
         _check_web(parts, tree, accounts, findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
-    for section, named in (("accounts", accounts), ("subscribers", subscribers)):
-        clients |= {(section, name): one for name, one in named.items()}
     clients |= {("web", "oidc"): oidc} if oidc else {}
+    several: dict[str, Mapping[Any, Section]] = {"accounts": accounts, **listed, **named}
     clients |= {
-        (at, index): one for at, all_ in listed.items() for index, one in all_.items() if isinstance(one, Client)
+        (at, each): one for at, all_ in several.items() for each, one in all_.items() if isinstance(one, Client)
     }
     check_tls(clients, findings)
     check_one_host(accounts, findings)
@@ -167,7 +160,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     elif parts.get("whatsapp") and parts.get("sms"):
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
     for one in offered:
-        if found := listed[one.name] if one.listed else parts[one.name]:
+        if found := several[one.name] if one.name in several else parts[one.name]:
             one.check(found, tree, findings)
     if findings.problems:
         raise SettingsError(findings.lines)
@@ -179,8 +172,8 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             "sources": findings.sources,
             "accounts": accounts,
             "routes": tuple(routes.values()),
-            "subscribers": subscribers,
             **{name: tuple(tables.values()) for name, tables in listed.items()},
+            **named,
             "ladder": tuple(ladder.values()),
         }
     )

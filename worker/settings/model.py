@@ -15,7 +15,7 @@ from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy
 from worker.settings.accounts import Account
 from worker.settings.brand import BrandSection
-from worker.settings.outside import Bus, Subscriber, Web
+from worker.settings.outside import Bus, Web
 from worker.settings.routes import Route, check_column, words_by_column
 from worker.settings.sending import Email, Sms, WhatsApp
 from worker.settings.shape import SECTIONS
@@ -330,7 +330,6 @@ class Settings(Section):
     brand: BrandSection | None = None
     reissue: Reissue
     bus: Bus | None = None
-    subscribers: dict[str, Subscriber] = Field(default_factory=dict)
     web: Web
     retention: Retention
     privacy: Privacy
@@ -361,8 +360,16 @@ class Settings(Section):
 
     def tables(self, model: type[OfFeature]) -> tuple[OfFeature, ...]:
         """The listed tables that a feature brings."""
-        found: tuple[OfFeature, ...] = next(getattr(self, one.name) for one in SECTIONS.offered() if one.model is model)
+        found: tuple[OfFeature, ...] = self._of(model)
         return found
+
+    def named(self, model: type[OfFeature]) -> Mapping[str, OfFeature]:
+        """The tables with names that a feature brings."""
+        found: Mapping[str, OfFeature] = self._of(model)
+        return found
+
+    def _of(self, model: type[Section]) -> Any:
+        return next(getattr(self, one.name) for one in SECTIONS.offered() if one.model is model)
 
 
 @cache

@@ -1,38 +1,37 @@
 """Other systems: events that come from them and go to them."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from worker.core.limits.rate_limits import Limit
 from worker.features.dashboard.users import Oidc, UserList, Users
 from worker.settings.addresses import bind_address
 from worker.settings.event_senders import Received, SenderOfEvents
-from worker.settings.tls import OwnServer, PresentsCertificate
+from worker.settings.tls import PresentsCertificate
 from worker.settings.values import (
     BaseUrl,
     Bind,
     BrokerUrl,
-    Credential,
     Flag,
     Network,
     Rate,
     Section,
-    ServerUrl,
     Text,
 )
 
-# The types of the CloudEvents that are published.
-Published = Literal[
-    "session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"
-]
+
+def _of_several_processes(given: str) -> str:
+    if given.startswith("memory"):
+        raise ValueError("expected amqp(s)://… or redis(s)://…: no other process can reach memory://")
+    return given
 
 
 class Bus(PresentsCertificate):
     """Where sign-up events come from, and where our events are published."""
 
-    url: BrokerUrl = Field(
+    url: Annotated[BrokerUrl, AfterValidator(_of_several_processes)] = Field(
         repr=False, description="amqp(s)://… or redis(s)://…. With a password: from the environment or a file."
     )
     queue: Text = Field(
@@ -51,19 +50,6 @@ class Bus(PresentsCertificate):
         None,
         description="The type of JSON objects that are not CloudEvents and name no type.",
         json_schema_extra={"default": "refused"},
-    )
-
-
-class Subscriber(OwnServer):
-    """Your HTTP endpoint that receives our events, as signed POST requests."""
-
-    url: ServerUrl = Field(description="The endpoint's address; https, or http on loopback.")
-    keys: tuple[Credential, ...] = Field(
-        min_length=1,
-        description="Keys that sign the requests; with several, each key signs, so that keys can be rotated.",
-    )
-    types: tuple[Published, ...] = Field(
-        (), description="Which events to send.", json_schema_extra={"default": "all events"}
     )
 
 

@@ -28,16 +28,17 @@ class Credentials:
 @dataclass(frozen=True)
 class FeatureSection:
     """The table `[name]`; a missing one is one without keys. `listed`: the tables `[[name]]`, of which there may be
-    none.
+    none. `named`: the tables `[name.NAME]`, with names of at most so many characters.
 
-    `check(section, given, findings)` reports what does not go together; `given`: the whole file, unchecked. Listed
-    tables come by their position, without those that have a mistake. `outside(section)`: the machines that processes
-    connect to because of it, each as a name and a URL.
+    `check(section, given, findings)` reports what does not go together; `given`: the whole file, unchecked. Several
+    tables come by their position or name, without those that have a mistake. `outside(section)`: the machines that
+    processes connect to because of it, each as a name and a URL.
     """
 
     name: str
     model: type[Section]
     listed: bool = False
+    named: int = 0
     check: Callable[[Any, Mapping[str, Any], Findings], None] = lambda _section, _given, _findings: None
     outside: Callable[[Any], Iterable[tuple[str, str]]] = lambda _section: ()
     credentials: Credentials | None = None
@@ -45,6 +46,8 @@ class FeatureSection:
     @property
     def key(self) -> tuple[Any, Any]:
         """The key of the whole configuration, as `create_model` takes it."""
+        if self.named:
+            return (GenericAlias(dict, (str, self.model)), {})
         return (GenericAlias(tuple, (self.model, ...)), ()) if self.listed else (self.model, ...)
 
 

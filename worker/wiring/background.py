@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from worker.core.features import Hook
@@ -14,24 +15,47 @@ class Working(Protocol):
     def step(self) -> None:
         """Begin what it is time for. Returns at once: what takes longer has a thread of its own."""
 
+    def finish(self) -> str:
+        """A run is over: do what can be done within some seconds. What is left then, in words; "": nothing. Blocks."""
+        return ""
+
     def close(self) -> None:
         """End. May wait some seconds for what is under way."""
+
+
+class Woken(Protocol):
+    """Work for one name at a time, which any worker may do: the broker brings it a wake-up."""
+
+    def due(self) -> list[str]:
+        """The names that have work due. Each sweep sends a wake-up for each."""
+
+    def serve(self, name: str, *, longest: timedelta) -> bool:
+        """Work for a name, for about so long; whether more was due then. Blocks."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Work:
     """`open`: None where the configuration has nothing for it. `in_run`: also in `onboard run`, which works for one
-    list and ends."""
+    list and ends. `woken`: what workers have in its place; its second argument says whether the process ends."""
 
     open: Callable[[Parts], Working | None]
     in_run: bool
+    woken: Callable[[Parts, Callable[[], bool]], Woken] | None = None
 
 
-# The feature `bounces` reads its mailbox so, and `list_sources` looks into folders.
+# The feature `bounces` reads its mailbox so, `list_sources` looks into folders, and `outbox` publishes events.
 WORK = Hook("WORK", Work)
 
 
-def opened_work(parts: Parts, *, in_run: bool = False) -> list[Working]:
-    """The work of all features that have any here."""
+def opened_work(parts: Parts, *, in_run: bool = False, in_worker: bool = False) -> list[Working]:
+    """The work of all features that have any here. `in_worker`: without that which wake-ups bring."""
     offered = [one for one in WORK.offered() if one.in_run or not in_run]
-    return [working for one in offered if (working := one.open(parts)) is not None]
+    here = [one for one in offered if one.woken is None or not in_worker]
+    return [working for one in here if (working := one.open(parts)) is not None]
+
+
+def opened_woken(parts: Parts, stopping: Callable[[], bool]) -> list[Woken]:
+    """What wake-ups bring to a worker."""
+    return [one.woken(parts, stopping) for one in WORK.offered() if one.woken is not None]

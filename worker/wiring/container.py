@@ -31,8 +31,6 @@ from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.second_look_work import SecondLook
 from worker.core.work.step_endings import WakeInvite
-from worker.features.outbox.outbox_report import OutboxReport
-from worker.features.outbox.outbox_targets import OutboxTargets, target_policies
 from worker.features.privacy.retention import Retention
 from worker.features.privacy.store.restored import Restored
 from worker.http.trust import Trust, trust_of
@@ -44,6 +42,7 @@ from worker.reporting.batch_report import Reporting
 from worker.reporting.heartbeat import Heartbeat
 from worker.reporting.operation_report import Operation
 from worker.reporting.source_reports import source_reports
+from worker.reporting.standings import standings
 from worker.reporting.store.look import Looked
 from worker.reporting.store.report_links import ReportLinks
 from worker.senders.contract import Sender
@@ -80,7 +79,7 @@ from worker.wiring.adapters import (
 from worker.wiring.stores import Stores
 from worker.wiring.sweep import SWEEP_STEPS, Sweep
 from worker.wiring.timekeeper import Timekeeper
-from worker.wiring.watching import COUNTS, TELLERS, observers_of, opened_traces
+from worker.wiring.watching import COUNTS, TELLERS, observing_of, opened_traces
 
 if TYPE_CHECKING:
     from worker.http.client import Http
@@ -125,8 +124,9 @@ class Parts(Stores):
         self.providers = build_providers(settings)
         check_leases(settings)
         keyring = keyring_of(settings.encryption)
-        # A publisher holds a connection for each target while it publishes, and the timekeeper holds one.
-        connections = DATABASE_THREADS + ON_THE_LOOP + len(target_policies(settings)) + 1
+        observing = observing_of(settings)
+        self.targets = [target for one in observing for target in one.targets]
+        connections = DATABASE_THREADS + ON_THE_LOOP + len(self.targets) + 1  # the last is the timekeeper's
         self.clock: Clock = clock or ProcessClock()
         name = settings.privacy.journal
         self.journal = Journal(settings.directory / name, self.clock) if name is not None else None
@@ -134,7 +134,7 @@ class Parts(Stores):
             settings.database.url,
             connections=connections,
             tls=settings.database.protection,
-            observers=observers_of(settings),
+            observers=[one.observe for one in observing],
             act=act,
             journal=self.journal,
         )
@@ -338,13 +338,7 @@ class Parts(Stores):
 
     def retention(self) -> Retention:
         """Make the process's retention, which remembers how far it has looked."""
-        return Retention(self.settings, self, self.outbox_targets, clock=self.clock, database_clock=self.database_clock)
-
-    @property
-    def outbox_targets(self) -> OutboxTargets:
-        """The targets that changes are published to."""
-        policies = target_policies(self.settings)
-        return OutboxTargets(policies=policies, database=self.database, budgets=self.budgets, clock=self.clock)
+        return Retention(self.settings, self, clock=self.clock, database_clock=self.database_clock)
 
     # Reports
 
@@ -394,13 +388,6 @@ class Parts(Stores):
         )
 
     @property
-    def outbox_report(self) -> OutboxReport:
-        """What is reported of outgoing events."""
-        return OutboxReport(
-            database=self.database, budgets=self.budgets, configured=frozenset(self.outbox_targets.policies)
-        )
-
-    @property
     def operation(self) -> Operation:
         """Which processes run, and what needs a person."""
         return Operation(
@@ -414,7 +401,7 @@ class Parts(Stores):
             takeovers=self.takeovers,
             key_ids=self.keyring.ids if self.knows_keys else None,
             sources=partial(source_reports, self.settings, self.database),
-            outbox=self.outbox_report,
+            standings=partial(standings, self.settings, self.database),
             by_workers=self.settings.broker.wakes_workers,
             event_queues=self._event_queues,
         )
@@ -468,8 +455,7 @@ class Parts(Stores):
 
         The schema must be up to date.
         """
-        # A target's row keeps how publishing to it goes: see `outbox_publisher`.
-        self.account_budgets.ensure(self.outbox_targets.policies)
+        self.account_budgets.ensure(self.targets)
         self.keep_time()
         if self.restored is not None:
             self.restored.stop_if_older(now=self.clock())

@@ -1,10 +1,14 @@
 """What features do to watch what a process does."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import sqlalchemy as sa
 
 from worker.core.database.database import Database
-from worker.core.database.facts import Observe
+from worker.core.database.facts import Fact
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.model.meters import Series
@@ -39,11 +43,22 @@ class Teller:
     look_of: Callable[[Settings, Database, NeedsAPerson, Clock], Callable[[], object]]
 
 
+class Observing(Protocol):
+    """`targets`: to whom it hands on what it is told, by name. Each has a budget's row, and a connection of the process
+    while it is given something."""
+
+    @property
+    def targets(self) -> Collection[str]: ...
+
+    def observe(self, connection: sa.Connection, fact: Fact, now: datetime) -> None:
+        """Hear what has happened, in its transaction."""
+
+
 @dataclass(frozen=True)
 class Observer:
-    """`of` makes what is told each fact, in its transaction; None: nothing with these settings."""
+    """`of`: None where these settings have nothing for it."""
 
-    of: Callable[[Settings], Observe | None]
+    of: Callable[[Settings], Observing | None]
 
 
 # Where counts are kept. The feature `metrics` keeps them in the database.
@@ -56,9 +71,14 @@ OBSERVERS = Hook("OBSERVERS", Observer)
 TELLERS = Hook("TELLERS", Teller)
 
 
-def observers_of(settings: Settings) -> list[Observe]:
+def observing_of(settings: Settings) -> list[Observing]:
     """Those of all features that have any with these settings."""
-    return [observe for one in OBSERVERS.offered() if (observe := one.of(settings)) is not None]
+    return [observing for one in OBSERVERS.offered() if (observing := one.of(settings)) is not None]
+
+
+def targets_of(settings: Settings) -> list[str]:
+    """To whom features hand on what happens."""
+    return [target for one in observing_of(settings) for target in one.targets]
 
 
 def opened_traces() -> Traces:

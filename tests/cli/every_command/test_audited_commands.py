@@ -25,10 +25,6 @@ PAUSED = "UPDATE batch SET pause_cause = 'person', paused_at = created_at"
 CANCELLED = "UPDATE job SET state = 'cancelled', due_at = NULL"
 SUPPRESSED = "INSERT INTO suppression VALUES ('gone', x'00', 'email', 'manual', 'x', '2026-01-01', NULL, NULL)"
 STOPPED = "UPDATE budget SET stopped_at = '2026-01-01 00:00:00', stop_reason = 'bad credentials'"
-GIVEN_UP = (
-    "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"
-    " VALUES ('0192f000000070008000000000000000', 'bus', 'job.failed', 'C-1', '{}', '2026-01-01', '2026-01-01', 1, '')"
-)
 UNKNOWN = (
     "INSERT INTO webhook (id, source, digest, event, received_at, state, attempts, detail, encrypted)"
     " VALUES ('0192f000000070008000000000000000', 'account/kyc', 'd', 'x', '2026-01-01', 'unknown', 1, '', x'00')"
@@ -42,7 +38,6 @@ CHANGES = {
     "archive 1 --out batch.jsonl --purge --yes": ("batch", CANCELLED),
     "cancel 1 --yes": ("batch", ""),
     f"import {LIST}": ("batch", ""),
-    "outbox retry": ("outbox", GIVEN_UP),
     "pause 1": ("batch", ""),
     "resolve 1 --abandon --yes": ("job", HELD),
     "resume 1": ("batch", PAUSED),
@@ -66,7 +61,6 @@ READS = {
     "account list",
     "archive 1 --out batch.jsonl",
     "check more.csv",
-    "outbox list",
     "report 1",
     "nonresponders --by 2026-11-27",
     "resolve 1 --abandon --dry-run",

@@ -14,7 +14,7 @@ WAKING = STORED | {"BROKER"}
 SENDING = {"SMTP", "TWILIO"}
 EVERYTHING = {
     *(WAKING | SENDING),
-    *("BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS", "SUBSCRIBER"),
+    *("BUS", "IDENFY", "IDENFY_SECRET", "WEBHOOK", "EVENTS"),
     *of_features("ASKED_BY_ALL"),
 }
 NEEDS = {
@@ -31,8 +31,6 @@ NEEDS = {
     "check customers.csv": set(),
     "db upgrade": set(),
     "import customers.csv": STORED | {"BUS"},
-    "outbox list": STORED,
-    "outbox retry bus": STORED,
     "pause 1": STORED,
     "nonresponders --by 2026-11-27": set(),
     "report 1 --with-links": STORED,
@@ -82,9 +80,6 @@ token = { env = "TWILIO" }
 from = "+15005550006"
 [web.senders.signup]
 keys = [{ env = "EVENTS" }]
-[subscribers.crm]
-url = "https://crm.example.com"
-keys = [{ env = "SUBSCRIBER" }]
 """ + "".join(of_features("VARIABLES"))
 
 
@@ -143,7 +138,6 @@ def test_who_reads_what_is_stored_needs_only_the_key(desk: Desk):
         "report 1",
         "account list",
         "webhook list",
-        "outbox list",
         *of_features("READ_WITH_KEY"),
     ):
         ended = desk.onboard(*typed.split())

@@ -104,22 +104,6 @@ def test_the_password_is_never_shown(desk: Desk):
         assert "s3cret-word" not in ended.out + ended.err
 
 
-def test_status_warns_of_events_that_no_process_publishes(pg: Desk, empty_postgresql_url: str):
-    pg.secret("events", "s3cret-key-of-events")
-    pg.add('[subscribers.crm]\nurl = "http://127.0.0.1:1"\nkeys = [{ file = "secrets/events" }]\n')
-    assert pg.onboard("run", pg.list_of(customers(1))).code == 0
-    assert "no process publishes" not in pg.onboard("status").err  # it has only just happened
-    engine = sa.create_engine(empty_postgresql_url)
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE outbox SET due_at = due_at - interval '1 hour'"))
-        connection.execute(sa.text("UPDATE budget SET blocked_until = NULL"))
-    engine.dispose()
-    for more in ([], ["--json"]):
-        ended = pg.onboard("status", *more)
-        assert ended.code == 0
-        assert "warning: subscriber/crm: events have waited for more than 5 minutes" in ended.err
-
-
 def test_a_statement_timeout_of_the_server_ends_a_command_with_what_to_do(pg: Desk, empty_postgresql_url: str):
     pg.secret("database", f"{empty_postgresql_url}?options=-c%20statement_timeout=200ms")
     engine = sa.create_engine(empty_postgresql_url)

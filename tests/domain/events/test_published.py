@@ -3,7 +3,7 @@
 import json
 from datetime import datetime, timedelta, timezone
 
-from tests.publishers.events import event
+from tests.domain.events.outgoing import event
 from worker.core.model.published_events import cloud_event
 from worker.web.webhooks.standard_webhooks import secret
 

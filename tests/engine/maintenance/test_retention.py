@@ -135,7 +135,7 @@ async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended,
     assert world.rows(Job) == []
 
 
-async def test_webhooks_and_outgoing_events_have_their_turn_while_erasing_walks_through_millions(ended):
+async def test_webhooks_have_their_turn_while_erasing_walks_through_millions(ended):
     world, _ = ended()
 
     class Endless:

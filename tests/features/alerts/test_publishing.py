@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.publishers.listener import answers
+from tests.desk.listener import answers
 from tests.settings.samples import loaded, problems, tree
 from worker.core.foundation import event_loop
 from worker.features.alerts.publishing import alert_targets

@@ -55,9 +55,6 @@ from = "+37060000001"
 reminders = ["2 days"]
 [reissue]
 most = 1
-[subscribers.crm]
-url = "http://127.0.0.1:{port}"
-keys = [{{ env = "NOT_HERE" }}]
 """ + "".join(of_features("TRAPS"))
 AT = ("--start-at", "2026-11-23T09:00Z")
 

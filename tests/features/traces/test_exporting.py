@@ -12,7 +12,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.conftest import NOON
-from tests.publishers.listener import Listener
+from tests.desk.listener import Listener
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.core.model.traces import NO_TRACES
 from worker.features.traces import exporting as module

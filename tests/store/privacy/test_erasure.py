@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tests.store.base.test_at_rest import everything
 from tests.store.shelf import customer
+from tests.suite.of_features import needs
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.database.encrypted_values import ERASED
@@ -96,6 +97,7 @@ def test_an_external_ref_that_names_a_session_is_erased(shelf, erase):
     assert (session.reference, session.references) == (str(session.job_id), {"clientId": "Ona"})
 
 
+@needs("outbox")
 def test_an_external_ref_that_names_a_session_is_erased_from_events_that_wait(shelf):
     for name in ("Ona", "Jonas"):
         shelf.add(customer(name, external_ref=f"{name}-Ltd"))

@@ -128,8 +128,8 @@ def run(
                 alone = None if every else imported.batch.id
                 with about(batch=imported.batch.id), parts.heartbeat("run", batch_id=alone):
                     ended_early = send_corrected(parts, returns.batches, until=until, patience=patience)
-                    stand, unpublished = (
-                        (ended_early, 0)
+                    stand, undone = (
+                        (ended_early, [])
                         if ended_early is not None
                         else work_batch(parts, imported.batch, until=until, patience=patience, alone=not every)
                     )
@@ -152,7 +152,7 @@ def run(
         else:
             show_status(facts)
             click.echo(f"each row: onboard report {batch.id} --out report.csv")
-        notes = notes_of(parts, batch, stand, unpublished=unpublished, ended=ended)
+        notes = notes_of(parts, batch, stand, undone=undone, ended=ended)
         left = parts.facts.counts(batch.id).left
         stopped = stopped_in_words(parts, {*facts["accounts"], *parts.channels})
         outdated = schema.outdated(parts.database) if stand is Stand.OUTDATED else None

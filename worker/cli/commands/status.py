@@ -23,10 +23,9 @@ from worker.core.model.operation import WORK
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from worker.core.unknown.reconciliation import lost_answers, lost_sessions
-from worker.features.outbox.outbox_report import up_to
-from worker.features.outbox.outbox_targets import unpublished_in_words
 from worker.reporting.attention import Attention, Level, level_of
 from worker.reporting.operation_report import OperationReport
+from worker.reporting.standings import warnings
 from worker.wiring.container import Parts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.
@@ -77,7 +76,7 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         batches = [(one, parts.facts.counts(one.id)) for one in parts.batches.all()]
         reporting = parts.reporting
         every = [whole.with_what_is_worked(reporting.status(one, counts)) for one, counts in batches]
-        not_publishing = parts.outbox_targets.unpublished()
+        warned = warnings(parts.settings, parts.database, parts.clock())
     if as_json:
         click.echo(json.dumps({"batches": every, "accounts": whole.accounts} | whole.facts(), ensure_ascii=False))
     else:
@@ -87,8 +86,8 @@ def status(invocation: Invocation, batch: str | None, watch: bool, check: bool, 
         else:
             click.echo("there is no batch yet; `onboard run LIST.csv` makes one")
         _show_needs(whole)
-    if not_publishing:
-        click.echo(f"warning: {unpublished_in_words(not_publishing)}: see `onboard outbox list`", err=True)
+    for warning in warned:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def show_status(facts: dict[str, Any]) -> None:
@@ -153,8 +152,8 @@ def _show_needs(whole: OperationReport) -> None:
             click.echo(f"{name} did not answer the last call: {account['no_answer']}")
     for folder in whole.folders:
         click.echo(f"folder {folder.name}: {folder.in_words}")
-    for name, number in whole.given_up.items():
-        click.echo(f"{name}: outgoing events given up: {up_to(number)}; `onboard outbox list`")
+    for line in (line for one in whole.standings for line in one.lines):
+        click.echo(line)
     for one in whole.attention:
         click.echo(f"needs a person: {_in_words(one)}")
 

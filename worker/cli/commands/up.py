@@ -19,7 +19,6 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.plural import counted
 from worker.core.model.states import BatchState
 from worker.core.model.wakeups import Wake
-from worker.features.outbox.publishers.build import build_targets
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
 from worker.runtime.all_in_one import AllInOne, Intake
@@ -62,7 +61,6 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
                 everything = AllInOne(
                     parts,
                     web_parts,
-                    build_targets(settings),
                     intake=_intake(settings),
                     look=_Watch(parts).look,
                     viewer_key=key,

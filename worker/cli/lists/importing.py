@@ -19,7 +19,6 @@ from worker.cli.running.summary import changed_in_words, show_changes, show_refu
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.model.operation import IMPORT
-from worker.features.outbox.publishers.build import build_targets
 from worker.lists.importing.judged_chunks import judging_child
 from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, import_list, list_age
 from worker.lists.importing.returned import Settles
@@ -35,7 +34,6 @@ def refuse_what_cannot_work(parts: Parts) -> None:
     # With a template that cannot be rendered, or keys that decrypt nothing, each row would be held, one by one.
     problems = [f"template: {problem}" for problem in parts.templates.problems()]
     try:
-        build_targets(parts.settings)
         check_keys(parts.database, parts.keyring)
     except SettingsError as error:
         problems += error.problems

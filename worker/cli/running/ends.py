@@ -1,6 +1,6 @@
 """How a run ends: what an interrupted one leaves behind, what rows wait for, and the exit code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,16 +81,15 @@ def _stopped(parts: Parts, batch: BatchFacts, stand: Stand) -> str:
     )
 
 
-def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, unpublished: int, ended: str) -> list[str]:
-    """What a person should know after a run, beside the batch's facts. `unpublished`: outgoing events that were not
-    delivered. `ended`: what an interrupted run leaves behind."""
+def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[str], ended: str) -> list[str]:
+    """What a person should know after a run, beside the batch's facts. `undone`: what features have left.
+    `ended`: what an interrupted run leaves behind."""
     notes = [
         f"{lost_answers(calls, 0)}, of rows that have ended: looked up from {written(first)} on,"
         " by the next run or worker"
         for calls, first in parts.facts.ended_calls(batch.id).values()
     ]
-    if unpublished:
-        notes.append(f"{counted(unpublished, 'outgoing event')} not delivered yet; `onboard outbox list` says why")
+    notes += undone
     if ended:
         notes.append(ended)
     if stand is Stand.HALTED:

@@ -9,7 +9,6 @@ from worker.cli.progress import Progress, open_progress
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation import event_loop
 from worker.core.model.states import BatchState
-from worker.features.outbox.publishers.build import build_targets
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
 from worker.runtime.batch_run import OneBatch, Stand
@@ -32,9 +31,8 @@ def send_corrected(parts: Parts, batches: Collection[int], *, until: str, patien
 
 def work_batch(
     parts: Parts, batch: BatchFacts, *, until: str, patience: timedelta, alone: bool, resent: bool = False
-) -> tuple[Stand, int]:
-    """Why the work ended, and how many events were not published. `resent`: also the links that are sent again."""
-    targets = build_targets(parts.settings)
+) -> tuple[Stand, list[str]]:
+    """Why the work ended, and what features have left. `resent`: also the links that are sent again."""
 
     def is_done(counts: BatchCounts) -> bool:
         current = parts.batches.find(str(batch.id)) or batch  # it may be paused or cancelled meanwhile
@@ -43,9 +41,9 @@ def work_batch(
             return False
         return state in (BatchState.FINISHED, BatchState.CANCELLED) or (until == "sent" and state is BatchState.SENT)
 
-    async def until_done(progress: Progress) -> tuple[Stand, int]:
+    async def until_done(progress: Progress) -> tuple[Stand, list[str]]:
         work = opened_work(parts, in_run=True)
-        embedded = Embedded(parts, targets, work=work, only_batch=batch.id if alone else None)
+        embedded = Embedded(parts, work=work, only_batch=batch.id if alone else None)
         loop = asyncio.get_running_loop()
         by_signal: list[signal.Signals] = []
 
@@ -74,7 +72,7 @@ def work_batch(
         # Only Ctrl-C is a person's decision: a service manager ends a process with SIGTERM and starts it again.
         if stand is Stand.INTERRUPTED and signal.SIGINT not in by_signal:
             stand = Stand.TERMINATED
-        return stand, one.unpublished
+        return stand, one.left
 
     with open_progress(on_click=buys_on_click(parts.settings)) as progress:
         return event_loop.run(until_done(progress))

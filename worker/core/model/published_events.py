@@ -1,6 +1,6 @@
 """The events that the worker publishes: their types, their data, and their form as CloudEvents. Pure.
 
-docs/reference/outgoing.md describes the same for receivers, and docs/events has a schema of each type, made from
+docs/features/outbox.md describes the same for receivers, and docs/events has a schema of each type, made from
 `FIELDS`.
 """
 

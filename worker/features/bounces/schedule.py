@@ -8,7 +8,7 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.work.ticks import Ticks
 from worker.features.bounces.mailbox import CannotRead
 from worker.features.bounces.reader import BounceReader
-from worker.wiring.background import Work
+from worker.wiring.background import Work, Working
 from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ EVERY_SECONDS = 60.0
 END_SECONDS = 5.0  # a thread that waits for the mail server for longer is left: it changes nothing before an answer
 
 
-class BounceSchedule:
+class BounceSchedule(Working):
     """Reads at most once a minute, and once at a time."""
 
     def __init__(self, reader: BounceReader, seconds: float = EVERY_SECONDS) -> None:

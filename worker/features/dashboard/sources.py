@@ -44,7 +44,6 @@ class Sources:
     reporting: Reporting
     operation: Operation
     account_report: AccountReport
-    outbox: OutboxReport
     delivery: Callable[[], DeliveryPolicy]
     desk: Callable[[Database], ServiceDesk]  # over a database: whose changes are the person's, see `acting`
     jitter: Callable[[], float]
@@ -54,6 +53,10 @@ class Sources:
     @property
     def accounts(self) -> Mapping[str, Account]:
         return self.settings.accounts
+
+    @property
+    def outbox(self) -> OutboxReport:
+        return OutboxReport.of(self.settings, self.stores.database)
 
     def acting(self, person: Person, action: str, reason: str) -> Stores:
         """The store's objects, whose changes the audit log ascribes to this person, action and reason."""
@@ -74,7 +77,6 @@ def sources_of(parts: Parts, put_back: PutRefusedBack | None) -> Sources:
         reporting=parts.reporting,
         operation=parts.operation,
         account_report=parts.account_report,
-        outbox=parts.outbox_report,
         delivery=lambda: parts.delivery_policy,
         desk=partial(desk_of, parts),
         jitter=parts.jitter,

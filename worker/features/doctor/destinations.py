@@ -56,8 +56,6 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
             yield channel, texting.base_url
     if settings.bus is not None:
         yield "bus", settings.bus.url
-    for name, subscriber in settings.subscribers.items():
-        yield f"subscribers.{name}", subscriber.url
     if settings.web.oidc is not None:
         yield "web.oidc", settings.web.oidc.issuer
     for one in SECTIONS.offered():

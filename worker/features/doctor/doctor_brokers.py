@@ -9,6 +9,7 @@ from worker.core.foundation.plural import counted
 from worker.core.foundation.tls import Tls
 from worker.core.model.findings import Finding, failure, ok, warning
 from worker.settings.model import Settings
+from worker.wiring.watching import targets_of
 
 if TYPE_CHECKING:
     from worker.events.brokers.queue_depths import QueueState
@@ -79,7 +80,7 @@ def _needed(settings: Settings, name: str) -> list[Needed]:
 
     found = []
     if name == "broker":
-        publishes = bool(settings.subscribers or settings.bus)
+        publishes = targets_of(settings)
         wanted = [queue for queue in WITHOUT if queue != PUBLISH or publishes]
         found = [Needed(queue, "onboard worker", "onboard worker", WITHOUT[queue]) for queue in wanted]
     for source in sources_of(settings):

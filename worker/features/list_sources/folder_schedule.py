@@ -14,7 +14,7 @@ from worker.core.work.ticks import Ticks
 from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.places import place_of
 from worker.features.list_sources.settings import Intake, Remote
-from worker.wiring.background import Work
+from worker.wiring.background import Work, Working
 from worker.wiring.container import Parts
 from worker.wiring.returned_reports import settles
 
@@ -57,7 +57,7 @@ class _Lane:
             self._thread.join(max(0.0, until - monotonic()))
 
 
-class FolderSchedule:
+class FolderSchedule(Working):
     """Looks into each folder at its times. The folders of this machine have one thread; each other folder has its own,
     since its server may be slow or away."""
 

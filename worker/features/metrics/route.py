@@ -75,7 +75,7 @@ class MetricsRoute:
 def page_now(parts: Parts) -> Page:
     """What a scrape shows now. Blocks."""
     rules = parts.budget_rules
-    configured = Configured(rules.accounts, rules.channels, parts.outbox_targets.policies)
+    configured = Configured(rules.accounts, rules.channels, parts.targets)
     now = parts.clock()
     read = gauges.read(
         parts.database,

@@ -11,7 +11,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.foundation.plural import counted
 from worker.core.model.needs import STORED
-from worker.features.outbox.outbox_report import target_in_words
+from worker.features.outbox.outbox_report import OutboxReport, target_in_words
 from worker.features.outbox.store import relay
 
 
@@ -20,7 +20,7 @@ def outbox() -> None:
     """Show outgoing events that are not published yet, and retry those that were given up.
 
     Outgoing events are the worker's own events for other systems: a TARGET is the bus of `[bus]`, or a name of
-    `[subscribers]`. docs/reference/outgoing.md describes them.
+    `[subscribers]`. docs/features/outbox.md describes them.
     """
 
 
@@ -33,8 +33,8 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
     Also lists the newest 100 events that were given up, with their numbers.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        targets = parts.outbox_report.targets(now=parts.clock())
-        given_up = parts.outbox_report.given_up()
+        report = OutboxReport.of(parts.settings, parts.database)
+        targets, given_up = report.targets(now=parts.clock()), report.given_up()
     if as_json:
         click.echo(json.dumps({"targets": targets, "given_up": given_up}))
         return
@@ -58,7 +58,7 @@ def retry_outbox(invocation: Invocation, target: str | None, number: int | None,
     They are then retried for as long as a new event is. `onboard outbox list` shows the targets.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        known = sorted(parts.outbox_targets.policies)
+        known = sorted(parts.targets)
         if target is not None and target not in known:
             raise CannotStart(f"there is no target {target!r}; they are {', '.join(known) or 'none'}")
         rows = relay.retry(parts.database, target=target, number=number, now=parts.clock())

@@ -1,16 +1,19 @@
-"""The facts of outgoing events, as `onboard outbox list` prints them."""
+"""The facts of outgoing events, as `onboard outbox list` prints them, and what `status` says of them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from worker.core.database.database import Database
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.budgets import Budgets
+from worker.features.outbox.outbox_targets import OutboxTargets, target_policies, unpublished_in_words
 from worker.features.outbox.store import relay
 from worker.reporting.attention import Attention
+from worker.reporting.standings import Standing, Standings
+from worker.settings.model import Settings
 
 SHOWN = 100  # events that were given up
 # A target that is started again needs no person.
@@ -25,6 +28,10 @@ class OutboxReport:
     database: Database
     budgets: Budgets
     configured: Collection[str]
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database) -> Self:
+        return cls(database=database, budgets=Budgets(database), configured=frozenset(target_policies(settings)))
 
     def targets(self, *, now: datetime) -> list[dict[str, Any]]:
         """Each target, with how many events wait, and why."""
@@ -96,6 +103,25 @@ class OutboxReport:
 def up_to(number: int) -> str:
     """The number of events, where at most one over `MOST_COUNTED` was counted."""
     return f"more than {MOST_COUNTED:,}" if number > MOST_COUNTED else f"{number:,}"
+
+
+def _standing(settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime) -> Standing:
+    report = OutboxReport.of(settings, database)
+    given_up = report.given_up_by_target()
+    counts = [f"{name}: outgoing events given up: {up_to(number)}" for name, number in given_up.items()]
+    return Standing(
+        [f"{count}; `onboard outbox list`" for count in counts],
+        {"given_up": given_up} if given_up else {},
+        report.attention(states, given_up, now=now),
+    )
+
+
+def _warning(settings: Settings, database: Database, now: datetime) -> str:
+    targets = OutboxTargets.of(settings, database, lambda: now).unpublished()
+    return f"{unpublished_in_words(targets)}: see `onboard outbox list`" if targets else ""
+
+
+STANDINGS = Standings(_standing, _warning)
 
 
 def target_in_words(item: Mapping[str, Any]) -> str:

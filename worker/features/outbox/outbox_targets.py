@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Self
 
 from worker.core.database.database import Database
-from worker.core.database.facts import Observe
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.published_events import BUS, SUBSCRIBER, Happened
+from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
 from worker.features.outbox.store.outbox import Subscriptions
 from worker.settings.model import Settings
@@ -40,6 +41,10 @@ class OutboxTargets:
     budgets: Budgets
     clock: Clock
 
+    @classmethod
+    def of(cls, settings: Settings, database: Database, clock: Clock) -> Self:
+        return cls(policies=target_policies(settings), database=database, budgets=Budgets(database), clock=clock)
+
     def due(self) -> list[str]:
         """The targets that have events due, and may be published to now."""
         if not self.policies:
@@ -68,14 +73,9 @@ def subscriptions_of(settings: Settings) -> Subscriptions:
     """Which target is sent which events."""
     everything = frozenset(Happened)
     targets = {BUS: everything} if settings.bus is not None else {}
-    for name, subscriber in settings.subscribers.items():
+    for name, subscriber in settings.named(Subscriber).items():
         targets[f"{SUBSCRIBER}{name}"] = frozenset(map(Happened, subscriber.types)) or everything
     return Subscriptions(targets, {name: account.provider for name, account in settings.accounts.items()})
-
-
-def _observer(settings: Settings) -> Observe | None:
-    subscriptions = subscriptions_of(settings)
-    return subscriptions.observe if subscriptions.targets else None
 
 
 def target_policies(settings: Settings) -> dict[str, TargetPolicy]:
@@ -91,4 +91,4 @@ def _policy_of(settings: Settings, target: str) -> TargetPolicy:
     return TargetPolicy(BudgetRule(target, retry=retry, opens_after=PAUSES_AFTER), GIVE_UP)
 
 
-OBSERVER = Observer(_observer)
+OBSERVER = Observer(lambda settings: found if (found := subscriptions_of(settings)).targets else None)

@@ -1,9 +1,8 @@
-"""Publishes events from threads, for a loop that must not wait for targets: for the worker inside a command."""
+"""Publishes events from threads, in `run` and `up`: no target is waited for."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -11,11 +10,14 @@ import sqlalchemy as sa
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
+from worker.core.foundation.plural import counted
 from worker.core.model.meters import Meters
+from worker.features.outbox.old_events import OldEvents
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets
 from worker.features.outbox.publishers.contract import Target
 from worker.features.outbox.store.relay import waiting
+from worker.wiring.background import Working
 
 log = logging.getLogger(__name__)
 # A run that ends publishes what it can within this time; the next run publishes the rest.
@@ -25,24 +27,36 @@ LONGEST = timedelta(minutes=1)
 LOOKING, PUBLISHING = "looking", "publishing"
 
 
-class OutboxThreads:
+class OutboxThreads(Working):
     """A thread for each target: a target that hangs delays no other."""
 
-    def __init__(self, outbox: OutboxTargets, targets: Mapping[str, Target], *, meters: Meters | None = None) -> None:
-        self._outbox = outbox
+    def __init__(
+        self,
+        outbox: OutboxTargets,
+        targets: Mapping[str, Target],
+        old: OldEvents | None = None,
+        *,
+        meters: Meters | None = None,
+    ) -> None:
+        self._outbox, self._old = outbox, old
         self._ending = False
         self._publisher = OutboxPublisher(outbox, targets, stopping=lambda: self._ending, meters=meters)
         self._going: dict[str, Future[bool]] = {}
         self._database = Outage(log, logging.WARNING)
-        # One more, which reads what is due.
-        self._threads = ThreadPoolExecutor(max_workers=len(targets) + 1, thread_name_prefix="publish")
+        self._threads = ThreadPoolExecutor(max_workers=max(1, len(targets)), thread_name_prefix="publish")
 
-    async def tick(self) -> bool:
-        """Start publishing what is due; whether a thread publishes now."""
+    def step(self) -> None:
+        """Begin to publish what is due, and remove what can no longer be published."""
+        self._begin()
+        if self._old is not None:
+            self._old.step()
+
+    def _begin(self) -> bool:
+        """Whether a thread publishes now."""
         if not self._publisher.names:
             return False
         try:
-            for name in await asyncio.get_running_loop().run_in_executor(self._threads, self._outbox.due):
+            for name in self._outbox.due():
                 going = self._going.get(name)
                 if going is None or going.done():
                     self._going[name] = self._threads.submit(self._publish, name)
@@ -71,27 +85,29 @@ class OutboxThreads:
     def _log_back(self, step: str) -> None:
         self._database.over("the database is back: events are published", monotonic(), step=step)
 
-    async def publish_what_is_left(self, within: timedelta = LAST_PUBLISHING) -> int:
-        """Publish what is possible within this time; how many events are left. Does not wait for a paused target."""
+    def finish(self, within: timedelta = LAST_PUBLISHING) -> str:
+        """Publish what is possible within this time. Does not wait for a paused target."""
+        until = monotonic() + within.total_seconds()
+        while self._begin() and (left := until - monotonic()) > 0:
+            # Those that have ended would end the wait at once, and the database would be asked again and again.
+            if going := [one for one in self._going.values() if not one.done()]:
+                wait(going, timeout=left, return_when=FIRST_COMPLETED)
+        left_over = self._left()
+        words = f"{counted(left_over, 'outgoing event')} not delivered yet; `onboard outbox list` says why"
+        return words if left_over else ""
+
+    def _left(self) -> int:
         if not self._publisher.names:
             return 0
-        until = monotonic() + within.total_seconds()
-        while await self.tick() and (left := until - monotonic()) > 0:
-            # Those that have ended would end the wait at once, and the database would be asked again and again.
-            if going := [asyncio.wrap_future(one) for one in self._going.values() if not one.done()]:
-                await asyncio.wait(going, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         try:
-            loop, names = asyncio.get_running_loop(), self._publisher.names
-            return await loop.run_in_executor(self._threads, waiting, self._outbox.database, names)
+            return waiting(self._outbox.database, self._publisher.names)
         except sa.exc.OperationalError as error:
             self._log_unreachable(error, LOOKING)
             return 0
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End publishing: open POSTs are abandoned, and the next process publishes their events again."""
         self._ending = True
-        going = [asyncio.wrap_future(one) for one in self._going.values()]
-        if going:
-            await asyncio.wait(going)
+        wait(self._going.values())
         self._threads.shutdown()  # no thread has work left
         self._publisher.close()

@@ -5,10 +5,7 @@ from worker.core.features import Command, Feature
 FEATURE = Feature(
     name="privacy",
     about="Erases, retains, and gives out what is stored of a customer. Without it that is work by hand.",
-    needs=(
-        "audit",
-        "outbox",
-    ),
+    needs=("audit",),
     commands={
         "archive": Command(
             "worker.features.privacy.command:archive", "Save a batch as a file, and remove it if you wish."

@@ -15,7 +15,6 @@ from worker.core.foundation.clock import Clock
 from worker.core.lifecycle.session_updates import DIGESTS_KEPT
 from worker.core.model.audit import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.outbox.outbox_targets import OutboxTargets
 from worker.features.privacy.store.erasure import Place
 from worker.settings.model import Settings
 from worker.wiring.stores import Stores
@@ -35,19 +34,15 @@ WEBHOOKS_KEPT = DIGESTS_KEPT
 # Late events name a session by its reference or its token's hash, which stay: the link is kept for people who look at
 # what was sent.
 LINKS_KEPT = timedelta(days=1)
-# Events that were given up, or whose target is not configured any more, can be put back for so long.
-UNPUBLISHED_FOR = timedelta(days=30)
 PURGES = Act(RETENTION, "batch.purged")
 
 
 class Retention:
     """Applies `[retention]`, one step at each sweep. One for each process: it remembers how far it has looked."""
 
-    def __init__(
-        self, settings: Settings, stores: Stores, outbox: OutboxTargets, *, clock: Clock, database_clock: Clock
-    ) -> None:
+    def __init__(self, settings: Settings, stores: Stores, *, clock: Clock, database_clock: Clock) -> None:
         """What is old enough is decided by `database_clock`, the database's own time: nothing brings it back."""
-        self._kept, self._stores, self._outbox = settings.retention, stores, outbox
+        self._kept, self._stores = settings.retention, stores
         self._clock, self._database_clock = clock, database_clock
         address_cap = settings.invitations.messages_per_address
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
@@ -62,7 +57,6 @@ class Retention:
                 self._drop_links,
                 self._purge,
                 self._remove_what_is_old,
-                self._remove_unpublished,
                 self._remove_audited,
             ]
         )
@@ -118,13 +112,6 @@ class Retention:
         refused = stores.refused_events.remove_due(now=now)
         places = stores.address_places.remove(since=now - self._places_kept)
         return bool(erased or removed or webhooks or refused or places)
-
-    def _remove_unpublished(self, now: datetime) -> bool:
-        """Whether there may be more events that can no longer be published."""
-        gone = self._outbox.forget_unpublished(before=now - UNPUBLISHED_FOR)
-        if gone:
-            log.info("retention: %d events were removed that no target accepted", gone)
-        return gone > 0
 
     def _remove_audited(self, now: datetime) -> bool:
         """Whether there may be more entries of the audit log that are old enough."""

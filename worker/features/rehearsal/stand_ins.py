@@ -20,7 +20,7 @@ from worker.settings.model import Broker, Database, Encryption, Settings
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.settings.sending import Sms
-from worker.settings.shape import SECTIONS, is_lazy, keys_of, tables_of
+from worker.settings.shape import SECTIONS, FeatureSection, is_lazy, keys_of, tables_of
 from worker.settings.values import Section
 
 # No name below .invalid has an address (RFC 6761). If a call left this process all the same, it would arrive nowhere.
@@ -54,8 +54,7 @@ def stood_in(settings: Settings, folder: Path) -> Settings:
             "privacy": type(settings.privacy)(),
             "web": type(settings.web)(base_url=settings.web.base_url),
             "bus": None,
-            "subscribers": {},
-            **{one.name: () if one.listed else one.model() for one in SECTIONS.offered() if _holds_secrets(one.model)},
+            **{one.name: _nothing_of(one) for one in SECTIONS.offered() if _holds_secrets(one.model)},
         }
     )
 
@@ -64,6 +63,12 @@ def _holds_secrets(model: type[Section]) -> bool:
     """Whether a key of the table, or of a table in it, may hold a secret."""
     keys = keys_of(model).values()
     return any(is_lazy(key) or ((inner := tables_of(key.annotation)) and _holds_secrets(inner.model)) for key in keys)
+
+
+def _nothing_of(section: FeatureSection) -> Any:
+    if section.named:
+        return {}
+    return () if section.listed else section.model()
 
 
 def _texting(section: Sms) -> Sms:

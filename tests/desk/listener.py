@@ -1,11 +1,12 @@
-"""A subscriber's server with the answers of a test."""
+"""A server with the answers of a test, as a subscriber's."""
 
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from tests.suite.waiting import ENDS_WITHIN
@@ -59,3 +60,17 @@ def answers(status: int, **headers: str) -> Handler:
         return web.Response(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     return answer
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Handler], Listener]]:
+    """Listeners that end with their test."""
+    made: list[Listener] = []
+
+    def start(answer: Handler) -> Listener:
+        made.append(Listener(answer))
+        return made[-1]
+
+    yield start
+    for listener in made:
+        listener.close()

@@ -4,15 +4,26 @@ from datetime import timedelta
 
 import pytest
 
-from tests.engine.outbox import CRM, DOWN, LONGEST, SUBSCRIPTIONS, UNREACHABLE, FakeTarget, happen, left, publisher
+from tests.features.outbox.publishing.targets import (
+    CRM,
+    DOWN,
+    LONGEST,
+    SUBSCRIPTIONS,
+    UNREACHABLE,
+    FakeTarget,
+    happen,
+    left,
+    publisher,
+    targets_of,
+)
 from tests.simulated.world import World
 from tests.store.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.published_events import Happened, cloud_event
+from worker.features.outbox.old_events import KEPT_FOR, OldEvents
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.store import relay
-from worker.features.privacy.retention import UNPUBLISHED_FOR
 
 
 @pytest.fixture
@@ -75,12 +86,12 @@ async def test_an_event_that_is_not_accepted_delays_only_the_later_events_of_its
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     assert crm.order == [("B", "invitation.sent"), ("B", "job.held")]
-    assert world.parts.outbox_targets.due() == ["bus"]
+    assert targets_of(world).due() == ["bus"]
     crm.problems.clear()
     events_out.publish(CRM, longest=LONGEST)
     assert left(world, CRM) == [("A", "invitation.sent"), ("A", "job.held")]  # its wait is not over
     clock.advance(seconds=2)
-    assert set(world.parts.outbox_targets.due()) == {"bus", CRM}
+    assert set(targets_of(world).due()) == {"bus", CRM}
     events_out.publish(CRM, longest=LONGEST)
     assert crm.order[2:] == [("A", "invitation.sent"), ("A", "job.held")]
 
@@ -155,7 +166,7 @@ async def test_a_target_that_is_down_is_paused_and_then_tested_with_one_event(wo
     events_out.publish(CRM, longest=LONGEST)
     assert len(crm.chunks) == 1
     with statements(world.parts.database) as ran:
-        assert world.parts.outbox_targets.due() == ["bus"]
+        assert targets_of(world).due() == ["bus"]
     assert not any("UNION" in one for one in ran)  # it is not looked for, however many events wait: only for the bus
     clock.advance(seconds=5)
     events_out.publish(CRM, longest=LONGEST)
@@ -174,9 +185,9 @@ async def test_a_wait_that_the_target_asks_for_is_kept_to(world, clock):
     events_out = publisher(world, **{CRM: crm})
     events_out.publish(CRM, longest=LONGEST)
     clock.advance(minutes=19)
-    assert CRM not in world.parts.outbox_targets.due()
+    assert CRM not in targets_of(world).due()
     clock.advance(minutes=2)
-    assert CRM in world.parts.outbox_targets.due()
+    assert CRM in targets_of(world).due()
 
 
 async def test_an_event_that_is_never_accepted_is_given_up_and_its_customers_next_events_go_on(world, clock, caplog):
@@ -270,7 +281,7 @@ async def test_a_number_is_never_given_to_a_second_event(world):
 async def test_a_stopping_process_publishes_nothing_more(world):
     happen(world, Happened.JOB_HELD, "A")
     bus = FakeTarget()
-    ending = OutboxPublisher(world.parts.outbox_targets, {"bus": bus}, stopping=lambda: True)
+    ending = OutboxPublisher(targets_of(world), {"bus": bus}, stopping=lambda: True)
     assert ending.publish("bus", longest=LONGEST) is False
     assert bus.chunks == []
 
@@ -291,11 +302,9 @@ async def test_events_that_no_target_accepts_are_removed_after_their_time(world,
     happen(world, Happened.JOB_HELD, "A", "B")
     world.set(Outbox, Outbox.target == CRM, due_at=None)
     world.set(Outbox, (Outbox.target == "bus") & (Outbox.customer_id == "A"), target="subscriber/gone")
-    retention = world.parts.retention()
-    clock.advance(days=UNPUBLISHED_FOR.days - 1)
-    retention.step()
+    clock.advance(days=KEPT_FOR.days - 1)
+    OldEvents(targets_of(world), clock).step()
     assert len(world.rows(Outbox)) == 4
     clock.advance(days=2)
-    for _ in range(3):
-        retention.step()
+    OldEvents(targets_of(world), clock).step()
     assert [(row.target, row.customer_id) for row in world.rows(Outbox)] == [("bus", "B")]

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import sqlalchemy as sa
 
-from tests.engine.outbox import LONGEST, FakeTarget
+from tests.features.outbox.publishing.targets import LONGEST, FakeTarget, targets_of
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel, Person
 from worker.core.database.facts import SessionsCompleted, SessionsExpired, happened
@@ -40,7 +40,7 @@ def private(name):
 def published(world):
     """The events that a bus gets of all that has happened so far."""
     bus = FakeTarget()
-    OutboxPublisher(world.parts.outbox_targets, {"bus": bus}).publish("bus", longest=LONGEST)
+    OutboxPublisher(targets_of(world), {"bus": bus}).publish("bus", longest=LONGEST)
     return [(json.loads(cloud_event(event)), cloud_event(event).decode()) for event in bus.published]
 
 

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from kombu import Connection
 
+from tests.cli.installation.test_postgresql import over
 from tests.desk.desk import Desk, customers
+from tests.desk.listener import Handler, Listener
 from tests.desk.own_redis import OwnRedis
-from tests.publishers.listener import Handler, Listener
+from tests.runtime.test_up import ended, started
 from tests.suite.of_features import needs
 from tests.suite.waiting import wait_until
 
@@ -206,3 +209,31 @@ def test_a_worker_tells_a_bus_though_a_subscriber_hangs(
 async def _hang(_request: web.Request) -> web.StreamResponse:
     await asyncio.Event().wait()
     raise AssertionError
+
+
+@pytest.fixture
+def pg(desk: Desk, empty_postgresql_url: str) -> Desk:
+    return over(desk, empty_postgresql_url)
+
+
+def test_up_publishes_to_a_subscriber(publishing_desk: Desk, crm: Listener):
+    process, _ = started(publishing_desk)
+    assert publishing_desk.onboard("import", publishing_desk.list_of(customers(2))).code == 0
+    wait_until(lambda: kinds(crm) == {"session.issued": 2, "invitation.sent": 2}, "all is published")
+    ended(process)
+
+
+def test_status_warns_of_events_that_no_process_publishes(pg: Desk, empty_postgresql_url: str):
+    pg.secret("events", "s3cret-key-of-events")
+    pg.add('[subscribers.crm]\nurl = "http://127.0.0.1:1"\nkeys = [{ file = "secrets/events" }]\n')
+    assert pg.onboard("run", pg.list_of(customers(1))).code == 0
+    assert "no process publishes" not in pg.onboard("status").err  # it has only just happened
+    engine = sa.create_engine(empty_postgresql_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE outbox SET due_at = due_at - interval '1 hour'"))
+        connection.execute(sa.text("UPDATE budget SET blocked_until = NULL"))
+    engine.dispose()
+    for more in ([], ["--json"]):
+        ended = pg.onboard("status", *more)
+        assert ended.code == 0
+        assert "warning: subscriber/crm: events have waited for more than 5 minutes" in ended.err

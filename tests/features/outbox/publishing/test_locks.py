@@ -8,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from tests.engine.outbox import LONGEST, SUBSCRIPTIONS, FakeTarget, happen, left, publisher
+from tests.features.outbox.publishing.targets import (
+    LONGEST,
+    SUBSCRIPTIONS,
+    FakeTarget,
+    happen,
+    left,
+    publisher,
+    targets_of,
+)
 from tests.simulated.pooler import sharing_sessions
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
@@ -150,7 +158,7 @@ async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
 async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
     happen(world, Happened.JOB_HELD, "A")
-    rule = world.parts.outbox_targets.policies["bus"].rule
+    rule = targets_of(world).policies["bus"].rule
     accepted = [row.id for row in world.rows(Outbox, target="bus")]
     now = world.clock()
     with (

@@ -4,7 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from tests.engine.outbox import CRM, DOWN, LONGEST, SUBSCRIPTIONS, UNREACHABLE, FakeTarget, happen, publisher
+from tests.features.outbox.publishing.targets import (
+    CRM,
+    DOWN,
+    LONGEST,
+    SUBSCRIPTIONS,
+    UNREACHABLE,
+    FakeTarget,
+    happen,
+    publisher,
+    targets_of,
+)
 from tests.simulated.world import World
 from tests.store.statements import statements
 from worker.core.database.tables import Outbox
@@ -23,14 +33,14 @@ def world(make_on_both) -> World:
 async def test_a_target_that_no_process_publishes_to_for_minutes_is_named(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")  # the subscriber does not subscribe to it
     clock.advance(minutes=4)
-    assert world.parts.outbox_targets.unpublished() == []  # a worker may just be starting
+    assert targets_of(world).unpublished() == []  # a worker may just be starting
     clock.advance(minutes=2)
-    assert world.parts.outbox_targets.unpublished() == ["bus"]
+    assert targets_of(world).unpublished() == ["bus"]
     bus, seen = FakeTarget(), []
-    bus.before_answering = lambda: seen.append(world.parts.outbox_targets.unpublished())
+    bus.before_answering = lambda: seen.append(targets_of(world).unpublished())
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
     assert seen == [[]]  # somebody is at it, however long it takes
-    assert world.parts.outbox_targets.unpublished() == []
+    assert targets_of(world).unpublished() == []
 
 
 @pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
@@ -40,7 +50,12 @@ async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, cl
     bus = FakeTarget()
     bus.down = UNREACHABLE
     publisher(world, bus=bus).publish("bus", longest=LONGEST)
-    assert world.parts.outbox_targets.unpublished() == []
+    assert targets_of(world).unpublished() == []
+
+
+def given_up(world):
+    (standing,) = world.parts.operation.report().standings
+    return standing.facts
 
 
 def needs(world) -> list[tuple[str, str]]:
@@ -72,11 +87,11 @@ async def test_of_a_target_without_an_event_that_waits_or_was_given_up_nothing_i
     publisher(world, **{CRM: crm}).publish(CRM, longest=LONGEST)
     clock.advance(minutes=2)
     world.set(Outbox, Outbox.target == CRM, due_at=None)
-    assert world.parts.operation.report().given_up == {CRM: 3}
+    assert given_up(world) == {"given_up": {CRM: 3}}
     assert needs(world)[0][1].endswith("events that wait: 0; given up: 3")
     clock.advance(days=31)
-    world.parts.outbox_targets.forget_unpublished(before=clock() - timedelta(days=30))
-    assert world.parts.operation.report().given_up == {}
+    targets_of(world).forget_unpublished(before=clock() - timedelta(days=30))
+    assert given_up(world) == {}
     assert needs(world) == []
 
 

@@ -14,14 +14,14 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import NOON
-from tests.publishers.events import event, events
-from tests.publishers.listener import Listener, answers
+from tests.desk.listener import Listener, answers
+from tests.domain.events.outgoing import event, events
 from worker.core.model.endings import Kind
 from worker.features.outbox.publishers.contract import Reply
 from worker.features.outbox.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
 from worker.settings.secrets import Secret
 
-PAGE = Path(__file__).parents[2] / "docs/reference/outgoing.md"
+PAGE = Path(__file__).parents[2] / "docs/features/outbox.md"
 
 
 def publish(listener: Listener, published=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:
@@ -53,7 +53,7 @@ def test_it_is_the_cloudevent_signed_with_each_key_by_the_standard(listen):
 
 
 def receiver() -> Any:
-    """The receiver that docs/reference/outgoing.md shows."""
+    """The receiver that docs/features/outbox.md shows."""
     names: dict[str, Any] = {}
     source = PAGE.read_text("utf-8").split("```python\n")[1].partition("```")[0]
     exec(compile(source, str(PAGE), "exec"), names)  # noqa: S102 -- our own page

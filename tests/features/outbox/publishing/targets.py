@@ -6,7 +6,7 @@ from datetime import timedelta
 from worker.core.database.tables import Outbox
 from worker.core.model.endings import Kind, Problem
 from worker.features.outbox.outbox_publisher import OutboxPublisher
-from worker.features.outbox.outbox_targets import PAUSES_AFTER, subscriptions_of
+from worker.features.outbox.outbox_targets import PAUSES_AFTER, OutboxTargets, subscriptions_of
 from worker.features.outbox.publishers.contract import Reply
 
 CRM = "subscriber/crm"
@@ -67,6 +67,10 @@ class FakeTarget:
         return [(event.customer_id, event.kind) for event in self.published]
 
 
+def targets_of(world):
+    return OutboxTargets.of(world.parts.settings, world.parts.database, world.clock)
+
+
 def happen(world, happened, *customers, account="kyc"):
     """Write this event of each of these customers, in a transaction for each."""
     for customer in customers:
@@ -76,9 +80,7 @@ def happen(world, happened, *customers, account="kyc"):
 
 
 def publisher(world, **targets):
-    return OutboxPublisher(
-        world.parts.outbox_targets, {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0
-    )
+    return OutboxPublisher(targets_of(world), {"bus": FakeTarget(), CRM: FakeTarget()} | targets, jitter=lambda: 1.0)
 
 
 def left(world, target="bus"):

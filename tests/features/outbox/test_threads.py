@@ -1,6 +1,5 @@
 """Beside a loop: a target that hangs holds up neither the loop nor the end."""
 
-import asyncio
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -8,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SetClock
+from tests.features.outbox.publishing.targets import targets_of
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.model.published_events import Happened
 from worker.features.outbox.outbox_targets import subscriptions_of
 from worker.features.outbox.outbox_threads import OutboxThreads
 from worker.features.outbox.publishers.contract import Reply
+
+LEFT = "1 outgoing event not delivered yet; `onboard outbox list` says why"
 
 
 class Hangs:
@@ -46,40 +48,41 @@ def world(sqlite_url: str, tmp_path: Path):
         yield made
 
 
-async def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let_go_of_at_the_end(world):
+def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let_go_of_at_the_end(world):
     hangs = Hangs()
-    beside = OutboxThreads(world.parts.outbox_targets, {"bus": hangs})
-    assert await beside.tick() is True
-    assert await beside.publish_what_is_left(timedelta(seconds=0.1)) == 1
+    beside = OutboxThreads(targets_of(world), {"bus": hangs})
+    assert beside.finish(timedelta(seconds=0.1)) == LEFT
     assert hangs.at_it.is_set()
-    async with asyncio.timeout(ENDS_WITHIN):
-        await beside.close()
+    closing = threading.Thread(target=beside.close)
+    closing.start()
+    closing.join(ENDS_WITHIN)
+    assert not closing.is_alive()
 
 
-async def test_the_database_is_not_asked_again_and_again_while_one_target_is_waited_for(world, monkeypatch):
-    asked, due = [], world.parts.outbox_targets.due
+def test_the_database_is_not_asked_again_and_again_while_one_target_is_waited_for(world, monkeypatch):
+    outbox, asked = targets_of(world), []
+    due = outbox.due
 
     def counted():
         asked.append(1)
         return due() if len(asked) > 1 else ["bus", "other"]
 
-    outbox = world.parts.outbox_targets
     monkeypatch.setattr(type(outbox), "due", lambda _outbox: counted())
     outbox.policies["other"] = outbox.policies["bus"]
     beside = OutboxThreads(outbox, {"bus": Hangs(), "other": Takes()})
-    await beside.publish_what_is_left(timedelta(seconds=0.5))
+    beside.finish(timedelta(seconds=0.5))
     assert len(asked) < 10
-    await beside.close()
+    beside.close()
 
 
-async def test_the_last_events_are_published(world):
-    beside = OutboxThreads(world.parts.outbox_targets, {"bus": Takes()})
-    assert await beside.publish_what_is_left() == 0
-    await beside.close()
+def test_the_last_events_are_published(world):
+    beside = OutboxThreads(targets_of(world), {"bus": Takes()})
+    assert beside.finish() == ""
+    beside.close()
 
 
-async def test_without_a_target_there_is_nothing_to_do(world):
-    beside = OutboxThreads(world.parts.outbox_targets, {})
-    assert await beside.tick() is False
-    assert await beside.publish_what_is_left() == 0
-    await beside.close()
+def test_without_a_target_there_is_nothing_to_do(world):
+    beside = OutboxThreads(targets_of(world), {})
+    beside.step()
+    assert beside.finish() == ""
+    beside.close()

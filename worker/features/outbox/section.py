@@ -1,0 +1,37 @@
+"""The tables `[subscribers.NAME]`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from worker.settings.shape import FeatureSection
+from worker.settings.tls import OwnServer
+from worker.settings.values import Credential, ServerUrl
+
+LONGEST_NAME = 50  # it must fit into a column with its prefix
+# The types of the CloudEvents that are published.
+Published = Literal[
+    "session.issued", "invitation.sent", "session.completed", "session.expired", "job.failed", "job.held"
+]
+
+
+class Subscriber(OwnServer):
+    """Your HTTP endpoint that receives our events, as signed POST requests."""
+
+    url: ServerUrl = Field(description="The endpoint's address; https, or http on loopback.")
+    keys: tuple[Credential, ...] = Field(
+        min_length=1,
+        description="Keys that sign the requests; with several, each key signs, so that keys can be rotated.",
+    )
+    types: tuple[Published, ...] = Field(
+        (), description="Which events to send.", json_schema_extra={"default": "all events"}
+    )
+
+
+def _outside(subscribers: Mapping[str, Subscriber]) -> Iterator[tuple[str, str]]:
+    for name, subscriber in subscribers.items():
+        yield f"subscribers.{name}", subscriber.url
+
+
+SECTION = FeatureSection("subscribers", Subscriber, named=LONGEST_NAME, outside=_outside)

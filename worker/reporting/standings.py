@@ -1,0 +1,45 @@
+"""What `status` says of the work that features do beside the rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.core.database.database import Database
+from worker.core.features import Hook
+from worker.core.limits.budgets import BudgetState
+from worker.reporting.attention import Attention
+from worker.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class Standing:
+    """`lines` for people, the same as `facts` of `status --json`, and what needs a person."""
+
+    lines: Sequence[str]
+    facts: Mapping[str, Any]
+    attention: Sequence[Attention]
+
+
+@dataclass(frozen=True)
+class Standings:
+    """`read` gets the budgets' states. `warning`: what `status` says at the end; "": nothing. No monitoring asks for
+    it, so it may cost more."""
+
+    read: Callable[[Settings, Database, Mapping[str, BudgetState], datetime], Standing]
+    warning: Callable[[Settings, Database, datetime], str]
+
+
+# The feature `outbox` says which events were given up, and which targets accept none.
+STANDINGS = Hook("STANDINGS", Standings)
+
+
+def standings(
+    settings: Settings, database: Database, states: Mapping[str, BudgetState], now: datetime
+) -> list[Standing]:
+    """Of all features."""
+    return [one.read(settings, database, states, now) for one in STANDINGS.offered()]
+
+
+def warnings(settings: Settings, database: Database, now: datetime) -> list[str]:
+    return [said for one in STANDINGS.offered() if (said := one.warning(settings, database, now))]
