@@ -39,7 +39,6 @@ NOT_RUN = {
     "status --watch": "does not end; tests/cli/batches/test_progress.py",
     "db grant": "needs PostgreSQL and its roles; tests/cli/installation/test_roles.py",
     "users add": "asks for a password; tests/inbound/web/dashboard",
-    "archive": "removes a batch only when its links have ended; tests/cli/upkeep/test_archive.py",
     **dict(of_features("NOT_RUN")),
 }
 # Programs that are not ours.

@@ -32,6 +32,10 @@ FORMATS = {
 }
 
 SERVES = {
+    "outbox": (
+        "events that have happened wait to be published",
+        "SELECT 1 FROM outbox WHERE due_at IS NOT NULL AND occurred_at <= :now",
+    ),
     "stable_links": (
         "links that were sent lead customers to their sessions",
         "SELECT 1 FROM stable_link WHERE revoked_at IS NULL AND ends_at > CURRENT_TIMESTAMP",

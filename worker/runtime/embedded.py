@@ -97,7 +97,6 @@ class Embedded:
         self._only_batch = only_batch
         given = {"only_batch": only_batch, "stay": stay}
         self._open_runner = partial(open_runner, **{name: value for name, value in given.items() if value is not None})
-        self._retention = parts.retention()
         self._work = work
         self._tasks: dict[WakeUp, asyncio.Task[bool]] = {}
         self._looks_again: dict[WakeUp, asyncio.Task[bool]] = {}
@@ -199,7 +198,7 @@ class Embedded:
             self.wake(wake_up)
         reported: list[WakeUp] = []
         steps = sweep.steps(looked, all_leases=self._all_of_them, wake=reported.append)
-        await in_thread(each_alone, *steps, self._retention.step, *(one.step for one in self._work))
+        await in_thread(each_alone, *steps, *(one.step for one in self._work))
         for wake_up in reported:
             self.wake(wake_up)
         self._all_of_them = False

@@ -64,7 +64,6 @@ class Process:
         with ExitStack() as exits:
             self.parts = parts = exits.enter_context(opened(load()))
             exits.enter_context(parts.heartbeat("worker"))
-            self.retention = parts.retention()
             self.work = opened_work(parts, in_worker=True)
             self.woken = opened_woken(parts, lambda: self.runner.stopping)
             for one in (*self.work, *self.woken):

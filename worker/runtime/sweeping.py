@@ -22,9 +22,8 @@ def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
     looked = timer.look()
     wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_for_features, here, send)
     steps = timer.steps(looked, wake=send) if whole else ()
-    # Wake-ups first: customers wait for them. Retention last: no customer waits for it.
-    last = (here.retention.step, *(one.step for one in here.work)) if whole else ()
-    each_alone(wake, tell, *steps, *last)
+    work = (one.step for one in here.work) if whole else ()
+    each_alone(wake, tell, *steps, *work)  # wake-ups first: customers wait for them
 
 
 def sweep_alone(here: Process, *, begin: Wake) -> bool:

@@ -31,8 +31,6 @@ from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.second_look_work import SecondLook
 from worker.core.work.step_endings import WakeInvite
-from worker.features.privacy.retention import Retention
-from worker.features.privacy.store.restored import Restored
 from worker.http.trust import Trust, trust_of
 from worker.http.ways import faster
 from worker.lists.importing.intake import Intake
@@ -45,6 +43,7 @@ from worker.reporting.source_reports import source_reports
 from worker.reporting.standings import standings
 from worker.reporting.store.look import Looked
 from worker.reporting.store.report_links import ReportLinks
+from worker.reporting.store.restored import Restored
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
 from worker.settings.event_senders import REQUESTS, queues_published_to
@@ -335,10 +334,6 @@ class Parts(Stores):
     @cached_property
     def _sweep_steps(self) -> Sequence[Callable[[Looked], object]]:
         return [one.open(self) for one in SWEEP_STEPS.offered()]
-
-    def retention(self) -> Retention:
-        """Make the process's retention, which remembers how far it has looked."""
-        return Retention(self.settings, self, clock=self.clock, database_clock=self.database_clock)
 
     # Reports
 

@@ -24,11 +24,6 @@ from worker.events.store.inbox import Inboxes
 from worker.events.store.refused_events import RefusedEvents
 from worker.features.dashboard.store.batch_rows import BatchRows
 from worker.features.dashboard.store.log_ins import LogIns
-from worker.features.privacy.store.erasure import Erasing
-from worker.features.privacy.store.expired_links import ExpiredLinks
-from worker.features.privacy.store.inbox_retention import InboxRetention
-from worker.features.privacy.store.purge import Purging
-from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.plans.store.pilots import Pilots
 from worker.providers.registry import webhook_peers
 from worker.reporting.store.ledger import Ledger
@@ -77,12 +72,8 @@ class Stores:
         self.looks = Looks(database)
         self.failover = Failover(database)
         self.expiring = Expiring(database, keyring)
-        self.erasing, self.purging = Erasing(database), Purging(database)
         self.inboxes = Inboxes(database, keyring)
         self.refused_events = RefusedEvents(database, keyring)
-        self.subject_requests = SubjectRequests(database, keyring)
-        self.inbox_retention = InboxRetention(database)
-        self.expired_links = ExpiredLinks(database)
         self.address_places = AddressPlaces(database)
         self.do_not_contact = DoNotContact(database, keyring)
         self.webhook_list = WebhookList(database, keyring)

@@ -31,10 +31,10 @@ from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
-from worker.features.privacy.store.restored import Restored
 from worker.plans.store.pilots import Pilots
 from worker.reporting.store import batch_counts
 from worker.reporting.store.look import Looked, Looks, Step
+from worker.reporting.store.restored import Restored
 from worker.settings.policies import BudgetRules
 from worker.web.webhooks.store.results import ACCOUNT, Processed
 from worker.web.webhooks.store.webhooks import CHUNK, Webhooks

@@ -259,7 +259,6 @@ def test_a_dash_is_standard_output_and_no_file_of_that_name(desk: Desk, command:
     "command",
     [
         ["check", "one.csv", "--errors"],
-        ["archive", "latest", "--out"],
         ["status", "--log-file"],
         *of_features("FILES_BESIDE"),
     ],

@@ -22,7 +22,6 @@ from worker.core.foundation.os_user import os_user
 FAILED = "UPDATE job SET state = 'failed', reason = 'bad_input', due_at = NULL"
 HELD = "UPDATE job SET state = 'held', reason = 'unknown', due_at = NULL"
 PAUSED = "UPDATE batch SET pause_cause = 'person', paused_at = created_at"
-CANCELLED = "UPDATE job SET state = 'cancelled', due_at = NULL"
 SUPPRESSED = "INSERT INTO suppression VALUES ('gone', x'00', 'email', 'manual', 'x', '2026-01-01', NULL, NULL)"
 STOPPED = "UPDATE budget SET stopped_at = '2026-01-01 00:00:00', stop_reason = 'bad credentials'"
 UNKNOWN = (
@@ -35,7 +34,6 @@ LIST = "more.csv"
 # Commands that change rows: the table of the decision, and the stage.
 CHANGES = {
     "account resume kyc": ("budget", STOPPED),
-    "archive 1 --out batch.jsonl --purge --yes": ("batch", CANCELLED),
     "cancel 1 --yes": ("batch", ""),
     f"import {LIST}": ("batch", ""),
     "pause 1": ("batch", ""),
@@ -59,7 +57,6 @@ BEFORE = {
 }
 READS = {
     "account list",
-    "archive 1 --out batch.jsonl",
     "check more.csv",
     "report 1",
     "nonresponders --by 2026-11-27",

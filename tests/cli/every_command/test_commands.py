@@ -7,6 +7,7 @@ import click
 import pytest
 
 from tests.desk.desk import own_logging
+from tests.suite.of_features import of_features
 from worker.cli.completions import Batch
 from worker.cli.invocation import Invocation, global_options, log_info
 from worker.cli.registry import COMMANDS, main_group
@@ -32,8 +33,9 @@ def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: 
 @pytest.mark.parametrize(
     "name",
     [
-        *("archive", "cancel", "nonresponders", "pause", "report", "resolve", "resume"),
+        *("cancel", "nonresponders", "pause", "report", "resolve", "resume"),
         *("retry", "status"),
+        *of_features("TAKES_BATCHES"),
     ],
 )
 def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, name: str):

@@ -20,7 +20,6 @@ EVERYTHING = {
 NEEDS = {
     "account list": STORED,
     "account resume kyc": WAKING,
-    "archive 1 --out batch.jsonl": STORED,
     "beat": {"BROKER"},
     "bus": WAKING | {"BUS"},
     "bus dead list": STORED,

@@ -34,13 +34,12 @@ def test_each_file_that_a_command_writes_is_its_users_alone(desk: Desk):
         ["report", "1", "--with-links", "--out", "report.csv"],
         ["report", "1", "--with-links", "--out", "report.html"],
         ["template", "preview", "--row", "2", listed, "--out", "preview.txt"],
-        ["archive", "1", "--out", "archive.jsonl"],
         *(command for command, _ in of_features("PRIVATE")),
     ]
     for command in commands:
         assert desk.onboard(*command).code in (0, 1), command
     made = {name: mode for name, mode in files(desk.path).items() if name not in before}
-    wanted = "errors.csv run.log report.csv report.html preview.txt archive.jsonl onboarding.db.lock"
+    wanted = "errors.csv run.log report.csv report.html preview.txt onboarding.db.lock"
     assert made.keys() >= {*wanted.split(), *(name for _, name in of_features("PRIVATE"))}
     assert set(made.values()) == {0o600}
 

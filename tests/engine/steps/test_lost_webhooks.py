@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.simulated.world import FAILED, LIMITED, customer
+from tests.store.erased import erased
 from worker.core.database.tables import Attempt, Budget, Job, SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.model.states import JobState
@@ -89,7 +90,7 @@ async def test_a_customer_who_was_erased_in_review_and_came_back_is_asked_about(
     world = await invited("REVIEWING")
     world.set(SessionRow, result="review", check_at=world.clock() + timedelta(days=1))
     for number in range(10):
-        world.parts.subject_requests.erase(f"C{number:03}", reason="", forget_suppressed=False, now=world.clock())
+        erased(world.parts.database, world.parts.keyring, f"C{number:03}", now=world.clock())
     world.clock.advance(days=2)
     await let_settle(world)
     assert {row.check_at for row in world.rows(SessionRow)} == {None}

@@ -18,7 +18,7 @@ CHANGES = [
 BEFORE = ["customer export C-0001", "customer show C-0001 --provider-words"]
 READ_WITH_KEY = ["customer show C-0001"]
 READS = ["customer find C-0001", "customer show C-0001"]
-ELSEWHERE = ["customer reapply"]  # tests/store/inbox/test_reapplying.py
+ELSEWHERE = ["customer reapply"]  # tests/features/privacy/store/test_reapplying.py
 NEEDS = [
     ("customer address C-0001 --email new@example.com", WAKING),
     ("customer erase C-0001", STORED),

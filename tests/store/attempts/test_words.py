@@ -10,7 +10,7 @@ from worker.core.model.audit import Act
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.core.work.store.issue_results import IssueResult
-from worker.features.privacy.store.erasure import erase
+from worker.events.store.customer_erasure import erase
 from worker.reporting.store.ledger import Ledger
 
 SAID = "Invalid value 'Kazlauskas'"

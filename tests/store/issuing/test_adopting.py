@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.erased import erased
 from tests.store.own_link import say_not_me
 from tests.store.shelf import WEEK, customer, line
 from worker.core.customers.customers import Channel
@@ -18,7 +19,6 @@ from worker.core.limits.rate_limits import Limit
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.endings import Cancel
 from worker.core.model.states import InvitationState, JobState
-from worker.features.privacy.store.subject_requests import SubjectRequests
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_who_needs_the_session_at_once_gets_one(on_click, channel):
 
 def test_a_customer_who_is_back_after_an_erasure_is_invited_again(on_click, keyring):
     batch = in_list(on_click)
-    SubjectRequests(on_click.database, keyring).erase("Ona", reason="", forget_suppressed=False, now=on_click.clock())
+    erased(on_click.database, keyring, "Ona", now=on_click.clock())
     on_click.batches.add(
         on_click.batch(), [line(2, customer("Ona"))], [], priority=BATCH, now=on_click.clock(), allow_erased=True
     )

@@ -17,7 +17,7 @@ from worker.core.model.endings import Done
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall, Unmatched
 from worker.core.work.store.issue_results import IssueResult
-from worker.features.privacy.store.erasure import erase
+from worker.events.store.customer_erasure import erase
 
 E1, E2 = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
 

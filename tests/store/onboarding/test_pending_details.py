@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.store.erased import erased
 from tests.store.shelf import customer, line
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.known_customers import KnownRule
@@ -20,7 +21,6 @@ from worker.core.model.incoming import OPERATOR, EventKind
 from worker.core.model.states import JobState
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
-from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.plans.store.pilots import Pilots
 
 TRUE, OTHER, THIRD = "ona@example.org", "attacker@example.net", "ona@work.example"
@@ -238,14 +238,10 @@ def test_a_request_by_an_event_replaces_what_only_an_unreleased_list_says(shelf,
     assert person(shelf) == Person(email=TRUE, first_name="Ona")
 
 
-def test_an_erasure_takes_what_waits_too_and_an_export_shows_it(shelf, given, decide):
+def test_an_erasure_takes_what_waits_too(shelf, given, decide):
     given(TRUE)
     second = given(OTHER, **PAUSED)
-    requests = SubjectRequests(shelf.database, shelf.keyring)
-    (waiting,) = requests.export("Ona", now=shelf.clock())["details_that_wait"]
-    assert (waiting["batch"], waiting["row"], waiting["email"]) == (second, 2, OTHER)
-
-    requests.erase("Ona", reason="", forget_suppressed=False, now=shelf.clock())
+    erased(shelf.database, shelf.keyring, "Ona", now=shelf.clock())
     assert shelf.rows(PendingDetails) == []
     decide.resume(second, now=shelf.clock())
     sweep(shelf)

@@ -35,9 +35,9 @@ from worker.core.model.audit import Entry
 from worker.core.model.incoming import EventKind, Outcome, Receipt, Received
 from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
+from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import EventCustomers, learn, remove_empty
 from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind
-from worker.features.privacy.store.customer_erasure import erase_customer
 
 CONFLICT = "an event with this source and id was taken already, with different content"
 

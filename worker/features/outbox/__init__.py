@@ -9,9 +9,14 @@ FEATURE = Feature(
         "OBSERVERS": ("worker.features.outbox.outbox_targets:OBSERVER",),
         "SECTIONS": ("worker.features.outbox.section:SECTION",),
         "STANDINGS": ("worker.features.outbox.outbox_report:STANDINGS",),
+        "SWEEP_STEPS": ("worker.features.outbox.old_events:SWEEP_STEP",),
         "WORK": ("worker.features.outbox.background:WORK",),
     },
     commands={
         "outbox": Command("worker.features.outbox.command:outbox", "Show outgoing events not yet published."),
     },
+    serves=(
+        "events that have happened wait to be published",
+        "SELECT 1 FROM outbox WHERE due_at IS NOT NULL AND occurred_at <= :now",
+    ),
 )

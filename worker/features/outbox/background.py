@@ -7,7 +7,6 @@ from datetime import timedelta
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.work.ticks import Ticks
-from worker.features.outbox.old_events import OldEvents
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
 from worker.features.outbox.outbox_threads import OutboxThreads
@@ -26,14 +25,12 @@ class WokenPublisher:
         self._outbox = OutboxTargets.of(parts.settings, parts.database, parts.clock)
         targets = build_targets(parts.settings)
         self._publisher = OutboxPublisher(self._outbox, targets, stopping=stopping, meters=parts.meters)
-        self._old = OldEvents(self._outbox, parts.database_clock)
         self._unpublished, self._looks = Outage(log, logging.WARNING), Ticks(LOOK_SECONDS)
 
     def due(self) -> list[str]:
         targets = self._outbox.due()
         if self._looks.begin(monotonic()):
             self._say_unpublished(self._outbox.unpublished() if targets else [])
-        self._old.step()
         return targets
 
     def _say_unpublished(self, targets: list[str]) -> None:
@@ -52,8 +49,7 @@ class WokenPublisher:
 
 def _threads(parts: Parts) -> OutboxThreads:
     outbox = OutboxTargets.of(parts.settings, parts.database, parts.clock)
-    old = OldEvents(outbox, parts.database_clock)
-    return OutboxThreads(outbox, build_targets(parts.settings), old, meters=parts.meters)
+    return OutboxThreads(outbox, build_targets(parts.settings), meters=parts.meters)
 
 
 WORK = Work(_threads, in_run=True, woken=WokenPublisher)

@@ -1,6 +1,7 @@
 """Removes events that were given up, or whose target is not configured any more. A chunk at a time."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -8,6 +9,9 @@ import sqlalchemy as sa
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.work.ticks import Ticks
 from worker.features.outbox.outbox_targets import OutboxTargets
+from worker.reporting.store.look import Looked
+from worker.wiring.container import Parts
+from worker.wiring.sweep import SweepStep
 
 log = logging.getLogger(__name__)
 KEPT_FOR = timedelta(days=30)  # they can be put back for so long
@@ -23,7 +27,7 @@ class OldEvents:
         self._ticks = Ticks(LOOK_SECONDS)
         self._more = False
 
-    def step(self) -> None:
+    def step(self, _looked: Looked | None = None) -> None:
         if not self._more and not self._ticks.begin(monotonic()):
             return
         try:
@@ -34,3 +38,11 @@ class OldEvents:
         if gone:
             log.info("%d events were removed that no target accepted", gone)
         self._more = gone > 0
+
+
+def _swept(parts: Parts) -> Callable[[Looked], None]:
+    outbox = OutboxTargets.of(parts.settings, parts.database, parts.clock)
+    return OldEvents(outbox, parts.database_clock).step
+
+
+SWEEP_STEP = SweepStep(_swept)

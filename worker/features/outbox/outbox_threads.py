@@ -12,7 +12,6 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.foundation.plural import counted
 from worker.core.model.meters import Meters
-from worker.features.outbox.old_events import OldEvents
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets
 from worker.features.outbox.publishers.contract import Target
@@ -30,15 +29,8 @@ LOOKING, PUBLISHING = "looking", "publishing"
 class OutboxThreads(Working):
     """A thread for each target: a target that hangs delays no other."""
 
-    def __init__(
-        self,
-        outbox: OutboxTargets,
-        targets: Mapping[str, Target],
-        old: OldEvents | None = None,
-        *,
-        meters: Meters | None = None,
-    ) -> None:
-        self._outbox, self._old = outbox, old
+    def __init__(self, outbox: OutboxTargets, targets: Mapping[str, Target], *, meters: Meters | None = None) -> None:
+        self._outbox = outbox
         self._ending = False
         self._publisher = OutboxPublisher(outbox, targets, stopping=lambda: self._ending, meters=meters)
         self._going: dict[str, Future[bool]] = {}
@@ -46,10 +38,8 @@ class OutboxThreads(Working):
         self._threads = ThreadPoolExecutor(max_workers=max(1, len(targets)), thread_name_prefix="publish")
 
     def step(self) -> None:
-        """Begin to publish what is due, and remove what can no longer be published."""
+        """Begin to publish what is due."""
         self._begin()
-        if self._old is not None:
-            self._old.step()
 
     def _begin(self) -> bool:
         """Whether a thread publishes now."""

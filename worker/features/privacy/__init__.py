@@ -1,4 +1,4 @@
-"""Erases, retains, and gives out what is stored of a customer."""
+"""Erases, retains, and gives out what is stored of a customer: docs/features/privacy.md."""
 
 from worker.core.features import Command, Feature
 
@@ -6,6 +6,7 @@ FEATURE = Feature(
     name="privacy",
     about="Erases, retains, and gives out what is stored of a customer. Without it that is work by hand.",
     needs=("audit",),
+    offers={"SWEEP_STEPS": ("worker.features.privacy.retention:SWEEP_STEP",)},
     commands={
         "archive": Command(
             "worker.features.privacy.command:archive", "Save a batch as a file, and remove it if you wish."

@@ -17,6 +17,7 @@ from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import to_disk
 from worker.core.model.needs import STORED
+from worker.features.privacy.store.purge import Purging
 from worker.reporting.report_lines import write_jsonl
 from worker.wiring.container import Parts
 
@@ -42,9 +43,9 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
     them as before. `[retention] batches` purges old batches automatically.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        found = find_kept(parts, batch)
+        found, purging = find_kept(parts, batch), Purging(parts.database)
         if purge:
-            _refuse_what_is_not_over(parts, found)
+            _refuse_what_is_not_over(parts, purging, found)
         if out.exists():
             raise CannotStart(f"--out: {out.name} exists; name another file")
         with whole_file(out) as stream:
@@ -54,29 +55,27 @@ def archive(invocation: Invocation, batch: str, out: Path, purge: bool, yes: boo
         with suppress(OSError):  # and so must the file's name; some network shares refuse it
             to_disk(out.parent)
         click.echo(f"{counted(rows, 'row')} written to {out}", err=True)
-        removed = _purge(parts, found, yes=yes) if purge else 0
+        removed = _purge(parts, purging, found, yes=yes) if purge else 0
     if as_json:
         click.echo(json.dumps({"batch": found.id, "rows": rows, "purged": purge, "removed": removed}))
     elif purge:
         click.echo(f"batch {found.id}: {counted(removed, 'row')} removed; `onboard status {found.id}` keeps its totals")
 
 
-def _refuse_what_is_not_over(parts: Parts, batch: BatchFacts) -> None:
+def _refuse_what_is_not_over(parts: Parts, purging: Purging, batch: BatchFacts) -> None:
     now = parts.clock()
-    why = parts.purging.why_not(batch.id, since=now, now=now)
+    why = purging.why_not(batch.id, since=now, now=now)
     if why is not None:
         rows = f"; `onboard report {batch.id}` says how each row stands" if why.startswith("row ") else ""
         raise CannotStart(f"batch {batch.id} cannot be purged: {why}{rows}")
 
 
-def _purge(parts: Parts, batch: BatchFacts, *, yes: bool) -> int:
+def _purge(parts: Parts, purging: Purging, batch: BatchFacts, *, yes: bool) -> int:
     if not yes:
         confirm(f"remove all rows of batch {batch.id} ({batch.name})?")
-    _refuse_what_is_not_over(parts, batch)  # a row may have been put back meanwhile
-    parts.purging.begin(batch.id, parts.facts.counts(batch.id), now=parts.clock())
+    _refuse_what_is_not_over(parts, purging, batch)  # a row may have been put back meanwhile
+    purging.begin(batch.id, parts.facts.counts(batch.id), now=parts.clock())
     removed = 0
-    while chunk := parts.purging.chunk(
-        batch.id, now=parts.clock()
-    ):  # if this is cut off, any worker continues the purge
+    while chunk := purging.chunk(batch.id, now=parts.clock()):  # if this is cut off, any worker continues the purge
         removed += chunk
     return removed

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Self
 
 import sqlalchemy as sa
 
@@ -15,9 +16,15 @@ from worker.core.foundation.clock import Clock
 from worker.core.lifecycle.session_updates import DIGESTS_KEPT
 from worker.core.model.audit import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
-from worker.features.privacy.store.erasure import Place
+from worker.features.privacy.store.erasure import Erasing, Place
+from worker.features.privacy.store.expired_links import ExpiredLinks
+from worker.features.privacy.store.inbox_retention import InboxRetention
+from worker.features.privacy.store.purge import Purging
+from worker.reporting.store.look import Looked
 from worker.settings.model import Settings
+from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
+from worker.wiring.sweep import SweepStep
 
 log = logging.getLogger(__name__)
 # How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
@@ -43,6 +50,8 @@ class Retention:
     def __init__(self, settings: Settings, stores: Stores, *, clock: Clock, database_clock: Clock) -> None:
         """What is old enough is decided by `database_clock`, the database's own time: nothing brings it back."""
         self._kept, self._stores = settings.retention, stores
+        self.erasing, self.purging = Erasing(stores.database), Purging(stores.database)
+        self._inbox, self._links = InboxRetention(stores.database), ExpiredLinks(stores.database)
         self._clock, self._database_clock = clock, database_clock
         address_cap = settings.invitations.messages_per_address
         self._places_kept = address_cap.period if address_cap is not None else timedelta(0)
@@ -61,6 +70,10 @@ class Retention:
             ]
         )
 
+    @classmethod
+    def of(cls, parts: Parts) -> Self:
+        return cls(parts.settings, parts, clock=parts.clock, database_clock=parts.database_clock)
+
     def step(self) -> None:
         """Remove one chunk, if there is one. Returns at once if another thread is in a step."""
         now = self._clock()
@@ -70,7 +83,7 @@ class Retention:
             if self._next is not None and now < self._next:
                 return
             if not self._take_turns():
-                self._stores.erasing.forget()
+                self.erasing.forget()
                 self._next = now + LOOK_EVERY
         except sa.exc.DBAPIError as error:
             # Nothing was changed, and nothing waits for it: a failure here must not end the sweep.
@@ -92,7 +105,7 @@ class Retention:
     def _erase(self, now: datetime) -> bool:
         """Whether there may be more customers to look at."""
         since = now - self._kept.personal
-        chunk = self._stores.erasing.chunk(after=self._erased_to, since=since, now=now)
+        chunk = self.erasing.chunk(after=self._erased_to, since=since, now=now)
         self._erased_to = chunk.after
         if chunk.customers:
             log.info("retention: the personal data of %d customers was erased", chunk.customers)
@@ -100,14 +113,14 @@ class Retention:
 
     def _drop_links(self, now: datetime) -> bool:
         """Whether there may be more sessions whose links have expired."""
-        return self._stores.expired_links.drop(since=now - LINKS_KEPT) > 0
+        return self._links.drop(since=now - LINKS_KEPT) > 0
 
     def _remove_what_is_old(self, now: datetime) -> bool:
         """Whether any were removed, so that there may be more."""
         stores = self._stores
         kept_for = max(INBOX_KEPT, self._kept.batches or INBOX_KEPT)
-        erased = stores.inbox_retention.erase_updates(since=now - UPDATES_KEPT)
-        removed = stores.inbox_retention.remove(since=now - kept_for)
+        erased = self._inbox.erase_updates(since=now - UPDATES_KEPT)
+        removed = self._inbox.remove(since=now - kept_for)
         webhooks = stores.webhook_list.remove(since=now - WEBHOOKS_KEPT)
         refused = stores.refused_events.remove_due(now=now)
         places = stores.address_places.remove(since=now - self._places_kept)
@@ -127,7 +140,7 @@ class Retention:
 
     def _purge(self, now: datetime) -> bool:
         """Whether there may be more batches to look at."""
-        purging = self._stores.purging
+        purging = self.purging
         # A batch that waits for a row which was put back must not delay the other batches.
         if any(purging.chunk(batch_id, now=now) for batch_id in purging.under_way()):
             return True
@@ -142,3 +155,15 @@ class Retention:
             purging.begin(batch_id, self._stores.facts.counts(batch_id), now=now, act=PURGES)
             log.info("retention: batch %d is being purged", batch_id)
         return True
+
+
+def _swept(parts: Parts) -> Callable[[Looked], None]:
+    retention = Retention.of(parts)
+
+    def retain(_looked: Looked) -> None:
+        retention.step()
+
+    return retain
+
+
+SWEEP_STEP = SweepStep(_swept)

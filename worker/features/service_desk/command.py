@@ -21,6 +21,7 @@ from worker.core.messages.caps import Caps
 from worker.core.model.needs import STORED
 from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes
+from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.desk_actions import address, find, new_link, resend
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
@@ -118,7 +119,7 @@ def erase(
     sha256sum proof.json; onboard audit --action "customer erase"
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        requests = parts.subject_requests
+        requests = SubjectRequests(parts.database, parts.keyring)
         if not requests.is_known(customer_id):
             # The audit log and the proof keep the id for ever.
             if (refused := _no_id_of_a_list(customer_id)) is not None:
@@ -200,9 +201,10 @@ def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: 
     names who has made it. The providers, your own lists and reports, and your mail server may have more.
     """
     with invocation.parts(STORED, migrate=True) as parts:
-        if not parts.subject_requests.is_known(customer_id):
+        requests = SubjectRequests(parts.database, parts.keyring)
+        if not requests.is_known(customer_id):
             raise CannotStart(NOTHING)
-        facts = parts.subject_requests.export(customer_id, now=parts.clock())
+        facts = requests.export(customer_id, now=parts.clock())
     with whole_file(out) as stream:
         stream.write(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_readable(facts)))
         stream.write("\n")

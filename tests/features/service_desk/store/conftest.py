@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.features.privacy.store.test_purge import purge, purging
 from tests.features.service_desk.store.desks import desk_of
 from tests.store.conftest import (
     database,
@@ -20,7 +21,6 @@ from tests.store.conftest import (
 )
 from tests.store.onboarding.test_in_review import ona as ona_in_review
 from tests.store.onboarding.test_order_of_jobs import events, late, listed
-from tests.store.privacy.test_purge import purge, purging
 from tests.store.shelf import Shelf
 from tests.store.test_poison_rows import poison
 from worker.features.service_desk.store.desk import ServiceDesk

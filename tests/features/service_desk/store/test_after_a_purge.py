@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.features.privacy.store.test_purge import end, listed
 from tests.features.service_desk.store.desks import desk_of
-from tests.store.privacy.test_purge import end, listed
 from tests.store.shelf import customer
 from worker.features.service_desk.lookup import wanted
 from worker.features.service_desk.store.finding import Finder

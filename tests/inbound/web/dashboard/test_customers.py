@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import NOON
 from tests.inbound.web.site import Site
+from tests.store.erased import erased
 from tests.store.shelf import Shelf, customer
 from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
@@ -223,7 +224,7 @@ async def test_a_message_of_another_template_or_of_none_says_so(shelf, desk):
 
 
 async def test_nothing_is_left_of_the_messages_of_an_erased_customer(site, shelf, desk, clock):
-    site.parts.subject_requests.erase("Ona", reason="", forget_suppressed=False, now=clock())
+    erased(site.parts.database, site.parts.keyring, "Ona", now=clock())
 
     seen = await desk.get("/dashboard/customers/Ona/messages")
 

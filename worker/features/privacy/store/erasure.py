@@ -4,7 +4,6 @@ Erased are the person, the personal data in their jobs' lines, and the links and
 identifies no person: the list owner's id, states, times, and the providers' references.
 """
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,15 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Channel
-from worker.core.customers.store.erased_jobs import erase_jobs
-from worker.core.customers.store.new_rows import PERSON_GONE
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
-from worker.core.database.encrypted_values import ERASED
-from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
-from worker.core.lifecycle.store import own_links
+from worker.core.database.tables import CustomerRow, Job, SessionRow
 from worker.core.model.audit import RETENTION, Act
 from worker.core.model.states import ENDED_JOBS, JobState
+from worker.events.store.customer_erasure import erase, erase_updates
 
 CHUNK = 500
 ERASES = Act(RETENTION, "customer.erased")
@@ -97,29 +93,3 @@ class Erasing:
         )
         query = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id.in_(customer_ids), ~going, ~opens)
         return list(connection.execute(query).scalars())
-
-
-def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> Counter[str]:
-    """Erase these customers' personal data, whatever their jobs' states; their rows must be locked.
-
-    Returns how many rows of each kind were erased.
-    """
-    if not customer_ids:
-        return Counter()
-    jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
-    counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
-    counts["links and tokens"] += own_links.forget(connection, customer_ids)
-    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
-    counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
-    return counts
-
-
-def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> int:
-    """Erase the stored columns of these customers' updates that happened until `until`; returns how many."""
-    kept = sa.update(Inbox).where(
-        Inbox.customer_id.in_(customer_ids),
-        Inbox.occurred_at <= until,
-        Inbox.encrypted.is_not(None),
-        Inbox.encrypted != ERASED,
-    )
-    return connection.execute(kept.values(encrypted=ERASED)).rowcount

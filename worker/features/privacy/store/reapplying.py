@@ -19,8 +19,8 @@ from worker.core.database.encrypted_values import CUSTOMER
 from worker.core.database.journal import LEAVES_ALONE, Happened, Note
 from worker.core.database.tables import CustomerRow, Inbox
 from worker.core.foundation.keyring import Keyring, key_id_of
+from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.refused_events import remove_about
-from worker.features.privacy.store.customer_erasure import erase_customer
 
 CHUNK = 500
 WHY = "from the journal"

@@ -55,9 +55,9 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.incoming import OPERATOR, EventKind
+from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import EventCustomers, remove_empty
 from worker.events.store.incoming_events import Arrival, NewEvent
-from worker.features.privacy.store.customer_erasure import erase_customer
 
 OUTSIDE = "backups, logs of the database, reports and lists outside of the database"
 UNREADABLE, ERASED_VALUE = "no key of the ring decrypts it", "erased"
@@ -128,7 +128,7 @@ class SubjectRequests:
                     "a keyed hash of your own id": "so that no list and no event brings the customer back",
                     "entries of the audit log": "they name your own id at most",
                     "refused events that name no customer": "until their time is over",
-                    OUTSIDE: "see docs/reference/retention.md",
+                    OUTSIDE: "see docs/features/privacy.md",
                 },
             }
             text = json.dumps(facts, ensure_ascii=False, sort_keys=True)

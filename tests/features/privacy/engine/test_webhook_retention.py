@@ -3,7 +3,7 @@
 import pytest
 
 from worker.core.database.tables import Webhook
-from worker.features.privacy.retention import WEBHOOKS_KEPT
+from worker.features.privacy.retention import WEBHOOKS_KEPT, Retention
 from worker.web.webhooks.store.webhooks import Arrived
 from worker.wiring.sweep import process_webhooks
 
@@ -18,7 +18,7 @@ async def test_a_webhook_is_known_for_its_time_and_no_longer(make_on_both, sourc
     world.clock.advance(days=WEBHOOKS_KEPT.days - 1)
     for days, left in ((0, 1), (1, 0)):
         world.clock.advance(days=days)
-        retention = world.parts.retention()
+        retention = Retention.of(world.parts)
         for _ in range(10):
             retention.step()
         assert len(world.rows(Webhook)) == left

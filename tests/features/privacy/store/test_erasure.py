@@ -13,8 +13,8 @@ from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
 from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.events.store.customer_erasure import erase as erase_now
 from worker.features.privacy.store.erasure import CHUNK, Erasing
-from worker.features.privacy.store.erasure import erase as erase_now
 
 QUARTER = timedelta(days=90)
 

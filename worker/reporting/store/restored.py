@@ -12,15 +12,15 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal, Mark
-from worker.core.database.tables import Audit, Timer
+from worker.core.database.tables import Audit, AuditHead, Timer
 from worker.core.limits.store.standstill import Standstills
-from worker.features.audit.store.sealing import HEAD
 from worker.reporting.store.processes import MARK, set_timer
 
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=1)
 OLDER = "the database is an older copy than its journal knows: `onboard customer reapply`, then look at what was sent"
+_HEAD = sa.select(AuditHead.__table__)
 _MARKED = sa.select(Timer.at).where(Timer.name == MARK)
 
 
@@ -53,7 +53,7 @@ class Restored:
         with self._database.write() as connection:
             connection.execute(set_timer(connection, MARK, now=now, where=Timer.at < now))
             at = connection.execute(_MARKED).scalar_one()
-            head = connection.execute(HEAD).one_or_none()
+            head = connection.execute(_HEAD).one_or_none()
         try:
             self._journal.mark(Mark(head.number, head.hash, at) if head is not None else Mark(0, "", at))
         except OSError as error:
@@ -62,7 +62,7 @@ class Restored:
     def _is_older(self, mark: Mark) -> bool:
         with self._database.read() as connection:
             at = connection.execute(_MARKED).scalar()
-            head = connection.execute(HEAD).one_or_none()
+            head = connection.execute(_HEAD).one_or_none()
             entry = connection.execute(sa.select(Audit.hash).where(Audit.number == mark.number)).scalar()
         if at is None or at < mark.at or head is None or head.number < mark.number:
             return True

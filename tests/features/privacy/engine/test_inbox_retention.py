@@ -6,7 +6,7 @@ from tests.simulated.events import requested, updated
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.model.states import JobState
-from worker.features.privacy.retention import INBOX_KEPT, UPDATES_KEPT
+from worker.features.privacy.retention import INBOX_KEPT, UPDATES_KEPT, Retention
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def kept(make_on_both):
 
 def let_go(world):
     """What a timer does until it rests."""
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
     for _ in range(10):
         retention.step()
 

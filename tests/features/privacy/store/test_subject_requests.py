@@ -10,6 +10,7 @@ from hashlib import sha256
 import pytest
 import sqlalchemy as sa
 
+from tests.store.onboarding.test_pending_details import OTHER, PAUSED, TRUE
 from tests.store.shelf import customer, line
 from tests.suite.of_features import needs
 from worker.core.customers.store.batches import RefusedLine
@@ -328,6 +329,14 @@ def test_an_export_has_all_that_is_stored_but_no_link_and_no_token(ona, requests
     assert len(facts["calls"]) == 3
     (entry,) = ona.rows(Audit, reason="all that is stored was shown")
     assert entry.subject == "customer Ona"
+
+
+def test_an_export_has_the_details_of_a_row_that_is_not_released(shelf, given):
+    given(TRUE)
+    second = given(OTHER, **PAUSED)
+    requests = SubjectRequests(shelf.database, shelf.keyring)
+    (waiting,) = requests.export("Ona", now=shelf.clock())["details_that_wait"]
+    assert (waiting["batch"], waiting["row"], waiting["email"]) == (second, 2, OTHER)
 
 
 @needs("outbox")

@@ -11,9 +11,9 @@ from tests.simulated.world import customer
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import AuditHead, Batch, CustomerRow, Job, SessionRow
 from worker.core.model.states import JobState
-from worker.features.privacy.retention import LOOK_EVERY
+from worker.features.privacy.retention import LOOK_EVERY, Retention
 from worker.features.privacy.store.erasure import ErasedChunk
-from worker.features.privacy.store.purge import CHUNK
+from worker.features.privacy.store.purge import CHUNK, Purging
 from worker.runtime.batch_run import OneBatch
 from worker.runtime.embedded import Embedded
 
@@ -41,7 +41,7 @@ def kept(world):
 
 async def test_personal_data_is_erased_after_its_time_and_batches_stay_unless_configured_otherwise(ended, clock):
     world, _ = ended()
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
     clock.advance(days=89)
     retention.step()
     assert kept(world) == 3
@@ -59,7 +59,7 @@ async def test_links_are_dropped_a_day_after_they_have_expired(make_on_both, clo
     world.add_many(2)
     await world.work()
     (expires_at,) = {row.expires_at for row in world.rows(SessionRow)}
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
 
     def links():
         return sum(row.encrypted != ERASED for row in world.rows(SessionRow))
@@ -75,7 +75,7 @@ async def test_links_are_dropped_a_day_after_they_have_expired(make_on_both, clo
 async def test_a_batch_is_purged_after_its_time(ended, clock):
     world, batch = ended(more=BATCHES)
     clock.advance(days=121)
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
     for _ in range(4):
         retention.step()
     assert world.rows(Job) == []
@@ -90,7 +90,7 @@ async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock
     world.parts.batches.imported(second, now=clock())
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED)
     clock.advance(days=121)
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
     for _ in range(6):
         retention.step()
     assert {row.batch_id for row in world.rows(Job)} == {first}
@@ -99,7 +99,7 @@ async def test_a_batch_that_is_not_over_does_not_delay_the_next_one(ended, clock
 async def test_a_step_is_one_chunk_and_the_next_look_is_later(ended, clock):
     world, _ = ended(CHUNK + 3)
     clock.advance(days=91)
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
     left = []
     for _ in range(4):
         retention.step()
@@ -119,17 +119,17 @@ async def test_a_batch_with_a_row_that_was_put_back_does_not_delay_the_next_one(
     second = world.add_many(1, "D")
     world.set(Job, Job.batch_id == second, state=JobState.COMPLETED, due_at=None)
     for batch in (first, second):
-        world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
+        Purging(world.parts.database).begin(batch, world.parts.facts.counts(batch), now=clock())
     world.set(Job, Job.batch_id == first, state=JobState.WAITING, due_at=clock())
-    world.parts.retention().step()
+    Retention.of(world.parts).step()
     assert [row.batch_id for row in world.rows(Job)] == [first]
 
 
 async def test_a_purge_that_was_cut_off_continues_though_batches_are_kept(ended, clock):
     world, batch = ended(CHUNK + 3)
-    world.parts.purging.begin(batch, world.parts.facts.counts(batch), now=clock())
-    world.parts.purging.chunk(batch, now=clock())
-    retention = world.parts.retention()
+    Purging(world.parts.database).begin(batch, world.parts.facts.counts(batch), now=clock())
+    Purging(world.parts.database).chunk(batch, now=clock())
+    retention = Retention.of(world.parts)
     for _ in range(3):
         retention.step()
     assert world.rows(Job) == []
@@ -149,8 +149,9 @@ async def test_webhooks_have_their_turn_while_erasing_walks_through_millions(end
             removed.append("webhooks")
             return 0
 
-    world.parts.erasing, world.parts.webhook_list = Endless(), Old()
-    retention = world.parts.retention()
+    world.parts.webhook_list = Old()
+    retention = Retention.of(world.parts)
+    retention.erasing = Endless()
     for _ in range(4):
         retention.step()
     assert removed
@@ -159,7 +160,7 @@ async def test_webhooks_have_their_turn_while_erasing_walks_through_millions(end
 async def test_a_database_failure_does_not_end_the_sweep(ended, clock, caplog):
     world, _ = ended()
     clock.advance(days=91)
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
     with world.parts.database.write() as connection:
         connection.execute(sa.text("ALTER TABLE customer RENAME TO elsewhere"))
     try:
@@ -179,7 +180,7 @@ async def test_it_rests_where_the_head_of_the_audit_log_was_removed(ended, clock
     with world.parts.database.write() as connection:
         connection.execute(sa.delete(AuditHead))
     clock.advance(days=91)
-    retention = world.parts.retention()
+    retention = Retention.of(world.parts)
     for _ in range(8):
         retention.step()
     assert kept(world) == 0

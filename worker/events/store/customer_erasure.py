@@ -5,6 +5,7 @@ stored as the customer's, because it is open at the provider, but its link is no
 """
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,12 +16,13 @@ from worker.core.customers.store.erased_jobs import erase_jobs
 from worker.core.customers.store.new_rows import PERSON_GONE
 from worker.core.customers.store.tombstones import bury
 from worker.core.database.database import fetch
+from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.foundation.keyring import Keyring
+from worker.core.lifecycle.store import own_links
 from worker.core.model.incoming import EventKind
 from worker.core.model.states import OPEN_JOBS
 from worker.events.store.refused_events import erase_refused
-from worker.features.privacy.store.erasure import erase, erase_updates
 
 
 def erase_customer(
@@ -67,3 +69,29 @@ def erase_customer(
         person = sa.update(CustomerRow).where(CustomerRow.customer_id == customer_id, has_details)
         connection.execute(person.values(gone))
     return counts
+
+
+def erase(connection: sa.Connection, customer_ids: Collection[str], *, now: datetime) -> Counter[str]:
+    """Erase these customers' personal data, whatever their jobs' states; their rows must be locked.
+
+    Returns how many rows of each kind were erased.
+    """
+    if not customer_ids:
+        return Counter()
+    jobs = sa.select(Job.id).where(Job.customer_id.in_(customer_ids))
+    counts = erase_jobs(connection, list(connection.execute(jobs).scalars()))
+    counts["links and tokens"] += own_links.forget(connection, customer_ids)
+    people = sa.update(CustomerRow).where(CustomerRow.customer_id.in_(customer_ids), CustomerRow.encrypted.is_not(None))
+    counts["persons"] += connection.execute(people.values(**PERSON_GONE, changed_at=now)).rowcount
+    return counts
+
+
+def erase_updates(connection: sa.Connection, customer_ids: Collection[str], *, until: datetime) -> int:
+    """Erase the stored columns of these customers' updates that happened until `until`; returns how many."""
+    kept = sa.update(Inbox).where(
+        Inbox.customer_id.in_(customer_ids),
+        Inbox.occurred_at <= until,
+        Inbox.encrypted.is_not(None),
+        Inbox.encrypted != ERASED,
+    )
+    return connection.execute(kept.values(encrypted=ERASED)).rowcount

@@ -1,0 +1,15 @@
+"""Erases a customer, as an event does."""
+
+from datetime import datetime
+
+from worker.core.customers.ordering import EarlierEvents
+from worker.core.customers.store.admission import lock_customers
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import Keyring
+from worker.events.store.customer_erasure import erase_customer
+
+
+def erased(database: Database, keyring: Keyring, customer_id: str, *, now: datetime) -> None:
+    with database.write() as connection:
+        lock_customers(connection, [customer_id])
+        erase_customer(connection, keyring, customer_id, now, EarlierEvents(), final=True, now=now)
