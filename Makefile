@@ -113,7 +113,7 @@ record: .venv/.dev ## Record the tests' provider answers again; with test creden
 	@$(PY) -m tests.senders.record
 
 screenshots: .venv/.dev ## Take the pictures of the pages again, from the sandbox (needs chromium).
-	@$(PY) -m tests.inbound.web.dashboard.screenshots docs/pictures
+	@$(PY) -m tests.features.dashboard.screenshots docs/pictures
 
 images: ## Write the images of docker-compose.yml into .env, each with its digest (needs docker with buildx).
 	@deploy/pin_images

@@ -113,18 +113,12 @@ def test_a_manifest_imports_only_the_registry():
         assert {one.rpartition(".")[0] for one, _ in imports(FOLDER / name / "__init__.py")} == {"worker.core.features"}
 
 
-# Not yet cut out: code below them imports them, by the list in pyproject.toml. Each leaves, and none joins.
-STILL_NAMED = {
-    "dashboard",
-}
-
-
 def test_no_code_but_the_registry_names_a_feature():
     for path in (path for folder in ELSEWHERE for path in (ROOT / folder).rglob("*.py")):
         if not path.is_relative_to(FOLDER) and not path.is_relative_to(ROOT / "tests/features"):
             text = path.read_text(encoding="utf-8").replace("/", ".")
             named = {name for name in MANIFESTS if f"worker.features.{name}" in text}
-            assert named <= STILL_NAMED, path
+            assert named == set(), path
 
 
 def test_what_is_here_are_all_folders():

@@ -38,7 +38,6 @@ NOT_RUN = {
     "demo": "makes a folder of its own, and starts processes; tests/sandbox",
     "status --watch": "does not end; tests/cli/batches/test_progress.py",
     "db grant": "needs PostgreSQL and its roles; tests/cli/installation/test_roles.py",
-    "users add": "asks for a password; tests/inbound/web/dashboard",
     **dict(of_features("NOT_RUN")),
 }
 # Programs that are not ours.
@@ -131,14 +130,9 @@ def _no_list(desk: Desk) -> Values:
     return {}
 
 
-def _refused_event(desk: Desk) -> Values:
-    return {"ID": "019aa157-5a3e-7c41-b6f5-0a8a3c1c9b6e"}
-
-
 # What a page's reader has done by then, besides sending the list. Returns values of this page alone.
 PREPARED: dict[str, Callable[[Desk], Values]] = {
     "how-to/backup.md": _journal,
-    "how-to/dashboard.md": _refused_event,
     "how-to/going-live.md": _from_nothing,
     "start/quickstart.md": _no_list,
     **dict(of_features("PREPARED")),

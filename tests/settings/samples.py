@@ -11,6 +11,7 @@ from tests.suite.of_features import of_features
 from worker.settings.load import load
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
+from worker.settings.shape import SECTIONS
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 ENVIRON = {
@@ -44,14 +45,6 @@ TREE: dict[str, Any] = {
     "sms": {"account": "AC0", "token": {"env": "TWILIO_TOKEN"}, "from": "+15005550006"},
     "whatsapp": {"from": "+15005550006"},
     "bus": {"url": "amqp://127.0.0.1"},
-    "web": {
-        "oidc": {
-            "issuer": "https://login.example.com",
-            "client_id": "onboarding",
-            "base_url": "https://onboard.example.com",
-            "roles": {"operator": ["kyc-operators"]},
-        }
-    },
     **dict(of_features("SAMPLES")),
 }
 
@@ -59,6 +52,12 @@ TREE: dict[str, Any] = {
 def tree(**sections: Any) -> dict[str, Any]:
     """A configuration that loads, with other sections where they are given."""
     return {**copy.deepcopy(TREE), **sections}
+
+
+def without_credentials(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Without the sections of features that requests are checked with."""
+    lets_in = {one.name for one in SECTIONS.offered() if one.credentials}
+    return {name: section for name, section in configuration.items() if name not in lets_in}
 
 
 def with_value(path: tuple[str | int, ...], value: Any, base: dict[str, Any] | None = None) -> dict[str, Any]:

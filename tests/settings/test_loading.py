@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.settings.samples import ENVIRON, KEY, loaded, problems, tree, with_value, write
+from tests.settings.samples import ENVIRON, KEY, loaded, problems, tree, with_value, without_credentials, write
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import RetryPolicy
 from worker.settings.load import load
@@ -65,12 +65,13 @@ def test_frankieone_v1_is_prefilled_as_its_call_makes_the_entity(tmp_path: Path)
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
-    configuration = tree(
+    given = tree(
         database={"url": "mysql://127.0.0.1/db"},
         web={"bind": "0.0.0.0:80"},
         retry={"first": "1 hour"},
         wroker={},
     )
+    configuration = without_credentials(given)
     configuration["accounts"]["kyc"] |= {"limits": ["fast"], "concurency": 5, "lifetime": "1 hour", "customer_id": "x"}
     del configuration["accounts"]["kyc"]["api_secret"]
     configuration["accounts"]["au"] |= {"api_key": {"env": "NOT_THERE"}, "credits": -1}

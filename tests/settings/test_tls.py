@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
+from tests.suite.of_features import of_features
 from worker.core.foundation.tls import Tls, localhost_is_here
 from worker.core.model.needs import NOTHING
 from worker.settings.load import load
@@ -29,7 +30,7 @@ CLIENTS = {
 PUBLIC = {
     "sms": ((*SMS, "base_url"), "http://twilio.internal"),
     "account": ((*ACCOUNT, "base_url"), "http://proxy.internal"),
-    "identity provider": (("web", "oidc", "issuer"), "http://login.internal"),
+    **dict(of_features("PUBLIC")),
 }
 
 

@@ -45,7 +45,7 @@ LONG = (
     "tests/hostile/test_openapi.py",
     "tests/inbound/bus/",
     "tests/inbound/received/test_events_in_any_order.py",
-    "tests/inbound/web/dashboard/test_in_a_browser.py",
+    "tests/features/dashboard/test_in_a_browser.py",
     "tests/runtime/",
     "tests/senders/test_email_story.py",
     "tests/store/base/",

@@ -21,6 +21,7 @@ HOOKS = frozenset(
         "DOCTOR_CHECKS",
         "LIST_FORMATS",
         "LIST_SOURCES",
+        "LOG_IN_WAYS",
         "OBSERVERS",
         "OWN_LINKS",
         "RETURNED_REPORTS",

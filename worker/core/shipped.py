@@ -5,11 +5,13 @@ which is not there is named; and what each must go on serving. Written by `pytho
 SECTIONS = {
     "alerts": "alerts",
     "bounces": "bounces",
+    "dashboard": "dashboard",
     "delivery": "delivery",
     "fast_calls": "fast_calls",
     "intake": "list_sources",
     "links": "stable_links",
     "metrics": "metrics",
+    "oidc": "oidc",
     "subscribers": "outbox",
 }
 

@@ -8,20 +8,18 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 
 from worker.core.model.wakeups import Wake, WakeUp
+from worker.events.store.refused_events import PutRefusedBack
 from worker.runtime.embedded import Embedded
 from worker.web.application import app
 from worker.web.server import listening
 from worker.wiring.background import opened_work
 from worker.wiring.container import Parts
 from worker.wiring.runner import STAY
-
-if TYPE_CHECKING:
-    from worker.features.dashboard.sources import PutRefusedBack
 
 
 class Intake(Protocol):
@@ -43,19 +41,19 @@ class AllInOne:
         *,
         intake: Callable[[Wake], Intake] | None,
         look: Callable[[], str],
-        viewer_key: str = "",
-        put_back: "PutRefusedBack | None" = None,
+        key: str = "",
+        put_back: PutRefusedBack | None = None,
     ) -> None:
         """`web_parts` belong to the web application, which has its own connections: neither waits for the other's.
         `intake(wake)` makes what receives events from the bus; `wake` may be called from any thread. `look` is a
-        blocking call that returns lines on the progress; "" if nothing is new. `viewer_key`, `put_back`: as of
+        blocking call that returns lines on the progress; "" if nothing is new. `key`, `put_back`: as of
         `web.app`.
         """
         self._parts = parts
         self._web_parts = web_parts
         self._intake = intake
         self._look = look
-        self._viewer_key, self._put_back = viewer_key, put_back
+        self._key, self._put_back = key, put_back
         self._embedded = Embedded(parts, work=opened_work(parts), stay=STAY)
 
     def interrupt(self) -> None:
@@ -69,7 +67,7 @@ class AllInOne:
         """
         async with AsyncExitStack() as exits:
             embedded = await exits.enter_async_context(self._embedded)
-            web = app(self._web_parts, wake=embedded.wake, viewer_key=self._viewer_key, put_back=self._put_back)
+            web = app(self._web_parts, wake=embedded.wake, key_to_look=self._key, put_back=self._put_back)
             listens_on = await exits.enter_async_context(listening(web, host=host, port=port))
             if self._intake is not None:
                 await exits.enter_async_context(self._receiving(embedded))

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.core.model.channels import channels_of
 from worker.core.model.needs import EVERYTHING, Needs
-from worker.features.dashboard.users import Oidc
 from worker.providers.entry_points import AdapterBroken
 from worker.providers.facts import PROVIDERS
 from worker.providers.text_services import TEXT_SERVICES
@@ -115,7 +114,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     context = {"directory": file.parent}
     parts: dict[str, Any] = {}
     senders = _senders(tree, context, findings)
-    oidc = _oidc(tree, context, findings)
     for name, field in keys_of(whole_model()).items():
         tables = tables_of(field.annotation)
         if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
@@ -136,10 +134,9 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
         rules.check_account(account, findings)
     rules.check_routes(routes, accounts, list(given), findings)
     if parts["web"]:
-        parts["web"] = parts["web"].model_copy(update={"senders": senders, "oidc": oidc})
+        parts["web"] = parts["web"].model_copy(update={"senders": senders})
         _check_web(parts, tree, accounts, findings)
     clients: dict[KeyPath, Client] = {(name,): part for name, part in parts.items() if isinstance(part, Client)}
-    clients |= {("web", "oidc"): oidc} if oidc else {}
     several: dict[str, Mapping[Any, Section]] = {"accounts": accounts, **listed, **named}
     clients |= {
         (at, each): one for at, all_ in several.items() for each, one in all_.items() if isinstance(one, Client)
@@ -160,7 +157,7 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     elif parts.get("whatsapp") and parts.get("sms"):
         check_whatsapp(parts["whatsapp"], parts["sms"], findings)
     for one in offered:
-        if found := several[one.name] if one.name in several else parts[one.name]:
+        if found := several[one.name] if one.name in several else parts.get(one.name):
             one.check(found, tree, findings)
     if findings.problems:
         raise SettingsError(findings.lines)
@@ -280,22 +277,11 @@ def _named(
 
 def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, SenderOfEvents]:
     """The senders of events. They are taken out of [web], so that a mistake in one leaves the rest of [web] checked."""
-    return _named(SenderOfEvents, ("web", "senders"), _out_of_web("senders", tree, {}), context, findings)
-
-
-def _oidc(tree: dict[str, Any], context: Any, findings: Findings) -> Oidc | None:
-    """The identity provider of the dashboard. It is taken out of [web], as the senders are."""
-    given = _out_of_web("oidc", tree, None)
-    return None if given is None else _section(Oidc, given, ("web", "oidc"), context, findings)
-
-
-def _out_of_web(key: str, tree: dict[str, Any], missing: Any) -> Any:
-    """Take the key's value out of [web]; `missing`: what it is where there is none."""
     web = tree.get("web", {})
-    if not isinstance(web, dict) or key not in web:
-        return missing
-    tree["web"] = {name: value for name, value in web.items() if name != key}
-    return web[key]
+    if not isinstance(web, dict) or "senders" not in web:
+        return {}
+    tree["web"] = {name: value for name, value in web.items() if name != "senders"}
+    return _named(SenderOfEvents, ("web", "senders"), web["senders"], context, findings)
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:

@@ -358,6 +358,10 @@ class Settings(Section):
         """The section that a feature brings: its model says which."""
         return next(part for part in vars(self).values() if isinstance(part, model))
 
+    def section_if_any(self, model: type[OfFeature]) -> OfFeature | None:
+        """The same, of a section that may be missing."""
+        return next((part for part in vars(self).values() if isinstance(part, model)), None)
+
     def tables(self, model: type[OfFeature]) -> tuple[OfFeature, ...]:
         """The listed tables that a feature brings."""
         found: tuple[OfFeature, ...] = self._of(model)

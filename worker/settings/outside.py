@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from worker.core.limits.rate_limits import Limit
-from worker.features.dashboard.users import Oidc, UserList, Users
 from worker.settings.addresses import bind_address
 from worker.settings.event_senders import Received, SenderOfEvents
 from worker.settings.tls import PresentsCertificate
@@ -54,7 +53,7 @@ class Bus(PresentsCertificate):
 
 
 class Web(Section):
-    """Webhooks and events over HTTP, and the dashboard."""
+    """The web server: webhooks, events, and pages of features."""
 
     bind: Bind = Field(
         "127.0.0.1:8080",
@@ -65,13 +64,6 @@ class Web(Section):
         None,
         description="The address at which customers, and Twilio with its delivery callbacks, reach `onboard web`.",
     )
-    users: Users = Field(
-        default_factory=UserList,
-        description='Who may log in to the dashboard: { file = "users.toml" }, which `onboard users add NAME` writes.'
-        " Read again when it changes. Without it the dashboard is only for looking, on loopback alone.",
-        json_schema_extra={"default": "none"},
-    )
-    oidc: Oidc | None = None
     senders: dict[str, SenderOfEvents] = Field(default_factory=dict)
     event_limit: Rate = Field(
         Limit(100, timedelta(seconds=1)), description="The most events that each sender may post, for each process."
@@ -82,11 +74,6 @@ class Web(Section):
         " the log names, and who is slowed, after refused keys and signatures; and X-Forwarded-Proto counts.",
         json_schema_extra={"default": "none"},
     )
-
-    @property
-    def has_people(self) -> bool:
-        """Whether people can log in to the dashboard."""
-        return self.users.is_given or self.oidc is not None
 
     @property
     def host(self) -> str:

@@ -152,10 +152,9 @@ def has_credentials(parts: Mapping[str, Any], accounts: Iterable[Account]) -> bo
     credentials refuses every request, and was configured by mistake. `parts`: the sections by their names."""
     web = parts["web"]
     return bool(
-        web.has_people
-        or any(sender.keys for sender in web.senders.values())
+        any(sender.keys for sender in web.senders.values())
         or any(account.webhook_keys or account.jwt_key or account.webhook_secret for account in accounts)
-        or any(one.credentials and one.credentials.there(parts[one.name], parts) for one in SECTIONS.offered())
+        or any(one.credentials and one.credentials.there(parts.get(one.name), parts) for one in SECTIONS.offered())
     )
 
 
@@ -163,7 +162,7 @@ def no_credentials() -> str:
     of_features = "".join(f", {one.credentials.words}" for one in SECTIONS.offered() if one.credentials)
     return (
         "an address other than loopback needs credentials to check requests with: `keys` in [web.senders.NAME], an"
-        f" account's `webhook_keys`, `jwt_key` or `webhook_secret`{of_features}; or `users`, or [web.oidc]"
+        f" account's `webhook_keys`, `jwt_key` or `webhook_secret`{of_features}"
     )
 
 

@@ -28,7 +28,8 @@ class Credentials:
 @dataclass(frozen=True)
 class FeatureSection:
     """The table `[name]`; a missing one is one without keys. `listed`: the tables `[[name]]`, of which there may be
-    none. `named`: the tables `[name.NAME]`, with names of at most so many characters.
+    none. `named`: the tables `[name.NAME]`, with names of at most so many characters. `optional`: a
+    missing one is None.
 
     `check(section, given, findings)` reports what does not go together; `given`: the whole file, unchecked. Several
     tables come by their position or name, without those that have a mistake. `outside(section)`: the machines that
@@ -39,6 +40,7 @@ class FeatureSection:
     model: type[Section]
     listed: bool = False
     named: int = 0
+    optional: bool = False
     check: Callable[[Any, Mapping[str, Any], Findings], None] = lambda _section, _given, _findings: None
     outside: Callable[[Any], Iterable[tuple[str, str]]] = lambda _section: ()
     credentials: Credentials | None = None
@@ -47,8 +49,10 @@ class FeatureSection:
     def key(self) -> tuple[Any, Any]:
         """The key of the whole configuration, as `create_model` takes it."""
         if self.named:
-            return (GenericAlias(dict, (str, self.model)), {})
-        return (GenericAlias(tuple, (self.model, ...)), ()) if self.listed else (self.model, ...)
+            return GenericAlias(dict, (str, self.model)), {}
+        if self.listed:
+            return GenericAlias(tuple, (self.model, ...)), ()
+        return (self.model | None, None) if self.optional else (self.model, ...)
 
 
 # Each is checked as our own sections are, and listed on the feature's page. The feature `fast_calls` has one.

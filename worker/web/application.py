@@ -5,9 +5,9 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -19,6 +19,8 @@ from worker.core.model.metrics import EVENTS, WEBHOOKS
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
+from worker.events.store.refused_events import PutRefusedBack
+from worker.settings.model import Settings
 from worker.web import described
 from worker.web.described import Described
 from worker.web.events.batching import Batcher, InThread, Receive
@@ -39,9 +41,6 @@ from worker.wiring.container import Parts
 from worker.wiring.key_check import check_keys
 from worker.wiring.sweep import each_alone, process_webhooks
 
-if TYPE_CHECKING:
-    from worker.features.dashboard.sources import PutRefusedBack
-
 log = logging.getLogger(__name__)
 
 # Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
@@ -58,23 +57,30 @@ CleanupContext = Callable[[web.Application], AsyncIterator[None]]
 
 @dataclass(frozen=True)
 class Shared:
-    """What an application shares with the routes of features. `form_seconds`: how long the body of a form may take."""
+    """What an application shares with the routes of features. `slowed`: counts and slows refused credentials. `key`:
+    opens what is only for looking, "": nothing does. `put_back`: puts refused events back; None: this process reaches
+    no queue. `form_seconds`: how long the body of a form may take."""
 
     parts: Parts
     readiness: Readiness
     in_thread: InThread
     wake: Wake
     form_seconds: float = BODY_SECONDS
+    slowed: Slowed = field(default_factory=lambda: Slowed(Refusals(log), ()))
+    key: str = ""
+    put_back: PutRefusedBack | None = None
 
 
 @dataclass(frozen=True)
 class FeatureRoutes(Described):
-    """`add` adds them to an application, which has not started."""
+    """`add` adds them to an application, which has not started. `told`: a line for who starts a process on this
+    machine, by its address and its key to look; "": none."""
 
     add: Callable[[web.Application, Shared], None]
+    told: Callable[[Settings, str, str], str] = lambda _settings, _address, _key: ""
 
 
-# The feature `metrics` has GET /metrics, the feature `stable_links` has /s/ID.
+# The feature `metrics` has GET /metrics, the feature `dashboard` has GET /.
 ROUTES = Hook("ROUTES", FeatureRoutes)
 
 
@@ -94,18 +100,17 @@ def app(
     receive: Receive[Event, Receipt] | None = None,
     body_seconds: float = BODY_SECONDS,
     room: int = ROOM,
-    viewer_key: str = "",
-    put_back: "PutRefusedBack | None" = None,
+    key_to_look: str = "",
+    put_back: PutRefusedBack | None = None,
     fetch: Get | None = None,
 ) -> web.Application:
     """An aiohttp application with POST /events, GET /events/ID, POST /webhooks/ACCOUNT, /healthz, /readyz,
-    /openapi.yaml and routes of features, to run or to mount. And the dashboard, GET /, if the configuration names
-    users, or with a `viewer_key`, with which it can be looked at.
+    /openapi.yaml and routes of features, to run or to mount.
 
     The caller closes `parts`. `wake(wake_up)` is called on the loop for what is due, after the commit, and must
     return at once, as `WakeUps.send_soon` does. `body_seconds` bounds how long one body may take, `room` how many bytes
-    of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. `put_back`
-    puts refused events back, for the dashboard. `fetch` fetches what sources of callbacks ask of their services; None:
+    of large bodies are held at a time: of webhooks, and of signed events before their signature is checked. For
+    `key_to_look` and `put_back` see `Shared`. `fetch` fetches what sources of callbacks ask of their services; None:
     over the network. The database may be unreachable, or not yet upgraded, when the application starts.
     """
     parts.database.give_up_after(parts.settings.worker.lease / 2)
@@ -138,22 +143,7 @@ def app(
     receiving = _Receiving(made, parts, readiness, in_thread, wake, slowed.peer, body_seconds, room)
     receiving.add_events(receive)
     receiving.add_webhooks(fetch)
-    _add_state(made, Shared(parts, readiness, in_thread, wake, body_seconds))
-    if parts.settings.web.has_people or viewer_key:
-        # Here, since a web application without a dashboard needs no templates.
-        from worker.features.dashboard.add import add_dashboard
-        from worker.features.dashboard.sources import sources_of
-
-        add_dashboard(
-            made,
-            sources_of(parts, put_back),
-            key=viewer_key,
-            wake=wake,
-            why_not=lambda: readiness.why_not,
-            delay=slowed.refused,
-            peer=slowed.peer,
-            form_seconds=body_seconds,
-        )
+    _add_state(made, Shared(parts, readiness, in_thread, wake, body_seconds, slowed, key_to_look, put_back))
     return made
 
 

@@ -13,7 +13,7 @@ PLACES = {part: f"# {part} of features\n" for part in ("paths", "schemes", "sche
 class Described:
     """Its lines, as they stand there."""
 
-    paths: str
+    paths: str = ""
     schemes: str = ""
     schemas: str = ""
 

@@ -22,8 +22,6 @@ from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.core.work.store.claim_jobs import Jobs
 from worker.events.store.inbox import Inboxes
 from worker.events.store.refused_events import RefusedEvents
-from worker.features.dashboard.store.batch_rows import BatchRows
-from worker.features.dashboard.store.log_ins import LogIns
 from worker.plans.store.pilots import Pilots
 from worker.providers.registry import webhook_peers
 from worker.reporting.store.ledger import Ledger
@@ -64,9 +62,7 @@ class Stores:
         self.standstills = Standstills(database)
         self.facts = Facts(database, keyring)
         self.spending = SpendingFacts(database)
-        self.batch_rows = BatchRows(database)
         self.processes = Processes(database)
-        self.log_ins = LogIns(database)
         self.ledger = Ledger(database, keyring)
         self.expired_leases = ExpiredLeases(database, jitter=jitter)
         self.looks = Looks(database)

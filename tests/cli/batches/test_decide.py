@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk.desk import DATABASE, Desk, Ended, Played, customers
+from worker.core.foundation.keyring import new_key
 from worker.reporting.store import counting
 
 LATER = "2099-01-01 00:00:00.000000"
@@ -436,7 +437,7 @@ def test_why_each_account_was_chosen_is_in_the_report_when_asked_for(desk: Desk,
 
 def test_keys_that_open_nothing_stop_a_run_before_it_holds_every_row(desk: Desk, played: Played, listed: str):
     right = (desk.path / "onboarding.key").read_text()
-    (desk.path / "onboarding.key").write_text(desk.onboard("keys", "new").out)
+    (desk.path / "onboarding.key").write_text(new_key())
     for command in ("run", "import"):
         ended = desk.onboard(command, listed)
         assert (ended.code, ended.out) == (2, "")

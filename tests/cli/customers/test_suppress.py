@@ -111,19 +111,6 @@ def test_another_encryption_key_finds_the_addresses_as_before(desk):
     assert desk.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
 
 
-def test_the_derived_digest_key_can_be_set_before_the_encryption_keys_rotate(desk):
-    config = desk.path / "onboarding.toml"
-    config.write_text(config.read_text().replace('digest_key = { file = "onboarding-digest.key" }', ""))
-    desk.onboard("suppress", "vita@example.com")
-    (desk.path / "onboarding-digest.key").write_text(desk.onboard("keys", "digest-key").out)
-    config.write_text(
-        config.read_text().replace("[encryption]", '[encryption]\ndigest_key = { file = "onboarding-digest.key" }')
-    )
-    (desk.path / "onboarding.key").write_text(new_key())
-    assert desk.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
-    assert desk.onboard("keys", "digest-key").code == 2
-
-
 def test_a_start_is_refused_while_suppressed_addresses_would_be_forgotten(desk):
     desk.onboard("suppress", "vita@example.com")
     (desk.path / "onboarding-digest.key").write_text(new_key())

@@ -77,7 +77,6 @@ WITHOUT_DATABASE = {
     "demo",
     "sandbox",
     "template export",
-    "users add",
     *of_features("WITHOUT_DATABASE"),
 }
 # Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py,

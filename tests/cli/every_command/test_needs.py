@@ -53,7 +53,7 @@ NEEDS = {
     **dict(of_features("NEEDS")),
     **dict.fromkeys(of_features("ASKS_FOR_ALL"), EVERYTHING),
 }
-WITHOUT_SECRETS = {"completion", "db grant", "demo", "init", "sandbox", "users add", *of_features("WITHOUT_SECRETS")}
+WITHOUT_SECRETS = {"completion", "db grant", "demo", "init", "sandbox", *of_features("WITHOUT_SECRETS")}
 VARIABLES = """
 [database]
 url = "sqlite:///onboarding.db"

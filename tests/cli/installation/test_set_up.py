@@ -1,7 +1,5 @@
 """`init`, `keys`, the configuration, and what stops a start: clear lines on standard error, and exit code 2."""
 
-import base64
-import io
 import json
 import socket
 import stat
@@ -9,8 +7,7 @@ import stat
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
-from worker.features.dashboard.passwords import is_password
-from worker.features.dashboard.users import parse_users
+from worker.core.foundation.keyring import new_key
 
 
 def closed_port() -> int:
@@ -40,13 +37,6 @@ def test_init_names_a_database_that_is_there_because_its_customers_count_as_invi
     assert "move onboarding.db away, unless you go on with what it has: its customers count as invited" in steps
     assert steps.index("move onboarding.db") < steps.index("onboard check")
     assert "onboarding.db" not in without
-
-
-def test_a_new_key_is_printed_alone_and_needs_no_configuration(bare: Desk):
-    first, second = (bare.onboard("keys", "new") for _ in range(2))
-    assert (first.code, first.err) == (0, "")
-    assert len(base64.b64decode(first.out.strip(), altchars=b"-_")) == 32
-    assert first.out != second.out
 
 
 @pytest.mark.parametrize("url", ["mysql+pymysql://127.0.0.1/x", "mariadb+mariadbconnector://127.0.0.1/x"])
@@ -94,7 +84,7 @@ def test_a_missing_secret_is_named_without_a_traceback(desk: Desk):
 @pytest.mark.parametrize("form", ["csv", "jsonl", "html"])
 def test_another_key_than_the_one_that_encrypted_gives_no_links_and_no_traceback(desk: Desk, form: str):
     desk.onboard("run", desk.list_of(customers(1)))
-    (desk.path / "onboarding.key").write_text(desk.onboard("keys", "new").out)
+    (desk.path / "onboarding.key").write_text(new_key())
     assert desk.onboard("report", "latest").code == 0
     ended = desk.onboard("report", "latest", "--with-links", "--format", form)
     assert ended.code == 1
@@ -215,7 +205,7 @@ def test_the_first_command_that_needs_the_database_makes_it(desk: Desk, command:
 def test_every_command_explains_itself_and_refuses_what_it_does_not_know(bare: Desk):
     top = bare.onboard("--help")
     names = [line.split()[0] for line in top.out.partition("Commands:")[2].splitlines() if line.startswith("  ")]
-    known = {"init", "check", "run", "import", "status", "report", "worker", "beat", "sandbox", "db", "keys"}
+    known = {"init", "check", "run", "import", "status", "report", "worker", "beat", "sandbox", "db"}
     assert known <= set(names)
     for name in sorted(known):
         shown = bare.onboard(name, "--help")
@@ -239,34 +229,6 @@ def test_init_in_json_names_what_it_wrote(bare: Desk):
     assert set(facts) == {"config", "key", "written", "kept", "next"}
     assert json.dumps(facts["written"]).count("onboarding.toml") == 1
     assert (bare.path / facts["config"]).exists()
-
-
-def test_users_are_added_to_a_private_file_that_the_dashboard_reads(bare: Desk, monkeypatch):
-    for name, role in (("ona", "operator"), ("vita", "viewer")):
-        monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
-        added = bare.onboard("users", "add", name, "--role", role)
-        assert (added.code, added.out) == (0, f"{name} was added to users.toml, as {role}\n")
-
-    file = bare.path / "users.toml"
-    assert file.stat().st_mode & 0o777 == 0o600
-    users = parse_users(file.read_text())
-    assert {name: user.role.value for name, user in users.items()} == {"ona": "operator", "vita": "viewer"}
-    assert is_password("correct horse battery", users["ona"])
-    assert not is_password("correct horse", users["ona"])
-    assert "horse" not in file.read_text()
-
-
-def test_a_user_who_is_there_a_short_password_and_an_open_file_are_refused(bare: Desk, monkeypatch):
-    def add(name: str, password: str = "correct horse battery"):  # noqa: S107
-        monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
-        return bare.onboard("users", "add", name)
-
-    assert add("ona").code == 0
-    assert "has a user 'ona': remove the table" in add("ona").err
-    assert "too short" in add("vita", "short").err
-    assert add("o\nna").code == 2
-    (bare.path / "users.toml").chmod(0o644)
-    assert "`chmod 600 users.toml`" in add("vita").err
 
 
 def test_what_init_and_the_first_command_make_is_private_and_not_committed(bare: Desk):

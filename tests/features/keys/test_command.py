@@ -1,5 +1,7 @@
 """`onboard keys`: a key is rotated, retired and destroyed, and nothing is lost."""
 
+import base64
+
 import pytest
 import sqlalchemy as sa
 
@@ -179,3 +181,23 @@ def test_what_needs_a_key_is_counted_in_words_for_one_and_for_many(desk: Desk, p
     assert "digests, first: 1 email of customers, 1 token of sessions, the audit log's head" in shown
     desk.onboard("run", desk.list_of(customers(3), "more.csv"))
     assert "3 emails of customers" in desk.onboard("keys", "status").out
+
+
+def test_a_new_key_is_printed_alone_and_needs_no_configuration(bare: Desk):
+    first, second = (bare.onboard("keys", "new") for _ in range(2))
+    assert (first.code, first.err) == (0, "")
+    assert len(base64.b64decode(first.out.strip(), altchars=b"-_")) == 32
+    assert first.out != second.out
+
+
+def test_the_derived_digest_key_can_be_set_before_the_encryption_keys_rotate(desk):
+    config = desk.path / "onboarding.toml"
+    config.write_text(config.read_text().replace('digest_key = { file = "onboarding-digest.key" }', ""))
+    desk.onboard("suppress", "vita@example.com")
+    (desk.path / "onboarding-digest.key").write_text(desk.onboard("keys", "digest-key").out)
+    config.write_text(
+        config.read_text().replace("[encryption]", '[encryption]\ndigest_key = { file = "onboarding-digest.key" }')
+    )
+    (desk.path / "onboarding.key").write_text(new_key())
+    assert desk.onboard("suppress", "--check", "vita@example.com", "--json").facts["addresses"][0]["suppressed"]
+    assert desk.onboard("keys", "digest-key").code == 2

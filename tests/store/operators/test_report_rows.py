@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +21,6 @@ from worker.core.lifecycle.session_updates import Key
 from worker.core.model.endings import Cancel, Hold, Kind, Retry, Snooze
 from worker.core.model.states import InvitationState, JobState, LineState
 from worker.core.work.store.issue_results import IssueResult
-from worker.features.dashboard.store.batch_rows import BatchRows
 from worker.reporting.store.counts import AccountFacts
 from worker.reporting.store.outlook import Outlook
 from worker.reporting.store.report_rows import CHUNK
@@ -39,9 +37,8 @@ refusals = st.sampled_from(["rejected", "duplicate"])
 lines = st.lists(jobs | refusals, max_size=25)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lines)
-def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
+def filled(shelf, given_lines):
+    """A batch with these lines."""
     elsewhere, batch = shelf.batch(), shelf.batch()
     for row, what in enumerate(given_lines, start=2):
         if isinstance(what, str):
@@ -57,7 +54,13 @@ def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
         leads = (Job.customer_id == name, Job.joins.is_(None))
         leased = {"lease_until": shelf.clock()} if state is JobState.WORKING else {}
         shelf.set(Job, *leads, state=state, result=result, **leased)
+    return batch
 
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines)
+def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
+    batch = filled(shelf, given_lines)
     counts = shelf.facts.counts(batch)
     lines = list(shelf.facts.lines(batch))
     assert sum(counts.jobs.values()) + counts.rejected + counts.duplicate == len(given_lines) == len(lines)
@@ -71,13 +74,6 @@ def test_the_states_add_up_to_the_lines_of_the_list(shelf, given_lines):
     issued_only = [what for what in given_lines if what[0] is JobState.ISSUED and what[1] is Channel.NONE]
     assert counts.issued_only == len(issued_only)
     assert sum(counts.waiting.values()) == sum(one.state in ("waiting", "working") for one in lines)
-    shown = BatchRows(shelf.database)
-    for state in (*JobState, *LineState):
-        page = shown.some(batch, after=2, most=25, state=state)
-        assert [one.row for one in page] == [one.row for one in lines if one.state == state and one.row > 2]
-    needing = [one.row for one in lines if one.state in ("held", "failed", "rejected")]
-    assert [one.row for one in shown.needing(batch)] == needing
-    assert [one.row for one in shown.needing(batch, most=2)] == needing[:2]
 
 
 def test_an_empty_batch_counts_nothing(shelf):
@@ -294,22 +290,3 @@ def test_nothing_of_a_paused_batch_is_in_the_outlook_of_those_who_joined_it(shel
     first, second = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
     Decisions(shelf.database).pause(first, by="ann", now=shelf.clock())
     assert shelf.facts.outlook(first) == shelf.facts.outlook(second) == Outlook({}, {}, False)
-
-
-def test_a_page_of_rows_in_a_rare_state_reads_no_other_rows_of_the_batch(shelf, database):
-    batch = shelf.add(*(customer(next(names)) for _ in range(500)))
-    shelf.set(Job, Job.row.in_([7, 99]), state=JobState.HELD)
-    if not database.is_sqlite:
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # The rows that earlier tests deleted still count as pages until they are vacuumed, and change the plan.
-            connection.exec_driver_sql("VACUUM ANALYZE job")
-    plans: list[str] = []
-
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def keep(_connection, cursor, text, parameters, *_):
-        if text.startswith("SELECT job."):
-            cursor.execute(("EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN ") + text, parameters)
-            plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
-
-    assert [one.row for one in BatchRows(database).some(batch, after=0, most=50, state="held")] == [7, 99]
-    assert ["ix_job_rare" in plans[0], "ix_job_joined" in plans[1]] == [True, True], plans

@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from worker.cli.commands.web import address, putting_back, show_address, viewer_key
+from worker.cli.commands.web import address, key_to_look, putting_back, show_address
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.importing import refuse_what_cannot_work
@@ -53,7 +53,7 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
         settings = parts.settings
         host, port = address(settings, bind)
         refuse_what_cannot_work(parts)
-        web_parts, key = Parts(settings, meters=parts.meters), viewer_key(settings, host)
+        web_parts, key = Parts(settings, meters=parts.meters), key_to_look(host)
         try:
             with sole_worker(parts, "up"):
                 _lift_stopped(parts, yes=yes)
@@ -63,13 +63,13 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
                     web_parts,
                     intake=_intake(settings),
                     look=_Watch(parts).look,
-                    viewer_key=key,
+                    key=key,
                     put_back=putting_back(settings),
                 )
                 if stopped := parts.standstills.find():
                     click.echo(f"{stopped.in_words}; nothing is sent until `onboard resume --all`", err=True)
                 with parts.heartbeat("up"):
-                    event_loop.run(_work(everything, host, port, key))
+                    event_loop.run(_work(everything, settings, host, port, key))
         except AlreadyWorking as error:
             raise CannotStart(str(error)) from None
         except OSError as error:
@@ -91,13 +91,13 @@ def _lift_stopped(parts: Parts, *, yes: bool) -> None:
         click.echo("left alone, as a person stopped them; --yes sends them too", err=True)
 
 
-async def _work(everything: AllInOne, host: str, port: int, key: str) -> None:
+async def _work(everything: AllInOne, settings: Settings, host: str, port: int, key: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, everything.interrupt)
 
     def started(listens_on: int) -> None:
-        show_address(host, listens_on, key)
+        show_address(settings, host, listens_on, key)
         click.echo("working; add a list with `onboard import LIST`, end with Ctrl-C", err=True)
 
     await everything.work(host=host, port=port, started=started, say=lambda line: click.echo(line, err=True))

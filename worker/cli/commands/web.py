@@ -3,7 +3,6 @@
 from contextlib import suppress
 from datetime import datetime
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING
 
 import click
 import sqlalchemy as sa
@@ -18,20 +17,17 @@ from worker.core.foundation.tls import is_loopback
 from worker.core.model.needs import SERVING
 from worker.core.model.wakeups import Wake
 from worker.events.refused import PutBack
-from worker.events.store.refused_events import KeptMessage, RefusedEvents
+from worker.events.store.refused_events import KeptMessage, PutRefusedBack, RefusedEvents
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings.addresses import bind_address
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.settings.rules import has_credentials, no_credentials
-from worker.web.application import app, no_wake_up
+from worker.web.application import ROUTES, app, no_wake_up
 from worker.web.server import serve
 from worker.web.webhooks.contract import Closed
 from worker.web.webhooks.sources import account_sources
 from worker.wiring.container import Parts
-
-if TYPE_CHECKING:
-    from worker.features.dashboard.sources import PutRefusedBack
 
 
 @click.command()
@@ -43,10 +39,10 @@ def web(invocation: Invocation, bind: str | None) -> None:
     \b
     POST /webhooks/ACCOUNT                   a provider's webhooks about sessions (docs/reference/webhooks.md)
     POST /webhooks/ACCOUNT/SECRET/REQUESTID  the same, for FrankieOne
-    POST /callbacks/CHANNEL                  senders' callbacks: email, sms, whatsapp
     POST /events, GET /events/ID             sign-up events (docs/reference/http.md)
     GET /healthz, GET /readyz
-    GET /                                    the dashboard (docs/how-to/dashboard.md)
+    GET /openapi.yaml                        all routes for programs, with those of features
+    GET /                                    the dashboard, where it is installed
 
     On PostgreSQL any number of web processes can run, next to any number of workers. On SQLite one can run next to one
     `onboard run --all`, which finds new events within a second (without --all it works its own list alone). Waits for a
@@ -57,10 +53,10 @@ def web(invocation: Invocation, bind: str | None) -> None:
     settings = invocation.settings(SERVING)
     host, port = address(settings, bind)
 
-    key = viewer_key(settings, host)
+    key = key_to_look(host)
 
     def started(port: int) -> None:
-        show_address(host, port, key)
+        show_address(settings, host, port, key)
 
     log_info(invocation)
     try:
@@ -77,7 +73,7 @@ def web(invocation: Invocation, bind: str | None) -> None:
             if isinstance(source, Closed):
                 click.echo(f"warning: {source.why}; until this is fixed, its webhooks are refused", err=True)
         with parts.heartbeat("web"):
-            application = app(parts, wake=_wake(settings), viewer_key=key, put_back=putting_back(settings))
+            application = app(parts, wake=_wake(settings), key_to_look=key, put_back=putting_back(settings))
             event_loop.run(serve(application, host=host, port=port, started=started))
     except sa.exc.DatabaseError as error:
         # SQLite alone: its file is upgraded before the process listens. The process waits for other databases.
@@ -102,21 +98,22 @@ def address(settings: Settings, bind: str | None) -> tuple[str, int]:
     return host, port
 
 
-def viewer_key(settings: Settings, host: str) -> str:
-    """The key of a page to look at, while there are no users: only on this machine. "": there is none."""
-    return "" if settings.web.has_people or not is_loopback(host) else token_urlsafe(16)
+def key_to_look(host: str) -> str:
+    """Opens pages that are only for looking, where only this machine can ask; else ""."""
+    return token_urlsafe(16) if is_loopback(host) else ""
 
 
-def show_address(host: str, port: int, key: str) -> None:
-    """Say where the process listens. `key`: as `viewer_key` has made it."""
+def show_address(settings: Settings, host: str, port: int, key: str) -> None:
+    """Say where the process listens. `key`: as `key_to_look` has made it."""
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     click.echo(f"listening on {address}", err=True)
-    if key:
-        click.echo(f"dashboard, to look at: {address}/dashboard/key/{key}", err=True)
+    for told in (routes.told(settings, address, key) for routes in ROUTES.offered() if key):
+        if told:
+            click.echo(told, err=True)
 
 
-def putting_back(settings: Settings) -> "PutRefusedBack":
-    """Puts refused events back, for the dashboard. What speaks with the queues is imported when a person does so."""
+def putting_back(settings: Settings) -> PutRefusedBack:
+    """Puts refused events back. What speaks with the queues is imported when a person does so."""
 
     def back(database: Database, refused: RefusedEvents, one: KeptMessage | None, now: datetime) -> PutBack:
         from worker.events.bus.putting_back import put_back

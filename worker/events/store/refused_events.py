@@ -3,7 +3,7 @@ erased."""
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from worker.core.database.encrypted_values import CUSTOMER, context_of_refused
 from worker.core.database.tables import RefusedEvent
 from worker.core.database.upserts import insert
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.events.refused import RefusedMessage
+from worker.events.refused import PutBack, RefusedMessage
 from worker.reporting.store.needs_a_person import refused_events
 
 CHUNK = 500
@@ -176,3 +176,8 @@ def remove_about(connection: sa.Connection, digests: Collection[str]) -> int:
     """Remove the refused messages that name the customers of these digests; returns how many."""
     theirs = RefusedEvent.customer_digest.in_(digests)
     return _remove(connection, list(connection.execute(sa.select(RefusedEvent.id).where(theirs)).scalars()), theirs)
+
+
+# Puts a refused event back into its queue, or all that were refused until a time. The database's changes have a
+# person's name. Raises refused.NotPutBack.
+PutRefusedBack = Callable[[Database, RefusedEvents, KeptMessage | None, datetime], PutBack]

@@ -1,5 +1,5 @@
-"""The dashboard: pages about how the work stands, and actions, for persons (docs/how-to/dashboard.md). Rendered on the
-server.
+"""The dashboard: pages about how the work stands, and actions, for persons (docs/features/dashboard.md). Rendered on
+the server.
 
 **A page** is a `contract.Page` in a module of `pages/`, with a template that extends `layout.html` and fills its block
 `main`; name it in PAGES of `add`. Its `read(sources, asked)` runs in a thread: it may block, and returns what the
@@ -34,7 +34,10 @@ FEATURE = Feature(
         "outbox",
         "service_desk",
     ),
-    offers={"DOCTOR_CHECKS": ("worker.features.dashboard.doctor:CHECK",)},
+    offers={
+        "ROUTES": ("worker.features.dashboard.route:ROUTES",),
+        "SECTIONS": ("worker.features.dashboard.section:SECTION",),
+    },
     commands={
         "users": Command("worker.features.dashboard.command:users", "Add users of the dashboard."),
     },

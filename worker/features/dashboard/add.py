@@ -1,12 +1,8 @@
-"""Adds the dashboard to the web application: which pages and actions there are."""
-
-from collections.abc import Callable
+"""Which pages and actions there are."""
 
 from aiohttp import web
 
-from worker.core.model.wakeups import Wake
 from worker.features.dashboard.contract import Action, Page
-from worker.features.dashboard.log_in import Delay, Peer
 from worker.features.dashboard.pages import (
     accounts,
     audit,
@@ -21,7 +17,8 @@ from worker.features.dashboard.pages import (
     stop_actions,
 )
 from worker.features.dashboard.site import Site
-from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.sources import sources_of
+from worker.web.application import Shared
 
 # In the order of the navigation.
 PAGES: tuple[Page, ...] = (
@@ -47,27 +44,17 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
-def add_dashboard(
-    application: web.Application,
-    sources: Sources,
-    *,
-    key: str,
-    wake: Wake,
-    why_not: Callable[[], str | None],
-    delay: Delay,
-    peer: Peer,
-    form_seconds: float,
-) -> None:
-    """The parameters are those of `Site`."""
+def add(application: web.Application, shared: Shared, *, key: str) -> None:
+    """`key`: see `Visits`."""
     site = Site(
-        sources,
+        sources_of(shared.parts, shared.put_back),
         PAGES,
         ACTIONS,
         key=key,
-        wake=wake,
-        why_not=why_not,
-        delay=delay,
-        peer=peer,
-        form_seconds=form_seconds,
+        wake=shared.wake,
+        why_not=lambda: shared.readiness.why_not,
+        delay=shared.slowed.refused,
+        peer=shared.slowed.peer,
+        form_seconds=shared.form_seconds,
     )
     site.add_to(application)

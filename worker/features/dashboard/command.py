@@ -12,12 +12,12 @@ from worker.features.dashboard.people import Role
 from worker.features.dashboard.users import NAME, parse_users
 
 SHORTEST = 12  # characters of a password
-HINT = 'name the file in onboarding.toml: [web] users = {{ file = "{}" }}'
+HINT = 'name the file in onboarding.toml: [dashboard] users = {{ file = "{}" }}'
 
 
 @click.group()
 def users() -> None:
-    """Add users of the dashboard: docs/how-to/dashboard.md."""
+    """Add users of the dashboard: docs/features/dashboard.md."""
 
 
 @users.command("add")
@@ -35,7 +35,7 @@ def users() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("users.toml"),
     show_default=True,
-    help="The file of [web] users. It is made, for its owner alone, if it is not there.",
+    help="The file of [dashboard] users. It is made, for its owner alone, if it is not there.",
 )
 def add_user(name: str, role: str, file: Path) -> None:
     """Add the user NAME of the dashboard to the file of users. Asks for the password. Needs no configuration.

@@ -2,29 +2,28 @@
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from worker.features.dashboard.oidc.id_token import Proven
 from worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, digest_of
 from worker.features.dashboard.rendering import page, see
 from worker.features.dashboard.same_origin import form_token, is_form_token, is_from_here
 from worker.features.dashboard.store.log_ins import LONGEST
 from worker.features.dashboard.visits import Visits, cookie_name, drop_cookie, set_cookie
 from worker.web.forms import form_of
+from worker.web.log_in_ways import Delay
 from worker.web.problems import REFUSED
 
 log = logging.getLogger(__name__)
 
 PATH = "/dashboard/log-in"
-LEAVE = "/dashboard/log-in/oidc"  # to the identity provider
+LEAVE = "/dashboard/log-in/oidc"  # to another site
 WRONG = "The name or the password is wrong."
 BUSY = "Too many log-ins are being checked. Try again in a few seconds."
 # The form is open for so long; it has a cookie of its own, so that no other site can log a person in.
 FORM_SECONDS = 3600
-Delay = Callable[..., Awaitable[None]]  # (request, why, name=)
 Peer = Callable[[web.Request], str]
 
 
@@ -74,9 +73,8 @@ class LogInPage:
             return self.form(request, to="/", said="The key is not the one of this process.", status=403)
         return await self._entered(request, await self._visits.begin(""), "/")
 
-    async def enter_with_issuer(self, request: web.Request, person: Proven, to: str) -> web.StreamResponse:
-        """Let a person in whom the identity provider names."""
-        return await self._entered(request, await self._visits.begin_with_issuer(person.name, person.role), to)
+    async def enter_as(self, request: web.Request, name: str, role: str, to: str) -> web.StreamResponse:
+        return await self._entered(request, await self._visits.begin_named(name, role), to)
 
     async def leave(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visits.of(request, by_itself=False)

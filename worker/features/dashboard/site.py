@@ -14,20 +14,21 @@ from worker.core.foundation.clock import Clock
 from worker.core.model.wakeups import Wake
 from worker.features.dashboard import flashes
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
-from worker.features.dashboard.log_in import LEAVE, Delay, LogInPage, Peer, local_path
+from worker.features.dashboard.log_in import LEAVE, LogInPage, Peer, local_path
 from worker.features.dashboard.log_in import PATH as LOG_IN
-from worker.features.dashboard.oidc.door import OidcDoor
-from worker.features.dashboard.oidc.issuer import BACK, Issuer
 from worker.features.dashboard.passwords import PasswordChecks
 from worker.features.dashboard.people import Role
 from worker.features.dashboard.reasons import why_unfit
 from worker.features.dashboard.rendering import ASSETS, asset, page, see
 from worker.features.dashboard.same_origin import is_from_here
+from worker.features.dashboard.section import Dashboard
 from worker.features.dashboard.shared_reads import SharedReads
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.store.log_ins import LogIns
 from worker.features.dashboard.visits import Visit, Visits
 from worker.web.events.request_body import BODY_SECONDS, Unacceptable
 from worker.web.forms import form_of
+from worker.web.log_in_ways import LOG_IN_WAYS, Delay
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +61,16 @@ class Site:
         self._actions = {action.name: action for action in actions}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._reads, self._form_seconds = SharedReads(), form_seconds
-        settings = sources.settings.web
-        oidc = settings.oidc
-        self._visits = Visits(sources.stores.log_ins, settings.users, key, self._clock, self._in_thread, oidc)
-        checks = PasswordChecks(self._in_thread)
-        self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, oidc is not None)
-        self._oidc: OidcDoor | None = None
-        if oidc is not None:
-            self._oidc = OidcDoor(Issuer(oidc, self._clock), delay, self._log_in)
+        settings = sources.settings
+        log_ins, users = LogIns(sources.stores.database), settings.section(Dashboard).users
+        self._visits = Visits(log_ins, users, key, self._clock, self._in_thread)
+        checks, ways = PasswordChecks(self._in_thread), LOG_IN_WAYS.offered()
+        another = any(way.is_there(settings) for way in ways)
+        self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, another)
+        doors = (way.open(settings, self._clock, delay, self._log_in) for way in ways)
+        self._door = next((door for door in doors if door is not None), None)
+        if self._door is not None:
+            self._visits.entry = self._door.entry
 
     def add_to(self, application: web.Application) -> None:
         router = application.router
@@ -79,9 +82,9 @@ class Site:
         router.add_post("/dashboard/do/{action}", self._guarded(Role.VIEWER, self._act))
         router.add_get(LOG_IN, self._open(self._log_in.show))
         router.add_post(LOG_IN, self._open(self._log_in.enter))
-        if self._oidc is not None:
-            router.add_get(LEAVE, self._open(self._oidc.leave))
-            router.add_get(BACK, self._open(self._oidc.back))
+        if self._door is not None:
+            router.add_get(LEAVE, self._open(self._door.leave))
+            router.add_get(self._door.back_at, self._open(self._door.back))
         router.add_post("/dashboard/log-out", self._open(self._log_in.leave))
         router.add_get("/dashboard/key/{key}", self._open(self._log_in.look))
         router.add_get("/dashboard/static/{name}", self._asset)
@@ -96,8 +99,8 @@ class Site:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _close(self, _application: web.Application) -> None:
-        if self._oidc is not None:
-            await self._oidc.close()
+        if self._door is not None:
+            await self._door.close()
         self._threads.shutdown()
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:

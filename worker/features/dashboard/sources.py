@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.audit import Act
-from worker.events.refused import PutBack
-from worker.events.store.refused_events import KeptMessage, RefusedEvents
+from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.people import Person
 from worker.features.outbox.outbox_report import OutboxReport
 from worker.features.service_desk.message_texts import MessageText
@@ -25,10 +23,6 @@ from worker.settings.model import Settings
 from worker.settings.policies import BudgetRules
 from worker.wiring.container import Parts
 from worker.wiring.stores import Stores
-
-# Puts a refused event back into its queue, or all that were refused until a time. The database's changes have a
-# person's name. Raises refused.NotPutBack.
-PutRefusedBack = Callable[[Database, RefusedEvents, KeptMessage | None, datetime], PutBack]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,24 +1,19 @@
-"""The dashboard's users: a TOML file with a table for each user, its role and the hash of its password; and the
-identity provider that names others."""
+"""The dashboard's users: a TOML file with a table for each user, its role and the hash of its password."""
 
-import json
 import logging
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator
 
 from worker.features.dashboard.people import Role
-from worker.settings import addresses
 from worker.settings.secrets import Missing, Referenced, Secret
-from worker.settings.tls import Client
-from worker.settings.values import Credential, Lazy, ServerUrl, Shown, Text
+from worker.settings.values import Lazy, Shown
 
 log = logging.getLogger(__name__)
 
@@ -124,61 +119,3 @@ Users = Annotated[
     Lazy(),
     Shown("file of users"),
 ]
-
-
-def _issuer(given: Any) -> str:
-    """The issuer as it is written: its name is compared letter by letter, with or without a slash at its end."""
-    addresses.server_url(given)
-    return str(given)
-
-
-def _values(roles: dict[Role, tuple[str, ...]]) -> dict[Role, tuple[str, ...]]:
-    if not any(roles.values()):
-        raise ValueError("no value gives a role, so no one could log in")
-    return roles
-
-
-IssuerUrl = Annotated[str, BeforeValidator(_issuer), Shown("URL")]
-RoleValues = Annotated[
-    dict[Literal[Role.VIEWER, Role.SERVICE_DESK, Role.OPERATOR], tuple[Text, ...]],
-    AfterValidator(_values),
-    Shown("table of lists by role"),
-]
-
-
-class Oidc(Client):
-    """Log-in to the dashboard at an identity provider (OpenID Connect): docs/how-to/dashboard.md."""
-
-    issuer: IssuerUrl = Field(
-        description="The issuer, letter by letter as it names itself in its `/.well-known/openid-configuration`."
-    )
-    client_id: Text = Field(max_length=200, description="The name of the dashboard at the issuer.")
-    client_secret: Credential | None = Field(
-        None, description="Its secret there.", json_schema_extra={"default": "none: a public client, with PKCE alone"}
-    )
-    base_url: ServerUrl = Field(
-        description="The dashboard's address as browsers see it. Register it with `/dashboard/oidc` at its end as the"
-        " redirect URI."
-    )
-    name_claim: Text = Field(
-        "preferred_username",
-        description="The claim that names the person in the audit log. People must not be able to change their own.",
-    )
-    role_claim: Text = Field(
-        "groups",
-        description="The claim with a person's groups or roles; `realm_access.roles` looks inside an object.",
-    )
-    roles: RoleValues = Field(
-        description='The values of `role_claim` that give a role: { operator = ["kyc-operators"] }. The highest counts;'
-        " without any the person is not let in."
-    )
-
-    @classmethod
-    def address_key(cls) -> str:
-        return "issuer"
-
-    def entry(self, role: Role) -> str:
-        """What a log-in with this role counts for: another issuer, or another table of roles, ends it."""
-        given = [self.issuer, self.client_id, self.name_claim, self.role_claim, role.value]
-        table = {key.value: values for key, values in self.roles.items()}
-        return sha256(json.dumps([given, table], sort_keys=True).encode()).hexdigest()

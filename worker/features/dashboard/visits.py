@@ -2,7 +2,7 @@
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
@@ -13,7 +13,7 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.features.dashboard.people import OIDC, Person, Role
 from worker.features.dashboard.same_origin import form_token, host_and_port, is_form_token, needs_tls
 from worker.features.dashboard.store.log_ins import SEEN_EVERY, LoggedIn, LogIns
-from worker.features.dashboard.users import Oidc, User, UserList
+from worker.features.dashboard.users import User, UserList
 from worker.web.events.batching import InThread
 from worker.web.proxies import came_by_tls
 
@@ -40,12 +40,12 @@ class Visit:
 
 
 class Visits:
-    """`users` and `oidc`: of the configuration. `key`: opens the pages for looking; "": nothing does."""
+    """`users`: of the configuration. `key`: opens the pages for looking; "": nothing does. `entry`: what a log-in by
+    another way counts for, by its role; "": there is none."""
 
-    def __init__(
-        self, log_ins: LogIns, users: UserList, key: str, clock: Clock, in_thread: InThread, oidc: Oidc | None
-    ) -> None:
-        self._log_ins, self._users, self._key, self._oidc = log_ins, users, key, oidc
+    def __init__(self, log_ins: LogIns, users: UserList, key: str, clock: Clock, in_thread: InThread) -> None:
+        self._log_ins, self._users, self._key = log_ins, users, key
+        self.entry: Callable[[str], str] = lambda _role: ""
         self._clock, self._in_thread = clock, in_thread
         self._known: OrderedDict[str, tuple[float, Person | None]] = OrderedDict()
         self._noted: dict[str, float] = {}  # when the last request was written down
@@ -79,9 +79,9 @@ class Visits:
         """Log a user in, or with "" a person who has the key. Returns the cookie's text."""
         return await self._begun(name, self._entry(name) or "")
 
-    async def begin_with_issuer(self, name: str, role: Role) -> str:
-        """Log a person in whom the issuer of [web.oidc] names. Returns the cookie's text."""
-        return await self._begun(OIDC + name, self._oidc.entry(role) if self._oidc is not None else "")
+    async def begin_named(self, name: str, role: str) -> str:
+        """Log a person in whom another way names. Returns the cookie's text."""
+        return await self._begun(name, self.entry(role))
 
     async def _begun(self, name: str, entry: str) -> str:
         secret = secrets.token_urlsafe(32)
@@ -107,7 +107,7 @@ class Visits:
     def _is_still(self, person: Person) -> bool:
         """Whether the file of users has the person as before: it is looked at for each request."""
         if person.name.startswith(OIDC):
-            return True  # its entry was compared, and [web.oidc] is read at the start
+            return True  # its entry was compared, and the configuration is read at the start
         user = self.user(person.name) if person.name else None
         return not person.name or (user is not None and user.role is person.role)
 
@@ -121,8 +121,8 @@ class Visits:
         return LOOKER if not found.name else Person(found.name, user.role) if user is not None else None
 
     def _named_by_issuer(self, found: LoggedIn) -> Person | None:
-        """The person with the role that the issuer gave at the log-in, while [web.oidc] is the same."""
-        roles = [role for role in Role if self._oidc is not None and found.entry == self._oidc.entry(role)]
+        """The person with the role that the issuer gave at the log-in, while its section is the same."""
+        roles = [role for role in Role if found.entry and found.entry == self.entry(role)]
         return Person(found.name, roles[0]) if roles else None
 
     async def _note_seen(self, secret: str) -> None:

@@ -56,8 +56,6 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
             yield channel, texting.base_url
     if settings.bus is not None:
         yield "bus", settings.bus.url
-    if settings.web.oidc is not None:
-        yield "web.oidc", settings.web.oidc.issuer
     for one in SECTIONS.offered():
         yield from one.outside(getattr(settings, one.name))
     for tracer in TRACES.offered():

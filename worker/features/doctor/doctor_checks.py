@@ -35,6 +35,7 @@ from worker.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.reporting.store.languages_in_use import InUse, languages_in_use
 from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
+from worker.settings.shape import SECTIONS
 from worker.wiring.adapters import doubtful_templates
 from worker.wiring.container import Parts
 from worker.wiring.key_check import check_keys
@@ -216,7 +217,8 @@ def _language(locale: str) -> str:
 def check_web(parts: Parts) -> Iterator[Finding]:
     """Whether `onboard web` or `onboard up` listens where it is configured to, and its proxy is named."""
     web = parts.settings.web
-    ours = [part.base_url for part in (web, web.oidc) if part is not None]
+    pages = (getattr(parts.settings, one.name) for one in SECTIONS.offered())
+    ours = [getattr(part, "base_url", None) for part in (web, *pages)]
     if not web.trusted_proxies and any(str(url).startswith("https:") for url in ours):
         said = "base_url is https, which a proxy in front speaks, and none is named: all visitors count as one machine"
         yield warning("web", said, 'write [web] trusted_proxies = ["ADDRESS OF THE PROXY"]')

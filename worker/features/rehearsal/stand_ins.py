@@ -68,7 +68,9 @@ def _holds_secrets(model: type[Section]) -> bool:
 def _nothing_of(section: FeatureSection) -> Any:
     if section.named:
         return {}
-    return () if section.listed else section.model()
+    if section.listed:
+        return ()
+    return None if section.optional else section.model()
 
 
 def _texting(section: Sms) -> Sms:

@@ -118,7 +118,7 @@ class LogIn(Base):
     )
     entry: Mapped[str] = mapped_column(
         sa.String(64),
-        doc="SHA-256 over the role and the password's hash, or [web.oidc]: once they change, the row counts no more.",
+        doc="SHA-256 over the role and the password's hash, or [oidc]: once they change, the row counts no more.",
     )
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]

@@ -16,7 +16,7 @@ from worker.features.dashboard.pages.batch_actions import batch_of, page_of
 from worker.features.dashboard.pages.hour_chart import HEIGHT, WIDTH, chart
 from worker.features.dashboard.pages.now import batch_facts
 from worker.features.dashboard.sources import Sources
-from worker.features.dashboard.store.batch_rows import MOST_GROUPED, RowShown
+from worker.features.dashboard.store.batch_rows import MOST_GROUPED, BatchRows, RowShown
 from worker.reporting.report_lines import wait_for
 from worker.reporting.row_groups import Group, Groups, without_ids
 
@@ -44,14 +44,14 @@ class _Sums:
             if kept is not None and monotonic() - kept[0] < KEPT_SECONDS:
                 return kept[1]
         groups, grouped = Groups(), 0
-        for one in sources.stores.batch_rows.needing(batch_id):
+        for one in BatchRows(sources.stores.database).needing(batch_id):
             action = step_for(one.state, one.reason).replace("BATCH", str(batch_id))
             groups.add(one.row, one.state, one.reason, one.detail, action=action)
             grouped += 1
         found = {
             "groups": [(group, _chosen(group)) for group in groups.by_need()],
             "more_grouped": grouped >= MOST_GROUPED,
-            "chart": chart(sources.stores.batch_rows.hours(batch_id)),
+            "chart": chart(BatchRows(sources.stores.database).hours(batch_id)),
         }
         with self._lock:
             while len(all_kept) >= KEPT:
@@ -73,9 +73,8 @@ def read(sources: Sources, asked: Asked) -> Mapping[str, Any]:
     state = state if state in STATES else ""
     after = asked.number("after", most=2**31 - 1) or 0
     purged = batch.purged_at is not None
-    rows = (
-        [] if purged else sources.stores.batch_rows.some(batch.id, after=after, most=SHOWN + 1, state=state, text=text)
-    )
+    of_batch = BatchRows(sources.stores.database)
+    rows = [] if purged else of_batch.some(batch.id, after=after, most=SHOWN + 1, state=state, text=text)
     here = page_of(batch.id)
     query = {name: value for name, value in (("state", state), ("q", text)) if value}
     older = f"{here}?{urlencode(query | {'after': rows[SHOWN - 1].row})}#rows" if len(rows) > SHOWN else ""

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Person
+from worker.core.customers.details import Details
 from worker.core.customers.store import usage
 from worker.core.customers.store.admission import finished_in_purged, lock_customers, lock_serving
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
@@ -30,7 +31,6 @@ from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, Sess
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import settled_by
 from worker.features.service_desk.case import Case, DeskRules, Link, Message, Row
-from worker.features.service_desk.corrections import Details
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
+from worker.core.customers.details import Details
 from worker.core.customers.same_person import changed_addresses
 from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
 from worker.core.customers.store.new_rows import ANOTHER_PERSON
@@ -33,7 +34,7 @@ from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
 from worker.features.service_desk.case import Case, Refused, Row
-from worker.features.service_desk.corrections import Correction, Details
+from worker.features.service_desk.corrections import Correction
 from worker.features.service_desk.new_address import PresentLink, decide_new_address, opens_until
 from worker.features.service_desk.new_link import Before, NewLink, decide_new_link
 from worker.features.service_desk.resend import Resend, decide_resend

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.http_messages import BadAnswer, Broken, HttpAnswer, HttpRequest, json_object
-from worker.features.dashboard.oidc.flow import Flow
-from worker.features.dashboard.oidc.id_token import NotProven, Proven, UnknownKey, proven
-from worker.features.dashboard.users import Oidc
+from worker.features.oidc.flow import Flow
+from worker.features.oidc.id_token import NotProven, Proven, UnknownKey, proven
+from worker.features.oidc.section import Oidc
 from worker.http.client import OwnHttp
 from worker.http.trust import trust_of
 from worker.settings.addresses import web_url

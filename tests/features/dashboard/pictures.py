@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.desk.chromium import Tab, browser
 from tests.desk.desk import Desk
-from tests.inbound.web.dashboard.visitor import PASSWORDS, users_toml
+from tests.features.dashboard.visitor import PASSWORDS, users_toml
 from tests.suite.waiting import ENDS_WITHIN
 
 PAGES = {
@@ -34,7 +34,7 @@ def running(desk: Desk) -> Iterator[str]:
     (desk.path / "users.toml").write_text(users_toml())
     text = desk.config.read_text("utf-8")
     desk.config.write_text(re.sub(r'limits = \["2000/second"\]', f"limits = {LIMIT}", text), "utf-8")
-    desk.add('[web]\nbind = "127.0.0.1:0"\nusers = { file = "users.toml" }\n')
+    desk.add('[web]\nbind = "127.0.0.1:0"\n[dashboard]\nusers = { file = "users.toml" }\n')
     process = desk.start("up", "--yes")
     assert process.stderr is not None
     try:

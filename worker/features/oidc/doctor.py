@@ -1,4 +1,4 @@
-"""What `onboard doctor` says of the dashboard's identity provider."""
+"""What `onboard doctor` says of the identity provider."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -8,6 +8,7 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
 from worker.core.foundation.plural import counted
 from worker.core.model.findings import Finding, failure, ok
+from worker.features.oidc.section import Oidc
 from worker.wiring.container import Parts
 
 PORTS = {"http": 80, "https": 443}
@@ -15,10 +16,10 @@ PORTS = {"http": 80, "https": 443}
 
 def check(parts: Parts) -> Iterator[Finding]:
     """Whether the identity provider of the dashboard answers as one: its discovery document and its keys."""
-    oidc = parts.settings.web.oidc
+    oidc = parts.settings.section_if_any(Oidc)
     if oidc is None:
         return
-    from worker.features.dashboard.oidc.issuer import BACK, Issuer, Unavailable  # imported here: for few
+    from worker.features.oidc.issuer import BACK, Issuer, Unavailable  # imported here: for few
 
     async def keys() -> int:
         issuer = Issuer(oidc, parts.clock)
@@ -32,13 +33,13 @@ def check(parts: Parts) -> Iterator[Finding]:
     try:
         found = event_loop.run(keys())
     except Unavailable as error:
-        helps = certificate_help(str(error), "web.oidc") or "check [web.oidc] issuer, and the way there"
-        yield failure("web.oidc", f"{where}: {error}", helps)
+        helps = certificate_help(str(error), "oidc") or "check [oidc] issuer, and the way there"
+        yield failure("oidc", f"{where}: {error}", helps)
     else:
         if found:
-            yield ok("web.oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")
+            yield ok("oidc", f"{where} answers, with {counted(found, 'key')}; redirect URI {oidc.base_url}{BACK}")
         else:
-            yield failure("web.oidc", f"{where}: it has no keys", "ask those who run the identity provider")
+            yield failure("oidc", f"{where}: it has no keys", "ask those who run the identity provider")
 
 
 CHECK = FeatureCheck(check)

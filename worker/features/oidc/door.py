@@ -5,14 +5,17 @@ from collections import OrderedDict
 
 from aiohttp import web
 
-from worker.core.foundation.clock import monotonic
-from worker.features.dashboard.log_in import BUSY, Delay, LogInPage, local_path
-from worker.features.dashboard.oidc.flow import Flow, flow_of, new_flow
-from worker.features.dashboard.oidc.id_token import NotProven, Proven
-from worker.features.dashboard.oidc.issuer import Issuer, Unavailable
-from worker.features.dashboard.people import OIDC
+from worker.core.foundation.clock import Clock, monotonic
+from worker.features.dashboard.log_in import BUSY, local_path
+from worker.features.dashboard.people import OIDC, Role
 from worker.features.dashboard.rendering import see
 from worker.features.dashboard.visits import cookie_name, drop_cookie, set_cookie
+from worker.features.oidc.flow import Flow, flow_of, new_flow
+from worker.features.oidc.id_token import NotProven, Proven
+from worker.features.oidc.issuer import BACK, Issuer, Unavailable
+from worker.features.oidc.section import Oidc
+from worker.settings.model import Settings
+from worker.web.log_in_ways import Delay, Door, LogInForm, LogInWay
 from worker.web.problems import REFUSED
 
 log = logging.getLogger(__name__)
@@ -28,9 +31,11 @@ NO_ANSWER = "The identity provider does not answer as it should. Try again in a 
 
 
 class OidcDoor:
-    """Belongs to one loop. `delay`: as for passwords. `log_in` shows the form again, and begins the visit."""
+    """`delay`: as for passwords. `log_in` shows the form again, and begins the visit."""
 
-    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInPage) -> None:
+    back_at = BACK
+
+    def __init__(self, issuer: Issuer, delay: Delay, log_in: LogInForm) -> None:
         self._issuer, self._delay, self._log_in = issuer, delay, log_in
         self._at_once = 0
         self._used: OrderedDict[str, float] = OrderedDict()
@@ -69,7 +74,7 @@ class OidcDoor:
             await self._delay(request, f"dashboard: oidc: {error}")
             return self._log_in.form(request, to=to, said=NOT_PROVEN, status=403)
         log.info("%s logged in to the dashboard", OIDC + person.name)
-        return await self._log_in.enter_with_issuer(request, person, to)
+        return await self._log_in.enter_as(request, OIDC + person.name, person.role, to)
 
     async def _person(self, request: web.Request, flow: Flow) -> Proven:
         self._at_once += 1
@@ -99,12 +104,23 @@ class OidcDoor:
         return first
 
     def _unavailable(self, request: web.Request, error: Unavailable, to: str) -> web.StreamResponse:
-        log.warning("log-in at the issuer of [web.oidc] is not possible: %s", error)
+        log.warning("log-in at the issuer of [oidc] is not possible: %s", error)
         return self._log_in.form(request, to=to, said=NO_ANSWER, status=502)
 
     async def close(self) -> None:
         await self._issuer.close()
 
+    def entry(self, role: str) -> str:
+        return self._issuer.oidc.entry(Role(role))
+
 
 def _cookie(request: web.Request) -> str:
     return f"{cookie_name(request)}_oidc"
+
+
+def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInForm) -> Door | None:
+    oidc = settings.section_if_any(Oidc)
+    return None if oidc is None else OidcDoor(Issuer(oidc, clock), delay, log_in)
+
+
+LOG_IN_WAY = LogInWay(lambda settings: settings.section_if_any(Oidc) is not None, _open)

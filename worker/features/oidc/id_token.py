@@ -12,7 +12,8 @@ from jwt import PyJWK, PyJWS, PyJWTError
 
 from worker.core.model.http_messages import BadAnswer, json_object
 from worker.features.dashboard.people import Role
-from worker.features.dashboard.users import NAME, Oidc
+from worker.features.dashboard.users import NAME
+from worker.features.oidc.section import Oidc
 
 # Signatures by keys that the issuer publishes. Not `none`, and no HMAC: its key would be the client's secret.
 ALGORITHMS: Mapping[str, str] = {

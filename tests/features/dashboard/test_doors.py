@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp.helpers import parse_content_type
 
-from tests.inbound.web.dashboard.conftest import KEY, USERS
-from tests.inbound.web.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
+from tests.features.dashboard.conftest import KEY, USERS
+from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
 from tests.inbound.web.site import KEYS as SENDER
 from tests.inbound.web.site import until
 from worker.features.dashboard import passwords, rendering, visits
@@ -345,7 +345,7 @@ async def test_a_live_part_of_one_who_is_logged_out_asks_for_the_whole_page(visi
 
 
 async def test_without_users_the_key_opens_the_pages_to_look_and_nothing_else(open_site, visit):
-    site = await open_site(users=None, viewer_key=KEY)
+    site = await open_site(users=None, key_to_look=KEY)
     looker = visit(site)
 
     assert "no users yet" in (await looker.get("/")).words

@@ -9,11 +9,11 @@ import pytest
 from aiohttp import ClientSession, CookieJar
 from aiohttp.test_utils import TestClient
 
-from tests.inbound.web.dashboard.visitor import Visitor, users_toml
+from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.inbound.web.site import Site
 from worker.features.dashboard import shared_reads, visits
 
-USERS = '[web]\nusers = { file = "users.toml" }\n'
+USERS = '[dashboard]\nusers = { file = "users.toml" }\n'
 KEY = "the-key-to-look"
 
 

@@ -55,7 +55,7 @@ class FakeIssuer:
 
     def settings(self, base_url: str = "http://127.0.0.1:9", more: str = "") -> str:
         return f"""
-[web.oidc]
+[oidc]
 issuer = "{self.url}"
 client_id = "{CLIENT}"
 client_secret = {{ env = "HOOK" }}

@@ -16,7 +16,7 @@ from tests.desk.axe import FILE, SHA256, findings
 from tests.desk.chromium import NO_BROWSER, Tab
 from tests.desk.desk import Desk, Played, customers
 from tests.desk.fixtures import bare, desk_at, play
-from tests.inbound.web.dashboard.pictures import PAGES, click, fill, logged_in, running
+from tests.features.dashboard.pictures import PAGES, click, fill, logged_in, running
 from tests.suite.waiting import ENDS_WITHIN
 from worker.events.bus.dead_lettering import Refusal, refused_message
 from worker.events.bus.entries import Entry

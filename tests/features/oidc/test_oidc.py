@@ -8,12 +8,12 @@ import jwt
 import pytest
 import sqlalchemy as sa
 
-from tests.inbound.web.dashboard.issuer import BACK, KEYS, FakeIssuer, none, public
-from tests.inbound.web.dashboard.visitor import Visitor, users_toml
+from tests.features.dashboard.visitor import Visitor, users_toml
+from tests.features.oidc.issuer import BACK, KEYS, FakeIssuer, none, public
 from worker.core.database.tables import Audit
-from worker.features.dashboard.oidc import door
-from worker.features.dashboard.oidc import issuer as asking
-from worker.features.dashboard.oidc.flow import Flow, flow_of, new_flow
+from worker.features.oidc import door
+from worker.features.oidc import issuer as asking
+from worker.features.oidc.flow import Flow, flow_of, new_flow
 from worker.web import middlewares
 
 LEAVE = "/dashboard/log-in/oidc"
@@ -84,7 +84,7 @@ async def test_what_leaves_for_the_issuer_shows_no_part_of_the_cookie_and_differ
 
 
 async def test_passwords_stay_and_a_user_of_the_same_name_is_another_person(open_site, issuer, visit):
-    site = await open_site(users=users_toml(), keys='[web]\nusers = { file = "users.toml" }' + issuer.settings())
+    site = await open_site(users=users_toml(), keys='[dashboard]\nusers = { file = "users.toml" }' + issuer.settings())
     issuer.claims = {"preferred_username": "ona", "groups": ["kyc-desk"]}
     ona, other = visit(site), visit(site)
     assert "ona operator" in (await ona.log_in("ona")).words

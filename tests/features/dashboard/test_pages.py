@@ -135,7 +135,7 @@ async def test_accounts_have_their_limits_and_credits(ona):
 
 
 async def test_events_that_were_given_up_are_published_again(open_site, visit, site):
-    other = await open_site(keys=f'[web]\nusers = {{ file = "users.toml" }}\n{CRM}')
+    other = await open_site(keys=f'[dashboard]\nusers = {{ file = "users.toml" }}\n{CRM}')
     run(other, GIVEN_UP.format(1), GIVEN_UP.format(2), REFUSED)
     ona = visit(other)
     await ona.log_in("ona")

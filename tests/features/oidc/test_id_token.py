@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tests.conftest import NOON
-from tests.inbound.web.dashboard.issuer import CLIENT, KEYS, none, public
-from worker.features.dashboard.oidc.id_token import NotProven, Proven, UnknownKey, proven
+from tests.features.oidc.issuer import CLIENT, KEYS, none, public
 from worker.features.dashboard.people import Role
-from worker.features.dashboard.users import Oidc
+from worker.features.oidc.id_token import NotProven, Proven, UnknownKey, proven
+from worker.features.oidc.section import Oidc
 
 ISSUER, NONCE = "https://login.example.com/", "a" * 64
 NOW = int(NOON.timestamp())

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.desk.chromium import NO_BROWSER, Tab, browser
 from tests.desk.desk import Desk, Played, customers
 from tests.docs.shown import text_of
-from tests.inbound.web.dashboard.pictures import PAGES, logged_in, running
+from tests.features.dashboard.pictures import PAGES, logged_in, running
 from tests.suite.waiting import ENDS_WITHIN
 
 LOOKS = {"light": (1280, 900, False), "dark": (1280, 900, True), "phone": (390, 900, False), "page": (1060, 480, False)}

@@ -1,0 +1,21 @@
+"""The store's fixtures."""
+
+from tests.store.conftest import (
+    database,
+    kept_subscribed,
+    shelf,
+    subscribed_postgresql,
+    subscribed_sqlite,
+    witnessed_template,
+    witnessed_url,
+)
+
+__all__ = [
+    "database",
+    "kept_subscribed",
+    "shelf",
+    "subscribed_postgresql",
+    "subscribed_sqlite",
+    "witnessed_template",
+    "witnessed_url",
+]
