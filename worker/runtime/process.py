@@ -66,8 +66,8 @@ class Process:
             exits.enter_context(parts.heartbeat("worker"))
             self.work = opened_work(parts, in_worker=True)
             self.woken = opened_woken(parts, lambda: self.runner.stopping)
-            for one in (*self.work, *self.woken):
-                exits.callback(one.close)
+            for close in [*(one.close for one in self.work), *(one.close for one in self.woken)]:
+                exits.callback(close)
             self._loop = event_loop.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
             self._thread.start()
