@@ -48,7 +48,7 @@ test: .venv/.dev ## Run all tests; tests of a service that is not running are sk
 # A part of each room, without a service and without a process of ours.
 QUICK := tests/domain tests/foundation tests/settings/test_loading.py tests/settings/test_rules.py \
 	tests/settings/test_values.py tests/http tests/providers/test_provider_contract.py tests/senders/test_sender_contract.py \
-	tests/store/issuing tests/engine/dispatch tests/inbound/web/test_callbacks.py tests/runtime/process tests/cli/accounts
+	tests/store/issuing tests/engine/dispatch tests/inbound/web/test_webhooks.py tests/runtime/process tests/cli/accounts
 quick: .venv/.dev ## Run a part of the tests of each room in under a minute, on SQLite alone.
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope -k "not postgresql" $(QUICK)
 

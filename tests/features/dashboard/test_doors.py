@@ -272,7 +272,7 @@ async def test_the_cookie_is_for_no_script_and_no_other_site_and_only_on_this_ma
 
 
 async def test_by_tls_no_other_host_of_the_domain_can_set_the_cookies(visit, open_site):
-    ona = visit(await open_site(keys=f'{USERS}trusted_proxies = ["127.0.0.1"]\n'))
+    ona = visit(await open_site(keys=f'{USERS}[web]\ntrusted_proxies = ["127.0.0.1"]\n'))
     tls = {"X-Forwarded-Proto": "https"}
 
     def given(answer):

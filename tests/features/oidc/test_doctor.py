@@ -4,7 +4,7 @@ import pytest
 from aiohttp import web
 
 from tests.desk.desk import Desk
-from tests.publishers.listener import Listener
+from tests.desk.listener import Listener
 from tests.suite.of_features import needs
 
 
