@@ -21,7 +21,7 @@ from worker.features.outbox.publishers.contract import Reply
 from worker.features.outbox.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber
 from worker.settings.secrets import Secret
 
-PAGE = Path(__file__).parents[2] / "docs/features/outbox.md"
+PAGE = Path(__file__).parents[3] / "docs/features/outbox.md"
 
 
 def publish(listener: Listener, published=None, *, timeout=5.0, keys=("key",), goes_on=lambda: True) -> list[Reply]:

@@ -60,8 +60,7 @@ def test_a_target_that_hangs_is_waited_for_no_longer_than_was_said_and_let_go_of
 
 
 def test_the_database_is_not_asked_again_and_again_while_one_target_is_waited_for(world, monkeypatch):
-    outbox, asked = targets_of(world), []
-    due = outbox.due
+    outbox, asked, due = targets_of(world), [], targets_of(world).due
 
     def counted():
         asked.append(1)

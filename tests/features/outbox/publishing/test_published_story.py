@@ -21,7 +21,7 @@ from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.providers.contract import Broken, HttpAnswer
 from worker.senders.fake import FakeSender
 
-SCHEMAS = Path(__file__).parents[2] / "docs" / "events"
+SCHEMAS = Path(__file__).parents[4] / "docs" / "events"
 BUS = '[bus]\nurl = "amqp://127.0.0.1"'
 SENTINELS = ("Quellenhofer", "xq.private@", "+37061239999", "1961-07-23", "Geheimgasse", "verify.test", "token-")
 

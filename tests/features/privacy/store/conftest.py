@@ -12,10 +12,12 @@ from tests.store.conftest import (
     witnessed_template,
     witnessed_url,
 )
+from tests.store.onboarding.test_pending_details import given
 
 __all__ = [
     "database",
     "feed",
+    "given",
     "in_parallel",
     "kept_subscribed",
     "ona",
