@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.database.database import Database
-from worker.core.database.facts import JobsStopped, MessagesSent, happened
+from worker.core.facts import JobsStopped, MessagesSent, happened
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 TOLD = sa.table("told", sa.column("what", sa.Text))

@@ -102,6 +102,7 @@ TRANSACTION = re.compile(
     r"|\bsa\.(Connection|Engine)\b|\bsqlalchemy\.(engine|orm)\b"
 )
 MAY_HOLD_ONE = {
+    "worker/core/facts.py": "a fact is reported in the transaction of what has happened",
     "worker/runtime/python_api.py": "the transaction is the caller's: the event is to be committed with it",
     "worker/events/event_receiver.py": "passes the transaction of a caller of the Python API to the store",
     "onboarding_sandbox/demo/workers.py": "makes the demo's database on a server, and removes it; no rows",

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
-import sqlalchemy as sa
-
 from worker.core.database.database import Database
-from worker.core.database.facts import Fact
+from worker.core.facts import Observe
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.model.meters import Series
@@ -50,8 +47,9 @@ class Observing(Protocol):
     @property
     def targets(self) -> Collection[str]: ...
 
-    def observe(self, connection: sa.Connection, fact: Fact, now: datetime) -> None:
-        """Hear what has happened, in its transaction."""
+    @property
+    def observe(self) -> Observe:
+        """What hears of it, in its transaction."""
 
 
 @dataclass(frozen=True)

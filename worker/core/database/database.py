@@ -17,13 +17,13 @@ from sqlalchemy import event
 from worker.core.database import tally
 from worker.core.database.binary_rows import let_copy
 from worker.core.database.bounded_connection import bound
-from worker.core.database.facts import OBSERVERS, Observe
 from worker.core.database.journal import JOURNAL, Journal
 from worker.core.database.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.core.database.on_loop import elsewhere
 from worker.core.database.outages import leave_lost_servers, naming_outages
 from worker.core.database.tables.types import UtcDateTime
 from worker.core.database.unanswered import ALONE, let_go_on
+from worker.core.facts import OBSERVERS, Observe
 from worker.core.foundation.clock import ProcessClock, monotonic
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.private_files import new_file

@@ -24,11 +24,11 @@ from worker.core.database import bulk
 from worker.core.database.audit_entries import note_all
 from worker.core.database.columns import rows_of
 from worker.core.database.database import Database, fetch
-from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.database.upserts import insert
+from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.audit import Entry

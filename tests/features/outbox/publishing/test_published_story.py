@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from tests.features.outbox.publishing.targets import LONGEST, FakeTarget, targets_of
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel, Person
-from worker.core.database.facts import SessionsCompleted, SessionsExpired, happened
 from worker.core.database.tables import Job, Outbox, SessionRow
+from worker.core.facts import SessionsCompleted, SessionsExpired, happened
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.incoming import OPERATOR, Event, EventKind
 from worker.core.model.published_events import cloud_event

@@ -33,10 +33,10 @@ from worker.core.database.audit_entries import note
 from worker.core.database.columns import Columns, picked
 from worker.core.database.customer_keys import Key
 from worker.core.database.encrypted_values import ERASED
-from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.job_ids import job_id
 from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, Job, SkippedLine
+from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.keyring import Keyring
 
 _LOCK_BATCH = (

@@ -16,10 +16,10 @@ from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database import bulk
 from worker.core.database.customer_keys import Key
 from worker.core.database.database import fetch
-from worker.core.database.facts import JobsStopped, SessionsExpired, happened
 from worker.core.database.job_ids import as_they_came
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.joined import served_by
+from worker.core.facts import JobsStopped, SessionsExpired, happened
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import ended_calls
 from worker.core.model.reasons import Reason

@@ -22,11 +22,11 @@ from worker.core.database import bulk
 from worker.core.database.customer_keys import among_keys, rows_of
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_person
-from worker.core.database.facts import SessionsExpired, happened
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Job, SessionRow
 from worker.core.database.tables.types import known
+from worker.core.facts import SessionsExpired, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.given_links import CorrectedRule, SameLink, kinds_of
 from worker.core.lifecycle.reissue import (

@@ -21,9 +21,9 @@ from worker.core.customers.suppression import SuppressionReason
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
-from worker.core.database.facts import MessagesSent, happened
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import REFERENCE_LENGTH, known
+from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.auto_pause import BounceCounts
 from worker.core.messages.delivery_reports import (

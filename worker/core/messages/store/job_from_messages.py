@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk, tally
 from worker.core.database.database import fetch
-from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.tables import InvitationRow, Job
+from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, job_state_from_invitations
 from worker.core.work.store.sessions import OF_ITS_SESSION

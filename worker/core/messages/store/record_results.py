@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
-from worker.core.database.facts import MessagesSent, happened
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.database.tables.types import REFERENCE_LENGTH
+from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.measured_pace import Stretch

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.database.database import Database, fetch
-from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
+from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.lifecycle.store import ended_calls
 from worker.core.messages.repeats import paced, stays_unknown
 from worker.core.messages.store.job_from_messages import move_jobs

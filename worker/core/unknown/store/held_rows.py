@@ -9,8 +9,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.facts import JobsStopped, happened
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState

@@ -16,9 +16,9 @@ from worker.core.customers.store.cancellation import (
 )
 from worker.core.database import bulk
 from worker.core.database.database import fetch
-from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.database.tables.joined import LEAD, STATE
+from worker.core.facts import JobsStopped, happened
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp

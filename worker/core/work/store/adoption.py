@@ -15,9 +15,9 @@ from worker.core.customers.store.in_review import follow_reviews
 from worker.core.database import bulk
 from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.encrypted_values import ERASED
-from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
+from worker.core.facts import JobsStopped, happened
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.messages.resends import PREFIX

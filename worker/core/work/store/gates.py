@@ -22,10 +22,10 @@ from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import Erased
-from worker.core.database.facts import JobsStopped, happened
 from worker.core.database.leases import kept_back
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Job
+from worker.core.facts import JobsStopped, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.reissue import REVIEWED_AGAIN
 from worker.core.limits.backpressure import ask_again_at

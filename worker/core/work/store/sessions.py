@@ -16,8 +16,8 @@ from worker.core.database.columns import columns_of_tuples
 from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
-from worker.core.database.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
+from worker.core.facts import Fact, MessagesSent, SessionsExpired, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import SETTLES

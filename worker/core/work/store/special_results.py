@@ -11,9 +11,9 @@ from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
 from worker.core.customers.store.erased_jobs import erase_again
 from worker.core.database import bulk
-from worker.core.database.facts import STOPPED, JobsStopped, happened
 from worker.core.database.tables import Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH
+from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders

@@ -16,9 +16,9 @@ from sqlalchemy.orm import aliased
 
 from worker.core.database import bulk
 from worker.core.database.database import fetch
-from worker.core.database.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from worker.core.database.job_ids import row_of
 from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
+from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from worker.core.foundation.ids import new_id
 from worker.core.model.published_events import Happened, moment
 from worker.core.model.states import JobState

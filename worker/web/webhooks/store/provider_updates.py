@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
 from worker.core.database.customer_keys import Key, among_keys, rows_of
-from worker.core.database.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
+from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_chain import Again, Chain, JobNow, Link
 from worker.core.lifecycle.session_updates import KnownSession, Rank, Result, SessionUpdate, session_update
