@@ -60,7 +60,7 @@ def installed(site, module, name="acme-texts", attribute="TEXTS"):
 
 def texting(**more):
     sms = {"provider": "acme-texts", "account": "me", "token": {"env": "TOKEN"}, "from": "Bank", **more}
-    configuration = tree(sms=sms, links={"base_url": "https://onboard.example.com"})
+    configuration = tree(sms=sms, web={"base_url": "https://onboard.example.com"})
     del configuration["whatsapp"]
     return configuration
 

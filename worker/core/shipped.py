@@ -36,7 +36,7 @@ FORMATS = {
 SERVES = {
     "outbox": (
         "events that have happened wait to be published",
-        "SELECT 1 FROM outbox WHERE due_at IS NOT NULL AND occurred_at <= :now",
+        "SELECT 1 FROM outbox WHERE due_at IS NOT NULL AND occurred_at <= CURRENT_TIMESTAMP",
     ),
     "stable_links": (
         "links that were sent lead customers to their sessions",

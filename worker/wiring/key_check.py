@@ -2,8 +2,8 @@
 
 from worker.core.customers.store.do_not_contact import DoNotContact
 from worker.core.database.database import Database
+from worker.core.database.encrypted_columns import retired_keys
 from worker.core.database.encrypted_values import context_of_person
-from worker.core.database.retired_keys import retired_keys
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
 from worker.reporting.store.report_rows import Facts
 from worker.settings.problems import SettingsError

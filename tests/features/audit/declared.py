@@ -5,4 +5,5 @@ READS = ["audit", "audit export", "audit verify"]
 NEEDS = [(command, {"KEY"}) for command in ("audit", "audit accept --yes", "audit export", "audit verify")]
 ON_STANDARD_OUTPUT = [["audit", "export"]]
 PRIVATE = [(["audit", "export", "--out", "audit.jsonl"], "audit.jsonl")]
+ANSWERS = [("audit accept", ("--yes",))]
 PREPARED = [("features/audit.md", lambda desk: {"HEAD": f"1:{'0' * 64}"})]  # another log's

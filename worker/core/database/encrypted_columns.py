@@ -5,12 +5,14 @@ A test compares this list with the tables: a column that is missing here would k
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
+from worker.core.database.database import Database
 from worker.core.database.encrypted_values import (
     ADDRESS,
     CUSTOMER,
@@ -38,6 +40,7 @@ from worker.core.database.tables import (
     Job,
     PendingDetails,
     RefusedEvent,
+    RetiredKey,
     SessionRow,
     StableLink,
     Suppression,
@@ -213,6 +216,12 @@ def uses_of_digest_keys(connection: sa.Connection) -> Uses:
         for start, number in _by_start(connection, column.start, column.digest.is_not(None))
     )
     return _by_key(counted)
+
+
+def retired_keys(database: Database) -> dict[str, datetime]:
+    """When each was retired: no process that encrypts or hashes with one of them starts."""
+    with database.read() as connection:
+        return {row.key_id: row.at for row in connection.execute(sa.select(RetiredKey.key_id, RetiredKey.at))}
 
 
 def _by_start(connection: sa.Connection, start: Any, where: sa.ColumnElement[bool]) -> Sequence[Any]:

@@ -17,6 +17,6 @@ FEATURE = Feature(
     },
     serves=(
         "events that have happened wait to be published",
-        "SELECT 1 FROM outbox WHERE due_at IS NOT NULL AND occurred_at <= :now",
+        "SELECT 1 FROM outbox WHERE due_at IS NOT NULL AND occurred_at <= CURRENT_TIMESTAMP",
     ),
 )

@@ -4,7 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from tests.engine.test_corrected_addresses import DAY, REMINDED, RIGHT, by_list, every_door, invited, later, mails
+from tests.features.service_desk.engine.test_corrected_addresses import (
+    DAY,
+    REMINDED,
+    RIGHT,
+    by_list,
+    every_door,
+    invited,
+    later,
+    mails,
+)
 from tests.features.stable_links.engine.test_stable_links import AHEAD, ON_CLICK
 from worker.features.stable_links.serving import doors_of
 
