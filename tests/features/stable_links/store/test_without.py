@@ -10,7 +10,7 @@ from worker.core.foundation.clock import system_clock
 
 
 def test_no_process_starts_without_the_feature_before_the_last_link_has_ended(ona, keyring, monkeypatch):
-    monkeypatch.setattr(FEATURES, "here", {})
+    monkeypatch.setattr(FEATURES, "here", {name: one for name, one in FEATURES.here.items() if name != "stable_links"})
     assert schema.why_not_ready(ona.database) is None
 
     secret_of_link(ona, keyring)
