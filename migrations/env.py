@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import context
 
 from worker.core.database.database import Database
-from worker.core.database.tables import Base
+from worker.core.database.tables.base import all_metadata
 
 config = context.config
 # A change to a table waits for all transactions that read the table, and later transactions wait behind the change. The
@@ -14,8 +14,11 @@ config = context.config
 LOCK_SECONDS = 2
 
 
-def is_compared(found: Any, _name: str | None, kind: str, *_: Any) -> bool:
-    """False for an index with an expression, which PostgreSQL words anew: `alembic check` would find it changed."""
+def is_compared(found: Any, _name: str | None, kind: str, in_database: bool, model: Any) -> bool:
+    """False for an index with an expression, which PostgreSQL words anew: `alembic check` would find it changed. False
+    for a table without a model: of a feature that was taken out."""
+    if kind == "table":
+        return model is not None or not in_database
     return kind != "index" or all(isinstance(part, sa.Column) for part in found.expressions)
 
 
@@ -25,7 +28,7 @@ def migrate(connection: sa.Connection) -> None:
         connection.commit()
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=all_metadata(),
         include_object=is_compared,
         # SQLite cannot alter a column in place, so Alembic copies the table.
         render_as_batch=True,

@@ -24,7 +24,7 @@ from tests.suite.databases import Databases, KeptOpen, not_synced
 from tests.suite.order import Portions, long_first
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.core.database.tables import Base
+from worker.core.database.tables.base import all_tables
 from worker.core.foundation.event_loop import new_event_loop
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.wiring.runner import tune_gc
@@ -189,7 +189,7 @@ def empty_postgresql(postgresql_url: str) -> Iterator[Callable[[], None]]:
     # Some tests make the server end connections: such a connection is replaced.
     engine = sa.create_engine(postgresql_url, pool_size=1, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
     # For a few rows DELETE needs a tenth of TRUNCATE's time, which makes new files for all tables. Sent as one.
-    deletes = ";".join(str(sa.delete(table)) for table in reversed(Base.metadata.sorted_tables))
+    deletes = ";".join(str(sa.delete(table)) for table in reversed(all_tables()))
     # The audit log lets nobody delete its entries, who does not switch its triggers off.
     new_head = "INSERT INTO audit_head VALUES (1, 0, repeat('0', 64), 0, repeat('0', 64), NULL)"
     deletes = f"SET session_replication_role = replica; {deletes}; {new_head}; RESET session_replication_role"

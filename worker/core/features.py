@@ -31,6 +31,7 @@ HOOKS = frozenset(
         "SOURCE_REPORTS",
         "STANDINGS",
         "SWEEP_STEPS",
+        "TABLES",
         "TELLERS",
         "TRACES",
         "WAYS_BACK",

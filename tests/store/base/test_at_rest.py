@@ -14,7 +14,8 @@ from tests.store.steps import JobSteps
 from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.customers.store.batches import RefusedLine
 from worker.core.database.database import Database
-from worker.core.database.tables import Base, CustomerRow, InvitationRow, SessionRow
+from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
+from worker.core.database.tables.base import all_tables
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState
@@ -85,7 +86,7 @@ def everything(shelf: Shelf) -> str:
     """Every value of every table, bytes included, as one text."""
     values = []
     with shelf.database.read() as connection:
-        for table in Base.metadata.sorted_tables:
+        for table in all_tables():
             for row in connection.execute(sa.text(f'SELECT * FROM "{table.name}"')):  # noqa: S608 -- our own names
                 values += [
                     value.decode("latin-1") if isinstance(value, bytes | memoryview) else str(value) for value in row

@@ -3,16 +3,14 @@
 import sqlalchemy as sa
 
 from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
-from worker.core.database.tables import Base
+from worker.core.database.tables.base import all_tables
 
 # A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.
 WITHOUT_A_KEY = {"batch.digest", "dropped_file.digest", "log_in.digest"}
 
 
 def columns_where(holds):
-    return {
-        f"{table.name}.{column.name}" for table in Base.metadata.sorted_tables for column in table.c if holds(column)
-    }
+    return {f"{table.name}.{column.name}" for table in all_tables() for column in table.c if holds(column)}
 
 
 def named(column):

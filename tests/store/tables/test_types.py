@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.database.database import Database
-from worker.core.database.tables import Base, Timer
+from worker.core.database.tables import Timer
+from worker.core.database.tables.base import all_tables
 from worker.core.database.tables.types import UtcDateTime
 from worker.core.foundation.clock import system_clock
 
@@ -50,8 +51,8 @@ def test_no_time_stays_no_time(dialect):
 
 
 def test_every_time_of_every_table_is_kept_that_way():
-    times = [column for table in Base.metadata.sorted_tables for column in table.columns if column.name.endswith("_at")]
-    times += [c for table in Base.metadata.sorted_tables for c in table.columns if c.name.endswith("_until")]
+    times = [column for table in all_tables() for column in table.columns if column.name.endswith("_at")]
+    times += [c for table in all_tables() for c in table.columns if c.name.endswith("_until")]
     assert len(times) > 15
     assert {type(column.type) for column in times} == {UtcDateTime}
 

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from worker.core.database.database import Database
 from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
-from worker.core.database.tables import Audit, AuditHead, Base
+from worker.core.database.tables import Audit, AuditHead
+from worker.core.database.tables.base import all_tables
 
 # Sealing an entry writes these (`store.audit.sealing`); the rest of it is never changed.
 SEAL = (Audit.number.key, Audit.hash.key)
@@ -57,7 +58,7 @@ _Right = tuple[str, tuple[str, ...], str, str]  # what, on which columns (none: 
 def _run(role: str, removes_audit: bool) -> list[_Right]:
     """All rows of all tables; entries of the audit log are added and sealed, and its head is never removed."""
     rights: list[_Right] = [("SELECT", (), SCHEMA_VERSION, role)]
-    for table in Base.metadata.sorted_tables:
+    for table in all_tables():
         if table is Audit.__table__:
             rights += [("SELECT, INSERT", (), table.name, role), ("UPDATE", SEAL, table.name, role)]
             rights += [("DELETE", (), table.name, role)] if removes_audit else []
@@ -71,7 +72,7 @@ def _run(role: str, removes_audit: bool) -> list[_Right]:
 def _report(role: str) -> list[_Right]:
     """Every column that is neither encrypted nor a digest of something encrypted."""
     rights: list[_Right] = [("SELECT", (), SCHEMA_VERSION, role)]
-    for table in Base.metadata.sorted_tables:
+    for table in all_tables():
         shown = tuple(column.name for column in table.columns if column not in HIDDEN)
         rights.append(("SELECT", () if len(shown) == len(table.columns) else shown, table.name, role))
     return rights

@@ -23,7 +23,6 @@ from worker.core.database.encrypted_columns import ENCRYPTED, uses_of_digest_key
 from worker.core.database.tables import (
     Attempt,
     Audit,
-    Base,
     CustomerRow,
     Finished,
     Inbox,
@@ -37,6 +36,7 @@ from worker.core.database.tables import (
     Tombstone,
     Webhook,
 )
+from worker.core.database.tables.base import all_tables
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.foundation.timestamps import written
@@ -131,7 +131,7 @@ def erase(requests, shelf, customer_id="Ona", *, reason="request 17", forget_sup
 def readable(shelf, keyring=None) -> str:
     """All values of all tables, decrypted where a key decrypts them."""
     found, ring = [], keyring or shelf.keyring
-    for table in Base.metadata.sorted_tables:
+    for table in all_tables():
         with shelf.database.read() as connection:
             found += [repr(tuple(row)) for row in connection.execute(sa.select(table))]
     for column in ENCRYPTED:

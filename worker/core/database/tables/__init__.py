@@ -26,11 +26,9 @@ from worker.core.database.tables.lists import (
     SkippedLine,
 )
 from worker.core.database.tables.operating import (
-    AlertRow,
     Audit,
     AuditHead,
     LogIn,
-    MetricCount,
     ProcessRow,
     RetiredKey,
     Standstill,
@@ -40,7 +38,6 @@ from worker.core.database.tables.work import Attempt, InvitationRow, Job, Sessio
 
 __all__ = [
     "AddressPlace",
-    "AlertRow",
     "Attempt",
     "Audit",
     "AuditHead",
@@ -58,7 +55,6 @@ __all__ = [
     "InvitationRow",
     "Job",
     "LogIn",
-    "MetricCount",
     "Outbox",
     "PendingDetails",
     "Permit",

@@ -1,4 +1,4 @@
-"""The audit log, processes and what they count, what people are alerted of, and whether a person stopped everything."""
+"""The audit log, processes, who is logged in, and whether a person stopped everything."""
 
 from datetime import datetime
 
@@ -122,29 +122,3 @@ class LogIn(Base):
     )
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
-
-
-class MetricCount(Base):
-    """One number of `GET /metrics`, which processes add to: a counter, or a bucket or the sum of a histogram."""
-
-    __tablename__ = "metric_count"
-
-    metric: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="`domain.model.metrics`.")
-    labels: Mapped[str] = mapped_column(
-        sa.String(200), primary_key=True, doc="The labels' values: names of the configuration and words of ours."
-    )
-    bucket: Mapped[str] = mapped_column(
-        sa.String(16), primary_key=True, doc="Empty: a counter; sum; or the upper bound of a histogram's bucket."
-    )
-    value: Mapped[float] = mapped_column(sa.Double)
-
-
-class AlertRow(Base):
-    """What people were told to need a person, by mail or by webhook."""
-
-    __tablename__ = "alert"
-
-    target: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="email or webhook.")
-    looked_at: Mapped[datetime]
-    seen: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What needed a person at the last look.")
-    told: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What people know to need a person.")

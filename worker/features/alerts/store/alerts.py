@@ -7,8 +7,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from worker.core.database.database import Database, fetch
-from worker.core.database.tables import AlertRow
 from worker.core.database.upserts import insert
+from worker.features.alerts.store.tables import AlertRow
 
 APART = timedelta(seconds=50)  # two looks: an alert is sent in less
 

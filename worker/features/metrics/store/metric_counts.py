@@ -6,9 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database.database import Database, fetch
-from worker.core.database.tables import MetricCount
 from worker.core.database.upserts import insert
 from worker.core.model.meters import Series
+from worker.features.metrics.store.tables import MetricCount
 from worker.wiring.watching import Counts
 
 # No label's value has it: they are names of the configuration and words of ours.
