@@ -35,6 +35,7 @@ LONG = (
     "tests/cli/installation/test_postgresql.py",
     "tests/cli/installation/test_roles.py",
     "tests/deploy/test_wheel.py",
+    "tests/docs/test_adding_a_feature.py",
     "tests/domain/intake/test_csv_reading.py",
     "tests/engine/reporting/",
     "tests/engine/steps/test_freshness.py",

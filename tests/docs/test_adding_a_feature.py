@@ -1,0 +1,45 @@
+"""The feature of docs/how-to/adding-a-feature.md, built from the page's blocks in a copy of the checkout."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.shown import text_of
+from trials.without import copy_without, run
+
+FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Its own tests ask its command and its route. The others are those that a feature meets because it is there.
+TESTS = (
+    "tests/features/notice",
+    "tests/core/test_manifests.py",
+    "tests/cli/every_command/test_audited_commands.py",
+    "tests/cli/every_command/test_needs.py",
+    "tests/store/base/test_migrations.py",
+)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = copy_without((), tmp_path_factory.mktemp("added"))
+    for name, text in FILE.findall(text_of("how-to/adding-a-feature.md")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(text, encoding="utf-8")
+    made = run(copy, "python", "-m", "worker.features")
+    assert made.returncode == 0, made.stderr
+    return copy
+
+
+def test_the_feature_of_the_page_passes_its_tests_and_those_of_all_features(copy: Path):
+    asked = "(notice or manifest or feature or declared or table_of_needs or schema or constraint) and not postgresql"
+    ended = run(copy, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", asked, *TESTS)
+
+    assert ended.returncode == 0, ended.stdout[-5000:]
+
+
+def test_its_command_is_one_of_the_program(copy: Path):
+    assert "Show a notice on the web server." in run(copy, "onboard", "--help").stdout
+    assert run(copy, "onboard", "init", "--sandbox").returncode == 0
+    written = run(copy, "onboard", "notice", "closed on Monday")
+
+    assert (written.stdout, written.returncode) == ("the notice is shown\n", 0), written.stderr
