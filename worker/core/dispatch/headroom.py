@@ -2,7 +2,7 @@
 
 The opened rows without a permit are those that will be called while the next flush is written. A killed worker leaves
 all its opened rows with an unknown outcome, also those that it has not called. So there are few, and results are
-written as often (docs/inside/architecture.md, "What happens when something dies").
+written as often (docs/inside/when-something-dies.md).
 """
 
 from collections.abc import Callable
