@@ -42,8 +42,12 @@ run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CO
 # Two test processes for each core, because many tests wait for processes that they have started. Bytecode is kept,
 # even if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each of those processes would compile all of
 # worker/. tests/suite/order.py says which tests come first.
-test: .venv/.dev ## Run all tests; tests of a service that is not running are skipped with the reason.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope
+test: .venv/.dev ## Run all tests, or those of a part: make test FLOOR=core (or edges, features), make test FEATURE=bounces
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope $(PART)
+OF_core := tests/core tests/domain tests/engine tests/foundation tests/store
+OF_edges := tests/cli tests/http tests/inbound tests/providers tests/runtime tests/senders tests/settings
+OF_features := tests/features
+PART = $(if $(FEATURE),tests/features/$(FEATURE),$(if $(FLOOR),$(or $(OF_$(FLOOR)),$(error FLOOR is core, edges or features))))
 
 # A part of each room, without a service and without a process of ours.
 QUICK := tests/domain tests/foundation tests/settings/test_loading.py tests/settings/test_rules.py \
