@@ -1,6 +1,6 @@
 """When a batch ends: the forecast of its rows and messages, with what delays them and what is left out.
 
-The arithmetic is `domain.limits.forecast`. Here is what it is asked about: the calls and messages that are left, and
+The arithmetic is `core.limits.forecast`. Here is what it is asked about: the calls and messages that are left, and
 the accounts and senders that make them.
 """
 

@@ -1,6 +1,6 @@
 """Builds every part once, from the configuration: the one place where the parts meet.
 
-Commands, `engine.opening`, `engine.runner` and the runtime hold `Parts`; everything else is handed what it uses.
+Commands, `wiring.opening`, `wiring.runner` and the runtime hold `Parts`; everything else is handed what it uses.
 """
 
 import os

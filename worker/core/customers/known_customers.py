@@ -87,7 +87,7 @@ def decide(rule: KnownRule, standing: Standing) -> Decision:
 
 
 def standing_of(states: Collection[JobState], *, finished: bool = False) -> Standing:
-    """By the states alone, so never `IN_DOUBT`: `store.onboarding.admission` finds calls in doubt.
+    """By the states alone, so never `IN_DOUBT`: `customers.store.admission` finds calls in doubt.
 
     `states`: of the customer's rows that joined no other, the oldest first. `finished`: also in a purged batch.
     """

@@ -72,7 +72,7 @@ class Rule:
         return ", ".join(words)
 
 
-@dataclass  # not frozen: see `domain.model.customers`
+@dataclass  # not frozen: see `customers.customers`
 class Chosen:
     """The account, and the reason: column names and values of the configuration, nothing personal.
 

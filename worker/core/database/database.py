@@ -57,7 +57,7 @@ FULL = 10 << 20
 UTF8 = "UTF8"  # PostgreSQL's word
 # `THERE_IS.where(…)`: true if such a row exists. Reads no column: a role that reports may not read all of a table's.
 THERE_IS = sa.exists(sa.literal_column("1"))
-# An execution option of all connections: who does what on them, an `Act`, for the audit log (`store.audit`).
+# An execution option of all connections: who does what on them, an `Act`, for the audit log (the feature `audit`).
 ACT = "onboarding_act"
 
 

@@ -184,7 +184,7 @@ DIGESTS = (
     DigestColumn("phones of customers", CustomerRow.phone_digest, lasts=True),
     DigestColumn("tokens of sessions", SessionRow.token_digest, lasts=True),
     DigestColumn("stable links", StableLink.digest, lasts=True),
-    # `store.audit.sealing` signs it again when it seals an entry, at the end of the next command at the latest.
+    # The feature `audit` signs it again when it seals an entry, at the end of the next command at the latest.
     DigestColumn("the audit log's head", AuditHead.digest, lasts=True),
     DigestColumn("events", Inbox.digest, lasts=False),
     # Only the digest of an erased customer's id is kept, so it cannot be hashed anew: its key stays.

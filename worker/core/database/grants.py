@@ -10,7 +10,7 @@ from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.database.tables.base import all_tables
 
-# Sealing an entry writes these (`store.audit.sealing`); the rest of it is never changed.
+# Sealing an entry writes these (the feature `audit`); the rest of it is never changed.
 SEAL = (Audit.number.key, Audit.hash.key)
 # What a person who may not decrypt it need not read, and digests, on which addresses could be tried. The audit log's
 # head is a signature, which `onboard audit verify` reads.

@@ -1,4 +1,4 @@
-"""What a dispatcher works on: the interface that `dispatcher` uses and `engine.steps` implements."""
+"""What a dispatcher works on: the interface that `dispatcher` uses and `work` implements."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta

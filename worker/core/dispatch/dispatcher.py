@@ -10,7 +10,7 @@ it stays for a while: the next one finds its permits and connections there.
   account's permits.
 - slot: the time at which one call may go, where the account or sender has a rate limit (`opened_rows`).
 - opened row: it has a lease, its attempt is written, and its call has not begun. `headroom` says how many there may be.
-- flush: one transaction for all of that (`flushes`, `store.limits.flush`), in one of a few lanes (`lanes`).
+- flush: one transaction for all of that (`flushes`, `limits.store.flush`), in one of a few lanes (`lanes`).
 - halt: a result concerns the whole account (rate-limited, refused keys). Rows opened before it are not called.
 
 The dispatcher knows nothing of providers or messages: a `Work` does. The dispatcher owns the order of the steps, and

@@ -1,6 +1,6 @@
 """How many calls an account may make now, and what the results of its calls change: decides every rate limit.
 
-Pure: `store.limits.budgets` keeps the state in one row per account and applies these under that row's lock, so that
+Pure: `limits.store.budgets` keeps the state in one row per account and applies these under that row's lock, so that
 all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lower limit is found:
 `rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `lessons.learned`.
 """

@@ -1,6 +1,6 @@
 """How many calls each dispatcher may have in flight, so that all together never exceed the account's concurrency.
 
-Pure: `store.limits.concurrency` keeps a row for each dispatcher, and applies this under the lock on the account's
+Pure: `limits.store.concurrency` keeps a row for each dispatcher, and applies this under the lock on the account's
 budget row. When more dispatchers share the account, a dispatcher opens no call until it is down to its new share. Its
 calls in flight stay counted as its own until they end. No dispatcher holds many more permits than it uses: a dispatcher
 that waits for one slow call must not delay the customers of the other dispatchers.

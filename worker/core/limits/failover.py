@@ -1,6 +1,6 @@
 """Which account takes over the rows of an account that cannot work, how many at a time, and the route they then show.
 
-Pure: `store.maintenance.takeover` moves the rows, the sweep (`sweep.take_over`) decides when. `taker` decides which
+Pure: `limits.store.takeover` moves the rows, the sweep (`sweep.take_over`) decides when. `taker` decides which
 account takes over. `room` decides how much of a list may have moved when the first account is back.
 """
 

@@ -1,5 +1,5 @@
 """Why a claimed job is not called, or a claimed message does not leave now. Pure: the answers of the gates of
-`store.issuing` and `store.messages`."""
+`work.store` and `messages.store`."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -8,7 +8,7 @@ from worker.core.customers.customers import Customer
 from worker.core.model.sessions import Opening
 
 
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+@dataclass(repr=False)  # not frozen: see `customers.customers`
 class Invitation:
     """The content of an invitation. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
 
@@ -24,7 +24,7 @@ class Invitation:
         return f"Invitation(kind={self.kind!r}, …)"
 
 
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+@dataclass(repr=False)  # not frozen: see `customers.customers`
 class Rendered:
     """The words of one message. Personal and secret: no repr shows any of it.
 

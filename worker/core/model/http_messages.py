@@ -21,7 +21,7 @@ from worker.core.foundation.strict_json import has_unstorable_text
 MayWrite = Callable[[bool], bool]
 
 
-@dataclass(repr=False)  # these two are not frozen: see `domain.model.customers`
+@dataclass(repr=False)  # these two are not frozen: see `customers.customers`
 class HttpRequest:
     """One request, ready to send. `headers` contains the credential: never logged, no repr."""
 

@@ -1,6 +1,6 @@
 """What the calls of one account or sender got lately, in this process, and what that makes of the next refusal.
 
-`domain.limits.second_look` decides. The memory is short and is lost with the process: then rows are looked at anew.
+`limits.second_look` decides. The memory is short and is lost with the process: then rows are looked at anew.
 """
 
 from collections import deque

@@ -26,7 +26,7 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 @dataclass(frozen=True, kw_only=True)
 class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
-    """A part of `engine.dispatch.contract.Work`."""
+    """A part of `dispatch.contract`."""
 
     policy: PolicyT
     rows: Rows[PolicyT, ItemT, OpenedT, ResultT]

@@ -1,7 +1,7 @@
 """Erases a customer because of an event, or of a command, and ends the customer's jobs.
 
-A job in a call is marked, and ends with its call (`store.onboarding.cancellation`): a session that was being opened is
-stored as the customer's, because it is open at the provider, but its link is not sent.
+A job in a call is marked, and ends with its call (`core.customers.store.cancellation`): a session that was being opened
+is stored as the customer's, because it is open at the provider, but its link is not sent.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """What a corrected address gets: the present link, another session, or nothing before the end of the present one. Pure.
 
-As `domain.verification.given_links` decides for lists and events; a person learns here what stands against it.
+As `core.lifecycle.given_links` decides for lists and events; a person learns here what stands against it.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Whether the customer may have another link now: another session, which costs a credit. Pure.
 
-It replaces the present session as a reissue does (`domain.verification.reissue`), under the same caps. Only the time
+It replaces the present session as a reissue does (`core.lifecycle.reissue`), under the same caps. Only the time
 between two sessions of a customer (`[reissue] spacing`) does not hold: a person has decided that it is needed now.
 """
 

@@ -1,7 +1,7 @@
 """What comes next for a row or message that waits, and what keeps it waiting: what a clerk may read out. Pure.
 
 A row's own `due_at` says nothing while its batch is paused, its account is stopped, or everything is. What keeps rows
-waiting is that of a report (`domain.model.waits`), found when the history is read.
+waiting is that of a report (`core.model.waits`), found when the history is read.
 """
 
 from dataclasses import dataclass

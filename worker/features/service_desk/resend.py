@@ -117,7 +117,7 @@ def _given_away(link: Link | None, now: datetime) -> Refused | None:
 
 
 def _leads_on(rules: DeskRules, case: Case, row: Row, link: Link) -> bool:
-    """Whether our own link leads to another session after this one: as `domain.links.door` decides at the visit."""
+    """Whether our own link leads to another session after this one: as `stable_links` decides at the visit."""
     open_ = row.state in (JobState.ISSUED, JobState.INVITED) and link.state in _REPLACED
     return rules.link_valid is not None and open_ and case.sessions <= rules.caps.reissues
 

@@ -47,7 +47,7 @@ _ERASED = FieldProblem("customer_id", "the customer was erased", "leave the row 
 
 
 class Desk(Protocol):
-    """What `store.service_desk.desk.ServiceDesk` does here."""
+    """What `store.desk.ServiceDesk` does here."""
 
     def correct(
         self,

@@ -1,5 +1,5 @@
 """What a new row becomes if other rows have the same customer and purpose: found here, decided by one rule
-(`domain.model.known_customers`).
+(`customers.known_customers`).
 
 By the default rule the row joins the leading job. If the customer has finished, the row is skipped. If a call of an
 ended job may have opened a session, the row is held. Otherwise the row leads.

@@ -30,7 +30,7 @@ class OldLink(NamedTuple):
     corrected: tuple[str, ...] = ()
 
 
-@dataclass  # not frozen: see `domain.model.customers`
+@dataclass  # not frozen: see `customers.customers`
 class AcceptedLine:
     """A line that becomes a job: its account, the reason for this account, and the freshness floor of its link.
 

@@ -1,6 +1,6 @@
 """Applies the details of rows that are released to their customers: a step of the sweep.
 
-Until then no call is made for such a row (`store.issuing.gates`), so it does not matter how soon this is.
+Until then no call is made for such a row (`work.store.gates`), so it does not matter how soon this is.
 """
 
 import logging

@@ -104,7 +104,7 @@ class AddressPlace(Base):
     """The right to send one message to an address; an address has as many as `messages_per_address` allows.
 
     It is taken for a job before its session is opened, and for a message before it leaves. Another takes it again when
-    it no longer counts (`domain.contact.address_cap`).
+    it no longer counts (`messages.address_cap`).
     """
 
     __tablename__ = "address_place"
@@ -134,7 +134,7 @@ class StableLink(Base):
     created_at: Mapped[datetime]
     ends_at: Mapped[datetime] = mapped_column(doc="It leads nowhere from then on; each first message puts it off.")
     opened_at: Mapped[datetime | None] = mapped_column(
-        doc="The first opening that counts (`domain.links.press`); NULL: not opened yet, as far as is known."
+        doc="The first opening that counts (the feature `stable_links`); NULL: not opened yet, as far as is known."
     )
     visited_at: Mapped[datetime | None] = mapped_column(
         doc="When a visitor was last led to a session. That visitor may have been a scanner."

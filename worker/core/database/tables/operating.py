@@ -12,7 +12,7 @@ from worker.core.database.tables.types import BigId, partial
 class Audit(Base):
     """An audit entry: who did what. The database refuses to change or delete it (migration 0001, its triggers).
 
-    `store.audit.sealing` gives it its place in the chain, once: `number` and `hash`.
+    The feature `audit` gives it its place in the chain, once: `number` and `hash`.
     """
 
     __tablename__ = "audit"
@@ -25,7 +25,7 @@ class Audit(Base):
     count: Mapped[int]
     reason: Mapped[str] = mapped_column(sa.String(200))
     number: Mapped[int | None] = mapped_column(BigId, doc="Its place in the chain; NULL: not sealed yet.")
-    hash: Mapped[str | None] = mapped_column(sa.String(64), doc="`domain.model.audit.next_point`.")
+    hash: Mapped[str | None] = mapped_column(sa.String(64), doc="`model.audit.next_point`.")
 
     __table_args__ = (
         partial("uq_audit_number", "number", where="number IS NOT NULL", unique=True),
@@ -99,7 +99,7 @@ class Timer(Base):
         sa.String(16),
         primary_key=True,
         doc="sweep: a worker looked for due work; beat: the scheduler's wake-up came; wake: another wake-up came;"
-        " mark: the journal said how far the database has come (`store.maintenance.restored`);"
+        " mark: the journal said how far the database has come (`reporting.store.restored`);"
         " refused: a process refused to seal the audit log.",
     )
     at: Mapped[datetime]

@@ -4,7 +4,7 @@ There are no foreign keys: each would cost a look-up and a lock for each new row
 added under its batch's lock. A customer whom a job names, and a job that another one joins, cannot be deleted: triggers
 see to it (migration 0001). A job is added by a transaction that has made or locked its customer's row, and has locked
 the job that it joins: so the trigger waits for it, and sees it. A job goes with its attempts, sessions and messages,
-and all of them are added under the job's lock, which the purge needs too (`store.privacy.purge`).
+and all of them are added under the job's lock, which the purge needs too (the feature `privacy`).
 """
 
 import uuid
@@ -21,7 +21,7 @@ from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
 _CLAIMABLE = "state = 'waiting' AND joins IS NULL"
-# The rows that wait for a later hour: a status says from when until when (`store.operators.counting`).
+# The rows that wait for a later hour: a status says from when until when (`reporting.store.counting`).
 _WAITS = "state = 'waiting' AND reason IN ('quiet_hours', 'waits_for_sender', 'address_spent', 'in_review')"
 # The rows that wait for the end of a session that their customer has, or may have: the last of them ends a batch.
 _WAITS_FOR_END = (
@@ -38,7 +38,7 @@ class Job(Base):
     __tablename__ = "job"
 
     id: Mapped[int] = mapped_column(
-        BigId, primary_key=True, autoincrement=False, doc="Says the batch and the row (`store.base.job_ids`)."
+        BigId, primary_key=True, autoincrement=False, doc="Says the batch and the row (`database.job_ids`)."
     )
     batch_id: Mapped[int] = mapped_column(BigId)
     row: Mapped[int]
@@ -63,7 +63,7 @@ class Job(Base):
     )
     lease_until: Mapped[datetime | None] = mapped_column(
         doc="The end of the lease. Of an ended job whose lease has no owner: when its call, whose outcome is unknown,"
-        " may be looked up (`store.attempts.ended_calls`)."
+        " may be looked up (`lifecycle.store.ended_calls`)."
     )
     lease_owner: Mapped[str] = mapped_column(
         sa.String(64), server_default="", doc="host:process, for people; empty: see `lease_until`."

@@ -65,7 +65,7 @@ class Standstills:
         """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.
 
         After the commit no transaction claims a row. Processes that are making calls learn of it within a second
-        (`engine.runner`).
+        (`wiring.runner`).
         """
         values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
         with self._database.write() as connection:

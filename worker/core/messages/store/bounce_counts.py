@@ -1,4 +1,4 @@
-"""Counts of a batch's messages per minute; pauses a batch when too many of its messages bounce (`contact.auto_pause`).
+"""Counts of a batch's messages per minute; pauses a batch when too many of its messages bounce (`messages.auto_pause`).
 
 The messages' results and their counts are written in the same transaction. That transaction only marks the batch; the
 timer pauses the batch's rows afterwards (`Decisions.finish_pauses`), because a batch may have a million rows.

@@ -1,4 +1,4 @@
-"""Checks whether a country has had its texts of this hour, and counts those that leave (`contact.country_cap`).
+"""Checks whether a country has had its texts of this hour, and counts those that leave (`messages.country_cap`).
 
 The last of the gates: only a text that leaves is counted. A text that is handed over again counts again. One that is
 not handed over after all is not counted any more.

@@ -27,7 +27,7 @@ class OpenedInvitation:
     reconcile_at: datetime | None = None
 
 
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+@dataclass(repr=False)  # not frozen: see `customers.customers`
 class InviteResult:
     """The result of one recorded hand-over.
 

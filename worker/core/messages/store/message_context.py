@@ -52,7 +52,7 @@ class InvitationPolicy(ClaimPolicy):
         return self.channel
 
 
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+@dataclass(repr=False)  # not frozen: see `customers.customers`
 class ClaimedInvitation:
     """An invitation under our lease, with all that its text needs: personal and secret, so no repr."""
 

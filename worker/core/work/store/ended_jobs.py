@@ -1,4 +1,4 @@
-"""The claimed jobs that have ended: their calls are looked up (`store.attempts.ended_calls`). No gate concerns them."""
+"""Claimed jobs that have ended: their calls are looked up (`lifecycle.store.ended_calls`). No gate concerns them."""
 
 import uuid
 from collections.abc import Sequence

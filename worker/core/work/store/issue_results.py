@@ -15,7 +15,7 @@ from worker.core.work.store.job_context import JobPolicy
 from worker.core.work.store.open_attempts import OpenedJob
 
 
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+@dataclass(repr=False)  # not frozen: see `customers.customers`
 class IssueResult:
     """The result of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
 

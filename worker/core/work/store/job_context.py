@@ -61,7 +61,7 @@ class JobPolicy(ClaimPolicy):
         return {sender.name for sender in self.senders.values()}
 
 
-@dataclass(repr=False)  # not frozen: see `domain.model.customers`
+@dataclass(repr=False)  # not frozen: see `customers.customers`
 class ClaimedJob:
     """A job under our lease."""
 

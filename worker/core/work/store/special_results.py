@@ -1,4 +1,4 @@
-"""Special results of calls for sessions: all but the plain ones (`store.issuing.plain_results`)."""
+"""Special results of calls for sessions: all but the plain ones (`work.store.plain_results`)."""
 
 import uuid
 from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ class MetricCount(Base):
     metadata = TABLES
     __tablename__ = "metric_count"
 
-    metric: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="`domain.model.metrics`.")
+    metric: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="`core.model.metrics`.")
     labels: Mapped[str] = mapped_column(
         sa.String(200), primary_key=True, doc="The labels' values: names of the configuration and words of ours."
     )

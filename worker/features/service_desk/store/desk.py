@@ -164,7 +164,7 @@ class ServiceDesk:
         reason: str = "",
         now: datetime,
     ) -> Corrected | Refused:
-        """`correct` for one address or two, given as `domain.intake.contacts` returns them."""
+        """`correct` for one address or two, given as `lists.contacts` returns them."""
         given = {"email": email, "phone": phone}
         correction = Correction({column: address for column, address in given.items() if address is not None})
         # Who corrects an address by hand sees whose it is.
@@ -185,7 +185,7 @@ class ServiceDesk:
         Refuses what leaves nothing of the person who is stored, unless `another_person` may have the id.
 
         A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
-        present link goes to the new address, unless it has gone to the old one (`domain.verification.given_links`).
+        present link goes to the new address, unless it has gone to the old one (`core.lifecycle.given_links`).
         Raises as `resend` does.
         """
 
