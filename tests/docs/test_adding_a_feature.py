@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.shown import text_of
-from trials.without import copy_without, run
+from trials.without import ROOT, copy_without, run
+
+pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a copy, of which no copy is made")
 
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Its own tests ask its command and its route. The others are those that a feature meets because it is there.

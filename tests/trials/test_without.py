@@ -8,7 +8,10 @@ from trials.without import ALL, ROOT, copy_without, refusals, run, taken
 from worker.core.features import FEATURES
 
 NAME = next((name for name in FEATURES.here if (ROOT / "tests/features" / name).is_dir()), "")
-pytestmark = pytest.mark.skipif(not NAME, reason="there is no feature")
+pytestmark = [
+    pytest.mark.skipif(not NAME, reason="there is no feature"),
+    pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a copy, of which no copy is made"),
+]
 
 
 @pytest.fixture(scope="module")
