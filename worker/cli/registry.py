@@ -33,44 +33,46 @@ Exit codes: 0 done, 1 something needs a person, 2 could not start,
 """
 
 
-# The module of each command of ours, and what it does in one line.
+# The groups of `onboard --help`, as it shows them.
+GROUPS = ("Lists", "Customers", "Processes", "Month end", "Set-up")
+
+# The module, the group and the line of help of each command of ours.
 _OWN = {
-    "init": ("init", "Write a configuration to start from."),
-    "check": ("check", "Check a list and forecast it; sends nothing."),
-    "run": ("run", "Import a list and send its invitations."),
-    "import": ("run", "Import a list; running workers send it."),
-    "up": ("up", "Run everything in one process."),
-    "status": ("status", "Show the state of batches."),
-    "report": ("report", "Write the result of each row."),
-    "nonresponders": ("report", "List who was invited and has not finished."),
-    "retry": ("decide", "Try failed rows again."),
-    "resolve": ("decide", "Decide held rows: repeat or abandon."),
-    "pause": ("decide", "Pause a batch."),
-    "resume": ("decide", "Resume a paused batch, or everything."),
-    "stop": ("stop", "Stop everything at once."),
-    "cancel": ("decide", "Cancel a batch, for good."),
-    "suppress": ("suppress", "Manage the do-not-contact list."),
-    "account": ("accounts", "Show accounts, resume stopped ones."),
-    "webhook": ("webhook", "Show webhooks to check, process them again."),
-    "template": ("template", "Preview messages, and export their built-in texts."),
-    "worker": ("workers", "Run a worker (needs a broker)."),
-    "beat": ("workers", "Run the scheduler of the workers."),
-    "bus": ("bus", "Receive events from the message bus."),
-    "web": ("web", "Receive webhooks and events over HTTP."),
-    "sandbox": ("sandbox", "Simulate the providers and a mailbox."),
-    "demo": ("sandbox", "Play the whole job on this machine, with an invented list."),
-    "db": ("database", "Upgrade the database's schema, grant rights."),
-    "completion": ("completion", "Set up completion in your shell."),
+    "init": ("init", "Set-up", "Write a configuration to start from."),
+    "check": ("check", "Lists", "Check a list and forecast it; sends nothing."),
+    "run": ("run", "Lists", "Import a list and send its invitations."),
+    "import": ("run", "Lists", "Import a list; running workers send it."),
+    "status": ("status", "Lists", "Show the state of batches."),
+    "report": ("report", "Lists", "Write the result of each row, or who has not finished."),
+    "retry": ("decide", "Lists", "Try failed rows again."),
+    "resolve": ("decide", "Lists", "Decide held rows: repeat or abandon."),
+    "pause": ("decide", "Lists", "Pause a batch."),
+    "resume": ("decide", "Lists", "Resume a paused batch, or everything."),
+    "cancel": ("decide", "Lists", "Cancel a batch, for good."),
+    "suppress": ("suppress", "Customers", "Manage the do-not-contact list."),
+    "up": ("up", "Processes", "Run everything in one process."),
+    "worker": ("workers", "Processes", "Run a worker (needs a broker)."),
+    "beat": ("workers", "Processes", "Run the scheduler of the workers."),
+    "bus": ("bus", "Processes", "Receive events from the message bus."),
+    "web": ("web", "Processes", "Receive webhooks and events over HTTP."),
+    "stop": ("stop", "Processes", "Stop everything at once."),
+    "account": ("accounts", "Processes", "Show accounts, resume stopped ones."),
+    "webhook": ("webhook", "Processes", "Show webhooks to check, process them again."),
+    "template": ("template", "Set-up", "Preview messages, and export their built-in texts."),
+    "sandbox": ("sandbox", "Set-up", "Simulate the providers and a mailbox."),
+    "demo": ("sandbox", "Set-up", "Play the whole job on this machine, with an invented list."),
+    "db": ("database", "Set-up", "Upgrade the database's schema, grant rights."),
+    "completion": ("completion", "Set-up", "Set up completion in your shell."),
 }
 
 
 _OF_SANDBOX = ("sandbox", "demo")
 
 
-def _own(name: str, module: str, short_help: str) -> Command:
+def _own(name: str, module: str, group: str, short_help: str) -> Command:
     function = "import_" if name == "import" else name  # `import` is Python's own word
     extra = "sandbox" if name in _OF_SANDBOX else ""
-    return Command(f"worker.cli.commands.{module}:{function}", short_help, extra)
+    return Command(f"worker.cli.commands.{module}:{function}", group, short_help, extra)
 
 
 # Our own, and those of features. `reconcile` is the command of a feature.
@@ -85,6 +87,7 @@ OTHER_NAMES = {
     "send": "run",
     "halt": "stop",
     "dry-run": "check",
+    "nonresponders": "report",
     "simulate": "rehearse",
     "forecast": "rehearse",
     "validate": "check",
@@ -129,8 +132,11 @@ class Commands(click.Group):
         return names + click.Command.shell_complete(self, context, incomplete)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(context)])
+        width = max(map(len, COMMANDS))
+        for group in GROUPS:
+            with formatter.section(group):
+                in_it = [(name.ljust(width), one.help) for name, one in COMMANDS.items() if one.group == group]
+                formatter.write_dl(sorted(in_it))
 
 
 def _loaded(name: str) -> click.Command:

@@ -44,9 +44,12 @@ Piece = TypeVar("Piece")
 
 @dataclass(frozen=True)
 class Command:
-    """A command of `onboard`: its place as "module:attribute", its line of help, and the extra that it needs."""
+    """A command of `onboard`: its place as "module:attribute", the group of `--help` that it is in (`GROUPS` of
+    `cli.registry`), its line of help, and the extra that it needs.
+    """
 
     place: str
+    group: str
     help: str
     extra: str = ""
 

@@ -1,6 +1,10 @@
-"""`onboard nonresponders`: who was invited by a day and has not finished, with each message."""
+"""`onboard report --kind nonresponders`: who was invited by a day and has not finished, with each message."""
+
+import json
 
 from tests.desk.desk import Desk, customers
+
+NONRESPONDERS = ("--kind", "nonresponders", "--by")
 
 
 def test_those_who_have_not_finished_are_listed_with_their_messages(desk: Desk):
@@ -10,22 +14,22 @@ def test_those_who_have_not_finished_are_listed_with_their_messages(desk: Desk):
     desk.sql("UPDATE session SET result = 'review' WHERE id = (SELECT session_id FROM job WHERE row = 4)")
     desk.sql("UPDATE invitation SET state = 'bounced' WHERE job_id = (SELECT id FROM job WHERE row = 5)")
 
-    shown = desk.onboard("nonresponders", "--by", "2100-01-01", "--json").facts
-    assert shown["by"].startswith("2100-01-01T23:59:59")
-    assert [one["row"] for one in shown["customers"]] == [2, 5]
-    (message,) = shown["customers"][1]["messages"]
+    written = desk.onboard("report", "all", *NONRESPONDERS, "2100-01-01", "--format", "jsonl").out.splitlines()
+    shown = [json.loads(line) for line in written]
+    assert [one["row"] for one in shown] == [2, 5]
+    (message,) = shown[1]["messages"]
     assert (message["channel"], message["kind"], message["state"]) == ("email", "invitation", "bounced")
-    assert message["at"] == shown["customers"][1]["invited_at"]
+    assert message["at"] == shown[1]["invited_at"]
 
-    ended = desk.onboard("nonresponders", "--by", "2100-01-01T00:00Z", "--batch", "1")
+    ended = desk.onboard("report", "1", *NONRESPONDERS, "2100-01-01T00:00Z")
     assert [row["last_fate"] for row in ended.table] == ["sent", "bounced"]
     assert ended.table[0]["history"] == f"{ended.table[0]['invited_at']} email invitation sent"
     assert "@" not in ended.out
 
-    assert desk.onboard("nonresponders", "--by", "2020-01-01").table == []
-    refused = desk.onboard("nonresponders", "--by", "tomorrow")
+    assert desk.onboard("report", "all", *NONRESPONDERS, "2020-01-01").table == []
+    refused = desk.onboard("report", "all", *NONRESPONDERS, "tomorrow")
     assert refused.code == 2
     assert "such as 2026-11-20T09:00+01:00" in refused.err
     assert "or a day, such as 2026-11-27" in refused.err
-    written = desk.onboard("nonresponders", "--by", "2100-01-01", "--out", "call.csv")
+    written = desk.onboard("report", "all", *NONRESPONDERS, "2100-01-01", "--out", "call.csv")
     assert written.err == "2 customers written to call.csv\n"

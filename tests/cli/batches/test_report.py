@@ -243,7 +243,7 @@ def test_a_row_that_is_wrong_as_a_whole_has_no_empty_column_in_its_reason(desk: 
     "command",
     [
         ["report", "latest"],
-        ["nonresponders", "--by", "2030-01-01"],
+        ["report", "all", "--kind", "nonresponders", "--by", "2030-01-01"],
         ["template", "preview"],
         *of_features("ON_STANDARD_OUTPUT"),
     ],

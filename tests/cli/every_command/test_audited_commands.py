@@ -59,7 +59,6 @@ READS = {
     "account list",
     "check more.csv",
     "report 1",
-    "nonresponders --by 2026-11-27",
     "resolve 1 --abandon --dry-run",
     "retry 1 --dry-run",
     "status",

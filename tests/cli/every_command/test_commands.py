@@ -10,7 +10,7 @@ from tests.desk.desk import own_logging
 from tests.suite.of_features import of_features
 from worker.cli.completions import Batch
 from worker.cli.invocation import Invocation, global_options, log_info
-from worker.cli.registry import COMMANDS, main_group
+from worker.cli.registry import COMMANDS, GROUPS, main_group
 from worker.cli.shared_options import NAMES_OF_BATCHES
 from worker.core import shipped
 
@@ -33,13 +33,21 @@ def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: 
 @pytest.mark.parametrize(
     "name",
     [
-        *("cancel", "nonresponders", "pause", "report", "resolve", "resume"),
-        *("retry", "status"),
+        *("cancel", "pause", "report", "resolve", "resume", "retry", "status"),
         *of_features("TAKES_BATCHES"),
     ],
 )
 def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, name: str):
     assert desk.onboard(name, "--help").out.count("events-2026-11-20") == 1
+
+
+def test_the_help_shows_each_command_once_in_a_group(desk):
+    shown = desk.onboard("--help").out
+
+    assert {one.group for one in COMMANDS.values()} == set(GROUPS)
+    for name, command in COMMANDS.items():
+        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [name] and line.startswith("  "))
+        assert command.help in line
 
 
 def test_no_command_takes_a_batch_without_saying_so_in_its_help():

@@ -31,7 +31,7 @@ NEEDS = {
     "db upgrade": set(),
     "import customers.csv": STORED | {"BUS"},
     "pause 1": STORED,
-    "nonresponders --by 2026-11-27": set(),
+    "report all --kind nonresponders --by 2026-11-27": set(),
     "report 1 --with-links": STORED,
     "resolve 1 --abandon": WAKING,
     "resume 1": WAKING,

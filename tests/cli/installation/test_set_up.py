@@ -204,7 +204,7 @@ def test_the_first_command_that_needs_the_database_makes_it(desk: Desk, command:
 
 def test_every_command_explains_itself_and_refuses_what_it_does_not_know(bare: Desk):
     top = bare.onboard("--help")
-    names = [line.split()[0] for line in top.out.partition("Commands:")[2].splitlines() if line.startswith("  ")]
+    names = [line.split()[0] for line in top.out.partition("Lists:")[2].splitlines() if line.startswith("  ")]
     known = {"init", "check", "run", "import", "status", "report", "worker", "beat", "sandbox", "db"}
     assert known <= set(names)
     for name in sorted(known):

@@ -1,37 +1,48 @@
-"""`onboard report`: the result of each row. `onboard nonresponders`: who was invited and has not finished."""
+"""`onboard report`: the result of each row, or who was invited and has not finished."""
 
-import csv
-import json
 import shutil
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, time
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 import click
 
+from worker.cli import nonresponders
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.option_types import Read
-from worker.cli.plan_options import read_time
 from worker.cli.whole_file import OUT, whole_file
 from worker.core.database.audit_entries import note_alone
-from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.model.needs import COUNTED, STORED
 from worker.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
-from worker.reporting.store.nonresponders import Nonresponder
 from worker.reporting.store.nonresponders import nonresponders as find_nonresponders
 from worker.reporting.store.report_rows import LineFacts
 
+ALL = "all"  # in place of a batch
+ROWS, NONRESPONDERS = KINDS = ("rows", "nonresponders")
 OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 
 
 @click.command()
 @click.argument("batch", type=Batch())
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default=ROWS,
+    show_default=True,
+    help="Each row; or the customers who were invited (--by) and have not finished, for a call, a letter, a block: CSV"
+    " or JSON lines.",
+)
+@click.option(
+    "--by",
+    type=Read("time", nonresponders.read_day_or_time),
+    metavar="DATE",
+    help="Nonresponders: invited by then. A day, such as 2026-11-27 (it ends by UTC), or a time with its zone.",
+)
 @click.option(
     "--format",
     "form",
@@ -63,6 +74,8 @@ OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 def report(
     invocation: Invocation,
     batch: str,
+    kind: str,
+    by: datetime | None,
     form: str | None,
     out: Path | None,
     with_links: bool,
@@ -71,6 +84,9 @@ def report(
     with_routes: bool,
 ) -> None:
     """Write the result of each row of BATCH (a number, or `latest`), with rejected rows: CSV, JSON lines, a page, XLSX.
+
+    With --kind nonresponders: who has not finished, with each message: when, on which channel, and what became of it.
+    BATCH is `all` for those of all batches. Customers in review have submitted and are not listed.
 
     Columns: row, customer_id, state, result, account, reference, issued_at, expires_at, invitation, attempts,
     waits, error, action, next_at. For a row that waits, error says for what, and next_at until when.
@@ -82,8 +98,18 @@ def report(
     onboard report latest --out report.csv --excel
     onboard report latest --out todo.csv --with-details --excel
     onboard report 3 --format jsonl
+    onboard report all --kind nonresponders --by 2026-11-27 --out call-these.csv
     """
     form = form or _form_of(out)
+    if kind == NONRESPONDERS:
+        if with_links or with_details or excel or with_routes or form not in ("csv", "jsonl"):
+            raise click.UsageError("--kind nonresponders is CSV or JSON lines, and has no other options than --by")
+        if by is None:
+            raise click.UsageError("--kind nonresponders needs --by DATE: the customers who were invited by then")
+        _write_nonresponders(invocation, None if batch == ALL else batch, by, form, out)
+        return
+    if by is not None:
+        raise click.UsageError("--by is for --kind nonresponders")
     if excel and form not in ("csv", "xlsx"):
         raise click.UsageError("--excel is for CSV and XLSX")
     if with_details and form == "html":
@@ -127,6 +153,16 @@ def report(
         raise SystemExit(NEEDS_A_PERSON)
 
 
+def _write_nonresponders(invocation: Invocation, batch: str | None, by: datetime, form: str, out: Path | None) -> None:
+    with invocation.parts(COUNTED, migrate=True) as parts:
+        batch_id = None if batch is None else find_kept(parts, batch).id
+        with whole_file(out) as stream:
+            write = nonresponders.write_jsonl if form == "jsonl" else nonresponders.write_csv
+            count = write(stream, find_nonresponders(parts.database, by=by, batch_id=batch_id))
+    if out:
+        click.echo(f"{counted(count, 'customer')} written to {out}", err=True)
+
+
 def _workbook(stream: TextIO, facts: dict[str, Any], lines: Iterable[LineFacts], columns: Columns) -> int:
     """Write the workbook. It is made in a file without a name first: its writer goes back in it."""
     from worker.reporting.xlsx_report import write_xlsx
@@ -158,102 +194,3 @@ def _form_of(out: Path | None) -> str:
     if suffix in OTHER_FORMATS:
         raise CannotStart(f"--out: no report is written as {suffix}; use .csv, .xlsx, .jsonl or .html")
     return suffix[1:] if suffix in (".csv", ".jsonl", ".html", ".xlsx") else "csv"
-
-
-NONRESPONDERS = (
-    *("batch", "row", "customer_id", "purpose", "state", "account", "invited_at"),
-    *("messages", "last_at", "last_channel", "last_fate", "history"),
-)
-
-
-def read_day_or_time(text: str) -> datetime:
-    """Read a time with its zone, or a day, which ends by UTC. Raises ValueError."""
-    try:
-        day = datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
-        return datetime.combine(day, time.max, UTC)
-    except ValueError:
-        pass
-    try:
-        return read_time(text)
-    except ValueError as error:
-        raise ValueError(f"{error}; or a day, such as 2026-11-27") from None
-
-
-@click.command()
-@click.option(
-    "--by",
-    type=Read("time", read_day_or_time),
-    required=True,
-    metavar="DATE",
-    help="The customers who were invited by then: a day, such as 2026-11-27 (it ends by UTC), or a time with its zone.",
-)
-@click.option("--batch", type=Batch(), metavar="BATCH", help="Of this batch alone (a number, or `latest`).")
-@OUT
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of CSV.")
-@click.pass_obj
-def nonresponders(invocation: Invocation, by: datetime, batch: str | None, out: Path | None, as_json: bool) -> None:
-    """List the customers who were invited and have not finished, each with its messages: when, on which channel, and
-    what became of them.
-
-    For the last step that no message does: a call, a letter, a block. Customers in review have submitted and are not
-    listed. No contact details: the customer_id is yours. CSV is safe to open in a spreadsheet.
-
-    \b
-    onboard nonresponders --by 2026-11-27 --out call-these.csv
-    onboard nonresponders --by 2026-11-27T17:00+01:00 --batch latest --json
-    """
-    with invocation.parts(COUNTED, migrate=True) as parts:
-        batch_id = None if batch is None else find_kept(parts, batch).id
-        found = find_nonresponders(parts.database, by=by, batch_id=batch_id)
-        with whole_file(out) as stream:
-            if as_json:
-                customers = [_as_facts(one) for one in found]
-                stream.write(json.dumps({"by": written(by), "customers": customers}, ensure_ascii=False) + "\n")
-                count = len(customers)
-            else:
-                count = _write_nonresponders(stream, found)
-    if out:
-        click.echo(f"{counted(count, 'customer')} written to {out}", err=True)
-
-
-def _as_facts(one: Nonresponder) -> dict[str, Any]:
-    return {
-        "batch": one.batch_id,
-        "row": one.row,
-        "customer_id": one.customer_id,
-        "purpose": one.purpose,
-        "state": one.state,
-        "account": one.account,
-        "invited_at": written(one.invited_at),
-        "messages": [
-            {
-                "at": written_if_any(message.at),
-                "channel": message.channel,
-                "kind": message.kind,
-                "state": message.state,
-                "reason": message.reason,
-            }
-            for message in one.messages
-        ],
-    }
-
-
-def _write_nonresponders(out: TextIO, found: Iterable[Nonresponder]) -> int:
-    writer = csv.writer(out)
-    writer.writerow(NONRESPONDERS)
-    count = 0
-    for one in found:
-        count += 1
-        facts = _as_facts(one)
-        messages = facts.pop("messages")
-        last = messages[-1]
-        history = "; ".join(_in_words(message) for message in messages)
-        ends = (len(messages), last["at"], last["channel"], last["state"], history)
-        writer.writerow([spreadsheet_safe(str(value)) for value in (*facts.values(), *ends)])
-    return count
-
-
-def _in_words(message: dict[str, Any]) -> str:
-    """One message for people: 2026-11-20T09:00:00Z email invitation delivered."""
-    why = f" ({message['reason']})" if message["reason"] else ""
-    return f"{message['at'] or 'no time'} {message['channel']} {message['kind']} {message['state']}{why}"

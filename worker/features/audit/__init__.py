@@ -11,6 +11,6 @@ FEATURE = Feature(
         "SWEEP_STEPS": ("worker.features.audit.joined:SWEEP_STEP",),
     },
     commands={
-        "audit": Command("worker.features.audit.command:audit", "Show who did what, and check the log."),
+        "audit": Command("worker.features.audit.command:audit", "Month end", "Show who did what, and check the log."),
     },
 )

@@ -10,5 +10,5 @@ FEATURE = Feature(
         "WAYS_BACK": ("worker.features.bounces.going_out:WAY_BACK",),
         "WORK": ("worker.features.bounces.schedule:WORK",),
     },
-    commands={"bounces": Command("worker.features.bounces.command:bounces", "Read mails that came back.")},
+    commands={"bounces": Command("worker.features.bounces.command:bounces", "Processes", "Read mails that came back.")},
 )

@@ -39,6 +39,6 @@ FEATURE = Feature(
         "SECTIONS": ("worker.features.dashboard.section:SECTION",),
     },
     commands={
-        "users": Command("worker.features.dashboard.command:users", "Add users of the dashboard."),
+        "users": Command("worker.features.dashboard.command:users", "Set-up", "Add users of the dashboard."),
     },
 )

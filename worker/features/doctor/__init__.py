@@ -6,6 +6,8 @@ FEATURE = Feature(
     name="doctor",
     about="Checks the configuration and all it names. Without it mistakes show at the start, or at the first call.",
     commands={
-        "doctor": Command("worker.features.doctor.command:doctor", "Check the configuration and all it names."),
+        "doctor": Command(
+            "worker.features.doctor.command:doctor", "Set-up", "Check the configuration and all it names."
+        ),
     },
 )

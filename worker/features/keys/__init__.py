@@ -6,6 +6,6 @@ FEATURE = Feature(
     name="keys",
     about="Makes, rotates and retires keys. Without it a key stays for ever.",
     commands={
-        "keys": Command("worker.features.keys.command:keys", "Make, rotate and retire keys."),
+        "keys": Command("worker.features.keys.command:keys", "Set-up", "Make, rotate and retire keys."),
     },
 )

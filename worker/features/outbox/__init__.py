@@ -13,7 +13,9 @@ FEATURE = Feature(
         "WORK": ("worker.features.outbox.background:WORK",),
     },
     commands={
-        "outbox": Command("worker.features.outbox.command:outbox", "Show outgoing events not yet published."),
+        "outbox": Command(
+            "worker.features.outbox.command:outbox", "Processes", "Show outgoing events not yet published."
+        ),
     },
     serves=(
         "events that have happened wait to be published",

@@ -9,7 +9,7 @@ FEATURE = Feature(
     offers={"SWEEP_STEPS": ("worker.features.privacy.retention:SWEEP_STEP",)},
     commands={
         "archive": Command(
-            "worker.features.privacy.command:archive", "Save a batch as a file, and remove it if you wish."
+            "worker.features.privacy.command:archive", "Month end", "Save a batch as a file, and remove it if you wish."
         ),
     },
 )

@@ -8,6 +8,7 @@ FEATURE = Feature(
     commands={
         "reconcile": Command(
             "worker.features.reconcile.command:reconcile",
+            "Month end",
             "Compare a batch with the providers' and senders' own lists.",
         )
     },

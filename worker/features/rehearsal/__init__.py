@@ -8,6 +8,7 @@ FEATURE = Feature(
     commands={
         "rehearse": Command(
             "worker.features.rehearsal.command:rehearse",
+            "Lists",
             "Play a list through days in seconds; sends nothing.",
             extra="sandbox",
         )

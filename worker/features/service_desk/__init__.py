@@ -9,7 +9,9 @@ FEATURE = Feature(
     offers={"RETURNED_REPORTS": ("worker.features.service_desk.returned_lists:RETURNED_REPORTS",)},
     commands={
         "customer": Command(
-            "worker.features.service_desk.command:customer", "Find a customer, and help: resend, new link, address."
+            "worker.features.service_desk.command:customer",
+            "Customers",
+            "Find a customer, and help: resend, new link, address.",
         ),
     },
 )
