@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import time, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from tests.store.row_locks import on_postgresql
 from tests.store.shelf import WEEK, customer
@@ -400,6 +401,25 @@ def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding)
 
     emails = shelf.invitations.claim(shelf.on("email"), most=9, now=shelf.clock(), on_claim=meanwhile).invitations
     assert (len(emails), texts) == (1, [])
+
+
+@on_postgresql
+def test_a_sender_that_has_the_lock_counts_again_what_left_before_it(shelf, reminding):
+    reminding()
+    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    shelf.clock.now += GOES_FIRST + timedelta(seconds=1)
+    texts = []
+
+    @sa.event.listens_for(shelf.database.engine, "before_cursor_execute")
+    def meanwhile(_connection, _cursor, statement, *_):
+        if "SKIP LOCKED" in statement and "FROM customer" in statement and not texts:
+            texts.append(None)  # the claim of texts takes the lock too
+            texts[:] = shelf.claim_messages(channel="sms")
+
+    emails = shelf.claim_messages()
+    assert (len(emails), len(texts)) == (0, 1)
 
 
 @pytest.mark.parametrize("customers", [1, tally.MANY])
