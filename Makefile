@@ -44,15 +44,15 @@ run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CO
 # worker/. tests/suite/order.py says which tests come first.
 test: .venv/.dev ## Run all tests, or those of a part: make test FLOOR=core (or edges, features), make test FEATURE=bounces
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope $(PART)
-OF_core := tests/core tests/domain tests/engine tests/foundation tests/store
-OF_edges := tests/cli tests/http tests/inbound tests/providers tests/runtime tests/senders tests/settings
+OF_core := tests/core
+OF_edges := $(wildcard $(patsubst worker/%/,tests/%/,$(filter-out worker/core/ worker/features/,$(wildcard worker/*/))))
 OF_features := tests/features
 PART = $(if $(FEATURE),tests/features/$(FEATURE),$(if $(FLOOR),$(or $(OF_$(FLOOR)),$(error FLOOR is core, edges or features))))
 
 # A part of each room, without a service and without a process of ours.
-QUICK := tests/domain tests/foundation tests/settings/test_loading.py tests/settings/test_rules.py \
+QUICK := tests/core tests/lists tests/templates tests/settings/test_loading.py tests/settings/test_rules.py \
 	tests/settings/test_values.py tests/http tests/providers/test_provider_contract.py tests/senders/test_sender_contract.py \
-	tests/store/issuing tests/engine/dispatch tests/inbound/web/test_webhooks.py tests/runtime/process tests/cli/accounts
+	tests/web/test_webhooks.py tests/runtime/process tests/cli/accounts
 quick: .venv/.dev ## Run a part of the tests of each room in under a minute, on SQLite alone.
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope -k "not postgresql" $(QUICK)
 

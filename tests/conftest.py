@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from tests.simulated.statements import STATEMENTS
-from tests.store.recount import expect_true_counts
+from tests.stored.recount import expect_true_counts
 from tests.suite.accepted_sockets import close_what_is_not_attached
 from tests.suite.databases import Databases, KeptOpen, not_synced
 from tests.suite.order import Portions, long_first

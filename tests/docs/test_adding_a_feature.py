@@ -17,7 +17,7 @@ TESTS = (
     "tests/core/test_manifests.py",
     "tests/cli/every_command/test_audited_commands.py",
     "tests/cli/every_command/test_needs.py",
-    "tests/store/base/test_migrations.py",
+    "tests/core/database/test_migrations.py",
 )
 
 

@@ -12,8 +12,8 @@ from tests.conftest import SetClock
 from tests.desk.fixtures import bare, desk_at, own_redis, play
 from tests.hostile import places
 from tests.hostile.served import served
-from tests.inbound.web.site import FIRST, KEYS, Site
-from tests.store.shelf import Shelf, customer
+from tests.stored.shelf import Shelf, customer
+from tests.web.site import FIRST, KEYS, Site
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 
 __all__ = ["bare", "desk_at", "own_redis", "play"]

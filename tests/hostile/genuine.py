@@ -6,7 +6,7 @@ import hmac
 from urllib.parse import parse_qsl
 
 from tests.conftest import NOON
-from tests.inbound.web.site import FIRST, HOOKS, SIGNING
+from tests.web.site import FIRST, HOOKS, SIGNING
 
 # A person's browser: a stable link leads no program on.
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

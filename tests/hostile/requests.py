@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.hostile.genuine import EVENTS, genuine
-from tests.inbound.web.site import CLOUD, EVENT
+from tests.web.site import CLOUD, EVENT
 
 GOOD = json.dumps(EVENT).encode()
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]

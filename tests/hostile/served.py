@@ -8,15 +8,15 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from unittest import mock
 
-from tests.inbound.web.site import Site
 from tests.suite.waiting import ENDS_WITHIN
+from tests.web.site import Site
 from worker.core.foundation.event_loop import new_event_loop
 from worker.web import middlewares, server
 from worker.web.server import listening
 
 
 async def at_once(_seconds: float) -> None:
-    """Answers to refused keys wait for seconds, which tests/inbound/web/test_refusals.py tests."""
+    """Answers to refused keys wait for seconds, which tests/web/test_refusals.py tests."""
 
 
 @contextmanager

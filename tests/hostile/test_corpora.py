@@ -1,6 +1,6 @@
 """Public collections of bad input, sent through every door that takes text. BAD_INPUT names their folder.
 
-tests/domain/intake/test_bad_input.py sends them through the rules of a list.
+tests/lists/test_bad_input.py sends them through the rules of a list.
 """
 
 import csv
@@ -17,12 +17,12 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.conftest import SetClock
-from tests.domain.invitations.test_render import LINK, NOW, Page, to
 from tests.hostile.conftest import WEB
 from tests.hostile.requests import event, raw, status_of
 from tests.hostile.served import say
 from tests.hostile.test_webhooks import VERIFIED, hook
-from tests.inbound.web.site import Site
+from tests.templates.test_render import LINK, NOW, Page, to
+from tests.web.site import Site
 from worker.core.customers.customers import CustomerKind
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.templates.render import Templates

@@ -5,7 +5,7 @@ import json
 from tests.hostile.genuine import standard_webhooks
 from tests.hostile.requests import GOOD, data, event, raw, status_of
 from tests.hostile.served import say
-from tests.inbound.web.site import EVENT, FIRST
+from tests.web.site import EVENT, FIRST
 from worker.settings.event_senders import hash_of
 
 

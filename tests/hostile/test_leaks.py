@@ -22,17 +22,17 @@ from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.listener import Listener
 from tests.desk.own_redis import OwnRedis
 from tests.desk.relay import Relay, relay_to
+from tests.events.bus.brokers import Broker, a_bus, broker_of, requested
+from tests.events.bus.test_poison import BODIES
 from tests.hostile import places, test_events, test_http, test_webhooks
 from tests.hostile.requests import status_of
 from tests.hostile.served import say
-from tests.inbound.bus.brokers import Broker, a_bus, broker_of, requested
-from tests.inbound.bus.test_poison import BODIES
-from tests.inbound.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
 from tests.runtime.test_hostile_messages import HOSTILE, RAW
 from tests.runtime.test_hostile_messages import envelope as task_envelope
 from tests.runtime.test_up import started
 from tests.suite.of_features import needs, of_features
 from tests.suite.waiting import ENDS_WITHIN, wait_until
+from tests.web.site import FIRST, HOOKS, SECOND, SIGNING, THIRD
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.events.bus.topology import topology_of

@@ -22,8 +22,8 @@ from schemathesis.specs.openapi import checks
 from tests.hostile.genuine import genuine
 from tests.hostile.requests import raw
 from tests.hostile.served import say
-from tests.inbound.web.described import document
-from tests.inbound.web.site import HOOKS
+from tests.web.described import document
+from tests.web.site import HOOKS
 from worker.core.model.incoming import EventKind
 from worker.events.schemas import files
 

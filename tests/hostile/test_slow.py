@@ -13,7 +13,7 @@ from tests.hostile.conftest import WEB
 from tests.hostile.genuine import AU
 from tests.hostile.requests import raw, status_of
 from tests.hostile.served import ENDS_WITHIN, say, served
-from tests.inbound.web.site import Site
+from tests.web.site import Site
 from worker.web import server
 
 BODY_SECONDS, IDLE_SECONDS = 0.2, 0.3  # for the test; the product's are 10 and 30

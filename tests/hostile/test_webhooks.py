@@ -8,8 +8,8 @@ from typing import Any
 from tests.hostile.genuine import AU, KYC, idenfy
 from tests.hostile.requests import raw, status_of
 from tests.hostile.served import say
-from tests.inbound.web.site import FIRST, HOOKS, Site
-from tests.inbound.web.test_webhooks import DONE, VERIFIED
+from tests.web.site import FIRST, HOOKS, Site
+from tests.web.test_webhooks import DONE, VERIFIED
 
 JSON = {"Content_Type": "application/json"}
 RIGHT = json.dumps(VERIFIED).encode()

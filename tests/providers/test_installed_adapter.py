@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.domain.providers.installed import install
+from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from worker.cli.registry import main_group
 from worker.lists.columns import known_name

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.domain.providers.installed import install
+from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from tests.suite.of_features import needs
 from worker.core.foundation.keyring import Keyring, new_key

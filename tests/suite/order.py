@@ -17,7 +17,7 @@ GROUPS = {
     # Each has its own database, broker and half a dozen processes.
     "chaos": ("tests/trials/chaos/test_short_run.py",),
     # One process loads what a consumer needs, which takes longer than all that these tests do, and forks each consumer.
-    "killed consumers": ("tests/inbound/bus/test_killed.py",),
+    "killed consumers": ("tests/events/bus/test_killed.py",),
     # The others would wait until the first one has built the wheel.
     "wheel": ("tests/deploy/test_wheel.py",),
 }
@@ -36,21 +36,20 @@ LONG = (
     "tests/cli/installation/test_roles.py",
     "tests/deploy/test_wheel.py",
     "tests/docs/test_adding_a_feature.py",
-    "tests/domain/intake/test_csv_reading.py",
-    "tests/engine/reporting/",
-    "tests/engine/steps/test_freshness.py",
+    "tests/lists/test_csv_reading.py",
+    "tests/reporting/",
+    "tests/core/work/simulated/test_freshness.py",
     "tests/features/list_sources/folders/",
     "tests/features/outbox/test_command.py",
     "tests/features/outbox/test_connections.py",
     "tests/hostile/test_leaks.py",
     "tests/hostile/test_openapi.py",
-    "tests/inbound/bus/",
-    "tests/inbound/received/test_events_in_any_order.py",
+    "tests/events/bus/",
+    "tests/events/received/test_events_in_any_order.py",
     "tests/features/dashboard/test_in_a_browser.py",
     "tests/runtime/",
     "tests/senders/test_email_story.py",
-    "tests/store/base/",
-    "tests/store/operators/test_report_rows.py",
+    "tests/core/database/",
     "tests/trials/",
 )
 

@@ -23,7 +23,7 @@ def test_a_portion_is_a_long_test_a_group_or_a_file():
         "tests/runtime/test_workers.py::test_a[1]": "broker",
         "tests/runtime/test_hostile_messages.py::test_worker_and_bus_live_on[amqp]": "broker",
         "tests/runtime/test_hostile_messages.py::test_a": "tests/runtime/test_hostile_messages.py::test_a",
-        "tests/domain/test_ids.py::test_a[x::y]": "tests/domain/test_ids.py",
-        "tests/domain/test_ids.py::test_a[box@example.com]": "tests/domain/test_ids.py",
+        "tests/core/test_ids.py::test_a[x::y]": "tests/core/test_ids.py",
+        "tests/core/test_ids.py::test_a[box@example.com]": "tests/core/test_ids.py",
     }
     assert {test: Portions._split_scope(object.__new__(Portions), test) for test in cases} == cases

@@ -176,7 +176,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
 # Histories that find it. After a change of the plans, of the engine's steps or of the faults these are others: look for
 # them with `--without NAME --until-found`. Best are short ones that find several: the tests play each of them twice.
 # Not a mend here: that an answer which cannot be written leaves the other results of its flush alone. A history has few
-# customers, and no other result in that flush; tests/engine/dispatch has. Not found yet, for the same reason, are
+# customers, and no other result in that flush; tests/core/dispatch has. Not found yet, for the same reason, are
 # "slots-of-all" and "messages-per-customer".
 FOUND_BY: dict[str, tuple[int, ...]] = {
     "steady-clock": (595,),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.desk.desk import Desk
 from tests.desk.own_redis import OwnRedis
-from tests.inbound.bus.brokers import a_bus, broker_of, requested
+from tests.events.bus.brokers import a_bus, broker_of, requested
 from tests.suite.waiting import wait_until
 from worker.events.bus.dead_lettering import NOTICE_ID, Refusal, refused_message
 from worker.events.bus.entries import Entry

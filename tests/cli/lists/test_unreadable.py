@@ -92,7 +92,7 @@ def unreadable(desk: Desk) -> str:
 
 def test_a_list_that_may_not_be_read_is_exit_2(desk: Desk, unreadable: str):
     if os.geteuid() == 0:
-        pytest.skip("root may read everything; tests/domain/intake/test_opening.py takes another user's part")
+        pytest.skip("root may read everything; tests/lists/test_opening.py takes another user's part")
     ended = desk.onboard("run", unreadable)
     assert (ended.code, ended.out) == (2, "")
     assert "not readable" in ended.err or "Permission denied" in ended.err

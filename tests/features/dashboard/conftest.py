@@ -10,7 +10,7 @@ from aiohttp import ClientSession, CookieJar
 from aiohttp.test_utils import TestClient
 
 from tests.features.dashboard.visitor import Visitor, users_toml
-from tests.inbound.web.site import Site
+from tests.web.site import Site
 from worker.features.dashboard import shared_reads, visits
 
 USERS = '[dashboard]\nusers = { file = "users.toml" }\n'

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.features.dashboard.visitor import FROM_HERE
-from tests.store.shelf import Shelf, customer
+from tests.stored.shelf import Shelf, customer
 from worker.core.database.tables import Audit, Batch, Budget, Job
 from worker.core.model.wakeups import WakeUp
 from worker.features.dashboard.pages import batch_actions

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import NOON
-from tests.inbound.web.site import Site
-from tests.store.erased import erased
-from tests.store.shelf import Shelf, customer
+from tests.stored.erased import erased
+from tests.stored.shelf import Shelf, customer
+from tests.web.site import Site
 from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import new_key

@@ -13,8 +13,8 @@ from aiohttp.helpers import parse_content_type
 
 from tests.features.dashboard.conftest import KEY, USERS
 from tests.features.dashboard.visitor import FROM_HERE, HASHES, PASSWORDS, users_toml
-from tests.inbound.web.site import KEYS as SENDER
-from tests.inbound.web.site import until
+from tests.web.site import KEYS as SENDER
+from tests.web.site import until
 from worker.features.dashboard import passwords, rendering, visits
 from worker.features.dashboard.passwords import LONGEST_PASSWORD, MOST_OF_MACHINE, PasswordChecks, TooMany, is_password
 from worker.features.dashboard.people import Role

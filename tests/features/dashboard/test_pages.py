@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.shelf import Shelf, customer
+from tests.stored.shelf import Shelf, customer
 from worker.core.customers.store.decisions import Decisions
 from worker.core.database.audit_entries import note
 from worker.core.database.tables import Audit, Budget, Job, Outbox

@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
+from tests.events.bus.brokers import a_bus, broker_of
 from tests.features.dashboard.conftest import USERS
-from tests.inbound.bus.brokers import a_bus, broker_of
 from worker.cli.commands.web import putting_back
 from worker.core.database.tables import Audit, RefusedEvent
 from worker.events.bus.dead_lettering import Refusal, refused_message

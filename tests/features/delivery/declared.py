@@ -1,6 +1,6 @@
 """What tests of all settings, commands and doors ask of this one."""
 
-# The web server's table; its keys are those of tests/inbound/web/site.py.
+# The web server's table; its keys are those of tests/web/site.py.
 REPORTS = ['[delivery.standard]\nkeys = [{ env = "FIRST" }, { env = "SECOND" }]\n']
 # The same where keys are in files.
 REPORTS_BY_FILES = ['[delivery.standard]\nkeys = [{ file = "secrets/first" }]\n']

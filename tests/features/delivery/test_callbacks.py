@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.features.delivery.sns import CERTIFICATE_URL, HOST, PEM, TOPIC, confirmation, notification
-from tests.inbound.web.described import check_answer
-from tests.inbound.web.site import FIRST, HOOKS, Answer, until
-from tests.store.shelf import Shelf, customer
+from tests.stored.shelf import Shelf, customer
+from tests.web.described import check_answer
+from tests.web.site import FIRST, HOOKS, Answer, until
 from worker.core.customers.customers import Person
 from worker.core.database.tables import Audit, Suppression, Webhook
 

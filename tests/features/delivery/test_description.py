@@ -3,7 +3,7 @@
 import pytest
 from jsonschema import ValidationError
 
-from tests.inbound.web.described import check, document
+from tests.web.described import check, document
 from worker.features.delivery.sendgrid import callbacks as sendgrid_callbacks
 from worker.features.delivery.sources import WITH_KEYS
 from worker.web.webhooks.standard_webhooks import HEADERS

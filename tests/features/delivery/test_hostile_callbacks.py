@@ -9,7 +9,7 @@ from tests.hostile.genuine import ADDRESS, EMAIL, SMS, standard_webhooks, twilio
 from tests.hostile.requests import raw, status_of
 from tests.hostile.served import say
 from tests.hostile.test_webhooks import hook, kept
-from tests.inbound.web.site import Site
+from tests.web.site import Site
 
 STOP = urlencode(STOPPED).encode()
 BOUNCE = json.dumps(BOUNCED).encode()

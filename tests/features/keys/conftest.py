@@ -1,7 +1,6 @@
 """The store's fixtures; desks are those of tests/features."""
 
-from tests.desk.fixtures import own_redis
-from tests.store.conftest import (
+from tests.core.conftest import (
     database,
     kept_subscribed,
     shelf,
@@ -10,6 +9,7 @@ from tests.store.conftest import (
     witnessed_template,
     witnessed_url,
 )
+from tests.desk.fixtures import own_redis
 
 __all__ = [
     "database",

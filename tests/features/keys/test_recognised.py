@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from tests.store.inbox.test_refused_events import message
-from tests.store.issuing.test_repeated_answers import held
-from tests.store.shelf import Shelf, customer
+from tests.core.work.store.test_repeated_answers import held
+from tests.events.store.test_refused_events import message
+from tests.stored.shelf import Shelf, customer
 from worker.core.database.encrypted_columns import ENCRYPTED
 from worker.core.database.tables import RefusedEvent, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.row_locks import on_postgresql
-from tests.store.shelf import Shelf, customer
-from tests.store.webhook_feed import APPROVED, WebhookFeed, update
+from tests.stored.row_locks import on_postgresql
+from tests.stored.shelf import Shelf, customer
+from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.encrypted_columns import ENCRYPTED

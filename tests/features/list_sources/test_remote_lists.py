@@ -15,7 +15,7 @@ import pytest
 import trustme
 from aiohttp import ThreadedResolver, web
 
-from tests.inbound.server_loop import Loop, loop
+from tests.web.server_loop import Loop, loop
 from worker.features.list_sources import remote_lists
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address
 

@@ -1,5 +1,5 @@
-"""The web server of tests/inbound/web."""
+"""The web server of tests/web."""
 
-from tests.inbound.web.conftest import site, start, url
+from tests.web.conftest import site, start, url
 
 __all__ = ["site", "start", "url"]

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.inbound.web.site import FIRST, THIRD, Site, renamed
+from tests.web.site import FIRST, THIRD, Site, renamed
 from worker.core.model import metrics
 from worker.core.model.metrics import PREFIX
 from worker.features.metrics import route

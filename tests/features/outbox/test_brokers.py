@@ -9,7 +9,7 @@ import pytest
 from kombu import Connection
 
 from tests.conftest import NOON
-from tests.domain.events.outgoing import event, events
+from tests.events.outgoing import event, events
 from trials.servers import free_port
 from worker.core.model.published_events import Happened, cloud_event
 from worker.features.outbox.publishers.bus import AmqpBus

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.conftest import NOON
-from tests.domain.events.outgoing import event
+from tests.events.outgoing import event
 from tests.runtime.test_every_connection import (
     AMQP,
     OVER_AMQP,

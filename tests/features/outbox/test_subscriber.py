@@ -15,7 +15,7 @@ from aiohttp import web
 
 from tests.conftest import NOON
 from tests.desk.listener import Listener, answers
-from tests.domain.events.outgoing import event, events
+from tests.events.outgoing import event, events
 from worker.core.model.endings import Kind
 from worker.features.outbox.publishers.contract import Reply
 from worker.features.outbox.publishers.subscriber import IN_FLIGHT, LONGEST_WAIT, MOST_FAILURES, HttpSubscriber

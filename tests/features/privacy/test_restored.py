@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.store.shelf import Shelf, customer
+from tests.stored.shelf import Shelf, customer
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal

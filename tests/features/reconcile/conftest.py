@@ -1,6 +1,6 @@
 """The store's fixtures, for our own records."""
 
-from tests.store.conftest import (
+from tests.core.conftest import (
     database,
     kept_subscribed,
     shelf,

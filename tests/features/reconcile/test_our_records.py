@@ -1,7 +1,7 @@
 """Our own books of a batch."""
 
-from tests.store.reconciling import call, reconcilable
-from tests.store.shelf import customer
+from tests.stored.reconciling import call, reconcilable
+from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, SessionRow
 from worker.features.reconcile.store.our_records import OurBooks
 

@@ -1,5 +1,5 @@
 """The fixtures of all tests of lists."""
 
-from tests.domain.intake.conftest import read, refusal
+from tests.lists.conftest import read, refusal
 
 __all__ = ["read", "refusal"]

@@ -2,7 +2,7 @@
 
 from xml.sax.saxutils import escape
 
-from tests.domain.intake.formats.files import HEADER, zipped
+from tests.lists.formats.files import HEADER, zipped
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 RELATED = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

@@ -3,7 +3,7 @@
 import zipfile
 
 from tests.desk.desk import Desk, Played
-from tests.domain.intake.formats.files import ANN, BOB, HEADER, workbook
+from tests.lists.formats.files import ANN, BOB, HEADER, workbook
 
 
 def test_the_cells_of_the_templates_workbook_are_text(desk: Desk):

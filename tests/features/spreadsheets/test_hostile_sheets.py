@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from tests.domain.intake.formats.files import ANN, BOB, HEADER, workbook
-from tests.domain.intake.formats.test_hostile_lists import FAR_LARGER, MEGABYTE, at_most
 from tests.features.spreadsheets.raw_workbooks import MAIN, RAW_HEADER, inline, raw_workbook
+from tests.lists.formats.files import ANN, BOB, HEADER, workbook
+from tests.lists.formats.test_hostile_lists import FAR_LARGER, MEGABYTE, at_most
 from worker.features.spreadsheets import read_apart
 from worker.lists.columns import MOST_COLUMNS
 from worker.lists.lines import Accepted, ListRefused, Rejected

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from tests.domain.intake.formats.files import ANN, HEADER, workbook
+from tests.lists.formats.files import ANN, HEADER, workbook
 from worker.features.spreadsheets import read_apart
 from worker.lists.lines import Accepted, Rejected
 

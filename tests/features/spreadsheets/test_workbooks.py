@@ -5,9 +5,9 @@ from datetime import date, datetime
 
 import pytest
 
-from tests.domain.intake.conftest import TODAY
-from tests.domain.intake.formats.files import ANN, BOB, HEADER, workbook, zipped
 from tests.features.spreadsheets.raw_workbooks import MAIN, RAW_HEADER, RELATED, inline, raw_workbook
+from tests.lists.conftest import TODAY
+from tests.lists.formats.files import ANN, BOB, HEADER, workbook, zipped
 from worker.features.spreadsheets import sheet_values
 from worker.lists.lines import Accepted, Refusal, Rejected
 from worker.lists.listing import open_list, open_table

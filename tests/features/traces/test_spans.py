@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.simulated.events import cancelled, requested
 from tests.simulated.world import FAILED, World
-from tests.store.webhook_feed import APPROVED
+from tests.stored.webhook_feed import APPROVED
 from worker.core.database.tables import Job, SessionRow
 from worker.core.limits.rate_limits import LAPSE
 from worker.core.model.http_messages import Broken

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from onboarding_sandbox import Sandbox, SandboxOptions
-from tests.domain.verification.test_session_updates import known_after_all
+from tests.core.lifecycle.test_session_updates import known_after_all
 from tests.providers.webhooks.accounts import frankie, idenfy
 from tests.sandbox.receiver import receiving
 from tests.suite.rsa_keys import OURS as PRIVATE

@@ -1,7 +1,7 @@
 """Why a job or a message is in its state: one word for each reason, its sentence for people, and what to do.
 
 The word is stored with the row, and printed in reports and events. The tables of docs/reference/states.md are made from
-this module (`tests.domain.model.reason_tables`). Reports also show words that are not listed here, as they are: a newer
+this module (`tests.core.model.reason_tables`). Reports also show words that are not listed here, as they are: a newer
 release may have written them.
 """
 

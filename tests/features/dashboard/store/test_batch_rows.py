@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
-from tests.store.operators.test_report_rows import filled, lines, names
-from tests.store.shelf import customer
+from tests.reporting.store.test_report_rows import filled, lines, names
+from tests.stored.shelf import customer
 from worker.core.database.tables import Job
 from worker.core.model.states import JobState, LineState
 from worker.features.dashboard.store.batch_rows import BatchRows

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import asyncssh
 from aiohttp import web
 
-from tests.inbound.server_loop import Loop
+from tests.web.server_loop import Loop
 
 PASSWORD = "hemlig-password"
 

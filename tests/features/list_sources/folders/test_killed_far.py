@@ -10,7 +10,7 @@ import pytest
 
 from tests.features.list_sources.folders.box import Box
 from tests.features.list_sources.folders.servers import Sftp
-from tests.inbound.server_loop import loop
+from tests.web.server_loop import loop
 from worker.core.database.tables import Job, SkippedLine
 from worker.features.list_sources.store.dropped_files import DroppedFiles
 from worker.settings.secrets import Secret

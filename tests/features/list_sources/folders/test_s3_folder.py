@@ -10,7 +10,7 @@ import trustme
 
 from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box, in_thread
 from tests.features.list_sources.folders.servers import S3
-from tests.inbound.server_loop import loop
+from tests.web.server_loop import loop
 from worker.core.database.tables import Job
 from worker.features.list_sources import place as bounds
 from worker.features.list_sources.place import Away, NotTaken

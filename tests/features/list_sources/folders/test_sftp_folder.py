@@ -11,7 +11,7 @@ import pytest
 
 from tests.features.list_sources.folders.box import BAD, GOOD, HEADER, Box, in_thread
 from tests.features.list_sources.folders.servers import PASSWORD, Sftp
-from tests.inbound.server_loop import loop
+from tests.web.server_loop import loop
 from worker.core.database.tables import Job
 from worker.features.list_sources import calls
 from worker.features.list_sources.place import Away, NotTaken

@@ -16,7 +16,7 @@ from tests.features.outbox.publishing.targets import (
     targets_of,
 )
 from tests.simulated.world import World
-from tests.store.statements import statements
+from tests.stored.statements import statements
 from worker.core.database.tables import Outbox
 from worker.core.foundation.timestamps import written
 from worker.core.model.published_events import Happened

@@ -1,6 +1,6 @@
 """The store's fixtures."""
 
-from tests.store.conftest import (
+from tests.core.conftest import (
     database,
     feed,
     in_parallel,

@@ -1,8 +1,8 @@
 """What the events of changes hold."""
 
-from tests.store.maintenance.test_expired_sessions import invited, let_expire, scan
-from tests.store.shelf import customer
-from tests.store.webhook_feed import APPROVED, DENIED
+from tests.core.lifecycle.store.test_expired_sessions import invited, let_expire, scan
+from tests.stored.shelf import customer
+from tests.stored.webhook_feed import APPROVED, DENIED
 from worker.core.database.tables import Outbox
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts
 

@@ -1,6 +1,6 @@
 """The store's fixtures."""
 
-from tests.store.conftest import (
+from tests.core.conftest import (
     database,
     feed,
     in_parallel,
@@ -12,7 +12,7 @@ from tests.store.conftest import (
     witnessed_template,
     witnessed_url,
 )
-from tests.store.onboarding.test_pending_details import given
+from tests.core.customers.store.test_pending_details import given
 
 __all__ = [
     "database",

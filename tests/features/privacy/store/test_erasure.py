@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.base.test_at_rest import everything
-from tests.store.shelf import customer
+from tests.core.database.test_at_rest import everything
+from tests.stored.shelf import customer
 from tests.suite.of_features import needs
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Decisions, Which

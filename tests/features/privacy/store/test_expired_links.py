@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.store.shelf import customer
+from tests.stored.shelf import customer
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.model.states import InvitationState

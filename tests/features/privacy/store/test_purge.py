@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.store.reconciling import drop, look_up, reconcilable
-from tests.store.shelf import POLICY, customer
+from tests.stored.reconciling import drop, look_up, reconcilable
+from tests.stored.shelf import POLICY, customer
 from trials.kept_counts import untrue_counts
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.batches import RefusedLine

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.store.shelf import Shelf, customer, line
+from tests.stored.shelf import Shelf, customer, line
 from worker.core.customers.store.suppressions import release, suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.database import Database

@@ -10,8 +10,8 @@ from hashlib import sha256
 import pytest
 import sqlalchemy as sa
 
-from tests.store.onboarding.test_pending_details import OTHER, PAUSED, TRUE
-from tests.store.shelf import customer, line
+from tests.core.customers.store.test_pending_details import OTHER, PAUSED, TRUE
+from tests.stored.shelf import customer, line
 from tests.suite.of_features import needs
 from worker.core.customers.store.batches import RefusedLine
 from worker.core.customers.store.new_rows import WAS_ERASED

@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.features.privacy.store.test_purge import purge, purging
-from tests.features.service_desk.store.desks import desk_of
-from tests.store.conftest import (
+from tests.core.conftest import (
     database,
     decide,
     failover,
@@ -19,10 +17,12 @@ from tests.store.conftest import (
     witnessed_template,
     witnessed_url,
 )
-from tests.store.onboarding.test_in_review import ona as ona_in_review
-from tests.store.onboarding.test_order_of_jobs import events, late, listed
-from tests.store.shelf import Shelf
-from tests.store.test_poison_rows import poison
+from tests.core.customers.store.test_in_review import ona as ona_in_review
+from tests.core.customers.store.test_order_of_jobs import events, late, listed
+from tests.core.unknown.store.test_poison_rows import poison
+from tests.features.privacy.store.test_purge import purge, purging
+from tests.features.service_desk.store.desks import desk_of
+from tests.stored.shelf import Shelf
 from worker.features.service_desk.store.desk import ServiceDesk
 
 __all__ = [

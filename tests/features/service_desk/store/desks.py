@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.store.shelf import Shelf
+from tests.stored.shelf import Shelf
 from worker.core.database.tables import Audit
 from worker.core.messages.caps import Caps
 from worker.core.messages.contact_times import Hours

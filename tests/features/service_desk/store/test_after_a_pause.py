@@ -1,8 +1,8 @@
 """What the desk does for a row whose batch was paused."""
 
 from tests.features.service_desk.store.desks import desk_of
-from tests.store.decisions import names, pause
-from tests.store.shelf import customer
+from tests.stored.decisions import names, pause
+from tests.stored.shelf import customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.features.service_desk.store.desk import Asked, Sent

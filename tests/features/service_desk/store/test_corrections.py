@@ -3,7 +3,7 @@
 import pytest
 
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, moments, told
-from tests.store.shelf import customer
+from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.known_customers import Standing
 from worker.core.customers.store.suppressions import suppress

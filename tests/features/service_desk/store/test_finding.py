@@ -5,8 +5,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, sentences, told
-from tests.store.shelf import WEEK, Shelf, customer
-from tests.store.webhook_feed import APPROVED, WebhookFeed
+from tests.stored.shelf import WEEK, Shelf, customer
+from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow, Webhook
 from worker.core.foundation.ids import new_id

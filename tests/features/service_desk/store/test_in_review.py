@@ -1,7 +1,7 @@
 """The desk and a customer whose verification is in review."""
 
+from tests.core.customers.store.test_in_review import reviewed
 from tests.features.service_desk.store.desks import desk_of
-from tests.store.onboarding.test_in_review import reviewed
 from worker.reporting.store.nonresponders import nonresponders
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, sentences, told
-from tests.store.webhook_feed import APPROVED, WebhookFeed
+from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.messages.caps import Caps
 from worker.core.model.states import JobState, SessionState

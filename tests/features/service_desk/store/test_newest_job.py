@@ -1,6 +1,6 @@
 """Of several jobs of a customer, the desk reads the newest."""
 
-from tests.store.onboarding.test_order_of_jobs import ONA
+from tests.core.customers.store.test_order_of_jobs import ONA
 from worker.core.customers.known_customers import KnownRule, standing_of
 from worker.core.customers.store.admission import left_out
 from worker.core.database.tables import Job

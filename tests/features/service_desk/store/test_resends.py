@@ -3,8 +3,8 @@
 import pytest
 
 from tests.features.service_desk.store.desks import desk_of, told
-from tests.store.shelf import customer
-from tests.store.webhook_feed import APPROVED, WebhookFeed
+from tests.stored.shelf import customer
+from tests.stored.webhook_feed import APPROVED, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.store.shelf import customer
-from tests.store.test_poison_rows import poison_customer
+from tests.core.unknown.store.test_poison_rows import poison_customer
+from tests.stored.shelf import customer
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.lookup import wanted

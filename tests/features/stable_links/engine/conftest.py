@@ -1,6 +1,6 @@
 """A whole worker in virtual time."""
 
-from tests.engine.conftest import bench, clock, make, make_on_both, pytest_asyncio_loop_factories
+from tests.core.work.simulated.conftest import bench, clock, make, make_on_both, pytest_asyncio_loop_factories
 from worker.core.features import FEATURES
 
 __all__ = ["bench", "clock", "make", "make_on_both", "pytest_asyncio_loop_factories"]

@@ -3,8 +3,8 @@
 import re
 from datetime import datetime, timedelta
 
-from tests.engine.steps.test_orphans import listed
-from tests.engine.steps.test_reconciling import DROPPED, played, wait_and_work
+from tests.core.work.simulated.test_orphans import listed
+from tests.core.work.simulated.test_reconciling import DROPPED, played, wait_and_work
 from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from tests.suite.of_features import needs

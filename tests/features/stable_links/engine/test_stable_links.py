@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.simulated.world import customer
-from tests.store.row_locks import waiting
+from tests.stored.row_locks import waiting
 from tests.suite.of_features import needs
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress

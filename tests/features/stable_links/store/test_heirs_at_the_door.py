@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from tests.store.own_link import secret_of_link
-from tests.store.row_locks import on_postgresql, wait_until_blocked, waiting
-from tests.store.shelf import customer
+from tests.stored.own_link import secret_of_link
+from tests.stored.row_locks import on_postgresql, wait_until_blocked, waiting
+from tests.stored.shelf import customer
 from tests.suite.of_features import needs
 from worker.core.customers.store.admission import lock_customers
 from worker.core.customers.store.cancellation import cancel_jobs

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.store.own_link import secret_of_link
+from tests.stored.own_link import secret_of_link
 from worker.core.database import schema
 from worker.core.database.tables import StableLink
 from worker.core.features import FEATURES

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.inbound.web.described import check_answer
-from tests.inbound.web.site import KEYS, until
-from tests.store.shelf import Shelf, customer
-from tests.store.statements import statements
+from tests.stored.shelf import Shelf, customer
+from tests.stored.statements import statements
+from tests.web.described import check_answer
+from tests.web.site import KEYS, until
 from worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.web.forms import FORM, LARGEST

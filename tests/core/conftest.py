@@ -1,0 +1,125 @@
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stored.post import Post
+from tests.stored.recount import expect_true_counts
+from tests.stored.shelf import Shelf, customer
+from tests.stored.webhook_feed import WebhookFeed
+from tests.suite.databases import KeptOpen, not_synced
+from tests.suite.of_features import of_features
+from worker.core.customers.store.decisions import Decisions
+from worker.core.database.database import Database
+from worker.core.foundation.keyring import Keyring
+from worker.core.limits.store.takeover import Failover
+from worker.plans.store.pilots import Pilots
+
+WITNESSES = of_features("WITNESSES")
+OBSERVERS = [witness.observe for witness in WITNESSES]
+
+
+@pytest.fixture(scope="session")
+def witnessed_template(sqlite_template: Path) -> Path:
+    """A migrated SQLite file with the witnesses, to copy."""
+    file = sqlite_template.with_name("witnessed.db")
+    shutil.copyfile(sqlite_template, file)
+    database = Database(f"sqlite:///{file}")
+    for witness in WITNESSES:
+        witness.add(database)
+    database.close()
+    return file
+
+
+@pytest.fixture
+def witnessed_url(sqlite_url: str, witnessed_template: Path, tmp_path: Path) -> str:
+    """The test's SQLite database, with the witnesses."""
+    shutil.copyfile(witnessed_template, tmp_path / "onboarding.db")
+    return sqlite_url
+
+
+@pytest.fixture(scope="session")
+def kept_subscribed(postgresql_url: str) -> Iterator[KeptOpen]:
+    kept = KeptOpen(postgresql_url, observers=OBSERVERS)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def subscribed_sqlite(witnessed_url: str) -> Iterator[Database]:
+    """The test's SQLite database. Each change of state must have been told to the observers after the test."""
+    opened = not_synced(Database(witnessed_url, observers=OBSERVERS))
+    witnesses = [witness(opened) for witness in WITNESSES]
+    yield opened
+    try:
+        untold = [witness.untold() for witness in witnesses]
+    finally:
+        opened.close()
+    assert not any(untold), "a change of state was not told"
+
+
+@pytest.fixture
+def subscribed_postgresql(empty_postgresql_url: str, kept_subscribed: KeptOpen) -> Iterator[Database]:
+    with kept_subscribed.lent() as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A migrated database without rows. After the test, each change of state must have been told, and the kept
+    counts of each batch must be those of its rows."""
+    opened: Database = request.getfixturevalue(f"subscribed_{request.param}")
+    yield opened
+    expect_true_counts(opened)
+
+
+@pytest.fixture
+def shelf(database: Database, keyring: Keyring, clock: Callable) -> Shelf:
+    return Shelf(database, keyring, clock)
+
+
+@pytest.fixture
+def decide(database: Database) -> Decisions:
+    """The decisions of an operator."""
+    return Decisions(database, pilots=Pilots(database))
+
+
+@pytest.fixture
+def failover(shelf: Shelf) -> Failover:
+    """Moves the rows of the shelf's account to two other accounts: au and us."""
+    shelf.budgets.ensure(["au", "us"])
+    return Failover(shelf.database)
+
+
+@pytest.fixture
+def feed(shelf: Shelf) -> WebhookFeed:
+    return WebhookFeed(shelf)
+
+
+@pytest.fixture
+def ona(shelf: Shelf) -> Shelf:
+    """The shelf, one minute after Ona was invited."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.send()
+    shelf.clock.advance(minutes=1)
+    return shelf
+
+
+@pytest.fixture
+def in_parallel() -> Callable:
+    """Runs the same function in several threads at once. Returns the results."""
+
+    def run(call: Callable[[], Any], *, times: int) -> list[Any]:
+        with ThreadPoolExecutor(times) as threads:
+            return [done.result() for done in [threads.submit(call) for _ in range(times)]]
+
+    return run
+
+
+@pytest.fixture
+def post(shelf: Shelf, keyring: Keyring) -> Post:
+    return Post(shelf, keyring)

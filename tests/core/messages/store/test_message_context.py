@@ -1,0 +1,261 @@
+"""Invitations: claimed with their whole context, sent once, never with a stale link."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.stored.shelf import customer
+from worker.core.customers.customers import Channel
+from worker.core.database.priorities import BATCH, EVENT
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.wording import Wording
+from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
+from worker.core.model.states import InvitationState, JobState, SessionState
+
+
+def issued(shelf, *customers, **session):
+    batch = shelf.add(*customers or [customer("Ona")])
+    shelf.issue(**session)
+    return batch
+
+
+def test_a_claimed_invitation_holds_its_whole_context_and_shows_none_of_it(shelf):
+    batch = issued(shelf, customer("Ona", template="gold", timezone="Europe/Vilnius"))
+    (message,) = shelf.claim_messages()
+    assert (message.batch_id, message.account, message.kind) == (batch, "kyc", "invitation")
+    assert message.customer.person.email == "ona@example.org"
+    assert (message.customer.locale, message.customer.timezone, message.customer.template) == (
+        "lt",
+        "Europe/Vilnius",
+        "gold",
+    )
+    assert message.link == "https://verify.test/token-0001"
+    assert (message.expires_at, message.floor) == (shelf.clock() + timedelta(days=7), timedelta(hours=12))
+    assert "token" not in repr(message)
+    assert "ona@" not in repr(message)
+
+
+def test_a_sent_invitation_makes_its_job_invited(shelf):
+    issued(shelf)
+    shelf.send()
+    row = shelf.row(InvitationRow)
+    assert (row.state, row.sent_at, row.attempts, row.lease_until) == (InvitationState.SENT, shelf.clock(), 1, None)
+    assert shelf.job("Ona").state is JobState.INVITED
+    assert shelf.claim_messages() == []
+
+
+def test_the_hand_over_is_written_before_it_is_made_and_closed_after(shelf):
+    issued(shelf)
+    (message,) = shelf.claim_messages()
+    (opened,) = shelf.open_messages([message])
+    attempt = shelf.row(Attempt, invitation_id=message.id)
+    assert (attempt.account, attempt.closed_at, attempt.fence) == ("email", None, message.fence)
+    result = InviteResult(opened, shelf.clock(), None)
+    shelf.finish_messages(result)
+    assert shelf.row(Attempt, invitation_id=message.id).outcome == "not_sent"
+    assert (shelf.row(InvitationRow).state, shelf.row(InvitationRow).attempts) == (InvitationState.WAITING, 0)
+
+
+def test_the_senders_id_of_the_message_is_kept(shelf):
+    issued(shelf)
+    (opened,) = shelf.open_messages(shelf.claim_messages())
+    result = InviteResult(opened, shelf.clock(), Done(), reference="queued as 4F8xY2" + "x" * 200)
+    shelf.finish_messages(result)
+    assert shelf.row(InvitationRow).reference.startswith("queued as 4F8xY2")
+
+
+@pytest.mark.parametrize(
+    ("ending", "state", "counted", "job"),
+    [
+        (lambda at: Snooze(at, "rate_limited", "450 later"), InvitationState.WAITING, (0, 1), JobState.ISSUED),
+        (lambda at: Retry(at, "transient", "450 later"), InvitationState.WAITING, (1, 0), JobState.ISSUED),
+        (lambda _: Hold("unknown", "450 later"), InvitationState.HELD, (1, 0), JobState.HELD),
+        (lambda _: Cancel("bad_input", "450 later"), InvitationState.FAILED, (1, 0), JobState.FAILED),
+    ],
+    ids=["snooze", "retry", "hold", "cancel"],
+)
+def test_each_ending_of_a_hand_over_is_explained(shelf, ending, state, counted, job):
+    issued(shelf)
+    at = shelf.clock() + timedelta(minutes=5)
+    how = ending(at)
+    shelf.hand_over(shelf.claim_messages(), how, problem=Problem(Kind.TRANSIENT, "450 later", status=450))
+    row = shelf.row(InvitationRow)
+    reason = "message_refused" if isinstance(how, Cancel) else how.reason
+    assert (row.state, (row.attempts, row.waits), row.reason) == (state, counted, reason)
+    assert row.due_at == (at if state is InvitationState.WAITING else None)
+    assert shelf.job("Ona").state is job
+    if job is not JobState.ISSUED:
+        assert (shelf.job("Ona").reason, shelf.job("Ona").detail) == (reason, "450 later")
+
+
+def test_of_two_channels_one_that_is_out_invites_whatever_becomes_of_the_other(shelf):
+    issued(shelf, customer("Ona", channel=Channel.BOTH))
+    shelf.send(channel="email")
+    assert shelf.job("Ona").state is JobState.INVITED
+    shelf.hand_over(shelf.claim_messages(channel="sms"), Cancel("bad_input", "21211"), channel="sms")
+    assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.INVITED, "")
+
+
+def test_of_two_channels_the_job_waits_for_the_second_when_the_first_has_failed(shelf):
+    issued(shelf, customer("Ona", channel=Channel.BOTH))
+    shelf.hand_over(shelf.claim_messages(), Cancel("bad_input", "550"))
+    assert shelf.job("Ona").state is JobState.ISSUED
+    shelf.hand_over(shelf.claim_messages(channel="sms"), Cancel("bad_input", "21211"), channel="sms")
+    assert shelf.job("Ona").state is JobState.FAILED
+
+
+def test_an_events_invitation_goes_before_a_batchs(shelf):
+    shelf.add(customer("Second"), priority=BATCH)
+    shelf.issue()
+    shelf.clock.advance(seconds=1)
+    shelf.add(customer("First"), priority=EVENT)
+    shelf.issue()
+    assert [message.customer.customer_id for message in shelf.claim_messages()] == ["First", "Second"]
+
+
+def test_invitations_use_slots_of_their_senders_budget(shelf):
+    issued(shelf, customer("Ona"), customer("Jonas"))
+    rule = replace(shelf.message_policy.rule, limits=(Limit.parse("1/second"),))
+    policy = replace(shelf.message_policy, rule=rule)
+    shelf.invitations.horizon = timedelta(seconds=5)
+    claimed = shelf.invitations.claim(policy, most=10, now=shelf.clock())
+    assert [slot - shelf.clock() for slot in claimed.slots] == [timedelta(0), timedelta(seconds=1)]
+    assert shelf.row(Budget, name="sender/email").next_at == shelf.clock() + timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("stop", ["stopped_at", "blocked_until"])
+def test_once_a_sender_is_paused_or_stopped_the_next_flush_opens_no_hand_over(shelf, stop):
+    issued(shelf, customer("Ona"), customer("Rasa"))
+    (first,) = shelf.flush_messages(most=1).opened
+    shelf.set(Budget, Budget.name == "sender/email", **{stop: shelf.clock() + timedelta(seconds=5)})
+
+    flushed = shelf.flush_messages(InviteResult(first, shelf.clock(), Done()))
+
+    assert flushed.opened == []
+    assert [row.outcome for row in shelf.rows(Attempt, account="email")] == ["done"]  # the result is written
+
+
+def test_what_is_released_is_due_as_before(shelf):
+    issued(shelf)
+    before = shelf.row(InvitationRow)
+    shelf.invitations.release(shelf.message_policy, shelf.claim_messages(), now=shelf.clock())
+    after = shelf.row(InvitationRow)
+    assert (after.state, after.due_at, after.attempts) == (before.state, before.due_at, 0)
+
+
+@pytest.mark.parametrize("state", [SessionState.COMPLETED, SessionState.FAILED, SessionState.SUPERSEDED])
+def test_the_link_of_a_session_that_has_ended_is_not_sent(shelf, state):
+    issued(shelf)
+    shelf.set(SessionRow, state=state)
+    assert shelf.claim_messages() == []
+    row = shelf.row(InvitationRow)
+    assert (row.state, row.reason) == (InvitationState.SUPERSEDED, "session_ended")
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.LAPSED])
+def test_no_link_is_sent_once_the_job_is_over(shelf, state):
+    issued(shelf)
+    shelf.set(Job, state=state)
+    assert shelf.claim_messages() == []
+    assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.SUPERSEDED, state)
+
+
+# Links that are stale when their message is due.
+
+
+def test_a_link_that_its_provider_has_ended_before_it_left_is_claimed_to_be_replaced(shelf):
+    issued(shelf)
+    shelf.set(SessionRow, state=SessionState.EXPIRED)
+    (message,) = shelf.claim_messages()
+    assert message.ended
+    # But not for a customer who has a message already.
+    shelf.invitations.release(shelf.message_policy, [message], now=shelf.clock())
+    shelf.set(Job, state=JobState.INVITED)
+    assert shelf.claim_messages() == []
+
+
+def stale(shelf, *, due_in=timedelta(hours=1), **policy):
+    """Each due link is too old when its message is to be sent."""
+    shelf.put_off_as_stale(policy=replace(shelf.message_policy, **policy), due_at=shelf.clock() + due_in)
+
+
+def test_a_stale_invitation_goes_back_for_a_new_session(shelf):
+    issued(shelf)
+    stale(shelf)
+    row, job = shelf.row(InvitationRow), shelf.job("Ona")
+    assert (row.state, row.reason) == (InvitationState.SUPERSEDED, "stale_link")
+    assert (job.state, job.due_at, job.reason) == (
+        JobState.WAITING,
+        shelf.clock() + timedelta(hours=1),
+        "stale_link",
+    )
+
+
+def test_a_new_session_that_made_sense_long_ago_is_due_now(shelf):
+    issued(shelf)
+    stale(shelf, due_in=-timedelta(hours=5))
+    assert shelf.job("Ona").due_at == shelf.clock()
+
+
+def test_the_new_session_brings_an_invitation_of_its_own(shelf):
+    issued(shelf, lifetime=timedelta(hours=13))
+    stale(shelf)
+    (old,) = shelf.rows(InvitationRow)
+    shelf.clock.advance(hours=14)
+    shelf.issue()
+    (new,) = shelf.claim_messages()
+    assert new.id != old.id
+    assert new.link == "https://verify.test/token-0002"
+    assert new.wording is Wording.INVITATION  # the old link never left
+    assert shelf.job("Ona").reissues == 1
+
+
+def test_both_channels_of_a_stale_link_wait_for_the_new_one(shelf):
+    issued(shelf, customer("Ona", channel=Channel.BOTH))
+    stale(shelf)
+    assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.SUPERSEDED}
+    assert shelf.claim_messages(channel="sms") == []
+
+
+def test_a_customer_who_was_invited_on_another_channel_stays_invited(shelf):
+    issued(shelf, customer("Ona", channel=Channel.BOTH))
+    shelf.send(channel="sms")
+    stale(shelf)
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_once_the_cap_on_sessions_is_used_up_the_job_has_lapsed(shelf):
+    issued(shelf, lifetime=timedelta(hours=13))
+    for _ in range(2):
+        stale(shelf, most_reissues=2)
+        shelf.clock.advance(hours=14)
+        shelf.issue(lifetime=timedelta(hours=13))
+    stale(shelf, most_reissues=2)
+    job = shelf.job("Ona")
+    assert (job.state, job.due_at, job.reason) == (JobState.LAPSED, None, "reissues_spent")
+    assert "no more sessions are allowed" in job.detail
+
+
+def test_without_reissues_the_first_stale_link_is_the_last(shelf):
+    issued(shelf)
+    stale(shelf, most_reissues=0)
+    assert shelf.job("Ona").state is JobState.LAPSED
+
+
+def test_a_stale_invitation_that_another_worker_has_claimed_is_left_alone(shelf):
+    issued(shelf)
+    shelf.claim_messages()
+    stale(shelf)
+    assert (shelf.row(InvitationRow).state, shelf.job("Ona").state) == (InvitationState.WORKING, JobState.ISSUED)
+
+
+def test_a_chunk_of_hand_overs_is_stored_in_one_transaction(shelf):
+    shelf.add(customer("Ona"), customer("Rasa"), customer("Jonas"))
+    shelf.issue()
+
+    shelf.send()
+
+    assert [job.state for job in shelf.rows(Job)] == [JobState.INVITED] * 3

@@ -1,0 +1,49 @@
+"""An unsent message of an earlier session: it does not change the present session of its job."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.stored.shelf import WEEK, customer
+from worker.core.customers.customers import Channel
+from worker.core.database.tables import InvitationRow, SessionRow
+from worker.core.lifecycle.reissue import SETTLES
+from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryPolicy
+from worker.core.messages.caps import Caps
+from worker.core.model.states import InvitationState, JobState, SessionState
+
+TERMS = ExpiryPolicy(Caps(3, 100), timedelta(days=1), None, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+
+
+@pytest.fixture
+def reissued(shelf, keyring):
+    """Ona has an email, and her text waited until the link had ended and she was issued another one."""
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    shelf.send()
+    shelf.clock.now += WEEK + SETTLES
+    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
+    shelf.issue()
+    assert shelf.job("Ona").state is JobState.ISSUED
+
+
+def test_it_is_of_no_use_and_leaves_the_new_link_alone(shelf, reissued):
+    new = shelf.row(SessionRow, state=SessionState.WAITING)
+    messages = shelf.claim_messages(channel="sms")
+    assert [message.session_id for message in messages] == [new.id]
+    (old,) = [row for row in shelf.rows(InvitationRow, channel="sms") if row.session_id != new.id]
+    assert old.state is InvitationState.SUPERSEDED
+
+
+def test_an_old_message_that_is_found_stale_late_leaves_the_new_link_alone(shelf, keyring):
+    shelf.add(customer("Ona", channel=Channel.BOTH))
+    shelf.issue()
+    (text,) = shelf.claim_messages(channel="sms")
+    shelf.set(SessionRow, state=SessionState.EXPIRED, check_at=None)
+    assert shelf.flush_messages().opened == []
+    shelf.issue()
+    assert shelf.open_messages([replace(text, ended=True)], policy=shelf.on("sms")) == []
+    new = shelf.row(SessionRow, state=SessionState.WAITING)
+    assert shelf.job("Ona").state is JobState.ISSUED
+    assert {row.state for row in shelf.rows(InvitationRow, session_id=new.id)} == {InvitationState.WAITING}

@@ -1,0 +1,63 @@
+"""Makes the tables of docs/reference/states.md from `Reason`: `python -m tests.core.model.reason_tables`."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from worker.core.model.reasons import STEPS, Reason
+from worker.core.model.states import JobState
+
+PAGE = Path("docs/reference/states.md")
+_TABLE = re.compile(r"<!-- reasons: (\w+) -->.*?<!-- end of reasons -->", re.DOTALL)
+# The states that have a table of their own; `_OTHERS` share one.
+STATES = (JobState.WAITING, JobState.HELD, JobState.FAILED, JobState.LAPSED)
+_OTHERS = tuple(state for state in JobState if state not in STATES)
+
+
+def page_with_tables(page: str) -> str:
+    """The page with its tables of reasons brought up to date."""
+    return _TABLE.sub(
+        lambda found: f"<!-- reasons: {found[1]} -->\n\n{table(found[1])}\n\n<!-- end of reasons -->", page
+    )
+
+
+def table(name: str) -> str:
+    """The table called `name` as Markdown: of a job state, of all `other` job states, or of `messages`."""
+    match name:
+        case "messages":
+            lines = [
+                (reason, " or ".join(reason.messages), _sentence(reason.meaning))
+                for reason in Reason
+                if reason.messages
+            ]
+            return _markdown(("reason", "message", "what happened"), lines)
+        case "other":
+            lines = [
+                (reason, " or ".join(state for state in reason.jobs if state in _OTHERS), _sentence(reason.meaning))
+                for reason in Reason
+                if any(state in _OTHERS for state in reason.jobs)
+            ]
+            return _markdown(("reason", "state", "what happened"), lines)
+        case _:
+            state = JobState(name)
+            lines = [
+                (reason, _sentence(reason.meaning), _sentence(reason.jobs[state] or STEPS.get(state, "nothing")))
+                for reason in Reason
+                if state in reason.jobs
+            ]
+            return _markdown(("reason", "what happened", "what to do"), lines)
+
+
+def _sentence(phrase: str) -> str:
+    text = phrase if phrase.startswith("`") else phrase[0].upper() + phrase[1:]
+    return f"{text}."
+
+
+def _markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
+    rows = [head, *((f"`{line[0]}`", *line[1:]) for line in lines)]
+    first, *rest = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([first, "|" + "---|" * len(head), *rest])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,301 @@
+"""A job whose customer has a live session adopts it: no call, and no second message."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.stored.erased import erased
+from tests.stored.own_link import say_not_me
+from tests.stored.shelf import WEEK, customer, line
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.decisions import Decisions, Which
+from worker.core.customers.store.suppressions import release, suppress
+from worker.core.customers.suppression import SuppressionReason
+from worker.core.database.priorities import BATCH
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.lifecycle.store.own_links import StableLinks
+from worker.core.limits.rate_limits import Limit
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Cancel
+from worker.core.model.states import InvitationState, JobState
+
+
+@pytest.fixture
+def served(shelf):
+    """Ona has a live session whose job has ended. A new list contains Ona."""
+
+    def serve(*, lifetime=WEEK, sent=False, invitation=None, channel=Channel.EMAIL):
+        shelf.add(customer("Ona"))
+        shelf.issue(lifetime=lifetime)
+        if sent:
+            shelf.send()
+        if invitation:
+            shelf.set(InvitationRow, state=invitation)
+        shelf.set(Job, state=JobState.CANCELLED)
+        shelf.clock.advance(seconds=1)
+        return shelf.add(customer("Ona", channel=channel))
+
+    return serve
+
+
+def claimed(shelf, policy=None):
+    return shelf.jobs.claim(policy or shelf.policy, most=10, now=shelf.clock())
+
+
+def test_a_job_adopts_the_live_session_of_its_customer(shelf, served):
+    batch = served()
+    found = claimed(shelf)
+    assert (found.jobs, found.adopted_channels) == ([], {"email"})
+    row = shelf.job("Ona", batch_id=batch)
+    assert (row.state, row.session_id, row.reason) == (JobState.ISSUED, shelf.row(SessionRow).id, "joined_session")
+    assert (row.lease_until, row.due_at) == (None, None)
+    assert len(shelf.rows(Attempt)) == 1  # the first job's attempt; no call was made for this job
+
+
+def test_an_unsent_message_is_sent_once_for_the_new_job(shelf, served):
+    batch = served()
+    claimed(shelf)
+    (message,) = shelf.send()
+    assert (message.job_id, message.batch_id) == (shelf.job("Ona", batch_id=batch).id, batch)
+    assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
+    assert len(shelf.rows(InvitationRow)) == 1
+
+
+@pytest.mark.parametrize("state", [InvitationState.SENT, InvitationState.DELIVERED])
+def test_a_job_whose_customer_already_got_the_link_is_invited_without_a_second_message(shelf, served, state):
+    batch = served(sent=True, invitation=state)
+    claimed(shelf)
+    assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
+    assert shelf.claim_messages() == []
+    assert len(shelf.rows(InvitationRow)) == 1
+
+
+NOT_DELIVERED = ("failed", "bounced", "superseded", "suppressed")
+
+
+@pytest.mark.parametrize("state", [InvitationState(word) for word in NOT_DELIVERED])
+def test_a_message_that_was_not_delivered_is_sent_again_under_the_same_id(shelf, served, state):
+    batch = served(invitation=state)
+    before = shelf.row(InvitationRow)
+    claimed(shelf)
+    (message,) = shelf.send()
+    assert message.id == before.id
+    assert shelf.job("Ona", batch_id=batch).state is JobState.INVITED
+
+
+def test_a_retry_checks_again_whether_an_address_is_suppressed(shelf, keyring):
+    batch = shelf.add(customer("Ona"))
+    shelf.issue()
+    with shelf.database.write() as connection:
+        suppress(
+            connection, keyring, "email", "ona@example.org", SuppressionReason.MANUAL, "somebody", now=shelf.clock()
+        )
+    assert shelf.send() == []
+    for released in (False, True):
+        assert (shelf.job("Ona").state, shelf.job("Ona").reason) == (JobState.FAILED, "suppressed")
+        if released:
+            with shelf.database.write() as connection:
+                release(connection, keyring, "email", "ona@example.org")
+        Decisions(shelf.database).retry(Which(batch), now=shelf.clock())
+        claimed(shelf)
+        assert len(shelf.send()) == released
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+def test_a_message_with_an_unknown_outcome_is_not_sent_again(shelf, served):
+    batch = served(invitation=InvitationState.HELD)
+    claimed(shelf)
+    assert shelf.job("Ona", batch_id=batch).state is JobState.HELD
+    assert shelf.claim_messages() == []
+
+
+def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf, served):
+    batch = served(sent=True, channel=Channel.BOTH)
+    assert claimed(shelf).adopted_channels == {"email", "sms"}
+    assert shelf.claim_messages(channel="email") == []
+    (text,) = shelf.claim_messages(channel="sms")
+    assert text.batch_id == batch
+
+
+def test_a_job_without_a_message_is_issued(shelf, served):
+    batch = served(sent=True, channel=Channel.NONE)
+    assert claimed(shelf).adopted_channels == frozenset()
+    assert shelf.job("Ona", batch_id=batch).state is JobState.ISSUED
+    assert shelf.facts.counts(batch).issued_only == 1
+
+
+def test_with_a_link_too_old_to_send_the_job_waits_for_the_sessions_end(shelf, served):
+    batch = served(lifetime=timedelta(hours=6))  # below its floor of twelve hours
+    assert claimed(shelf).jobs == []
+    row, session = shelf.job("Ona", batch_id=batch), shelf.row(SessionRow)
+    assert (row.state, row.due_at, row.reason) == (JobState.WAITING, session.expires_at, "session_ends_first")
+    shelf.clock.now = session.expires_at
+    assert len(shelf.issue()) == 1
+    assert shelf.job("Ona", batch_id=batch).state is JobState.ISSUED
+
+
+def test_with_a_link_too_old_to_send_the_call_is_made_at_once_if_the_provider_allows_it(shelf, served):
+    at_once = replace(shelf.policy, reissue_at=lambda expires_at: expires_at - WEEK)
+    batch = served(lifetime=timedelta(hours=6))
+    (job,) = claimed(shelf, at_once).jobs
+    assert (job.batch_id, job.session_id) == (batch, shelf.row(SessionRow).id)
+
+
+def test_a_session_whose_link_has_expired_is_not_adopted(shelf, served):
+    served(lifetime=timedelta(hours=20))
+    shelf.clock.advance(hours=21)
+    assert len(claimed(shelf).jobs) == 1
+
+
+def test_a_job_that_needs_no_call_takes_no_slot(shelf, served):
+    served()
+    shelf.add(customer("Jonas"))
+    policy = shelf.ruled(limits=(Limit.parse("10/second"),))
+    assert claimed(shelf, policy).slots == (shelf.clock(),)
+    assert shelf.row(Budget, name="kyc").next_at == shelf.clock() + timedelta(milliseconds=100)
+
+
+def test_another_customers_session_is_not_adopted(shelf, served):
+    served()
+    shelf.add(customer("Jonas"), customer("Ona", purpose="renewal"))
+    assert len(claimed(shelf).jobs) == 2
+
+
+def test_a_message_that_failed_is_sent_again_with_its_attempts_at_zero(shelf, served):
+    shelf.add(customer("Jonas"))
+    shelf.issue()
+    shelf.hand_over(shelf.claim_messages(), Cancel("bad_input", "550 no such user"))
+    assert (shelf.job("Jonas").state, shelf.row(InvitationRow).attempts) == (JobState.FAILED, 1)
+    batch = shelf.add(customer("Jonas"))
+    claimed(shelf)
+    (message,) = shelf.send()
+    assert message.attempts == 0
+    assert shelf.job("Jonas", batch_id=batch).state is JobState.INVITED
+
+
+def test_a_message_in_flight_stays_in_doubt_when_its_worker_dies_after_the_adoption(shelf):
+    """Its hand-over may have arrived: it is never repeated unseen."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.open_messages(shelf.claim_messages(), repeatable=False)
+    shelf.set(Job, state=JobState.CANCELLED)
+    batch = shelf.add(customer("Ona"))
+    claimed(shelf)
+    assert shelf.row(InvitationRow).batch_id == batch
+
+    shelf.clock.advance(minutes=2)
+    shelf.expired_leases.end(shelf.policy.rule.retry, now=shelf.clock())
+
+    message = shelf.row(InvitationRow)
+    assert (message.state, message.reason) == (InvitationState.HELD, "unknown")
+    hand_over = shelf.row(Attempt, invitation_id=message.id)
+    assert (hand_over.job_id, hand_over.outcome) == (message.job_id, "unknown")
+    assert message.unknown_attempt == hand_over.id
+
+
+def test_a_message_that_was_under_way_when_its_list_was_paused_and_cancelled_is_not_held_back(shelf, decide):
+    before = shelf.add(customer("Ona"))
+    shelf.issue()
+    (opened,) = shelf.open_messages(shelf.claim_messages())
+    own = shelf.add(customer("Ona"))
+    decide.pause(before, by="ann", now=shelf.clock())
+    adopting = []  # by a worker, between two transactions of the cancel
+    Decisions(shelf.database, lambda _rows: adopting.append(claimed(shelf))).cancel(before, now=shelf.clock())
+    assert adopting[0].jobs == []
+    shelf.finish_messages(InviteResult(opened, shelf.clock(), None))
+    assert [message.batch_id for message in shelf.send()] == [own]
+
+
+# Sessions that are bought on click: our own link stands where the session will be.
+
+LINKS = StableLinks("https://verify.test", timedelta(days=60))
+
+
+@pytest.fixture
+def on_click(shelf):
+    shelf.policy = replace(shelf.policy, any_age=True, on_click=LINKS)
+    shelf.message_policy = replace(shelf.message_policy, stable=LINKS)
+    return shelf
+
+
+def in_list(shelf, *, channel=Channel.EMAIL, by=Decisions.cancel):
+    """Ona is invited to press, and a person ends or stops her list."""
+    batch = shelf.add(customer("Ona", channel=channel))
+    assert shelf.flush().opened == []
+    shelf.send()
+    by(Decisions(shelf.database), batch, now=shelf.clock())
+    shelf.clock.advance(seconds=1)
+    return batch
+
+
+def messages(shelf):
+    return [(row.batch_id, row.channel, row.state) for row in shelf.rows(InvitationRow)]
+
+
+def test_who_has_our_link_from_a_cancelled_list_gets_it_from_no_other(on_click):
+    first = in_list(on_click)
+    second = on_click.add(customer("Ona"))
+    assert on_click.flush().opened == []
+    assert on_click.send() == []
+    row = on_click.job("Ona", batch_id=second)
+    assert (row.state, row.session_id, row.reason) == (
+        JobState.INVITED,
+        on_click.row(SessionRow).id,
+        "joined_session",
+    )
+    assert messages(on_click) == [(first, "email", InvitationState.SENT)]
+
+
+def test_a_list_that_takes_a_stopped_lists_place_sends_its_message(on_click):
+    first = on_click.add(customer("Ona"))
+    on_click.flush()
+    decisions = Decisions(on_click.database)
+    decisions.stop(first, by="ann", now=on_click.clock())
+    second = on_click.add(customer("Ona"))
+    decisions.take_leads(second, stopped_only=True, now=on_click.clock())
+    assert on_click.flush().channels == {"email"}
+    assert len(on_click.send()) == 1
+    decisions.resume(first, now=on_click.clock())
+    assert on_click.send() == []
+    assert messages(on_click) == [(second, "email", InvitationState.SENT)]
+
+
+def test_another_channel_gets_a_message_with_the_same_link(on_click):
+    in_list(on_click)
+    on_click.add(customer("Ona", channel=Channel.SMS))
+    on_click.flush()
+    assert len(on_click.send(channel="sms")) == 1
+    assert len(on_click.rows(SessionRow)) == 1
+
+
+@pytest.mark.parametrize("channel", [Channel.NONE, Channel.EMAIL])
+def test_who_needs_the_session_at_once_gets_one(on_click, channel):
+    in_list(on_click)
+    batch = on_click.add(customer("Ona", channel=channel))
+    if channel is Channel.EMAIL:  # an event: the customer is in the app
+        on_click.set(Job, Job.batch_id == batch, invite_at=on_click.clock() + timedelta(minutes=10))
+    assert [opened.job.batch_id for opened in on_click.flush().opened] == [batch]
+
+
+def test_a_customer_who_is_back_after_an_erasure_is_invited_again(on_click, keyring):
+    batch = in_list(on_click)
+    erased(on_click.database, keyring, "Ona", now=on_click.clock())
+    on_click.batches.add(
+        on_click.batch(), [line(2, customer("Ona"))], [], priority=BATCH, now=on_click.clock(), allow_erased=True
+    )
+    on_click.flush()
+    assert [message.batch_id for message in on_click.send()] == [batch + 1]
+
+
+def test_a_row_whose_visitor_was_another_person_is_invited_again_on_a_persons_word(on_click, keyring):
+    batch = on_click.add(customer("Ona"))
+    on_click.flush()
+    on_click.send()
+    say_not_me(on_click, keyring, LINKS)
+    decisions = Decisions(on_click.database)
+    decisions.cancel(batch, now=on_click.clock())
+    on_click.clock.advance(seconds=1)
+    second = on_click.add(customer("Ona"))
+    on_click.flush()
+    assert [message.batch_id for message in on_click.send()] == [second]

@@ -1,0 +1,107 @@
+"""What comes during a call makes its session special: it is not written as the first session of a waiting customer."""
+
+import threading
+import uuid
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from tests.stored.row_locks import on_postgresql, wait_until_blocked
+from tests.stored.shelf import customer
+from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
+from worker.core.model.states import JobState
+from worker.core.unknown.reconciliation import UnknownCall
+from worker.core.work.store.attempt_log import DONE, LATE
+
+
+@pytest.fixture
+def after(shelf):
+    """The rows of two customers after the results of their calls, during which Ona's job changed."""
+
+    def results(**changes):
+        shelf.add(customer("Ona"), customer("Jonas"))
+        opened = shelf.open(shelf.claim())
+        with shelf.database.write() as connection:
+            connection.execute(sa.update(Job).where(Job.customer_id == "Ona").values(**changes))
+        shelf.finish(*map(shelf.got, opened))
+        sessions = {row.customer_id for row in shelf.rows(SessionRow)}
+        invited = {row.job_id for row in shelf.rows(InvitationRow)}
+        outcomes = {row.job_id: row.outcome for row in shelf.rows(Attempt)}
+        ona, jonas = shelf.job("Ona"), shelf.job("Jonas")
+        # The other result of the flush is plain all the same.
+        assert (jonas.state, jonas.id in invited, outcomes[jonas.id]) == (JobState.ISSUED, True, DONE)
+        return ona, sessions, ona.id in invited, outcomes[ona.id]
+
+    return results
+
+
+def test_a_job_that_was_cancelled_during_its_call_is_sent_no_message(shelf, after):
+    job, sessions, invited, outcome = after(cancelled_at=shelf.clock())
+    assert (job.state, "Ona" in sessions, invited, outcome) == (JobState.CANCELLED, True, False, DONE)
+
+
+def test_a_customer_who_came_to_the_stable_link_during_the_call_is_sent_no_message(shelf, after):
+    job, sessions, invited, outcome = after(pressed_at=shelf.clock())
+    assert (job.state, "Ona" in sessions, invited, outcome) == (JobState.INVITED, True, False, DONE)
+    assert job.pressed_at is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"fence": Job.fence + 1}, {"state": JobState.WAITING}, {"state": JobState.COMPLETED}]
+)
+def test_a_job_whose_lease_was_lost_during_the_call_stays_as_it_is(after, changes):
+    before = changes.get("state", JobState.WORKING)
+    job, sessions, invited, outcome = after(**changes)
+    assert (job.state, job.session_id, job.attempts) == (before, None, 0)
+    assert ("Ona" in sessions, invited, outcome) == (False, False, LATE)
+
+
+def test_a_session_after_an_earlier_one_replaces_it_and_is_counted(shelf):
+    shelf.add(customer("Ona"))
+    earlier = uuid.uuid4()
+    with shelf.database.write() as connection:
+        connection.execute(sa.update(Job).values(session_id=earlier))
+    shelf.finish(*map(shelf.got, shelf.open(shelf.claim())))
+    job, session = shelf.job("Ona"), shelf.row(SessionRow)
+    assert (job.state, job.session_id, job.reissues) == (JobState.ISSUED, session.id, 1)
+    assert session.replaces == earlier
+
+
+def test_a_session_that_a_look_up_found_ends_the_search(shelf):
+    shelf.add(customer("Ona"))
+    (opened,) = shelf.open(shelf.claim())
+    unknown = UnknownCall(uuid.uuid4(), shelf.clock())
+    with shelf.database.write() as connection:
+        connection.execute(sa.update(Job).values(unknown_attempt=unknown.attempt_id))
+    shelf.finish(shelf.got(replace(opened, job=replace(opened.job, unknown_call=unknown))))
+    job = shelf.job("Ona")
+    assert (job.state, job.unknown_attempt, job.attempts) == (JobState.ISSUED, None, 0)
+
+
+@on_postgresql
+def test_jobs_are_locked_in_the_order_of_their_ids_whichever_call_ended_first(shelf, database):
+    shelf.add(*(customer(f"C-{number:04}") for number in range(1000)))
+    opened = sorted(shelf.open(shelf.claim(most=20)), key=lambda item: item.job.id)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE job")  # a small table is joined in an order of its own
+    results = [shelf.got(item) for item in reversed(opened)]
+    first, last = opened[0].job.id, opened[-1].job.id
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            shelf.finish(*results)
+        except sa.exc.DBAPIError as error:
+            failures.append(error)
+
+    writing = threading.Thread(target=write)
+    lock = sa.select(Job.id).with_for_update()
+    with database.write() as connection:  # as an operator's decision goes through a batch
+        connection.execute(lock.where(Job.id == first)).all()
+        writing.start()
+        wait_until_blocked(database, writing)
+        connection.execute(lock.where(Job.id == last)).all()
+    writing.join()
+    assert failures == []
+    assert {row.state for row in shelf.rows(Job) if row.id <= last} == {JobState.ISSUED}

@@ -1,0 +1,256 @@
+"""An answer with a token or an id that another customer has: it is not believed, and both rows are held."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.stored.row_locks import on_postgresql
+from tests.stored.row_locks import waiting as waiting_for
+from tests.stored.shelf import customer
+from worker.core.customers.store.decisions import Verdict, Which
+from worker.core.database.job_ids import row_of
+from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.endings import Done
+from worker.core.model.states import InvitationState, JobState, SessionState
+from worker.core.unknown.reconciliation import UnknownCall, Unmatched
+from worker.core.work.store.issue_results import IssueResult
+from worker.events.store.customer_erasure import erase
+
+E1, E2 = "7b0d2f6e-9c51-4a8e-8f0a-2d1c5e4b9a77", "00000000-9c51-4a8e-8f0a-2d1c5e4b9a77"
+
+
+@pytest.fixture
+def opened(shelf):
+    """The rows of these customers, opened for their calls, in their order."""
+
+    def of(*names, **changes):
+        shelf.add(*(customer(name, **changes) for name in names))
+        found = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
+        return [found[name] for name in names]
+
+    return of
+
+
+def held(shelf):
+    return {row.customer_id: row.detail for row in shelf.rows(Job) if row.reason == "answer_repeated"}
+
+
+def waiting(shelf):
+    names = {row.id: row.customer_id for row in shelf.rows(Job)}
+    return [names[row.job_id] for row in shelf.rows(InvitationRow) if row.state is InvitationState.WAITING]
+
+
+SAME = {
+    "the token": lambda one: {"token": one.token, "link": one.link},
+    "the reference": lambda one: {"reference": one.reference},
+    "the whole answer": lambda one: {"token": one.token, "link": one.link, "reference": one.reference},
+}
+
+
+@pytest.mark.parametrize("same", SAME.values(), ids=SAME)
+@pytest.mark.parametrize("flushes", [1, 2])
+def test_an_answer_for_two_customers_is_sent_to_neither(shelf, opened, same, flushes):
+    first, second, third = opened("Ona", "Jonas", "Rasa")
+    session = shelf.session()
+    results = [
+        shelf.got(first, session),
+        shelf.got(second, shelf.session(**same(session))),
+        shelf.got(third),
+    ]
+    if flushes == 1:
+        shelf.finish(*results)
+    else:
+        shelf.finish(results[0])
+        shelf.finish(*results[1:])
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+    assert waiting(shelf) == ["Rasa"]
+    assert {row.customer_id: row.state for row in shelf.rows(SessionRow)} == {
+        "Ona": SessionState.SUPERSEDED,
+        "Rasa": SessionState.WAITING,
+    }
+    # The call was made, and its credit is spent.
+    assert [row.outcome for row in shelf.rows(Attempt)] == ["done"] * 3
+    assert shelf.row(Budget, name="kyc").credits_used == 3
+    assert shelf.job("Jonas").entity_id == ""
+    assert held(shelf)["Ona"].endswith("its message has not left")
+
+
+def test_the_held_row_says_whose_answer_it_was_and_that_a_message_may_have_left(shelf, ona):
+    shelf.add(customer("Jonas"))
+    shelf.issue(token="token-0001")
+    assert f"row {row_of(shelf.job('Ona').id)}" in held(shelf)["Jonas"]
+    assert held(shelf)["Ona"].endswith("its message may have left")
+
+
+def test_a_token_is_known_again_when_it_is_the_same_customers(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue(lifetime=timedelta(minutes=1))
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
+    shelf.clock.advance(minutes=2)
+    shelf.issue(token="token-0001", reference="scan-1")
+    assert shelf.job("Ona").state is JobState.ISSUED
+    assert [row.token_digest is None for row in shelf.rows(SessionRow)] == [False, True]
+
+
+def named(shelf, opened, names, entity):
+    """The rows of customers whose lines name an entity, with the session that FrankieOne gives for it."""
+    found = opened(*names, entity_id=entity)
+    return [(item, shelf.session(reference=entity, references={"entityId": entity})) for item in found]
+
+
+def test_rows_that_name_the_same_entity_may_get_the_same_token(shelf, opened):
+    (one, session), (two, _) = named(shelf, opened, ["Ona", "Jonas"], E1)
+    shelf.finish(shelf.got(one, session), shelf.got(two, session))
+    ((three, _),) = named(shelf, opened, ["Rasa"], E1.upper())
+    shelf.finish(shelf.got(three, session))
+    assert held(shelf) == {}
+    assert sorted(waiting(shelf)) == ["Jonas", "Ona", "Rasa"]
+
+
+def test_the_token_of_an_entity_is_not_believed_for_another_one(shelf, opened):
+    ((one, session),) = named(shelf, opened, ["Ona"], E1)
+    ((two, other),) = named(shelf, opened, ["Jonas"], E2)
+    shelf.finish(shelf.got(one, session), shelf.got(two, replace(other, token=session.token)))
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+
+
+def test_an_entity_that_another_customer_has_is_not_believed_to_be_new(shelf, opened):
+    one, two = opened("Ona", "Jonas")
+    new = {"reference": E1, "references": {"entityId": E1}}
+    shelf.finish(shelf.got(one, shelf.session(**new)), shelf.got(two, shelf.session(**new)))
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+    assert (shelf.job("Ona").entity_id, shelf.job("Jonas").entity_id) == (E1, "")
+
+
+def test_companies_with_one_external_ref_are_not_taken_for_one(shelf, opened):
+    one, two = opened("Ona", "Jonas")
+    ours = {"reference": "our-ref", "references": {"externalRef": "our-ref"}}
+    shelf.finish(shelf.got(one, shelf.session(**ours)), shelf.got(two, shelf.session(**ours)))
+    assert held(shelf) == {}
+
+
+def test_a_token_is_known_after_its_customer_was_erased(shelf, ona):
+    with shelf.database.write() as connection:
+        erase(connection, ["Ona"], now=shelf.clock())
+    shelf.add(customer("Jonas"))
+    shelf.issue(token="token-0001")
+    assert "Jonas" in held(shelf)
+    assert "Jonas" not in waiting(shelf)
+
+
+@on_postgresql
+def test_of_two_processes_that_write_one_token_at_once_the_database_refuses_the_second(shelf, database, opened):
+    first, second = opened("Ona", "Jonas")
+    session = shelf.session()
+    result = shelf.got(second, replace(session, reference="scan-of-jonas"))
+
+    def write():
+        with pytest.raises(sa.exc.IntegrityError):
+            shelf.finish(result)
+
+    with waiting_for(database, write) as connection:
+        shelf.jobs.record(connection, shelf.policy, [shelf.got(first, session)], now=shelf.clock(), stretch=None)
+    assert held(shelf) == {}
+    shelf.finish(result)  # as the dispatcher does with results that could not be written
+    assert set(held(shelf)) == {"Ona", "Jonas"}
+
+
+def test_a_result_whose_acknowledgement_was_lost_repeats_nobody(shelf, opened):
+    result = shelf.got(*opened("Ona"))
+    shelf.finish(result)
+    shelf.finish(result)
+    assert held(shelf) == {}
+    assert waiting(shelf) == ["Ona"]
+    assert shelf.row(SessionRow).token_digest
+
+
+def test_a_customer_who_has_another_session_by_now_is_not_held_for_an_old_answer(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue(lifetime=timedelta(minutes=1))
+    shelf.set(Job, state=JobState.WAITING, due_at=shelf.clock())
+    shelf.clock.advance(minutes=2)
+    shelf.issue()
+    shelf.add(customer("Jonas"))
+    shelf.issue(token="token-0001")
+    assert set(held(shelf)) == {"Jonas"}
+
+
+def test_a_list_with_another_customers_session_holds_the_row_and_its_outcome_stays_unknown(shelf, ona, opened):
+    (looks_up,) = opened("Jonas")
+    call = UnknownCall(looks_up.attempt_id, shelf.clock())
+    asked = replace(looks_up, job=replace(looks_up.job, unknown_call=call))
+    found = Unmatched(("scan-1",), "the provider has a session")
+    shelf.finish(IssueResult(asked, shelf.clock(), Done(), found=found))
+    job = shelf.job("Jonas")
+    assert (job.state, job.reason, job.unknown_attempt) == (JobState.HELD, "unknown", call.attempt_id)
+    assert shelf.job("Ona").state is JobState.INVITED
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_person_decides_about_both_rows(shelf, opened, decide, verdict):
+    one, two = opened("Ona", "Jonas")
+    session = shelf.session()
+    shelf.finish(shelf.got(one, session), shelf.got(two, session))
+    batch = one.job.batch_id
+    assert decide.resolve(Which(batch), verdict, now=shelf.clock()).rows == 2
+    if verdict is Verdict.ABANDON:
+        assert {row.state for row in shelf.rows(Job)} == {JobState.CANCELLED}
+    else:
+        shelf.issue()
+        assert {row.state for row in shelf.rows(Job)} == {JobState.ISSUED}
+        assert sorted(waiting(shelf)) == ["Jonas", "Ona"]
+        assert {message.link for message in shelf.claim_messages()} == {
+            "https://verify.test/token-0002",
+            "https://verify.test/token-0003",
+        }
+
+
+def test_a_message_that_was_under_way_and_did_not_leave_is_not_sent_again(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    (message,) = shelf.open_messages(shelf.claim_messages())
+    shelf.add(customer("Jonas"))
+    shelf.issue(token="token-0001")
+    shelf.finish_messages(InviteResult(message, shelf.clock(), None))
+    assert shelf.claim_messages() == []
+    assert shelf.job("Ona").reason == "answer_repeated"
+
+
+def repeats(shelf, *names, apart=timedelta(0)):
+    """Ona's answer again for each of these customers, one after the other."""
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    for name in names:
+        shelf.clock.advance(seconds=apart.total_seconds())
+        shelf.add(customer(name))
+        shelf.issue(token="token-0001")
+    return shelf.row(Budget, name="kyc")
+
+
+def test_the_third_such_answer_within_an_hour_stops_the_account_until_a_person_acts(shelf):
+    assert repeats(shelf, "Jonas", "Rasa").stopped_at is None
+    shelf.add(customer("Asta"))
+    shelf.issue(token="token-0001")
+    budget = shelf.row(Budget, name="kyc")
+    assert budget.stopped_at == shelf.clock()
+    assert "cache or a proxy" in budget.stop_reason
+    shelf.add(customer("Vita"))
+    shelf.clock.advance(hours=1)
+    assert shelf.claim() == []
+    assert shelf.budgets.resume("kyc") == []  # as a starting worker does
+    assert shelf.budgets.resume("kyc", by_person_at=shelf.clock()) == ["stop"]
+    assert len(shelf.claim()) == 1
+
+
+def test_three_such_answers_in_more_than_an_hour_stop_nothing(shelf):
+    assert repeats(shelf, "Jonas", "Rasa", "Asta", apart=timedelta(minutes=31)).stopped_at is None
+
+
+def test_several_such_answers_in_one_flush_stop_the_account(shelf, opened):
+    session = shelf.session()
+    shelf.finish(*(shelf.got(item, session) for item in opened("Ona", "Jonas", "Rasa", "Asta")))
+    assert shelf.row(Budget, name="kyc").stopped_at == shelf.clock()
+    assert waiting(shelf) == []

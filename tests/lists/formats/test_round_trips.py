@@ -1,0 +1,103 @@
+"""Properties of all readers: no row is lost or invented, and bad bytes raise nothing but the readers' own error."""
+
+import csv
+import gzip
+import io
+import json
+from contextlib import suppress
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.lists.conftest import TODAY
+from tests.lists.formats.files import workbook, zipped
+from tests.suite.of_features import needs
+from worker.core import shipped
+from worker.lists.lines import ListRefused
+from worker.lists.listing import open_list
+from worker.lists.options import FORMS, ListOptions
+
+COLUMNS = ("customer_id", "first_name", "address")
+# What XML can hold; a spreadsheet writes other characters as _x0000_, which test_workbooks reads.
+_SIGNS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff\u2028\u2029\x85")
+TEXTS = st.text(_SIGNS | st.sampled_from("\n,;\"'=_x0041_ "), max_size=12).filter(lambda text: text.strip() == text)
+ROWS = st.lists(st.tuples(st.text("ABC123", min_size=1), TEXTS, TEXTS), min_size=1, max_size=6)
+
+
+def of_csv(*rows):
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(rows)
+    return out.getvalue().encode()
+
+
+def of_json(*rows):
+    return json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]]).encode()
+
+
+def of_lines(*rows):
+    return b"\n".join(json.dumps(dict(zip(rows[0], row, strict=True))).encode() for row in rows[1:])
+
+
+def of_parquet(*rows):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    out = io.BytesIO()
+    columns = zip(*rows[1:], strict=True)
+    pq.write_table(pa.table(dict(zip(rows[0], map(list, columns), strict=True))), out, row_group_size=2)
+    return out.getvalue()
+
+
+WRITERS = {
+    "csv": of_csv,
+    "json": of_json,
+    "jsonl": of_lines,
+    "xlsx": workbook,
+    "parquet": of_parquet,
+}
+PACKERS = {"as it is": lambda content: content, "gzip": gzip.compress, "zip": lambda content: zipped({"list": content})}
+BY_WRITER = pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=needs(shipped.FORMATS[form]) if form in shipped.FORMATS else ()) for form in FORMS],
+)
+# The writers are slower than what is tested, and a workbook is read by a process of its own.
+slow = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=20)
+
+
+@BY_WRITER
+@slow
+@given(rows=ROWS, packer=st.sampled_from(sorted(PACKERS)))
+def test_what_was_written_is_what_is_read(form, rows, packer):
+    content = PACKERS[packer](WRITERS[form](COLUMNS, *rows))
+    opened = open_list(io.BytesIO(content), ListOptions(today=TODAY))
+    first = 1 if form in ("json", "jsonl") else 2
+    for _ in range(2):
+        lines = list(opened._source)
+        assert [line.row for line in lines] == list(range(first, first + len(rows)))
+        found = [tuple(line.cells.get(column, "") for column in COLUMNS) for line in lines]
+        assert [tuple(map(str, cells)) for cells in found] == rows
+
+
+@cache
+def packed(form, packer):
+    """Made once: ZIP files have the time in them."""
+    return PACKERS[packer](WRITERS[form](COLUMNS, *((f"A{number}", "Ann", "x" * number) for number in range(30))))
+
+
+@BY_WRITER
+@slow
+@given(
+    packer=st.sampled_from(sorted(PACKERS)),
+    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),
+    cut=st.none() | st.integers(0, 10**6),
+    asked=st.none() | st.sampled_from(FORMS),
+)
+def test_bytes_that_were_changed_raise_nothing_but_the_readers_own_error(form, packer, changes, cut, asked):
+    content = bytearray(packed(form, packer))
+    for place, value in changes:
+        content[place % len(content)] = value
+    if cut is not None:
+        del content[cut % len(content) :]
+    with suppress(ListRefused):
+        rows = [line.row for line in open_list(io.BytesIO(bytes(content)), ListOptions(today=TODAY, form=asked))]
+        assert rows == sorted(set(rows))

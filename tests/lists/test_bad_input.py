@@ -1,0 +1,134 @@
+"""Public collections of bad input, read from the folder that BAD_INPUT names, to find what our own rules miss."""
+
+import csv
+import io
+import json
+import os
+import re
+import xml.etree.ElementTree as ElementTree
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.lists.formats.files import workbook
+from tests.suite.of_features import needs
+from worker.core.customers.customers import FieldProblem
+from worker.core.foundation.harmless_text import spreadsheet_safe
+from worker.lists.accept import accept
+from worker.lists.contacts import email, phone
+from worker.lists.formats.csv_records import records
+from worker.lists.lines import Accepted, Refusal
+from worker.lists.listing import open_list
+from worker.lists.options import ListOptions
+from worker.lists.problems import problems_csv
+from worker.lists.rules import COLUMNS
+
+BAD_INPUT = os.environ.get("BAD_INPUT", "")
+pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")
+FOLDER = Path(BAD_INPUT)
+OPTIONS = ListOptions(today=date(2026, 11, 20))
+
+
+def test_naughty_strings_crash_no_column_and_are_never_repeated():
+    strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
+    assert len(strings) > 500
+    for text in strings:
+        for column in COLUMNS:
+            line = accept(2, {"customer_id": "A1", "channel": "none"} | {column: text}, OPTIONS)
+            shown = str(line.problems) if not isinstance(line, Accepted) else repr(line.customer.person)
+            assert len(text) < 12 or text not in shown
+
+
+def test_naughty_strings_come_out_of_a_list_as_they_went_in():
+    strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows([[text, "A1"] for text in strings])
+    found = [cells for _, cells in records(io.StringIO(out.getvalue(), newline=""), ",")]
+    assert found == [[text, "A1"] for text in strings]
+
+
+def test_a_list_of_naughty_names_loses_no_customer():
+    strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(
+        [
+            ["customer_id", "channel", "first_name"],
+            *([f"A{number}", "none", text] for number, text in enumerate(strings)),
+        ]
+    )
+    lines = list(open_list(io.BytesIO(out.getvalue().encode()), OPTIONS))
+    assert [line.row for line in lines] == list(range(2, len(strings) + 2))
+
+
+@needs("spreadsheets")
+def test_a_workbook_of_naughty_names_has_the_results_of_the_csv_file():
+    """Characters that XML has no place for are left out of both lists."""
+    strings = json.loads((FOLDER / "blns" / "blns.json").read_text(encoding="utf-8"))
+    names = [text.replace("\r", "") for text in strings if not re.search("[\x00-\x08\x0b-\x1f\ufffe\uffff]", text)]
+    rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(names))]
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(rows)
+    expected = list(open_list(io.BytesIO(out.getvalue().encode()), OPTIONS))
+    assert list(open_list(io.BytesIO(workbook(*rows)), OPTIONS)) == expected
+    assert len(expected) > 500
+    assert sum(isinstance(line, Accepted) for line in expected) > 400
+
+
+@needs("spreadsheets")
+def test_no_payload_in_a_workbook_is_calculated_or_changed():
+    payloads = (FOLDER / "csv-injection" / "Intruder" / "csv-payload.txt").read_text(encoding="utf-8").splitlines()
+    rows = [("customer_id", "channel", "first_name"), *((f"A{n}", "none", text) for n, text in enumerate(payloads))]
+    lines = list(open_list(io.BytesIO(workbook(*rows)), OPTIONS))
+    found = [line.customer.person.first_name for line in lines if isinstance(line, Accepted)]
+    assert found == [text.strip() for text in payloads if len(text) <= 100]
+    assert len(lines) == len(payloads)
+
+
+def test_every_address_that_isemail_calls_an_error_is_rejected():
+    tests = ElementTree.parse(FOLDER / "isemail" / "test" / "tests.xml").getroot().findall("test")  # noqa: S314 - our own
+    errors = 0
+    for test in tests:
+        address = re.sub("[\u2400-\u2421]", lambda sign: chr(ord(sign[0]) - 0x2400), test.findtext("address") or "")
+        if test.findtext("category") == "ISEMAIL_ERR":
+            errors += 1
+            assert not address or isinstance(email(address), Refusal), test.get("id")
+    assert errors > 60
+
+
+def test_a_csv_file_means_what_its_collection_says(subtests):
+    paths = sorted((FOLDER / "csv-spectrum" / "csvs").glob("*.csv"))
+    assert paths
+    for path in paths:
+        with subtests.test(case=path.stem):
+            meaning = path.parent.parent / "json" / f"{path.stem}.json"
+            expected = json.loads(meaning.read_text(encoding="utf-8", errors="replace"))
+            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+                (_, header), *rows = records(file, ",")
+            found = [dict(zip(header, cells, strict=True)) for _, cells in rows if cells]
+            if path.stem == "location_coordinates":  # its JSON is one object, with another phone number than its CSV
+                expected = [expected | {"Contact Phone Number": "2095257564"}]
+            assert found == expected
+
+
+def test_no_payload_stays_a_formula():
+    payloads = (FOLDER / "csv-injection" / "Intruder" / "csv-payload.txt").read_text(encoding="utf-8").splitlines()
+    assert len(payloads) > 5
+    out = io.StringIO(newline="")
+    problems_csv(out, [(2, FieldProblem(payload, payload, payload), "error") for payload in payloads])
+    for row in list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]:
+        assert not any(cell[:1] in ("=", "+", "-", "@", "\t", "\r") for cell in row)
+    assert all(spreadsheet_safe(payload).lstrip("'") == payload.lstrip("'") for payload in payloads)
+
+
+def test_example_numbers_of_every_country_are_accepted():
+    with (FOLDER / "libphonenumber" / "example_numbers.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 1000
+    for row in rows:
+        number = f"+{row['country_code']}{row['national_example']}"
+        kept = phone(number, "")
+        if isinstance(kept, Refusal):  # company-wide numbers of four digits, and two of an older plan
+            assert row["type"] in ("uan", "voip"), row
+        else:
+            assert kept == number, row

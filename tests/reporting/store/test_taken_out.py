@@ -1,0 +1,21 @@
+"""Rows and messages that wait for an account or channel which the configuration does not have, on both databases."""
+
+from tests.stored.shelf import customer
+from worker.reporting.store.needs_a_person import of_other_accounts, of_other_channels
+
+
+def test_waiting_rows_and_messages_are_counted_by_what_they_wait_for_with_their_first_batch(shelf):
+    first = shelf.add(customer("Ona"), customer("Jonas"))
+    shelf.issue()
+    shelf.add(customer("Rasa"))
+    assert of_other_accounts(shelf.database, ["au"]) == {"kyc": (1, first + 1)}
+    assert of_other_accounts(shelf.database, ["kyc"]) == {}
+    assert of_other_channels(shelf.database, ["sms"]) == {"email": (2, first)}
+    assert of_other_channels(shelf.database, ["email"]) == {}
+
+
+def test_what_has_left_waits_for_nothing(shelf):
+    shelf.add(customer("Ona"))
+    shelf.issue()
+    shelf.hand_over(shelf.claim_messages())
+    assert of_other_channels(shelf.database, ["sms"]) == {}

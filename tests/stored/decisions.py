@@ -1,0 +1,35 @@
+"""An operator's decisions about a batch, one line each, and rows to decide about."""
+
+from tests.stored.shelf import Shelf
+from worker.core.customers.store.decisions import Decided, Decisions, Verdict, Which
+from worker.core.model.endings import Cancel, Hold, Kind
+
+OUTCOME_UNKNOWN = Hold(Kind.UNKNOWN.value, "it may have been carried out")
+
+
+def pause(shelf: Shelf, decide: Decisions, batch: int) -> Decided:
+    return decide.pause(batch, by="ann", now=shelf.clock())
+
+
+def retry(shelf: Shelf, decide: Decisions, batch: int, **which) -> Decided:
+    return decide.retry(Which(batch, **which), now=shelf.clock())
+
+
+def resolve(shelf: Shelf, decide: Decisions, batch: int, verdict: Verdict, **which) -> Decided:
+    return decide.resolve(Which(batch, **which), verdict, now=shelf.clock())
+
+
+def names(jobs) -> list[str]:
+    return sorted(job.request.customer.customer_id for job in jobs)
+
+
+def fail(shelf: Shelf, *, ending=None, **how) -> None:
+    """Claim all due jobs. Each call ends with this ending."""
+    opened = shelf.open(shelf.claim(**how))
+    shelf.finish(*(shelf.failed(item, Kind.BAD_INPUT, ending or Cancel("bad_input", "no")) for item in opened))
+
+
+def adds_up(shelf: Shelf, batch: int, lines: int) -> None:
+    counts = shelf.facts.counts(batch)
+    assert sum(counts.jobs.values()) + counts.rejected + counts.duplicate == lines
+    assert len(list(shelf.facts.lines(batch))) == lines

@@ -1,0 +1,49 @@
+"""A sender's side: a message on its way, and what is reported of it."""
+
+from tests.stored.shelf import Shelf, customer
+from worker.core.customers.customers import Channel
+from worker.core.customers.store.suppressions import suppressed
+from worker.core.database.tables import InvitationRow
+from worker.core.messages.delivery_reports import DeliveryUpdate
+from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
+from worker.core.messages.store.handovers import InviteResult
+from worker.core.model.channels import CHANNELS
+from worker.core.model.endings import Done
+
+BOTH_WAYS = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS))
+EMAIL = "ona@example.org"
+TEXT = "+37060000001"
+
+
+class Post:
+    """A shelf with one customer's message on its way, and the sender's voice."""
+
+    def __init__(self, shelf: Shelf, keyring) -> None:
+        self.shelf, self.keyring, self.policy = shelf, keyring, DeliveryPolicy()
+
+    def send(self, *who, channel="email", sid="SM"):
+        self.shelf.add(*who or [customer("Ona", channel=Channel(channel))])
+        self.shelf.issue()
+        messages = self.shelf.claim_messages(channel=channel)
+        opened = self.shelf.open_messages(messages, policy=self.shelf.on(channel))
+        results = [
+            InviteResult(item, self.shelf.clock(), Done(), reference=f"{sid}{index}")
+            for index, item in enumerate(opened)
+        ]
+        self.shelf.finish_messages(*results, policy=self.shelf.on(channel))
+        return messages[0].id.hex if channel == "email" else f"{sid}0"
+
+    def report(self, reference, status=None, *, channel="email", **values):
+        update = DeliveryUpdate("reported", reference, status=status, **values)
+        now = self.shelf.clock()
+        with self.shelf.database.write() as connection:
+            reported = [Reported(f"sender/{channel}", update, now)]
+            return deliver_all(connection, self.keyring, self.policy, reported, now=now)[0]
+
+    def suppressed(self, *addresses):
+        with self.shelf.database.write() as connection:
+            return suppressed(connection, self.keyring, addresses)
+
+    def message(self, channel="email"):
+        return self.shelf.row(InvitationRow, channel=channel)

@@ -1,0 +1,125 @@
+"""Refused keys and signatures: counted and logged by the machine that they came from, which is slowed."""
+
+import ipaddress
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.web.site import KEYS, SECOND
+from worker.web import middlewares
+from worker.web.peers import UNKNOWN, peer_of
+from worker.web.refusals import FORGET_SECONDS, FREE, LONGEST_DELAY, MOST_PEERS, MOST_WAITING, Refusals
+
+TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8")]
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "peer"),
+    [
+        ("203.0.113.7", [], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.9"], "203.0.113.7"),  # whoever it is, it is no proxy of ours
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.1", ["198.51.100.9, 203.0.113.7"], "203.0.113.7"),  # only the last is the proxy's own word
+        ("10.0.0.1", ["198.51.100.9", "203.0.113.7, 10.0.0.2"], "203.0.113.7"),
+        ("10.0.0.1", ["203.0.113.7, nonsense"], "10.0.0.1"),
+        ("::ffff:10.0.0.1", ["[2001:db8:1:2:3::4]"], "2001:db8:1:2::/64"),
+        ("10.0.0.1", ["203.0.113.7:50000, [fd00::2]:443"], "203.0.113.7"),  # as some balancers write it
+        ("10.0.0.1", ["[2001:db8:1:2:3::4]:50000"], "2001:db8:1:2::/64"),
+        ("10.0.0.1", ["203.0.113.7, [fd00::2]x"], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.7, 10.0.0.2:port"], "10.0.0.1"),
+        ("fe80::1%eth0", [], "fe80::/64"),
+        (None, [], UNKNOWN),
+    ],
+)
+def test_a_proxy_is_believed_if_it_is_trusted(remote, forwarded, peer):
+    assert peer_of(remote, forwarded, TRUSTED) == peer
+
+
+@given(st.lists(st.text()))
+def test_a_peer_is_never_text_of_the_request(forwarded):
+    ipaddress.ip_network(peer_of("10.0.0.1", forwarded, TRUSTED))
+
+
+def test_refusals_are_logged_once_a_minute_with_the_addresses(caplog):
+    refusals = Refusals(logging.getLogger("refused"))
+    with caplog.at_level(logging.WARNING):
+        for second in range(0, 120, 2):
+            refusals.refused(f"192.0.2.{second % 8}", f"kyc: why {second % 4}", second)
+        refusals.write(120)
+        refusals.write(180)
+    first, second, third = [record.getMessage() for record in caplog.records]
+    assert first == "1 refused (1 from 192.0.2.0); the last for kyc: why 0"
+    assert second.startswith("30 refused (8 from ")
+    assert second.endswith("; the last for kyc: why 0")
+    assert third.startswith("29 refused (")
+
+
+def test_a_machine_that_goes_on_is_slowed_and_others_are_not():
+    refusals = Refusals(logging.getLogger("refused"))
+    delays = [refusals.refused("192.0.2.1", "events: wrong", now=0.0) for _ in range(FREE + 20)]
+    assert (delays[FREE - 1], delays[FREE], delays[FREE + 1], delays[-1]) == (0.0, 0.25, 0.5, LONGEST_DELAY)
+    assert refusals.refused("192.0.2.2", "events: wrong", now=0.0) == 0.0
+    refusals.waiting = MOST_WAITING
+    assert refusals.refused("192.0.2.1", "events: wrong", now=0.0) == 0.0  # a waiting answer costs a connection
+    refusals.waiting = 0
+    assert refusals.refused("192.0.2.1", "events: wrong", now=FORGET_SECONDS + 1) == 0.0
+    for number in range(MOST_PEERS + 10):
+        refusals.refused(f"peer {number}", "events: wrong", now=0.0)
+    assert len(refusals._peers) == MOST_PEERS
+
+
+def test_guesses_at_a_password_are_slowed_whatever_else_waits_and_wherever_they_come_from():
+    refusals = Refusals(logging.getLogger("refused"))
+    refusals.waiting = MOST_WAITING
+    delays = [refusals.refused("192.0.2.1", "dashboard: wrong", now=0.0, name="ona") for _ in range(FREE + 20)]
+    assert (delays[FREE - 1], delays[FREE], delays[-1]) == (0.0, 0.25, LONGEST_DELAY)
+    assert refusals.refused("192.0.2.2", "dashboard: wrong", now=0.0, name="ona") == LONGEST_DELAY
+    assert refusals.refused("192.0.2.2", "dashboard: wrong", now=0.0, name="desk") == 0.0
+    assert refusals.refused("192.0.2.3", "dashboard: wrong", now=FORGET_SECONDS + 1, name="ona") == 0.0
+    for number in range(MOST_PEERS + 10):
+        refusals.refused("192.0.2.1", "dashboard: wrong", now=0.0, name=f"name {number}")
+    assert len(refusals._names) == MOST_PEERS
+
+
+async def test_a_wrong_key_is_answered_later_each_time_and_a_right_one_at_once(start, sqlite_url, monkeypatch, caplog):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    site = await start(sqlite_url, keys=KEYS + '[web]\ntrusted_proxies = ["127.0.0.1"]')
+    monkeypatch.setattr(middlewares, "wait", sleep)
+    for _ in range(FREE + 2):
+        assert (await site.post(key="wrong", X_Forwarded_For="203.0.113.7")).problem(401)
+    await site.post(key="wrong", X_Forwarded_For="203.0.113.8")
+    assert (await site.post(key=SECOND, X_Forwarded_For="203.0.113.7")).status == 202
+    assert slept == [0.25, 0.5]
+    assert "1 refused (1 from 203.0.113.7); the last for events: the key is no sender's" in caplog.text
+
+
+async def test_a_stranger_cannot_name_another_address_and_its_key_is_not_logged(start, sqlite_url, monkeypatch, caplog):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    site = await start(sqlite_url, keys=KEYS)  # no proxy is trusted
+    monkeypatch.setattr(middlewares, "wait", sleep)
+    for number in range(FREE + 1):
+        await site.post(
+            key="a-wrong-key-of-thirty-two-letters", X_Forwarded_For=f"203.0.113.{number}, 198.51.100.{number}"
+        )
+    assert slept == [0.25]  # all are one peer's
+    assert (await site.post(key=SECOND, X_Forwarded_For="203.0.113.1")).status == 202
+    assert slept == [0.25]
+    await site.app.cleanup()
+    warned = [record.getMessage() for record in caplog.records if " refused (" in record.message]
+    assert [line.partition(" refused (")[2].partition(")")[0] for line in warned] == [
+        "1 from 127.0.0.1",
+        "10 from 127.0.0.1",
+    ]
+    assert "a-wrong-key" not in caplog.text
+    assert "203.0.113" not in caplog.text
