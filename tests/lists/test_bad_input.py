@@ -14,11 +14,12 @@ import pytest
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
+from worker.core.customers.refusals import Refusal
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.accept import accept
 from worker.lists.contacts import email, phone
 from worker.lists.formats.csv_records import records
-from worker.lists.lines import Accepted, Refusal
+from worker.lists.lines import Accepted
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.problems import problems_csv

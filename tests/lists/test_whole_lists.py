@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.core.customers.customers import FieldProblem
+from worker.core.customers.refusals import Refusal
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.dates import DatesSeen
 from worker.lists.digest import content_digest
 from worker.lists.duplicates import Seen, SeenAddresses
-from worker.lists.lines import Accepted, Duplicate, Refusal, Rejected
+from worker.lists.lines import Accepted, Duplicate, Rejected
 from worker.lists.problems import problems_csv
 from worker.lists.rules import RULES
 

@@ -24,9 +24,9 @@ from worker.core.database.database import Database
 from worker.core.foundation.keyring import new_key
 from worker.core.model.incoming import Event, Outcome, Receipt, Received
 from worker.core.model.wakeups import WakeUp
+from worker.runtime.web_application import CHUNKS, READINESS, app
 from worker.settings.event_senders import hash_of
 from worker.settings.load import load
-from worker.web.application import CHUNKS, READINESS, app
 from worker.web.server import AccessLog
 from worker.wiring.container import Parts
 

@@ -13,7 +13,7 @@ from worker.core.database.tables import Audit, Job, SessionRow
 from worker.core.model.endings import Cancel, Hold, Kind
 from worker.core.model.states import JobState, SessionState
 from worker.events.store.event_status import LinkStatus
-from worker.web.application import WAITING
+from worker.runtime.web_application import WAITING
 from worker.web.events.link_waiters import Waiting
 
 

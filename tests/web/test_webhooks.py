@@ -17,7 +17,7 @@ from tests.web.described import check_answer
 from tests.web.site import HOOKS, Answer, renamed, status_of, until
 from worker.core.database.tables import Webhook
 from worker.providers.webhooks.contract import LARGEST
-from worker.web.application import no_wake_up
+from worker.runtime.web_application import no_wake_up
 from worker.web.events.request_body import Room, Unacceptable
 from worker.web.webhooks import routes
 

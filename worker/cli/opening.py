@@ -16,6 +16,7 @@ from worker.core.database import schema
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database, is_there
 from worker.core.database.outages import reason
+from worker.core.database.schema import NotReady
 from worker.core.features import Hook
 from worker.core.foundation.keyring import CannotDecrypt, new_key
 from worker.core.model.audit import Act
@@ -27,7 +28,7 @@ from worker.settings.model import Encryption, Settings
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.wiring.container import Parts
-from worker.wiring.opening import NotReady, check_ready
+from worker.wiring.opening import check_ready
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps

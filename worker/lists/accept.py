@@ -5,13 +5,14 @@ from dataclasses import fields
 from typing import Any
 
 from worker.core.customers.customers import PERSONAL, Channel, Customer, FieldProblem, Person, invitation_channels
+from worker.core.customers.refusals import Refusal
 from worker.core.model.channels import CHANNELS
 from worker.core.model.placeholders import NAMES, real_name, real_names
 from worker.lists import contacts, rules
 from worker.lists.cells import as_text
 from worker.lists.columns import shown
 from worker.lists.identity import customer_id
-from worker.lists.lines import Accepted, Refusal, Rejected, unless_lost_in_sheet
+from worker.lists.lines import Accepted, Rejected, unless_lost_in_sheet
 from worker.lists.options import ListOptions
 from worker.lists.parameters import put, storable
 

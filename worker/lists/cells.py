@@ -3,7 +3,8 @@
 from datetime import date, datetime
 from typing import Any
 
-from worker.lists.lines import Refusal, unless_lost_in_sheet
+from worker.core.customers.refusals import Refusal
+from worker.lists.lines import unless_lost_in_sheet
 
 EXACT = 1 << 53  # beyond it, a float has no digits for ones
 _FRACTION = Refusal("a number with a fraction", "give text, or a whole number")

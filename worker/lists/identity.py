@@ -5,8 +5,8 @@ import re
 
 import phonenumbers
 
+from worker.core.customers.refusals import Refusal, characters, unless_rewritten
 from worker.core.model.placeholders import is_no_value
-from worker.lists.lines import Refusal, characters, unless_rewritten
 
 LONGEST_ID = 100
 _LONGEST_HASHED = 1000

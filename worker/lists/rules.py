@@ -9,12 +9,13 @@ from functools import cache, lru_cache
 from typing import Any
 
 from worker.core.customers.customers import Channel, CustomerKind
+from worker.core.customers.refusals import Refusal, characters, unless_rewritten
 from worker.core.model import countries
 from worker.core.model.placeholders import is_spoiled
 from worker.lists import country_names
 from worker.lists.contacts import email
 from worker.lists.dates import ISO, LONGEST_LIFE, DateForm
-from worker.lists.lines import Refusal, characters, unless_lost_in_sheet, unless_rewritten
+from worker.lists.lines import unless_lost_in_sheet
 
 Rule = Callable[[str], Any]
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.store.refused_events import PutRefusedBack
 from worker.runtime.embedded import Embedded
-from worker.web.application import app
+from worker.runtime.web_application import app
 from worker.web.server import listening
 from worker.wiring.background import opened_work
 from worker.wiring.container import Parts

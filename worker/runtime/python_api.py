@@ -16,6 +16,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session, scoped_session
 
 from worker.core.customers.customers import FieldProblem
+from worker.core.database.schema import NotReady
 from worker.core.foundation.os_user import os_user
 from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome, Receipt
 from worker.core.model.needs import WAKING
@@ -26,7 +27,7 @@ from worker.settings.load import load
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
-from worker.wiring.opening import NotReady, opened
+from worker.wiring.opening import opened
 
 __all__ = ["EventRefused", "NotReady", "SettingsError", "request_onboarding", "take_event"]
 

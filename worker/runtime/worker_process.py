@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database.outages import reason
+from worker.core.database.schema import NotReady, Outdated
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
@@ -30,7 +31,7 @@ from worker.runtime.sweeping import sweep_alone
 from worker.runtime.wakeups import BackgroundSender, send_through
 from worker.settings.load import load
 from worker.settings.problems import SettingsError
-from worker.wiring.opening import NotReady, Outdated, opened
+from worker.wiring.opening import opened
 from worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
 
 log = logging.getLogger(__name__)

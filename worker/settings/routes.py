@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from worker.lists.lines import Refusal
+from worker.core.customers.refusals import Refusal
 from worker.lists.rules import RULES, WORDED
 from worker.providers.facts import PROVIDERS
 from worker.settings.problems import suggestion

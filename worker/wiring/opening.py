@@ -14,33 +14,18 @@ from worker.wiring.container import Parts
 from worker.wiring.key_check import check_keys
 
 
-class NotReady(Exception):
-    """The database cannot be used, or has another release's schema. The text says what to do.
-
-    `what` is the text without `why`, the words of the database or its driver.
-    """
-
-    def __init__(self, what: str, why: str = "") -> None:
-        super().__init__(f"{what}: {why}" if why else what)
-        self.what, self.why = what, why
-
-
-class Outdated(NotReady):
-    """The database has a newer release's schema: this process will never be ready."""
-
-
 def check_ready(database: Database) -> None:
     """Raises NotReady."""
     try:
         not_ready = schema.why_not_ready(database)
         if not_ready:
-            raise (Outdated if schema.outdated(database) else NotReady)(not_ready)
+            raise (schema.Outdated if schema.outdated(database) else schema.NotReady)(not_ready)
     except sa.exc.OperationalError as error:
         raise _unreachable(error) from None
 
 
-def _unreachable(error: sa.exc.OperationalError) -> NotReady:
-    return NotReady("the database cannot be used", reason(error))
+def _unreachable(error: sa.exc.OperationalError) -> schema.NotReady:
+    return schema.NotReady("the database cannot be used", reason(error))
 
 
 def check_configuration(settings: Settings) -> None:

@@ -46,7 +46,7 @@ def test_every_other_command_works_without_it():
     call = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in ALL)
     call += f"from worker.cli.registry import main_group\nfor name in {others}:\n"
     call += "  assert main_group.get_command(None, name) is not None, name\n"
-    call += "import worker.app, worker.cli.opening, worker.web.application, worker.runtime.all_in_one\n"
+    call += "import worker.app, worker.cli.opening, worker.runtime.web_application, worker.runtime.all_in_one\n"
     ended = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -6,8 +6,8 @@ import pytest
 
 from tests.events.bus.brokers import a_bus, broker_of
 from tests.events.bus.consuming import FakeInbox, log_of_the_bus
-from worker.events.bus.consumers import link_to
 from worker.events.bus.sources import events_of
+from worker.runtime.bus_consumers import link_to
 
 
 @pytest.fixture

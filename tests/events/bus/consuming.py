@@ -14,17 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.suite.waiting import ENDS_WITHIN, wait_until
+from worker.core.database.schema import NotReady
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, Outcome, Receipt, Received
 from worker.core.model.wakeups import WakeUp
 from worker.events.bus.consumer import BusConsumer, Connect
-from worker.events.bus.consumers import link_to
 from worker.events.bus.dead_lettering import message_in
 from worker.events.bus.entries import Entry
 from worker.events.bus.sources import Source, events_of
 from worker.events.refused import RefusedMessage
+from worker.runtime.bus_consumers import link_to
 from worker.settings.outside import Bus
-from worker.wiring.opening import NotReady
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 IDLE = 0.02  # seconds; a test's end waits for it

@@ -13,7 +13,6 @@ from celery import Celery
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
 from worker.core.model.incoming import Event, EventKind
-from worker.events.bus.consumers import link_to
 from worker.events.bus.dead_lettering import Refusal, refused_message
 from worker.events.bus.dead_letters import dead_queue, place_of, shown
 from worker.events.bus.entries import Entry
@@ -21,6 +20,7 @@ from worker.events.bus.sources import Source, requests_at
 from worker.events.bus.task_messages import TASK, event_in_task
 from worker.events.bus.topology import topology_of
 from worker.events.cloudevents import LARGEST, Unreadable
+from worker.runtime.bus_consumers import link_to
 
 PAGE = Path(__file__).parents[3] / "docs/reference/library.md"
 DATA = {"customer_id": "C-1", "email": "quirin@example.com", "first_name": "Zoë"}

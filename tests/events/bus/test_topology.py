@@ -8,9 +8,9 @@ import pytest
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN
-from worker.events.bus.consumers import link_to
 from worker.events.bus.sources import events_of
 from worker.events.bus.topology import Unfit
+from worker.runtime.bus_consumers import link_to
 
 
 def prepared(broker: Any, *, declare: bool) -> list[str]:

@@ -12,6 +12,7 @@ from tests.simulated.events import requested
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.database import Database
+from worker.core.database.schema import NotReady, Outdated
 from worker.core.foundation.keyring import new_key
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
@@ -19,7 +20,6 @@ from worker.reporting.store.processes import Processes
 from worker.runtime.process import Process, current, existing, forget
 from worker.runtime.sweeping import SWEEP_IS_LATE, sweep_alone
 from worker.runtime.worker_process import TRY_SECONDS, Tries
-from worker.wiring.opening import NotReady, Outdated
 
 
 @pytest.fixture

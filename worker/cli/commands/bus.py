@@ -83,7 +83,7 @@ class Receiving:
     """Receives events from queues. `wake` is called after a commit, and must not wait."""
 
     def __init__(self, settings: Settings, sources: "Sequence[Source]", wake: Wake) -> None:
-        from worker.events.bus.consumers import Consumers
+        from worker.runtime.bus_consumers import Consumers
 
         self._consumers = Consumers(settings, sources, wake)
 

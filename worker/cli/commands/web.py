@@ -19,11 +19,11 @@ from worker.core.model.wakeups import Wake
 from worker.events.refused import PutBack
 from worker.events.store.refused_events import KeptMessage, PutRefusedBack, RefusedEvents
 from worker.runtime.celery_settings import why_not_with_workers
+from worker.runtime.web_application import ROUTES, app, no_wake_up
 from worker.settings.addresses import bind_address
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.settings.rules import has_credentials, no_credentials
-from worker.web.application import ROUTES, app, no_wake_up
 from worker.web.server import serve
 from worker.web.webhooks.contract import Closed
 from worker.web.webhooks.sources import account_sources

@@ -160,6 +160,21 @@ def outdated(database: Database) -> str | None:
     return _newer(at) if at is not None and at not in known() else None
 
 
+class NotReady(Exception):
+    """The database cannot be used, or has another release's schema. The text says what to do.
+
+    `what` is the text without `why`, the words of the database or its driver.
+    """
+
+    def __init__(self, what: str, why: str = "") -> None:
+        super().__init__(f"{what}: {why}" if why else what)
+        self.what, self.why = what, why
+
+
+class Outdated(NotReady):
+    """The database has a newer release's schema: this process will never be ready."""
+
+
 def why_not_ready(database: Database) -> str | None:
     """What the operator must do before this release can use the database; None if the database is ready.
 

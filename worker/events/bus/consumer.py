@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 import sqlalchemy as sa
 
 from worker.core.database.outages import reason
+from worker.core.database.schema import NotReady
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.count_log import CountLog
 from worker.core.foundation.outage_log import Outage
@@ -25,7 +26,6 @@ from worker.events.bus.dead_lettering import refused_message
 from worker.events.bus.entries import Delivery
 from worker.events.bus.sources import Source
 from worker.events.bus.topology import Unfit
-from worker.wiring.opening import NotReady
 
 log = logging.getLogger(__name__)
 

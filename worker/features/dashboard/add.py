@@ -18,7 +18,7 @@ from worker.features.dashboard.pages import (
 )
 from worker.features.dashboard.site import Site
 from worker.features.dashboard.sources import sources_of
-from worker.web.application import Shared
+from worker.runtime.web_application import Shared
 
 # In the order of the navigation.
 PAGES: tuple[Page, ...] = (

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from worker.features.dashboard.section import Dashboard
+from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.model import Settings
-from worker.web.application import FeatureRoutes, Shared
 from worker.web.log_in_ways import LOG_IN_WAYS
 
 

@@ -14,10 +14,10 @@ from worker.core.foundation.outage_log import Outage
 from worker.features.metrics.metrics_page import UNREACHABLE, Configured, Page, page_of
 from worker.features.metrics.section import Metrics
 from worker.features.metrics.store import gauges
+from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.event_senders import hash_of, is_hash
 from worker.settings.secrets import Secret
 from worker.web.answer_time import ANSWER_SECONDS, answered_within
-from worker.web.application import FeatureRoutes, Shared
 from worker.web.events.batching import InThread
 from worker.web.events.request_body import TWICE, has_credentials_twice
 from worker.web.problems import REFUSED, problem

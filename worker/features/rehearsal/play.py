@@ -37,10 +37,10 @@ from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.reporting.store.happenings import Happenings, happenings
 from worker.runtime.embedded import Embedded
+from worker.runtime.web_application import ROUTES, Shared
 from worker.senders.contract import Sender
 from worker.settings.model import Settings
 from worker.settings.policies import ladder_of, reminders_of
-from worker.web.application import ROUTES, Shared
 from worker.web.readiness import Readiness
 from worker.web.webhooks.sources import account_sources, sender_sources
 from worker.wiring.adapters import build_senders

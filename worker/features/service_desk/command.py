@@ -14,6 +14,7 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, YES, confirm, without_address
 from worker.cli.whole_file import OUT, whole_file
+from worker.core.customers.refusals import Refusal
 from worker.core.database.journal import read
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
@@ -26,7 +27,6 @@ from worker.features.service_desk.desk_actions import address, find, new_link, r
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
 from worker.lists.identity import customer_id as id_of_a_list
-from worker.lists.lines import Refusal
 from worker.reporting.store.ledger import CustomerFacts, MessageFacts, SessionFacts
 from worker.settings.policies import caps_of
 

@@ -12,6 +12,7 @@ from typing import Any
 from worker.core.customers.customers import PERSONAL, FieldProblem
 from worker.core.customers.details import Details
 from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.refusals import Refusal
 from worker.core.customers.same_person import Match, compare
 from worker.core.model.channels import ADDRESSES, channels_of
 from worker.core.model.masked import masked_email, masked_phone
@@ -19,7 +20,6 @@ from worker.core.model.placeholders import NAMES, real_name, real_names
 from worker.lists import contacts, rules
 from worker.lists.cells import as_text
 from worker.lists.dates import DateForm, readings
-from worker.lists.lines import Refusal
 
 LONGEST_CELL = 2_000  # characters; no value of a customer is nearly as long, and reading it takes time
 _FIXED = "a report cannot change it for a customer who is known"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from worker.core.customers.refusals import Refusal
 from worker.core.model.channels import folded_email
 from worker.lists import contacts
-from worker.lists.lines import Refusal
 
 LONGEST = 320
 

@@ -13,7 +13,7 @@ from worker.features.stable_links.section import Links
 from worker.features.stable_links.store.doors import Doors
 from worker.features.stable_links.store.not_me import NotMe
 from worker.features.stable_links.visitors import Visitors
-from worker.web.application import FeatureRoutes, Shared
+from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.web.events.link_waiters import Waiting
 from worker.wiring.container import Parts
 

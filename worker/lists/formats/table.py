@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from worker.core.customers.customers import FieldProblem
+from worker.core.customers.refusals import Refusal
 from worker.lists.columns import Header
-from worker.lists.lines import RawLine, Refusal
+from worker.lists.lines import RawLine
 
 Cell = str | Refusal  # the text that a CSV file would hold, or why there is none
 # A row's number as a person sees it, and its cells. A row that cannot be read is a problem instead.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
+from typing import Protocol
 
 from worker.core.customers.customers import Channel, Customer, FieldProblem, invitation_channels
 from worker.core.customers.routing import Rule
@@ -19,11 +20,17 @@ from worker.lists.rules import LEFT_OUT
 from worker.plans.deadlines import Paces
 from worker.providers.contract import Provider
 from worker.providers.facts import facts_of
-from worker.providers.lifetimes import lifetime_parameter
+from worker.providers.lifetimes import AsksForLifetime, lifetime_parameter
 from worker.providers.parameters import parameter_warnings
-from worker.settings.accounts import Account
 
 _LANDLINE = FieldProblem("phone", "a landline: no text goes to it", "give a mobile number, or leave the cell empty")
+
+
+class Account(AsksForLifetime, Protocol):
+    """What a customer is judged by of an account. `prefill`: which personal values it sends."""
+
+    @property
+    def prefill(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)

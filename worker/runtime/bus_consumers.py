@@ -11,10 +11,10 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.model.wakeups import Wake
 from worker.events.bus.connection import Link
 from worker.events.bus.consumer import BusConsumer
-from worker.events.bus.event_sink import DatabaseInbox
 from worker.events.bus.rabbitmq import amqp_link
 from worker.events.bus.sources import Source
 from worker.events.bus.streams import stream_link
+from worker.runtime.bus_inbox import DatabaseInbox
 from worker.settings.model import Settings
 
 log = logging.getLogger(__name__)
