@@ -36,7 +36,7 @@ TREE: dict[str, Any] = {
         },
     },
     "routes": [{"when": {"country": "AU"}, "accounts": ["au"]}, {"accounts": ["kyc"]}],
-    "ladder": [{"after": "1 hour"}],
+    "follow_up": {"ladder": [{"after": "1 hour"}]},
     "privacy": {"journal": "onboarding.journal"},
     "email": {
         "url": "smtp://127.0.0.1:1025",

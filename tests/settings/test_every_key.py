@@ -30,7 +30,7 @@ def every_key() -> list[Key]:
         assert tables is not None
         for key, inner in keys_of(tables.model).items():
             if within := tables_of(inner.annotation):
-                at = (name, key) if within.kind == "one" else (name, key, "signup")
+                at: Key = (name, key, *{"one": (), "named": ("signup",), "listed": (0,)}[within.kind])
                 keys += [(*at, each) for each in keys_of(within.model)]
                 continue
             if name in (named := dict(of_features("NAMED"))):

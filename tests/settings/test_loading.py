@@ -98,12 +98,12 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
 
 def test_the_error_as_text_is_its_problems_a_line_each(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        loaded(tmp_path, tree(worker={"lease": "soon"}, reissue={"most": "three"}))
+        loaded(tmp_path, tree(worker={"lease": "soon"}, follow_up={"most": "three"}))
 
     assert str(caught.value).splitlines() == caught.value.problems
     assert caught.value.problems == [
         'worker.lease: expected a duration such as "7 days", "12 hours", "10 minutes" or "90 s"',
-        "reissue.most: expected a whole number",
+        "follow_up.most: expected a whole number",
     ]
 
 

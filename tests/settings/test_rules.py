@@ -182,7 +182,7 @@ def test_what_is_allowed_but_odd_is_a_warning(tmp_path: Path, subtests: pytest.S
         with subtests.test(path=path):
             settings = loaded(tmp_path, with_value(path, value))
 
-            (line,) = [one for one in settings.warnings if not one.startswith("ladder")]
+            (line,) = [one for one in settings.warnings if not one.startswith("follow_up.ladder")]
             assert line.startswith(warning)
             assert settings.accounts["au"].lifetime is None
 
@@ -370,8 +370,8 @@ def test_quiet_hours_of_two_channels_that_no_short_link_outlives_are_warned_of(t
 
 
 def test_a_reminder_sooner_than_a_minute_is_refused_with_the_files_own_units(tmp_path: Path) -> None:
-    configuration = tree(invitations={"reminders": ["30 s", "1 minute"]})
-    assert problems(tmp_path, configuration) == ['invitations.reminders[1]: expected at least "1 minute"']
+    configuration = tree(follow_up={"reminders": ["30 s", "1 minute"]})
+    assert problems(tmp_path, configuration) == ['follow_up.reminders[1]: expected at least "1 minute"']
 
 
 @pytest.mark.parametrize(
@@ -395,20 +395,22 @@ def test_rows_that_name_none_have_the_country_and_the_language_of_their_list(tmp
 
 def test_each_step_of_the_ladder_has_a_time_of_its_own_and_a_sender(tmp_path):
     steps = [{"after": "2 days"}, {"after": "2 days", "channel": "sms"}]
-    configuration = tree(ladder=steps, invitations={"reminders": ["3 days"]})
+    configuration = tree(follow_up={"ladder": steps, "reminders": ["3 days"]})
     del configuration["sms"], configuration["whatsapp"]
     assert [line.partition(": ")[0] for line in problems(tmp_path, configuration)] == [
-        "ladder[1].after",
-        "ladder[2].after",
-        "ladder[2].channel",
+        "follow_up.ladder[1].after",
+        "follow_up.ladder[2].after",
+        "follow_up.ladder[2].channel",
     ]
-    late = tree(ladder=[{"after": "8 days"}], routes=[{"accounts": ["kyc"]}])
+    late = tree(follow_up={"ladder": [{"after": "8 days"}]}, routes=[{"accounts": ["kyc"]}])
     del late["accounts"]["au"]
-    assert "ladder[1].after: this step is never sent: no link lives" in " ".join(loaded(tmp_path, late).warnings)
+    assert "follow_up.ladder[1].after: this step is never sent: no link lives" in " ".join(
+        loaded(tmp_path, late).warnings
+    )
 
 
 def test_a_late_step_is_warned_of_for_the_accounts_whose_links_end_before_it(tmp_path):
-    late = tree(ladder=[{"after": "8 days"}], routes=[{"accounts": ["kyc", "au"]}])
+    late = tree(follow_up={"ladder": [{"after": "8 days"}]}, routes=[{"accounts": ["kyc", "au"]}])
     settings = loaded(tmp_path, late)
     assert "this step is never sent to customers of kyc: no link there lives" in " ".join(settings.warnings)
     assert lifetimes_unknown(settings.accounts) == ["au"]

@@ -107,8 +107,8 @@ async def lived(make: Callable[..., World], case: Case, *, within: timedelta = t
     (route,) = world.parts.settings.routes
     routes = (route.model_copy(update={"freshness": case.floor}),)
     # Links here live for hours: with the usual day between two sessions, each link that aged would wait for that day.
-    reissue = world.parts.settings.reissue.model_copy(update={"spacing": timedelta(0)})
-    world.parts.settings = world.parts.settings.model_copy(update={"routes": routes, "reissue": reissue})
+    follow_up = world.parts.settings.follow_up.model_copy(update={"spacing": timedelta(0)})
+    world.parts.settings = world.parts.settings.model_copy(update={"routes": routes, "follow_up": follow_up})
     runner = world.start()
     try:
         while (then := _next(world)) is not None and world.clock() < began + within:

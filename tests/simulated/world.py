@@ -60,8 +60,8 @@ connections = 4
 {sender}
 [invitations]
 {templates}
-[reissue]
-{reissue}
+[follow_up]
+{follow_up}
 """
 DEFAULTS: Mapping[str, Any] = {
     "limits": [],
@@ -72,7 +72,7 @@ DEFAULTS: Mapping[str, Any] = {
     "route": ["kyc"],
     "sender": "",
     "templates": "",
-    "reissue": "most = 2",
+    "follow_up": "most = 2",
 }
 KEY = new_key()  # the same in each world: several may share a database
 LIMITED = HttpAnswer(429, {"retry-after": "30"})

@@ -66,8 +66,9 @@ limits = {sms_limits}
 messages_per_customer = {messages}
 pause_over = 100
 {invitations}
-[reissue]
+[follow_up]
 most = {reissues}
+reminders = {reminders}
 spacing = "60 s"
 {links}
 """
@@ -109,9 +110,7 @@ def settings_of(folder: Path, url: str, plan: Plan) -> Settings:
     invitations = f'quiet_hours = {{ email = "{plan.quiet}", sms = "{plan.quiet}" }}' if plan.quiet else ""
     if plan.shared:
         invitations += f'\nmessages_per_address = "{PER_ADDRESS} / {PER_ADDRESS_SECONDS:g} s"'
-    if plan.reminders:
-        invitations += f"\nreminders = {json.dumps([f'{after:g} s' for after in plan.reminders])}"
-    read = {name: getattr(plan, name) for name in ("rate", "capped", "stable", "concurrency", "reissues")}
+    read = {name: getattr(plan, name) for name in ("rate", "capped", "stable", "concurrency", "reissues", "reminders")}
     return _settings(folder, url, tuple(sorted(used)), Plan(seed=0, people=(), hosts=0, **read), invitations)
 
 
@@ -147,6 +146,7 @@ def _settings(folder: Path, url: str, names: tuple[str, ...], plan: Plan, invita
             messages=MESSAGES,
             invitations=invitations,
             reissues=plan.reissues,
+            reminders=json.dumps([f"{after:g} s" for after in plan.reminders]),
             links=_LINKS.format(issue=plan.stable, valid=LINK_VALID) if plan.stable else "",
         )
     )

@@ -113,7 +113,9 @@ def _parse(file: Path, *, is_named: bool) -> tuple[dict[str, Any], int]:
 def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     context = {"directory": file.parent}
     parts: dict[str, Any] = {}
-    senders = _senders(tree, context, findings)
+    senders = _named(SenderOfEvents, ("web", "senders"), _taken(tree, "web", "senders", {}), context, findings)
+    steps = {"ladder": _taken(tree, "follow_up", "ladder", [])}
+    ladder = _listed(LadderStep, ("follow_up", "ladder"), steps, context, findings)
     for name, field in keys_of(whole_model()).items():
         tables = tables_of(field.annotation)
         if tables is not None and tables.kind == "one" and (name in tree or field.is_required()):
@@ -122,13 +124,12 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     accounts = _accounts(given, context, findings)
     routes = _routes(tree, list(given), context, findings)
     offered = SECTIONS.offered()
-    listed = {one.name: _listed(one.model, one.name, tree, context, findings) for one in offered if one.listed}
+    listed = {one.name: _listed(one.model, (one.name,), tree, context, findings) for one in offered if one.listed}
     named = {
         one.name: _named(one.model, (one.name,), tree.get(one.name, {}), context, findings, longest=one.named)
         for one in offered
         if one.named
     }
-    ladder = _listed(LadderStep, "ladder", tree, context, findings)
 
     for account in accounts.values():
         rules.check_account(account, findings)
@@ -150,7 +151,10 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
     if parts["retry"]:
         rules.check_retry(parts["retry"], findings)
     if parts["invitations"]:
-        _check_invitations(parts["invitations"], ladder, accounts, tree, findings)
+        _check_invitations(parts["invitations"], accounts, tree, findings)
+    if parts["follow_up"]:
+        rules.check_ladder(ladder, parts["follow_up"].reminders, accounts, tree, findings)
+        parts["follow_up"] = parts["follow_up"].model_copy(update={"ladder": tuple(ladder.values())})
     accounts = share_budgets(accounts, given, findings)
     if parts.get("whatsapp") and "sms" not in tree:
         findings.consequence(("sms",), "missing, and needed for [whatsapp]: its account sends them")
@@ -171,7 +175,6 @@ def _check(tree: dict[str, Any], file: Path, findings: Findings) -> Settings:
             "routes": tuple(routes.values()),
             **{name: tuple(tables.values()) for name, tables in listed.items()},
             **named,
-            "ladder": tuple(ladder.values()),
         }
     )
 
@@ -192,14 +195,12 @@ def _check_web(
 
 def _check_invitations(
     invitations: Invitations,
-    ladder: Mapping[int, LadderStep],
     accounts: Mapping[str, Account],
     tree: Mapping[str, Any],
     findings: Findings,
 ) -> None:
     rules.check_quiet_hours(invitations, accounts, findings)
     rules.check_templates(invitations, findings)
-    rules.check_ladder(ladder, invitations.reminders, accounts, tree, findings)
     if invitations.fallback and invitations.fallback not in tree:
         findings.consequence(("invitations", "fallback"), f"needs the section [{invitations.fallback}]")
 
@@ -238,14 +239,14 @@ def _accounts(given: Mapping[str, dict[str, Any]], context: Any, findings: Findi
 
 
 def _listed(
-    model: type[Model], name: str, tree: Mapping[str, Any], context: Any, findings: Findings
+    model: type[Model], path: KeyPath, tree: Mapping[str, Any], context: Any, findings: Findings
 ) -> dict[int, Model]:
-    """The tables [[name]], by their position in the file."""
-    tables = tree.get(name, [])
+    """The tables [[path]], by their position in the file."""
+    tables = tree.get(str(path[-1]), [])
     if not isinstance(tables, list):
-        findings.problem((name,), f"expected a list of tables: [[{name}]]")
+        findings.problem(path, f"expected a list of tables: [[{'.'.join(map(str, path))}]]")
         return {}
-    found = {index: _section(model, table, (name, index), context, findings) for index, table in enumerate(tables)}
+    found = {index: _section(model, table, (*path, index), context, findings) for index, table in enumerate(tables)}
     return {index: one for index, one in found.items() if one}
 
 
@@ -256,7 +257,7 @@ def _routes(tree: Mapping[str, Any], accounts: list[str], context: Any, findings
             ("routes",),
             f'at least one route is needed; to send every row to `{example}`: [[routes]] accounts = ["{example}"]',
         )
-    return _listed(Route, "routes", tree, context, findings)
+    return _listed(Route, ("routes",), tree, context, findings)
 
 
 def _named(
@@ -275,13 +276,13 @@ def _named(
     return found
 
 
-def _senders(tree: dict[str, Any], context: Any, findings: Findings) -> dict[str, SenderOfEvents]:
-    """The senders of events. They are taken out of [web], so that a mistake in one leaves the rest of [web] checked."""
-    web = tree.get("web", {})
-    if not isinstance(web, dict) or "senders" not in web:
-        return {}
-    tree["web"] = {name: value for name, value in web.items() if name != "senders"}
-    return _named(SenderOfEvents, ("web", "senders"), web["senders"], context, findings)
+def _taken(tree: dict[str, Any], section: str, name: str, none: Any) -> Any:
+    """The tables [section.name], taken out of the section: a mistake in one leaves the rest of the section checked."""
+    given = tree.get(section, {})
+    if not isinstance(given, dict) or name not in given:
+        return none
+    tree[section] = {key: value for key, value in given.items() if key != name}
+    return given[name]
 
 
 def _section(model: type[Model], given: Any, path: KeyPath, context: Any, findings: Findings) -> Model | None:

@@ -130,9 +130,6 @@ class Invitations(Section):
         " WhatsApp messages have those of texts, unless they have their own.",
         json_schema_extra={"default": "none"},
     )
-    reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = Field(
-        (), description="When customers who have not finished are reminded, counted from the invitation."
-    )
     fallback: Literal["email", "sms"] | None = Field(
         None,
         description="The channel to try after a bounce, if the row has an address for it.",
@@ -189,9 +186,12 @@ class LadderStep(Section):
     template: Text | None = Field(None, description="Its template.", json_schema_extra={"default": "the row's"})
 
 
-class Reissue(Section):
-    """New links for customers whose link expired unused."""
+class FollowUp(Section):
+    """What follows an invitation: reminders, and new links for customers whose link expired unused."""
 
+    reminders: tuple[Annotated[Duration, AfterValidator(_a_minute)], ...] = Field(
+        (), description="When customers who have not finished are reminded, counted from the invitation."
+    )
     most: Whole = Field(3, ge=0, le=100, description="The most new sessions for one customer and purpose.")
     spacing: Duration = Field(
         timedelta(days=1), ge=timedelta(0), description="The least time between two sessions of one customer."
@@ -207,6 +207,7 @@ class Reissue(Section):
         description="What a corrected address gets where the old one has a link that opens, and the account opens no"
         " other session before its end: `wait` for that end, or the `same-link` at once.",
     )
+    ladder: tuple[LadderStep, ...] = ()
 
 
 class Retention(Section):
@@ -328,14 +329,13 @@ class Settings(Section):
     whatsapp: WhatsApp | None = None
     invitations: Invitations
     brand: BrandSection | None = None
-    reissue: Reissue
+    follow_up: FollowUp
     bus: Bus | None = None
     web: Web
     retention: Retention
     privacy: Privacy
     retry: Retry
     import_: Import = Field(alias="import")
-    ladder: tuple[LadderStep, ...] = ()
 
     @property
     def sending(self) -> Mapping[str, Email | Sms]:

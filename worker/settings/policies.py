@@ -119,7 +119,7 @@ def hours_of(settings: Settings) -> Hours:
 
 def caps_of(settings: Settings) -> Caps:
     """What one customer may cost at most."""
-    return Caps(settings.reissue.most, settings.invitations.messages_per_customer)
+    return Caps(settings.follow_up.most, settings.invitations.messages_per_customer)
 
 
 def job_policy(
@@ -178,8 +178,8 @@ def invitation_policy(
         lease=settings.worker.lease,
         owner=owner,
         ahead=EVENTS_AHEAD,
-        most_reissues=settings.reissue.most,
-        spacing=settings.reissue.spacing,
+        most_reissues=settings.follow_up.most,
+        spacing=settings.follow_up.spacing,
         reissue_at=lambda account, expires_at: (
             # An account that was taken out of the configuration opens no session, so any time will do.
             providers[account].reissue_at(expires_at) if account in providers else expires_at
@@ -199,12 +199,12 @@ def invitation_policy(
 
 def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
     """When customers are reminded, counted from the invitation: by `reminders`, and by the ladder."""
-    return (*settings.invitations.reminders, *(step.after for step in settings.ladder))
+    return (*settings.follow_up.reminders, *(step.after for step in settings.follow_up.ladder))
 
 
 def ladder_of(settings: Settings) -> Ladder:
     """The reminders that go by another channel, or with another template."""
-    return Ladder({step.after: Step(step.channel or "", step.template or "") for step in settings.ladder})
+    return Ladder({step.after: Step(step.channel or "", step.template or "") for step in settings.follow_up.ladder})
 
 
 def delivery_policy(settings: Settings, *, channels: Collection[str]) -> DeliveryPolicy:
@@ -237,8 +237,8 @@ def expiry_policy(
     lists = listing_accounts(settings, providers)
     return ExpiryPolicy(
         caps=caps_of(settings),
-        spacing=settings.reissue.spacing,
-        per_day=settings.reissue.per_day,
+        spacing=settings.follow_up.spacing,
+        per_day=settings.follow_up.per_day,
         lifetimes={name: provider.lifetime for name, provider in providers.items()},
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
         lists=lists,
@@ -246,7 +246,7 @@ def expiry_policy(
         hours=hours_of(settings),
         fallbacks=fallbacks(settings.invitations.fallback, channels),
         stable=stable_links(settings) is not None,
-        corrected=CorrectedRule(settings.reissue.corrected_address),
+        corrected=CorrectedRule(settings.follow_up.corrected_address),
     )
 
 

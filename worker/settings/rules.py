@@ -45,15 +45,17 @@ def check_ladder(
     times = [*reminders, *(step.after for step in steps.values())]
     for index, step in steps.items():
         if times.count(step.after) > 1:
-            findings.consequence(("ladder", index, "after"), "another step, or a reminder, has the same time")
+            findings.consequence(
+                ("follow_up", "ladder", index, "after"), "another step, or a reminder, has the same time"
+            )
         if step.channel and step.channel not in tree:
-            findings.consequence(("ladder", index, "channel"), f"needs the section [{step.channel}]")
+            findings.consequence(("follow_up", "ladder", index, "channel"), f"needs the section [{step.channel}]")
         ended = {name: one for name, one in lifetimes.items() if one is not None and step.after >= one}
         if ended:
             to = "" if ended.keys() == lifetimes.keys() else f" to customers of {', '.join(sorted(ended))}"
             longest = show_duration(max(ended.values()))
             why = f'no link {"there " if to else ""}lives longer than "{longest}"; a new link begins the ladder again'
-            findings.warn(("ladder", index, "after"), f"this step is never sent{to}: {why}")
+            findings.warn(("follow_up", "ladder", index, "after"), f"this step is never sent{to}: {why}")
 
 
 def lifetimes_unknown(accounts: Mapping[str, Account]) -> list[str]:

@@ -146,8 +146,8 @@ def templates_of(settings: Settings) -> Templates:
         invitations.templates, locale=invitations.locale, brand=brand_of(settings), greeting=invitations.greeting
     )
     unknown = [
-        f"ladder[{number}].template: there is no template of that name"
-        for number, step in enumerate(settings.ladder, start=1)
+        f"follow_up.ladder[{number}].template: there is no template of that name"
+        for number, step in enumerate(settings.follow_up.ladder, start=1)
         if step.template and step.template not in templates.names
     ]
     if unknown:

@@ -75,7 +75,7 @@ class Stores:
         self.webhook_list = WebhookList(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery
         self._made: dict[Any, Any] = {}
-        self._again = Again(settings.reissue.most, settings.reissue.spacing)
+        self._again = Again(settings.follow_up.most, settings.follow_up.spacing)
 
     def once(self, make: Callable[["Stores"], Made]) -> Made:
         """What a feature makes of these, kept for all who ask for it in this process."""

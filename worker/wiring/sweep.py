@@ -202,7 +202,7 @@ class Sweep:
         if counts.postponed:
             # The limit stops a runaway, so the operator should know.
             log.warning(
-                "%d sessions that ended unused wait for tomorrow (UTC): their account has reached its [reissue]"
+                "%d sessions that ended unused wait for tomorrow (UTC): their account has reached its [follow_up]"
                 " per_day (%d)",
                 counts.postponed,
                 self.expiry.per_day or 0,

@@ -89,7 +89,7 @@ def test_what_corrected_addresses_cost_is_shown_with_their_messages(desk: Desk):
     phones = desk.list_of([one | {"phone": f"+3706000001{n}"} for n, one in enumerate(known)], "phones.csv")
 
     waits = desk.onboard("check", second, "--json").facts["corrected"]
-    desk.add('[reissue]\ncorrected_address = "same-link"\n')
+    desk.add('[follow_up]\ncorrected_address = "same-link"\n')
     same = desk.onboard("check", second, "--json").facts["corrected"]
 
     assert (waits["messages"], "cost" in waits) == ({}, False)

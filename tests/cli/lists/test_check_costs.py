@@ -12,7 +12,7 @@ from worker.wiring.container import Parts
 
 
 def test_the_worst_case_of_credits_and_messages_comes_from_the_caps(desk: Desk):
-    desk.add("[reissue]\nmost = 2\n[invitations]\nmessages_per_customer = 5\nreminders = []\n")
+    desk.add("[follow_up]\nmost = 2\n[invitations]\nmessages_per_customer = 5\n")
     facts = desk.onboard("check", desk.list_of(customers(10, au=4)), "--json").facts
     assert facts["credits"] == {"au": 12, "kyc": 18}
     assert facts["messages"] == {"email": 30, "sms": 0}
@@ -50,7 +50,7 @@ def test_prices_give_amounts_by_currency_and_exactly(desk: Desk):
     desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\nprice = "0.90 EUR"')
     desk.change('provider = "frankieone-v2"', 'provider = "frankieone-v2"\nprice = "1.1 AUD"')
     desk.change("[email]", '[email]\nprice = "0.001 EUR"')
-    desk.add("[reissue]\nmost = 2\n[invitations]\nreminders = []\n")
+    desk.add("[follow_up]\nmost = 2\n")
     listed = desk.list_of(customers(5, au=1))
     facts = desk.onboard("check", listed, "--json").facts
     assert facts["cost"] == {

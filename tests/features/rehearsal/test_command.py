@@ -51,9 +51,8 @@ base_url = "http://127.0.0.1:{port}"
 account = "AC1"
 token = {{ env = "NOT_HERE" }}
 from = "+37060000001"
-[invitations]
+[follow_up]
 reminders = ["2 days"]
-[reissue]
 most = 1
 """ + "".join(of_features("TRAPS"))
 AT = ("--start-at", "2026-11-23T09:00Z")

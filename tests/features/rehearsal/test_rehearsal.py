@@ -47,9 +47,9 @@ ACTS = (timedelta(hours=1), timedelta(days=3))
 RULES = """
 [invitations]
 quiet_hours = { sms = "19:00-08:00" }
-reminders = ["2 days", "8 days"]
 messages_per_customer = 3
-[reissue]
+[follow_up]
+reminders = ["2 days", "8 days"]
 most = 1
 """
 MESSAGES = {"invitation", "new link", "reminder"}

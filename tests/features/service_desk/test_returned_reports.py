@@ -27,7 +27,7 @@ def letters(played: Played) -> Counter[str]:
     return Counter(recipient for mail in list(played.sandbox.mailbox) for recipient in mail.recipients)
 
 
-SAME_LINK = '[reissue]\ncorrected_address = "same-link"\n'
+SAME_LINK = '[follow_up]\ncorrected_address = "same-link"\n'
 
 
 def test_three_edits_are_three_actions_and_an_unchanged_report_is_none(desk: Desk, played: Played):

@@ -199,7 +199,7 @@ def _checked(
         template_problems=template_problems,
         template_doubts=doubtful_templates(parts.settings, parts.templates),
         in_all=messages_in_all(parts, due),
-        reissues=parts.settings.reissue.most,
+        reissues=parts.settings.follow_up.most,
         next_step=_next_step(parts, [name for name in (*judged.routes, *judged.messages) if name not in answering]),
         import_block=block_for(asked, parts.settings.import_, unread=found.columns),
         judges_itself=planned is not None

@@ -18,7 +18,7 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
     """By account the sessions that are asked for at once; how many get the same link; how many wait for the end of the
     old one, and until when. By channel the messages to the new addresses that go with the first two, and what both
     cost; each text as the longest of the list. The caps are not asked: they may leave some of them out."""
-    rule, now = CorrectedRule(parts.settings.reissue.corrected_address), parts.clock()
+    rule, now = CorrectedRule(parts.settings.follow_up.corrected_address), parts.clock()
     sessions: Counter[str] = Counter()
     messages: Counter[str] = Counter()
     same, waits, last = 0, 0, None

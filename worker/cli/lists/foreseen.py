@@ -40,7 +40,7 @@ def foreseen(
     `planned`: how it goes out, if the forecast is to follow that. `alone`: a `run` is to work this list
     alone; else what goes before it at running workers counts."""
     settings = parts.settings
-    sessions = 1 + settings.reissue.most  # at worst: every link expires unused
+    sessions = 1 + settings.follow_up.most  # at worst: every link expires unused
     messages = min(settings.invitations.messages_per_customer, _on_a_channel(parts))
     calls = dict(sorted(due.routes.items()))
     # Bought on click, only the sessions of rows without a message are asked for now.
@@ -131,7 +131,7 @@ def _reached(parts: Parts, channels: tuple[str, ...], spare: tuple[str, ...]) ->
 
 def _on_a_channel(parts: Parts) -> int:
     """The most messages that a customer gets on one channel, without the cap."""
-    return (1 + parts.settings.reissue.most) * (1 + len(reminders_of(parts.settings)))
+    return (1 + parts.settings.follow_up.most) * (1 + len(reminders_of(parts.settings)))
 
 
 def messages_in_all(parts: Parts, judged: Judged) -> int:

@@ -21,7 +21,7 @@ MAY_HAVE_LEFT = (InvitationState.WORKING, InvitationState.SENT, InvitationState.
 
 
 class CorrectedRule(StrEnum):
-    """`[reissue] corrected_address`, for accounts that open no other session before the end of the present one."""
+    """`[follow_up] corrected_address`, for accounts that open no other session before the end of the present one."""
 
     WAIT = "wait"
     SAME_LINK = "same-link"

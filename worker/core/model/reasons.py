@@ -367,7 +367,7 @@ class Reason(StrEnum):
     )
     REISSUES_SPENT = (
         "reissues_spent",
-        "no more sessions are allowed for the customer ([reissue] most)",
+        "no more sessions are allowed for the customer ([follow_up] most)",
         {JobState.LAPSED: "decide whether the customer is to be invited once more"},
         (InvitationState.SUPERSEDED,),
     )
@@ -445,7 +445,7 @@ class Reason(StrEnum):
 
     # Why a session is not replaced; not stored.
     ALIVE = ("alive", "the link still works, or its result may still come")
-    DAY_CAP = ("day_cap", "the account has opened its sessions of the day ([reissue] per_day)")
+    DAY_CAP = ("day_cap", "the account has opened its sessions of the day ([follow_up] per_day)")
     JOB_ENDED = ("ended", "the job is completed, lapsed, failed or cancelled")
     SESSION_DECIDED = ("decided", "the provider has decided, or another session has replaced this one")
     NOT_INVITED = ("not_invited", "the message is not sent yet: a link that is too old is replaced at its turn")

@@ -244,7 +244,7 @@ def check_web(parts: Parts) -> Iterator[Finding]:
 
 def check_ladder(parts: Parts) -> Iterator[Finding]:
     """Whether each step is sent cannot be promised where a vendor decides how long links live."""
-    steps, unknown = parts.settings.ladder, lifetimes_unknown(parts.settings.accounts)
+    steps, unknown = parts.settings.follow_up.ladder, lifetimes_unknown(parts.settings.accounts)
     if steps and unknown:
         words = f"for {', '.join(unknown)} the provider's vendor decides how long a link lives"
         yield ok("ladder", f"{counted(len(steps), 'step')}; {words}: a step is sent only while the link opens")

@@ -175,7 +175,7 @@ def address(
     The address is checked as in a list. What has not left goes to the new address, nothing more to the old one. A link
     that has gone to the old address opens until its end. Where the provider opens another session early, one is asked
     for, which costs a credit: the command asks first. Else the new address gets one after that end, or the same link
-    at once ([reissue] corrected_address). The audit log has who changed it and not the address.
+    at once ([follow_up] corrected_address). The audit log has who changed it and not the address.
 
     \b
     onboard customer address C-1001 --email ona.k@example.com

@@ -1,7 +1,7 @@
 """Whether the customer may have another link now: another session, which costs a credit. Pure.
 
 It replaces the present session as a reissue does (`core.lifecycle.reissue`), under the same caps. Only the time
-between two sessions of a customer (`[reissue] spacing`) does not hold: a person has decided that it is needed now.
+between two sessions of a customer (`[follow_up] spacing`) does not hold: a person has decided that it is needed now.
 """
 
 from dataclasses import dataclass

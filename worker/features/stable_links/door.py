@@ -33,7 +33,7 @@ MOMENTS = timedelta(minutes=1)
 @dataclass(frozen=True)
 class DoorRules:
     """`most`: sessions after the first for one customer and purpose. `per_day`: reissues of an account in a UTC day;
-    None: no limit. The time between two sessions ([reissue] spacing) does not hold: the customer is here now."""
+    None: no limit. The time between two sessions ([follow_up] spacing) does not hold: the customer is here now."""
 
     most: int
     per_day: int | None

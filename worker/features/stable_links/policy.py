@@ -29,7 +29,7 @@ OWN_LINKS = OwnLinks(made)
 def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPolicy:
     """What a visitor of a stable link may get; `providers` by account."""
     return DoorPolicy(
-        DoorRules(settings.reissue.most, settings.reissue.per_day),
+        DoorRules(settings.follow_up.most, settings.follow_up.per_day),
         {name: provider.reissue_at for name, provider in providers.items()},
         orphan_rules(providers),
     )

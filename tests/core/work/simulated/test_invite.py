@@ -206,7 +206,7 @@ async def test_links_that_go_stale_repeatedly_end_with_the_cap(make):
         world.clock.advance(days=1)
         await world.issue()
     assert (world.job("Ona").state, world.job("Ona").reason) == (JobState.LAPSED, "reissues_spent")
-    assert len(world.asked) == 3  # the first and two more: [reissue] most = 2
+    assert len(world.asked) == 3  # the first and two more: [follow_up] most = 2
     assert world.senders["email"].messages == []
 
 
@@ -251,7 +251,7 @@ async def test_a_template_that_does_not_work_is_held_and_names_the_template_not_
 
 
 async def test_an_inactive_customer_is_reminded_gets_another_link_and_then_no_more_messages(make):
-    world = make(templates='reminders = ["1 day"]')  # most is 2
+    world = make(follow_up='most = 2\nreminders = ["1 day"]')
     world.provider.lifetime = timedelta(days=2)
     await issued(world)
     for _ in range(10):

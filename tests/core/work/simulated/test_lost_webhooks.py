@@ -54,7 +54,7 @@ async def let_settle(world):
 async def test_customers_who_finished_and_whose_webhooks_were_lost_are_neither_asked_again_nor_lapsed(invited, most):
     world = await invited("APPROVED")
     world.parts.settings = world.parts.settings.model_copy(
-        update={"reissue": world.parts.settings.reissue.model_copy(update={"most": most})}
+        update={"follow_up": world.parts.settings.follow_up.model_copy(update={"most": most})}
     )
     await let_end(world)
     assert (len(world.asked), len(world.reconciled)) == (10, 10)

@@ -15,7 +15,7 @@ UNCHANGED = "2,C-1,invited,sent,1,ona@example.org\n3,C-2,invited,sent,1,jonas@ex
 @pytest.fixture
 def box(make, tmp_path):
     (tmp_path / "in").mkdir()
-    world = make(reissue='corrected_address = "same-link"')
+    world = make(follow_up='corrected_address = "same-link"')
 
     def open_box(owner="one", **options):
         return Box(world, tmp_path / "in", owner, **options)

@@ -68,17 +68,17 @@ async def invited(world, *customers):
     await later(world, timedelta(hours=1))
 
 
-REMINDED = 'reminders = ["1 day", "2 days"]'
+REMINDED = 'most = 2\nreminders = ["1 day", "2 days"]'
 
 
 @pytest.fixture
 def world(make):
-    return make(templates=REMINDED)
+    return make(follow_up=REMINDED)
 
 
 @pytest.fixture
 def on_both(make_on_both):
-    return make_on_both(templates=REMINDED)
+    return make_on_both(follow_up=REMINDED)
 
 
 @every_door
@@ -127,7 +127,7 @@ async def test_a_customer_who_finishes_meanwhile_gets_nothing_more(world, correc
 
 @every_door
 async def test_the_same_link_goes_there_at_once_where_the_configuration_says_so(make, correct):
-    world = make(reissue='corrected_address = "same-link"')
+    world = make(follow_up='corrected_address = "same-link"')
     await invited(world)
     correct(world)
     await later(world, timedelta(minutes=5))
@@ -141,7 +141,7 @@ async def test_the_same_link_goes_there_at_once_where_the_configuration_says_so(
 
 @every_door
 async def test_the_cap_on_sessions_holds_and_the_link_stays_where_it_is(make, correct):
-    early = make(reissue="most = 0")
+    early = make(follow_up="most = 0")
     early.provider.opens_early = True
     await invited(early)
     correct(early)
@@ -191,7 +191,7 @@ async def test_a_request_that_is_cancelled_and_comes_again_with_another_address_
 
 
 async def test_an_address_of_another_kind_keeps_its_reminders(make):
-    world = make(templates='reminders = ["1 day"]')
+    world = make(follow_up='most = 2\nreminders = ["1 day"]')
     await invited(world, customer("A", channel=Channel.BOTH))
     by_list(world)
     await later(world, 2 * DAY)

@@ -85,7 +85,7 @@ def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):
     desk = desk_of(ona, allowed_from=AT_ONCE, caps=Caps(0, 6))
     changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
     assert isinstance(changed.sent, Refused)
-    assert "[reissue] most" in changed.sent.why
+    assert "[follow_up] most" in changed.sent.why
     assert ona.send() == []
     assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Sent)
 

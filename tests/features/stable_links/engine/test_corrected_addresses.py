@@ -20,7 +20,7 @@ from worker.features.stable_links.serving import doors_of
 
 @pytest.fixture
 def stable(make):
-    return make(sender=AHEAD, templates=REMINDED)
+    return make(sender=AHEAD, follow_up=REMINDED)
 
 
 def secret_of(link):

@@ -20,13 +20,13 @@ from worker.features.stable_links.store.not_me import NotMe, Outcome
 from worker.senders.fake import FakeSender
 
 LINKS = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
-REMINDED = 'reminders = ["1 day", "2 days"]'
+REMINDED = 'most = 2\nreminders = ["1 day", "2 days"]'
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
 def world(make):
-    return make(sender=LINKS, templates=REMINDED)
+    return make(sender=LINKS, follow_up=REMINDED)
 
 
 def secrets_of(world):
@@ -69,7 +69,7 @@ async def test_no_message_follows_on_any_channel_and_a_person_must_decide(world)
 
 
 async def test_a_session_that_was_never_bought_is_not_counted_as_one_afterwards(make):
-    world = make(sender=LINKS + '\nissue = "on-click"', templates=REMINDED)
+    world = make(sender=LINKS + '\nissue = "on-click"', follow_up=REMINDED)
     (secret,) = await sent(world, "A")
 
     assert stop(world, secret) is Outcome.STOPPED
@@ -158,7 +158,7 @@ async def test_a_message_that_was_under_way_at_that_moment_and_did_not_leave_nev
             assert stop(world, *secrets_of(world)) is Outcome.STOPPED
             return Problem(Kind.TRANSIENT, "451 try later")
 
-    world = make_on_both(sender=LINKS, templates=REMINDED, senders={"email": Interrupted()})
+    world = make_on_both(sender=LINKS, follow_up=REMINDED, senders={"email": Interrupted()})
     await sent(world, "A")
     await later(world, DAY)
     assert world.rows(StableLink) == []

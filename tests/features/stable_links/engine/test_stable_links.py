@@ -35,7 +35,7 @@ def ahead(make):
 
 @pytest.fixture
 def on_click(make):
-    return make(sender=ON_CLICK, templates='reminders = ["2 days", "10 days"]')
+    return make(sender=ON_CLICK, follow_up='most = 2\nreminders = ["2 days", "10 days"]')
 
 
 def secrets_of(world):
@@ -281,7 +281,7 @@ async def test_reminders_repeat_the_same_link_whatever_became_of_the_session(on_
 
 @pytest.mark.parametrize(("sessions", "reminded"), [(2, True), (3, False)])
 async def test_a_reminder_does_not_lead_to_a_page_that_can_only_say_no(make, sessions, reminded):
-    world = make(sender=AHEAD, templates='reminders = ["26 days"]')
+    world = make(sender=AHEAD, follow_up='most = 2\nreminders = ["26 days"]')
     (secret,) = await sent(world)
     for _ in range(sessions - 1):
         await later(8 * DAY)
