@@ -28,7 +28,6 @@ LONG = (
     "tests/cli/batches/test_pilot.py",
     "tests/cli/batches/test_returned_messages.py",
     "tests/cli/batches/test_stop.py",
-    "tests/cli/customers/test_service_desk.py",
     "tests/cli/events/test_bus.py",
     "tests/cli/events/test_web.py",
     "tests/cli/every_command/test_leaks.py",

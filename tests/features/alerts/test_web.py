@@ -9,11 +9,11 @@ from tests.conftest import NOON
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.work.ticks import Ticks
 from worker.features.alerts.alerting import Alerts
-from worker.web import application
+from worker.runtime import web_application
 
 
 async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypatch):
-    monkeypatch.setattr(application, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(web_application, "TELL_SECONDS", 0.01)
     site = await start(sqlite_url)
     loop, minutes, sent = asyncio.get_running_loop(), count(), asyncio.Queue[str]()
 

@@ -10,8 +10,8 @@ import pytest
 from tests.simulated.world import configuration
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.foundation.keyring import new_key
-from worker.events.bus import consumers
 from worker.events.bus.topology import Unfit
+from worker.runtime import bus_consumers
 from worker.settings.load import load
 
 
@@ -59,13 +59,13 @@ class Ready(Consumer):
 
 
 def test_a_consumer_that_cannot_start_ends_the_others_and_its_reason_is_raised(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(consumers, "BusConsumer", Consumer)
-    monkeypatch.setattr(consumers, "DatabaseInbox", Inbox)
+    monkeypatch.setattr(bus_consumers, "BusConsumer", Consumer)
+    monkeypatch.setattr(bus_consumers, "DatabaseInbox", Inbox)
     monkeypatch.setattr(Inbox, "closed", 0)
     sources: Any = [
         SimpleNamespace(url=url, tls=None, topology=SimpleNamespace(queue=url)) for url in ("one", "unfit", "another")
     ]
-    both = consumers.Consumers(SimpleNamespace(), sources, lambda _wake_up: None)  # type: ignore[arg-type]
+    both = bus_consumers.Consumers(SimpleNamespace(), sources, lambda _wake_up: None)  # type: ignore[arg-type]
     with pytest.raises(Unfit, match="lacks the queue"):
         both.run()
     assert Inbox.closed == 1
@@ -80,14 +80,14 @@ def heartbeats() -> set[threading.Thread]:
 def test_a_process_with_several_queues_says_once_that_it_runs(
     empty_postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(consumers, "BusConsumer", Ready)
+    monkeypatch.setattr(bus_consumers, "BusConsumer", Ready)
     monkeypatch.setattr(Ready, "all_ready", threading.Barrier(4))
     (tmp_path / "onboarding.toml").write_text(configuration(empty_postgresql_url))
     monkeypatch.setenv("KEY", new_key())
     monkeypatch.setenv("SECRET", "00000000-0000-4000-8000-000000000000")
     before = heartbeats()
     sources: Any = [SimpleNamespace(url=url, tls=None, topology=SimpleNamespace(queue=url)) for url in "abc"]
-    several = consumers.Consumers(load(tmp_path / "onboarding.toml"), sources, lambda _wake_up: None)
+    several = bus_consumers.Consumers(load(tmp_path / "onboarding.toml"), sources, lambda _wake_up: None)
     running = threading.Thread(target=several.run)
     running.start()
     Ready.all_ready.wait(ENDS_WITHIN)
