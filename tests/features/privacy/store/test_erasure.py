@@ -12,6 +12,7 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Decisions, Which
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import Attempt, Audit, CustomerRow, InvitationRow, Job, Outbox, SessionRow
+from worker.core.lifecycle.session_updates import Result
 from worker.core.model.states import InvitationState, JobState, SessionState
 from worker.events.store.customer_erasure import erase as erase_now
 from worker.features.privacy.store.erasure import CHUNK, Erasing
@@ -168,6 +169,19 @@ def test_an_invited_customer_is_erased_when_the_link_has_been_dead_for_long_enou
     assert erase() == 0
     shelf.clock.advance(days=2)
     assert erase() == 2
+
+
+def test_an_invited_customer_in_review_keeps_everything_until_the_verdict(shelf, erase):
+    shelf.add(customer("Ona"))
+    shelf.issue(lifetime=timedelta(days=30))
+    shelf.send()
+    with shelf.database.write() as connection:
+        connection.execute(sa.update(SessionRow).values(result=Result.REVIEW))
+    shelf.clock.advance(days=900)
+    assert erase() == 0
+    with shelf.database.write() as connection:
+        connection.execute(sa.update(SessionRow).values(result=Result.UNKNOWN))
+    assert erase() == 1
 
 
 def test_a_session_that_still_opens_keeps_its_customer(shelf, erase):

@@ -16,6 +16,7 @@ from worker.core.customers.customers import Channel
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import CustomerRow, Job, SessionRow
+from worker.core.lifecycle.session_updates import Result
 from worker.core.model.audit import RETENTION, Act
 from worker.core.model.states import ENDED_JOBS, JobState
 from worker.events.store.customer_erasure import erase, erase_updates
@@ -36,9 +37,11 @@ class ErasedChunk:
 def over(job: Any, *, since: datetime) -> sa.ColumnElement[bool]:
     """True if nothing has happened to a job after `since`, and nothing will without a person.
 
-    Either the job has ended, or its link was handed out, which is all that its list asked for, and has expired.
+    Either the job has ended, or its link was handed out, which is all that its list asked for, and has expired. While
+    the provider reviews what the customer has submitted, its verdict is to come, and may have to be asked for.
     """
-    session = sa.exists().where(SessionRow.id == job.session_id, SessionRow.expires_at > since)
+    goes_on = sa.or_(SessionRow.expires_at > since, SessionRow.result == Result.REVIEW)
+    session = sa.exists().where(SessionRow.id == job.session_id, goes_on)
     out = sa.or_(job.state == JobState.INVITED, sa.and_(job.state == JobState.ISSUED, job.channel == Channel.NONE))
     return sa.and_(job.changed_at <= since, sa.or_(job.state.in_(ENDED_JOBS), sa.and_(out, ~session)))
 
