@@ -193,7 +193,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "stop": (11008,),
     "credits": (10220,),
     "review": (14515,),
-    "earlier-review": (14515,),
+    "earlier-review": (7028,),
     "asked-in-review": (7051,),
     "reminders": (15200,),
     "quiet-hours": (7075,),
