@@ -9,15 +9,18 @@ from worker.settings.model import Settings
 
 if TYPE_CHECKING:
     from worker.http.client import Faster
+    from worker.senders.smtp_transaction import Transact
 
 
 @dataclass(frozen=True)
 class Way:
-    """`faster` is asked where it `is_on`. It raises SettingsError where it cannot be used here."""
+    """`faster` and `transact`, for mails, are asked where it `is_on`. They raise SettingsError where it cannot be used
+    here."""
 
     name: str
     is_on: Callable[[Settings], bool]
     faster: "Callable[[], Faster]"
+    transact: "Callable[[], Transact]"
 
 
 # Other ways of making calls. The feature `fast_calls` is one.

@@ -5,10 +5,9 @@ connection before the server accepted MAIL FROM is tried once more on a new one;
 """
 
 import asyncio
-import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
@@ -20,40 +19,17 @@ from worker.senders.contract import TOO_LATE, MayWrite, Message, NoLookUp, Recei
 from worker.senders.mime import From, Mailbox, compose
 from worker.senders.smtp_answers import CONNECTING, Phase, broken, refused
 from worker.senders.smtp_connection import Client, Connection
+from worker.senders.smtp_transaction import Letter, Progress, Transact, one_by_one
 
 Tls = Literal["plain", "starttls", "tls"]
 # Relays close idle connections after half a minute to five minutes. A new connection is cheaper than a failure.
 IDLE_SECONDS = 30.0
 QUIT_SECONDS = 2.0
 PREFLIGHT_SECONDS = 10.0  # the work of a whole process waits for it
-QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
 
 
 class _NotOffered(SMTPException):
     """The relay lacks what the configuration asks for."""
-
-
-@dataclass
-class _Progress:
-    """How far one hand-over has come, so that a failure names its phase."""
-
-    phase: Phase = Phase.WAIT
-    connection: Connection | None = None
-
-    @property
-    def at(self) -> Phase:
-        """The phase. A message that the server has asked for may have been written to its end."""
-        asked = self.phase is Phase.DATA and self.connection is not None and self.connection.go_ahead
-        return Phase.END if asked else self.phase
-
-
-@dataclass(frozen=True, repr=False)
-class _Letter:
-    """What is handed over. `returns_to`: the address that it comes back to. `may_write`: see `send`."""
-
-    body: bytes
-    returns_to: str
-    may_write: Callable[[bool], bool]
 
 
 class EmailSender(NoLookUp):
@@ -63,7 +39,8 @@ class EmailSender(NoLookUp):
     whole hand-over, with the wait for one of the `connections`, so that no message leaves after its lease.
     `hold_unknown`: do not repeat a message with an unknown outcome. `login_from` says where
     the log-in comes from, for people: a key of the configuration, an environment variable. `returning` says how
-    a report of the message with this key finds its way back. Raises ValueError if `from_` is not an address.
+    a report of the message with this key finds its way back. Raises ValueError if `from_` is not an
+    address.
     """
 
     no_look_up = "a mail relay has no list of the messages that it accepted"
@@ -83,6 +60,7 @@ class EmailSender(NoLookUp):
         tls_context: ssl.SSLContext | None = None,
         login_from: str = "",
         returning: Callable[[str], Returning] | None = None,
+        transact: Transact = one_by_one,
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._username, self._password = username, password
@@ -92,6 +70,7 @@ class EmailSender(NoLookUp):
         self._hold_unknown = hold_unknown
         self._tls_context = tls_context or (None if tls == "plain" else ssl.create_default_context())
         self._login_from = login_from
+        self._transact = transact
         self._returning = returning or (lambda _key: Returning())
         self._idle: list[Connection] = []
         self._closed = False
@@ -102,7 +81,7 @@ class EmailSender(NoLookUp):
 
     async def preflight(self) -> Problem | None:
         """Connect, log in, and keep the connection for the first message."""
-        progress, connection = _Progress(), None
+        progress, connection = Progress(), None
         try:
             async with asyncio.timeout(min(self._timeout, PREFLIGHT_SECONDS)):
                 connection = await self._open(progress)
@@ -127,11 +106,11 @@ class EmailSender(NoLookUp):
             return Problem(Kind.BAD_INPUT, "the address is not a valid mail address", address=AddressIs.REFUSED)
         returning = self._returning(message.key)
         body = compose(message, sender=self._from, to=to, more=returning.headers)
-        progress = _Progress()
+        progress = Progress()
         try:
             waited = self._places.locked()
             returns_to = returning.address or self._from.mailbox.address
-            letter = _Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
+            letter = Letter(body, returns_to, lambda opened: may_write is None or may_write(waited or opened))
             async with asyncio.timeout(self._timeout), self._places:
                 return await self._hand_over(to, letter, progress)
         except TimeoutError:
@@ -143,7 +122,7 @@ class EmailSender(NoLookUp):
         idle, self._idle = self._idle, []
         await asyncio.gather(*(connection.quit(QUIT_SECONDS) for connection in idle))
 
-    async def _hand_over(self, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt | Problem:
+    async def _hand_over(self, to: Mailbox, letter: Letter, progress: Progress) -> Receipt | Problem:
         kept = self._take()
         if kept is not None:
             answer = await self._attempt(kept, to, letter, progress)
@@ -154,7 +133,7 @@ class EmailSender(NoLookUp):
         return await self._attempt(None, to, letter, progress)
 
     async def _attempt(
-        self, kept: Connection | None, to: Mailbox, letter: _Letter, progress: _Progress
+        self, kept: Connection | None, to: Mailbox, letter: Letter, progress: Progress
     ) -> Receipt | Problem:
         """One try over a kept connection, or a new one. A failure closes the connection."""
         connection = kept
@@ -171,7 +150,7 @@ class EmailSender(NoLookUp):
                 keep = True
                 why = "the address needs SMTPUTF8, which the relay does not offer"
                 return Problem(Kind.BAD_INPUT, why, address=AddressIs.REFUSED)
-            receipt = await _transact(connection, to, letter, progress)
+            receipt = await self._transact(connection, to, letter, progress)
             keep = True
         except SMTPResponseException as error:
             # After a refused message the connection can still be used; after 421 or no valid reply it cannot.
@@ -224,7 +203,7 @@ class EmailSender(NoLookUp):
         correct = f"; correct the user or the password in {self._login_from}" if login else ""
         return replace(problem, detail=f"{self._host}:{self._port}: {problem.detail}{correct}")
 
-    async def _open(self, progress: _Progress) -> Connection:
+    async def _open(self, progress: Progress) -> Connection:
         """A new connection, logged in. A failure closes it."""
         client = self._client()
         try:
@@ -234,7 +213,7 @@ class EmailSender(NoLookUp):
             client.close()
             raise
 
-    async def _log_in(self, client: Client, progress: _Progress) -> None:
+    async def _log_in(self, client: Client, progress: Progress) -> None:
         progress.phase = Phase.CONNECT
         try:
             await client.connect()
@@ -276,21 +255,6 @@ class EmailSender(NoLookUp):
                 return connection
             connection.client.close()
         return None
-
-
-async def _transact(connection: Connection, to: Mailbox, letter: _Letter, progress: _Progress) -> Receipt:
-    client, progress.phase = connection.client, Phase.MAIL
-    await client.mail(letter.returns_to, options=["SMTPUTF8"] if to.utf8 else [], encoding="utf-8")
-    progress.phase = Phase.RCPT
-    await client.rcpt(to.address, encoding="utf-8")
-    progress.phase = Phase.DATA
-    reply = await client.data(letter.body)
-    if connection.last != str(reply.code).encode():
-        raise SMTPServerDisconnected(
-            "Connection lost"
-        )  # more came before the log-in was over: this is an earlier reply
-    queued = QUEUED_AS.search(reply.message)
-    return Receipt(queued[1] if queued else "")
 
 
 def _failure(error: SMTPException | OSError) -> str:

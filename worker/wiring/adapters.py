@@ -9,7 +9,7 @@ from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of, is_mail
 from worker.http.trust import trust_of
-from worker.http.ways import faster
+from worker.http.ways import faster, way_of
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.facts import facts_of
@@ -18,6 +18,7 @@ from worker.providers.registry import build_provider
 from worker.senders.contract import Caller, Returning, Sender, TextTools
 from worker.senders.email import EmailSender
 from worker.senders.registry import text_service
+from worker.senders.smtp_transaction import one_by_one
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 from worker.templates.brand import Brand
@@ -72,7 +73,7 @@ def build_senders(
     senders: dict[str, Sender] = {}
     email = settings.email
     if email is not None:
-        server = email.server
+        server, way = email.server, way_of(settings)
         senders["email"] = EmailSender(
             host=server.host,
             port=server.port,
@@ -86,6 +87,7 @@ def build_senders(
             login_from=_source(settings, "email.url"),
             tls_context=email.protection.context() if email.protection else None,
             returning=_returning(settings, keyring) if keyring is not None else None,
+            transact=way.transact() if way else one_by_one,
         )
     for channel in channels_of("phone"):
         section = settings.texting(channel)

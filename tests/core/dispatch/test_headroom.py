@@ -12,7 +12,7 @@ QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 
-def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0, unwritten=0):
+def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0, unwritten=0, **more):
     """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
     found = Headroom(
         permits,
@@ -23,6 +23,7 @@ def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opene
         unwritten=lambda: unwritten,
         events=lambda: 0,
         spacing=lambda: timedelta(seconds=1 / limit) if limit else timedelta(0),
+        **more,
     )
     for number in range(20 * calls):
         found.throughput.add(number / calls * FLUSH_EVERY.total_seconds())
@@ -97,3 +98,22 @@ def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
     assert not headroom(permits=100, calls=100, in_flight=100, opened=60).worth_a_claim
     assert headroom(permits=100, calls=100, in_flight=100, opened=30).worth_a_claim
     assert headroom(permits=100, calls=100, in_flight=70).worth_a_claim
+
+
+def test_calls_that_may_be_repeated_find_rows_until_the_next_flush_has_ended(subtests):
+    slow = timedelta(milliseconds=100)
+    cases = [(None, 80), (200, 20)]  # calls a second; the calls of 200 ms, or as under every limit
+    for limit, opened in cases:
+        with subtests.test(limit=limit):
+            found = headroom(
+                permits=10, calls=20, flushes=[slow], limit=limit, in_flight=10, opened=20, may_repeat=True
+            )
+            assert max(found.for_batches, 0) + 20 == opened
+
+
+def test_results_of_calls_that_may_be_repeated_wait_longer_unless_they_are_many(subtests):
+    cases = [(None, 0, 2), (None, 100, 1), (200, 0, 1)]  # calls a second, results, times of FLUSH_EVERY
+    for limit, unwritten, times in cases:
+        with subtests.test(limit=limit, unwritten=unwritten):
+            found = headroom(permits=10, calls=20, limit=limit, unwritten=unwritten, may_repeat=True)
+            assert found.flush_every == times * FLUSH_EVERY

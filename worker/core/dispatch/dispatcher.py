@@ -86,6 +86,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             unwritten=lambda: len(self._results) + self._lanes.results,
             events=lambda: self._rows.events,
             spacing=lambda: self._rows.spacing,
+            may_repeat=work.may_repeat,
         )
         busy_stretch = BusyStretch(self._time())
         self._calls: Calls[OpenedT, ResultT] = Calls(

@@ -16,6 +16,10 @@ from worker.core.limits.store.claims import Room
 
 # The time from one flush of batches to the next, and of the calls that rows are opened for: results wait for others.
 FLUSH_EVERY = timedelta(milliseconds=50)
+# Where calls may be repeated and have no limit, results wait longer: half as many transactions are half the price. So
+# many do not wait.
+RARELY = timedelta(milliseconds=100)
+MANY_RESULTS = 100
 # However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
 OPEN_LEAST = 3
 # And however quick they are, no more, together with the results that are not written yet: a kill leaves both in doubt.
@@ -54,10 +58,11 @@ class Headroom:
         unwritten: Callable[[], int],
         events: Callable[[], int],
         spacing: Callable[[], timedelta],
+        may_repeat: bool = False,
     ) -> None:
         """`in_flight`: calls. `opened`: rows that wait for theirs. `opening`: how many rows the flushes under way may
         open. `unwritten`: results that are not in the database yet. `events`: opened events. `spacing`: the least time
-        between two calls; zero without a rate limit.
+        between two calls; zero without a rate limit. `may_repeat`: calls with an unknown outcome are made again.
         """
         self.permits = permits
         self.flush_times = FlushTimes()
@@ -65,6 +70,7 @@ class Headroom:
         self.throughput = Throughput(FLUSH_EVERY)
         self._time, self._in_flight, self._opened, self._opening = time, in_flight, opened, opening
         self._unwritten, self._events, self._spacing = unwritten, events, spacing
+        self._may_repeat = may_repeat
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
@@ -78,16 +84,26 @@ class Headroom:
         return max(self.permits - self._in_flight(), 0)
 
     @property
+    def _at_will(self) -> bool:
+        """Whether rows are opened by what a flush costs: a kill costs a repeated call for each, and no more."""
+        return self._may_repeat and not self._spacing()
+
+    @property
     def flush_every(self) -> timedelta:
         """The time from one flush of batches to the next."""
+        if self._at_will:
+            return FLUSH_EVERY if self._unwritten() >= MANY_RESULTS else RARELY
         spacing = self._spacing()
         return SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
 
     @property
     def _calls(self) -> int:
         """The calls until the next flush, as the last ones show; under a rate limit those that it allows, if permits
-        are free."""
+        are free. At will also those until that flush ends: with fewer rows the pace that is measured would be that of
+        the flushes."""
         measured = self.throughput.best(self._time.seconds())
+        if self._at_will:
+            return int(measured * ((self.flush_every + self._of_batches.usual) / FLUSH_EVERY))
         spacing = self._spacing()
         return min(self.flush_every // spacing, measured + self._free) if spacing else measured
 
@@ -101,7 +117,8 @@ class Headroom:
         """How many rows are called before a flush that begins now can end, if it is as quick as the quickest of the
         last ones."""
         opened = self._opened() + self._opening()
-        return min(opened, int(self._calls * min(self._of_batches.shortest / self.flush_every, 1)))
+        share = 0.0 if self._at_will else min(self._of_batches.shortest / self.flush_every, 1)
+        return min(opened, int(self._calls * share))
 
     @property
     def for_batches(self) -> int:

@@ -45,6 +45,10 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
     def has_next_step(self) -> bool:
         return False
 
+    @property
+    def may_repeat(self) -> bool:
+        return self.sender.repeatable()
+
     def flush(
         self,
         results: Sequence[InviteResult],

@@ -62,6 +62,10 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     def has_next_step(self) -> bool:
         return True  # the invitation
 
+    @property
+    def may_repeat(self) -> bool:
+        return False  # it may cost another session
+
     def flush(
         self,
         results: Sequence[IssueResult],

@@ -4,7 +4,7 @@ from worker.core.features import Feature
 
 FEATURE = Feature(
     name="fast_calls",
-    about="Makes calls for less processor time. Without it all go through aiohttp's ClientSession.",
+    about="Makes calls, and hands mails over, for less processor time. Without it, libraries do both.",
     offers={
         "CALLS": ("worker.features.fast_calls.switch:WAY",),
         "DOCTOR_CHECKS": ("worker.features.fast_calls.doctor:CHECK",),

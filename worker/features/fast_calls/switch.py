@@ -14,6 +14,7 @@ from worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:
     from worker.http.client import Faster
+    from worker.senders.smtp_transaction import Transact
 
 RELEASE = "3.14."  # of aiohttp. Before this is raised: read what changed in client_proto.py and connector.py
 # What is used of aiohttp besides its documented interface: modules, names, and the parameters that are given.
@@ -55,11 +56,23 @@ def is_on(settings: Settings) -> bool:
 
 def faster() -> "Faster":
     """What makes the calls. Raises SettingsError where it does not fit."""
-    if reason := unfit():
-        raise SettingsError([f"fast_calls.on: unfit: {reason}"])
+    _check()
     from worker.features.fast_calls import exchange  # imported here: takes a quarter of a second
 
     return exchange.FastCalls
 
 
-WAY = Way("fast calls", is_on, faster)
+def transact() -> "Transact":
+    """What hands mails over. Raises SettingsError as `faster` does: one switch has one answer."""
+    _check()
+    from worker.features.fast_calls import pipelined
+
+    return pipelined.pipelined
+
+
+def _check() -> None:
+    if reason := unfit():
+        raise SettingsError([f"fast_calls.on: unfit: {reason}"])
+
+
+WAY = Way("fast calls", is_on, faster, transact)
