@@ -81,7 +81,7 @@ def refusals(copy: Path, names: set[str]) -> Iterator[tuple[str, str]]:
     """What is wrong with the answers to what the features brought: to each section and each command."""
     for command, owner in shipped.COMMANDS.items():
         if owner in names:
-            ended = run(copy, "onboard", command)
+            ended = run(copy, "onboard", *command.split())
             if ended.returncode != 2 or f"{command}: {NOT_INSTALLED}" not in ended.stderr:
                 yield f"onboard {command}", ended.stderr
     run(copy, "onboard", "init", "--sandbox")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 
 from tests.deploy.compose_file import ROOT
-from worker.cli.registry import COMMANDS, main_group
-from worker.core import shipped
+from tests.suite.of_features import is_missing
+from worker.cli.registry import main_group
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # At the begin of a line of code, after a prompt or a path, or in backticks.
@@ -30,12 +30,12 @@ def wrong(line: str) -> str:
         words = shlex.split(line)
     except ValueError:
         words = line.split()
+    if is_missing(words):
+        return ""
     command: click.Command = main_group
     context = click.Context(main_group, info_name="onboard")
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         names = words[0].split("|")  # keys new|rotate
-        if command is main_group and words[0] in shipped.COMMANDS.keys() - COMMANDS.keys():
-            return ""  # of a feature that is not here
         found = [command.get_command(context, name) for name in names]
         if None in found:
             # An argument, not a command: a group that also takes some.

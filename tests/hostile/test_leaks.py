@@ -226,8 +226,8 @@ def test_nothing_of_any_hostile_message_is_kept_where_it_could_be_read(
     for command in (
         ("status", "latest"),
         *(("report", "latest", "--format", form) for form in ("csv", "jsonl", "html")),
-        ("bus", "dead", "list", "--limit", "1000"),
-        ("webhook", "list"),
+        ("events", "dead", "list", "--limit", "1000"),
+        ("events", "webhooks", "list"),
         ("audit", "--json"),
         ("account", "list"),
     ):
@@ -256,7 +256,7 @@ def test_nothing_of_any_hostile_message_is_kept_where_it_could_be_read(
     assert b"INSERT INTO refused_event" in b"".join(servers.to_database.sent)
     assert b"x-refused-id" in b"".join(servers.to_rabbitmq.sent)
     assert shown[-1].code == 0
-    assert office.onboard("bus", "dead", "list", "--json").facts["total"] > 60
+    assert office.onboard("events", "dead", "list", "--json").facts["total"] > 60
     # What is looked for was really there: in what was sent to those whom it was meant for, and in what came.
     mails = "".join(mail.text or "" for mail in hostile_played.sandbox.mailbox)
     assert any(token in mails for token in hostile_played.tokens)

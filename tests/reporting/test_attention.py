@@ -85,7 +85,7 @@ def test_what_needs_a_person_has_a_command():
     assert of_stop("sender", "email", "535").command == "onboard account resume email"
     assert of_stop("account", "kyc", "the cap of 5 credits is reached").command == "onboard account list"
     assert of_missing_key("1a2b3c4d", 3).command == "onboard keys status"
-    assert of_refused_events("requests", 2).command == "onboard bus dead list"
+    assert of_refused_events("requests", 2).command == "onboard events dead list"
 
 
 def test_the_most_urgent_decides_the_level():

@@ -227,7 +227,7 @@ def left_in(url: str) -> list[tuple[str, bytes]]:
 
 def refusals(office: Desk) -> int:
     """How many messages were refused; each copy of the same message counts."""
-    events = office.onboard("bus", "dead", "list", "--limit", "1000", "--json").facts["events"]
+    events = office.onboard("events", "dead", "list", "--limit", "1000", "--json").facts["events"]
     return sum(int(event["refusals"]) for event in events)
 
 
@@ -251,7 +251,7 @@ def test_worker_and_bus_outlive_every_message_and_work_on(office: Desk, played: 
     assert (worker.poll(), bus.poll()) == (None, None)
     if Path("/proc/self/status").exists():
         assert max(most_memory(worker.pid), most_memory(bus.pid)) < 300_000_000
-    listed = office.onboard("bus", "dead", "list", "--limit", "1000").out
+    listed = office.onboard("events", "dead", "list", "--limit", "1000").out
     assert [office.end(one, signal.SIGTERM).code for one in (worker, bus)] == [0, 0]
     text = log.read_text() + (office.path / "bus.log").read_text() + listed
     assert "a message was dropped that is not a wake-up of this project" in text

@@ -147,20 +147,20 @@ def test_a_project_of_its_own_requests_by_a_task_and_what_is_refused_is_kept(off
     wait_until(lambda: len(played.sandbox.mailbox) == 1, "the invitation is out")
 
     def refused() -> dict[str, Any]:
-        events = office.onboard("bus", "dead", "list", "--json").facts["events"]
+        events = office.onboard("events", "dead", "list", "--json").facts["events"]
         return {event["problems"] or event["reason"]: event for event in events}
 
     wait_until(lambda: len(refused()) == 2, "what was refused is kept")
     unfit = next(event for problems, event in refused().items() if "email" in problems)
     assert (unfit["queue"], unfit["type"], unfit["refused_at"][-1]) == (DEAD_REQUESTS, "onboarding.requested", "Z")
-    shown = office.onboard("bus", "dead", "show", unfit["id"], "--json")
+    shown = office.onboard("events", "dead", "show", unfit["id"], "--json")
     assert shown.facts["body"]["data"] == {"customer_id": "a text of 6", "email": "a text of 12"}
-    listed = office.onboard("bus", "dead", "list").out
+    listed = office.onboard("events", "dead", "list").out
     assert unfit["id"] in listed
     assert f"{DEAD_REQUESTS}: 2" in listed
     assert not any(word in shown.out + listed for word in ("C-0002", "nowhere", "no object"))
     # Put back as it came, it is looked at again, and refused again under the same id.
-    ended = office.onboard("bus", "dead", "requeue", unfit["id"], "--json")
+    ended = office.onboard("events", "dead", "requeue", unfit["id"], "--json")
     assert (ended.code, ended.facts["queues"]) == (0, {DEAD_REQUESTS: 1})
     wait_until(lambda: any(event["id"] == unfit["id"] for event in refused().values()), "it was refused again")
     assert [office.end(process, by=signal.SIGTERM).code for process in (worker, bus)] == [0, 0]
@@ -179,14 +179,14 @@ def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fix
     event = {"specversion": "1.0", "type": "onboarding.requested", "source": "/signup", "id": "s-1", "data": data}
     bus = start_bus(office)
     request(broker, event)
-    wait_until(lambda: office.onboard("bus", "dead", "list", "--json").facts["total"] == 1, "it is refused")
+    wait_until(lambda: office.onboard("events", "dead", "list", "--json").facts["total"] == 1, "it is refused")
     for _ in range(3):  # as somebody does who looks again and again: it stays
-        assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 1
+        assert office.onboard("events", "dead", "list", "--json").facts["total"] == 1
     office.end(bus, by=signal.SIGTERM)
     kyc = office.config.read_text("utf-8").partition("[accounts.kyc]")[2].partition("[accounts.")[0]
     office.add(f"[accounts.kyc-new]{kyc}")
     bus = start_bus(office)
-    ended = office.onboard("bus", "dead", "requeue", "--all", "--yes")
+    ended = office.onboard("events", "dead", "requeue", "--all", "--yes")
     assert ended.out == f"1 event was put back ({DEAD_REQUESTS} 1)\n", ended.err
 
     def waiting() -> int:
@@ -194,7 +194,7 @@ def test_a_refused_request_is_stored_when_it_is_put_back_after_its_cause_was_fix
         return sum(int(batch["rows"]["waiting"]) for batch in batches)
 
     wait_until(lambda: waiting() == 1, "it is stored")
-    assert office.onboard("bus", "dead", "list", "--json").facts["total"] == 0
+    assert office.onboard("events", "dead", "list", "--json").facts["total"] == 0
     assert office.end(bus, by=signal.SIGTERM).code == 0
 
 

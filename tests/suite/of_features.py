@@ -1,12 +1,14 @@
 """What tests ask of features: what each adds to tables of all commands and pages, in a `declared.py` beside its tests,
 and whether it is there."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
+from worker.core import shipped
 from worker.core.features import FEATURES, NOT_INSTALLED
 
 
@@ -15,6 +17,12 @@ def of_features(name: str) -> list[Any]:
     places = [f"tests.features.{feature}.declared" for feature in FEATURES.here]
     found = [import_module(place) for place in places if find_spec(place.rpartition(".")[0]) and find_spec(place)]
     return [one for module in found for one in getattr(module, name, ())]
+
+
+def is_missing(words: Sequence[str]) -> bool:
+    """Whether these words after `onboard` are a command of a feature that is not here."""
+    gone = (name.split() for name, feature in shipped.COMMANDS.items() if feature not in FEATURES.here)
+    return any([*words[: len(name)]] == name for name in gone)
 
 
 def needs(feature: str) -> pytest.MarkDecorator:

@@ -33,10 +33,10 @@ Exit codes: 0 done, 1 something needs a person, 2 could not start,
 """
 
 
-# The groups of `onboard --help`, as it shows them.
-GROUPS = ("Lists", "Customers", "Processes", "Month end", "Set-up")
+# The groups of `onboard --help`, as it shows them, and the one of `onboard events --help`.
+GROUPS = ("Lists", "Customers", "Processes", "Month end", "Set-up", "Events")
 
-# The module, the group and the line of help of each command of ours.
+# The module, the group and the line of help of each command of ours. "events dead" is in the group `events`.
 _OWN = {
     "init": ("init", "Set-up", "Write a configuration to start from."),
     "check": ("check", "Lists", "Check a list and forecast it; sends nothing."),
@@ -57,7 +57,9 @@ _OWN = {
     "web": ("web", "Processes", "Receive webhooks and events over HTTP."),
     "stop": ("stop", "Processes", "Stop everything at once."),
     "account": ("accounts", "Processes", "Show accounts, resume stopped ones."),
-    "webhook": ("webhook", "Processes", "Show webhooks to check, process them again."),
+    "events": ("events", "Processes", "Look after events and webhooks."),
+    "events dead": ("events", "Events", "Show refused events, put them back or remove them."),
+    "events webhooks": ("webhooks", "Events", "Show webhooks to check, process them again."),
     "template": ("template", "Set-up", "Preview messages, and export their built-in texts."),
     "sandbox": ("sandbox", "Set-up", "Simulate the providers and a mailbox."),
     "demo": ("sandbox", "Set-up", "Play the whole job on this machine, with an invented list."),
@@ -70,7 +72,7 @@ _OF_SANDBOX = ("sandbox", "demo")
 
 
 def _own(name: str, module: str, group: str, short_help: str) -> Command:
-    function = "import_" if name == "import" else name  # `import` is Python's own word
+    function = "import_" if name == "import" else name.split()[-1]  # `import` is Python's own word
     extra = "sandbox" if name in _OF_SANDBOX else ""
     return Command(f"worker.cli.commands.{module}:{function}", group, short_help, extra)
 
@@ -98,49 +100,63 @@ OTHER_NAMES = {
     "accounts": "account",
     "user": "users",
     "dashboard": "web",
-    "webhooks": "webhook",
+    "webhooks": "events webhooks",
+    "outbox": "events outgoing",
     "templates": "template",
 }
 
 
 class Commands(click.Group):
-    """The commands of COMMANDS, with a help that loads none of their modules."""
+    """Those of COMMANDS that are in this group, with a help that loads none of their modules."""
+
+    @property
+    def _before(self) -> str:
+        """What is typed before their names."""
+        return "" if self is main_group else f"{self.name} "
+
+    @property
+    def _here(self) -> dict[str, Command]:
+        before = self._before
+        below = {name.removeprefix(before): one for name, one in COMMANDS.items() if name.startswith(before)}
+        return {name: one for name, one in below.items() if " " not in name}
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        return sorted(COMMANDS)
+        return sorted(self._here)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name in COMMANDS and name not in self.commands:
-            self.add_command(_loaded(name))
+        if name in self._here and name not in self.commands:
+            self.add_command(_loaded(self._here[name]), name)
         return self.commands.get(name)
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name not in COMMANDS and not name.startswith("-"):
-            near = get_close_matches(name, [*COMMANDS, *shipped.COMMANDS, *OTHER_NAMES], n=1)
-            meant = OTHER_NAMES.get(near[0], near[0]) if near else None
+        if name not in self._here and not name.startswith("-"):
+            before, names = self._before, (*COMMANDS, *shipped.COMMANDS, *OTHER_NAMES)
+            known = {one.removeprefix(before): OTHER_NAMES.get(one, one) for one in names if one.startswith(before)}
+            near = get_close_matches(name, known, n=1)
+            meant = known[near[0]] if near else None
             if meant in shipped.COMMANDS and meant not in COMMANDS:
                 raise click.UsageError(f"{meant}: {NOT_INSTALLED}", context)
-            hint = f"did you mean `onboard {meant}`?" if meant else "`onboard --help` lists them"
+            hint = f"did you mean `onboard {meant}`?" if meant else f"`onboard {before}--help` lists them"
             raise click.UsageError(f"there is no command {name[:40]!r}; {hint}", context)
         return super().resolve_command(context, args)
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        names = [CompletionItem(name, help=COMMANDS[name].help) for name in COMMANDS if name.startswith(incomplete)]
+        names = [CompletionItem(name, help=one.help) for name, one in self._here.items() if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, context, incomplete)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        width = max(map(len, COMMANDS))
+        width = max(map(len, self._here))
         for group in GROUPS:
-            with formatter.section(group):
-                in_it = [(name.ljust(width), one.help) for name, one in COMMANDS.items() if one.group == group]
-                formatter.write_dl(sorted(in_it))
+            in_it = [(name.ljust(width), one.help) for name, one in self._here.items() if one.group == group]
+            if in_it:
+                with formatter.section(group):
+                    formatter.write_dl(sorted(in_it))
 
 
-def _loaded(name: str) -> click.Command:
-    found = COMMANDS[name]
+def _loaded(found: Command) -> click.Command:
     if found.extra == "sandbox":
         check_sandbox_is_installed()
     # Modules live as long as the process. Collecting garbage meanwhile would take a fifth of the time for loading.

@@ -45,7 +45,7 @@ Piece = TypeVar("Piece")
 @dataclass(frozen=True)
 class Command:
     """A command of `onboard`: its place as "module:attribute", the group of `--help` that it is in (`GROUPS` of
-    `cli.registry`), its line of help, and the extra that it needs.
+    `cli.registry`), its line of help, and the extra that it needs. One named "events x" is in the group `events`.
     """
 
     place: str

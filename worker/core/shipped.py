@@ -18,11 +18,11 @@ SECTIONS = {
 COMMANDS = {
     "archive": "privacy",
     "audit": "audit",
-    "bounces": "bounces",
     "customer": "service_desk",
     "doctor": "doctor",
+    "events bounces": "bounces",
+    "events outgoing": "outbox",
     "keys": "keys",
-    "outbox": "outbox",
     "reconcile": "reconcile",
     "rehearse": "rehearsal",
     "users": "dashboard",

@@ -115,7 +115,7 @@ def of_country(country: str, sent: int, refused: int) -> Attention:
 
 def of_refused_events(queue: str, number: int) -> Attention:
     why = f"{counted(number, 'refused event waits', 'refused events wait')} to be put back or dropped"
-    return Attention("queue", queue, why, "onboard bus dead list")
+    return Attention("queue", queue, why, "onboard events dead list")
 
 
 def of_webhooks(number: int) -> list[Attention]:
@@ -123,4 +123,4 @@ def of_webhooks(number: int) -> list[Attention]:
     if not number:
         return []
     why = f"{counted(number, 'webhook is', 'webhooks are')} to be checked by a person"
-    return [Attention("webhook", "", why, "onboard webhook list")]
+    return [Attention("webhook", "", why, "onboard events webhooks list")]

@@ -280,11 +280,10 @@ def process_webhooks(webhooks: Webhooks, clock: Clock, meters: Meters, traces: T
             level = logging.ERROR if state is WebhookState.BROKEN else logging.WARNING
             named = {"account" if source.startswith(ACCOUNT) else "channel": source.partition("/")[2]}
             words = (event, source, state.value, detail)
-            log.log(level, "%s of %s is %s: %s; see `onboard webhook list`", *words, extra=named)
+            log.log(level, "%s of %s is %s: %s; see `onboard events webhooks list`", *words, extra=named)
         if len(processed.listed) > LOGGED_AT_ONCE:
-            log.warning(
-                "%d more webhooks need a look; see `onboard webhook list`", len(processed.listed) - LOGGED_AT_ONCE
-            )
+            more = len(processed.listed) - LOGGED_AT_ONCE
+            log.warning("%d more webhooks need a look; see `onboard events webhooks list`", more)
         if processed.count < CHUNK:
             break
     return due

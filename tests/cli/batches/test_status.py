@@ -361,16 +361,16 @@ def test_webhooks_to_check_need_a_person_until_they_are_done(desk: Desk):
             str(id_),
             state,
         )
-    assert checked(desk) == (1, "WARNING: 1 webhook is to be checked by a person; `onboard webhook list`\n")
-    assert needs(desk) == [("webhook", "onboard webhook list")]
-    partly = desk.onboard("webhook", "done", str(kept), str(uuid.UUID(int=9)), "--json")
+    assert checked(desk) == (1, "WARNING: 1 webhook is to be checked by a person; `onboard events webhooks list`\n")
+    assert needs(desk) == [("webhook", "onboard events webhooks list")]
+    partly = desk.onboard("events", "webhooks", "done", str(kept), str(uuid.UUID(int=9)), "--json")
     assert (partly.code, partly.facts) == (1, {"webhooks": 1})
-    assert "1 webhook done; 1 id is of no webhook in `onboard webhook list`" in partly.err
-    assert desk.onboard("webhook", "done", str(uuid.UUID(int=9))).code == 2
+    assert "1 webhook done; 1 id is of no webhook in `onboard events webhooks list`" in partly.err
+    assert desk.onboard("events", "webhooks", "done", str(uuid.UUID(int=9))).code == 2
     assert checked(desk)[0] == 0
-    assert [one["id"] for one in desk.onboard("webhook", "list", "--json").facts["webhooks"]] == [str(stray)]
-    assert desk.onboard("webhook", "done", str(stray)).out == "1 webhook done\n"
-    assert desk.sql("SELECT subject FROM audit WHERE action = 'webhook done'") == [
+    assert [one["id"] for one in desk.onboard("events", "webhooks", "list", "--json").facts["webhooks"]] == [str(stray)]
+    assert desk.onboard("events", "webhooks", "done", str(stray)).out == "1 webhook done\n"
+    assert desk.sql("SELECT subject FROM audit WHERE action = 'events webhooks done'") == [
         (f"webhook {kept}",),
         (f"webhook {stray}",),
     ]

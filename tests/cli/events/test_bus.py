@@ -51,7 +51,7 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     wait_until(lambda: len(broker.dead()) == 2, "two are refused")
     wait_until(lambda: rows(office) == 2, "two are jobs")
 
-    listed = office.onboard("bus", "dead", "list", "--json").facts
+    listed = office.onboard("events", "dead", "list", "--json").facts
     assert (listed["total"], listed["queues"]) == (2, {f"{broker.bus.queue}.dead": 2})
     assert {event["content"] for event in listed["events"]} == {"kept"}
     assert all(event["kept_until"] > event["refused_at"] for event in listed["events"])
@@ -61,14 +61,14 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     untyped, unfit = sorted(listed["events"], key=lambda event: event["type"])
     assert "type is missing: neither" in untyped["reason"]
     assert "customer_id" in unfit["problems"]
-    facts = office.onboard("bus", "dead", "show", untyped["id"], "--json").facts
+    facts = office.onboard("events", "dead", "show", untyped["id"], "--json").facts
     assert facts["body"] == {"customer_id": "a text of 3", "email": "a text of 18"}
-    assert untyped["id"] in office.onboard("bus", "dead", "list").out
-    put_back = office.onboard("bus", "dead", "requeue", untyped["id"], "--json").facts
+    assert untyped["id"] in office.onboard("events", "dead", "list").out
+    put_back = office.onboard("events", "dead", "requeue", untyped["id"], "--json").facts
     assert (put_back["requeued"], put_back["queues"]) == (1, {f"{broker.bus.queue}.dead": 1})
     wait_until(
         lambda: (
-            {event["id"] for event in office.onboard("bus", "dead", "list", "--json").facts["events"]}
+            {event["id"] for event in office.onboard("events", "dead", "list", "--json").facts["events"]}
             == {untyped["id"], unfit["id"]}
         ),
         "it was refused again, under the same id",
@@ -77,11 +77,11 @@ def test_events_become_jobs_and_refused_events_can_be_read_and_put_back(office: 
     assert [(one["actor"], one["subject"]) for one in taken] == [
         (f"queue {broker.bus.queue}", f"customer C-{number}") for number in (1, 2)
     ]
-    (entry,) = office.audited("bus dead requeue")
+    (entry,) = office.audited("events dead requeue")
     assert (entry["subject"], entry["count"]) == (f"dead event {untyped['id']}", 1)
     nobody = "00000000-0000-0000-0000-000000000000"
-    assert nobody in office.onboard("bus", "dead", "requeue", nobody).err
-    assert office.onboard("bus", "dead", "show", nobody).code == 2
+    assert nobody in office.onboard("events", "dead", "requeue", nobody).err
+    assert office.onboard("events", "dead", "show", nobody).code == 2
     assert office.end(bus, signal.SIGTERM).code == 0
     assert "quirin" not in log.read_text() + json.dumps(listed) + json.dumps(facts)
     assert rows(office) == 2
@@ -122,18 +122,18 @@ def refused(desk: Desk, queue: str = "onboarding.requests", **more: Any) -> str:
 def test_a_broker_that_cannot_be_reached_is_named_when_an_event_is_to_be_put_back(desk: Desk):
     desk.add('[bus]\nurl = "redis://127.0.0.1:1/0"\n')
     id_ = refused(desk)
-    assert desk.onboard("bus", "dead", "list").code == 0
-    ended = desk.onboard("bus", "dead", "requeue", id_)
+    assert desk.onboard("events", "dead", "list").code == 0
+    ended = desk.onboard("events", "dead", "requeue", id_)
     assert ended.code == 2
     assert "check bus.url" in ended.err
     desk.add('[broker]\nurl = "redis://127.0.0.1:1/0"\n')
-    assert "check broker.url" in desk.onboard("bus", "dead", "requeue", id_).err
-    assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 1
+    assert "check broker.url" in desk.onboard("events", "dead", "requeue", id_).err
+    assert desk.onboard("events", "dead", "list", "--json").facts["total"] == 1
 
 
 def test_where_no_queue_is_configured_nothing_can_be_put_back_and_the_command_says_why(desk: Desk):
-    assert "there is no refused event" in desk.onboard("bus", "dead", "list").out
-    ended = desk.onboard("bus", "dead", "requeue", refused(desk))
+    assert "there is no refused event" in desk.onboard("events", "dead", "list").out
+    ended = desk.onboard("events", "dead", "requeue", refused(desk))
     assert ended.code == 2
     assert "neither [bus]" in ended.err
 
@@ -142,12 +142,12 @@ def test_an_event_of_a_queue_that_is_not_configured_any_more_stays(desk: Desk, o
     desk.secret("bus", own_redis.url)
     desk.add('[bus]\nurl = { file = "secrets/bus" }\n')
     refused(desk, queue="renamed")
-    ended = desk.onboard("bus", "dead", "requeue", "--all", "--yes")
-    assert ended.code == 2  # as `webhook done` without a listed webhook
+    ended = desk.onboard("events", "dead", "requeue", "--all", "--yes")
+    assert ended.code == 2  # as `events webhooks done` without a listed webhook
     assert "renamed.dead: nothing was put back: this configuration does not name its queue" in ended.err
-    assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 1
+    assert desk.onboard("events", "dead", "list", "--json").facts["total"] == 1
     refused(desk, identity="another")
-    ended = desk.onboard("bus", "dead", "requeue", "--all", "--yes", "--json")
+    ended = desk.onboard("events", "dead", "requeue", "--all", "--yes", "--json")
     assert (ended.code, ended.facts["requeued"], ended.facts["unreachable"]) == (1, 1, ["renamed.dead"])
 
 
@@ -155,27 +155,27 @@ def test_an_event_that_was_too_large_cannot_be_put_back_and_the_commands_say_so(
     desk.secret("bus", own_redis.url)
     desk.add('[bus]\nurl = { file = "secrets/bus" }\n')
     id_ = refused(desk, content=None, size=300_000)
-    assert "too large" in desk.onboard("bus", "dead", "list").out
-    assert desk.onboard("bus", "dead", "show", id_, "--json").facts["size"] == 300_000
-    ended = desk.onboard("bus", "dead", "requeue", id_)
+    assert "too large" in desk.onboard("events", "dead", "list").out
+    assert desk.onboard("events", "dead", "show", id_, "--json").facts["size"] == 300_000
+    ended = desk.onboard("events", "dead", "requeue", id_)
     assert (ended.code, "too large" in ended.err) == (2, True)
     assert (
         "1 event without content: the sender must send it again"
-        in desk.onboard("bus", "dead", "requeue", "--all", "--yes").out
+        in desk.onboard("events", "dead", "requeue", "--all", "--yes").out
     )
 
 
 def test_refused_events_need_a_person_and_are_removed_for_good_without_a_broker(desk: Desk):
     one, _other = refused(desk), refused(desk, identity="another")
     (need,) = desk.onboard("status", "--json").facts["needs_a_person"]
-    assert (need["what"], need["name"], need["command"]) == ("queue", "onboarding.requests", "onboard bus dead list")
+    assert (need["what"], need["name"], need["command"]) == ("queue", "onboarding.requests", "onboard events dead list")
     assert need["reason"].startswith("2 refused events wait")
-    assert desk.onboard("bus", "dead", "drop").code == 2
-    assert desk.onboard("bus", "dead", "drop", one, "--yes", "--json").facts == {"dropped": 1}
-    assert one in desk.onboard("bus", "dead", "drop", one, "--yes").err
-    dropped = desk.onboard("bus", "dead", "drop", "--all", "--yes").out
+    assert desk.onboard("events", "dead", "drop").code == 2
+    assert desk.onboard("events", "dead", "drop", one, "--yes", "--json").facts == {"dropped": 1}
+    assert one in desk.onboard("events", "dead", "drop", one, "--yes").err
+    dropped = desk.onboard("events", "dead", "drop", "--all", "--yes").out
     assert dropped == "1 event was removed; the notices stay in the dead queue (docs/reference/bus.md)\n"
-    assert desk.onboard("bus", "dead", "list", "--json").facts["total"] == 0
-    entries = desk.audited("bus dead drop")
+    assert desk.onboard("events", "dead", "list", "--json").facts["total"] == 0
+    entries = desk.audited("events dead drop")
     said = [(entry["subject"], entry["count"], entry["reason"]) for entry in entries]
     assert sorted(said) == [(f"dead event {one}", 1, "dropped"), ("dead events", 1, "dropped")]

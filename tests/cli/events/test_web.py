@@ -138,14 +138,15 @@ def test_what_a_provider_decides_comes_into_the_batch_and_an_unmatched_webhook_i
     post = urllib.request.Request(f"{url}/webhooks/kyc", stray, {"Idenfy-Signature": signature})  # noqa: S310
     with urllib.request.urlopen(post, timeout=ENDS_WITHIN) as answer:  # noqa: S310 -- our own server
         assert answer.status == 200
-    wait_until(lambda: desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"], "it is kept")
-    (kept,) = desk.onboard("webhook", "list", "--state", "waiting", "--json").facts["webhooks"]
+    waiting = ("events", "webhooks", "list", "--state", "waiting", "--json")
+    wait_until(lambda: desk.onboard(*waiting).facts["webhooks"], "it is kept")
+    (kept,) = desk.onboard(*waiting).facts["webhooks"]
     assert kept["ids"] == ["scanRef 3f2a…4b12"]
     # It may be about a session that is just being opened.
     none = "there is no webhook that is unknown or alert or broken; 1 waiting (1 for a session that is not known here)"
-    assert none in desk.onboard("webhook", "list").out
-    assert desk.onboard("webhook", "retry").out == "0 webhooks put back, to be processed again\n"
-    assert desk.onboard("webhook", "retry", "7").code == 2
+    assert none in desk.onboard("events", "webhooks", "list").out
+    assert desk.onboard("events", "webhooks", "retry").out == "0 webhooks put back, to be processed again\n"
+    assert desk.onboard("events", "webhooks", "retry", "7").code == 2
     ended = desk.end(web, signal.SIGTERM)
     assert ended.code == 0
     assert "1 refused (1 from 127.0.0.1); the last for account/kyc: no key of the account verifies its" in ended.err

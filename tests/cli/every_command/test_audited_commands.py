@@ -45,8 +45,8 @@ CHANGES = {
     "stop --reason wrong": ("standstill", ""),
     "suppress --forget-unknown --yes": ("suppression", SUPPRESSED),
     "suppress vita@example.com": ("suppression", ""),
-    "webhook done 0192f000-0000-7000-8000-000000000000": ("webhook", UNKNOWN),
-    "webhook retry": ("webhook", UNKNOWN),
+    "events webhooks done 0192f000-0000-7000-8000-000000000000": ("webhook", UNKNOWN),
+    "events webhooks retry": ("webhook", UNKNOWN),
     **dict(of_features("CHANGES")),
 }
 # Commands that show what is protected, or do what takes many transactions: an entry comes before that.
@@ -64,7 +64,7 @@ READS = {
     "status",
     "suppress --list",
     "template preview",
-    "webhook list",
+    "events webhooks list",
     *of_features("READS"),
 }
 # What these processes do is done by events, each with its entry, or follows from rows that a person has decided about.
@@ -81,10 +81,10 @@ WITHOUT_DATABASE = {
 # Their entries are tested where their brokers, databases and links are: test_bus.py, test_roles.py,
 # test_set_up.py.
 ELSEWHERE = {
-    "bus dead list",
-    "bus dead requeue",
-    "bus dead show",
-    "bus dead drop",
+    "events dead list",
+    "events dead requeue",
+    "events dead show",
+    "events dead drop",
     "db grant",
     "db upgrade",
     *of_features("ELSEWHERE"),

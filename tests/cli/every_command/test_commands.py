@@ -17,15 +17,23 @@ from worker.core import shipped
 HEAVY = {"aiohttp", "alembic", "celery", "cryptography", "kombu", "pydantic", "redis", "rich", "sqlalchemy"}
 
 
+def command_of(name: str) -> click.Command:
+    command: click.Command = main_group
+    for word in name.split():
+        assert isinstance(command, click.Group)
+        below = command.get_command(click.Context(command), word)
+        assert below is not None
+        command = below
+    return command
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: str):
-    context = click.Context(main_group)
-    command = main_group.get_command(context, name)
+    command = command_of(name)
 
-    assert command is not None
-    assert (command.name, command.short_help) == (name, COMMANDS[name].help)
+    assert (command.name, command.short_help) == (name.split()[-1], COMMANDS[name].help)
     assert command.help
-    assert main_group.get_command(context, name) is command
+    assert command_of(name) is command
     names = [parameter.name for parameter in command.params]
     assert [names.count(option.name) for option in global_options()] == [1, 1, 1, 1]
 
@@ -42,19 +50,17 @@ def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, na
 
 
 def test_the_help_shows_each_command_once_in_a_group(desk):
-    shown = desk.onboard("--help").out
+    shown = {of: desk.onboard(*of.split(), "--help").out.splitlines() for of in ("", "events")}
 
     assert {one.group for one in COMMANDS.values()} == set(GROUPS)
     for name, command in COMMANDS.items():
-        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [name] and line.startswith("  "))
+        of, _, word = name.rpartition(" ")
+        (line,) = (line for line in shown[of] if line.split()[:1] == [word] and line.startswith("  "))
         assert command.help in line
 
 
 def test_no_command_takes_a_batch_without_saying_so_in_its_help():
-    context = click.Context(main_group)
-    for name in COMMANDS:
-        command = main_group.get_command(context, name)
-        assert command is not None
+    for command in map(command_of, COMMANDS):
         for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
             if any(isinstance(param.type, Batch) for param in one.params):
                 assert one.epilog == NAMES_OF_BATCHES
@@ -69,12 +75,17 @@ def test_no_command_takes_a_batch_without_saying_so_in_its_help():
         ("migrate", "did you mean `onboard db upgrade`?"),
         ("zzz", "`onboard --help` lists them"),
         ("take-out", "take-out: this feature is not installed"),
+        ("events take-in", "events take-in: this feature is not installed"),
+        ("events webhook list", "did you mean `onboard events webhooks`?"),
+        ("webhook list", "did you mean `onboard events webhooks`?"),
+        ("events zzz", "`onboard events --help` lists them"),
         ("run customers.csv --dry-run", "`onboard check LIST` is the dry run"),
         ("run nowhere.csv", "nowhere.csv: the file cannot be opened: No such file or directory"),
     ],
 )
 def test_what_there_is_not_is_refused_and_what_was_meant_is_named(desk, typed: str, meant: str, monkeypatch):
     monkeypatch.setitem(shipped.COMMANDS, "take-out", "taken_out")
+    monkeypatch.setitem(shipped.COMMANDS, "events take-in", "taken_in")
     ended = desk.onboard(*typed.split())
 
     assert ended.code == 2

@@ -50,7 +50,7 @@ class Broker:
         raise NotImplementedError
 
     def put_back(self, inbox: Any, *ids: uuid.UUID) -> int:
-        """Put refused messages back as `onboard bus dead requeue` does. Returns how many notices went."""
+        """Put refused messages back as `onboard events dead requeue` does. Returns how many notices went."""
         with self.dead_queue() as queue:
             for id_ in ids:
                 queue.put_back(inbox.message(id_))

@@ -2,8 +2,8 @@
 
 from tests.desk.desk import Desk
 
-PROCESSES = {"bounces read"}
-NEEDS = [("bounces read", {"KEY", "SMTP", "TWILIO", "BOUNCES"})]
+PROCESSES = {"events bounces read"}
+NEEDS = [("events bounces read", {"KEY", "SMTP", "TWILIO", "BOUNCES"})]
 ASKED_BY_ALL = {"BOUNCES"}
 VARIABLES = ['[bounces]\nreturn_path = "bounces+{token}@example.com"\nurl = { env = "BOUNCES" }\n']
 

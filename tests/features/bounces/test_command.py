@@ -1,4 +1,4 @@
-"""`onboard bounces`: a mail goes out with a return path of its own, comes back, and its row shows it."""
+"""`onboard events bounces`: a mail goes out with a return path of its own, comes back, and its row shows it."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_a_mail_that_comes_back_makes_its_row_bounced_once(desk: Desk, played: P
     (mailbox / "new" / "3").write_bytes(report(senders[0]))
     (mailbox / "new" / "4").write_bytes(b"From: ona@example.com\r\n\r\nWho are you?")
 
-    ended = desk.onboard("bounces", "read")
+    ended = desk.onboard("events", "bounces", "read")
 
     assert ended.code == 0
     assert "1 report: bounced" in ended.out
@@ -36,7 +36,7 @@ def test_a_mail_that_comes_back_makes_its_row_bounced_once(desk: Desk, played: P
     (line,) = [line for line in desk.onboard("report", "latest").table if line["state"] == "failed"]
     assert line["error"].startswith("bounced: ")
     assert "5.1.1" in line["error"]
-    assert desk.onboard("bounces", "read", "--json").facts == {"reports": {}, "again": 0, "left": {}}
+    assert desk.onboard("events", "bounces", "read", "--json").facts == {"reports": {}, "again": 0, "left": {}}
     assert "sender/email" in str(desk.audited())
 
 
@@ -51,7 +51,7 @@ def test_a_run_reads_the_mailbox_too(desk: Desk, played: Played):
 
 
 def test_without_a_mailbox_it_says_what_to_configure(desk: Desk):
-    ended = desk.onboard("bounces", "read")
+    ended = desk.onboard("events", "bounces", "read")
     assert ended.code == 2
     assert "[bounces] url" in ended.err
 
@@ -59,7 +59,7 @@ def test_without_a_mailbox_it_says_what_to_configure(desk: Desk):
 def test_a_mailbox_that_cannot_be_read_is_one_line(desk: Desk):
     with_mailbox(desk)
     (desk.path / "mail" / "new").rmdir()
-    ended = desk.onboard("bounces", "read")
+    ended = desk.onboard("events", "bounces", "read")
     assert ended.code == 1
     (line,) = ended.lines
     assert line.startswith("the mailbox cannot be read: the folder has no `new`: it is no Maildir")

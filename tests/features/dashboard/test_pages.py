@@ -152,7 +152,7 @@ async def test_events_that_were_given_up_are_published_again(open_site, visit, s
     with other.parts.database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).where(Outbox.due_at.is_(None))).scalar() == 0
         entry = connection.execute(sa.select(Audit.actor, Audit.action, Audit.reason).order_by(Audit.id.desc())).first()
-    assert entry[:2] == ("ona (operator), dashboard", "outbox retry")
+    assert entry[:2] == ("ona (operator), dashboard", "events outgoing retry")
     assert entry[2].endswith("their server is back")
 
 
@@ -198,8 +198,8 @@ async def test_the_chain_is_checked_by_an_operator(site, ona, visit, clock):
         ("onboard resume --all", "/dashboard/do/go-on", ""),
         ("onboard report 7", "", "/dashboard/batches/7"),
         ("onboard account list", "", "/dashboard/accounts"),
-        ("onboard outbox list", "", "/dashboard/outgoing"),
-        ("onboard bus dead list", "", "/dashboard/outgoing#dead"),
+        ("onboard events outgoing list", "", "/dashboard/outgoing"),
+        ("onboard events dead list", "", "/dashboard/outgoing#dead"),
         ("onboard import 'my list.csv'", "", ""),
     ],
 )
@@ -215,9 +215,10 @@ def test_what_has_no_name_is_named_by_its_kind():
 
 
 def test_two_targets_with_the_same_command_have_an_id_each():
-    crm, bus = (need_of(Attention("target", name, "why", "onboard outbox list")) for name in ("subscriber/crm", "bus"))
+    names = ("subscriber/crm", "bus")
+    crm, bus = (need_of(Attention("target", name, "why", "onboard events outgoing list")) for name in names)
 
-    assert (crm["id"], bus["id"]) == ("need-outbox-list-subscriber/crm", "need-outbox-list-bus")
+    assert (crm["id"], bus["id"]) == ("need-events-outgoing-list-subscriber/crm", "need-events-outgoing-list-bus")
 
 
 def test_texts_to_two_countries_have_an_id_each_and_lead_to_a_page_that_there_is():

@@ -42,7 +42,7 @@ def of(site, query) -> list[tuple]:
 
 def audited(site) -> list[tuple]:
     about = sa.select(Audit.actor, Audit.action, Audit.subject, Audit.count, Audit.reason)
-    return of(site, about.where(Audit.action.startswith("bus dead")).order_by(Audit.id))
+    return of(site, about.where(Audit.action.startswith("events dead")).order_by(Audit.id))
 
 
 async def test_one_is_put_back_and_then_the_others(site, ona, broker):
@@ -58,7 +58,7 @@ async def test_one_is_put_back_and_then_the_others(site, ona, broker):
     assert broker.waiting() == 1
     assert sorted(str(id_) for (id_,) in of(site, sa.select(RefusedEvent.id))) == sorted([other, third])
     assert audited(site) == [
-        (OPERATOR, "bus dead requeue", f"dead event {one}", 1, "to be put back; the type is set now")
+        (OPERATOR, "events dead requeue", f"dead event {one}", 1, "to be put back; the type is set now")
     ]
     assert (await ona.get(f"/dashboard/do/dead-requeue?event={one}")).status == 404
     done = await ona.do("/dashboard/do/dead-requeue?event=all")
@@ -73,7 +73,7 @@ async def test_one_is_removed_and_then_the_others(site, ona, broker):
     done = await ona.do(f"/dashboard/do/dead-drop?event={one}", reason="a test of theirs")
 
     assert "1 event was removed." in done.words
-    assert audited(site) == [(OPERATOR, "bus dead drop", f"dead event {one}", 1, "dropped; a test of theirs")]
+    assert audited(site) == [(OPERATOR, "events dead drop", f"dead event {one}", 1, "dropped; a test of theirs")]
     assert "2 events were removed." in (await ona.do("/dashboard/do/dead-drop?event=all")).words
     assert of(site, sa.select(RefusedEvent.id)) == []
     assert broker.waiting() == 0

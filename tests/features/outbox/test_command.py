@@ -78,7 +78,7 @@ def test_run_ends_though_no_target_accepts_its_events_and_the_next_run_publishes
     ended = publishing_desk.onboard("run", listed)
     assert ended.code == 0
     assert "4 outgoing events not delivered yet" in ended.err
-    (target,) = publishing_desk.onboard("outbox", "list", "--json").facts["targets"]
+    (target,) = publishing_desk.onboard("events", "outgoing", "list", "--json").facts["targets"]
     assert (target["target"], target["waiting"], target["given_up"]) == ("subscriber/crm", 4, 0)
     answers.status = 200
     crm.got.clear()
@@ -97,7 +97,7 @@ def test_a_target_that_accepts_nothing_is_in_the_status_and_in_doctors_list(publ
 
     def has_failed_often() -> bool:  # a run ends with its rows, after as many failures as there was time for
         publishing_desk.onboard("run", listed)
-        (target,) = publishing_desk.onboard("outbox", "list", "--json").facts["targets"]
+        (target,) = publishing_desk.onboard("events", "outgoing", "list", "--json").facts["targets"]
         return target["pause_reason"] is not None
 
     wait_until(has_failed_often, "the target is paused")
@@ -105,15 +105,15 @@ def test_a_target_that_accepts_nothing_is_in_the_status_and_in_doctors_list(publ
     publishing_desk.sql("UPDATE outbox SET due_at = NULL WHERE id = (SELECT max(id) FROM outbox)")
     shown, facts = publishing_desk.onboard("status").out, publishing_desk.onboard("status", "--json").facts
     (need,) = facts["needs_a_person"]
-    assert (need["what"], need["name"], need["command"]) == ("target", "subscriber/crm", "onboard outbox list")
+    assert (need["what"], need["name"], need["command"]) == ("target", "subscriber/crm", "onboard events outgoing list")
     assert need["reason"].startswith("has accepted no event since 2026-01-01T00:00:00Z (")
     assert need["reason"].endswith("the last with HTTP 500); events that wait: 3; given up: 1")
-    assert f"needs a person: subscriber/crm: {need['reason']}; `onboard outbox list`\n" in shown
-    assert "subscriber/crm: outgoing events given up: 1; `onboard outbox list`\n" in shown
+    assert f"needs a person: subscriber/crm: {need['reason']}; `onboard events outgoing list`\n" in shown
+    assert "subscriber/crm: outgoing events given up: 1; `onboard events outgoing list`\n" in shown
     assert facts["given_up"] == {"subscriber/crm": 1}
     assert publishing_desk.onboard("status", "--check").out.startswith("WARNING: subscriber/crm: has accepted no event")
     found = [one for one in publishing_desk.onboard("doctor", "--json").facts["findings"] if one["what"] == "attention"]
-    assert [(one["grade"], one["action"]) for one in found] == [("warning", "`onboard outbox list`")]
+    assert [(one["grade"], one["action"]) for one in found] == [("warning", "`onboard events outgoing list`")]
     assert found[0]["found"] == f"subscriber/crm: {need['reason']}"
 
 
@@ -121,25 +121,26 @@ def test_given_up_events_are_listed_and_published_again_by_hand(publishing_desk:
     answers.status = 410
     listed = publishing_desk.list_of(customers(1))
     assert publishing_desk.onboard("run", listed).code == 0
-    facts = publishing_desk.onboard("outbox", "list", "--json").facts
+    facts = publishing_desk.onboard("events", "outgoing", "list", "--json").facts
     assert [(item["kind"], item["customer_id"]) for item in facts["given_up"]] == [
         ("invitation.sent", "C-0000"),
         ("session.issued", "C-0000"),
     ]
-    shown = publishing_desk.onboard("outbox", "list").out
+    shown = publishing_desk.onboard("events", "outgoing", "list").out
     assert "HTTP 410" in shown
     answers.status = 200
     crm.got.clear()
     number = facts["given_up"][0]["number"]
-    assert publishing_desk.onboard("outbox", "retry", "--number", str(number), "--json").facts == {"events": 1}
-    assert publishing_desk.onboard("outbox", "retry", "subscriber/crm").out == "1 event will be published again\n"
+    retry = ("events", "outgoing", "retry")
+    assert publishing_desk.onboard(*retry, "--number", str(number), "--json").facts == {"events": 1}
+    assert publishing_desk.onboard(*retry, "subscriber/crm").out == "1 event will be published again\n"
     assert publishing_desk.onboard("run", listed).code == 0
     assert kinds(crm) == {"session.issued": 1, "invitation.sent": 1}
-    assert "nothing waits" in publishing_desk.onboard("outbox", "list").out
+    assert "nothing waits" in publishing_desk.onboard("events", "outgoing", "list").out
 
 
 def test_retrying_names_the_targets_that_there_are(publishing_desk: Desk):
-    ended = publishing_desk.onboard("outbox", "retry", "crm")
+    ended = publishing_desk.onboard("events", "outgoing", "retry", "crm")
     assert ended.code == 2
     assert "subscriber/crm" in ended.err
 
@@ -202,7 +203,8 @@ def test_a_worker_tells_a_bus_though_a_subscriber_hangs(
         ended = desk.end(process)
         assert ended.code == 0
         assert not any(word in ended.err for word in ("box1@", "Quirin", "s3cret-key-of-events", crm.url))
-    waiting = {item["target"]: item["waiting"] for item in desk.onboard("outbox", "list", "--json").facts["targets"]}
+    targets = desk.onboard("events", "outgoing", "list", "--json").facts["targets"]
+    waiting = {item["target"]: item["waiting"] for item in targets}
     assert waiting == {"bus": 0, "subscriber/crm": 12}
 
 

@@ -15,7 +15,7 @@ from worker.features.outbox.outbox_targets import subscriptions_of
 from worker.features.outbox.outbox_threads import OutboxThreads
 from worker.features.outbox.publishers.contract import Reply
 
-LEFT = "1 outgoing event not delivered yet; `onboard outbox list` says why"
+LEFT = "1 outgoing event not delivered yet; `onboard events outgoing list` says why"
 
 
 class Hangs:

@@ -1,42 +1,31 @@
-"""`onboard bus`: receives events from the message bus, and shows its dead queue."""
+"""`onboard bus`: receives events from the message bus."""
 
-import json
 import logging
 import signal
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.exits import CannotStart, Stopped
-from worker.cli.invocation import Invocation, act_of_command, log_info
-from worker.cli.opening import parts_of, wake_ups_of
-from worker.cli.shared_options import JSON, YES, confirm
-from worker.core.foundation.plural import counted
-from worker.core.foundation.timestamps import written
-from worker.core.model.needs import STORED, WAKING, Need
+from worker.cli.invocation import Invocation, log_info
+from worker.cli.opening import wake_ups_of
+from worker.core.model.needs import WAKING, Need
 from worker.core.model.wakeups import Wake
-from worker.events.refused import NotPutBack, dead_queue_of
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
 
-if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
+if TYPE_CHECKING:  # imported where it is used: half a second that no other command needs
     from worker.events.bus.sources import Source
-    from worker.events.store.refused_events import KeptMessage, RefusedEvents
 
 log = logging.getLogger(__name__)
 
-MOST_LISTED = 10_000
-LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
-NOT_FOUND = "there is no refused event {}; see `onboard bus dead list`"
 
-
-@click.group(invoke_without_command=True)
-@click.pass_context
-def bus(context: click.Context) -> None:
+@click.command()
+@click.pass_obj
+def bus(invocation: Invocation) -> None:
     """Receive events from message queues, until ended. Any number of bus processes can run.
 
     It consumes the queue of [bus], if there is a [bus], and the queue `requests` of the workers' broker, which other
@@ -45,9 +34,6 @@ def bus(context: click.Context) -> None:
     Needs PostgreSQL, a broker and running workers. Waits for a broker or database that cannot be reached: events stay
     in the broker meanwhile. SIGTERM ends it: messages that it has received are stored and acknowledged first.
     """
-    if context.invoked_subcommand is not None:
-        return
-    invocation = context.ensure_object(Invocation)
     log_info(invocation)
     settings = invocation.settings(WAKING | {Need.BUS})
     if settings.bus is not None and settings.bus.url.startswith("memory"):
@@ -108,180 +94,3 @@ class Receiving:
     def stop(self) -> None:
         """Finish the current chunks, and end. Safe from any thread and in a signal handler."""
         self._consumers.stop()
-
-
-@bus.group()
-def dead() -> None:
-    """Show refused events, put them back, or remove them.
-
-    A refused event is stored in the database, encrypted, for 14 days. The dead queue has a notice with its
-    id and the reason: NAME.dead for events of the bus, and requests.dead of the workers' broker for events that came as
-    the Celery task `onboarding.request`. Each has an ID. `onboard bus dead show ID` shows why it was refused.
-    """
-
-
-@dead.command("list")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MOST_LISTED),
-    default=100,
-    show_default=True,
-    help="Show at most this many of each queue.",
-)
-@JSON
-@click.pass_obj
-def list_dead(invocation: Invocation, limit: int, as_json: bool) -> None:
-    """List refused events with their reasons, the oldest of each queue first. They stay."""
-    with invocation.parts(STORED, migrate=True) as parts:
-        totals = parts.refused_events.totals()
-        found = {name: parts.refused_events.oldest(name, most=limit) for name in totals}
-    if as_json:
-        events = [_facts(one) for some in found.values() for one in some]
-        queues = {dead_queue_of(name): number for name, number in totals.items()}
-        click.echo(json.dumps({"total": sum(totals.values()), "queues": queues, "events": events}))
-    elif totals:
-        for name, some in found.items():
-            _show_queue(dead_queue_of(name), totals[name], some)
-    else:
-        click.echo("there is no refused event")
-
-
-@dead.command("show")
-@click.argument("id_", metavar="ID", type=click.UUID)
-@JSON
-@click.pass_obj
-def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
-    """Show why the event ID was refused, and the event's keys.
-
-    Personal data is not shown: of each value you see only its kind and its length.
-    """
-    from worker.events.bus.dead_lettering import message_in
-    from worker.events.bus.dead_letters import shown
-
-    with invocation.parts(STORED, migrate=True) as parts:
-        found = parts.refused_events.find(id_)
-    if found is None:
-        raise CannotStart(NOT_FOUND.format(id_))
-    facts = _facts(found) | ({} if found.content is None else shown(message_in(found.content)))
-    if as_json:
-        click.echo(json.dumps(facts))
-        return
-    for name, value in facts.items():
-        click.echo(f"{name}: {value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)}")
-
-
-@dead.command("requeue")
-@click.argument("id_", metavar="[ID]", required=False, type=click.UUID)
-@click.option("--all", "everything", is_flag=True, help="All events that are refused now.")
-@YES
-@JSON
-@click.pass_obj
-def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
-    """Put refused events back into the queue that they came from.
-
-    Give the ID of an event (`onboard bus dead list` shows it), or --all. An event of the bus goes back into the bus's
-    queue; an event that came as a Celery task goes back into the queue `requests`. An event that was too large, or that
-    names an erased customer, was not kept: its sender must send it again.
-
-    No event is lost, whatever happens meanwhile. If an event is then there twice, it is still processed once. The audit
-    log has an entry before the first event goes back.
-
-    Exit codes: 0 all that were kept went back; 1 some did, and the queue of others cannot be reached; 2 none did.
-    """
-    from worker.events.bus.putting_back import put_back
-
-    settings = invocation.settings(STORED | LOOKING)
-    with parts_of(settings, act_of_command(), migrate=True) as parts:
-        refused = parts.refused_events
-        one = _chosen(refused, id_, everything=everything)
-        if one is not None and one.content is None:
-            raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
-        there = 1 if one else sum(refused.totals().values())
-        if everything and there and not yes:
-            confirm(f"put {counted(there, 'event')} back?")
-        try:
-            done = put_back(settings, parts.database, refused, one, now=parts.database_clock())
-        except NotPutBack as error:
-            raise CannotStart(str(error)) from None
-    number = sum(done.went.values())
-    if as_json:
-        facts = {"requeued": number, "queues": done.went, "not_kept": done.not_kept, "unreachable": [*done.missed]}
-        click.echo(json.dumps(facts))
-    else:
-        each = f" ({_each(done.went)})" if done.went else ""
-        click.echo(f"{counted(number, 'event was', 'events were')} put back{each}")
-        if done.not_kept:
-            them = "it" if done.not_kept == 1 else "them"
-            events = counted(done.not_kept, "event", "events")
-            click.echo(f"{events} without content: the sender must send {them} again")
-    if done.missed:
-        why = "\n".join(f"{name}: nothing was put back: {reason}" for name, reason in done.missed.items())
-        raise Stopped(why) if number else CannotStart(why)
-
-
-@dead.command("drop")
-@click.argument("id_", metavar="[ID]", required=False, type=click.UUID)
-@click.option("--all", "everything", is_flag=True, help="All events that are refused now.")
-@YES
-@JSON
-@click.pass_obj
-def drop_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: bool, as_json: bool) -> None:
-    """Remove refused events for good, before their 14 days are over. What they asked for is not done.
-
-    Give the ID of an event (`onboard bus dead list` shows it), or --all. Only the database is needed: the notice of a
-    removed event stays in the dead queue, and names nothing of it.
-    """
-    with invocation.parts(STORED, migrate=True) as parts:
-        refused = parts.refused_events
-        one = _chosen(refused, id_, everything=everything)
-        there = 1 if one else sum(refused.totals().values())
-        if there and not yes:
-            confirm(f"remove {counted(there, 'event')} for good?")
-        dropped = refused.drop(one, now=parts.database_clock())
-    stay = "; the notices stay in the dead queue (docs/reference/bus.md)" if dropped else ""
-    words = f"{counted(dropped, 'event was', 'events were')} removed{stay}"
-    click.echo(json.dumps({"dropped": dropped}) if as_json else words)
-
-
-def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool) -> "KeptMessage | None":
-    """The event of this ID; None: all. Raises CannotStart, click.UsageError."""
-    if (id_ is None) == (not everything):
-        raise click.UsageError("give an ID, or --all")
-    if id_ is None:
-        return None
-    one = refused.find(id_)
-    if one is None:
-        raise CannotStart(NOT_FOUND.format(id_))
-    return one
-
-
-def _facts(one: "KeptMessage") -> dict[str, Any]:
-    from worker.events.bus.dead_lettering import problems_in
-
-    return {
-        "queue": dead_queue_of(one.queue),
-        "id": str(one.id),
-        "reason": one.reason,
-        "problems": problems_in(one.content),
-        "refused_at": written(one.refused_at),
-        "refusals": one.refusals,
-        "kept_until": written(one.due_at),
-        "type": one.kind,
-        "event": one.event,
-        "size": one.size,
-        "content": one.why_not or "kept",
-    }
-
-
-def _show_queue(name: str, number: int, found: "Sequence[KeptMessage]") -> None:
-    rest = f", the oldest {len(found):,} of them; --limit shows more" if number > len(found) else ""
-    click.echo(f"{name}: {number:,}{rest}")
-    # Two lines each, never wrapped: operators copy the id, and a column of a narrow table would break every word.
-    for one in map(_facts, found):
-        click.echo("  ".join(filter(None, [one["id"], one["refused_at"], one["type"], one["event"]])))
-        not_kept = "" if one["content"] == "kept" else f"; {one['content']}"
-        click.echo(f"    {one['reason']}" + (f" ({one['problems']})" if one["problems"] else "") + not_kept)
-
-
-def _each(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number:,}" for name, number in numbers.items())

@@ -86,7 +86,9 @@ SWEEP_AGE = _gauge("sweep_age_seconds", (), "How long ago the last sweep began; 
 OUTBOX_AGE = _gauge("outbox_oldest_seconds", ("target",), "How long the oldest event for the target has waited.")
 GIVEN_UP = _gauge("outbox_given_up", ("target",), "Events that were given up, and are still kept.")
 WEBHOOKS_AGE = _gauge("webhooks_oldest_due_seconds", (), "How long the oldest due webhook has waited.")
-WEBHOOKS_TO_CHECK = _gauge("webhooks_to_check", (), "Webhooks that a person is to check (`onboard webhook list`).")
+WEBHOOKS_TO_CHECK = _gauge(
+    "webhooks_to_check", (), "Webhooks that a person is to check (`onboard events webhooks list`)."
+)
 
 COUNTED = (
     CALLS,

@@ -10,5 +10,7 @@ FEATURE = Feature(
         "WAYS_BACK": ("worker.features.bounces.going_out:WAY_BACK",),
         "WORK": ("worker.features.bounces.schedule:WORK",),
     },
-    commands={"bounces": Command("worker.features.bounces.command:bounces", "Processes", "Read mails that came back.")},
+    commands={
+        "events bounces": Command("worker.features.bounces.command:bounces", "Events", "Read mails that came back.")
+    },
 )

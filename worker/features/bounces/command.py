@@ -1,4 +1,4 @@
-"""`onboard bounces`: mails that came back."""
+"""`onboard events bounces`: mails that came back."""
 
 import json
 

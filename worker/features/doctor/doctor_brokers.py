@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 FULL = "look at its memory and disk, and whether this user may write (`rabbitmq-diagnostics alarms`, `redis-cli info`)"
 # The notice of an event that was dropped, erased or removed after its time stays: the database has no broker at hand.
-NOTICES = "`onboard bus dead list` shows the events that are kept; docs/reference/bus.md says how to remove the notices"
+NOTICES = "`onboard events dead list` shows the kept events; docs/reference/bus.md says how to remove the notices"
 Where = Callable[[str], str]
 
 

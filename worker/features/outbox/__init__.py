@@ -13,8 +13,8 @@ FEATURE = Feature(
         "WORK": ("worker.features.outbox.background:WORK",),
     },
     commands={
-        "outbox": Command(
-            "worker.features.outbox.command:outbox", "Processes", "Show outgoing events not yet published."
+        "events outgoing": Command(
+            "worker.features.outbox.command:outgoing", "Events", "Show outgoing events not yet published."
         ),
     },
     serves=(

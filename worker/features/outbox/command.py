@@ -1,4 +1,4 @@
-"""`onboard outbox`: outgoing events that wait or were given up."""
+"""`onboard events outgoing`: outgoing events that wait or were given up."""
 
 import json
 
@@ -16,7 +16,7 @@ from worker.features.outbox.store import relay
 
 
 @click.group()
-def outbox() -> None:
+def outgoing() -> None:
     """Show outgoing events that are not published yet, and retry those that were given up.
 
     Outgoing events are the worker's own events for other systems: a TARGET is the bus of `[bus]`, or a name of
@@ -24,7 +24,7 @@ def outbox() -> None:
     """
 
 
-@outbox.command("list")
+@outgoing.command("list")
 @JSON
 @click.pass_obj
 def list_outbox(invocation: Invocation, as_json: bool) -> None:
@@ -47,15 +47,15 @@ def list_outbox(invocation: Invocation, as_json: bool) -> None:
         click.echo(f"{item['target']} {item['number']}: {at}: {item['detail']} ({item['attempts']} attempts)")
 
 
-@outbox.command("retry")
+@outgoing.command("retry")
 @click.argument("target", required=False)
-@click.option("--number", type=int, help="Only the event with this number (see `onboard outbox list`).")
+@click.option("--number", type=int, help="Only the event with this number (see `onboard events outgoing list`).")
 @JSON
 @click.pass_obj
 def retry_outbox(invocation: Invocation, target: str | None, number: int | None, as_json: bool) -> None:
     """Publish given-up events again: of TARGET, or of all targets.
 
-    They are then retried for as long as a new event is. `onboard outbox list` shows the targets.
+    They are then retried for as long as a new event is. `onboard events outgoing list` shows the targets.
     """
     with invocation.parts(STORED, migrate=True) as parts:
         known = sorted(parts.targets)

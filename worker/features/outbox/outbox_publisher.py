@@ -166,7 +166,7 @@ class OutboxPublisher:
                 self._meters.add(PUBLISHED, name, outcome, amount=number)
         if given_up:
             log.warning(
-                "%s: %d events are given up, the last with %s; see `onboard outbox list`",
+                "%s: %d events are given up, the last with %s; see `onboard events outgoing list`",
                 name,
                 len(given_up),
                 given_up[-1].detail,

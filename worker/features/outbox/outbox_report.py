@@ -1,4 +1,4 @@
-"""The facts of outgoing events, as `onboard outbox list` prints them, and what `status` says of them."""
+"""The facts of outgoing events, as `onboard events outgoing list` prints them, and what `status` says of them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class OutboxReport:
             if waiting or name in given_up:
                 events = f"events that wait: {up_to(waiting)}; given up: {up_to(given_up.get(name, 0))}"
                 why = f"has accepted no event since {written(state.opened_at)} ({state.pause_reason}); {events}"
-                found.append(Attention("target", name, why, "onboard outbox list"))
+                found.append(Attention("target", name, why, "onboard events outgoing list"))
         return found
 
     def given_up_by_target(self) -> dict[str, int]:
@@ -110,7 +110,7 @@ def _standing(settings: Settings, database: Database, states: Mapping[str, Budge
     given_up = report.given_up_by_target()
     counts = [f"{name}: outgoing events given up: {up_to(number)}" for name, number in given_up.items()]
     return Standing(
-        [f"{count}; `onboard outbox list`" for count in counts],
+        [f"{count}; `onboard events outgoing list`" for count in counts],
         {"given_up": given_up} if given_up else {},
         report.attention(states, given_up, now=now),
     )
@@ -118,7 +118,7 @@ def _standing(settings: Settings, database: Database, states: Mapping[str, Budge
 
 def _warning(settings: Settings, database: Database, now: datetime) -> str:
     targets = OutboxTargets.of(settings, database, lambda: now).unpublished()
-    return f"{unpublished_in_words(targets)}: see `onboard outbox list`" if targets else ""
+    return f"{unpublished_in_words(targets)}: see `onboard events outgoing list`" if targets else ""
 
 
 STANDINGS = Standings(_standing, _warning)

@@ -83,7 +83,7 @@ class OutboxThreads(Working):
             if going := [one for one in self._going.values() if not one.done()]:
                 wait(going, timeout=left, return_when=FIRST_COMPLETED)
         left_over = self._left()
-        words = f"{counted(left_over, 'outgoing event')} not delivered yet; `onboard outbox list` says why"
+        words = f"{counted(left_over, 'outgoing event')} not delivered yet; `onboard events outgoing list` says why"
         return words if left_over else ""
 
     def _left(self) -> int:

@@ -355,7 +355,7 @@ def _message(
 
 def _news(news: NewsFact) -> Moment:
     state = {"applied": "", "waiting": " It waits to be read.", "ignored": " It said nothing new."}.get(
-        news.state, f" {news.state.capitalize()}: a person should look (`onboard webhook list`)."
+        news.state, f" {news.state.capitalize()}: a person should look (`onboard events webhooks list`)."
     )
     return Moment(news.at, About.CALL, f"A webhook of {news.account} came: {news.event}.{state}")
 

@@ -103,9 +103,9 @@ def need_of(one: Attention) -> dict[str, Any]:
             action, button = do("account-resume", name=name), "Try again"
         case ["account", "list"]:
             page = "/dashboard/accounts"
-        case ["outbox", "list"]:
+        case ["events", "outgoing", "list"]:
             page = "/dashboard/outgoing"
-        case ["bus", "dead", "list"]:
+        case ["events", "dead", "list"]:
             page = "/dashboard/outgoing#dead"
         case ["resume", "--all"]:
             action, button = do("go-on"), "Go on"

@@ -63,7 +63,7 @@ def _plan(sources: Sources, asked: Asked) -> Plan:
 
 def _retry(sources: Sources, asked: Asked, reason: str) -> Done:
     target, number = _which(sources, asked)
-    database = sources.acting(asked.person, "outbox retry", reason).database
+    database = sources.acting(asked.person, "events outgoing retry", reason).database
     rows = relay.retry(database, target=target, number=number, now=asked.now)
     return Done(f"{counted(rows, 'event')} will be published again.")
 
@@ -86,7 +86,7 @@ PAGE = Page(
 ACTIONS = (
     Action(
         name="outbox-retry",
-        command="outbox retry",
+        command="events outgoing retry",
         least=Role.OPERATOR,
         plan=_plan,
         carry_out=_retry,

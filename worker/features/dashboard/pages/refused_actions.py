@@ -42,7 +42,7 @@ def _plan_requeue(sources: Sources, asked: Asked) -> Plan:
     one = _which(sources, asked)
     which = _named(sources, one)
     if sources.put_back is None:
-        raise Refused("This process reaches no queue: use `onboard bus dead requeue`.")
+        raise Refused("This process reaches no queue: use `onboard events dead requeue`.")
     if one is not None and one.content is None:
         raise Refused(f"It cannot be put back: {one.why_not}. Its sender must send it again.")
     return Plan(
@@ -61,12 +61,13 @@ def _plan_requeue(sources: Sources, asked: Asked) -> Plan:
 def _requeue(sources: Sources, asked: Asked, reason: str) -> Done:
     one = _which(sources, asked)
     if sources.put_back is None:
-        raise Refused("This process reaches no queue: use `onboard bus dead requeue`.")
-    stores = sources.acting(asked.person, "bus dead requeue", reason)
+        raise Refused("This process reaches no queue: use `onboard events dead requeue`.")
+    stores = sources.acting(asked.person, "events dead requeue", reason)
     try:
         done = sources.put_back(stores.database, stores.refused_events, one, sources.database_clock())
     except NotPutBack as error:
-        raise Refused(f"Nothing was put back: {error}. `onboard bus dead requeue` does it where it can be.") from None
+        does = "`onboard events dead requeue` does it where it can be"
+        raise Refused(f"Nothing was put back: {error}. {does}.") from None
     said = [f"{counted(sum(done.went.values()), 'event was', 'events were')} put back."]
     if done.not_kept:
         said.append(f"{counted(done.not_kept, 'event')} without content stay: their senders must send them again.")
@@ -90,20 +91,20 @@ def _plan_drop(sources: Sources, asked: Asked) -> Plan:
 
 def _drop(sources: Sources, asked: Asked, reason: str) -> Done:
     one = _which(sources, asked)
-    refused = sources.acting(asked.person, "bus dead drop", reason).refused_events
+    refused = sources.acting(asked.person, "events dead drop", reason).refused_events
     return Done(f"{counted(refused.drop(one, now=sources.database_clock()), 'event was', 'events were')} removed.")
 
 
 ACTIONS = (
     Action(
         name="dead-requeue",
-        command="bus dead requeue",
+        command="events dead requeue",
         least=Role.OPERATOR,
         plan=_plan_requeue,
         carry_out=_requeue,
         back=_back,
     ),
     Action(
-        name="dead-drop", command="bus dead drop", least=Role.OPERATOR, plan=_plan_drop, carry_out=_drop, back=_back
+        name="dead-drop", command="events dead drop", least=Role.OPERATOR, plan=_plan_drop, carry_out=_drop, back=_back
     ),
 )

@@ -31,7 +31,7 @@ from worker.web.webhooks.store.webhooks import KeptWebhook
 
 CONTRADICTED = (
     "it says {new}, but {known} is stored, and nothing shows that it is the newer verdict: after 30 days it may be a"
-    " copy of an old webhook; if the provider shows {new}, run `onboard webhook retry ID` to apply it"
+    " copy of an old webhook; if the provider shows {new}, run `onboard events webhooks retry ID` to apply it"
 )
 OUT = (InvitationState.SENT, InvitationState.DELIVERED)
 

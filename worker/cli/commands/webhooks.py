@@ -1,4 +1,4 @@
-"""`onboard webhook`: webhooks that need a person."""
+"""`onboard events webhooks`: webhooks that need a person."""
 
 import json
 import uuid
@@ -19,11 +19,11 @@ MOST_LISTED = 10_000
 
 
 @click.group()
-def webhook() -> None:
+def webhooks() -> None:
     """Show webhooks that match no session or that a person should check, and process them again."""
 
 
-@webhook.command("list")
+@webhooks.command("list")
 @click.option(
     "--state",
     "states",
@@ -41,7 +41,7 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
 
     States: waiting (not processed yet, or its session is not known here: it is tried again for a day), applied,
     ignored (it changes nothing), unknown (no session matches), alert (a person should check it), broken (it cannot be
-    processed), seen (`onboard webhook done`). Webhooks are deleted after 30 days.
+    processed), seen (`onboard events webhooks done`). Webhooks are deleted after 30 days.
 
     The customer is the customer_id of the matching session (`onboard customer show ID`). Without a matching session
     the list shows the ids in the webhook, shortened.
@@ -62,7 +62,7 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
             others[-1] += f" ({unmatched:,} for a session that is not known here)"
         click.echo(f"there is no webhook that is {' or '.join(wanted)}" + (f"; {', '.join(others)}" if others else ""))
         if others:
-            click.echo("`onboard webhook list --state STATE` lists them")
+            click.echo("`onboard events webhooks list --state STATE` lists them")
         return
     for one in found:
         click.echo(f"{one['id']}  {one['received_at']}  {one['source']}  {one['event']}")
@@ -71,21 +71,21 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
             click.echo(f"    about {about}")
 
 
-@webhook.command("retry")
+@webhooks.command("retry")
 @click.argument("id_", metavar="[ID]", required=False)
 @JSON
 @click.pass_obj
 def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> None:
     """Process unknown and broken webhooks again: the webhook ID, or all of them.
 
-    `onboard webhook list` shows the IDs. Use this command after the missing list was imported, a key was put back, or
-    the release was fixed. A webhook changes nothing if something newer is known. With an ID the command also applies a
-    verdict that may be a copy of an old one (`alert`): first check at the provider that the verdict is right.
+    `onboard events webhooks list` shows the IDs. Use this command after the missing list was imported, a key was put
+    back, or the release was fixed. A webhook changes nothing if something newer is known. With an ID the command also
+    applies a verdict that may be a copy of an old one (`alert`): first check at the provider that the verdict is right.
     """
     try:
         chosen = uuid.UUID(id_) if id_ is not None else None
     except ValueError:
-        raise CannotStart(f"{id_[:40]!r} is not an id of `onboard webhook list`" if id_ else "no id") from None
+        raise CannotStart(f"{id_[:40]!r} is not an id of `onboard events webhooks list`" if id_ else "no id") from None
     with invocation.parts(STORED, migrate=True) as parts:
         rows = parts.webhook_list.retry(id_=chosen, now=parts.clock())
     if chosen is not None and not rows:
@@ -94,14 +94,14 @@ def retry_webhooks(invocation: Invocation, id_: str | None, as_json: bool) -> No
     click.echo(json.dumps({"webhooks": rows}) if as_json else words)
 
 
-@webhook.command("done")
+@webhooks.command("done")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
 @JSON
 @click.pass_obj
 def webhooks_done(invocation: Invocation, ids: tuple[uuid.UUID, ...], as_json: bool) -> None:
-    """Say that you have looked at listed webhooks: `onboard webhook list` and `status` name them no more.
+    """Say that you have looked at listed webhooks: `onboard events webhooks list` and `status` name them no more.
 
-    Nothing else changes. A webhook that is to be applied needs `onboard webhook retry`, before that.
+    Nothing else changes. A webhook that is to be applied needs `onboard events webhooks retry`, before that.
 
     Exit codes: 0 all are done; 1 some IDs are of no listed webhook, the others are done; 2 none is.
     """
@@ -111,7 +111,7 @@ def webhooks_done(invocation: Invocation, ids: tuple[uuid.UUID, ...], as_json: b
         click.echo(json.dumps({"webhooks": rows}))
     if rows < len(set(ids)):
         missing = counted(len(set(ids)) - rows, "id is", "ids are")
-        why = f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard webhook list`"
+        why = f"{counted(rows, 'webhook')} done; {missing} of no webhook in `onboard events webhooks list`"
         raise Stopped(why) if rows else CannotStart(why)
     if not as_json:
         click.echo(f"{counted(rows, 'webhook')} done")
