@@ -18,9 +18,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from tests.simulated.statements import STATEMENTS
-from tests.stored.recount import expect_true_counts
 from tests.suite.accepted_sockets import close_what_is_not_attached
-from tests.suite.databases import Databases, KeptOpen, not_synced
+from tests.suite.databases import Databases
 from tests.suite.order import Portions, long_first
 from worker.core.database import schema
 from worker.core.database.database import Database
@@ -38,6 +37,8 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
+# The rows of a database, and an operator's directory. A folder's conftest.py has what only its own tests use.
+pytest_plugins = ("tests.stored.fixtures", "tests.desk.fixtures", "tests.desk.listener")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
@@ -207,31 +208,3 @@ def empty_postgresql_url(postgresql_url: str, empty_postgresql: Callable[[], Non
     """The test process's PostgreSQL database, migrated and empty."""
     empty_postgresql()
     return postgresql_url
-
-
-@pytest.fixture(scope="session")
-def open_postgresql(postgresql_url: str) -> Iterator[KeptOpen]:
-    kept = KeptOpen(postgresql_url)
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str) -> Iterator[Database]:
-    opened = not_synced(Database(sqlite_url))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def on_postgresql(empty_postgresql_url: str, open_postgresql: KeptOpen) -> Iterator[Database]:
-    with open_postgresql.lent() as opened:
-        yield opened
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated, empty database, on SQLite and on PostgreSQL. Its counts must be true after the test."""
-    opened: Database = request.getfixturevalue(f"on_{request.param}")
-    yield opened
-    expect_true_counts(opened)

@@ -9,14 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import SetClock
-from tests.desk.fixtures import bare, desk_at, own_redis, play
 from tests.hostile import places
 from tests.hostile.served import served
 from tests.stored.shelf import Shelf, customer
 from tests.web.site import FIRST, KEYS, Site
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 
-__all__ = ["bare", "desk_at", "own_redis", "play"]
 # No limit of events, so that each answer is that of its own case.
 WEB = KEYS + '[web]\nevent_limit = "100000/second"\n'
 

@@ -1,6 +1,5 @@
-"""The web server of tests/web, and a chat that listens."""
+"""The web server of tests/web."""
 
-from tests.desk.listener import listen
 from tests.web.conftest import start
 
-__all__ = ["listen", "start"]
+__all__ = ["start"]

@@ -15,7 +15,6 @@ from onboarding_sandbox.faults import Fault
 from tests.desk.axe import FILE, SHA256, findings
 from tests.desk.chromium import NO_BROWSER, Tab
 from tests.desk.desk import Desk, Played, customers
-from tests.desk.fixtures import bare, desk_at, play
 from tests.features.dashboard.pictures import PAGES, click, fill, logged_in, running
 from tests.suite.waiting import ENDS_WITHIN
 from worker.events.bus.dead_lettering import Refusal, refused_message
@@ -23,7 +22,6 @@ from worker.events.bus.entries import Entry
 from worker.settings.load import load
 from worker.wiring.container import Parts
 
-__all__ = ["bare", "desk_at", "play"]
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
 ROWS = 120  # they leave for longer than a browser takes to start
 OUT = "Number(document.querySelector('.card .facts dd').textContent.split(' ')[0])"

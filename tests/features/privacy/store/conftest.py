@@ -1,29 +1,5 @@
 """The store's fixtures."""
 
-from tests.core.conftest import (
-    database,
-    feed,
-    in_parallel,
-    kept_subscribed,
-    ona,
-    shelf,
-    subscribed_postgresql,
-    subscribed_sqlite,
-    witnessed_template,
-    witnessed_url,
-)
 from tests.core.customers.store.test_pending_details import given
 
-__all__ = [
-    "database",
-    "feed",
-    "given",
-    "in_parallel",
-    "kept_subscribed",
-    "ona",
-    "shelf",
-    "subscribed_postgresql",
-    "subscribed_sqlite",
-    "witnessed_template",
-    "witnessed_url",
-]
+__all__ = ["given"]

@@ -2,21 +2,6 @@
 
 import pytest
 
-from tests.core.conftest import (
-    database,
-    decide,
-    failover,
-    feed,
-    in_parallel,
-    kept_subscribed,
-    ona,
-    post,
-    shelf,
-    subscribed_postgresql,
-    subscribed_sqlite,
-    witnessed_template,
-    witnessed_url,
-)
 from tests.core.customers.store.test_in_review import ona as ona_in_review
 from tests.core.customers.store.test_order_of_jobs import events, late, listed
 from tests.core.unknown.store.test_poison_rows import poison
@@ -25,28 +10,7 @@ from tests.features.service_desk.store.desks import desk_of
 from tests.stored.shelf import Shelf
 from worker.features.service_desk.store.desk import ServiceDesk
 
-__all__ = [
-    "database",
-    "decide",
-    "events",
-    "failover",
-    "feed",
-    "in_parallel",
-    "kept_subscribed",
-    "late",
-    "listed",
-    "ona",
-    "ona_in_review",
-    "poison",
-    "post",
-    "purge",
-    "purging",
-    "shelf",
-    "subscribed_postgresql",
-    "subscribed_sqlite",
-    "witnessed_template",
-    "witnessed_url",
-]
+__all__ = ["events", "late", "listed", "ona_in_review", "poison", "purge", "purging"]
 
 
 @pytest.fixture

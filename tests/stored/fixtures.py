@@ -1,3 +1,5 @@
+"""A database whose rows tests make, and what is done with them."""
+
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
