@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.senders.conftest import REPLIES, email, message, pytest_asyncio_loop_factories, relay
+from tests.senders.conftest import REPLIES, email, message, relay
 from worker.core.model.endings import Kind
 from worker.senders.smtp_connection import Client, Connection
 
-__all__ = ["email", "message", "pytest_asyncio_loop_factories", "relay"]
+__all__ = ["email", "message", "relay"]
 SECRETS = ("hunter2", "t0k3n", "maria.lopez", "López")
 # Each: the replies by command, how we connect, the kind of the problem; None where the message is accepted.
 CASES: dict[str, tuple[dict[str, list[str]], str, Kind | None]] = {

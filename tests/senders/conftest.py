@@ -18,12 +18,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.http.conftest import pytest_asyncio_loop_factories
 from tests.senders.works import Works
 from worker.senders.contract import Message
 from worker.senders.email import EmailSender
 
-__all__ = ["pytest_asyncio_loop_factories"]
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 DROP, HANG = "DROP", "HANG"
 LONG_AGO, FAR_AHEAD = datetime(2020, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
