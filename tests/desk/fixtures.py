@@ -12,6 +12,7 @@ import pytest
 
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.desk.own_redis import OwnRedis
+from worker.settings.starter import sandbox_starter
 
 # Fast enough for tests, and still backing off.
 RETRY = '[retry]\nfirst = "20 ms"\nmost = "50 ms"\n'
@@ -39,15 +40,23 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     desk.close()
 
 
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
+    """What `init --sandbox` writes, and an empty database, to copy."""
+    folder = tmp_path_factory.mktemp("desk")
+    assert Desk(folder).onboard("init", "--sandbox").code == 0
+    shutil.copyfile(sqlite_template, folder / DATABASE)
+    return folder
+
+
 @pytest.fixture
-def desk_at(bare: Desk, sqlite_template: Path) -> Callable[[Played], Desk]:
+def desk_at(bare: Desk, begun: Path) -> Callable[[Played], Desk]:
     """A directory whose configuration points at a sandbox, with an empty database."""
 
     def make(played: Played) -> Desk:
-        ports = ("--port", str(played.sandbox.port), "--smtp-port", str(played.sandbox.smtp_port))
-        assert bare.onboard("init", "--sandbox", *ports).code == 0
-        bare.add(RETRY)
-        shutil.copyfile(sqlite_template, bare.path / DATABASE)
+        shutil.copytree(begun, bare.path, dirs_exist_ok=True)
+        there = sandbox_starter(port=played.sandbox.port, smtp_port=played.sandbox.smtp_port)
+        bare.config.write_text(f"{there}\n{RETRY}", "utf-8")
         return bare
 
     return make
