@@ -5,8 +5,6 @@ import gzip
 import socket
 import struct
 
-import pytest
-
 from tests.http.talks import call, read_request, says
 from worker.core.model.http_messages import LARGEST_ANSWER, Broken, HttpAnswer
 
@@ -25,62 +23,59 @@ async def test_a_request_with_an_answer_that_is_not_http_was_sent(http):
     assert await call(http, babble) == Broken(sent=True, detail="answer is not HTTP")
 
 
-@pytest.mark.parametrize(
-    ("answer", "body"),
-    [
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n1\r\n \r\n0\r\n\r\n", b"{} "),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED), b"{}"),
-        (b"HTTP/1.1 200 OK\r\n\r\n{}", b"{}"),  # as much as comes before the connection is closed
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
-        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nX: 1\r\nx: 2\r\n\r\n{}", b"{}"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: 2\r\n\r\n", b"{}"),
-        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", b"{}"),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: GZip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED), b"{}"),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: none\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
-    ],
-    ids=[
-        "chunked",
-        "compressed",
-        "until the end",
-        "continue",
-        "without a body",
-        "of HTTP 1.0",
-        "with a line behind the body",
-        "with lines that end without CR",
-        "compressed, in capitals",
-        "of an encoding without a meaning",
-    ],
-)
-async def test_an_answer_is_read_in_whatever_form_it_comes(http, answer, body):
-    got = await call(http, says(answer))
+async def test_an_answer_is_read_in_whatever_form_it_comes(http, subtests):
+    for what, (answer, body) in [
+        ("chunked", (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n1\r\n \r\n0\r\n\r\n", b"{} ")),
+        (
+            "compressed",
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED),
+                b"{}",
+            ),
+        ),
+        ("until the end", (b"HTTP/1.1 200 OK\r\n\r\n{}", b"{}")),
+        ("continue", (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}")),
+        ("without a body", (b"HTTP/1.1 204 No Content\r\n\r\n", b"")),
+        ("of HTTP 1.0", (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nX: 1\r\nx: 2\r\n\r\n{}", b"{}")),
+        (
+            "with a line behind the body",
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: 2\r\n\r\n", b"{}"),
+        ),
+        ("with lines that end without CR", (b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", b"{}")),
+        (
+            "compressed, in capitals",
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: GZip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED),
+                b"{}",
+            ),
+        ),
+        (
+            "of an encoding without a meaning",
+            (b"HTTP/1.1 200 OK\r\nContent-Encoding: none\r\nContent-Length: 2\r\n\r\n{}", b"{}"),
+        ),
+    ]:
+        with subtests.test(what=what):
+            got = await call(http, says(answer))
 
-    assert isinstance(got, HttpAnswer)
-    assert got.body == body
-    assert got.headers.get("x", "1") == "1"  # the first of two
+            assert isinstance(got, HttpAnswer)
+            assert got.body == body
+            assert got.headers.get("x", "1") == "1"  # the first of two
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 200 OK\r\nX: \x00\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
-        b"HTTP/1.1 two OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    ],
-    ids=[
-        "a NUL",
-        "a long header",
-        "a header without end",
-        "a word for the status",
-        "two lengths",
-        "a length and chunks",
-    ],
-)
-async def test_an_answer_with_a_bad_head_was_sent(http, answer):
-    assert await call(http, says(answer)) == Broken(sent=True, detail="answer is not HTTP")
+async def test_an_answer_with_a_bad_head_was_sent(http, subtests):
+    for what, answer in [
+        ("a NUL", b"HTTP/1.1 200 OK\r\nX: \x00\r\nContent-Length: 2\r\n\r\n{}"),
+        ("a long header", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"),
+        ("a header without end", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000),
+        ("a word for the status", b"HTTP/1.1 two OK\r\n\r\n"),
+        ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+        (
+            "a length and chunks",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        ),
+    ]:
+        with subtests.test(what=what):
+            assert await call(http, says(answer)) == Broken(sent=True, detail="answer is not HTTP")
 
 
 async def test_a_connection_that_is_reset_after_the_request_was_sent(http):

@@ -1,5 +1,3 @@
-import pytest
-
 from worker.core.messages import time_zones
 from worker.core.model import countries
 from worker.lists import country_names
@@ -28,9 +26,8 @@ def test_what_is_no_code_is_no_country():
     assert [(code, got) for code in cases if (got := countries.alpha2(code)) is not None] == []
 
 
-@pytest.mark.parametrize(
-    ("code", "names"),
-    [
+def test_a_country_is_known_by_its_name_in_each_language_that_we_ship(subtests):
+    for code, names in [
         ("DE", "Deutschland, Germany, Alemania, Allemagne, Vokietija,  GERMANY "),
         ("AT", "Österreich, Oesterreich, Austria, Autriche, Austrija"),
         ("LT", "Lietuva, Litauen, Lithuania, Lituanie, Lituania, Republic of Lithuania"),
@@ -40,15 +37,15 @@ def test_what_is_no_code_is_no_country():
         ("CI", "Côte d’Ivoire, Cote d'Ivoire, Ivory Coast, Elfenbeinküste"),
         ("NL", "Netherlands, the Netherlands, Niederlande, Pays-Bas, Países Bajos, Nyderlandai"),
         ("XK", "Kosovo, Kosovas"),
-    ],
-)
-def test_a_country_is_known_by_its_name_in_each_language_that_we_ship(code, names):
-    assert {name: country(name) for name in names.split(",")} == dict.fromkeys(names.split(","), code)
+    ]:
+        with subtests.test(code=code, names=names):
+            assert {name: country(name) for name in names.split(",")} == dict.fromkeys(names.split(","), code)
 
 
-@pytest.mark.parametrize("name", ["", "Deutsch", "German", "Teutonia", "Korea", "and", "Ger many", "x" * 81, "\ud800"])
-def test_a_name_that_no_country_has_or_two_have_is_none(name):
-    assert country_names.code_of(name) is None
+def test_a_name_that_no_country_has_or_two_have_is_none(subtests):
+    for name in ["", "Deutsch", "German", "Teutonia", "Korea", "and", "Ger many", "x" * 81, "\ud800"]:
+        with subtests.test(name=name):
+            assert country_names.code_of(name) is None
 
 
 def test_each_country_has_names_and_no_name_is_of_two_countries_or_another_ones_code():

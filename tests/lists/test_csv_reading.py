@@ -44,14 +44,20 @@ def test_a_cell_that_a_spreadsheet_lost_rejects_its_row_and_stays_as_it_was_writ
     assert titles[2] == "first_name"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"])
-@pytest.mark.parametrize("above", ["", "sep=,\r\n"])
-def test_a_program_that_adds_a_byte_order_mark_to_one_that_is_there_changes_nothing(read, encoding, above):
-    for marks in (2, 3, 50):
-        text = "\ufeff" * marks + above + HEADER + 'A1,a@example.com,Ann,"Street 1\nTown"\nA2,b@example.com,"x\n'
-        lines = read(text.encode(encoding))
-        assert rows(lines) == [("Accepted", 2), ("Rejected", 3)]
-        assert f"line {5 if above else 4} of the file" in lines[1].problems[0].problem
+def test_a_program_that_adds_a_byte_order_mark_to_one_that_is_there_changes_nothing(read, subtests):
+    for above in ["", "sep=,\r\n"]:
+        for encoding in ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le"]:
+            with subtests.test(encoding=encoding, above=above):
+                for marks in (2, 3, 50):
+                    text = (
+                        "\ufeff" * marks
+                        + above
+                        + HEADER
+                        + 'A1,a@example.com,Ann,"Street 1\nTown"\nA2,b@example.com,"x\n'
+                    )
+                    lines = read(text.encode(encoding))
+                    assert rows(lines) == [("Accepted", 2), ("Rejected", 3)]
+                    assert f"line {5 if above else 4} of the file" in lines[1].problems[0].problem
 
 
 def test_blank_lines_above_the_header_count_too(read):
@@ -89,9 +95,8 @@ def test_the_encoding_that_is_asked_for_is_used(read):
     assert line.customer.person.first_name == "Żaneta"
 
 
-@pytest.mark.parametrize(
-    ("content", "options", "reason"),
-    [
+def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal, subtests):
+    for content, options, reason in [
         (b"", {}, "the file is empty"),
         (b"\xef\xbb\xbf \n\n", {}, "the file is empty"),
         (HEADER.encode(), {}, "no row below it"),
@@ -113,17 +118,17 @@ def test_the_encoding_that_is_asked_for_is_used(read):
         (b"customer_id\nA\n", {"delimiter": "::"}, "give one character"),
         (b'customer_id,"email\nA1,a@example.com\n', {}, "the header cannot be read: a quote is not closed (line 1 of"),
         (b"x" * (LONGEST_RECORD + 9), {}, "the header"),
-    ],
-)
-def test_a_file_that_is_no_list_is_refused_with_what_to_do(refusal, content, options, reason):
-    assert reason in refusal(content, **options)
+    ]:
+        with subtests.test(content=content, options=options, reason=reason):
+            assert reason in refusal(content, **options)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "shift_jis", "gb18030", "iso2022_jp", "koi8_r", "cp437"])
-def test_text_in_any_encoding_is_not_taken_for_a_binary_file(encoding):
-    name = {"koi8_r": "Мария Александровна", "cp437": "Zoë Ångström"}.get(encoding, "山田花子鈴木一郎")
-    rows = "".join(f"A{number},a{number}@example.com,{name}\r\n" for number in range(200))
-    refuse_binary((HEADER + rows + "\x1a").encode(encoding))
+def test_text_in_any_encoding_is_not_taken_for_a_binary_file(subtests):
+    for encoding in ["utf-16", "utf-32", "shift_jis", "gb18030", "iso2022_jp", "koi8_r", "cp437"]:
+        with subtests.test(encoding=encoding):
+            name = {"koi8_r": "Мария Александровна", "cp437": "Zoë Ångström"}.get(encoding, "山田花子鈴木一郎")
+            rows = "".join(f"A{number},a{number}@example.com,{name}\r\n" for number in range(200))
+            refuse_binary((HEADER + rows + "\x1a").encode(encoding))
 
 
 def test_a_file_that_cannot_be_opened_is_refused_without_its_path(tmp_path):

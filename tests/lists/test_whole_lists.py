@@ -156,17 +156,22 @@ def test_problems_are_written_for_a_spreadsheet():
     ]
 
 
-@pytest.mark.parametrize("unfit", ["\ud800", "a\udfffb", "\x1b[2J", "\x9b2J", "\x07", "\x08", "\x7f"])
-def test_what_no_file_or_terminal_takes_becomes_a_nul_and_is_refused_again(read, unfit):
-    out = io.StringIO(newline="")
-    problem = FieldProblem("first_name", "unfit", unfit)
-    row = ["A1", "a@example.com", f"A{unfit}"]
-    problems_csv(
-        out, [(2, problem, "error")], originals=(["customer_id", "email", "first_name", unfit], iter([(2, row)]))
-    )
-    assert unfit not in out.getvalue()
-    written = out.getvalue().encode().decode()
-    assert written.count("\0") == 3
-    header, *_ = written.splitlines()
-    (line,) = read(written.replace(header, "row,column,problem,hint,severity,customer_id,email,first_name,last_name"))
-    assert [problem.column for problem in line.problems] == ["first_name"]
+def test_what_no_file_or_terminal_takes_becomes_a_nul_and_is_refused_again(read, subtests):
+    for unfit in ["\ud800", "a\udfffb", "\x1b[2J", "\x9b2J", "\x07", "\x08", "\x7f"]:
+        with subtests.test(unfit=unfit):
+            out = io.StringIO(newline="")
+            problem = FieldProblem("first_name", "unfit", unfit)
+            row = ["A1", "a@example.com", f"A{unfit}"]
+            problems_csv(
+                out,
+                [(2, problem, "error")],
+                originals=(["customer_id", "email", "first_name", unfit], iter([(2, row)])),
+            )
+            assert unfit not in out.getvalue()
+            written = out.getvalue().encode().decode()
+            assert written.count("\0") == 3
+            header, *_ = written.splitlines()
+            (line,) = read(
+                written.replace(header, "row,column,problem,hint,severity,customer_id,email,first_name,last_name")
+            )
+            assert [problem.column for problem in line.problems] == ["first_name"]

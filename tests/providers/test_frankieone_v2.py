@@ -107,20 +107,18 @@ def test_the_lines_parameters_win_over_the_accounts():
     }
 
 
-@pytest.mark.parametrize(
-    ("written", "time"),
-    [
+def test_the_expiry_is_the_answers_also_when_it_has_passed(subtests):
+    for written, time in [
         ("2026-11-20T09:30:00Z", datetime(2026, 11, 20, 9, 30, tzinfo=UTC)),
         ("2026-11-20T20:30:00+11:00", datetime(2026, 11, 20, 9, 30, tzinfo=UTC)),
         ("2026-11-20T09:30:00", datetime(2026, 11, 20, 9, 30, tzinfo=UTC)),
         ("2026-11-20T07:59:59Z", datetime(2026, 11, 20, 7, 59, 59, tzinfo=UTC)),
         ("2020-01-01T00:00:00.000Z", datetime(2020, 1, 1, tzinfo=UTC)),
-    ],
-)
-def test_the_expiry_is_the_answers_also_when_it_has_passed(written, time):
-    session = opened(tokenExpiry=written)
+    ]:
+        with subtests.test(written=written, time=time):
+            session = opened(tokenExpiry=written)
 
-    assert (session.expires_at, session.expiry_source) == (time, ExpirySource.ANSWER)
+            assert (session.expires_at, session.expiry_source) == (time, ExpirySource.ANSWER)
 
 
 def test_without_a_readable_expiry_a_token_lives_an_hour(subtests):

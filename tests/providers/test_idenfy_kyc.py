@@ -222,24 +222,22 @@ def test_the_providers_reference_is_kept_by_its_own_name():
     assert opened().references == {"scanRef": "a1c3e5f7-0000-11ee-8d55-123456789abc"}
 
 
-@pytest.mark.parametrize(
-    ("person", "column"),
-    [
+def test_a_value_that_would_be_prefilled_and_refused_is_found_before_the_call(subtests):
+    for person, column in [
         (Person(first_name="J0hn"), "first_name"),
         (Person(last_name="Smith (Jr)"), "last_name"),
         (Person(first_name="x" * 101), "first_name"),
         (Person(address="x" * 256), "address"),
         (Person(nationality="LTU"), "nationality"),
-    ],
-)
-def test_a_value_that_would_be_prefilled_and_refused_is_found_before_the_call(person, column):
-    provider = IdenfyKyc(idenfy_account(prefill="all"))
+    ]:
+        with subtests.test(person=person, column=column):
+            provider = IdenfyKyc(idenfy_account(prefill="all"))
 
-    problems = provider.refuses(customer(person=person))
+            problems = provider.refuses(customer(person=person))
 
-    assert [problem.column for problem in problems] == [column]
-    assert problems[0].hint
-    assert "J0hn" not in problems[0].problem
+            assert [problem.column for problem in problems] == [column]
+            assert problems[0].hint
+            assert "J0hn" not in problems[0].problem
 
 
 def test_names_that_are_not_sent_are_not_looked_at():
@@ -265,20 +263,18 @@ def test_names_of_all_scripts_are_fine():
     ] == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "column"),
-    [
+def test_what_the_endpoint_cannot_serve_is_named_by_its_column(subtests):
+    for fields, column in [
         ({"external_ref": "x" * 41}, "external_ref"),
         ({"external_ref": "é"}, "external_ref"),
         ({"customer_id": "ü"}, "customer_id"),
         ({"kind": CustomerKind.COMPANY}, "kind"),
         ({"parameters": {"idenfy-kyc": {"checkLiveness": True}}}, "idenfy-kyc.checkLiveness"),
-    ],
-)
-def test_what_the_endpoint_cannot_serve_is_named_by_its_column(fields, column):
-    provider = IdenfyKyc(idenfy_account(parameters={"autoFaceMatching": False}))
+    ]:
+        with subtests.test(fields=fields, column=column):
+            provider = IdenfyKyc(idenfy_account(parameters={"autoFaceMatching": False}))
 
-    assert [problem.column for problem in provider.refuses(customer(**fields))] == [column]
+            assert [problem.column for problem in provider.refuses(customer(**fields))] == [column]
 
 
 def test_parameters_of_other_providers_are_none_of_its_business():
@@ -292,19 +288,17 @@ def test_both_secrets_are_read_again_even_when_the_first_has_changed():
     assert (key.reveal(), secret.reveal()) == ("k2", "s2")
 
 
-@pytest.mark.parametrize(
-    ("settings", "key"),
-    [
+def test_an_account_whose_sessions_could_not_be_opened_does_not_start(subtests):
+    for settings, key in [
         ({"api_secret": None}, "api_secret"),
         ({"api_key": None}, "api_key"),
         ({"link_hosts": ("verify.example.com",)}, "link_hosts"),
         ({"link": "https://verify.example.com/start", "link_hosts": ("verify.example.com",)}, "link"),
         ({"link": "https://other.example.com/{token}", "link_hosts": ("verify.example.com",)}, "link"),
-    ],
-)
-def test_an_account_whose_sessions_could_not_be_opened_does_not_start(settings, key):
-    with pytest.raises(AccountUnusable) as caught:
-        IdenfyKyc(idenfy_account(**settings))
+    ]:
+        with subtests.test(settings=settings, key=key):
+            with pytest.raises(AccountUnusable) as caught:
+                IdenfyKyc(idenfy_account(**settings))
 
-    assert caught.value.key == key
-    assert str(caught.value).startswith(f"accounts.kyc-eu.{key}: ")
+            assert caught.value.key == key
+            assert str(caught.value).startswith(f"accounts.kyc-eu.{key}: ")

@@ -147,20 +147,18 @@ def test_a_document_only_session_is_right_where_it_was_asked_for():
     assert opened(tokenType="DOCUMENT").kind is Kind.UNKNOWN
 
 
-@pytest.mark.parametrize(
-    ("fields", "column"),
-    [
+def test_what_this_form_cannot_serve_is_named_by_its_column(subtests):
+    for fields, column in [
         ({"parameters": {"idenfy-kyc": {"firstName": "Eva"}}}, "idenfy-kyc.firstName"),
         ({"parameters": {"idenfy-kyc": {"client": {"name": "x" * 101}}}}, "idenfy-kyc.client.name"),
         ({"external_ref": "x" * 41}, "external_ref"),
         ({"person": Person(first_name="x" * 101)}, "first_name"),
         ({"kind": CustomerKind.COMPANY}, "kind"),
-    ],
-)
-def test_what_this_form_cannot_serve_is_named_by_its_column(fields, column):
-    problems = IdenfyKyc(openapi_account(prefill="name")).refuses(customer(**fields))
+    ]:
+        with subtests.test(fields=fields, column=column):
+            problems = IdenfyKyc(openapi_account(prefill="name")).refuses(customer(**fields))
 
-    assert [problem.column for problem in problems] == [column]
+            assert [problem.column for problem in problems] == [column]
 
 
 def test_the_narrative_form_refuses_this_ones_columns():

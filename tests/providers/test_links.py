@@ -24,9 +24,8 @@ def test_a_link_to_an_allowed_host_may_be_sent(subtests):
             assert LINKS.given(link) == link
 
 
-@pytest.mark.parametrize(
-    "link",
-    [
+def test_any_other_link_is_refused(subtests):
+    for link in [
         None,
         5,
         "",
@@ -55,11 +54,10 @@ def test_a_link_to_an_allowed_host_may_be_sent(subtests):
         "https://ivs.idenfy.com/<b>",
         "https://ivs.idenfy.com/\n",
         "https://ivs.idenfy.com/" + "a" * LONGEST_LINK,
-    ],
-)
-def test_any_other_link_is_refused(link):
-    assert https_link(link, HOSTS) is None
-    assert LINKS.given(link) is None
+    ]:
+        with subtests.test(link=link):
+            assert https_link(link, HOSTS) is None
+            assert LINKS.given(link) is None
 
 
 def test_a_template_is_filled_with_quoted_values():
@@ -70,18 +68,16 @@ def test_a_template_is_filled_with_quoted_values():
     assert link == "https://v.test/%7Btoken%7D?c=C%201#t=a%2Fb%2Bc%26d%3De&{other}"
 
 
-@pytest.mark.parametrize(
-    ("template", "problem"),
-    [
+def test_a_template_that_could_not_be_used_is_found_before_any_call(subtests):
+    for template, problem in [
         ("https://v.test/start", "same link"),
         ("https://{customer_id}.v.test/start", "placeholder in its host"),
         ("https://other.test/{token}", "link_hosts"),
         ("http://v.test/{token}", "https"),
         ("https://v.test/{token}{{x}}", "link_hosts"),
-    ],
-)
-def test_a_template_that_could_not_be_used_is_found_before_any_call(template, problem):
-    assert problem in template_problem(template, ["v.test"])
+    ]:
+        with subtests.test(template=template, problem=problem):
+            assert problem in template_problem(template, ["v.test"])
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,15 @@ def as_problem(result, kind: Kind) -> Problem:
     return result
 
 
-@endpoints
-async def test_a_provider_that_is_down_has_surely_done_nothing(endpoint):
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
+async def test_a_provider_that_is_down_has_surely_done_nothing(subtests):
+    for what, endpoint in REAL.items():
+        with subtests.test(what=what):
+            server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
+            server.close()
+            await server.wait_closed()
 
-    as_problem(await asked(endpoint, f"http://127.0.0.1:{port}"), Kind.TRANSIENT)
+            as_problem(await asked(endpoint, f"http://127.0.0.1:{port}"), Kind.TRANSIENT)
 
 
 @endpoints
@@ -189,15 +190,16 @@ PAST = {
 }
 
 
-@endpoints
-def test_a_session_that_has_expired_already_is_not_one_whose_link_is_sent(endpoint):
+def test_a_session_that_has_expired_already_is_not_one_whose_link_is_sent(subtests):
     """If sessions cost money, the row is held. If not, the session's expiry shows that it is stale."""
-    result = spoilt(endpoint, **PAST)
+    for what, endpoint in REAL.items():
+        with subtests.test(what=what):
+            result = spoilt(endpoint, **PAST)
 
-    if isinstance(result, Problem):
-        assert "already expired" in as_problem(result, Kind.UNKNOWN).detail
-    elif "expiryTime" not in json.loads(endpoint.opened.body):  # a duration is never past
-        assert is_stale(result.expires_at, floor=timedelta(0), now=NOW)
+            if isinstance(result, Problem):
+                assert "already expired" in as_problem(result, Kind.UNKNOWN).detail
+            elif "expiryTime" not in json.loads(endpoint.opened.body):  # a duration is never past
+                assert is_stale(result.expires_at, floor=timedelta(0), now=NOW)
 
 
 @pytest.mark.parametrize("name", ["idenfy-kyc", "idenfy-kyc-openapi", "idenfy-kyb"])
@@ -209,18 +211,19 @@ def test_an_answer_about_another_customer_opens_no_session(name):
     assert "someone-else" not in result.detail
 
 
-@pytest.mark.parametrize("case", CREATED.values(), ids=CREATED)
-@pytest.mark.parametrize("kind", ["past-expiry", "strange-link", "wrong-token"])
-async def test_the_sandbox_does_each_of_these_on_demand(case, kind):
-    (result,) = await results(case, faults=(Fault(kind, 1.0),))
+async def test_the_sandbox_does_each_of_these_on_demand(subtests):
+    for kind in ["past-expiry", "strange-link", "wrong-token"]:
+        for what, case in CREATED.items():
+            with subtests.test(what=what, kind=kind):
+                (result,) = await results(case, faults=(Fault(kind, 1.0),))
 
-    if kind == "strange-link":
-        assert isinstance(result, Session)
-        assert "phishing" not in result.link
-    elif kind == "wrong-token":
-        assert isinstance(result, Problem)
-    elif isinstance(result, Session) and case.endpoint != "idenfy-kyc":
-        assert result.expires_at < NOW
+                if kind == "strange-link":
+                    assert isinstance(result, Session)
+                    assert "phishing" not in result.link
+                elif kind == "wrong-token":
+                    assert isinstance(result, Problem)
+                elif isinstance(result, Session) and case.endpoint != "idenfy-kyc":
+                    assert result.expires_at < NOW
 
 
 async def test_what_the_sandbox_spoils_is_opened_and_in_its_log():

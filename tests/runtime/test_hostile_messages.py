@@ -68,31 +68,32 @@ HOSTILE: dict[str, tuple[dict[str, Any], bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", HOSTILE)
-def test_what_is_no_wake_up_is_known_before_celery_sees_it(what: str):
-    given, body, content_type = HOSTILE[what]
-    found = wake_up_in(given, body, content_type, "utf-8")
-    assert isinstance(found, str)
-    assert MARKER not in found
+def test_what_is_no_wake_up_is_known_before_celery_sees_it(subtests: pytest.Subtests):
+    for what in HOSTILE:
+        with subtests.test(what=what):
+            given, body, content_type = HOSTILE[what]
+            found = wake_up_in(given, body, content_type, "utf-8")
+            assert isinstance(found, str)
+            assert MARKER not in found
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
+def test_of_a_wake_up_nothing_is_taken_over_but_task_id_and_name(subtests: pytest.Subtests):
+    for more in [
         {"timelimit": 5},
         {"timelimit": [None, MARKER]},
         {"eta": MARKER, "expires": MARKER},
         {"eta": "9999-12-31T23:59:59+14:00"},
         {"shadow": MARKER, "argsrepr": MARKER, "kwargsrepr": MARKER, "origin": MARKER},
         {"stamped_headers": MARKER, "stamps": 5, "retries": MARKER, "group": MARKER},
-    ],
-)
-def test_of_a_wake_up_nothing_is_taken_over_but_task_id_and_name(more: dict[str, Any]):
-    options = {"chain": [{"task": MARKER}], "callbacks": [MARKER]}
-    found = wake_up_in(headers(**more), json.dumps([["kyc"], {}, options]).encode(), "application/json", "utf-8")
-    assert found == WakeUpMessage(ISSUE, ID, ("kyc",))
-    assert MARKER not in json.dumps(found.headers) + found.body.decode()
-    assert len(found.body) < LARGEST
+    ]:
+        with subtests.test(more=more):
+            options = {"chain": [{"task": MARKER}], "callbacks": [MARKER]}
+            found = wake_up_in(
+                headers(**more), json.dumps([["kyc"], {}, options]).encode(), "application/json", "utf-8"
+            )
+            assert found == WakeUpMessage(ISSUE, ID, ("kyc",))
+            assert MARKER not in json.dumps(found.headers) + found.body.decode()
+            assert len(found.body) < LARGEST
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,11 @@
 
 import importlib
 
-import pytest
-
 from worker.core.model.needs import BEATING, EVERYTHING
 
 
-@pytest.mark.parametrize(
-    ("line", "needs"),
-    [
+def test_beat_alone_needs_no_more_than_the_broker(subtests):
+    for line, needs in [
         ("onboard beat", BEATING),
         ("celery -A worker.app beat --loglevel info", BEATING),
         ("celery -A worker.app worker", EVERYTHING),
@@ -17,7 +14,6 @@ from worker.core.model.needs import BEATING, EVERYTHING
         ("onboard worker --queues beat", EVERYTHING),
         ("celery -A worker.app inspect ping", EVERYTHING),
         ("/srv/beat", EVERYTHING),
-    ],
-)
-def test_beat_alone_needs_no_more_than_the_broker(line, needs):
-    assert importlib.import_module("worker.runtime.celery_app").needs_typed(line.split()) == needs
+    ]:
+        with subtests.test(line=line, needs=needs):
+            assert importlib.import_module("worker.runtime.celery_app").needs_typed(line.split()) == needs

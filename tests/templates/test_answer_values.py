@@ -56,16 +56,18 @@ def test_a_value_that_an_answer_does_not_have_is_empty(own):
     assert sent(templates, "sms", other="x").text == f"Code. {LINK}"
 
 
-@pytest.mark.parametrize("name", ["items", "keys", "get", "pop", "__class__", "__init__", "update"])
-def test_what_follows_the_dot_is_a_key_and_never_an_attribute(own, name):
-    templates = own({"default/en/body.txt": f"[{{{{ vendor.{name} }}}}{{{{ vendor['{name}'] }}}}] {{{{ link }}}}"})
-    assert sent(templates, code="x").text == f"[] {LINK}"
-    assert sent(templates, **{name: "x"}).text == f"[xx] {LINK}"
+def test_what_follows_the_dot_is_a_key_and_never_an_attribute(own, subtests):
+    for name in ["items", "keys", "get", "pop", "__class__", "__init__", "update"]:
+        with subtests.test(name=name):
+            templates = own(
+                {"default/en/body.txt": f"[{{{{ vendor.{name} }}}}{{{{ vendor['{name}'] }}}}] {{{{ link }}}}"}
+            )
+            assert sent(templates, code="x").text == f"[] {LINK}"
+            assert sent(templates, **{name: "x"}).text == f"[xx] {LINK}"
 
 
-@pytest.mark.parametrize(
-    ("source", "problem"),
-    [
+def test_nothing_but_the_name_of_a_value_may_follow(own, subtests):
+    for source, problem in [
         ("{{ vendor }}", "write vendor.NAME, with the name of one value"),
         ("{% if vendor %}{% endif %}", "write vendor.NAME, with the name of one value"),
         ("{{ vendor.a.b }}", "a dot after a variable, but for vendor.NAME, is not available"),
@@ -79,13 +81,12 @@ def test_what_follows_the_dot_is_a_key_and_never_an_attribute(own, name):
         ("{{ vendors }}", "there is no variable vendors, did you mean vendor?"),
         ("{% set vendor = link %}", "the variable vendor cannot be set"),
         ("{% set x = vendor %}{{ x.code }}", "a dot after a variable, but for vendor.NAME, is not available"),
-    ],
-)
-def test_nothing_but_the_name_of_a_value_may_follow(own, source, problem):
-    templates = own({"default/en/body.txt": "{{ link }}" + source})
-    assert any(problem in line for line in templates.problems()), templates.problems()
-    with pytest.raises(TemplateProblem):
-        sent(templates, code="x")
+    ]:
+        with subtests.test(source=source, problem=problem):
+            templates = own({"default/en/body.txt": "{{ link }}" + source})
+            assert any(problem in line for line in templates.problems()), templates.problems()
+            with pytest.raises(TemplateProblem):
+                sent(templates, code="x")
 
 
 def test_a_hostile_value_stays_text(own):
@@ -102,12 +103,19 @@ def test_a_hostile_value_stays_text(own):
         assert "\n" not in lines.subject
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["x" * 10_000, "x" * 201, "https://evil.example/x", "evil.example", "www.evil", "a@evil", "javascript:x", "tel:1"],
-)
-def test_a_long_value_and_an_address_are_not_written(own, value):
-    assert sent(own(FILES), code=value).text == f"Code. {LINK}"
+def test_a_long_value_and_an_address_are_not_written(own, subtests):
+    for value in [
+        "x" * 10_000,
+        "x" * 201,
+        "https://evil.example/x",
+        "evil.example",
+        "www.evil",
+        "a@evil",
+        "javascript:x",
+        "tel:1",
+    ]:
+        with subtests.test(value=value):
+            assert sent(own(FILES), code=value).text == f"Code. {LINK}"
 
 
 @pytest.mark.parametrize("value", ["x" * 200, "AB-12_34", "a/b+c==", "3.14", "Müller & Co."])

@@ -32,17 +32,18 @@ def own(directory: Path, files: dict[str, str]) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_each_language_of_the_messages_has_all_the_words_of_the_page(language: str):
-    made = pages()
-    english = {screen: made.render(screen, address="/s/x") for screen in Screen}
-    for screen in Screen:
-        page = made.render(screen, locale=language, address="/s/x", token="t0k")
+def test_each_language_of_the_messages_has_all_the_words_of_the_page(subtests: pytest.Subtests):
+    for language in LANGUAGES:
+        with subtests.test(language=language):
+            made = pages()
+            english = {screen: made.render(screen, address="/s/x") for screen in Screen}
+            for screen in Screen:
+                page = made.render(screen, locale=language, address="/s/x", token="t0k")
 
-        assert f'<html lang="{language}" dir="ltr">' in page
-        assert not any(empty in page for empty in ("<h1></h1>", "<p></p>", "></button>", "></a>"))
-        assert ('name="form" value="t0k"' in page) == (screen in FORMS)
-        assert language == "en" or page.split("<h1>")[1][:40] != english[screen].split("<h1>")[1][:40]
+                assert f'<html lang="{language}" dir="ltr">' in page
+                assert not any(empty in page for empty in ("<h1></h1>", "<p></p>", "></button>", "></a>"))
+                assert ('name="form" value="t0k"' in page) == (screen in FORMS)
+                assert language == "en" or page.split("<h1>")[1][:40] != english[screen].split("<h1>")[1][:40]
 
 
 def test_a_page_has_the_brand_and_falls_back_from_the_locale_to_the_language_to_the_default():
@@ -65,16 +66,17 @@ def test_a_page_has_no_script_and_nothing_that_a_policy_without_scripts_refuses(
         assert not any(one in page.lower() for one in ("<script", "javascript:", " style=", " onclick", " onload"))
 
 
-@pytest.mark.parametrize("locale", LANGUAGES)
-def test_a_page_that_waits_for_hours_names_the_time_in_each_language(locale: str):
-    at = datetime(2026, 11, 22, 15, 5, tzinfo=UTC)
-    page = Pages(BUILT_IN, locale="en", brand=Brand(), sender_name="Bank", timezone="Europe/Vilnius")
-    long, short = (page.render(Screen.LONG, locale=locale, ready_by=by) for by in (at, None))
+def test_a_page_that_waits_for_hours_names_the_time_in_each_language(subtests: pytest.Subtests):
+    for locale in LANGUAGES:
+        with subtests.test(locale=locale):
+            at = datetime(2026, 11, 22, 15, 5, tzinfo=UTC)
+            page = Pages(BUILT_IN, locale="en", brand=Brand(), sender_name="Bank", timezone="Europe/Vilnius")
+            long, short = (page.render(Screen.LONG, locale=locale, ready_by=by) for by in (at, None))
 
-    named = in_words(at, language=locale, timezone="Europe/Vilnius")
-    assert named in long
-    assert named not in short
-    assert "17" in named
+            named = in_words(at, language=locale, timezone="Europe/Vilnius")
+            assert named in long
+            assert named not in short
+            assert "17" in named
 
 
 def test_no_variable_of_the_page_is_personal():

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from aiohttp import web
 
 from worker.web.server import listening
@@ -18,16 +17,17 @@ NO_HTTP = [
 ]
 
 
-@pytest.mark.parametrize("sent", NO_HTTP)
-async def test_what_is_no_http_is_refused_and_its_connection_closed(sent):
-    async with listening(web.Application(), host="127.0.0.1", port=0) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(sent)
-        answer = await reader.read()
-        writer.close()
+async def test_what_is_no_http_is_refused_and_its_connection_closed(subtests):
+    for sent in NO_HTTP:
+        with subtests.test(sent=sent):
+            async with listening(web.Application(), host="127.0.0.1", port=0) as port:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(sent)
+                answer = await reader.read()
+                writer.close()
 
-    assert answer.split()[1] == b"400"
-    assert b"Traceback" not in answer
+            assert answer.split()[1] == b"400"
+            assert b"Traceback" not in answer
 
 
 async def test_no_answer_names_the_versions_that_run(site):

@@ -31,9 +31,8 @@ async def test_one_of_several_signatures_is_enough(site):
     assert (await site.post(BODY, key=None, **headers)).status == 202
 
 
-@pytest.mark.parametrize(
-    ("authorization", "reason"),
-    [
+def test_other_keys_are_strangers(subtests):
+    for authorization, reason in [
         ("Bearer wrong", "the key is no sender's"),
         ("Bearer ", "the key is no sender's"),
         (f"Bearer {FIRST}x", "the key is no sender's"),
@@ -42,10 +41,9 @@ async def test_one_of_several_signatures_is_enough(site):
         (f"Bearer {hash_of(FIRST)}", "the key is no sender's"),
         (f"Basic {FIRST}", "the Authorization header is not Bearer"),
         (FIRST, "the Authorization header is not Bearer"),
-    ],
-)
-def test_other_keys_are_strangers(authorization, reason):
-    assert bearer(authorization, SHOWN) == Stranger(reason)
+    ]:
+        with subtests.test(authorization=authorization, reason=reason):
+            assert bearer(authorization, SHOWN) == Stranger(reason)
 
 
 async def test_strangers_learn_how_to_authenticate_and_their_body_is_not_read(site):
@@ -66,9 +64,8 @@ async def test_without_keys_all_posts_are_refused(start, sqlite_url):
         assert answer.problem(403) == "no sender has a key"
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
+async def test_a_signature_that_does_not_fit_or_is_too_old_is_refused(site, subtests):
+    for changes, reason in [
         ({"late": 301}, "webhook-timestamp is more than 5 minutes from our time"),
         ({"late": -301}, "webhook-timestamp is more than 5 minutes from our time"),
         ({"webhook_timestamp": "²"}, "webhook-timestamp is not in seconds since 1970"),
@@ -76,11 +73,10 @@ async def test_without_keys_all_posts_are_refused(start, sqlite_url):
         ({"webhook_timestamp": "9" * 13}, "webhook-timestamp is not in seconds since 1970"),
         ({"key": b"another"}, "none of our keys made its signature"),
         ({"webhook_id": ""}, "the header webhook-id is missing"),
-    ],
-)
-async def test_a_signature_that_does_not_fit_or_is_too_old_is_refused(site, changes, reason):
-    assert (await site.post(BODY, key=None, **site.signed(BODY, **changes))).problem(401) == reason
-    assert site.script.events == []
+    ]:
+        with subtests.test(changes=changes, reason=reason):
+            assert (await site.post(BODY, key=None, **site.signed(BODY, **changes))).problem(401) == reason
+            assert site.script.events == []
 
 
 @pytest.mark.parametrize("changed", ["body", "webhook_id", "webhook_timestamp"])

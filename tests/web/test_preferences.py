@@ -1,13 +1,10 @@
-import pytest
-
 from worker.core.limits.rate_limits import Limit
 from worker.web.events.preferences import LONGEST_WAIT, preferred_wait
 from worker.web.events.rate_limit import Allowance
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
+def test_the_preferred_wait_is_bounded_and_an_unreadable_header_is_no_preference(subtests):
+    for headers, seconds in [
         ([], 0),
         ([""], 0),
         (["wait=2"], 2),
@@ -18,10 +15,9 @@ from worker.web.events.rate_limit import Allowance
         (["wait=9999999999"], 0),
         (["wait=-1", "wait=x, wait", "await=3", "wait=1.5"], 0),
         (["wait=²"], 0),
-    ],
-)
-def test_the_preferred_wait_is_bounded_and_an_unreadable_header_is_no_preference(headers, seconds):
-    assert preferred_wait(headers) == seconds
+    ]:
+        with subtests.test(headers=headers, seconds=seconds):
+            assert preferred_wait(headers) == seconds
 
 
 def test_an_allowance_fills_evenly_up_to_what_its_limit_allows():

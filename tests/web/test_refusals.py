@@ -3,7 +3,6 @@
 import ipaddress
 import logging
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +14,8 @@ from worker.web.refusals import FORGET_SECONDS, FREE, LONGEST_DELAY, MOST_PEERS,
 TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8")]
 
 
-@pytest.mark.parametrize(
-    ("remote", "forwarded", "peer"),
-    [
+def test_a_proxy_is_believed_if_it_is_trusted(subtests):
+    for remote, forwarded, peer in [
         ("203.0.113.7", [], "203.0.113.7"),
         ("203.0.113.7", ["198.51.100.9"], "203.0.113.7"),  # whoever it is, it is no proxy of ours
         ("10.0.0.1", [], "10.0.0.1"),
@@ -32,10 +30,9 @@ TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "fd00::/8")]
         ("10.0.0.1", ["203.0.113.7, 10.0.0.2:port"], "10.0.0.1"),
         ("fe80::1%eth0", [], "fe80::/64"),
         (None, [], UNKNOWN),
-    ],
-)
-def test_a_proxy_is_believed_if_it_is_trusted(remote, forwarded, peer):
-    assert peer_of(remote, forwarded, TRUSTED) == peer
+    ]:
+        with subtests.test(remote=remote, forwarded=forwarded, peer=peer):
+            assert peer_of(remote, forwarded, TRUSTED) == peer
 
 
 @given(st.lists(st.text()))

@@ -115,9 +115,8 @@ async def test_what_cannot_be_read_is_not_to_be_sent_again(site):
     assert kept(site)[0].detail == "the body is not JSON at character 2"
 
 
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
+async def test_the_answer_says_in_words_why_a_body_cannot_be_read(site, subtests):
+    for body, why in [
         (b"[1]", "the body is not a JSON object"),
         (b"\xff", "the body is not UTF-8"),
         (b'{"a": 1, "a": 2}', "the body has the same key twice in one object"),
@@ -125,11 +124,9 @@ async def test_what_cannot_be_read_is_not_to_be_sent_again(site):
         (b'{"a": ' + b"9" * 5000 + b"}", "the body has a number that is too large"),
         (b'{"a": NaN}', "the body is not JSON"),
         (b'{"a": ' * 40 + b"1" + b"}" * 40, "the body has objects or lists nested more than 32 levels deep"),
-    ],
-    ids=lambda value: value[:12],
-)
-async def test_the_answer_says_in_words_why_a_body_cannot_be_read(site, body, why):
-    assert (await send(site, f"au/{SECRET}/r-1", body)).problem(400) == why
+    ]:
+        with subtests.test(body=body, why=why):
+            assert (await send(site, f"au/{SECRET}/r-1", body)).problem(400) == why
 
 
 async def test_a_strangers_body_is_not_waited_for(start, sqlite_url):

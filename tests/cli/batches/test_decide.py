@@ -355,24 +355,26 @@ def test_a_person_must_say_what_becomes_of_held_rows(desk: Desk, listed: str):
     assert "--abandon" in ended.err
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_a_batch_that_is_not_there_is_exit_2(desk: Desk, listed: str, command: tuple[str, ...]):
-    name, *options = command
-    ended = desk.onboard(name, "7", *options)
-    assert (ended.code, ended.out) == (2, "")
-    assert "no batch '7'" in ended.err
-    assert rows(desk) == {"waiting": 3}
+def test_a_batch_that_is_not_there_is_exit_2(desk: Desk, listed: str, subtests: pytest.Subtests):
+    for command in COMMANDS:
+        with subtests.test(command=command):
+            name, *options = command
+            ended = desk.onboard(name, "7", *options)
+            assert (ended.code, ended.out) == (2, "")
+            assert "no batch '7'" in ended.err
+            assert rows(desk) == {"waiting": 3}
 
 
-@pytest.mark.parametrize("command", [("retry",), ("resolve", "--repeat"), ("resolve", "--abandon")], ids=" ".join)
 def test_an_account_that_is_not_there_is_exit_2_and_names_those_that_are(
-    desk: Desk, listed: str, command: tuple[str, ...]
+    desk: Desk, listed: str, subtests: pytest.Subtests
 ):
-    name, *options = command
-    ended = desk.onboard(name, "latest", *options, "--account", "kyk")
-    assert (ended.code, ended.out) == (2, "")
-    assert "they are au, " in ended.err
-    assert rows(desk) == {"waiting": 3}
+    for command in [("retry",), ("resolve", "--repeat"), ("resolve", "--abandon")]:
+        with subtests.test(command=command):
+            name, *options = command
+            ended = desk.onboard(name, "latest", *options, "--account", "kyk")
+            assert (ended.code, ended.out) == (2, "")
+            assert "they are au, " in ended.err
+            assert rows(desk) == {"waiting": 3}
 
 
 def test_rows_of_an_account_that_was_taken_out_of_the_configuration_can_be_settled(desk: Desk, listed: str):

@@ -12,9 +12,8 @@ from worker.core.model.states import JobState
 from worker.reporting.store.counts import AccountFacts, BatchCounts
 
 
-@pytest.mark.parametrize(
-    ("seen", "left", "words"),
-    [
+def test_the_pace_of_the_last_seconds_says_how_long_the_rest_takes(subtests: pytest.Subtests):
+    for seen, left, words in [
         ([(0, 0)], 400, ""),
         ([(0, 0), (10, 0)], 400, ""),
         ([(0, 0), (10, 240)], 400, "24/s, 17 s left"),
@@ -24,14 +23,13 @@ from worker.reporting.store.counts import AccountFacts, BatchCounts
         ([(0, 0), (10, 400)], 0, ""),
         # A pause that is over for a while does not count any more.
         ([(0, 0), (600, 0), (610, 10), (630, 30), (641, 41)], 59, "1/s, 59 s left"),
-    ],
-)
-def test_the_pace_of_the_last_seconds_says_how_long_the_rest_takes(seen, left: int, words: str):
-    pace = Pace()
-    for now, out in seen:
-        pace.see(out, now)
+    ]:
+        with subtests.test(seen=seen, left=left, words=words):
+            pace = Pace()
+            for now, out in seen:
+                pace.see(out, now)
 
-    assert pace.words(left) == words
+            assert pace.words(left) == words
 
 
 def test_a_display_draws_no_bar_before_its_total_is_known_and_labels_the_time():

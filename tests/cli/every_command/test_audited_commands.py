@@ -176,24 +176,26 @@ def test_a_command_that_changes_something_has_an_entry_in_the_same_transaction(s
     assert added == [(os_user().full, _path(typed))] * len(added)
 
 
-@pytest.mark.parametrize("typed", sorted(BEFORE))
-def test_a_command_that_shows_what_is_protected_has_an_entry(stage, typed):
+def test_a_command_that_shows_what_is_protected_has_an_entry(stage, subtests):
     desk = stage()
-    before = len(entries(desk))
+    for typed in sorted(BEFORE):
+        with subtests.test(typed=typed):
+            before = len(entries(desk))
 
-    assert desk.onboard(*typed.split()).code == 0
+            assert desk.onboard(*typed.split()).code == 0
 
-    assert entries(desk)[before] == (os_user().full, _path(typed))
+            assert entries(desk)[before] == (os_user().full, _path(typed))
 
 
-@pytest.mark.parametrize("typed", sorted(READS))
-def test_a_command_that_only_reads_changes_nothing_and_has_no_entry(stage, transactions, typed):
+def test_a_command_that_only_reads_changes_nothing_and_has_no_entry(stage, transactions, subtests):
     desk = stage()
-    transactions.committed.clear()
+    for typed in sorted(READS):
+        with subtests.test(typed=typed):
+            transactions.committed.clear()
 
-    assert desk.onboard(*typed.split()).code in (0, 1)
+            assert desk.onboard(*typed.split()).code in (0, 1)
 
-    assert transactions.tables <= HOUSEKEEPING
+            assert transactions.tables <= HOUSEKEEPING
 
 
 def test_the_environment_does_not_say_who_acted(stage, monkeypatch):

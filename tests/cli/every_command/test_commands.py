@@ -27,26 +27,25 @@ def command_of(name: str) -> click.Command:
     return command
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(name: str):
-    command = command_of(name)
+def test_each_command_is_there_with_a_line_of_help_and_the_options_of_all(subtests: pytest.Subtests):
+    for name in COMMANDS:
+        with subtests.test(name=name):
+            command = command_of(name)
 
-    assert (command.name, command.short_help) == (name.split()[-1], COMMANDS[name].help)
-    assert command.help
-    assert command_of(name) is command
-    names = [parameter.name for parameter in command.params]
-    assert [names.count(option.name) for option in global_options()] == [1, 1, 1, 1]
+            assert (command.name, command.short_help) == (name.split()[-1], COMMANDS[name].help)
+            assert command.help
+            assert command_of(name) is command
+            names = [parameter.name for parameter in command.params]
+            assert [names.count(option.name) for option in global_options()] == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, subtests: pytest.Subtests):
+    for name in [
         *("cancel", "pause", "report", "resolve", "resume", "retry", "status"),
         *of_features("TAKES_BATCHES"),
-    ],
-)
-def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, name: str):
-    assert desk.onboard(name, "--help").out.count("events-2026-11-20") == 1
+    ]:
+        with subtests.test(name=name):
+            assert desk.onboard(name, "--help").out.count("events-2026-11-20") == 1
 
 
 def test_the_help_shows_each_command_once_in_a_group(desk):
@@ -66,9 +65,9 @@ def test_no_command_takes_a_batch_without_saying_so_in_its_help():
                 assert one.epilog == NAMES_OF_BATCHES
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
+def test_what_there_is_not_is_refused_and_what_was_meant_is_named(desk, monkeypatch, subtests: pytest.Subtests):
+    monkeypatch.setitem(shipped.COMMANDS, "take-out", "taken_out")
+    for typed, meant in [
         ("chek customers.csv", "did you mean `onboard check`?"),
         ("stauts", "did you mean `onboard status`?"),
         ("start", "did you mean `onboard up`?"),
@@ -81,15 +80,13 @@ def test_no_command_takes_a_batch_without_saying_so_in_its_help():
         ("events zzz", "`onboard events --help` lists them"),
         ("run customers.csv --dry-run", "`onboard check LIST` is the dry run"),
         ("run nowhere.csv", "nowhere.csv: the file cannot be opened: No such file or directory"),
-    ],
-)
-def test_what_there_is_not_is_refused_and_what_was_meant_is_named(desk, typed: str, meant: str, monkeypatch):
-    monkeypatch.setitem(shipped.COMMANDS, "take-out", "taken_out")
-    monkeypatch.setitem(shipped.COMMANDS, "events take-in", "taken_in")
-    ended = desk.onboard(*typed.split())
+    ]:
+        with subtests.test(typed=typed, meant=meant):
+            monkeypatch.setitem(shipped.COMMANDS, "events take-in", "taken_in")
+            ended = desk.onboard(*typed.split())
 
-    assert ended.code == 2
-    assert meant in ended.err
+            assert ended.code == 2
+            assert meant in ended.err
 
 
 @pytest.mark.parametrize(("given", "level"), [(None, "info"), ("warning", "warning"), ("error", "error")])

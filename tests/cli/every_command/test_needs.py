@@ -115,14 +115,15 @@ def _is(path: str, typed: str) -> bool:
     return words[: len(path.split())] == path.split()
 
 
-@pytest.mark.parametrize("typed", NEEDS)
-def test_a_command_asks_for_the_secrets_that_it_uses_and_for_no_other(bare_of_secrets: Desk, typed: str):
-    ended = bare_of_secrets.onboard(*typed.split())
+def test_a_command_asks_for_the_secrets_that_it_uses_and_for_no_other(bare_of_secrets: Desk, subtests: pytest.Subtests):
+    for typed in NEEDS:
+        with subtests.test(typed=typed):
+            ended = bare_of_secrets.onboard(*typed.split())
 
-    lines = [*ended.lines, *ended.out.splitlines()]  # `doctor` shows what it finds on standard output
-    asked = {line.split("variable ")[1].split()[0] for line in lines if "is not set" in line}
-    assert asked == NEEDS[typed]
-    assert ended.code == (2 if NEEDS[typed] else 0)
+            lines = [*ended.lines, *ended.out.splitlines()]  # `doctor` shows what it finds on standard output
+            asked = {line.split("variable ")[1].split()[0] for line in lines if "is not set" in line}
+            assert asked == NEEDS[typed]
+            assert ended.code == (2 if NEEDS[typed] else 0)
 
 
 def test_who_reads_what_is_stored_needs_only_the_key(desk: Desk):

@@ -39,24 +39,26 @@ def test_init_names_a_database_that_is_there_because_its_customers_count_as_invi
     assert "onboarding.db" not in without
 
 
-@pytest.mark.parametrize("url", ["mysql+pymysql://127.0.0.1/x", "mariadb+mariadbconnector://127.0.0.1/x"])
-@pytest.mark.parametrize("command", [("db", "upgrade"), ("run", "x.csv"), ("import", "x.csv"), ("worker",), ("beat",)])
-def test_mysql_and_mariadb_are_refused_with_what_to_use_instead(desk: Desk, command, url: str):
-    desk.write("x.csv", "customer_id\n")
-    desk.environ["ONBOARDING__DATABASE__URL"] = url
-    ended = desk.onboard(*command)
-    assert (ended.code, ended.out) == (2, "")
-    assert "MySQL and MariaDB are not supported" in ended.err
-    assert "postgresql+psycopg://" in ended.err
-    assert "sqlite:///" in ended.err
+def test_mysql_and_mariadb_are_refused_with_what_to_use_instead(desk: Desk, subtests: pytest.Subtests):
+    for command in [("db", "upgrade"), ("run", "x.csv"), ("import", "x.csv"), ("worker",), ("beat",)]:
+        for url in ["mysql+pymysql://127.0.0.1/x", "mariadb+mariadbconnector://127.0.0.1/x"]:
+            with subtests.test(url=url, command=command):
+                desk.write("x.csv", "customer_id\n")
+                desk.environ["ONBOARDING__DATABASE__URL"] = url
+                ended = desk.onboard(*command)
+                assert (ended.code, ended.out) == (2, "")
+                assert "MySQL and MariaDB are not supported" in ended.err
+                assert "postgresql+psycopg://" in ended.err
+                assert "sqlite:///" in ended.err
 
 
-@pytest.mark.parametrize("command", [("check", "x.csv"), ("run", "x.csv"), ("status",), ("report", "1"), ("worker",)])
-def test_without_a_configuration_each_command_names_init(bare: Desk, command):
-    ended = bare.onboard(*command)
-    assert (ended.code, ended.out) == (2, "")
-    (line,) = ended.lines
-    assert "onboard init" in line
+def test_without_a_configuration_each_command_names_init(bare: Desk, subtests: pytest.Subtests):
+    for command in [("check", "x.csv"), ("run", "x.csv"), ("status",), ("report", "1"), ("worker",)]:
+        with subtests.test(command=command):
+            ended = bare.onboard(*command)
+            assert (ended.code, ended.out) == (2, "")
+            (line,) = ended.lines
+            assert "onboard init" in line
 
 
 def test_a_bad_configuration_is_one_line_for_each_problem_with_its_key(desk: Desk):

@@ -360,7 +360,6 @@ def test_strict_refuses_a_list_with_a_refused_row_and_imports_nothing(desk: Desk
     assert desk.onboard("check", desk.list_of(customers(2)), "--strict").code == 0
 
 
-@pytest.mark.parametrize("command", ["check", "run", "import"])
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -373,11 +372,13 @@ def test_strict_refuses_a_list_with_a_refused_row_and_imports_nothing(desk: Desk
         (b"customer_id,customer_id\nA-1,A-2\n", "customer_id"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_exit_2_with_the_reason(desk: Desk, played: Played, command, content, said):
-    ended = desk.onboard(command, desk.write("list.csv", content))
-    assert (ended.code, ended.out) == (2, "")
-    assert said in ended.err
-    assert ended.lines
+def test_a_list_that_cannot_be_used_is_exit_2_with_the_reason(desk: Desk, played: Played, content, said, subtests):
+    for command in ("check", "run", "import"):
+        with subtests.test(command=command):
+            ended = desk.onboard(command, desk.write("list.csv", content))
+            assert (ended.code, ended.out) == (2, "")
+            assert said in ended.err
+            assert ended.lines
     assert desk.onboard("status", "--json").facts["batches"] == []
     assert played.calls() == []
 

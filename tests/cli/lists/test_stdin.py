@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,11 @@ def send(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Send:
     return send
 
 
-@pytest.mark.parametrize("content", [CSV, JSONL, "\ufeff" + JSONL, "\ufeff\ufeff" + JSONL, "\ufeff\ufeff" + CSV])
-def test_check_reads_standard_input_and_finds_out_the_format(send: Send, content: str):
-    assert send(content, "check", "-", "--json").facts["rows"] == {
-        "total": 2,
-        "accepted": 1,
-        "rejected": 1,
-        "duplicate": 0,
-    }
+def test_check_reads_standard_input_and_finds_out_the_format(send: Send, subtests: pytest.Subtests):
+    rows = {"total": 2, "accepted": 1, "rejected": 1, "duplicate": 0}
+    for content in (CSV, JSONL, "\ufeff" + JSONL, "\ufeff\ufeff" + JSONL, "\ufeff\ufeff" + CSV):
+        with subtests.test(content=content):
+            assert send(content, "check", "-", "--json").facts["rows"] == rows
 
 
 def test_the_format_can_be_said(send: Send):
@@ -68,12 +66,12 @@ def test_a_list_on_standard_input_is_refused_under_strict_like_any_other(send: S
     assert played.calls() == []
 
 
-@pytest.mark.parametrize("content", ["", "\n \n", "PK\x03\x04", HEADER])
-@pytest.mark.parametrize("command", ["check", "run", "import"])
-def test_what_is_no_list_is_exit_2(send: Send, desk: Desk, command: str, content: str):
-    ended = send(content, command, "-")
-    assert (ended.code, ended.out) == (2, "")
-    assert len(ended.lines) == 1
+def test_what_is_no_list_is_exit_2(send: Send, desk: Desk, subtests: pytest.Subtests):
+    for command, content in product(("check", "run", "import"), ("", "\n \n", "PK\x03\x04", HEADER)):
+        with subtests.test(command=command, content=content):
+            ended = send(content, command, "-")
+            assert (ended.code, ended.out) == (2, "")
+            assert len(ended.lines) == 1
     assert desk.onboard("status", "--json").facts["batches"] == []
 
 

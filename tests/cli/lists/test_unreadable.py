@@ -20,8 +20,6 @@ def workbook() -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("name", ["list.csv", "list.jsonl", "the"])  # reasons begin with "the" too
-@pytest.mark.parametrize("command", ["check", "run", "import"])
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -33,12 +31,15 @@ def workbook() -> bytes:
     ],
     ids=["empty", "gzip", "workbook", "pdf", "binary"],
 )
-def test_a_file_that_is_no_list_is_exit_2(desk: Desk, played: Played, name, command, content, said):
-    ended = desk.onboard(command, desk.write(name, content))
-    assert (ended.code, ended.out) == (2, "")
-    assert len(ended.lines) == 1
-    assert ended.err.startswith(f"{name}: ")
-    assert said in ended.err
+def test_a_file_that_is_no_list_is_exit_2(desk: Desk, played: Played, content, said, subtests):
+    # Reasons begin with "the" too.
+    for command, name in (("check", "list.csv"), ("run", "list.jsonl"), ("import", "the")):
+        with subtests.test(command=command, name=name):
+            ended = desk.onboard(command, desk.write(name, content))
+            assert (ended.code, ended.out) == (2, "")
+            assert len(ended.lines) == 1
+            assert ended.err.startswith(f"{name}: ")
+            assert said in ended.err
     assert desk.onboard("status", "--json").facts["batches"] == []
     assert played.calls() == []
 

@@ -188,16 +188,14 @@ def test_the_choice_is_the_first_able_account_of_the_first_fitting_rule(table, c
 HOUR = timedelta(hours=1)
 
 
-@pytest.mark.parametrize(
-    ("rules", "german", "french"),
-    [
+def test_a_links_freshness_is_that_of_the_first_route_that_fits_and_has_the_account(subtests):
+    for rules, german, french in [
         ([Rule({"country": "DE"}, ("eu",), HOUR), Rule({}, ("eu",))], HOUR, None),
         ([Rule({"country": "DE"}, ("eu",), HOUR)], HOUR, None),  # no route chooses the account for another customer
         ([Rule({"country": "DE"}, ("eu",), HOUR), Rule({}, ("eu",), HOUR)], HOUR, HOUR),
         ([Rule({"country": "DE"}, ("us",), HOUR), Rule({}, ("eu",), 2 * HOUR)], 2 * HOUR, 2 * HOUR),
         ([Rule({"country": "DE"}, ("eu",)), Rule({}, ("us",), HOUR)], None, None),
-    ],
-)
-def test_a_links_freshness_is_that_of_the_first_route_that_fits_and_has_the_account(rules, german, french):
-    assert freshness_for(Customer("C-1", country="DE"), rules, "eu") == german
-    assert freshness_for(Customer("C-2", country="FR"), rules, "eu") == french
+    ]:
+        with subtests.test(rules=rules, german=german, french=french):
+            assert freshness_for(Customer("C-1", country="DE"), rules, "eu") == german
+            assert freshness_for(Customer("C-2", country="FR"), rules, "eu") == french

@@ -22,12 +22,13 @@ NETWORK = [
 ]
 
 
-@pytest.mark.parametrize(("cause", "words"), NETWORK)
-def test_a_failure_of_the_network_is_in_words_bare_and_wrapped(cause: OSError, words: str):
-    assert in_words(cause) == words
-    for wrapper in (OperationalError("at secret-host"), redis.ConnectionError("at secret-host")):
-        wrapper.__cause__ = cause
-        assert in_words(wrapper) == words
+def test_a_failure_of_the_network_is_in_words_bare_and_wrapped(subtests: pytest.Subtests):
+    for cause, words in NETWORK:
+        with subtests.test(cause=cause, words=words):
+            assert in_words(cause) == words
+            for wrapper in (OperationalError("at secret-host"), redis.ConnectionError("at secret-host")):
+                wrapper.__cause__ = cause
+                assert in_words(wrapper) == words
 
 
 # What Redis and RabbitMQ say, as their libraries raise it.
@@ -45,14 +46,15 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("cause", "words"), REFUSALS)
-def test_a_server_that_answers_and_refuses_says_why_bare_and_wrapped(cause: Exception, words: str):
-    assert (in_words(cause), refusal(cause)) == (words, words)
-    wrapper = OperationalError("at secret-host")
-    wrapper.__cause__ = cause
-    assert (in_words(wrapper), refusal(wrapper)) == (words, words)
-    assert broker_fault(wrapper) == f"the broker refuses this process ({words})"
-    assert broker_fault(wrapper, whom="beat") == f"the broker refuses beat ({words})"
+def test_a_server_that_answers_and_refuses_says_why_bare_and_wrapped(subtests: pytest.Subtests):
+    for cause, words in REFUSALS:
+        with subtests.test(cause=cause, words=words):
+            assert (in_words(cause), refusal(cause)) == (words, words)
+            wrapper = OperationalError("at secret-host")
+            wrapper.__cause__ = cause
+            assert (in_words(wrapper), refusal(wrapper)) == (words, words)
+            assert broker_fault(wrapper) == f"the broker refuses this process ({words})"
+            assert broker_fault(wrapper, whom="beat") == f"the broker refuses beat ({words})"
 
 
 def test_a_broker_that_cannot_be_reached_is_not_said_to_refuse():
@@ -91,13 +93,14 @@ CERTIFICATES = [
 ]
 
 
-@pytest.mark.parametrize(("code", "words", "step"), CERTIFICATES)
-def test_a_refused_certificate_says_why_and_who_has_to_do_something(code: int, words: str, step: str):
-    assert in_words(refused(code)) == words
-    wrapper = OperationalError("at secret-host")
-    wrapper.__cause__ = refused(code)
-    assert in_words(wrapper) == words
-    assert step in certificate_help(f"127.0.0.1:5671: {words}", "bus")
+def test_a_refused_certificate_says_why_and_who_has_to_do_something(subtests: pytest.Subtests):
+    for code, words, step in CERTIFICATES:
+        with subtests.test(code=code, words=words, step=step):
+            assert in_words(refused(code)) == words
+            wrapper = OperationalError("at secret-host")
+            wrapper.__cause__ = refused(code)
+            assert in_words(wrapper) == words
+            assert step in certificate_help(f"127.0.0.1:5671: {words}", "bus")
 
 
 @pytest.mark.parametrize(

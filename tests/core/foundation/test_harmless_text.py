@@ -5,7 +5,6 @@ import io
 import sys
 import unicodedata
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -21,16 +20,18 @@ def is_formula(cell: str) -> bool:
     return bool(visible) and visible[0] in SIGNS
 
 
-@pytest.mark.parametrize("start", [*STARTS, "\t", "\r", "\n", " =", "\ufeff=", "\0=", '"=', "\u200b-", "\u00a0@"])
-def test_a_text_that_begins_like_a_formula_gets_an_apostrophe(start):
-    assert spreadsheet_safe(start + "1+1") == "'" + start + "1+1"
+def test_a_text_that_begins_like_a_formula_gets_an_apostrophe(subtests):
+    for start in [*STARTS, "\t", "\r", "\n", " =", "\ufeff=", "\0=", '"=', "\u200b-", "\u00a0@"]:
+        with subtests.test(start=start):
+            assert spreadsheet_safe(start + "1+1") == "'" + start + "1+1"
 
 
-@pytest.mark.parametrize("separator", [",", ";", "|", "\t", "\n"])
-def test_the_part_behind_a_separator_gets_one_too(separator):
-    assert spreadsheet_safe(f"A{separator}=cmd") == f"A{separator}'=cmd"
-    assert spreadsheet_safe(f'A{separator}"=cmd') == f"A{separator}'\"=cmd"
-    assert spreadsheet_safe(f"A{separator};  ﹦cmd") == f"A{separator};'  ﹦cmd"
+def test_the_part_behind_a_separator_gets_one_too(subtests):
+    for separator in [",", ";", "|", "\t", "\n"]:
+        with subtests.test(separator=separator):
+            assert spreadsheet_safe(f"A{separator}=cmd") == f"A{separator}'=cmd"
+            assert spreadsheet_safe(f'A{separator}"=cmd') == f"A{separator}'\"=cmd"
+            assert spreadsheet_safe(f"A{separator};  ﹦cmd") == f"A{separator};'  ﹦cmd"
 
 
 def test_other_text_is_left_as_it_is():

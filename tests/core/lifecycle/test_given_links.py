@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +26,8 @@ WAIT, SAME = CorrectedRule.WAIT, CorrectedRule.SAME_LINK
 SPENT = {"cap": Reason.REISSUES_SPENT}
 
 
-@pytest.mark.parametrize(
-    ("link", "rule", "same_link", "after"),
-    [
+def test_what_a_corrected_address_gets(subtests):
+    for link, rule, same_link, after in [
         (AT_ITS_END, WAIT, False, Wait(END)),
         (AT_ITS_END, SAME, False, SameLink()),
         (AT_ITS_END, WAIT, True, SameLink()),
@@ -44,10 +42,9 @@ SPENT = {"cap": Reason.REISSUES_SPENT}
         (replace(AT_ITS_END, unopened=True), WAIT, False, SameLink()),
         (replace(EARLY, went=False), WAIT, False, None),
         (replace(EARLY, expires_at=NOW), WAIT, False, None),
-    ],
-)
-def test_what_a_corrected_address_gets(link, rule, same_link, after):
-    assert after_corrected_address(link, rule, same_link=same_link, now=NOW) == after
+    ]:
+        with subtests.test(link=link, rule=rule, same_link=same_link, after=after):
+            assert after_corrected_address(link, rule, same_link=same_link, now=NOW) == after
 
 
 @given(

@@ -126,15 +126,16 @@ def test_whatever_comes_no_two_sessions_live_and_what_was_cancelled_stays_so(
         assert (now.due_at, now.unknown_attempt) == (None, None)
 
 
-@pytest.mark.parametrize("newest", [WAITING, EXPIRED])
-@pytest.mark.parametrize(("state", "rank"), [(EXPIRED, 0), (SUPERSEDED, 0), (SUPERSEDED, Rank.BEGUN)])
-def test_of_a_link_that_was_replaced_only_a_verdict_counts(newest, state, rank):
-    of = chain(INVITED, link(state=state, rank=Rank(rank)), link(SECOND, state=newest, day=8))
-    before = of.copy()
-    less = [update for update in EVENTS if update.rank < Rank.FINAL and update.result is None]
-    assert {update.rank for update in less} == {Rank.NOTHING, Rank.BEGUN, Rank.GONE, Rank.ENDED}
-    assert apply(of, *less, *less) == before
-    assert apply(of, update_of(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
+def test_of_a_link_that_was_replaced_only_a_verdict_counts(subtests):
+    for state, rank in [(EXPIRED, 0), (SUPERSEDED, 0), (SUPERSEDED, Rank.BEGUN)]:
+        for newest in [WAITING, EXPIRED]:
+            with subtests.test(newest=newest, state=state, rank=rank):
+                of = chain(INVITED, link(state=state, rank=Rank(rank)), link(SECOND, state=newest, day=8))
+                before = of.copy()
+                less = [update for update in EVENTS if update.rank < Rank.FINAL and update.result is None]
+                assert {update.rank for update in less} == {Rank.NOTHING, Rank.BEGUN, Rank.GONE, Rank.ENDED}
+                assert apply(of, *less, *less) == before
+                assert apply(of, update_of(COMPLETED, Result.APPROVED, minute=5)).jobs[7].state is JobState.COMPLETED
 
 
 @pytest.mark.parametrize("newest", [WAITING, EXPIRED])

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,15 +68,13 @@ def test_no_row_is_open_for_longer_than_a_minute_and_us_needs_a_minute_or_tries_
         assert newest is None or NOW + seconds * SECOND - newest >= LONGEST_LOOK
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "shared"),
-    [
+def test_of_what_two_customers_were_told_only_the_same_beginning_is_shown(subtests):
+    for one, other, shared in [
         ("Maximum credits exceeded", "Maximum credits exceeded", "Maximum credits exceeded"),
         ("Limit exceeded. x3-2002 - gsmtp", "Limit exceeded. y9-1881 - gsmtp", "Limit exceeded."),
         ("Ona is unknown", "Jonas is unknown", ""),
         ("User Ona is unknown", "User Jonas is unknown", ""),
         ("", "", ""),
-    ],
-)
-def test_of_what_two_customers_were_told_only_the_same_beginning_is_shown(one, other, shared):
-    assert shared_words(one, other) == shared
+    ]:
+        with subtests.test(one=one, other=other, shared=shared):
+            assert shared_words(one, other) == shared

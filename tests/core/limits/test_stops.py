@@ -38,12 +38,13 @@ def test_a_refund_ends_the_stop_that_the_lack_of_credits_made_and_no_other():
     assert refunded(BudgetState(credits_used=1), rule, 5).credits_used == 0
 
 
-@pytest.mark.parametrize("kind", sorted(STOPS))
-def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(kind):
-    state = learn(WELL, Lesson(NOW, kind, "HTTP 401: key revoked"))
-    assert (state.stopped_at, state.stop_reason) == (NOW, "HTTP 401: key revoked (the credentials are refused)")
-    stopped = granted(state, now=NOW + ASK_AGAIN_AFTER - SECOND)
-    assert (stopped.slots.count, stopped.again_at) == (0, None)
+def test_bad_credentials_and_no_credit_stop_the_account_with_the_reason(subtests):
+    for kind in sorted(STOPS):
+        with subtests.test(kind=kind):
+            state = learn(WELL, Lesson(NOW, kind, "HTTP 401: key revoked"))
+            assert (state.stopped_at, state.stop_reason) == (NOW, "HTTP 401: key revoked (the credentials are refused)")
+            stopped = granted(state, now=NOW + ASK_AGAIN_AFTER - SECOND)
+            assert (stopped.slots.count, stopped.again_at) == (0, None)
 
 
 def test_where_the_adapter_says_what_its_code_means_the_status_says_no_more():

@@ -9,21 +9,19 @@ from worker.core.model.row_addresses import LARGEST, MOST_PARTS, Rows, is_among,
 TOO_LARGE = [str(LARGEST + 1), ",".join(map(str, range(1, 2 * MOST_PARTS + 3, 2))), "1," * 5000]
 
 
-@pytest.mark.parametrize(
-    ("text", "ranges", "name"),
-    [
+def test_a_list_of_rows_is_read_in_rising_order(subtests):
+    for text, ranges, name in [
         ("7", [(7, 7)], "row 7"),
         (" 3,7, 12-20 ", [(3, 3), (7, 7), (12, 20)], "rows 3, 7, 12-20"),
         ("12 \u2013 20", [(12, 20)], "rows 12-20"),
         ("9;3\n7,", [(3, 3), (7, 7), (9, 9)], "rows 3, 7, 9"),
         ("1-5,4-9,10,10", [(1, 10)], "rows 1-10"),
-    ],
-)
-def test_a_list_of_rows_is_read_in_rising_order(text, ranges, name):
-    rows = read_rows(text)
+    ]:
+        with subtests.test(text=text, ranges=ranges, name=name):
+            rows = read_rows(text)
 
-    assert rows == Rows(tuple(ranges))
-    assert rows.name == name
+            assert rows == Rows(tuple(ranges))
+            assert rows.name == name
 
 
 def test_what_is_no_list_of_rows_is_refused_in_words_without_it(subtests):

@@ -28,20 +28,18 @@ def test_expiry_is_compared_across_time_zones():
     assert not is_stale(berlin, floor=FLOOR, now=NOW)
 
 
-@pytest.mark.parametrize(
-    ("lifetime", "floor"),
-    [
+def test_the_floor_is_half_the_lifetime_and_at_most_twelve_hours(subtests):
+    for lifetime, floor in [
         (timedelta(days=7), timedelta(hours=12)),
         (timedelta(hours=24), timedelta(hours=12)),
         (timedelta(hours=1), timedelta(minutes=30)),
         (timedelta(seconds=60), timedelta(seconds=30)),
         (None, timedelta(minutes=10)),
-    ],
-)
-def test_the_floor_is_half_the_lifetime_and_at_most_twelve_hours(lifetime, floor):
-    assert default_floor(lifetime) == floor
-    assert floor_of(None, lifetime=lifetime) == floor
-    assert floor_of(timedelta(hours=2), lifetime=lifetime) == timedelta(hours=2)
+    ]:
+        with subtests.test(lifetime=lifetime, floor=floor):
+            assert default_floor(lifetime) == floor
+            assert floor_of(None, lifetime=lifetime) == floor
+            assert floor_of(timedelta(hours=2), lifetime=lifetime) == timedelta(hours=2)
 
 
 @pytest.mark.parametrize(
@@ -52,19 +50,19 @@ def test_a_link_keeps_what_its_life_is_longer_than_the_floor(lifetime, max_age):
     assert max_age_of(lifetime, floor=FLOOR) == max_age
 
 
-@pytest.mark.parametrize(
-    ("references", "lasting"),
-    [
+def test_a_lists_external_ref_is_no_lasting_reference(subtests):
+    for references, lasting in [
         ({"externalRef": "Ona Ltd", "companyId": "k-7", "clientId": "C-1"}, "k-7"),
         ({"externalRef": "Ona Ltd", "clientId": "C-1"}, "C-1"),
         ({"externalRef": "Ona Ltd"}, ""),
         ({"companyId": "Ona Ltd", "clientId": "C-1"}, "Ona Ltd"),
         ({}, "Ona Ltd"),
-    ],
-)
-def test_a_lists_external_ref_is_no_lasting_reference(references, lasting):
-    session = Session("t0ken", "https://verify.test", "Ona Ltd", NOW, ExpirySource.ANSWER, references=references)
-    assert session.lasting_reference == lasting
+    ]:
+        with subtests.test(references=references, lasting=lasting):
+            session = Session(
+                "t0ken", "https://verify.test", "Ona Ltd", NOW, ExpirySource.ANSWER, references=references
+            )
+            assert session.lasting_reference == lasting
 
 
 def test_a_session_shows_neither_its_token_nor_its_link():

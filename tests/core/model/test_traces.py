@@ -17,11 +17,12 @@ def test_a_context_is_read_and_written_in_the_same_form():
     assert len(GIVEN) == LENGTH
 
 
-@pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("03", True), ("ff", True)])
-def test_its_lowest_flag_says_whether_it_is_sampled(flags: str, sampled: bool):
-    context = context_of(GIVEN[:-2] + flags)
-    assert context is not None
-    assert context.sampled is sampled
+def test_its_lowest_flag_says_whether_it_is_sampled(subtests: pytest.Subtests):
+    for flags, sampled in [("00", False), ("01", True), ("02", False), ("03", True), ("ff", True)]:
+        with subtests.test(flags=flags, sampled=sampled):
+            context = context_of(GIVEN[:-2] + flags)
+            assert context is not None
+            assert context.sampled is sampled
 
 
 def test_of_a_later_version_the_four_parts_that_are_known_are_read():

@@ -25,16 +25,17 @@ def test_each_prefix_gives_the_attributes(prefix: str):
     assert (event.source, event.id) == ("/signup", "1")
 
 
-@pytest.mark.parametrize("again", ["cloudEvents_type", "ce-type", "cloudevents:TYPE"])
-@pytest.mark.parametrize("value", ["customer.erased", "onboarding.requested"])
-def test_an_attribute_that_comes_twice_is_refused_whichever_comes_last(again: str, value: str):
-    message = binary("cloudEvents:", **{again: value})
-    headers = dict(reversed(message.headers.items()))
+def test_an_attribute_that_comes_twice_is_refused_whichever_comes_last(subtests: pytest.Subtests):
+    for value in ["customer.erased", "onboarding.requested"]:
+        for again in ["cloudEvents_type", "ce-type", "cloudevents:TYPE"]:
+            with subtests.test(again=again, value=value):
+                message = binary("cloudEvents:", **{again: value})
+                headers = dict(reversed(message.headers.items()))
 
-    for one in (message, Entry(message.body, message.content_type, message.content_encoding, headers)):
-        refused = event_in(one, None)
+                for one in (message, Entry(message.body, message.content_type, message.content_encoding, headers)):
+                    refused = event_in(one, None)
 
-        assert isinstance(refused, Unreadable)
-        assert "twice" in refused.reason
-        kept = refused_message(one, Refusal(refused.reason), "q")
-        assert (kept.kind, kept.event) == ("", "")
+                    assert isinstance(refused, Unreadable)
+                    assert "twice" in refused.reason
+                    kept = refused_message(one, Refusal(refused.reason), "q")
+                    assert (kept.kind, kept.event) == ("", "")

@@ -116,9 +116,8 @@ NAMED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("id_", "shown"),
-    [
+def test_a_refused_event_is_named_by_its_own_id_unless_that_could_be_an_address_or_a_number(subtests):
+    for id_, shown in [
         ("order-2026-00017", True),
         ("7c9e", True),
         ("12345678-1234-1234-1234-123456789012", True),
@@ -129,17 +128,17 @@ NAMED = {
         ("Ona Petraitė", False),
         ("x" * 65, False),
         (17, False),
-    ],
-)
-def test_a_refused_event_is_named_by_its_own_id_unless_that_could_be_an_address_or_a_number(id_, shown):
-    message = replace(MESSAGE, body=json.dumps(EVENT | {"id": id_}).encode())
-    assert refused_message(message, WHY, "q").event == (id_ if shown else "")
+    ]:
+        with subtests.test(id_=id_, shown=shown):
+            message = replace(MESSAGE, body=json.dumps(EVENT | {"id": id_}).encode())
+            assert refused_message(message, WHY, "q").event == (id_ if shown else "")
 
 
-@pytest.mark.parametrize("what", NAMED)
-def test_the_customer_of_a_refused_message_is_known_for_erasure(what: str):
-    body, customer_id = NAMED[what]
-    assert refused_message(replace(MESSAGE, body=body.encode()), WHY, "q").customer_id == customer_id
+def test_the_customer_of_a_refused_message_is_known_for_erasure(subtests: pytest.Subtests):
+    for what in NAMED:
+        with subtests.test(what=what):
+            body, customer_id = NAMED[what]
+            assert refused_message(replace(MESSAGE, body=body.encode()), WHY, "q").customer_id == customer_id
 
 
 def test_the_customer_of_a_refused_task_is_known_too():

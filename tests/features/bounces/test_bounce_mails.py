@@ -158,18 +158,16 @@ def test_a_bounce_in_words_is_read_where_its_return_path_is_ours(subtests):
             assert (update.event, update.reference, update.status, update.stop) == (event, KEY, status, stop)
 
 
-@pytest.mark.parametrize(
-    "mail",
-    [
+def test_words_of_anybody_else_or_about_another_mail_are_no_bounce(subtests):
+    for mail in [
         in_words("550 5.1.1 User unknown", to=FORGED),
         in_words("550 5.1.1 User unknown", to="bounces@bounce.example.com"),
         in_words("550 5.1.1 User unknown, my daughter says", sender="ona@example.com"),
         in_words("I am back on 24 November.", more="Auto-Submitted: auto-replied\r\n"),
         in_words("Hello.\n--- Below this line is a copy of the message.\n550 5.1.1 User unknown"),
-    ],
-)
-def test_words_of_anybody_else_or_about_another_mail_are_no_bounce(mail):
-    assert isinstance(read(mail, OURS.key_in), NotUnderstood)
+    ]:
+        with subtests.test(mail=mail):
+            assert isinstance(read(mail, OURS.key_in), NotUnderstood)
 
 
 ANSWER = f"To: {TO}\r\nFrom: ona@example.com\r\nSubject: Out of office\r\n".encode()

@@ -190,9 +190,8 @@ async def test_the_chain_is_checked_by_an_operator(site, ona, visit, clock):
     assert (await vita.get("/dashboard/audit/check")).status == 403
 
 
-@pytest.mark.parametrize(
-    ("command", "action", "page"),
-    [
+def test_what_needs_a_person_has_the_button_of_its_command(subtests):
+    for command, action, page in [
         ("onboard account resume kyc", "/dashboard/do/account-resume?name=kyc", ""),
         ("onboard resume 7", "/dashboard/do/resume?batch=7&from=now", ""),
         ("onboard resume --all", "/dashboard/do/go-on", ""),
@@ -201,12 +200,11 @@ async def test_the_chain_is_checked_by_an_operator(site, ona, visit, clock):
         ("onboard events outgoing list", "", "/dashboard/outgoing"),
         ("onboard events dead list", "", "/dashboard/outgoing#dead"),
         ("onboard import 'my list.csv'", "", ""),
-    ],
-)
-def test_what_needs_a_person_has_the_button_of_its_command(command, action, page):
-    need = need_of(Attention("batch", "7", "why", command))
+    ]:
+        with subtests.test(command=command, action=action, page=page):
+            need = need_of(Attention("batch", "7", "why", command))
 
-    assert (need["action"], need["page"], need["command"]) == (action, page, command)
+            assert (need["action"], need["page"], need["command"]) == (action, page, command)
 
 
 def test_what_has_no_name_is_named_by_its_kind():

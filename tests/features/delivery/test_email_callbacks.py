@@ -96,19 +96,17 @@ def test_no_header_raises(message_id, timestamp, signature):
 # The content
 
 
-@pytest.mark.parametrize(
-    ("content", "status", "stop"),
-    [
+def test_each_type_means_what_the_page_says(subtests):
+    for content, status, stop in [
         ({"type": "delivered"}, DeliveryStatus.DELIVERED, None),
         ({"type": "bounced"}, DeliveryStatus.BOUNCED, Stop.BOUNCED),
         ({"type": "bounced", "permanent": True}, DeliveryStatus.BOUNCED, Stop.BOUNCED),
         ({"type": "bounced", "permanent": False}, DeliveryStatus.LATER, None),
         ({"type": "complained"}, None, Stop.COMPLAINED),
-    ],
-)
-def test_each_type_means_what_the_page_says(content, status, stop):
-    update = read({**BOUNCED, **content})
-    assert (update.status, update.stop, update.reference) == (status, stop, "4f0e9a55-1c1b")
+    ]:
+        with subtests.test(content=content, status=status, stop=stop):
+            update = read({**BOUNCED, **content})
+            assert (update.status, update.stop, update.reference) == (status, stop, "4f0e9a55-1c1b")
 
 
 @pytest.mark.parametrize("written", ["<4f0e9a55-1c1b@example.com>", "4f0e9a55-1c1b@example.com", "4f0e9a55-1c1b"])

@@ -134,21 +134,18 @@ async def test_a_message_of_sns_is_refused_by_its_fault_and_asks_no_stranger(sub
             assert amazon.asked == [CERTIFICATE_URL] * fetched
 
 
-@pytest.mark.parametrize(
-    "pem",
-    [
-        None,
-        b"",
-        b"<html>",
-        PEM.replace(b"A", b"B"),
-        certificate(ec.generate_private_key(ec.SECP256R1())),
-        certificate(SHORT),
-        certificate(until=NOON.replace(day=19)),
-    ],
-    ids=["no answer", "nothing", "a page", "spoilt", "of another kind", "with a short key", "run out"],
-)
-async def test_without_a_certificate_that_can_be_used_no_message_is_believed(pem: bytes | None):
-    assert await why(source_of(Amazon(pem)), delivered())
+async def test_without_a_certificate_that_can_be_used_no_message_is_believed(subtests: pytest.Subtests):
+    for what, pem in [
+        ("no answer", None),
+        ("nothing", b""),
+        ("a page", b"<html>"),
+        ("spoilt", PEM.replace(b"A", b"B")),
+        ("of another kind", certificate(ec.generate_private_key(ec.SECP256R1()))),
+        ("with a short key", certificate(SHORT)),
+        ("run out", certificate(until=NOON.replace(day=19))),
+    ]:
+        with subtests.test(what=what):
+            assert await why(source_of(Amazon(pem)), delivered())
 
 
 async def test_a_message_without_a_topic_of_ours_in_its_header_is_refused_unread():

@@ -45,25 +45,25 @@ async def written(request: HttpRequest, faster: Faster | None) -> bytes:
     return got[0].replace(url.removeprefix("http://").encode(), b"PLACE")
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        HttpRequest("POST", "URL/api/v2/token", JSON, b'{"clientId":"C-1"}'),
-        HttpRequest("POST", "URL", {}, b""),
-        HttpRequest("POST", "URL/a%2Fb/%7e?q=%20&x=/?!$'()*,;:@", {"content-type": "text/plain"}, b"x" * 300_000),
-        HttpRequest("POST", "URL/v2", {"api_key": "Zürich", "User-Agent": "own", "X": ""}, b"{}"),
-        HttpRequest("GET", "URL/kyc/identifications/?clientId=C-1&page=1", {"Accept": "application/json"}),
-    ],
-    ids=["json", "no body", "odd path", "odd headers", "look-up"],
-)
-async def test_the_same_bytes_are_written_as_through_client_session(request_):
-    ours, through_session = [await written(request_, faster) for faster in (FastCalls, None)]
+async def test_the_same_bytes_are_written_as_through_client_session(subtests):
+    for what, request_ in [
+        ("json", HttpRequest("POST", "URL/api/v2/token", JSON, b'{"clientId":"C-1"}')),
+        ("no body", HttpRequest("POST", "URL", {}, b"")),
+        (
+            "odd path",
+            HttpRequest("POST", "URL/a%2Fb/%7e?q=%20&x=/?!$'()*,;:@", {"content-type": "text/plain"}, b"x" * 300_000),
+        ),
+        ("odd headers", HttpRequest("POST", "URL/v2", {"api_key": "Zürich", "User-Agent": "own", "X": ""}, b"{}")),
+        ("look-up", HttpRequest("GET", "URL/kyc/identifications/?clientId=C-1&page=1", {"Accept": "application/json"})),
+    ]:
+        with subtests.test(what=what):
+            ours, through_session = [await written(request_, faster) for faster in (FastCalls, None)]
 
-    head, _, body = ours.partition(b"\r\n\r\n")
-    other_head, _, other_body = through_session.partition(b"\r\n\r\n")
-    assert head.split(b"\r\n")[0] == other_head.split(b"\r\n")[0]
-    assert sorted(head.split(b"\r\n")) == sorted(other_head.split(b"\r\n"))
-    assert body == other_body
+            head, _, body = ours.partition(b"\r\n\r\n")
+            other_head, _, other_body = through_session.partition(b"\r\n\r\n")
+            assert head.split(b"\r\n")[0] == other_head.split(b"\r\n")[0]
+            assert sorted(head.split(b"\r\n")) == sorted(other_head.split(b"\r\n"))
+            assert body == other_body
 
 
 async def test_each_call_sends_the_headers_that_it_was_given():

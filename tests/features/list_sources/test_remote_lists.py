@@ -184,20 +184,18 @@ def test_a_list_that_is_too_large_is_left(https: Https, monkeypatch: pytest.Monk
     assert refusal(f"https://localhost:{https.port}/list.csv") == "the list is larger than 4 GB"
 
 
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [
+def test_an_address_that_is_not_fetched_is_refused_with_what_to_do(subtests: pytest.Subtests):
+    for address, reason in [
         ("http://localhost/list.csv", "a list is fetched from https://, s3://, sftp://, or read from a file"),
         ("ftp://u:hemlig@localhost/list.csv", "a list is fetched from https://, s3://, sftp://, or read from a file"),
         ("https://u:hemlig@localhost/list.csv", "use ~/.netrc, or an address that is signed for a short time"),
         ("sftp://u:hemlig@localhost/list.csv", "use a key, of the SSH agent or in ~/.ssh"),
         ("https:///list.csv", "the address has no host"),
         ("https://[hemlig/list.csv", "the address cannot be read"),
-    ],
-)
-def test_an_address_that_is_not_fetched_is_refused_with_what_to_do(address: str, reason: str):
-    assert is_address(address)
-    assert refusal(address).endswith(reason)
+    ]:
+        with subtests.test(address=address, reason=reason):
+            assert is_address(address)
+            assert refusal(address).endswith(reason)
 
 
 def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,5 @@
 """ID tokens: one that is good, and all that are not."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -70,11 +69,12 @@ CLAIMS = {
 }
 
 
-@pytest.mark.parametrize("claims", CLAIMS.values(), ids=CLAIMS)
-def test_a_token_that_says_something_else_proves_nothing(claims: dict[str, Any]):
-    with pytest.raises(NotProven) as refused:
-        judged(signed(claims_with(claims)))
-    assert "rita" not in str(refused.value)
+def test_a_token_that_says_something_else_proves_nothing(subtests: pytest.Subtests):
+    for what, claims in CLAIMS.items():
+        with subtests.test(what=what):
+            with pytest.raises(NotProven) as refused:
+                judged(signed(claims_with(claims)))
+            assert "rita" not in str(refused.value)
 
 
 TOKENS = {
@@ -90,10 +90,10 @@ TOKENS = {
 }
 
 
-@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
-def test_a_token_that_the_issuers_keys_have_not_signed_proves_nothing(token: Callable[[dict[str, Any]], str]):
-    with pytest.raises(NotProven):
-        judged(token(RIGHT))
+def test_a_token_that_the_issuers_keys_have_not_signed_proves_nothing(subtests: pytest.Subtests):
+    for what, token in TOKENS.items():
+        with subtests.test(what=what), pytest.raises(NotProven):
+            judged(token(RIGHT))
 
 
 @pytest.mark.parametrize(

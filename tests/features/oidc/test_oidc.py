@@ -183,9 +183,10 @@ async def test_it_leads_nowhere_else(rita, issuer):
         assert (entered.status, entered.headers["Location"]) == (303, "/")
 
 
-@pytest.mark.parametrize("cookie", ["", ".", "a", "a.", "a.%%%", "a.w6k", "x" * 200 + ".Lw==", "a." + "L" * 10_000])
-def test_a_cookie_of_another_form_is_no_log_in(cookie):
-    assert flow_of(cookie) is None or flow_of(cookie) == Flow("a", "é")
+def test_a_cookie_of_another_form_is_no_log_in(subtests):
+    for cookie in ["", ".", "a", "a.", "a.%%%", "a.w6k", "x" * 200 + ".Lw==", "a." + "L" * 10_000]:
+        with subtests.test(cookie=cookie):
+            assert flow_of(cookie) is None or flow_of(cookie) == Flow("a", "é")
 
 
 BROKEN = {

@@ -75,10 +75,11 @@ def test_a_time_is_read_in_the_forms_that_exports_have():
     ] == []
 
 
-@pytest.mark.parametrize("text", ["soon", "99999999999999999", "0001-01-01T00:00:00+23:59", "2026-13-45", "9" * 300])
-def test_a_time_that_cannot_be_read_is_a_problem_that_does_not_repeat_it(text: str):
-    assert charge_of(2, {"scan_ref": "a", "at": text}) == "its time cannot be read"
-    assert sending_of(2, {"sid": "a", "at": text}) == "its time cannot be read"
+def test_a_time_that_cannot_be_read_is_a_problem_that_does_not_repeat_it(subtests: pytest.Subtests):
+    for text in ["soon", "99999999999999999", "0001-01-01T00:00:00+23:59", "2026-13-45", "9" * 300]:
+        with subtests.test(text=text):
+            assert charge_of(2, {"scan_ref": "a", "at": text}) == "its time cannot be read"
+            assert sending_of(2, {"sid": "a", "at": text}) == "its time cannot be read"
 
 
 def test_an_amount_that_cannot_be_read_is_a_problem():
@@ -90,12 +91,11 @@ def test_an_amount_that_cannot_be_read_is_a_problem():
     ] == []
 
 
-@pytest.mark.parametrize(
-    "cells", [{}, {"scan_ref": ""}, {"scan_ref": "x" * 401}, {"scan_ref": ["a", "b"]}, {"at": "x"}]
-)
-def test_a_row_without_an_id_is_a_problem(cells):
-    assert isinstance(charge_of(2, cells), str)
-    assert isinstance(sending_of(2, cells), str)
+def test_a_row_without_an_id_is_a_problem(subtests):
+    for cells in [{}, {"scan_ref": ""}, {"scan_ref": "x" * 401}, {"scan_ref": ["a", "b"]}, {"at": "x"}]:
+        with subtests.test(cells=cells):
+            assert isinstance(charge_of(2, cells), str)
+            assert isinstance(sending_of(2, cells), str)
 
 
 def test_what_a_spreadsheet_lost_is_no_id():

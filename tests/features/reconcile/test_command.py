@@ -180,9 +180,11 @@ def test_money_that_came_back_is_no_second_bill(bare: Desk, books: dict[str, Row
     assert bare.onboard("reconcile", "1", "--provider", "idenfy.csv").code == 0
 
 
-@pytest.mark.parametrize(
-    ("typed", "says"),
-    [
+def test_what_cannot_start_says_why(desk: Desk, subtests: pytest.Subtests):
+    desk.onboard("import", desk.list_of(customers(1)))
+    desk.write("bad.csv", "a,b\n1,2\n")
+    desk.write("empty.csv", "")
+    for typed, says in [
         ("", "give --provider FILE, --sender FILE, or both"),
         ("--provider nothing.csv", "does not exist"),
         ("--provider onboarding.db", "a database"),
@@ -191,17 +193,12 @@ def test_money_that_came_back_is_no_second_bill(bare: Desk, books: dict[str, Row
         ("--provider bad.csv", "name one with --map THEIRS=OURS"),
         ("--provider bad.csv --map a=scan_ref --account nobody", "there is no account 'nobody'"),
         ("--provider bad.csv --map a=scan_ref --out found.txt", "written as .csv or .jsonl"),
-    ],
-)
-def test_what_cannot_start_says_why(desk: Desk, typed: str, says: str):
-    desk.onboard("import", desk.list_of(customers(1)))
-    desk.write("bad.csv", "a,b\n1,2\n")
-    desk.write("empty.csv", "")
+    ]:
+        with subtests.test(typed=typed, says=says):
+            ended = desk.onboard("reconcile", "1", *typed.split())
 
-    ended = desk.onboard("reconcile", "1", *typed.split())
-
-    assert ended.code == 2
-    assert says in ended.err
+            assert ended.code == 2
+            assert says in ended.err
 
 
 def test_rows_that_cannot_be_read_are_named_by_their_number_alone(desk: Desk):

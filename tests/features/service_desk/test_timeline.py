@@ -19,19 +19,17 @@ def texts(**facts) -> list[str]:
     return [one.text for one in timeline(History(**facts), CALM, now=NOON)]
 
 
-@pytest.mark.parametrize(
-    ("state", "reason", "said"),
-    [
+def test_each_end_of_a_row_is_a_sentence(subtests):
+    for state, reason, said in [
         ("held", "unknown", "The row is held: it is not known whether the call was carried out."),
         ("failed", "bad_input", "The row failed: the data was refused."),
         ("cancelled", "cancelled", "Cancelled: "),
         ("completed", "already_finished", "Skipped: the customer has finished: approved."),
         ("waiting", "quiet_hours", "Next: kyc is asked for a session (the message may not leave during quiet hours)."),
-    ],
-)
-def test_each_end_of_a_row_is_a_sentence(state, reason, said):
-    row = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", state, reason, "", "approved", NOON, NOON)
-    assert any(text.startswith(said) for text in texts(rows=[row]))
+    ]:
+        with subtests.test(state=state, reason=reason, said=said):
+            row = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", state, reason, "", "approved", NOON, NOON)
+            assert any(text.startswith(said) for text in texts(rows=[row]))
 
 
 def test_what_a_person_does_stands_with_the_row_and_names_its_batch():

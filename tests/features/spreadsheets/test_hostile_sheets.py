@@ -32,43 +32,32 @@ NAMED = '<row><c t="inlineStr"><is><t>&a;</t></is></c></row>'
 
 
 # Made by the tests that need them: at import, each test process would make them.
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda: raw_workbook(GOOD + NAMED.replace("a", "i", 1), prolog=LAUGHS), DAMAGED),
-        (lambda: raw_workbook(GOOD + NAMED, prolog=OUTSIDE), DAMAGED),
-        (lambda: raw_workbook(GOOD, strings="<si/>" * 15_000_000), FAR_LARGER),
-        (lambda: raw_workbook(GOOD, strings="<si/>" * 12_000_000, xl__media__a_png=noise(550_000)), MORE_THAN_ITS_SIZE),
-        (lambda: raw_workbook(GOOD + "<row>" + "<c/>" * 200_000 + "</row>"), MORE_THAN_ITS_SIZE),
-        (lambda: raw_workbook(GOOD + "<c " * 300_000), DAMAGED),
-        (lambda: raw_workbook(GOOD + " " * 60 * MEGABYTE), "more than a megabyte stands between two tags"),
-        (lambda: raw_workbook(GOOD, xl__drawings__big_xml=bytes(70 * MEGABYTE)), FAR_LARGER),
-        (lambda: raw_workbook(GOOD, strings="<a>" * 100_000), DAMAGED),
-        (lambda: raw_workbook(GOOD, xl__workbook_xml="<workbook></x>"), DAMAGED),
-        (lambda: raw_workbook(GOOD + "<row></c>"), DAMAGED),
-        (lambda: raw_workbook(GOOD + '<row><c t="s"><v>7</v></c></row>'), DAMAGED),
-        (lambda: raw_workbook(GOOD + '<row><c r="ZZZZ2"><v>1</v></c></row>'), DAMAGED),
-    ],
-    ids=[
-        "laughs",
-        "outside",
-        "texts",
-        "small texts",
-        "cells",
-        "open tags",
-        "blanks",
-        "part",
-        "deep",
-        "end",
-        "sheet",
-        "no text",
-        "no column",
-    ],
-)
-def test_a_bomb_and_a_damaged_file_are_refused_as_a_whole(refusal, make, reason):
-    content = make()
-    with at_most(16):
-        assert reason in refusal(content)
+def test_a_bomb_and_a_damaged_file_are_refused_as_a_whole(refusal, subtests):
+    for what, (make, reason) in [
+        ("laughs", (lambda: raw_workbook(GOOD + NAMED.replace("a", "i", 1), prolog=LAUGHS), DAMAGED)),
+        ("outside", (lambda: raw_workbook(GOOD + NAMED, prolog=OUTSIDE), DAMAGED)),
+        ("texts", (lambda: raw_workbook(GOOD, strings="<si/>" * 15_000_000), FAR_LARGER)),
+        (
+            "small texts",
+            (
+                lambda: raw_workbook(GOOD, strings="<si/>" * 12_000_000, xl__media__a_png=noise(550_000)),
+                MORE_THAN_ITS_SIZE,
+            ),
+        ),
+        ("cells", (lambda: raw_workbook(GOOD + "<row>" + "<c/>" * 200_000 + "</row>"), MORE_THAN_ITS_SIZE)),
+        ("open tags", (lambda: raw_workbook(GOOD + "<c " * 300_000), DAMAGED)),
+        ("blanks", (lambda: raw_workbook(GOOD + " " * 60 * MEGABYTE), "more than a megabyte stands between two tags")),
+        ("part", (lambda: raw_workbook(GOOD, xl__drawings__big_xml=bytes(70 * MEGABYTE)), FAR_LARGER)),
+        ("deep", (lambda: raw_workbook(GOOD, strings="<a>" * 100_000), DAMAGED)),
+        ("end", (lambda: raw_workbook(GOOD, xl__workbook_xml="<workbook></x>"), DAMAGED)),
+        ("sheet", (lambda: raw_workbook(GOOD + "<row></c>"), DAMAGED)),
+        ("no text", (lambda: raw_workbook(GOOD + '<row><c t="s"><v>7</v></c></row>'), DAMAGED)),
+        ("no column", (lambda: raw_workbook(GOOD + '<row><c r="ZZZZ2"><v>1</v></c></row>'), DAMAGED)),
+    ]:
+        with subtests.test(what=what):
+            content = make()
+            with at_most(16):
+                assert reason in refusal(content)
 
 
 def test_a_header_with_too_many_columns_is_refused(refusal):

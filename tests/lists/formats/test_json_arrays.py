@@ -54,21 +54,19 @@ def test_an_element_that_is_no_customer_is_rejected_and_the_others_go_on(read, s
             assert reason in problem(lines[1])
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
+def test_what_is_missing_or_too_much_is_a_row_of_its_own(read, subtests):
+    for text, reason in [
         (f"[{ANN},{BOB}", "the array has no end: the file is cut off"),
         (f"[{ANN},{BOB},", "the array has no end: the file is cut off"),
         (f'[{ANN},{BOB},{{"customer_id": "A', "the array has no end: the file is cut off"),
         (f"[{ANN},{BOB}]{ANN}", "there is something behind the array's end"),
         (f"[{ANN},{BOB}] x", "there is something behind the array's end"),
         (f"[{ANN},{BOB},{'[' * 1_048_577}", "the array is nested more than 1,048,576 levels deep"),
-    ],
-)
-def test_what_is_missing_or_too_much_is_a_row_of_its_own(read, text, reason):
-    lines = read(text)
-    assert [type(line) for line in lines[:2]] == [Accepted, Accepted]
-    assert problem(lines[-1]) == reason
+    ]:
+        with subtests.test(text=text, reason=reason):
+            lines = read(text)
+            assert [type(line) for line in lines[:2]] == [Accepted, Accepted]
+            assert problem(lines[-1]) == reason
 
 
 def test_a_file_that_is_no_array_is_refused_with_what_to_do(refusal):

@@ -13,26 +13,33 @@ BOB = {"customer_id": "A2", "email": "bob@example.com"}
 WRAPPED = {"exported": "2026-11-20", "id": 7, "meta": {"pages": [1, 2]}, "customers": [ANN, BOB], "next": None}
 
 
-@pytest.mark.parametrize(
-    ("text", "keys", "command"),
-    [
-        (json.dumps({"customers": [ANN, BOB]}), "customers", ".customers[]"),
-        (json.dumps(WRAPPED), "customers", ".customers[]"),
-        ("\ufeff\n" + json.dumps(WRAPPED, indent=2), "customers", ".customers[]"),
-        (json.dumps({"data": WRAPPED}, indent="\t"), "data.customers", ".data.customers[]"),
-        (json.dumps({"customers": [ANN]}) + "\n" + json.dumps({"customers": [BOB]}), "customers", ".customers[]"),
-        (json.dumps([{"page": 1, "data": [ANN]}, {"page": 2, "data": [BOB]}]), "data", ".[].data[]"),
-        (json.dumps({"customers": [ANN] * 2 * HEAD}), "customers", ".customers[]"),
-        (json.dumps({"customers": [ANN]}) + "\nnot JSON", "customers", ".customers[]"),
-    ],
-    ids=["one", "with metadata", "over lines", "deeper", "a page a line", "an array of pages", "large", "bad below"],
-)
-@pytest.mark.parametrize("form", [None, "json", "jsonl"])
-def test_a_list_inside_an_object_is_refused_with_its_place_and_the_way_out(refusal, text, keys, command, form):
-    assert refusal(text, form=form) == (
-        f'the list is inside an object, under "{keys}": write the array of customers alone into a file, '
-        f"such as with: jq -c '{command}' FILE > customers.jsonl"
-    )
+def test_a_list_inside_an_object_is_refused_with_its_place_and_the_way_out(refusal, subtests):
+    for form in [None, "json", "jsonl"]:
+        for what, (text, keys, command) in [
+            ("one", (json.dumps({"customers": [ANN, BOB]}), "customers", ".customers[]")),
+            ("with metadata", (json.dumps(WRAPPED), "customers", ".customers[]")),
+            ("over lines", ("\ufeff\n" + json.dumps(WRAPPED, indent=2), "customers", ".customers[]")),
+            ("deeper", (json.dumps({"data": WRAPPED}, indent="\t"), "data.customers", ".data.customers[]")),
+            (
+                "a page a line",
+                (
+                    json.dumps({"customers": [ANN]}) + "\n" + json.dumps({"customers": [BOB]}),
+                    "customers",
+                    ".customers[]",
+                ),
+            ),
+            (
+                "an array of pages",
+                (json.dumps([{"page": 1, "data": [ANN]}, {"page": 2, "data": [BOB]}]), "data", ".[].data[]"),
+            ),
+            ("large", (json.dumps({"customers": [ANN] * 2 * HEAD}), "customers", ".customers[]")),
+            ("bad below", (json.dumps({"customers": [ANN]}) + "\nnot JSON", "customers", ".customers[]")),
+        ]:
+            with subtests.test(what=what, form=form):
+                assert refusal(text, form=form) == (
+                    f'the list is inside an object, under "{keys}": write the array of customers alone into a file, '
+                    f"such as with: jq -c '{command}' FILE > customers.jsonl"
+                )
 
 
 def test_a_key_that_may_not_be_shown_is_in_no_message(refusal):

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import Parameter, Type
 from worker.providers.parameters.reference import bounds, page
@@ -16,15 +14,18 @@ def test_the_page_is_what_the_tables_make():
     assert PAGE.read_text(encoding="utf-8") == page(), "python -m worker.providers.parameters.reference writes it"
 
 
-@pytest.mark.parametrize("provider", PROVIDERS.built_in)
-def test_each_parameter_of_each_form_has_a_line(provider):
-    parts = [part for part in PAGE.read_text(encoding="utf-8").split("\n## ") if part.startswith(f"`{provider}`")]
+def test_each_parameter_of_each_form_has_a_line(subtests):
+    for provider in PROVIDERS.built_in:
+        with subtests.test(provider=provider):
+            parts = [
+                part for part in PAGE.read_text(encoding="utf-8").split("\n## ") if part.startswith(f"`{provider}`")
+            ]
 
-    assert len(parts) == len(tables_of(provider))
-    for part, table in zip(parts, tables_of(provider), strict=True):
-        lines = [line for line in part.splitlines() if line.startswith("| `")]
-        names = [name for name, _ in names_of(table.parameters)]
-        assert [line.split("`")[1] for line in lines] == names
+            assert len(parts) == len(tables_of(provider))
+            for part, table in zip(parts, tables_of(provider), strict=True):
+                lines = [line for line in part.splitlines() if line.startswith("| `")]
+                names = [name for name, _ in names_of(table.parameters)]
+                assert [line.split("`")[1] for line in lines] == names
 
 
 def test_bounds_are_shown_as_text():

@@ -136,23 +136,24 @@ async def test_each_behaviour_ends_as_it_should_whatever_happens_to_its_webhooks
                 assert (known.state, known.result) == end, trouble
 
 
-@pytest.mark.parametrize("endpoint", PROVIDERS)
-async def test_each_event_names_the_session_that_was_opened(endpoint):
-    ((opened, deliveries),) = await played(endpoint, "ask")
-    assert deliveries
-    known = {
-        Key.SCAN_REF: opened.get("scanRef"),
-        Key.EXTERNAL_REF: "job-1",
-        Key.CLIENT_ID: "c-1",
-        Key.TOKEN: opened.get("tokenString"),
-        Key.ENTITY_ID: ENTITY,
-        Key.CUSTOMER_REFERENCE: "c-1",
-    }
-    for delivery in deliveries:
-        match = READERS[endpoint].read(delivery).match
-        key, value = match[0]
-        assert known[key] == value
-        assert all(known.get(key, value) == value for key, value in match)
+async def test_each_event_names_the_session_that_was_opened(subtests):
+    for endpoint in PROVIDERS:
+        with subtests.test(endpoint=endpoint):
+            ((opened, deliveries),) = await played(endpoint, "ask")
+            assert deliveries
+            known = {
+                Key.SCAN_REF: opened.get("scanRef"),
+                Key.EXTERNAL_REF: "job-1",
+                Key.CLIENT_ID: "c-1",
+                Key.TOKEN: opened.get("tokenString"),
+                Key.ENTITY_ID: ENTITY,
+                Key.CUSTOMER_REFERENCE: "c-1",
+            }
+            for delivery in deliveries:
+                match = READERS[endpoint].read(delivery).match
+                key, value = match[0]
+                assert known[key] == value
+                assert all(known.get(key, value) == value for key, value in match)
 
 
 @pytest.mark.parametrize("edition", ["current", "idv", "v2.0.0"])

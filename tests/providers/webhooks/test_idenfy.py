@@ -306,20 +306,18 @@ def test_the_edition_without_the_companys_id_is_read_as_well():
     assert (update.state, update.company_id) == (STARTED, "")
 
 
-@pytest.mark.parametrize(
-    ("status", "meaning"),
-    [
+def test_a_review_means_what_its_status_says(subtests):
+    for status, meaning in [
         ("APPROVED", (COMPLETED, Result.APPROVED, True, False)),
         ("DENIED", (FAILED, Result.DENIED, True, False)),
         (None, (STARTED, Result.REVIEW, False, False)),
         ("PENDING", (None, None, False, True)),
         (7, (None, None, False, True)),
-    ],
-)
-def test_a_review_means_what_its_status_says(status, meaning):
-    update = read(KYB, {**REVIEW, "approvalStatus": status}, "COMPANY_REVIEW")
-    assert (update.state, update.result, update.final, update.alert) == meaning
-    assert "Sample" not in repr([getattr(update, name) for name in SessionUpdate.__dataclass_fields__])
+    ]:
+        with subtests.test(status=status, meaning=meaning):
+            update = read(KYB, {**REVIEW, "approvalStatus": status}, "COMPANY_REVIEW")
+            assert (update.state, update.result, update.final, update.alert) == meaning
+            assert "Sample" not in repr([getattr(update, name) for name in SessionUpdate.__dataclass_fields__])
 
 
 def test_another_events_body_under_a_name_that_is_not_signed_changes_nothing():

@@ -30,13 +30,14 @@ async def make(caller, call):
     return await caller.ask("POST", path, headers=sent, data=json.dumps(body).encode())
 
 
-@calls
-async def test_a_fault_of_one_endpoint_is_that_endpoints(start, call):
-    caller = await start(faults=(Fault("503", 1.0, endpoint=call[0]),))
+async def test_a_fault_of_one_endpoint_is_that_endpoints(start, subtests):
+    for what, call in CALLS.items():
+        with subtests.test(what=what):
+            caller = await start(faults=(Fault("503", 1.0, endpoint=call[0]),))
 
-    hit = {name for name, other in CALLS.items() if (await make(caller, other))[0] == 503}
+            hit = {name for name, other in CALLS.items() if (await make(caller, other))[0] == 503}
 
-    assert hit == {name for name, other in CALLS.items() if other[0] == call[0]}
+            assert hit == {name for name, other in CALLS.items() if other[0] == call[0]}
 
 
 @calls
@@ -52,11 +53,12 @@ async def test_every_status_can_be_requested_with_the_providers_text(start, call
             assert caller.sandbox.log[0]["processed"] is False
 
 
-@calls
-async def test_a_limit_is_the_endpoints_or_the_providers(start, call):
-    caller = await start(limits=(RateLimit(1, call[0]),))
+async def test_a_limit_is_the_endpoints_or_the_providers(start, subtests):
+    for what, call in CALLS.items():
+        with subtests.test(what=what):
+            caller = await start(limits=(RateLimit(1, call[0]),))
 
-    assert [(await make(caller, call))[0] for _ in range(2)][1] == 429
+            assert [(await make(caller, call))[0] for _ in range(2)][1] == 429
 
 
 async def test_idenfys_endpoints_share_a_limit_and_frankieones_do(start):
@@ -67,28 +69,32 @@ async def test_idenfys_endpoints_share_a_limit_and_frankieones_do(start):
     assert answers == [201, 429, 429, 200, 429]
 
 
-@calls
-async def test_a_latency_can_be_one_endpoints(start, call):
-    caller = await start(latencies=(Latency.parse(f"{call[0]}=1ms"),))
+async def test_a_latency_can_be_one_endpoints(start, subtests):
+    for what, call in CALLS.items():
+        with subtests.test(what=what):
+            caller = await start(latencies=(Latency.parse(f"{call[0]}=1ms"),))
 
-    assert (await make(caller, call))[0] in (200, 201)
+            assert (await make(caller, call))[0] in (200, 201)
 
 
-@calls
-@pytest.mark.parametrize("kind", ["past-expiry", "strange-link", "wrong-token"])
-async def test_an_answer_can_be_wrong_in_one_thing(start, call, kind):
-    caller = await start(faults=(Fault(kind, 1.0),))
+async def test_an_answer_can_be_wrong_in_one_thing(start, subtests):
+    for kind in ["past-expiry", "strange-link", "wrong-token"]:
+        for what, call in CALLS.items():
+            with subtests.test(what=what, kind=kind):
+                caller = await start(faults=(Fault(kind, 1.0),))
 
-    status, _, body = await make(caller, call)
+                status, _, body = await make(caller, call)
 
-    assert status in (200, 201)
-    (entry,) = caller.sandbox.log
-    assert (entry["fault"], entry["processed"]) == (kind, True)
-    shown = json.dumps(body)
-    token = next(body[name] for name in ("authToken", "tokenString", "token", "url") if name in body)
-    assert isinstance(token, str) is (kind != "wrong-token")
-    assert ("phishing" in shown) is (kind == "strange-link" and call[0] != "idenfy-kyb")  # a form's answer has no link
-    assert (LONG_AGO in shown or body.get("expiryTime") == -3600) is (kind == "past-expiry")
+                assert status in (200, 201)
+                (entry,) = caller.sandbox.log
+                assert (entry["fault"], entry["processed"]) == (kind, True)
+                shown = json.dumps(body)
+                token = next(body[name] for name in ("authToken", "tokenString", "token", "url") if name in body)
+                assert isinstance(token, str) is (kind != "wrong-token")
+                assert ("phishing" in shown) is (
+                    kind == "strange-link" and call[0] != "idenfy-kyb"
+                )  # a form's answer has no link
+                assert (LONG_AGO in shown or body.get("expiryTime") == -3600) is (kind == "past-expiry")
 
 
 async def test_a_refusal_is_not_spoilt(start):

@@ -94,9 +94,8 @@ async def test_an_unknown_entity_is_404(start):
     assert (await caller.frankieone())[0] == 200
 
 
-@pytest.mark.parametrize(
-    ("body", "place"),
-    [
+async def test_a_body_against_the_schema_is_refused_with_its_place(caller, subtests):
+    for body, place in [
         *(({name: 1}, name) for name in ("applicantId", "applicationId", "country", "documentType", "referrer")),
         ({"relayState": None}, "relayState"),
         ({"provider": ["onfido"]}, "provider"),
@@ -110,12 +109,11 @@ async def test_an_unknown_entity_is_404(start):
         ({"comment": {"text": 1}}, "comment.text"),
         ({"comment": {"commentId": "01K3G4CCQ3DY3B1413S19M9QW1"}}, "comment.commentId"),
         ({"comment": {"entityType": "PERSON"}}, "comment.entityType"),
-    ],
-)
-async def test_a_body_against_the_schema_is_refused_with_its_place(caller, body, place):
-    status, _, answer = await caller.frankieone(body)
-    assert (status, answer["errorCode"]) == (400, "API-0400,")
-    assert [issue["issueLocation"] for issue in answer["details"]] == [f"VALIDATE-{place}"]
+    ]:
+        with subtests.test(body=body, place=place):
+            status, _, answer = await caller.frankieone(body)
+            assert (status, answer["errorCode"]) == (400, "API-0400,")
+            assert [issue["issueLocation"] for issue in answer["details"]] == [f"VALIDATE-{place}"]
 
 
 @pytest.mark.parametrize("raw", [b"{", b"\xff", b"[]", b'"x"'])

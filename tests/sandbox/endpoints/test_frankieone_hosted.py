@@ -3,8 +3,6 @@
 import json
 from datetime import datetime, timedelta
 
-import pytest
-
 PATH = "/frankieone/v2/individuals/hostedurl"
 HEADERS = {
     "api_key": "sandbox-key",
@@ -28,19 +26,17 @@ async def test_each_call_makes_another_address_for_the_same_entity(caller, clock
     assert datetime.fromisoformat(first["urlExpiry"]) == clock.now + timedelta(days=7)
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
+async def test_what_the_real_one_refuses_is_refused(caller, subtests):
+    for body, status in [
         ({}, 400),
         ({"customerRef": 7}, 400),
         ({"entityId": "no-uuid"}, 400),
         ({"customerRef": "C-1", "sendSMS": "no"}, 400),
         ({"customerRef": "C-1", "requestedDocuments": "PASSPORT"}, 400),
         ({"customerRef": "C-1", "successRedirectURL": "http://bank.example"}, 403),
-    ],
-)
-async def test_what_the_real_one_refuses_is_refused(caller, body, status):
-    assert (await asked(caller, body))[0] == status
+    ]:
+        with subtests.test(body=body, status=status):
+            assert (await asked(caller, body))[0] == status
 
 
 async def test_a_wrong_key_is_refused(caller):

@@ -74,9 +74,8 @@ async def test_credentials_are_refused_with_the_stray_comma_and_v1s_text(caller)
     assert (await ask(caller, headers={}))[2]["errorCode"] == "AUTH-0401"
 
 
-@pytest.mark.parametrize(
-    ("bad", "place"),
-    [
+async def test_a_value_without_the_samples_type_is_refused_by_its_place(caller, subtests):
+    for bad, place in [
         ({"consent": "true"}, "consent"),
         ({"country": "AU"}, "country"),
         ({"documentType": "LICENCE"}, "documentType"),
@@ -93,14 +92,13 @@ async def test_credentials_are_refused_with_the_stray_comma_and_v1s_text(caller)
             {"entity": {"organisationData": {"shareStructure": [{"amountDue": "1"}]}}},
             "entity.organisationData.shareStructure.0.amountDue",
         ),
-    ],
-)
-async def test_a_value_without_the_samples_type_is_refused_by_its_place(caller, bad, place):
-    status, _, body = await ask(caller, bad)
+    ]:
+        with subtests.test(bad=bad, place=place):
+            status, _, body = await ask(caller, bad)
 
-    assert (status, body["errorCode"]) == (400, "API-0400,")
-    assert f"VALIDATE-{place}" in [issue["issueLocation"] for issue in body["issues"]]
-    assert caller.sandbox.log[0]["processed"] is False
+            assert (status, body["errorCode"]) == (400, "API-0400,")
+            assert f"VALIDATE-{place}" in [issue["issueLocation"] for issue in body["issues"]]
+            assert caller.sandbox.log[-1]["processed"] is False
 
 
 async def test_names_that_the_page_does_not_have_are_accepted(caller):

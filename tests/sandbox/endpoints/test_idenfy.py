@@ -222,20 +222,18 @@ async def test_a_dummy_status_is_for_development_keys(caller):
     assert body["message"].startswith("This endpoint is not available for")
 
 
-@pytest.mark.parametrize(
-    ("raw", "identifier"),
-    [
+async def test_a_body_that_is_no_json_object_is_refused(caller, subtests):
+    for raw, identifier in [
         (b'{"clientId": "c-1",}', "JSON_ERROR"),
         (b"", "JSON_ERROR"),
         (b'{"clientId": "c-1", "ageLimit": NaN}', "JSON_ERROR"),
         (b"[" * 100_000, "JSON_ERROR"),
         (b'{"clientId": "\xff"}', "ENCODING_ERROR"),
         (b'["clientId"]', "VALIDATION_ERROR"),
-    ],
-)
-async def test_a_body_that_is_no_json_object_is_refused(caller, raw, identifier):
-    status, _, body = await caller.idenfy(raw=raw)
-    assert (status, body["identifier"]) == (400, identifier)
+    ]:
+        with subtests.test(raw=raw, identifier=identifier):
+            status, _, body = await caller.idenfy(raw=raw)
+            assert (status, body["identifier"]) == (400, identifier)
 
 
 async def test_a_body_needs_the_content_type_of_json(caller):

@@ -41,9 +41,8 @@ async def test_the_two_forms_are_never_mixed(caller, foreign):
     assert next(iter(foreign)) in body["message"]
 
 
-@pytest.mark.parametrize(
-    ("bad", "identifier", "named"),
-    [
+async def test_a_value_that_the_document_does_not_allow_is_refused_by_name(caller, subtests):
+    for bad, identifier, named in [
         ({"lifetime": 2592001}, "BAD_VALUE", "lifetime"),
         ({"lifetime": "3600"}, "BAD_VALUE", "lifetime"),
         ({"tokenType": "FORM"}, "BAD_VALUE", "tokenType"),
@@ -62,13 +61,12 @@ async def test_the_two_forms_are_never_mixed(caller, foreign):
         ({"client": {"firstName": "Eva"}}, "VALIDATION_ERROR", "client.firstName"),
         ({"settings": {"checkAml": True}}, "VALIDATION_ERROR", "settings.checkAml"),
         ({"other": 1}, "VALIDATION_ERROR", "other"),
-    ],
-)
-async def test_a_value_that_the_document_does_not_allow_is_refused_by_name(caller, bad, identifier, named):
-    status, _, body = await caller.idenfy({**LEAST, **bad})
+    ]:
+        with subtests.test(bad=bad, identifier=identifier, named=named):
+            status, _, body = await caller.idenfy({**LEAST, **bad})
 
-    assert (status, body["identifier"]) == (400, identifier)
-    assert f"'{named}'" in body["message"]
+            assert (status, body["identifier"]) == (400, identifier)
+            assert f"'{named}'" in body["message"]
 
 
 @pytest.mark.parametrize("name", ["clientId", "tokenType"])

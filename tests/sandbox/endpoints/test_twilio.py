@@ -69,9 +69,8 @@ async def test_a_messaging_service_accepts_and_chooses_the_number_later(caller):
     assert (said["from"], said["messaging_service_sid"], said["num_segments"]) == (None, SERVICE, "0")
 
 
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
+async def test_an_error_is_refused_with_its_code(caller, subtests):
+    for changes, code in [
         ({"To": None}, 21604),
         ({"To": "060000001"}, 21211),
         ({"To": "+15005550001"}, 21211),
@@ -91,14 +90,13 @@ async def test_a_messaging_service_accepts_and_chooses_the_number_later(caller):
         ({"ValidityPeriod": "36001"}, 21624),
         ({"ValidityPeriod": "soon"}, 21624),
         ({"Boddy": "a slip"}, 20001),
-    ],
-)
-async def test_an_error_is_refused_with_its_code(caller, changes, code):
-    status, _, said = await post(caller, **changes)
+    ]:
+        with subtests.test(changes=changes, code=code):
+            status, _, said = await post(caller, **changes)
 
-    assert (status, said["status"], said["code"]) == (400, 400, code)
-    assert said["more_info"].endswith(f"/{code}")
-    assert len(caller.sandbox.texts) == 0
+            assert (status, said["status"], said["code"]) == (400, 400, code)
+            assert said["more_info"].endswith(f"/{code}")
+            assert len(caller.sandbox.texts) == 0
 
 
 @pytest.mark.parametrize("raw", [b'{"To": "+37060000001"}', b"To=+370&To=+371", b"Body=%ff", b"\xff"])

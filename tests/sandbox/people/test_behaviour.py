@@ -120,10 +120,11 @@ EVENTS = {
 }
 
 
-@pytest.mark.parametrize(("asked", "events"), EVENTS.items(), ids="-".join)
-def test_each_behaviour_has_its_events(asked, events):
-    endpoint, does = asked
-    assert [step.event for step in steps(endpoint, does, review=MINUTES, edition="current")] == events
+def test_each_behaviour_has_its_events(subtests):
+    for asked, events in EVENTS.items():
+        with subtests.test(asked=asked, events=events):
+            endpoint, does = asked
+            assert [step.event for step in steps(endpoint, does, review=MINUTES, edition="current")] == events
 
 
 @pytest.mark.parametrize(

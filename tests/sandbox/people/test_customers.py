@@ -207,9 +207,8 @@ async def test_another_address_and_key_may_be_set_for_one_session(begin, receive
     assert webhook.headers["idenfy-signature"] == hmac.new(b"k", webhook.body, hashlib.sha256).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "hint"),
-    [
+async def test_an_invalid_instruction_is_refused_with_the_reason(begin, subtests):
+    for fields, status, hint in [
         ({"session": "nobody", "does": "finish"}, 404, "no session"),
         ({"session": 7, "does": "finish"}, 404, "no session"),
         ({"session": "c-1", "does": "dance"}, 400, "finish"),
@@ -227,14 +226,13 @@ async def test_another_address_and_key_may_be_set_for_one_session(begin, receive
         ({"session": "c-1", "does": "finish", "edition": []}, 400, "current"),
         ({"text": "SM1", "does": "delivered"}, 404, "no text"),
         ({"mail": "<1@x>", "does": "bounced"}, 404, "no mail"),
-    ],
-)
-async def test_an_invalid_instruction_is_refused_with_the_reason(begin, fields, status, hint):
-    caller = await begin()
-    await caller.idenfy({"clientId": "c-1"})
-    answered, answer = await instruct(caller, **fields)
-    assert answered == status
-    assert hint in answer["error"]
+    ]:
+        with subtests.test(fields=fields, status=status, hint=hint):
+            caller = await begin()
+            await caller.idenfy({"clientId": "c-1"})
+            answered, answer = await instruct(caller, **fields)
+            assert answered == status
+            assert hint in answer["error"]
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b"[" * 10_000])

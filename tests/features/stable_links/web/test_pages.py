@@ -18,22 +18,20 @@ UNKNOWN = "/s/AAAAAAAAAAAAAAAAAAAAAAAA"
 LINK = re.compile(r'<a href="(/s/[^"]+)"')
 
 
-@pytest.mark.parametrize(
-    ("decision", "status", "heading"),
-    [
+async def test_each_decision_has_its_page(subtests: pytest.Subtests):
+    for decision, status, heading in [
         (Press(), 200, "Confirm your identity"),
         (Wait(), 200, "One moment, please"),
         (Finished(), 200, "Thank you, you are done"),
         (Over(Reason.JOB_ENDED), 200, "This is not possible at the moment"),
         (Gone(), 404, "This link is not valid"),
-    ],
-)
-async def test_each_decision_has_its_page(decision, status: int, heading: str):
-    async with Door() as door:
-        door.doors.decision = decision
-        answer = await door.visitor().get()
+    ]:
+        with subtests.test(decision=decision, status=status, heading=heading):
+            async with Door() as door:
+                door.doors.decision = decision
+                answer = await door.visitor().get()
 
-    assert (answer.status, answer.heading) == (status, heading)
+            assert (answer.status, answer.heading) == (status, heading)
 
 
 async def test_every_answer_has_strict_headers():

@@ -162,21 +162,22 @@ async def act(door: Door, robot: Robot) -> None:
                 door.pass_time(seconds)
 
 
-@pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.name)
-async def test_a_robot_buys_nothing_and_the_customer_comes_after_it_and_is_served(robot: Robot):
-    async with Door() as door:
-        await act(door, robot)
+async def test_a_robot_buys_nothing_and_the_customer_comes_after_it_and_is_served(subtests: pytest.Subtests):
+    for robot in ROBOTS:
+        with subtests.test(robot=robot.name):
+            async with Door() as door:
+                await act(door, robot)
 
-        assert door.doors.asked == []
-        assert door.doors.stopped == []
-        assert not any(door.doors.opened)
+                assert door.doors.asked == []
+                assert door.doors.stopped == []
+                assert not any(door.doors.opened)
 
-        customer = door.visitor(CHROME)
-        await customer.get()
-        door.pass_time(4)
+                customer = door.visitor(CHROME)
+                await customer.get()
+                door.pass_time(4)
 
-        assert (await customer.press()).status == 303
-        assert door.doors.asked == [SECRET]
+                assert (await customer.press()).status == 303
+                assert door.doors.asked == [SECRET]
 
 
 async def test_with_the_page_first_no_robot_gets_to_a_live_session_or_counts_as_an_opening():
@@ -191,17 +192,18 @@ async def test_with_the_page_first_no_robot_gets_to_a_live_session_or_counts_as_
         assert not any(door.doors.opened)
 
 
-@pytest.mark.parametrize("who", PEOPLE)
-async def test_the_press_of_a_person_counts(who: str):
-    async with Door() as door:
-        person = door.visitor(PEOPLE[who])
-        page = await person.get()
-        door.pass_time(4)
-        pressed = await person.press()
+async def test_the_press_of_a_person_counts(subtests: pytest.Subtests):
+    for who in PEOPLE:
+        with subtests.test(who=who):
+            async with Door() as door:
+                person = door.visitor(PEOPLE[who])
+                page = await person.get()
+                door.pass_time(4)
+                pressed = await person.press()
 
-        assert page.heading == "Confirm your identity"
-        assert (pressed.status, door.doors.asked) == (303, [SECRET])
-        assert door.doors.opened[-1] is True
+                assert page.heading == "Confirm your identity"
+                assert (pressed.status, door.doors.asked) == (303, [SECRET])
+                assert door.doors.opened[-1] is True
 
 
 async def test_a_person_whose_browser_rendered_the_page_ahead_presses_its_button():
@@ -290,15 +292,16 @@ async def test_a_form_of_another_link_or_of_the_other_page_does_not_count():
         assert (door.doors.asked, door.doors.stopped) == ([], [])
 
 
-@pytest.mark.parametrize("form", ["", "1.2", "9" * 12 + "." + "0" * 64, "💥", "a" * 10_000])
-async def test_a_form_that_was_never_made_does_not_count(form: str):
-    async with Door() as door:
-        person = door.visitor(CHROME)
-        await person.get()
-        door.pass_time(10)
-        await person.press(form=form)
+async def test_a_form_that_was_never_made_does_not_count(subtests: pytest.Subtests):
+    for form in ["", "1.2", "9" * 12 + "." + "0" * 64, "💥", "a" * 10_000]:
+        with subtests.test(form=form):
+            async with Door() as door:
+                person = door.visitor(CHROME)
+                await person.get()
+                door.pass_time(10)
+                await person.press(form=form)
 
-        assert door.doors.asked == []
+                assert door.doors.asked == []
 
 
 async def test_a_visitor_who_comes_back_has_opened_the_link():
