@@ -2,16 +2,29 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
-from onboarding_sandbox.endpoints.spoilt import spoilt
 from onboarding_sandbox.faults import SPOILT, STATUSES, TOO_MANY_AS_400, Draw, Fault
-from onboarding_sandbox.latency import wait_of
-from onboarding_sandbox.limits import Limits, retry_after
+from onboarding_sandbox.limits import Limits, retry_after, wait_of
 from onboarding_sandbox.log import Entry, Log
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import HTTP_ENDPOINTS, Answer, Call, Endpoint
+
+LONG_AGO = "2020-01-01T00:00:00Z"
+STRANGE = "https://phishing.example/verify?session=1"
+# The wrong value, under each provider's name of the field.
+WRONG: dict[str, dict[str, Any]] = {
+    "past-expiry": {"expiration": LONG_AGO, "tokenExpiry": LONG_AGO, "urlExpiry": LONG_AGO, "expiryTime": -3600},
+    "strange-link": {
+        "redirectUrl": STRANGE,
+        "sessionUrl": STRANGE,
+        "url": STRANGE,
+        "vendorParameters": {"tokenURL": STRANGE},
+    },
+    "wrong-token": {"authToken": 12345, "tokenString": {"value": "t"}, "token": ["t"], "url": ["t"]},
+}
 
 HUGE_CHUNK = b'"' + b"a" * 65_534 + b'",'
 HUGE_CHUNKS = 1_024  # 64 MiB in all
@@ -26,6 +39,14 @@ HANG_LOOK = 0.25
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Called for each call that an endpoint has served, whatever answer the caller gets.
 Served = Callable[[str, Call, Answer], None]
+
+
+def spoilt(kind: str, answer: Answer) -> Answer:
+    """The answer with the wrong value of this `kind`. A refusal stays as it is."""
+    if not isinstance(answer.body, dict) or answer.status >= 300:
+        return answer
+    wrong = {name: value for name, value in WRONG[kind].items() if name in answer.body}
+    return Answer(answer.status, {**answer.body, **wrong}, dict(answer.headers))
 
 
 class Gate:

@@ -1,17 +1,23 @@
 """The options of a sandbox."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from onboarding_sandbox.behaviour import Share, TroubleShare
-from onboarding_sandbox.clock import Clock, utc_now
 from onboarding_sandbox.faults import Fault, SmtpFault
-from onboarding_sandbox.latency import Latency
-from onboarding_sandbox.limits import RETRY_AFTER, RateLimit
+from onboarding_sandbox.limits import RETRY_AFTER, Latency, RateLimit
+
+Clock = Callable[[], datetime]
 
 FASTEST = 1_000_000_000
+
+
+def utc_now() -> datetime:
+    """Aware UTC."""
+    # The sandbox imports nothing of the worker, not even its clock, so that it is an independent check.
+    return datetime.now(UTC)  # noqa: TID251
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,8 @@ from onboarding_testing.recorder import Recorder
 from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.core.model.channels import channels_of
 from worker.core.model.endings import Kind, Problem
-from worker.providers.text_services import text_facts_of
-from worker.senders.contract import HttpAnswer, Message, Receipt, Sender, TextTools
-from worker.senders.registry import text_service
+from worker.providers.entry_points import text_facts_of
+from worker.senders.contract import HttpAnswer, Message, Receipt, Sender, TextTools, text_service
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 Messages = Callable[..., Message]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from onboarding_sandbox.endpoints.countries import ALPHA_3
+from onboarding_sandbox.endpoints.opened import ALPHA_3
 from onboarding_sandbox.options import SandboxOptions
 from onboarding_sandbox.wire import FRANKIEONE_V2, Answer, Call, is_json, read_json
 

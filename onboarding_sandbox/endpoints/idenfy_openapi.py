@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from onboarding_sandbox.endpoints.countries import ALPHA_2
 from onboarding_sandbox.endpoints.idenfy_rules import DEFAULT_EXPIRY, DEFAULT_SESSION_LENGTH, Refused, Rule
+from onboarding_sandbox.endpoints.opened import ALPHA_2
 
 # Parameters that only this form has: a call with one of them is of this form.
 MARKS = ("client", "urls", "settings", "lifetime", "allowedCountries", "allowedDocuments")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from onboarding_sandbox.endpoints.countries import ALPHA_2
+from onboarding_sandbox.endpoints.opened import ALPHA_2
 
 DEFAULT_EXPIRY = 86_400  # seconds: the environment's default, which also bounds sessions with a digit string
 DEFAULT_SESSION_LENGTH = 1_800  # seconds

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from onboarding_sandbox.clock import Clock
 from onboarding_sandbox.endpoints.opened import Opened
+from onboarding_sandbox.options import Clock
 from onboarding_sandbox.people.customers import Customers, Instruction
 
 ROUTE = "/verify/{token}"

@@ -9,8 +9,8 @@ from datetime import timedelta
 import aiohttp
 
 from onboarding_sandbox.behaviour import Trouble
-from onboarding_sandbox.clock import Clock
 from onboarding_sandbox.log import Log
+from onboarding_sandbox.options import Clock
 from onboarding_sandbox.people.delayed_tasks import DelayedTasks
 from onboarding_sandbox.wire import WEBHOOKS
 

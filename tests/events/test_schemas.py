@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from tests.events.outgoing import event
+from tests.events.schemas import files
 from worker.core.lifecycle import reminders
 from worker.core.messages import resends
 from worker.core.model.incoming import EventKind
 from worker.core.model.published_events import Happened, cloud_event
-from worker.events.schemas import files
 from worker.settings.model import Bus
 
 FOLDER = Path(__file__).parents[2] / "docs" / "events"
@@ -31,7 +31,7 @@ def check(message: Any, kind: str) -> None:
 
 def test_the_files_are_what_the_code_makes():
     found = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.json")}
-    assert found == files(), "python -m worker.events.schemas writes them"
+    assert found == files(), "python -m tests.events.schemas writes them"
 
 
 def test_each_is_a_schema(subtests):

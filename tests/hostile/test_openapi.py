@@ -19,13 +19,13 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
+from tests.events.schemas import files
 from tests.hostile.genuine import genuine
 from tests.hostile.requests import raw
 from tests.hostile.served import say
 from tests.web.described import document
 from tests.web.site import HOOKS
 from worker.core.model.incoming import EventKind
-from worker.events.schemas import files
 
 LONGER = "EXAMPLES" in os.environ
 CHECKS = [

@@ -18,12 +18,12 @@ from worker.core.customers.refusals import Refusal
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.accept import accept
 from worker.lists.contacts import email, phone
-from worker.lists.formats.csv_records import records
+from worker.lists.formats.csv_list import records
 from worker.lists.lines import Accepted
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
-from worker.lists.problems import problems_csv
 from worker.lists.rules import COLUMNS
+from worker.lists.warned import problems_csv
 
 BAD_INPUT = os.environ.get("BAD_INPUT", "")
 pytestmark = pytest.mark.skipif(not BAD_INPUT, reason="BAD_INPUT names no folder with collections of bad input")

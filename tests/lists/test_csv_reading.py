@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.lists.formats.csv_records import LONGEST_RECORD, MOST_AGAIN, records
+from worker.lists.formats.csv_list import LONGEST_RECORD, MOST_AGAIN, records
 from worker.lists.formats.kind import refuse_binary
 from worker.lists.lines import Accepted, ListRefused, OpenQuote, Rejected
 from worker.lists.listing import open_list

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from worker.core.foundation.strict_json import MOST_LEVELS
 from worker.lists import objects
-from worker.lists.formats.json_lines import LONGEST_LINE, json_lines
+from worker.lists.formats.json_array import LONGEST_LINE, json_lines
 from worker.lists.lines import Accepted, ListRefused, Rejected
 from worker.lists.listing import open_list
 from worker.lists.objects import MOST_KEYS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.lists.digest import content_digest
+from worker.lists.formats.opening import content_digest
 from worker.lists.lines import ListRefused
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions

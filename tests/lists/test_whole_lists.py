@@ -14,11 +14,11 @@ from worker.core.customers.customers import FieldProblem
 from worker.core.customers.refusals import Refusal
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.lists.dates import DatesSeen
-from worker.lists.digest import content_digest
 from worker.lists.duplicates import Seen, SeenAddresses
+from worker.lists.formats.opening import content_digest
 from worker.lists.lines import Accepted, Duplicate, Rejected
-from worker.lists.problems import problems_csv
 from worker.lists.rules import RULES
+from worker.lists.warned import problems_csv
 
 
 def test_a_customer_of_the_same_purpose_who_comes_again_is_a_duplicate(read):

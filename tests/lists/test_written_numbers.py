@@ -14,10 +14,9 @@ from tests.lists.conftest import TODAY
 from tests.lists.formats.files import workbook
 from tests.suite.of_features import needs
 from worker.core.customers.refusals import Refusal
-from worker.lists.accept import accept
+from worker.lists.accept import accept, customer_id
 from worker.lists.cells import whole
 from worker.lists.contacts import phone, phone_of_any_country, readings
-from worker.lists.identity import customer_id
 from worker.lists.lines import Accepted, Rejected
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions

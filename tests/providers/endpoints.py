@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from onboarding_testing.answers import HTML, Bad, answer
+from onboarding_testing.fakes import FakeHttp, FakeProvider
 from onboarding_testing.provider_contract import ProviderCase
 from tests.providers.accounts import (
     ENTITY,
@@ -39,7 +40,6 @@ from tests.providers.idenfy_answers import (
     spoilt_tokens,
 )
 from worker.core.model.endings import Kind
-from worker.providers.fake import FakeHttp, FakeProvider
 from worker.providers.frankieone_hosted import FrankieOneHosted
 from worker.providers.frankieone_v1 import FrankieOneV1
 from worker.providers.frankieone_v2 import FrankieOneV2

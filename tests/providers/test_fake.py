@@ -1,11 +1,11 @@
 import asyncio
 from datetime import timedelta
 
+from onboarding_testing.fakes import HANG, FakeHttp, FakeProvider
 from tests.providers.accounts import NOW, request
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session
 from worker.providers.contract import Broken, HttpAnswer
-from worker.providers.fake import HANG, FakeHttp, FakeProvider
 
 SOON = timedelta(seconds=1)
 

@@ -14,9 +14,9 @@ from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from worker.cli.registry import main_group
 from worker.lists.columns import known_name
+from worker.providers.entry_points import TEXT_SERVICES
 from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import parse_cell
-from worker.providers.text_services import TEXT_SERVICES
 from worker.wiring.adapters import build_providers, build_senders
 
 EXAMPLE = Path(__file__).parents[2] / "examples/adapter"

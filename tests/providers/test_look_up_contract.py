@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_testing.answers import HTML, answer
+from onboarding_testing.fakes import FakeProvider
 from tests.providers.accounts import (
     AOIFE,
     API_KEY,
@@ -21,7 +22,6 @@ from tests.providers.accounts import (
 from tests.providers.endpoints import CASES
 from worker.core.model.endings import Kind, Problem
 from worker.providers.contract import HttpAnswer, Listed, Listing
-from worker.providers.fake import FakeProvider
 from worker.providers.idenfy_kyc import IdenfyKyc
 
 LISTS = {

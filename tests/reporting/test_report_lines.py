@@ -15,8 +15,7 @@ from worker.core.customers.customers import Person
 from worker.core.customers.details import Details
 from worker.core.model.sessions import Opening
 from worker.lists.own_files import REPORT_COLUMNS
-from worker.reporting.report_lines import DETAILS, Columns, line_values, write_csv
-from worker.reporting.row_data import TIMES
+from worker.reporting.report_lines import DETAILS, TIMES, Columns, line_values, write_csv
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.xlsx_report import write_xlsx
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.reporting.account_report import state_in_words
-from worker.reporting.headline import headline
-from worker.reporting.row_groups import RowNumbers, without_ids
-from worker.reporting.timeline import HEIGHT, MOST, timeline
+from worker.reporting.html_report import HEIGHT, MOST, timeline
+from worker.reporting.row_groups import RowNumbers, headline, without_ids
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -256,7 +256,7 @@ def test_ctrl_c_before_the_first_call_stops_the_list_too(desk: Desk, played: Pla
 
 
 def test_the_stop_of_a_list_and_its_way_on_show_how_far_they_are(desk: Desk, played: Played, monkeypatch):
-    monkeypatch.setattr("worker.cli.counting.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("worker.cli.shared_options.EVERY_SECONDS", 0.0)
     listed = desk.list_of(customers(5))
     with monkeypatch.context() as interrupting:
         interrupting.setattr(BEFORE_THE_WORK[0], interrupted)

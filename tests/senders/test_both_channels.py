@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from onboarding_sandbox import Fault, Sandbox, SandboxOptions
+from onboarding_testing.fakes import FakeSender
 from tests.senders.works import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow
@@ -13,7 +14,6 @@ from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import Receipt
-from worker.senders.fake import FakeSender
 
 EMAIL = '[email]\nurl = "smtp://127.0.0.1:{smtp}"\nfrom = "Example Bank <verify@bank.example>"\n'
 SMS = """[sms]

@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.providers.installed import install
 from tests.settings.samples import loaded, problems, tree
 from tests.suite.of_features import needs
 from worker.core.foundation.keyring import Keyring, new_key
-from worker.providers.text_services import TEXT_SERVICES
+from worker.providers.entry_points import TEXT_SERVICES
 from worker.providers.webhooks.contract import Delivery
-from worker.senders.fake import FakeSender
 from worker.web.webhooks.sources import sender_sources
 from worker.wiring.adapters import build_senders
 
 GROUP = "onboarding_worker.senders"
 ACME = """
 from worker.senders.contract import TextCallbacks, TextFacts, TextService
-from worker.senders.fake import FakeSender
+from onboarding_testing.fakes import FakeSender
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate
 
 made = []

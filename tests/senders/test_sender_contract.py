@@ -6,15 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from onboarding_testing.sender_contract import *  # noqa: F403 -- the suite
 from onboarding_testing.sender_contract import NOW, SenderSide
 from tests.senders.conftest import DROP
 from tests.senders.far_side import ACCOUNT, NUMBER, FakeCaller, Token, error
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken
-from worker.senders.contract import TextTools
-from worker.senders.fake import FakeSender
-from worker.senders.registry import text_service
+from worker.senders.contract import TextTools, text_service
 
 
 class FakeSide(SenderSide):

@@ -7,12 +7,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.senders.far_side import ACCOUNT, NOW, NUMBER, SERVICE, FakeCaller, Token, error, sms_sender
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer
 from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.senders.contract import Receipt
-from worker.senders.fake import FakeSender
 
 LINK = "https://verify.example.com/s?t=t0k3n"
 TO = "+37060000001"

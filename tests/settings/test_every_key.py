@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.settings.reference import page_with_tables, pages
 from tests.settings.samples import ENVIRON, problems, tree, with_value
 from tests.suite.of_features import of_features
 from worker.core import shipped
 from worker.settings.load import load
 from worker.settings.model import whole_model
 from worker.settings.problems import show_path
-from worker.settings.reference import page_with_tables, pages
 from worker.settings.shape import keys_of, tables_of
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def test_the_documentation_is_in_step_with_the_model() -> None:
     for path, sections in pages().items():
         page = (ROOT / path).read_text(encoding="utf-8")
 
-        assert page == page_with_tables(page, sections), "run `python -m worker.settings.reference`"
+        assert page == page_with_tables(page, sections), "run `python -m tests.settings.reference`"
 
 
 def test_the_shipped_example_has_every_section_and_loads(tmp_path: Path) -> None:

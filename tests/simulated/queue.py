@@ -10,15 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from onboarding_testing.fakes import FakeProvider, FakeSender
 from tests.simulated.world import World, customer
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.providers.contract import HttpAnswer
-from worker.providers.fake import FakeProvider
 from worker.senders.contract import MayWrite, Message, Receipt
-from worker.senders.fake import FakeSender
 
 HOUR = timedelta(hours=1)
 LONG_AGO = timedelta(days=365)

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from onboarding_testing.fakes import FakeSender
 from worker.core.model.endings import Problem
 from worker.senders.contract import TOO_LATE, MayWrite, Message, Receipt
-from worker.senders.fake import FakeSender
 
 
 class Stalling(FakeSender):

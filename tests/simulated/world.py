@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from onboarding_testing.fakes import FakeHttp, FakeProvider, FakeSender
 from tests.simulated.virtual_time import VirtualClock
 from tests.suite.databases import not_synced
 from worker.core.customers.customers import Channel, Customer, Person
@@ -23,9 +24,7 @@ from worker.core.foundation.keyring import new_key
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
 from worker.providers.contract import HttpAnswer
-from worker.providers.fake import FakeHttp, FakeProvider
 from worker.runtime.embedded import Embedded
-from worker.senders.fake import FakeSender
 from worker.settings.load import load
 from worker.wiring.container import Parts
 from worker.wiring.runner import Runner

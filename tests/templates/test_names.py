@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.model.placeholders import real_names
 from worker.templates import names
-from worker.templates.names import company_name, person_names
-from worker.templates.plain import folded, plain
+from worker.templates.names import company_name, folded, person_names, plain
 from worker.templates.render import SAMPLE, SAMPLE_NOW, Templates
 
 TEMPLATES = Templates(None)

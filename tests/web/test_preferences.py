@@ -1,6 +1,6 @@
 from worker.core.limits.rate_limits import Limit
-from worker.web.events.preferences import LONGEST_WAIT, preferred_wait
-from worker.web.events.rate_limit import Allowance
+from worker.web.events.request_body import LONGEST_WAIT, preferred_wait
+from worker.web.turns import Allowance
 
 
 def test_the_preferred_wait_is_bounded_and_an_unreadable_header_is_no_preference(subtests):

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Budget, InvitationRow
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.wakeups import WakeUp
 from worker.senders.contract import Receipt
-from worker.senders.fake import FakeSender
-from worker.wiring.preflight import Preflight
+from worker.wiring.runner import Preflight
 
 REFUSED = Problem(Kind.AUTH, "SMTP 535 at AUTH")
 ENDED = "sender/email: answers again"

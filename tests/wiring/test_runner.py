@@ -7,13 +7,12 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_testing.fakes import HANG, FakeSender
 from tests.simulated.world import LIMITED, REFUSED, customer
 from worker.core.database.tables import Attempt, Job
 from worker.core.limits.store.claims import Room
 from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.providers.fake import HANG
-from worker.senders.fake import FakeSender
 
 
 async def test_a_wake_up_for_an_account_that_is_being_served_returns_at_once(make):

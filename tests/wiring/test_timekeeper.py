@@ -12,7 +12,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.database import Database
 from worker.core.foundation.clock import ProcessClock, system_clock
 from worker.core.foundation.keyring import new_key
-from worker.runtime.bus_inbox import DatabaseInbox
+from worker.runtime.bus_consumers import DatabaseInbox
 from worker.settings.load import load
 from worker.wiring.container import Parts
 from worker.wiring.opening import opened

@@ -24,7 +24,7 @@ from trials.web_requests import answered
 from worker.core.foundation.clock import ProcessClock
 from worker.core.model.incoming import Outcome
 from worker.core.model.wakeups import WakeUp
-from worker.events.bus.batch_processing import Taken, take
+from worker.events.bus.consumer import Taken, take
 from worker.events.event_receiver import Receiver
 from worker.runtime.web_application import ROUTES, Shared
 from worker.templates.page_values import Screen

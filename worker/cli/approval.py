@@ -16,7 +16,7 @@ from worker.core.foundation.plural import counted
 from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
-from worker.lists.digest import content_digest
+from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all
 from worker.lists.importing.list_import import ImportChoices
 from worker.lists.listing import open_list

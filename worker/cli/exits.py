@@ -1,4 +1,7 @@
-"""The exit codes, which scripts read: 0 done, 1 something needs a person, 2 could not start, 3 rows wait."""
+"""The exit codes, which scripts read: 0 done, 1 something needs a person, 2 could not start, 3 rows wait. And
+whether the sandbox is there: an installation for production leaves it and its mail server out."""
+
+from importlib.util import find_spec
 
 import click
 
@@ -9,6 +12,8 @@ NEEDS_A_PERSON = 1
 COULD_NOT_START = 2
 LATER = 3
 INTERRUPTED = 130
+
+NEEDED = ("onboarding_sandbox", "aiosmtpd")
 
 
 class Ended(click.ClickException):
@@ -30,3 +35,18 @@ class Stopped(CannotStart):
     """The command began and cannot finish now."""
 
     exit_code = NEEDS_A_PERSON
+
+
+def check_sandbox_is_installed() -> None:
+    """Raise CannotStart, with what to install, where the sandbox is not. Imports none of it."""
+    missing = next((name for name in NEEDED if not _is_there(name)), None)
+    if missing:
+        raise CannotStart(
+            f"the sandbox is not installed here ({missing} is missing): install onboarding-worker[sandbox], or run"
+            " `make install` in a checkout"
+        )
+
+
+def _is_there(package: str) -> bool:
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None  # without: a folder in which only compiled files were left

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.exits import CannotStart
-from worker.cli.option_types import Named
-from worker.cli.shared_options import NAMES_OF_BATCHES
+from worker.cli.shared_options import NAMES_OF_BATCHES, Named
 from worker.core.foundation import log_setup as logs
 from worker.core.foundation.os_user import os_user
 from worker.core.model.audit import Act

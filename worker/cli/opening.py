@@ -1,6 +1,7 @@
 """The configuration and the parts for a command, or why the command cannot start."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 import sqlalchemy as sa
 
-from worker.cli.account_warnings import said_once
 from worker.cli.exits import CannotStart
 from worker.core.database import schema
 from worker.core.database.audit_entries import note_alone
@@ -32,6 +32,24 @@ from worker.wiring.opening import check_ready
 
 if TYPE_CHECKING:
     from worker.runtime.wakeups import WakeUps
+
+NAMED = 3  # accounts
+_OF_AN_ACCOUNT = re.compile(r'(accounts\.(?:[\w-]+|"[^"]*")([^:]*)): (.+)', re.DOTALL)
+
+
+def said_once(warnings: Iterable[str]) -> list[str]:
+    """The warnings in their order; those that differ in the account alone are one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for warning in warnings:
+        match = _OF_AN_ACCOUNT.fullmatch(warning)
+        place, key, what = match.groups() if match is not None else ("", "", warning)
+        found.setdefault((key, what), []).append(place)
+    return [f"{_listed(places)}: {what}" if places[0] else what for (_, what), places in found.items()]
+
+
+def _listed(places: list[str]) -> str:
+    more = f" and {len(places) - NAMED:,} more" if len(places) > NAMED else ""
+    return f"{', '.join(places[:NAMED])}{more}"
 
 
 @dataclass(frozen=True)

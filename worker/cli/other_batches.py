@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from worker.cli.counting import counting_rows
 from worker.cli.exits import CannotStart
+from worker.cli.shared_options import counting_rows
 from worker.core.customers.store.batches import STDIN, BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.model.operation import is_worked

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from worker.cli.option_types import Read
+from worker.cli.shared_options import Read
 from worker.core.customers.store.plans import Plan
 from worker.core.foundation.timestamps import written
 from worker.plans.pilot import EXAMPLE, NAMES, parse_condition, read_first

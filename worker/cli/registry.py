@@ -9,8 +9,8 @@ from difflib import get_close_matches
 import click
 from click.shell_completion import CompletionItem
 
+from worker.cli.exits import check_sandbox_is_installed
 from worker.cli.invocation import Invocation, with_global_options
-from worker.cli.sandbox_extra import check_sandbox_is_installed
 from worker.core import shipped
 from worker.core.features import FEATURES, NOT_INSTALLED, Command, loaded
 from worker.core.foundation.version import __version__
@@ -64,7 +64,7 @@ _OWN = {
     "sandbox": ("sandbox", "Set-up", "Simulate the providers and a mailbox."),
     "demo": ("sandbox", "Set-up", "Play the whole job on this machine, with an invented list."),
     "db": ("database", "Set-up", "Upgrade the database's schema, grant rights."),
-    "completion": ("completion", "Set-up", "Set up completion in your shell."),
+    "completion": ("init", "Set-up", "Set up completion in your shell."),
 }
 
 
@@ -174,8 +174,8 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     if not wanted or context.resilient_parsing:
         return
     # Imported here: no other command line needs them.
+    from worker.providers.entry_points import TEXT_SERVICES
     from worker.providers.facts import PROVIDERS
-    from worker.providers.text_services import TEXT_SERVICES
 
     click.echo(f"onboard, version {__version__}")
     for adapter in PROVIDERS.foreign:

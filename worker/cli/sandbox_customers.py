@@ -10,7 +10,7 @@ import click
 
 from onboarding_sandbox.behaviour import CUSTOMERS, MAILS, TEXTS, TroubleShare, shares, span, span_or_range
 from onboarding_sandbox.endpoints.opened import SESSIONS
-from worker.cli.option_types import Read
+from worker.cli.shared_options import Read
 
 # The help text stays short: docs/reference/sandbox.md explains each behaviour.
 KNOWN = ", ".join(CUSTOMERS)

@@ -1,10 +1,18 @@
-"""Options and help that several commands have, and the question that `--yes` answers."""
+"""What several commands have: options and their types, the question that `--yes` answers, files that are written as a
+whole or not at all, and the count of what a command that takes long has done."""
 
 import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
-from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended
+from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Ended, Stopped
+from worker.core.foundation.private_files import PRIVATE, is_of_another_user, replacing
 
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON document.")
@@ -15,6 +23,10 @@ NAMES_OF_BATCHES = (
     "BATCH is the number of a batch in `onboard status`, or `latest` for the newest. Requests that came as events, over"
     " HTTP or the bus, are in a batch for each day (UTC), which has a name too: events-2026-11-20."
 )
+
+SHOWN = 60  # characters of a value in an error: a list of rows may be long
+
+EVERY_SECONDS = 1.0
 
 
 def without_address(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -46,3 +58,98 @@ def confirm(question: str) -> None:
         raise
     if not agreed:
         raise NotConfirmed("nothing was changed")
+
+
+class Read(click.ParamType[Any]):
+    """An option's type, read by a function; the text of its ValueError says what is expected."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any], *, secret: bool = False) -> None:
+        self.name = name
+        self._parse = parse
+        self._secret = secret
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            shown = repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}…"
+            self.fail(str(error) if self._secret else f"{shown}: {error}", param, ctx)
+
+
+class Named(click.Path):
+    """A file to write, beside what the command prints. A dash is refused: it is standard output
+    elsewhere, and a file of this name would surprise its owner."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value) == "-":
+            self.fail("- is standard output, which has what the command prints: give a name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def counting(words: Callable[[int], str]) -> Callable[[int], None]:
+    """A function that gets each new count and prints it in these words, at most once a second.
+
+    The first line comes after a second: short work needs none.
+    """
+    shown_at = time.monotonic()
+
+    def show(number: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= EVERY_SECONDS:
+            shown_at = time.monotonic()
+            click.echo(words(number), err=True)
+
+    return show
+
+
+def counting_rows(doing: str, batch_id: int, *, of: str = "rows and messages") -> Callable[[int], None]:
+    """For a decision about the rows of a batch, such as `core.customers.store.decisions` makes."""
+    return counting(lambda number: f"{doing} batch {batch_id}: {number:,} {of}")
+
+
+def _none_for_a_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+    return None if value == Path("-") else value
+
+
+OUT = click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_none_for_a_dash,
+    help="Write to this file, which only you can read.  [default: -, standard output]",
+)
+
+
+@contextmanager
+def whole_file(path: Path | None, *, option: str = "--out", mode: int = PRIVATE) -> Iterator[TextIO]:
+    """The file to write. It replaces an earlier one at the end, so that no reader finds half of it. None: standard
+    output.
+
+    Only its owner can read it, by default. Raises CannotStart where the file cannot be made, and Stopped where it
+    cannot be written to the end: the earlier file stays then. `option` is what the message names.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    if path.exists() and not path.is_file():  # a pipe or a device: written to, not replaced
+        # A link is looked at itself: /dev/stdout is root's, and may lead to the terminal of who called sudo.
+        if is_of_another_user(path.lstat()):
+            raise CannotStart(f"{option}: {path} is another user's, who would read what is written: give another name")
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
+    made = False
+    try:
+        with replacing(path, mode=mode) as stream:
+            made = True
+            yield stream
+    except OSError as error:
+        why = error.strerror or "cannot be written"
+        if made:
+            raise Stopped(f"{option}: {why}; {path} was not written") from None
+        named = f"{option}: {path}" if option != str(path) else option
+        raise CannotStart(f"{named}: {why}") from None

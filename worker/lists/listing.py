@@ -28,9 +28,8 @@ from worker.lists.formats.kind import (
     refuse_foreign,
 )
 from worker.lists.formats.opening import Content, ListBytes
-from worker.lists.formats.packed import GZIP, ZIP, gunzipped, unzipped
 from worker.lists.formats.source import Source, source_of_feature
-from worker.lists.formats.zip_parts import Parts
+from worker.lists.formats.zip_parts import GZIP, ZIP, Parts, gunzipped, unzipped
 from worker.lists.lines import Accepted, Duplicate, Line, ListRefused, RawLine, Rejected, Returned
 from worker.lists.options import Form, ListOptions
 from worker.lists.own_files import STATE, OwnFile, as_written, own_file

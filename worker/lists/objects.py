@@ -8,9 +8,8 @@ from typing import Any
 from worker.core.customers.customers import FieldProblem
 from worker.lists.columns import MOST_REASONS, is_provider, normal, our_name, shown, unknown_key, whole_and_in_parts
 from worker.lists.lines import RawLine
-from worker.lists.options import ListOptions
+from worker.lists.options import ListOptions, Vocabulary
 from worker.lists.own_files import OwnFile, own_name
-from worker.lists.vocabulary import Vocabulary
 
 MOST_KEYS = 500
 _LONGEST_KEY = 200  # characters; no column's name is nearly as long, and the search for the nearest name takes time

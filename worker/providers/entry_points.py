@@ -1,4 +1,5 @@
-"""The adapters of this installation: our own, and those that other installed packages declare as entry points.
+"""The adapters of this installation: our own, and those that other installed packages declare as entry points; and
+where the services for messages to phones are.
 
 An entry point is code that the operator has installed. It is imported when its name is used first, and not before.
 """
@@ -122,3 +123,19 @@ def _place(error: BaseException) -> str:
 def _package(point: EntryPoint) -> str:
     found = point.dist
     return f"{found.name} {found.version}" if found else "a package without a name"
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What a service documents: its production host, and the channels (`worker/core/model/channels.py`) it serves."""
+
+    host: str
+    channels: tuple[str, ...] = ("sms",)
+
+
+TEXT_SERVICES = Catalogue("onboarding_worker.senders", {"twilio": "worker.senders.sms:TEXT_SERVICE"})
+
+
+def text_facts_of(service: str) -> TextFacts | None:
+    """The facts of the service; None if there is none of this name. Raises AdapterBroken."""
+    return TEXT_SERVICES.facts(service, TextFacts, "worker.senders.contract.TextService")

@@ -20,6 +20,7 @@ from worker.providers.answers import (
     BadAnswer,
     Unread,
     fields_in,
+    masked,
     optional_text,
     read_from,
     refusal,
@@ -30,7 +31,6 @@ from worker.providers.bodies import merged
 from worker.providers.contract import HttpAnswer
 from worker.providers.facts import ProviderFacts
 from worker.providers.links import Links, template_problem
-from worker.providers.masking import masked
 from worker.providers.parameters import check_parameters
 from worker.providers.parameters.tables import documented
 

@@ -17,7 +17,7 @@ from worker.providers.account import AccountSettings
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import Broken, Endpoint, HttpAnswer, HttpRequest, NoLookUp, Table
 from worker.providers.frankieone import FACTS, Frankie, check_entity, entity_id_of
-from worker.providers.parameters.frankieone_v2 import PARAMETERS
+from worker.providers.parameters.frankieone import PARAMETERS
 from worker.providers.parameters.tables import by_name
 from worker.providers.webhooks.frankieone import FrankieOneWebhooks
 

@@ -13,10 +13,9 @@ from typing import Any
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
-from worker.providers.answers import Unread, fields_in, read_from, refusal
+from worker.providers.answers import Unread, fields_in, masked, read_from, refusal
 from worker.providers.contract import Broken, HttpAnswer
 from worker.providers.links import Links, template_problem
-from worker.providers.masking import masked
 from worker.providers.parameters.tables import documented
 
 HOST = "https://ivs.idenfy.com"

@@ -48,8 +48,8 @@ from worker.providers.parameters import (
 )
 from worker.providers.parameters.idenfy_kyc import DEFAULT_LIFETIME, LOCALES, MOST_LIFETIME
 from worker.providers.parameters.tables import by_name
+from worker.providers.webhooks.idenfy import meaning
 from worker.providers.webhooks.idenfy_kyc import IdenfyKycWebhooks
-from worker.providers.webhooks.idenfy_statuses import meaning
 
 PROVIDER = "idenfy-kyc"
 PATH = "/api/v2/token"

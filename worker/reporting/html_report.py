@@ -1,4 +1,5 @@
 """The report as one HTML file that works offline: the page fetches no script, style, font or image, and sends nothing.
+Its chart shows the batch over time.
 
 Customer ids and error texts come from lists and providers, so everything is escaped. The page's policy allows only the
 one script and the one style in the file, by their hashes.
@@ -7,9 +8,9 @@ one script and the one style in the file, by their hashes.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
@@ -25,15 +26,18 @@ from worker.core.foundation.timestamps import written
 from worker.core.foundation.version import __version__
 from worker.core.model.states import InvitationState, JobState, LineState
 from worker.core.model.waits import Blocked
-from worker.reporting.costs import costs
-from worker.reporting.headline import headline
-from worker.reporting.prices import Prices
-from worker.reporting.report_lines import Columns, line_values
-from worker.reporting.row_data import NUMBERS, TIMES, WORDS, Chunk
-from worker.reporting.row_groups import Groups
+from worker.reporting.prices import Prices, costs
+from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns, line_values
+from worker.reporting.row_groups import Groups, headline
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.store.spending import Spending
-from worker.reporting.timeline import timeline
+
+WIDTH, HEIGHT = 600, 160
+MOST = 48  # steps of the time axis
+STEPS = tuple(
+    timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440)
+)
+Points = Sequence[tuple[datetime, int]]
 
 STATIC = 100  # rows in the table as the file has it; the page's script shows all others, a page of them at a time
 IN_MEMORY = 1024 * 1024  # bytes of the rows' data, before they go to a temporary file
@@ -75,6 +79,57 @@ HEADINGS = {
     "next_at": "goes on at",
     "route": "why this account",
 }
+
+
+@dataclass(frozen=True)
+class Line:
+    """A rising line: `path` is that of an SVG. `numbers`: by step, how many so far."""
+
+    name: str
+    total: int
+    path: str
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """`steps`: when each step ends. `top`: the number at the upper edge."""
+
+    lines: tuple[Line, ...]
+    starts: datetime
+    ends: datetime
+    steps: tuple[datetime, ...]
+    top: int
+
+
+def timeline(series: Mapping[str, Points]) -> Timeline | None:
+    """The chart; None where nothing has happened, or everything within a minute."""
+    given = {name: points for name, points in series.items() if points}
+    times = [at for points in given.values() for at, _ in points]
+    if not times or min(times) == max(times):
+        return None
+    first, last = min(times), max(times) + timedelta(minutes=1)
+    step = next((one for one in STEPS if (last - first) / one <= MOST), (last - first) / MOST)
+    many = -(-(last - first) // step)
+    steps = tuple(first + step * (number + 1) for number in range(many))
+    top = max(sum(number for _, number in points) for points in given.values())
+    lines = tuple(_line(name, points, first, step, many, top) for name, points in given.items())
+    return Timeline(lines, first, steps[-1], steps, top)
+
+
+def _line(name: str, points: Points, first: datetime, step: timedelta, many: int, top: int) -> Line:
+    grown = [0] * many
+    for at, number in points:
+        grown[min((at - first) // step, many - 1)] += number
+    sums, total = [], 0
+    for number in grown:
+        total += number
+        sums.append(total)
+    path = f"M0 {HEIGHT}" + "".join(
+        f"L{round(WIDTH * (index + 1) / many, 1):g} {round(HEIGHT - HEIGHT * number / top, 1):g}"
+        for index, number in enumerate(sums)
+    )
+    return Line(name, total, path, tuple(sums))
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,7 @@ from worker.reporting import attention
 from worker.reporting.attention import Attention
 from worker.reporting.decision_words import rows_left
 from worker.reporting.obstacles import obstacle_of
-from worker.reporting.source_reports import SourceReport
-from worker.reporting.standings import Standing
+from worker.reporting.standings import SourceReport, Standing
 from worker.reporting.store.look import Looks
 from worker.reporting.store.needs_a_person import (
     cut_off,

@@ -13,9 +13,8 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from worker.core.model.states import JobState, LineState
-from worker.reporting.headline import headline
-from worker.reporting.report_lines import Columns, cells
-from worker.reporting.row_data import NUMBERS, TIMES
+from worker.reporting.report_lines import NUMBERS, TIMES, Columns, cells
+from worker.reporting.row_groups import headline
 from worker.reporting.store.report_rows import LineFacts
 
 MOST_ROWS = 1_048_575  # of a sheet, without the header

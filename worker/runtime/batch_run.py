@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from math import inf
@@ -48,41 +49,33 @@ class Unusable(Exception):
     """The database could not be used for longer than the patience. The text is its reason."""
 
 
+@dataclass(eq=False)
 class OneBatch:
-    """Works what is due until one batch is done."""
+    """Works what is due until one batch is done.
 
-    def __init__(
-        self,
-        embedded: Embedded,
-        batch_id: int,
-        *,
-        facts: Facts,
-        rules: BudgetRules,
-        takeovers: Takeovers,
-        clock: Clock,
-        is_done: Callable[[BatchCounts], bool],
-        patience: timedelta,
-        alone: bool,
-        take_leads: Callable[[], int],
-        halted: Callable[[], bool],
-        verdict_by: Callable[[], datetime | None],
-        show: Callable[[BatchCounts, str], None],
-    ) -> None:
-        """`show` gets the counts, and what the batch waits for.
+    `show` gets the counts, and what the batch waits for.
 
-        `alone`: `embedded` works this batch only. `take_leads` lets rows of the batch lead that would wait for rows of
-        other batches; it returns how many. `halted`: whether a person has stopped everything.
-        `verdict_by`: when the verdict on the batch's pilot is taken, if rows wait for it.
-        """
-        self._facts, self._rules, self._takeovers, self._clock = facts, rules, takeovers, clock
-        self._embedded = embedded
-        self._batch_id = batch_id
-        self._is_done = is_done
-        self._patience = patience
-        self._alone = alone
-        self._take_leads = take_leads
-        self._halted, self._verdict_by = halted, verdict_by
-        self._show = show
+    `alone`: `embedded` works this batch only. `take_leads` lets rows of the batch lead that would wait for rows of
+    other batches; it returns how many. `halted`: whether a person has stopped everything.
+    `verdict_by`: when the verdict on the batch's pilot is taken, if rows wait for it.
+    """
+
+    embedded: Embedded
+    batch_id: int
+    _: KW_ONLY
+    facts: Facts
+    rules: BudgetRules
+    takeovers: Takeovers
+    clock: Clock
+    is_done: Callable[[BatchCounts], bool]
+    patience: timedelta
+    alone: bool
+    take_leads: Callable[[], int]
+    halted: Callable[[], bool]
+    verdict_by: Callable[[], datetime | None]
+    show: Callable[[BatchCounts, str], None]
+
+    def __post_init__(self) -> None:
         # In the loop's seconds, which no clock changes.
         self._counted_at = -inf
         self._counts: BatchCounts | None = None  # as they were counted last
@@ -96,7 +89,7 @@ class OneBatch:
         Waits for a database that cannot be used (it is away, or its disk is full). Raises Unusable when that takes
         longer than the patience, once the results of calls are written, or the dispatchers have given them up.
         """
-        async with self._embedded as embedded:
+        async with self.embedded as embedded:
             while not embedded.interrupted:
                 try:
                     if await embedded.tick() and not embedded.interrupted:
@@ -111,7 +104,7 @@ class OneBatch:
                     embedded.log_unreachable(error)
                 self._give_up_if_unusable(embedded)
                 if self._counts is not None and self._is_unusable(embedded):
-                    self._show(self._counts, UNUSABLE)  # what was counted last: no pace says when the rest is out
+                    self.show(self._counts, UNUSABLE)  # what was counted last: no pace says when the rest is out
                 await embedded.rest()
             return Stand.INTERRUPTED
 
@@ -121,7 +114,7 @@ class OneBatch:
         While some steps fail, others may succeed: a full disk can be read, and has room for a small row.
         """
         outage = embedded.outage
-        if outage.lasted > self._patience.total_seconds() and self._resting(asyncio.get_running_loop().time()):
+        if outage.lasted > self.patience.total_seconds() and self._resting(asyncio.get_running_loop().time()):
             log.error("the database could not be used for longer than the patience: ending")
             raise Unusable(outage.why)
 
@@ -135,76 +128,76 @@ class OneBatch:
 
     async def _look(self, embedded: Embedded) -> Stand | None:
         """Count the batch, if it is time; why the work is over, None while it goes on."""
-        runner, batch_id = embedded.runner, self._batch_id
+        runner, batch_id = embedded.runner, self.batch_id
         loop = asyncio.get_running_loop()
         began, failed_at = loop.time(), embedded.outage.last_at
         # With no dispatcher running, the batch is counted at once, to end at once.
         if runner.busy and began - self._counted_at < COUNT_SECONDS:
             return None
-        counts = await runner.in_thread(self._facts.counts, batch_id)
+        counts = await runner.in_thread(self.facts.counts, batch_id)
         if self._progress.see(counts, began):
             self._failed_before = failed_at
-        stand: Stand | None = Stand.DONE if await runner.in_thread(self._is_done, counts) else None
+        stand: Stand | None = Stand.DONE if await runner.in_thread(self.is_done, counts) else None
         waits_for = ""
         if stand is Stand.DONE:
             stand, waits_for = await runner.in_thread(self._looked_up, began, runner.busy)
         elif not runner.busy or self._resting(began):  # due rows that wait for a limit keep it busy too
             stand, waits_for = await runner.in_thread(self._stand, began)
             if stand is not None:  # another worker may have done the rest since it was counted
-                counts = await runner.in_thread(self._facts.counts, batch_id)
-                stand = Stand.DONE if await runner.in_thread(self._is_done, counts) else stand
+                counts = await runner.in_thread(self.facts.counts, batch_id)
+                stand = Stand.DONE if await runner.in_thread(self.is_done, counts) else stand
         self._counted_at = began
         self._counts = counts
         if stand is None and self._is_unusable(embedded):
             waits_for = UNUSABLE
         ends_early = stand not in (None, Stand.DONE)  # then no pace of the last seconds says when the rest is out
-        self._show(counts, waits_for or ("the rest cannot go on now" if ends_early else ""))
+        self.show(counts, waits_for or ("the rest cannot go on now" if ends_early else ""))
         return stand
 
     def _looked_up(self, seconds: float, busy: bool) -> tuple[Stand | None, str]:
         """DONE, or None while calls of jobs that have ended can be looked up soon; and what the batch waits for."""
-        left = self._facts.ended_calls(self._batch_id)
+        left = self.facts.ended_calls(self.batch_id)
         if left and busy and not self._resting(seconds):
             return None, ""  # a dispatcher may be asking about them
         outlook = Outlook({account: first for account, (_, first) in left.items()}, {}, under_way=False)
-        found = next_move(self._rules, self._takeovers, outlook, self._batch_id, now=self._clock()) if left else None
-        if found is None or self._resting(seconds) or found[0] > self._clock() + self._patience:
+        found = next_move(self.rules, self.takeovers, outlook, self.batch_id, now=self.clock()) if left else None
+        if found is None or self._resting(seconds) or found[0] > self.clock() + self.patience:
             return Stand.DONE, ""
         calls = sum(calls for calls, _ in left.values())
         return None, f"waits until {written(found[0])}: {lost_answers(calls, 0)}, {_then(calls, 'reconciled')}"
 
     def _resting(self, seconds: float) -> bool:
         """Whether the batch has made no progress for the patience. In an outage one pause follows another."""
-        return seconds - self._progress.at > self._patience.total_seconds()
+        return seconds - self._progress.at > self.patience.total_seconds()
 
     def _stand(self, seconds: float) -> tuple[Stand | None, str]:
         """Why nothing more will happen soon, None if something will; and what the batch waits for, for people.
 
         `seconds` is the loop's time.
         """
-        now = self._clock()
-        if self._halted():
+        now = self.clock()
+        if self.halted():
             return Stand.HALTED, ""
-        if self._take_leads():
+        if self.take_leads():
             return None, ""
-        outlook = self._facts.outlook(self._batch_id, alone=self._alone)
+        outlook = self.facts.outlook(self.batch_id, alone=self.alone)
         if outlook.under_way:
             return None, ""
-        found = next_move(self._rules, self._takeovers, outlook, self._batch_id, now=now)
+        found = next_move(self.rules, self.takeovers, outlook, self.batch_id, now=now)
         if found is None:
             # The rest belongs to accounts that are stopped or gone; or the batch is paused, or customers must act.
             left = outlook.accounts or outlook.channels or outlook.for_senders
-            verdict_by = None if left else self._verdict_by()
+            verdict_by = None if left else self.verdict_by()
             # The next look at the pilot is work of this process: a run does not end before it, however impatient.
-            if verdict_by is not None and verdict_by <= self._clock() + max(self._patience, LOOK_EVERY):
+            if verdict_by is not None and verdict_by <= self.clock() + max(self.patience, LOOK_EVERY):
                 return None, f"waits for the verdict on the pilot, by {written(verdict_by)}"
             return (Stand.STOPPED if left else Stand.LATER), ""
         soonest, state = found
         if outlook.quiet_until is not None and now < soonest == outlook.quiet_until:
             return Stand.LATER, ""  # a run does not wait for the end of quiet hours
-        why = why_later(state, soonest, self._facts, self._batch_id) or "the rest is not due before then"
+        why = why_later(state, soonest, self.facts, self.batch_id) or "the rest is not due before then"
         waits_for = f"waits until {written(soonest)}: {why}" if soonest > now else ""
-        too_long = soonest > now + self._patience or (soonest > now and self._resting(seconds))
+        too_long = soonest > now + self.patience or (soonest > now and self._resting(seconds))
         return (Stand.LATER if too_long else None), waits_for
 
 

@@ -16,8 +16,7 @@ from celery.signals import beat_init, celeryd_init, setup_logging
 
 from worker.core.foundation.log_setup import set_up
 from worker.core.model.needs import BEATING, EVERYTHING, Needs
-from worker.events.brokers.faults import broker_fault, refuses_log_in
-from worker.events.brokers.undecoded import never_unpack
+from worker.events.brokers.connection import broker_fault, never_unpack, refuses_log_in
 from worker.runtime.celery_settings import configure, why_not_with_workers
 from worker.settings.load import load
 from worker.settings.model import Settings

@@ -13,7 +13,7 @@ from kombu.exceptions import ChannelError
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.events.brokers.faults import broker_fault
+from worker.events.brokers.connection import broker_fault
 from worker.runtime.celery_settings import SWEEP
 
 log = logging.getLogger(__name__)

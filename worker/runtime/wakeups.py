@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.wakeups import WakeUp
-from worker.events.brokers.faults import REFUSED, broker_fault
+from worker.events.brokers.connection import REFUSED, broker_fault
 from worker.runtime.celery_settings import CONFIRM_SECONDS, QUEUE_OF, configure
 from worker.settings.model import Settings
 

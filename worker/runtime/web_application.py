@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.features import Hook
+from worker.core.features import FEATURES, Hook
 from worker.core.foundation.clock import monotonic
 from worker.core.model.incoming import Event, Receipt
 from worker.core.model.metrics import EVENTS, WEBHOOKS
@@ -21,24 +22,21 @@ from worker.events.event_receiver import Receiver
 from worker.events.store.event_status import EventStatuses
 from worker.events.store.refused_events import PutRefusedBack
 from worker.settings.model import Settings
-from worker.web import described
-from worker.web.described import Described
 from worker.web.events.batching import Batcher, InThread, Receive
 from worker.web.events.link_waiters import Waiting
 from worker.web.events.request_body import BODY_SECONDS, ROOM
 from worker.web.events.routes import ADDRESS, Events
-from worker.web.middlewares import Slowed, as_problems, counting
+from worker.web.middlewares import EVERY_SECONDS, Refusals, Slowed, as_problems, counting
+from worker.web.peers import TRUSTED, Proxies
 from worker.web.problems import problem
-from worker.web.proxies import TRUSTED, Proxies
 from worker.web.readiness import Readiness
-from worker.web.refusals import EVERY_SECONDS, Refusals
 from worker.web.server import name_server
 from worker.web.webhooks.contract import Get
 from worker.web.webhooks.routes import Processing, WebhookRoutes
 from worker.web.webhooks.sources import SENDER_SOURCES, account_sources, sender_sources
 from worker.web.webhooks.store.webhooks import Arrived, Kept
 from worker.wiring.container import Parts
-from worker.wiring.key_check import check_keys
+from worker.wiring.opening import check_keys
 from worker.wiring.sweep import each_alone, process_webhooks
 
 log = logging.getLogger(__name__)
@@ -46,6 +44,9 @@ log = logging.getLogger(__name__)
 # Database threads: one for a chunk of events, one for a chunk of webhooks, one that processes webhooks, one that looks
 # for links, and two for queries.
 THREADS = 6
+WORKER = Path(__file__).parents[1]
+# The parts of an OpenAPI document that features add to, by their lines.
+PARTS = {"paths:": "paths", "  securitySchemes:": "schemes", "  schemas:": "schemas"}
 TELL_SECONDS = 10.0
 CHUNKS, READINESS, WAITING = (
     web.AppKey("chunks", Batcher),
@@ -72,7 +73,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class FeatureRoutes(Described):
+class FeatureRoutes:
     """`add` adds them to an application, which has not started. `told`: a line for who starts a process on this
     machine, by its address and its key to look; "": none."""
 
@@ -85,8 +86,24 @@ ROUTES = Hook("ROUTES", FeatureRoutes)
 
 
 def description() -> str:
-    """The OpenAPI document of the routes that are here."""
-    return described.description([*ROUTES.offered(), *SENDER_SOURCES.offered()])
+    """The OpenAPI document, with that of each feature that is here: the file of the same name in its folder."""
+    files = [WORKER / f"features/{name}/openapi.yaml" for name in FEATURES.here]
+    theirs = [_parts_of(file) for file in files if file.exists()]
+    found: list[str] = []
+    for line in (WORKER / "web/openapi.yaml").read_text(encoding="utf-8").splitlines(keepends=True):
+        place = line.strip().removeprefix("# ").removesuffix(" of features")
+        found += [one[place] for one in theirs] if place in PARTS.values() else [line]
+    return "".join(found)
+
+
+def _parts_of(file: Path) -> dict[str, str]:
+    found, part = dict.fromkeys(PARTS.values(), ""), ""
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.rstrip() in PARTS:
+            part = PARTS[line.rstrip()]
+        elif part and line.startswith("  "):
+            found[part] += line
+    return found
 
 
 def no_wake_up(_wake_up: WakeUp) -> None:

@@ -21,18 +21,23 @@ from worker.core.database.schema import NotReady, Outdated
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.model.wakeups import WakeUp
+from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.work.ticks import Ticks
+from worker.reporting.store.look import Looked
+from worker.reporting.store.processes import BEAT, is_younger
 from worker.runtime import process
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import QUEUE_OF
 from worker.runtime.process import Process
-from worker.runtime.sweeping import sweep_alone
 from worker.runtime.wakeups import BackgroundSender, send_through
 from worker.settings.load import load
 from worker.settings.problems import SettingsError
 from worker.wiring.opening import opened
 from worker.wiring.runner import LONGEST_DISPATCH, STAY, prove_senders
+from worker.wiring.sweep import Sweep, each_alone
+
+# The scheduler wakes a sweep each second. Each worker looks for due work by itself once none came for so long.
+SWEEP_IS_LATE = timedelta(seconds=10)
 
 log = logging.getLogger(__name__)
 # A child of the prefork pool runs one dispatcher at a time: other accounts must not wait long.
@@ -57,6 +62,43 @@ _notes = Ticks(5.0)
 SWEEPING, MAKING, RESUMING = "sweep", "make", "resume"
 READY = "the database is ready: the worker claims rows"
 BACK = "the database is back: the worker claims rows"
+
+
+def sweep_once(here: Process, *, send: Wake, whole: bool = True) -> None:
+    """Wake what is due, end the leases of workers that are gone, and do the rest of the timer's work.
+
+    Not `whole`: only wake what is due.
+    """
+    timer = here.parts.sweep
+    looked = timer.look()
+    wake, tell = partial(_wake_for, timer, looked, send), partial(_wake_for_features, here, send)
+    steps = timer.steps(looked, wake=send) if whole else ()
+    work = (one.step for one in here.work) if whole else ()
+    each_alone(wake, tell, *steps, *work)  # wake-ups first: customers wait for them
+
+
+def sweep_alone(here: Process, *, begin: Wake) -> bool:
+    """Look for due work, if no wake-up of the scheduler came to any worker for a while; whether that is so.
+
+    The database knows it, whatever the broker does: it may have lost them, or take none. Each worker `begin`s what is
+    due in this process; one of them at a time does the rest of the timer's work.
+    """
+    now = here.parts.clock()
+    if is_younger(here.parts.database, BEAT, than=SWEEP_IS_LATE, now=now):
+        return False
+    sweep_once(here, send=begin, whole=here.parts.processes.claim_sweep(older_than=SWEEP_IS_LATE, now=now))
+    return True
+
+
+def _wake_for(timer: Sweep, looked: Looked, send: Wake) -> None:
+    for wake_up in timer.due_wake_ups(looked):
+        send(wake_up)
+
+
+def _wake_for_features(here: Process, send: Wake) -> None:
+    for one in here.woken:
+        for name in one.due():
+            send(WakeUp.publish(name))
 
 
 class Tries:

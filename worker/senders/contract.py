@@ -1,16 +1,19 @@
-"""The contract of every sender: it hands one rendered message to one channel."""
+"""The contract of every sender: it hands one rendered message to one channel; and what senders share: a server's
+message, masked so that it can be shown, stored and logged."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from worker.core.adapters import Http, Message, Receipt, Sender
+from worker.core.foundation.harmless_text import plain
 from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.providers.text_services import TextFacts
+from worker.providers.entry_points import TEXT_SERVICES, TextFacts
 
 __all__ = [
     "TOO_LATE",
@@ -31,6 +34,13 @@ __all__ = [
     "TextTools",
     "Token",
 ]
+
+MASK = "[…]"
+DETAIL_LENGTH = 160
+# The rest of a longer message is dropped: the patterns below must not run over a megabyte.
+LONGEST_READ = 640
+# Texts that can identify the customer or hold the link: addresses, anything in angle brackets, links, long numbers.
+PERSONAL = re.compile(r"<[^<>]*>|(?<!\S)\S*@\S*|\b\w+://\S*|\bwww\.\S*|\+?\d[\d -]{6,}\d", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -126,3 +136,23 @@ class TextService:
     facts: TextFacts
     sender: Callable[[TextSettings, TextTools], Sender]
     callbacks: TextCallbacks | None = None
+
+
+def text_service(name: str) -> TextService:
+    """The service of this name, which the configuration has checked. Raises AdapterBroken."""
+    found: TextService | None = TEXT_SERVICES.load(name)
+    if found is None:
+        raise ValueError(f"{name} is no service for messages")
+    return found
+
+
+def mask(text: str, personal: tuple[str, ...] = ()) -> str:
+    """The text on one line, shortened, without addresses, links, long numbers and the `personal` values."""
+    text = plain(text[:LONGEST_READ], most=LONGEST_READ)
+    text = PERSONAL.sub(MASK, text)
+    for value in personal:
+        # "User maria.lopez unknown", "Lopez's mailbox is full": servers also quote parts of the address.
+        words = {value, value.partition("@")[0], *re.split(r"[\W_]+", value.partition("@")[0])}
+        for word in sorted((word for word in words if len(word) > 1), key=len, reverse=True):
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", MASK, text, flags=re.IGNORECASE)
+    return text if len(text) <= DETAIL_LENGTH else text[: DETAIL_LENGTH - 1] + "…"

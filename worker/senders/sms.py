@@ -1,8 +1,10 @@
-"""Hands invitations to Twilio, as SMS or by WhatsApp: one call for each, without repeats of its own.
+"""Hands invitations to Twilio, as SMS or by WhatsApp: one call for each, and once more after a 401 if the token has
+been replaced in its file.
 
 Facts: docs/providers/twilio.md.
 """
 
+import asyncio
 import json
 import logging
 import math
@@ -16,8 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
 from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.senders.contract import Caller, Message, Receipt, Token
-from worker.senders.token_calls import ask
+from worker.senders.contract import Caller, Message, Receipt, TextFacts, TextService, TextSettings, TextTools, Token
 from worker.senders.twilio_answers import (
     OF_TEXTS,
     OF_WHATSAPP,
@@ -31,13 +32,43 @@ from worker.senders.twilio_answers import (
 )
 from worker.templates.content import content_of
 
+Read = TypeVar("Read")
+
 log = logging.getLogger(__name__)
 
-Read = TypeVar("Read")
 SERVICE = "MG"  # a messaging service's sid begins with it
 # Twilio's bounds of ValidityPeriod.
 LARGEST_PAGE = 1000
 LEAST_VALIDITY, MOST_VALIDITY = timedelta(seconds=1), timedelta(seconds=36_000)
+
+
+async def ask(
+    http: Caller,
+    token: Token,
+    build: Callable[[str], HttpRequest],
+    read: Callable[[HttpAnswer | Broken], Read | Problem],
+    *,
+    timeout: timedelta,  # noqa: ASYNC109
+    may_write: MayWrite | None = None,
+) -> Read | Problem:
+    """What `read` makes of the answer. `build` makes the request with the token's value.
+
+    After an AUTH with status 401 nothing was sent. If the token has been replaced since, one more call is made, also if
+    another call read the new token. Both calls share one time-out: the lease has no room for more.
+    """
+    time = asyncio.get_running_loop().time
+    deadline = time() + timeout.total_seconds()
+    value = token.reveal()
+    answer = read(await http.call(build(value), timeout=timeout, may_write=may_write))
+    if not isinstance(answer, Problem) or answer.kind is not Kind.AUTH or answer.status != 401:
+        return answer
+    token.reload()
+    if token.reveal() == value:
+        return answer
+    left = timedelta(seconds=deadline - time())
+    if left < timeout / 2:  # a second call that is cut off early would have an unknown outcome
+        return replace(answer, kind=Kind.TRANSIENT, detail=f"{answer.detail}; its token was replaced")
+    return read(await http.call(build(token.reveal()), timeout=left, may_write=may_write))
 
 
 @dataclass(frozen=True)
@@ -199,3 +230,26 @@ class TwilioSender:
 
 def _is_service(from_: str) -> bool:
     return from_.startswith(SERVICE) and len(from_) == 34
+
+
+WAYS = {"sms": TEXTS, "whatsapp": WHATSAPP}
+
+
+def _twilio(settings: TextSettings, tools: TextTools) -> TwilioSender:
+    return TwilioSender(
+        tools.http,
+        base_url=settings.base_url,
+        account=settings.account,
+        key=settings.key or "",
+        token=settings.token,
+        from_=settings.from_,
+        timeout=settings.timeout,
+        callback=tools.callback,
+        repeat_unknown=tools.repeat_unknown,
+        now=tools.now,
+        login_from=tools.login_from,
+        by=WAYS[tools.channel],
+    )
+
+
+TEXT_SERVICE = TextService(facts=TextFacts(host="https://api.twilio.com", channels=tuple(WAYS)), sender=_twilio)

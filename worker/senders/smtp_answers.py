@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from worker.core.model.endings import AddressIs, Kind, Problem
-from worker.senders.masking import mask
+from worker.senders.contract import mask
 
 GREYLISTING = timedelta(minutes=5)  # a greylisting server accepts a message that comes again, but not at once
 ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)\s*")

@@ -12,8 +12,7 @@ from typing import Any
 from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.core.model.http_messages import BadAnswer, Broken, HttpAnswer, json_object, retry_after
 from worker.core.unknown.reconciliation import Nothing, Unmatched
-from worker.senders.contract import Receipt
-from worker.senders.masking import mask
+from worker.senders.contract import Receipt, mask
 
 OPTED_OUT = 21610
 KINDS = {

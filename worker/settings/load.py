@@ -14,9 +14,8 @@ from pydantic import ValidationError
 from worker.core.foundation.private_files import directory_doubt, is_of_another_user, is_writable_by_others
 from worker.core.model.channels import channels_of
 from worker.core.model.needs import EVERYTHING, Needs
-from worker.providers.entry_points import AdapterBroken
+from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken
 from worker.providers.facts import PROVIDERS
-from worker.providers.text_services import TEXT_SERVICES
 from worker.settings import rules
 from worker.settings.accounts import Account
 from worker.settings.budgets import share_budgets

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from worker.core.foundation.keyring import Keyring
 from worker.core.messages.address_cap import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
@@ -92,6 +93,10 @@ class Encryption(Section):
         " several the first hashes and all recognise.",
         json_schema_extra={"default": "derived from each of `keys`"},
     )
+
+    def keyring(self) -> Keyring:
+        """Raises SettingsError for a key that is missing."""
+        return Keyring([key.reveal() for key in self.keys], [key.reveal() for key in self.digest_key])
 
 
 class Worker(Section):

@@ -1,6 +1,7 @@
 """First pass over the parsed file: unknown keys, and references to the environment and to files."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -52,40 +53,33 @@ def _read_tables(value: Any, tables: Tables, path: Path, reader: "Reader") -> An
     return value
 
 
+@dataclass(eq=False)
 class Reader:
     """Resolves references. Relative file paths start from `directory`; `owner`: the configuration's. `needs`,
     `own_keys`: what must have a value, as `is_needed` says. `root`: the model of the whole configuration."""
 
-    def __init__(
-        self,
-        environ: Mapping[str, str],
-        directory: FilePath,
-        owner: int,
-        findings: Findings,
-        needs: Needs,
-        *,
-        own_keys: Collection[str],
-        root: type[Section],
-    ) -> None:
-        self._root = root
-        self._environ = environ
-        self._directory, self._owner = directory, owner
-        self._findings = findings
-        self._needs, self._own_keys = needs, own_keys
+    environ: Mapping[str, str]
+    directory: FilePath
+    owner: int
+    findings: Findings
+    needs: Needs
+    _: KW_ONLY
+    own_keys: Collection[str]
+    root: type[Section]
 
     def unknown(self, name: str, keys: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
         if not path and name in shipped.SECTIONS:
-            self._findings.problem((name,), NOT_INSTALLED)
+            self.findings.problem((name,), NOT_INSTALLED)
             return
         meant = nearest(name, keys)
         if meant is None:
-            homes = homes_of(name, self._root)
+            homes = homes_of(name, self.root)
             elsewhere = f"it is a key of {', '.join(homes)}" if 0 < len(homes) <= MOST_HOMES else _expected(keys)
-            self._findings.problem((*path, name), f"unknown key; {elsewhere}")
+            self.findings.problem((*path, name), f"unknown key; {elsewhere}")
             return
-        self._findings.problem((*path, name), f"unknown key; did you mean `{meant}`?")
+        self.findings.problem((*path, name), f"unknown key; did you mean `{meant}`?")
         if meant not in given:  # the missing key and the unknown key are one mistake
-            self._findings.explained.add((*path, meant))
+            self.findings.explained.add((*path, meant))
 
     def read(self, value: Any, path: Path, *, may_be_missing: bool = False, private: bool = False) -> Any:
         """The value with every reference in it resolved. `may_be_missing`: its type takes `Missing`, because it is a
@@ -112,18 +106,18 @@ class Reader:
     def _wrapped(self, value: dict[str, Any], path: Path) -> Referenced | Missing | Unresolved:
         """The key that a command or another service hands out. It is asked only where the key is needed."""
         ((kind, given),) = value.items()
-        self._findings.references[path] = f"the {kind} of its reference"
-        if not is_needed(path, self._needs, self._own_keys):
-            return Missing(repr(value), self._findings.line_of(path, f"this command asks no {kind} for the key"))
+        self.findings.references[path] = f"the {kind} of its reference"
+        if not is_needed(path, self.needs, self.own_keys):
+            return Missing(repr(value), self.findings.line_of(path, f"this command asks no {kind} for the key"))
         given = self.read(given, (*path, kind), private=True)
         if isinstance(given, dict) and any(isinstance(item, Unresolved) for item in given.values()):
             return Unresolved()
         try:
             if kind == "vault":
                 return Referenced(from_vault(given))
-            return Referenced(from_command(given, self._directory, self._owner, self._environ))
+            return Referenced(from_command(given, self.directory, self.owner, self.environ))
         except ValueError as error:
-            self._findings.problem(path, str(error))
+            self.findings.problem(path, str(error))
             return Unresolved()
 
     def _resolved(
@@ -131,16 +125,16 @@ class Reader:
     ) -> Referenced | Missing | Unresolved:
         """The value, or what replaces it. `found`: the value, or the problem as a plain text."""
         for kind, name in value.items():
-            self._findings.references[path] = f"the {'environment variable' if kind == 'env' else kind} {_name(name)}"
+            self.findings.references[path] = f"the {'environment variable' if kind == 'env' else kind} {_name(name)}"
         if isinstance(found, Referenced):
             return found
-        if may_be_missing and not is_needed(path, self._needs, self._own_keys):
-            return Missing(repr(value), self._findings.line_of(path, found))
-        self._findings.problem(path, found)
+        if may_be_missing and not is_needed(path, self.needs, self.own_keys):
+            return Missing(repr(value), self.findings.line_of(path, found))
+        self.findings.problem(path, found)
         return Unresolved()
 
     def _from_environment(self, name: str, path: Path) -> Referenced | str:
-        text = self._environ.get(name)
+        text = self.environ.get(name)
         if text:
             return Referenced(text)
         state = "is empty" if text is not None else "is not set"
@@ -150,7 +144,7 @@ class Reader:
     def _from_file(self, name: str, private: bool) -> Referenced | str:
         shown = _name(name)
         try:
-            value = Referenced.from_file(self._directory / name, owner=self._owner)
+            value = Referenced.from_file(self.directory / name, owner=self.owner)
         except FileNotFoundError:
             return f"no file {shown} (a relative path starts from the configuration's directory)"
         except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from jinja2 import nodes
 
 from worker.core.model.sessions import Opening
-from worker.templates.plain import folded
+from worker.templates.names import folded
 
 VENDOR = "vendor"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

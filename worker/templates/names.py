@@ -1,4 +1,5 @@
-"""Which names a message repeats. Pure.
+"""Text of strangers as one harmless line, what a mail program would read in it, and which names a message repeats.
+Pure.
 
 A name is whatever a stranger typed into a form, and the message goes out in the operator's name, to an address that
 the same stranger chose. So what looks like an address, a number to call or a sentence is not repeated: the greeting is
@@ -9,8 +10,14 @@ these loses its greeting, and nothing else.
 import re
 import unicodedata
 
+from worker.core.foundation import harmless_text
 from worker.core.model.placeholders import real_name, real_names
-from worker.templates.plain import folded, plain
+
+LENGTH = 60
+# Browsers read these as the dot of a host name (UTS 46), besides those that become a dot by NFKC.
+_DOTS = str.maketrans("\u3002\uff61", "..")
+# Letters and symbols without a shape: they would split a host for us, and not for its reader.
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 LONGEST = 40  # characters of a given or a family name; wide ones, of which a sentence needs few, count twice
 MOST_WORDS = 8  # of both
@@ -35,6 +42,20 @@ _NO_COMPANY = re.compile(rf"{_ADDRESS}|{_SPACED}|{_MONEY}|(?:\w{{5}}|\d)[.!?]\s+
 _RUNS = re.compile(r"\d+")
 # "GmbH & Co.KG" is usual, and .kg is a country's domain.
 _LEGAL_FORM = re.compile(r"\b(Co|Pty|Pte|mbH)\.(?=(?:Inc|KG|KGaA|Limited|Ltd|OHG)\b)", re.I)
+
+
+def plain(text: str, *, most: int = LENGTH) -> str:
+    """As `foundation.harmless_text.plain`, for what a message shows."""
+    return harmless_text.plain(text, most=most)
+
+
+def folded(text: str) -> str:
+    """The text to test for what it may become: wide and styled letters as plain ones, each dot of a host name as ".",
+    without accents and without characters that have no shape. `text` is short, and `plain`."""
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKD", text).translate(_DOTS)
+    return "".join(char for char in text if char not in _FILLERS and unicodedata.category(char)[0] not in "MC")
 
 
 def person_names(first: str, last: str) -> tuple[str, str]:

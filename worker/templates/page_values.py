@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from worker.templates.brand import Brand
-from worker.templates.plain import plain
+from worker.templates.names import plain
 from worker.templates.values import OF_EACH_TEXT, of_each_text
 
 

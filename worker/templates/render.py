@@ -28,8 +28,8 @@ from worker.templates.language import (
     rendered,
 )
 from worker.templates.library import BUILT_IN, DEFAULT, MESSAGES, NEEDED, Library, Texts
+from worker.templates.names import plain
 from worker.templates.pages import TAGS, Pages
-from worker.templates.plain import plain
 from worker.templates.prepared import Prepared, key_of, marked, only_shows
 from worker.templates.template_files import TemplateFiles
 from worker.templates.values import is_link, path_of, variables

@@ -13,8 +13,7 @@ from worker.core.model.sessions import Opening
 from worker.templates.answer_values import VALUE_LENGTH, VENDOR, shown
 from worker.templates.brand import Brand
 from worker.templates.dates import in_words
-from worker.templates.names import company_name, person_names
-from worker.templates.plain import plain
+from worker.templates.names import company_name, person_names, plain
 
 LINE_LENGTH = 200  # of a footer
 LINK_LENGTH = 4096

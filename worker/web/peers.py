@@ -1,12 +1,17 @@
-"""Which machine a request came from. Pure.
+"""Which machine a request came from, whether it came by TLS, and a warning where nobody named the proxy that says so.
 
 The peer of a connection may be a proxy that speaks for others: its `X-Forwarded-For` counts if the proxy is trusted.
 """
 
 import ipaddress
+import logging
 import re
 from collections.abc import Sequence
 from typing import TypeAlias
+
+from aiohttp import web
+
+from worker.core.foundation.clock import monotonic
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -52,3 +57,44 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return (found.ipv4_mapped or found) if found.version == 6 else found
+
+
+log = logging.getLogger(__name__)
+
+TRUSTED: web.AppKey[Sequence[Network]] = web.AppKey("trusted")  # the proxies whose word counts
+# For a year a browser that came by TLS comes by nothing else.
+BY_TLS_ONLY = "max-age=31536000"
+WARNED_AGAIN_SECONDS = 3600.0
+
+
+def came_by_tls(request: web.Request) -> bool:
+    """Whether the request came by TLS: to this process, or to a proxy whose word counts."""
+    return request.secure or (_is_of_proxy(request) and request.headers.get("X-Forwarded-Proto") == "https")
+
+
+def _is_of_proxy(request: web.Request) -> bool:
+    return is_proxy(request.remote, request.config_dict[TRUSTED])
+
+
+class Proxies:
+    """What is said about proxies. Belongs to one loop."""
+
+    def __init__(self) -> None:
+        self._warned_at: float | None = None
+
+    async def look(self, request: web.Request, response: web.StreamResponse) -> None:
+        """For `Application.on_response_prepare`: tell the browser, and the operator."""
+        if came_by_tls(request):
+            response.headers["Strict-Transport-Security"] = BY_TLS_ONLY
+        if "X-Forwarded-For" in request.headers and not _is_of_proxy(request):
+            self._warn(peer_of(request.remote, (), ()))
+
+    def _warn(self, peer: str) -> None:
+        now = monotonic()
+        if self._warned_at is None or now - self._warned_at >= WARNED_AGAIN_SECONDS:
+            self._warned_at = now
+            log.warning(
+                "%s speaks for others (X-Forwarded-For), and [web] trusted_proxies does not name it: if it is your"
+                " proxy, all whom it speaks for count as one machine, and are slowed as one",
+                peer,
+            )

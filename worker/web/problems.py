@@ -1,4 +1,5 @@
-"""Answers that describe a problem (RFC 9457): by column, with what to do, and never with a value that was sent."""
+"""Answers that describe a problem (RFC 9457): by column, with what to do, and never with a value that was sent. And
+the headers of each page that a browser shows: no page is kept, framed, or named to another site."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +12,16 @@ from worker.core.customers.customers import FieldProblem
 PROBLEM = "application/problem+json"
 # Where a request stores why its credentials were refused: "events: …". It holds nothing of the request.
 REFUSED = web.RequestKey("refused", str)
+
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 
 def problem(

@@ -8,16 +8,14 @@ from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of, is_mail
-from worker.http.trust import trust_of
-from worker.http.ways import faster, way_of
+from worker.http.trust import faster, trust_of, way_of
 from worker.providers.account import AccountUnusable
 from worker.providers.contract import Provider
 from worker.providers.facts import facts_of
 from worker.providers.parameters import check_parameters
 from worker.providers.registry import build_provider
-from worker.senders.contract import Caller, Returning, Sender, TextTools
+from worker.senders.contract import Caller, Returning, Sender, TextTools, text_service
 from worker.senders.email import EmailSender
-from worker.senders.registry import text_service
 from worker.senders.smtp_transaction import one_by_one
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError

@@ -1,11 +1,15 @@
-"""What features do beside the rows, in the processes that work: `run`, `up` and the workers."""
+"""What features do beside the rows, in the processes that work: `run`, `up` and the workers; and who acts on a report
+that comes back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from worker.core.database.database import Database
 from worker.core.features import Hook
+from worker.lists.importing.returned import Refusing, Settles
+from worker.lists.options import ListOptions
 from worker.wiring.container import Parts
 
 
@@ -59,3 +63,28 @@ def opened_work(parts: Parts, *, in_run: bool = False, in_worker: bool = False) 
 def opened_woken(parts: Parts, stopping: Callable[[], bool]) -> list[Woken]:
     """What wake-ups bring to a worker."""
     return [one.woken(parts, stopping) for one in WORK.offered() if one.woken is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """`database`: whose changes the audit log ascribes to who gave the report. `another_person`: a row may leave
+    nothing of the person who is stored."""
+
+    name: str
+    options: ListOptions
+    database: Database
+    another_person: bool = False
+
+
+@dataclass(frozen=True)
+class ReturnedReports:
+    settles: Callable[[Parts, Report], Settles]
+
+
+# The feature `service_desk` corrects what a person has changed, as it does for one customer.
+RETURNED_REPORTS = Hook("RETURNED_REPORTS", ReturnedReports)
+
+
+def settles(parts: Parts, report: Report) -> Settles:
+    """What says what the rows of this report become."""
+    return next((one.settles(parts, report) for one in RETURNED_REPORTS.offered()), Refusing())

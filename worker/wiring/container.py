@@ -31,23 +31,20 @@ from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.second_look_work import SecondLook
 from worker.core.work.step_endings import WakeInvite
-from worker.http.trust import Trust, trust_of
-from worker.http.ways import faster
+from worker.http.trust import Trust, faster, trust_of
 from worker.lists.importing.intake import Intake
 from worker.reporting.account_report import AccountReport
 from worker.reporting.batch_forecast import Forecasts
 from worker.reporting.batch_report import Reporting
 from worker.reporting.heartbeat import Heartbeat
 from worker.reporting.operation_report import Operation
-from worker.reporting.source_reports import source_reports
-from worker.reporting.standings import standings
+from worker.reporting.standings import source_reports, standings
 from worker.reporting.store.look import Looked
 from worker.reporting.store.report_links import ReportLinks
 from worker.reporting.store.restored import Restored
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
 from worker.settings.event_senders import REQUESTS, queues_published_to
-from worker.settings.keyrings import keyring_of
 from worker.settings.model import Settings
 from worker.settings.policies import (
     BudgetRules,
@@ -122,7 +119,7 @@ class Parts(Stores):
         self.accounts: Mapping[str, Account] = settings.accounts
         self.providers = build_providers(settings)
         check_leases(settings)
-        keyring = keyring_of(settings.encryption)
+        keyring = settings.encryption.keyring()
         observing = observing_of(settings)
         self.targets = [target for one in observing for target in one.targets]
         connections = DATABASE_THREADS + ON_THE_LOOP + len(self.targets) + 1  # the last is the timekeeper's

@@ -1,17 +1,54 @@
-"""Opens the parts on a database that can be used, or says why it cannot be used."""
+"""Opens the parts on a database that can be used, or says why it cannot be used: its schema, or keys that do not
+decrypt it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
 
+from worker.core.customers.store.do_not_contact import DoNotContact
 from worker.core.database import schema
 from worker.core.database.database import Database
+from worker.core.database.encrypted_columns import retired_keys
+from worker.core.database.encrypted_values import context_of_person
 from worker.core.database.outages import reason
 from worker.core.foundation import event_loop
+from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
+from worker.reporting.store.report_rows import Facts
 from worker.settings.model import Settings
+from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
-from worker.wiring.key_check import check_keys
+
+
+def check_keys(database: Database, keyring: Keyring) -> None:
+    """Raise SettingsError when the keys do not decrypt the newest customer, when a key of suppressed addresses is gone,
+    or when the first key was retired.
+
+    A single row that cannot be decrypted is held; keys that decrypt nothing would hold all rows. An address that was
+    hashed with a key that is gone would be written to again, though its owner asked for the opposite.
+    """
+    retired = retired_keys(database)
+    for name, key_id in (("keys", keyring.ids[0]), ("digest_key", keyring.digest_ids[0])):
+        if key_id in retired:
+            why = f"the first key, {key_id}, was retired on {retired[key_id]:%Y-%m-%d}; put another key before it"
+            raise SettingsError([f"encryption.{name}: {why}"])
+    newest = Facts(database, keyring).any_encrypted()
+    try:
+        # A key that was given up is no reason to stop: the rows that need it are held one by one.
+        if newest is not None and key_id_of_value(newest[1]) not in retired:
+            customer_id, encrypted = newest
+            keyring.decrypt(encrypted, context=context_of_person(customer_id))
+        forgotten = DoNotContact(database, keyring).keys_gone()
+    except CannotDecrypt as error:
+        raise SettingsError([f"encryption.keys: {error.for_logs}"]) from None
+    if forgotten:
+        raise SettingsError(
+            [
+                f"encryption.digest_key: {forgotten:,} suppressed addresses are known by a key that is not in the"
+                " ring, and would be written to; `onboard keys rotate` hashes them anew"
+                " (`onboard suppress --forget-unknown` gives them up)"
+            ]
+        )
 
 
 def check_ready(database: Database) -> None:

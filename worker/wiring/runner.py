@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -19,16 +19,65 @@ import sqlalchemy as sa
 
 from worker.core.database.store_calls import StoreCalls
 from worker.core.dispatch.dispatcher import Dispatcher
-from worker.core.foundation.clock import monotonic
+from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.log_ids import about
 from worker.core.foundation.outage_log import Outage
+from worker.core.limits.budgets import BudgetRule
+from worker.core.limits.lessons import Lesson
+from worker.core.limits.store.budgets import Budgets
 from worker.core.model.meters import WorkMeter
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS
 from worker.core.model.wakeups import NAME_UNKNOWN, Step, WakeUp
+from worker.core.work.store.attempt_log import lesson_of
+from worker.core.work.store.claim_jobs import Jobs
 from worker.http.client import Http, open_http_session
-from worker.http.ways import faster, way_of
+from worker.http.trust import faster, way_of
+from worker.senders.contract import Sender
 from worker.wiring.container import DATABASE_THREADS, Parts
-from worker.wiring.preflight import Preflight
+
+
+class Preflight:
+    """Tries the senders of one process."""
+
+    def __init__(
+        self,
+        senders: Callable[[], Mapping[str, Sender]],
+        rules: Mapping[str, BudgetRule],
+        *,
+        budgets: Budgets,
+        jobs: Jobs,
+        clock: Clock,
+        in_thread: Callable[..., Awaitable[Any]],
+    ) -> None:
+        """`senders` and `rules` by channel; `in_thread(function, *arguments)` awaits a blocking call."""
+        self._senders, self._rules = senders, rules
+        self._budgets, self._jobs, self._clock = budgets, jobs, clock
+        self._in_thread = in_thread
+        self._outages: dict[str, Outage] = {}
+
+    async def prove(self, channel: str) -> None:
+        """Log in to the channel's sender, if it has not answered and is neither paused nor stopped."""
+        rule = self._rules[channel]
+        if not await self._in_thread(self._is_unproven, rule):
+            return
+        began_at = self._clock()
+        problem = await self._senders()[channel].preflight()
+        if problem is not None:
+            outage = self._outages.setdefault(channel, Outage(log, logging.WARNING))
+            outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
+        else:
+            self._outages.pop(channel, None)  # the budget's line says that it answers again
+        await self._in_thread(self._tried, rule, lesson_of(began_at, problem))
+
+    def _is_unproven(self, rule: BudgetRule) -> bool:
+        return self._budgets.unproven(rule.name, now=self._clock())
+
+    def _tried(self, rule: BudgetRule, lesson: Lesson) -> None:
+        now: datetime = self._clock()
+        self._budgets.tried(rule, lesson, now=now)
+        if lesson.kind is None:
+            self._jobs.make_waiting_jobs_due(now=now)
+
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
-"""Builds the store's objects over one database."""
+"""Builds the store's objects over one database, and what applies the webhooks of each kind of source."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -30,11 +30,27 @@ from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
 from worker.reporting.store.spending import SpendingFacts
 from worker.settings.model import Settings
-from worker.web.webhooks.store.appliers import appliers
+from worker.web.webhooks.store.delivery_updates import DeliveryUpdates
+from worker.web.webhooks.store.provider_updates import ProviderUpdates
+from worker.web.webhooks.store.results import ACCOUNT, SENDER
 from worker.web.webhooks.store.webhook_list import WebhookList
-from worker.web.webhooks.store.webhooks import Webhooks
+from worker.web.webhooks.store.webhooks import Apply, Webhooks
 
 Made = TypeVar("Made")
+
+
+def appliers(
+    keyring: Keyring,
+    peers: Mapping[str, frozenset[str]],
+    *,
+    again: Again,
+    delivery: Callable[[], DeliveryPolicy],
+) -> dict[str, Apply]:
+    """By the prefix of the sources. `peers`: for each account, all accounts whose webhooks come to its address."""
+    return {
+        ACCOUNT: ProviderUpdates(keyring, peers, again=again),
+        SENDER: DeliveryUpdates(keyring, delivery),
+    }
 
 
 class Stores:

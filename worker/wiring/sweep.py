@@ -32,7 +32,7 @@ from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
 from worker.plans.store.pilots import Pilots
-from worker.reporting.store import batch_counts
+from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Looks, Step
 from worker.reporting.store.restored import Restored
 from worker.settings.policies import BudgetRules
@@ -186,7 +186,7 @@ class Sweep:
 
     def add_up_counts(self) -> None:
         """Add up the changes of the batches' counts, all that are there now."""
-        while batch_counts.add_up(self.database) == batch_counts.AT_ONCE:
+        while counting.add_up(self.database) == counting.AT_ONCE:
             pass
 
     def expire(self) -> ExpiryCounts:

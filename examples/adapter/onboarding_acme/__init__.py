@@ -12,7 +12,16 @@ from worker.core.customers.customers import Customer, CustomerKind, FieldProblem
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.sessions import ExpirySource, Session, SessionRequest
 from worker.providers.account import AccountSettings, AccountUnusable, Credentials, required_secret
-from worker.providers.answers import LONGEST_TOKEN, BadAnswer, json_object, optional_text, refusal, text, utc_time
+from worker.providers.answers import (
+    LONGEST_TOKEN,
+    BadAnswer,
+    json_object,
+    masked,
+    optional_text,
+    refusal,
+    text,
+    utc_time,
+)
 from worker.providers.bodies import json_body, merged
 from worker.providers.contract import (
     Broken,
@@ -26,7 +35,6 @@ from worker.providers.contract import (
 )
 from worker.providers.lifetimes import lifetime_of
 from worker.providers.links import Links, https_link, template_problem
-from worker.providers.masking import masked
 from worker.providers.parameters import check_parameters
 from worker.providers.parameters.spec import Parameter, Type
 from worker.providers.parameters.tables import by_name

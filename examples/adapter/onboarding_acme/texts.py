@@ -27,9 +27,9 @@ from worker.senders.contract import (
     TextService,
     TextSettings,
     TextTools,
+    mask,
 )
-from worker.senders.masking import mask
-from worker.senders.token_calls import ask
+from worker.senders.sms import ask
 from worker.templates.content import content_of
 
 Read = TypeVar("Read")

@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from worker.cli.exits import CannotStart
+from worker.cli.exits import CannotStart, check_sandbox_is_installed
 from worker.cli.registry import COMMANDS
-from worker.cli.sandbox_extra import check_sandbox_is_installed
 
 ALL = ("onboarding_sandbox", "aiosmtpd")
 OF_SANDBOX = [name for name, command in COMMANDS.items() if command.extra == "sandbox"]

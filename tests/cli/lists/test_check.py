@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk.desk import Desk, Played, customers
-from worker.cli.account_warnings import said_once
+from worker.cli.opening import said_once
 
 MIXED = (
     "customer_id,email,country,entity_id,channel\n"

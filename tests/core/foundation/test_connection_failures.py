@@ -10,7 +10,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from worker.core.foundation.connection_failures import certificate_help, in_words, refusal
-from worker.events.brokers.faults import broker_fault
+from worker.events.brokers.connection import broker_fault
 
 NETWORK = [
     (ConnectionRefusedError(errno.ECONNREFUSED, "127.0.0.1:5672"), "connection refused"),

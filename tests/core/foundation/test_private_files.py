@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.suite.of_features import of_features
 from tests.suite.packages import CODE, ROOT
 from worker.core.foundation.private_files import is_open_to_others, new_file, private_log, replacing, to_append
 
@@ -125,15 +124,11 @@ WRITES = re.compile(r"""\bopen\(\s*["'][wax]|\.write_text\(|\.write_bytes\(|O_CR
 # What writes a file by itself, and why it may.
 BY_ITSELF = {
     "worker/core/foundation/private_files.py": "the one place",
-    "worker/cli/whole_file.py": "a pipe or a device, which is written to as it is",
-    "worker/events/schemas.py": "pages of this repository",
+    "worker/cli/shared_options.py": "a pipe or a device, which is written to as it is",
     "worker/features/__main__.py": "a module of this repository",
-    "worker/providers/parameters/reference.py": "pages of this repository",
-    "worker/settings/reference.py": "pages of this repository",
     "onboarding_sandbox/log.py": "the sandbox imports nothing of the worker, and its customers are invented",
     "onboarding_sandbox/demo/make_list.py": "an invented list",
     "onboarding_sandbox/demo/stage.py": "the configuration and the logs of the demo, whose customers are invented",
-    **dict(of_features("WRITES_FILES")),
 }
 
 
@@ -144,6 +139,6 @@ def test_no_other_module_makes_files_by_itself():
     # One writes examples of its own, which come back as a list: an apostrophe would be part of the cell. The other
     # plays a provider's file, and a provider adds none.
     assert {name for name in tables - BY_ITSELF.keys() if "spreadsheet_safe" not in sources[name]} == {
-        "worker/lists/list_template.py",
+        "worker/cli/commands/init.py",
         "onboarding_sandbox/exports.py",
     }

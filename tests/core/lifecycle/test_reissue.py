@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onboarding_testing.fakes import FakeProvider
 from worker.core.lifecycle.reissue import (
     SETTLES,
     Ask,
@@ -24,7 +25,6 @@ from worker.core.messages.caps import Caps
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
-from worker.providers.fake import FakeProvider
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

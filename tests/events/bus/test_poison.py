@@ -10,7 +10,7 @@ import pytest
 from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import wait_until
-from worker.events.brokers import undecoded
+from worker.events.brokers import connection as brokers
 from worker.events.bus.dead_lettering import REASON
 from worker.events.bus.entries import LARGEST_ENVELOPE, opened
 from worker.events.bus.sources import NEVER_SETTLED, events_of
@@ -74,7 +74,7 @@ def test_another_content_type_is_refused_unread(
 def test_large_entries_of_a_stream_come_a_few_at_once(
     redis_url: str, make_broker: Any, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(undecoded, "BYTES_AT_ONCE", 250_000)
+    monkeypatch.setattr(brokers, "BYTES_AT_ONCE", 250_000)
     broker = make_broker(redis_url)
     broker.publish(*(requested(id=str(number), padding="x" * 75_000) for number in range(12)))
     with consuming(broker.bus, inbox):

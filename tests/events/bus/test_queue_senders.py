@@ -17,11 +17,18 @@ from worker.core.customers.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_T
 from worker.core.database.tables import CustomerRow, Inbox, Job
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.incoming import OPERATOR, EventKind, EventSender, Outcome
-from worker.events.bus.batch_processing import take
+from worker.events.bus.consumer import take
 from worker.events.bus.dead_lettering import REASON, SENDER, Refusal, message_id, message_in, refused_message
 from worker.events.bus.entries import Entry
-from worker.events.bus.queue_senders import NO_PROOF, NO_USER, UNKNOWN_USER, QueueSenders, senders_of_queue
-from worker.events.bus.sources import events_of, sources_with_senders
+from worker.events.bus.sources import (
+    NO_PROOF,
+    NO_USER,
+    UNKNOWN_USER,
+    QueueSenders,
+    events_of,
+    senders_of_queue,
+    sources_with_senders,
+)
 from worker.events.cloudevents import Unreadable
 from worker.settings.event_senders import SenderOfEvents
 from worker.settings.load import load

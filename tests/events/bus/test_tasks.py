@@ -16,8 +16,8 @@ from worker.core.model.incoming import Event, EventKind
 from worker.events.bus.dead_lettering import Refusal, refused_message
 from worker.events.bus.dead_letters import dead_queue, place_of, shown
 from worker.events.bus.entries import Entry
+from worker.events.bus.messages import TASK, event_in_task
 from worker.events.bus.sources import Source, requests_at
-from worker.events.bus.task_messages import TASK, event_in_task
 from worker.events.bus.topology import topology_of
 from worker.events.cloudevents import LARGEST, Unreadable
 from worker.runtime.bus_consumers import link_to

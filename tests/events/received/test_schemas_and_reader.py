@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.events.schemas import incoming
 from worker.core.customers.ordering import UPDATABLE
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.cloudevents import Unreadable, read
 from worker.events.event_validation import Judging
-from worker.events.schemas import incoming
 from worker.events.store.incoming_events import Arrival
 
 NEW, CHANGED, ENDED, GONE = EventKind.REQUESTED, EventKind.UPDATED, EventKind.CANCELLED, EventKind.ERASED

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import NOON
 from worker.core.database.database import Database
 from worker.core.work.ticks import Ticks
-from worker.features.alerts.alerting import Alerts
+from worker.features.alerts.alerting import Alerting
 from worker.reporting.attention import Attention
 
 STOPPED = Attention("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
@@ -34,9 +34,9 @@ class World:
         self.database, self.now, self.needs = database, NOON, list[Attention]()
         self.chats = {"email": Chat(), "webhook": Chat()}
 
-    def process(self) -> Alerts:
+    def process(self) -> Alerting:
         targets = {name: chat.send for name, chat in self.chats.items()}
-        return Alerts(targets, self.database, lambda: self.needs, lambda: self.now, Ticks(0.0))
+        return Alerting(targets, self.database, lambda: self.needs, lambda: self.now, Ticks(0.0))
 
     def look(self, *needs: Attention, minutes: float = 1) -> list[str]:
         """What the webhook is told by a process that has just started."""

@@ -13,7 +13,7 @@ from tests.runtime.test_every_connection import (
     talks_to_the_right_server_only,
 )
 from worker.core.foundation import event_loop
-from worker.features.alerts.publishing import alert_targets
+from worker.features.alerts.alerting import alert_targets
 from worker.features.alerts.section import Alerts
 from worker.settings.model import Settings
 

@@ -8,7 +8,7 @@ from itertools import count
 from tests.conftest import NOON
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.work.ticks import Ticks
-from worker.features.alerts.alerting import Alerts
+from worker.features.alerts.alerting import Alerting
 from worker.runtime import web_application
 
 
@@ -22,7 +22,7 @@ async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypat
         return ""
 
     site.parts.standstills.stop(by="ops", reason="", now=NOON)
-    alerts = Alerts(
+    alerts = Alerting(
         {"webhook": send},
         site.parts.database,
         lambda: site.parts.operation.report().attention,

@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestClient
 
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.web.site import Site
-from worker.features.dashboard import shared_reads, visits
+from worker.features.dashboard import site as site_module
+from worker.features.dashboard import visits
 
 USERS = '[dashboard]\nusers = { file = "users.toml" }\n'
 KEY = "the-key-to-look"
@@ -20,7 +21,7 @@ KEY = "the-key-to-look"
 @pytest.fixture(autouse=True)
 def each_request_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests change what is shown between two requests."""
-    monkeypatch.setattr(shared_reads, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(site_module, "FRESH_SECONDS", -1.0)
     monkeypatch.setattr(visits, "KNOWN_SECONDS", 0.0)
 
 

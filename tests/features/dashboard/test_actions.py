@@ -8,7 +8,7 @@ from tests.stored.shelf import Shelf, customer
 from worker.core.database.tables import Audit, Batch, Budget, Job
 from worker.core.model.wakeups import WakeUp
 from worker.features.dashboard.pages import batch_actions
-from worker.features.dashboard.reasons import why_unfit
+from worker.features.dashboard.site import why_unfit
 
 OPERATOR = "ona (operator), dashboard"
 

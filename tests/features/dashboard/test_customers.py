@@ -13,7 +13,7 @@ from tests.web.site import Site
 from worker.core.customers.customers import Channel, Customer, Person
 from worker.core.database.tables import Audit, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import new_key
-from worker.features.dashboard.pages.hour_chart import chart
+from worker.features.dashboard.pages.batch import chart
 from worker.templates.render import SAMPLE, SAMPLE_NOW
 
 

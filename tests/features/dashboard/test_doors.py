@@ -17,12 +17,12 @@ from tests.web.site import KEYS as SENDER
 from tests.web.site import until
 from worker.features.dashboard import passwords, rendering, visits
 from worker.features.dashboard.passwords import LONGEST_PASSWORD, MOST_OF_MACHINE, PasswordChecks, TooMany, is_password
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.rendering import ASSETS, asset, asset_url
-from worker.features.dashboard.same_origin import form_token
-from worker.web import middlewares, refusals
-from worker.web.forms import FORM
-from worker.web.refusals import FREE, LONGEST_DELAY
+from worker.features.dashboard.users import Role
+from worker.features.dashboard.visits import form_token
+from worker.web import middlewares
+from worker.web.events.request_body import FORM
+from worker.web.middlewares import FREE, LONGEST_DELAY
 
 # htmx 4.0.1 (BSD-0-Clause), as its package on npm has it: dist/htmx.min.js. static/htmx.LICENSE is its licence.
 HTMX = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
@@ -103,7 +103,7 @@ async def test_refusals_at_another_door_let_no_guess_through(open_site, visit, m
             await going_on.wait()
 
     monkeypatch.setattr(middlewares, "wait", wait)
-    monkeypatch.setattr(refusals, "MOST_WAITING", most)
+    monkeypatch.setattr(middlewares, "MOST_WAITING", most)
     site = await open_site(keys=USERS + SENDER)
     others = [asyncio.create_task(site.post(key="wrong")) for _ in range(FREE + most)]
     try:

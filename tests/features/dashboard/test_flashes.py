@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from worker.features.dashboard import flashes
-from worker.features.dashboard.people import Person, Role
+from worker.features.dashboard.users import Person, Role
 from worker.features.dashboard.visits import Visit, cookie_name
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker.features.dashboard.shared_reads import SharedReads
+from worker.features.dashboard.site import SharedReads
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from onboarding_sandbox import Fault
 from tests.cli.accounts.test_preflight import with_login
 from tests.desk.desk import Desk, Ended, customers
 from tests.desk.tls_front import TlsFront, at_once, http
-from worker.events.brokers import connection
+from worker.events.brokers import connection as broker
 
 
 def findings(ended: Ended) -> Mapping[str, list[tuple[str, str, str]]]:
@@ -181,7 +181,7 @@ def test_a_virtual_host_that_is_not_there_is_named_as_that(desk: Desk, amqp_url:
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 def test_a_broker_that_hangs_is_a_failure_in_bounded_time(desk: Desk, monkeypatch: pytest.MonkeyPatch, scheme: str):
     """The log of a worker sends people to doctor when a broker hangs: doctor must not hang with it."""
-    monkeypatch.setattr(connection, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(broker, "SILENT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         desk.add(f'[broker]\nurl = "{scheme}://127.0.0.1:{port}/"\n')

@@ -5,7 +5,7 @@ import pytest
 
 from tests.settings.samples import loaded, tree
 from worker.features.fast_calls.exchange import FastCalls
-from worker.http.ways import faster
+from worker.http.trust import faster
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from worker.core.database.encrypted_columns import ENCRYPTED
-from worker.features.keys.key_rotation import PASSES, rotate
+from worker.features.keys.command import PASSES, rotate
 from worker.features.keys.store.key_rotation import RotatedChunk
 
 TODAY = datetime(2026, 11, 20, tzinfo=UTC)

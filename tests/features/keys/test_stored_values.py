@@ -24,8 +24,7 @@ from worker.core.model.operation import Running
 from worker.core.model.reasons import Reason
 from worker.events.refused import RefusedMessage
 from worker.events.store.refused_events import RefusedEvents
-from worker.features.keys.store.key_rotation import KeyRotation
-from worker.features.keys.store.key_use import KeyUse
+from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
 from worker.reporting.store.processes import Processes
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))

@@ -1,10 +1,33 @@
-"""The page on metrics has those that there are."""
+"""The page on metrics has those that there are: `python -m tests.features.metrics.test_reference` writes them."""
 
-from pathlib import Path
+from tests.suite.packages import ROOT
+from worker.core.model import metrics
+from worker.core.model.metrics import PREFIX, Metric
 
-from worker.features.metrics.metrics_reference import PAGE, with_table
+PAGE = ROOT / "docs/features/metrics.md"
+BEGIN, END = "<!-- metrics: generated -->\n", "<!-- end -->"
+
+
+def table() -> str:
+    """All metrics, first those that are read from the database."""
+    head = ["| metric | type | labels | says |", "|---|---|---|---|"]
+    return "\n".join([*head, *map(_line, (*metrics.READ, *metrics.COUNTED))]) + "\n"
+
+
+def with_table(page: str) -> str:
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}"
+
+
+def _line(metric: Metric) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return f"| `{PREFIX}{metric.name}` | {metric.type.value} | {labels} | {metric.says} |"
 
 
 def test_the_page_on_metrics_has_its_table_from_the_code():
-    page = (Path(__file__).parents[3] / PAGE).read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     assert page == with_table(page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

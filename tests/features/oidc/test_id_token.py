@@ -10,7 +10,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tests.conftest import NOON
 from tests.features.oidc.issuer import CLIENT, KEYS, none, public
-from worker.features.dashboard.people import Role
+from worker.features.dashboard.users import Role
 from worker.features.oidc.id_token import NotProven, Proven, UnknownKey, proven
 from worker.features.oidc.section import Oidc
 

@@ -11,8 +11,8 @@ from tests.features.outbox.publishing.targets import targets_of
 from tests.simulated.world import World
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.model.published_events import Happened
+from worker.features.outbox.background import OutboxThreads
 from worker.features.outbox.outbox_targets import subscriptions_of
-from worker.features.outbox.outbox_threads import OutboxThreads
 from worker.features.outbox.publishers.contract import Reply
 
 LEFT = "1 outgoing event not delivered yet; `onboard events outgoing list` says why"

@@ -9,8 +9,7 @@ from tests.conftest import NOON
 from worker.features.reconcile.columns import PROVIDER, SENDER, Sent, charge_of, sending_of, shown
 from worker.lists.lines import ListRefused
 from worker.lists.listing import open_table
-from worker.lists.options import ListOptions
-from worker.lists.vocabulary import Vocabulary
+from worker.lists.options import ListOptions, Vocabulary
 
 
 def table(tmp_path, text: str, names=PROVIDER, mapping=None, name: str = "export.csv"):

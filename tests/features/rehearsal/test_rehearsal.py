@@ -23,9 +23,8 @@ from worker.core.foundation.keyring import new_key
 from worker.features.rehearsal import play, stand_ins
 from worker.features.rehearsal.calendar import Event, events_of
 from worker.features.rehearsal.play import Asked, Rehearsed, add_page, rehearse
-from worker.features.rehearsal.shares import Shares
-from worker.features.rehearsal.stepped_loop import SteppedLoop
-from worker.features.rehearsal.steps import STEP, Steps
+from worker.features.rehearsal.shown import Shares
+from worker.features.rehearsal.steps import STEP, SteppedLoop, Steps
 from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import import_list
 from worker.lists.lines import ListRefused

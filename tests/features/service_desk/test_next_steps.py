@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import NOON
 from worker.core.model.waits import Blocked
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.features.service_desk.next_steps import Place
+from worker.features.service_desk.case import Place
 from worker.features.service_desk.timeline import History, MessageFact, RowFact, timeline
 from worker.reporting.obstacles import Circumstances
 

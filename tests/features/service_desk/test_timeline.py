@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import NOON
 from worker.core.model.masked import masked_email, masked_phone
-from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.case import wanted
 from worker.features.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
 from worker.reporting.obstacles import Circumstances
 

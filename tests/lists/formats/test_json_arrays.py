@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from worker.core.customers.customers import FieldProblem
 from worker.lists.formats import json_array
-from worker.lists.formats.json_lines import LONGEST_LINE
+from worker.lists.formats.json_array import LONGEST_LINE
 from worker.lists.lines import Accepted, Rejected
 
 ANN = '{"customer_id": "A1", "email": "ann@example.com", "tags": ["a", "b"]}'

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from worker.lists.formats import json_shape
-from worker.lists.formats.json_shape import HEAD
+from worker.lists.formats import json_list
+from worker.lists.formats.json_list import HEAD
 from worker.lists.lines import Accepted, Rejected
 
 ANN = {"customer_id": "A1", "email": "ann@example.com"}
@@ -89,7 +89,7 @@ def test_an_array_in_a_customers_object_is_a_column_of_the_customer(read, first)
 @pytest.mark.parametrize("text", [b'\\"' * 100, b'\\"' * 100 + b"\\", b'\\"{}[]' * 100, b"a" * 100])
 def test_a_text_without_an_end_is_looked_at_once(text):
     head = b'[{"note": "' + text
-    spans = [part.span() for part in json_shape._PART.finditer(head)]
+    spans = [part.span() for part in json_list._PART.finditer(head)]
     assert spans == [(0, 1), (1, 2), (2, 8), (10, len(head))]
 
 

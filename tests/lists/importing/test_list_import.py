@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.batches import Batches
 from worker.core.database.tables import CustomerRow, Job, SkippedLine
-from worker.lists.digest import content_digest
+from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import options_of
 from worker.lists.importing.list_import import USUAL, CutOff, ImportChoices, TooManyRefused, import_list, list_age
 from worker.lists.lines import ListRefused

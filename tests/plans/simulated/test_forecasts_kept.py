@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.customers.store import plans
 from worker.core.customers.store.plans import Plan
@@ -15,7 +16,6 @@ from worker.core.foundation.timestamps import written
 from worker.core.model.operation import Running
 from worker.core.model.reasons import Reason
 from worker.reporting import batch_forecast
-from worker.senders.fake import FakeSender
 from worker.wiring.container import Parts
 
 

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
+from tests.providers.parameters.reference import bounds, page
 from worker.providers.facts import PROVIDERS
 from worker.providers.parameters import Parameter, Type
-from worker.providers.parameters.reference import bounds, page
 from worker.providers.parameters.tables import names_of, tables_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "providers" / "parameters.md"
 
 
 def test_the_page_is_what_the_tables_make():
-    assert PAGE.read_text(encoding="utf-8") == page(), "python -m worker.providers.parameters.reference writes it"
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m tests.providers.parameters.reference writes it"
 
 
 def test_each_parameter_of_each_form_has_a_line(subtests):

@@ -18,8 +18,7 @@ from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
 from worker.reporting.store.processes import Processes
 from worker.runtime.process import Process, current, existing, forget
-from worker.runtime.sweeping import SWEEP_IS_LATE, sweep_alone
-from worker.runtime.worker_process import TRY_SECONDS, Tries
+from worker.runtime.worker_process import SWEEP_IS_LATE, TRY_SECONDS, Tries, sweep_alone
 
 
 @pytest.fixture

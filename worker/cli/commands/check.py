@@ -15,15 +15,14 @@ from worker.cli.exits import COULD_NOT_START, DONE, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.check_shown import show_needs, show_problems, show_warnings
 from worker.cli.lists.cost import ListCost
-from worker.cli.lists.deadline import InTime
 from worker.cli.lists.foreseen import channels_of, foreseen, messages_in_all, reached_on
-from worker.cli.lists.found_rows import FoundRows, Streamed
-from worker.cli.lists.import_block import block_for
+from worker.cli.lists.found_rows import FoundRows, InTime, Streamed
 from worker.cli.lists.importing import refused_by_run
 from worker.cli.lists.options import (
     LIST_HELP,
     Choose,
     Listed,
+    block_for,
     known_options,
     list_options,
     named_reasons,
@@ -31,11 +30,9 @@ from worker.cli.lists.options import (
     returns_of,
 )
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
-from worker.cli.option_types import Named
 from worker.cli.plan_options import deadline_option
 from worker.cli.running.summary import next_step, show_changes
-from worker.cli.shared_options import JSON
-from worker.cli.whole_file import whole_file
+from worker.cli.shared_options import JSON, Named, whole_file
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
 from worker.core.customers.store.plans import Plan, refuse_over
@@ -45,7 +42,7 @@ from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.model.needs import NOTHING, Need
-from worker.lists.digest import content_digest
+from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all, problems_of
 from worker.lists.importing.list_import import ImportChoices
 from worker.lists.importing.returned import Settles
@@ -53,8 +50,7 @@ from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.problems import Originals, Severity, problems_csv
-from worker.lists.refusals import Refusals
+from worker.lists.warned import Originals, Refusals, Severity, problems_csv
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
 from worker.settings.policies import texted_countries

@@ -6,13 +6,11 @@ from typing import Any
 import click
 
 from worker.cli.completions import AccountName, Batch
-from worker.cli.counting import counting_rows
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.opening import wake_ups_of
-from worker.cli.option_types import Read
 from worker.cli.other_batches import run_list
-from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, confirm
+from worker.cli.shared_options import DRY_RUN, JSON, REASON, YES, Read, confirm, counting_rows
 from worker.core.customers.store.batches import STDIN, BatchFacts
 from worker.core.customers.store.daily_batch import DAILY
 from worker.core.customers.store.decisions import Decisions, RepeatCost, Verdict, Which

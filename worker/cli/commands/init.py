@@ -1,19 +1,42 @@
-"""`onboard init`: a first configuration and its keys."""
+"""`onboard init`: a first configuration and its keys, and a list with an example row of each kind. `onboard
+completion`: a shell's completion script."""
 
+import csv
+import io
 import json
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
+from click.shell_completion import get_completion_class
 
-from worker.cli.exits import CannotStart
-from worker.cli.sandbox_extra import check_sandbox_is_installed
+from worker.cli.exits import CannotStart, check_sandbox_is_installed
 from worker.cli.shared_options import JSON
 from worker.core.foundation.keyring import new_key
 from worker.core.foundation.private_files import PRIVATE, new_file, replacing
-from worker.lists import list_template
+from worker.lists.formats.source import LIST_FORMATS
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
+
+LIST_COLUMNS = (
+    "customer_id",
+    "kind",
+    "email",
+    "phone",
+    "first_name",
+    "last_name",
+    "company_name",
+    "country",
+    "locale",
+    "channel",
+    "date_of_birth",
+)
+# Reserved addresses, and numbers that are reserved for films. Ofcom's cover mobile phones.
+LIST_ROWS = (
+    ("EXAMPLE-1", "individual", "ona@example.com", "", "Ona", "Petrauskaitė", "", "LT", "lt", "", "1990-12-31"),
+    ("EXAMPLE-2", "individual", "", "+447700900123", "John", "Smith", "", "GB", "en", "sms", "1985-02-01"),
+    ("EXAMPLE-3", "company", "office@example.com", "", "", "", "Example GmbH", "DE", "de", "email", ""),
+)
 
 CONFIG = "onboarding.toml"
 KEY = "onboarding.key"
@@ -24,6 +47,17 @@ DATABASE = "onboarding.db"  # as both configurations name it
 # The database too: who is verified is personal, although contacts and tokens in it are encrypted.
 GITIGNORED = f"{KEY}\n{DIGEST_KEY}\n{SECRETS}/\n{DATABASE}*\n"
 PORT = click.IntRange(1, 65_535)
+
+
+def list_files() -> dict[str, bytes]:
+    """By their names: the list as CSV, and in each format that a feature writes."""
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([LIST_COLUMNS, *LIST_ROWS])
+    found = {"customers.csv": out.getvalue().encode("utf-8-sig")}
+    for one in LIST_FORMATS.offered():
+        if one.template is not None:
+            found[f"customers.{one.form}"] = one.template(LIST_COLUMNS, LIST_ROWS)
+    return found
 
 
 @click.command()
@@ -103,7 +137,7 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
 
 def _write_list(directory: Path, *, as_json: bool) -> None:
     """Write the template of a list. All files are new, or nothing is written."""
-    files = {directory / name: content for name, content in list_template.files().items()}
+    files = {directory / name: content for name, content in list_files().items()}
     there = next((path for path in files if os.path.lexists(path)), None)
     if there is not None:
         raise CannotStart(f"{there} exists, and is not replaced")
@@ -176,3 +210,20 @@ def _next_steps(directory: Path, not_ignored: list[str], *, sandbox: bool, port:
         *([back_up, ignore] if not_ignored else [f"{back_up}; {GITIGNORE} keeps them out of version control"]),
         *run,
     ]
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script with which SHELL completes onboard's commands and options.
+
+    \b
+    bash:  eval "$(onboard completion bash)"          in ~/.bashrc
+    zsh:   eval "$(onboard completion zsh)"           in ~/.zshrc
+    fish:  onboard completion fish > ~/.config/fish/completions/onboard.fish
+    """
+    completer = get_completion_class(shell)
+    if completer is None:
+        raise click.UsageError(f"there is no completion for {shell}")
+    click.echo(completer(context.find_root().command, {}, "onboard", "_ONBOARD_COMPLETE").source())

@@ -1,30 +1,102 @@
 """`onboard report`: the result of each row, or who was invited and has not finished."""
 
+import csv
+import json
 import shutil
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 import click
 
-from worker.cli import nonresponders
 from worker.cli.completions import Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.option_types import Read
-from worker.cli.whole_file import OUT, whole_file
+from worker.cli.plan_options import read_time
+from worker.cli.shared_options import OUT, Read, whole_file
 from worker.core.database.audit_entries import note_alone
+from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
+from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.model.needs import COUNTED, STORED
 from worker.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
-from worker.reporting.store.nonresponders import nonresponders as find_nonresponders
+from worker.reporting.store.nonresponders import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts
+
+NONRESPONDER_COLUMNS = (
+    *("batch", "row", "customer_id", "purpose", "state", "account", "invited_at"),
+    *("messages", "last_at", "last_channel", "last_fate", "history"),
+)
 
 ALL = "all"  # in place of a batch
 ROWS, NONRESPONDERS = KINDS = ("rows", "nonresponders")
 OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
+
+
+def read_day_or_time(text: str) -> datetime:
+    """Read a time with its zone, or a day, which ends by UTC. Raises ValueError."""
+    try:
+        day = datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 -- a day has no zone
+        return datetime.combine(day, time.max, UTC)
+    except ValueError:
+        pass
+    try:
+        return read_time(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or a day, such as 2026-11-27") from None
+
+
+def nonresponders_as_jsonl(out: TextIO, found: Iterable[Nonresponder]) -> int:
+    count = 0
+    for one in found:
+        count += 1
+        out.write(json.dumps(_as_facts(one), ensure_ascii=False) + "\n")
+    return count
+
+
+def nonresponders_as_csv(out: TextIO, found: Iterable[Nonresponder]) -> int:
+    writer = csv.writer(out)
+    writer.writerow(NONRESPONDER_COLUMNS)
+    count = 0
+    for one in found:
+        count += 1
+        facts = _as_facts(one)
+        messages = facts.pop("messages")
+        last = messages[-1]
+        history = "; ".join(_in_words(message) for message in messages)
+        ends = (len(messages), last["at"], last["channel"], last["state"], history)
+        writer.writerow([spreadsheet_safe(str(value)) for value in (*facts.values(), *ends)])
+    return count
+
+
+def _as_facts(one: Nonresponder) -> dict[str, Any]:
+    return {
+        "batch": one.batch_id,
+        "row": one.row,
+        "customer_id": one.customer_id,
+        "purpose": one.purpose,
+        "state": one.state,
+        "account": one.account,
+        "invited_at": written(one.invited_at),
+        "messages": [
+            {
+                "at": written_if_any(message.at),
+                "channel": message.channel,
+                "kind": message.kind,
+                "state": message.state,
+                "reason": message.reason,
+            }
+            for message in one.messages
+        ],
+    }
+
+
+def _in_words(message: dict[str, Any]) -> str:
+    """One message for people: 2026-11-20T09:00:00Z email invitation delivered."""
+    why = f" ({message['reason']})" if message["reason"] else ""
+    return f"{message['at'] or 'no time'} {message['channel']} {message['kind']} {message['state']}{why}"
 
 
 @click.command()
@@ -39,7 +111,7 @@ OTHER_FORMATS = (".xls", ".ods", ".pdf", ".json", ".parquet", ".htm")
 )
 @click.option(
     "--by",
-    type=Read("time", nonresponders.read_day_or_time),
+    type=Read("time", read_day_or_time),
     metavar="DATE",
     help="Nonresponders: invited by then. A day, such as 2026-11-27 (it ends by UTC), or a time with its zone.",
 )
@@ -157,8 +229,8 @@ def _write_nonresponders(invocation: Invocation, batch: str | None, by: datetime
     with invocation.parts(COUNTED, migrate=True) as parts:
         batch_id = None if batch is None else find_kept(parts, batch).id
         with whole_file(out) as stream:
-            write = nonresponders.write_jsonl if form == "jsonl" else nonresponders.write_csv
-            count = write(stream, find_nonresponders(parts.database, by=by, batch_id=batch_id))
+            write = nonresponders_as_jsonl if form == "jsonl" else nonresponders_as_csv
+            count = write(stream, nonresponders(parts.database, by=by, batch_id=batch_id))
     if out:
         click.echo(f"{counted(count, 'customer')} written to {out}", err=True)
 

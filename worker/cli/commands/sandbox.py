@@ -13,8 +13,8 @@ import click
 
 from onboarding_sandbox import Fault, Latency, RateLimit, Sandbox, SandboxOptions, SmtpFault
 from worker.cli.exits import CannotStart
-from worker.cli.option_types import Named, Read
 from worker.cli.sandbox_customers import customer_options
+from worker.cli.shared_options import Named, Read
 from worker.core.foundation import event_loop
 
 DEFAULTS = SandboxOptions()

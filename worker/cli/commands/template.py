@@ -14,7 +14,7 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.options import refusing_lists
 from worker.cli.sample_message import page_of, rendered
-from worker.cli.whole_file import OUT, whole_file
+from worker.cli.shared_options import OUT, whole_file
 from worker.core.customers.customers import Customer, Person, invitation_channels
 from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.private_files import PRIVATE, READABLE

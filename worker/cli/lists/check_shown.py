@@ -9,13 +9,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from worker.cli.lists.corrected import corrected_in_words
 from worker.cli.lists.cost import costs_in_words
+from worker.cli.lists.foreseen import corrected_in_words
 from worker.cli.lists.found_rows import SHOWN, FoundRows
 from worker.cli.running.summary import changed_in_words
 from worker.core.foundation.plural import counted
-from worker.lists.refusals import Refusals
-from worker.lists.warned import warned_of
+from worker.lists.warned import Refusals, warned_of
 
 SHOWN_KINDS = 10
 

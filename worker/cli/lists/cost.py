@@ -1,4 +1,5 @@
-"""What a list costs now and at most, which of its customers are served already, and which rows share an address."""
+"""What a list costs now and at most, also its texts, which are sent in segments; which of its customers are served
+already, and which rows share an address."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -6,13 +7,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from worker.core.customers.customers import FieldProblem, invitation_channels
+from worker.cli.exits import CannotStart
+from worker.cli.sample_message import example, rendered
+from worker.core.customers.customers import Channel, FieldProblem, invitation_channels
 from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.address_cap import beyond, text_of_mailbox
+from worker.core.messages.segments import segments
+from worker.core.messages.wording import Wording
 from worker.core.model.channels import address_of, listed_as
 from worker.lists.duplicates import SeenAddresses
 from worker.lists.importing.judging import Judged, count
@@ -22,6 +27,10 @@ CHUNK = 1000  # lines in one question to the database
 SHARED = "each of the two gets a link to it; `messages_per_address` bounds how many"
 
 ONE_ENTITY = "FrankieOne gives both customers one session: correct the id that is wrong"
+
+# As long as iDenfy's; our own stable links are shorter.
+LINK = f"https://verify.example.com/{'x' * 62}"
+MOST_WORDINGS = 100  # of a list with more templates and languages the others count as the last one does
 
 
 @dataclass
@@ -111,3 +120,28 @@ def costs_in_words(costs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def in_json(amounts: Mapping[str, Decimal]) -> dict[str, Any]:
     """Amounts as text: a number of JSON is read as a binary fraction."""
     return {currency: str(amount) for currency, amount in amounts.items()}
+
+
+def segments_of(parts: Parts, due: Judged) -> tuple[int, int]:
+    """The segments of the texts that leave now; and those of the longest text that a row may get."""
+    if parts.settings.texting(Channel.SMS) is None:
+        return 0, 1
+    now, each, most = 0, 1, 1
+    for number, ((template, locale), texts) in enumerate(due.wordings.items()):
+        each = _each(parts, template, locale) if number < MOST_WORDINGS else each
+        now, most = now + texts * each, max(most, each)
+    return now, most
+
+
+def charged(messages: Mapping[str, int], texts: int) -> Mapping[str, int]:
+    """These messages by channel, with so many segments in place of the texts."""
+    return {**messages, Channel.SMS: texts} if Channel.SMS in messages else messages
+
+
+def _each(parts: Parts, template: str, locale: str) -> int:
+    try:
+        customer = example(locale=locale, template=template)
+        made = rendered(parts.settings, parts.templates, customer, Channel.SMS, Wording.INVITATION, link=LINK)
+    except CannotStart:
+        return 1  # the template's own problem is named elsewhere
+    return segments(made.text).count

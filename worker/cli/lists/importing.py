@@ -1,21 +1,23 @@
-"""The import of a list by a command: its progress, and what keeps it from being worked.
+"""The import of a list by a command: its progress, what keeps it from being worked, and what is said when SIGTERM ends
+it.
 
 `import_listed` is the whole of it: the rows that a report has changed, the child that judges, warnings, the batch.
 """
 
+import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
+import sqlalchemy as sa
 
-from worker.cli.counting import counting, counting_rows
-from worker.cli.exits import CannotStart, Stopped
+from worker.cli.exits import INTERRUPTED, CannotStart, Ended, Stopped
 from worker.cli.lists.options import Listed, returns_of
-from worker.cli.lists.terminated import ended_by_sigterm
 from worker.cli.opening import with_hint
 from worker.cli.running.summary import changed_in_words, show_changes, show_refusals, show_warned
+from worker.cli.shared_options import counting, counting_rows
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.model.operation import IMPORT
@@ -26,7 +28,54 @@ from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
-from worker.wiring.key_check import check_keys
+from worker.wiring.opening import check_keys
+
+
+class Terminated(Ended):
+    """SIGTERM has ended the import."""
+
+    exit_code = INTERRUPTED
+
+
+class _Sigterm(KeyboardInterrupt):
+    """Ends what is under way as Ctrl-C does, so that connections and the child that judges are closed."""
+
+
+@contextmanager
+def ended_by_sigterm(parts: Parts, *, again: bool) -> Iterator[Callable[[BatchFacts], None]]:
+    """Raises Terminated where SIGTERM comes. Yields a function to call with the batch when that is open.
+
+    The batch is not stopped, as it is by Ctrl-C: a service manager sends SIGTERM, and starts the command again.
+    """
+    opened: list[BatchFacts] = []
+
+    def end(number: int, _frame: Any) -> None:
+        signal.signal(number, before)  # a second one ends the process at once
+        raise _Sigterm
+
+    before = signal.getsignal(signal.SIGTERM)  # read first: the signal may come at once
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield opened.append
+    except _Sigterm:
+        raise Terminated(_what_is_kept(parts, opened, again=again)) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _what_is_kept(parts: Parts, opened: list[BatchFacts], *, again: bool) -> str:
+    if not opened:
+        return "ended by SIGTERM before the import began: nothing was imported; run the same command again"
+    (batch,) = opened
+    try:
+        rows = counted(sum(parts.facts.counts(batch.id).jobs.values()), "row")
+    except sa.exc.OperationalError:  # the database is away: what it has committed stays all the same
+        rows = "rows"
+    without = " (without --again)" if again else ""
+    return (
+        f"ended by SIGTERM in the middle of the import: batch {batch.id} has {rows}, which stay, and running workers"
+        f" send them\nthe same command{without} imports the rest; `onboard cancel {batch.id}` ends the batch"
+    )
 
 
 def refuse_what_cannot_work(parts: Parts) -> None:

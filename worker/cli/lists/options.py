@@ -1,8 +1,10 @@
-"""The options of commands that read a list, and the errors of a list that cannot be read."""
+"""The options of commands that read a list, the `[import]` block that makes them unnecessary, and the errors of a list
+that cannot be read."""
 
+import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, wraps
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import click
 
 from worker.cli.exits import CannotStart
-from worker.cli.option_types import Read
+from worker.cli.shared_options import Read
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import STDIN
 from worker.core.customers.store.plans import Plan, PlanRefused
@@ -24,9 +26,11 @@ from worker.lists.importing.list_import import ImportChoices, TooManyRefused
 from worker.lists.importing.returned import Settles
 from worker.lists.lines import ListRefused
 from worker.lists.options import FORMS, Form, ListOptions
+from worker.lists.rules import WORDED
 from worker.lists.sources import LIST_SOURCES, CannotFetch, fetch, is_address, name_of, schemes_of, shown_name
+from worker.settings.model import Import
+from worker.wiring.background import Report, settles
 from worker.wiring.container import Parts
-from worker.wiring.returned_reports import Report, settles
 
 FETCHED = f"; {listed_in_words(schemes_of(sources))} are fetched" if (sources := LIST_SOURCES.offered()) else ""
 LIST_HELP = f"""
@@ -219,3 +223,42 @@ def returns_of(parts: Parts, options: ListOptions, name: str, choices: ImportCho
     """What settles the rows of a report with this name."""
     report = Report(name=name, options=options, database=parts.database, another_person=choices.another_person)
     return settles(parts, report)
+
+
+def block_for(
+    options: ListOptions,
+    configured: Import,
+    *,
+    renames: Mapping[str, str] | None = None,
+    ignore: Iterable[str] = (),
+    unread: Iterable[str] = (),
+) -> list[str]:
+    """The lines of the block; none if the configuration has all of it already.
+
+    `renames` and `ignore` are suggestions for columns that are not known. `unread`: our columns with unknown words.
+    """
+    columns = {**options.mapping, **(renames or {})}
+    # Two columns of one name are one name here.
+    left_out = [*configured.ignore, *sorted(options.ignore - {*configured.ignore}), *dict.fromkeys(ignore)]
+    keys = []
+    if left_out:
+        keys.append(f"ignore = [{', '.join(map(_quoted, left_out))}]")
+    if options.dates is not None:
+        keys.append(f"dates = {_quoted(options.dates.text)}")
+    lines = []
+    if (columns, tuple(left_out), options.dates) != (configured.columns, configured.ignore, configured.dates):
+        lines += ["[import]", *keys] if keys else []
+        if columns:
+            lines += ["[import.columns]", *(f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in columns.items())]
+    instead = bool(lines) and not renames
+    if worded := [column for column in WORDED if column in {*(renames or {}).values(), *unread}]:
+        # A list's words are not repeated: a comment, which changes nothing.
+        lines += ["# [import.values]"]
+        lines += [f'# {column} = {{ "THEIRS" = "OURS" }}' for column in worded]
+    if not lines:
+        return []
+    return ["", f"for onboarding.toml{', in place of these options' if instead else ''}:", *lines]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a basic string of TOML has JSON's escapes

@@ -10,11 +10,11 @@ import click
 import sqlalchemy as sa
 
 from worker.cli.commands.status import paused_in_words, waiting_in_words
-from worker.cli.counting import counting_rows
 from worker.cli.exits import INTERRUPTED, LATER, NEEDS_A_PERSON
 from worker.cli.opening import why_unusable
 from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
+from worker.cli.shared_options import counting_rows
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted

@@ -10,8 +10,7 @@ from worker.core.limits.budgets import BudgetState, stop_in_words, tries_again_b
 from worker.core.messages.fallback_channel import following
 from worker.core.model.stops import is_at_cap
 from worker.lists.importing.returned import Change
-from worker.lists.refusals import Refusals
-from worker.lists.warned import Warned
+from worker.lists.warned import Refusals, Warned
 from worker.wiring.container import Parts
 
 MOST_REASONS = 3

@@ -1,15 +1,23 @@
-"""Connections to brokers as every process of this project makes them: with time-outs, and over verified TLS.
+"""Connections to brokers as every process of this project makes them: with time-outs, over verified TLS, and with what
+brokers refuse in words.
 
 kombu asks for no certificate on `rediss`, and compares no host name on `amqps`: so each option is said.
 """
 
 import ssl
-from typing import Any
+import struct
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import redis
+from amqp import AccessRefused, NotAllowed
+from amqp.exceptions import AMQPError, MessageNacked
+from kombu import compression
 from kombu.connection import Connection
+from kombu.exceptions import OperationalError
+from redis.exceptions import AuthenticationError, RedisError
 
+from worker.core.foundation.connection_failures import causes, in_words, refusal
 from worker.core.foundation.tls import Tls
 
 # Seconds. Without these, a call to a broker that hangs, or whose host vanished, waits for ever.
@@ -17,6 +25,20 @@ CONNECT_SECONDS = 5
 SILENT_SECONDS = 10
 # How long RabbitMQ may take to confirm a message.
 CONFIRM_SECONDS = 10
+
+# A delivery limit that is never reached. Reading a queue delivers its messages, and RabbitMQ 4 drops a message after 20
+# deliveries.
+NEVER = 2**31 - 1
+# RabbitMQ refuses a login, or has no such virtual host. kombu does not treat this as an outage.
+REFUSED = (AccessRefused, NotAllowed)
+# All that a broker raises that is lost, or refuses.
+OUTAGES = (AMQPError, MessageNacked, OperationalError, RedisError, OSError)
+# What kombu and amqp raise on a message that they cannot read off the wire.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error)
+
+# How many bytes of messages are handled at once, however few messages they are: any producer may send messages of a
+# hundred megabytes. RabbitMQ bounds only the number of messages that it delivers at once.
+BYTES_AT_ONCE = 8_000_000
 
 
 def tls_options(url: str, tls: Tls | None) -> dict[str, Any] | None:
@@ -72,3 +94,29 @@ def redis_client(url: str, tls: Tls | None = None) -> redis.Redis:
     """redis-py's client, for streams. The time-outs are those of kombu's connections."""
     options = transport_options(url) | (redis_tls(tls) if url.startswith("rediss") else {})
     return redis.Redis.from_url(url, **options)
+
+
+def broker_fault(error: BaseException, *, whom: str = "this process") -> str:
+    """What is wrong with a broker, for people: it cannot be reached, or it answers and refuses."""
+    words = refusal(error)
+    return f"the broker refuses {whom} ({words})" if words else f"the broker cannot be reached ({in_words(error)})"
+
+
+def refuses_log_in(error: BaseException) -> bool:
+    """Whether the broker answers, and does not let this user in: no waiting mends that."""
+    return any(isinstance(cause, (*REFUSED, AuthenticationError)) for cause in causes(error))
+
+
+def never_unpack() -> None:
+    """Have kombu unpack no message in this process.
+
+    It decompresses a body as soon as a header `compression` asks for it, without a bound: a few kilobytes can become
+    gigabytes. Such a message has an error now, and its body stays as it came.
+    """
+    for name in compression.encoders():
+        encoder, kind = compression.get_encoder(name)
+        compression.register(encoder, _refused, kind)
+
+
+def _refused(_body: Any) -> NoReturn:
+    raise ValueError("compressed messages are not unpacked")

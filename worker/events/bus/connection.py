@@ -9,8 +9,7 @@ from uuid import UUID
 from kombu.connection import Connection
 
 from worker.core.foundation.tls import Tls
-from worker.events.brokers.connection import broker_connection
-from worker.events.brokers.undecoded import never_unpack
+from worker.events.brokers.connection import broker_connection, never_unpack
 from worker.events.bus.entries import Delivery
 
 # Seconds. RabbitMQ ends a connection that is silent for two heartbeats: longer than a transaction may wait for locks.

@@ -2,6 +2,9 @@
 
 The message is personal data, so the notice has its id and the reason, and nothing else of it. The message is committed,
 and then the broker confirms the notice, before the consumer acknowledges the original.
+
+The values of headers are stored as JSON: AMQP has bytes, times and decimals, which JSON has no form for. A text, a
+number, true, false and null are themselves. Any other value is a list of its kind and its content.
 """
 
 import hashlib
@@ -12,6 +15,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
@@ -20,11 +24,11 @@ from worker.core.foundation.timestamps import written
 from worker.core.model.incoming import EventKind
 from worker.events.brokers.connection import CONFIRM_SECONDS
 from worker.events.bus.entries import Entry
-from worker.events.bus.messages import Message, attributes_of
-from worker.events.bus.plain_values import TooDeep, from_plain, to_plain
-from worker.events.bus.task_messages import argument_of, is_task
+from worker.events.bus.messages import Message, argument_of, attributes_of, is_task
 from worker.events.cloudevents import LARGEST
 from worker.events.refused import RefusedMessage
+
+MOST_LEVELS = 32  # of lists and objects inside each other
 
 # The headers of a notice.
 REASON, REFUSED_AT, NOTICE_ID = "x-reason", "x-refused-at", "x-refused-id"
@@ -48,6 +52,46 @@ _PLAIN_ID = re.compile(
     r"(?=[0-9._:/-]{0,63}[A-Za-z])[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 _KINDS = frozenset(kind.value for kind in EventKind)
+
+
+class TooDeep(ValueError):
+    """Values are nested too deep to be kept."""
+
+
+def to_plain(value: Any, levels: int = MOST_LEVELS) -> Any:
+    """The value as JSON values. Raises TooDeep."""
+    if levels < 0:
+        raise TooDeep
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return ["object", [[str(name), to_plain(inner, levels - 1)] for name, inner in value.items()]]
+        case list() | tuple():
+            return ["list", [to_plain(inner, levels - 1) for inner in value]]
+        case bytes() | bytearray() | memoryview():
+            return ["bytes", b64encode(bytes(value)).decode()]
+        case datetime():
+            return ["time", value.isoformat()]
+        case Decimal():
+            return ["decimal", str(value)]
+    return str(value)
+
+
+def from_plain(plain: Any) -> Any:
+    """The value of `to_plain`."""
+    match plain:
+        case ["object", items]:
+            return {name: from_plain(inner) for name, inner in items}
+        case ["list", items]:
+            return [from_plain(inner) for inner in items]
+        case ["bytes", text]:
+            return b64decode(text)
+        case ["time", text]:
+            return datetime.fromisoformat(text)
+        case ["decimal", text]:
+            return Decimal(text)
+    return plain
 
 
 @dataclass(frozen=True)

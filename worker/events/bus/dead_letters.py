@@ -2,6 +2,8 @@
 
 RabbitMQ cannot show a message without delivering it: the notices that are looked at are held, and go back in their
 order when the connection ends, however it ends. Meanwhile no other client sees them. A stream can simply be read.
+
+What a person is shown of a message is its shape: its keys, and of each value the kind and size.
 """
 
 import re
@@ -20,12 +22,42 @@ from worker.events.brokers.connection import redis_client
 from worker.events.bus.connection import connected
 from worker.events.bus.dead_lettering import NOTICE_ID, event_object, live_headers, publish
 from worker.events.bus.entries import ENVELOPE, Entry, enveloped, fields_of
-from worker.events.bus.payload_shape import shape_of
 from worker.events.bus.topology import MOST_NOTICES, Topology
+
+MOST_ITEMS = 50
+# A key that looks like the name of a field. A key that holds a person's data does not.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,39}(?:[_.:-][A-Za-z][A-Za-z0-9]{0,39}){0,5}")
 
 # How long to wait until RabbitMQ has the notices back; another client may have taken some meanwhile.
 GIVEN_BACK_TRIES, GIVEN_BACK_SECONDS = 100, 0.02
 _MEDIA = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
+
+
+def shape_of(value: Any) -> Any:
+    """The shape, as JSON values: objects and lists keep their form."""
+    match value:
+        case dict():
+            shown = {_name(key): shape_of(inner) for key, inner in list(value.items())[:MOST_ITEMS]}
+            return shown | ({"…": f"{len(value) - MOST_ITEMS:,} more"} if len(value) > MOST_ITEMS else {})
+        case list():
+            shown_items = [shape_of(inner) for inner in value[:MOST_ITEMS]]
+            return shown_items + ([f"{len(value) - MOST_ITEMS:,} more"] if len(value) > MOST_ITEMS else [])
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return f"a text of {len(value):,}"
+        case bytes():
+            return f"{len(value):,} bytes"
+    return type(value).__name__
+
+
+def _name(key: Any) -> str:
+    text = str(key)
+    return text if _NAME.fullmatch(text) else f"a key of {len(text):,}"
 
 
 @dataclass(frozen=True)

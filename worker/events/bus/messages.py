@@ -2,19 +2,29 @@
 
 Binary CloudEvents have their attributes in headers, under one of three prefixes: `cloudEvents:` and `cloudEvents_` by
 the AMQP binding, and `ce-`, as HTTP has it.
+
+Another project may send an event as a Celery task, which is read without Celery, by its message protocol, version 2:
+headers: task, id, eta, expires, …    body, as JSON: [[event], {}, {callbacks, errbacks, chain, chord}]
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from worker.core.foundation.strict_json import NoObject, read_list
 from worker.core.model.incoming import Event, EventKind
 from worker.core.model.traces import TRACEPARENT
-from worker.events.cloudevents import Unreadable, read
+from worker.events.cloudevents import LARGEST, Unreadable, is_json, read
 
 PREFIXES = ("cloudevents:", "cloudevents_", "ce-")
 # The content encodings of a plain text. Compressed bodies are refused: a few kilobytes can become gigabytes.
 PLAIN_ENCODINGS = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "binary", "identity", "8bit", "7bit"})
+
+TASK = "onboarding.request"
+ARGUMENT = "event"  # the argument's name, for callers that name it
+# What Celery would do with a task before or after it, and no worker does here.
+TIMES = ("eta", "expires")
 
 
 class Message(Protocol):
@@ -99,3 +109,53 @@ def _text(value: Any) -> str:
         case datetime():  # AMQP's timestamps are UTC, but come without a time zone
             return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
     return ""
+
+
+def event_in_task(message: Message) -> Event | Unreadable:
+    """The event in a task. Never raises. The task's argument is a CloudEvent as an object, or the data of a request."""
+    body = plain_body(message)
+    if isinstance(body, Unreadable):
+        return body
+    if not is_json(content_type_of(message)):
+        return Unreadable("the content type is not JSON: use Celery's serializer json")
+    if "task" not in message.headers:
+        return Unreadable("it has no header `task`: send it with Celery's send_task and task_protocol 2")
+    if message.headers["task"] != TASK:
+        return Unreadable(f"its task is not {TASK}")
+    if any(message.headers.get(name) for name in TIMES):
+        return Unreadable("it has an eta, a countdown or an expiry: the event's invite_after delays an invitation")
+    event = _argument(body)
+    if isinstance(event, Unreadable):
+        return event
+    # Half of a surrogate pair cannot be encoded; as bytes it is refused like any other text that is not UTF-8.
+    again = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return read(again, content_type="application/json", attributes={}, plain=EventKind.REQUESTED)
+
+
+def is_task(headers: Mapping[str, Any]) -> bool:
+    """Whether a message with these headers was sent as a Celery task."""
+    return "task" in headers
+
+
+def argument_of(body: bytes) -> Any:
+    """The one argument of a task's body; None where it has none."""
+    event = _argument(body)
+    return None if isinstance(event, Unreadable) else event
+
+
+def _argument(body: bytes) -> Any:
+    if len(body) > LARGEST:
+        return Unreadable(f"the task has more than {LARGEST:,} bytes")
+    found = read_list(body)
+    if isinstance(found, NoObject) or len(found) != 3:
+        return Unreadable("its body is not arguments, named arguments and options, as Celery's protocol 2 has them")
+    arguments, named, options = found
+    if not isinstance(arguments, list) or not isinstance(named, dict) or not isinstance(options, dict | None):
+        return Unreadable("its body is not arguments, named arguments and options, as Celery's protocol 2 has them")
+    if any((options or {}).values()):
+        return Unreadable("it has a link, a chain or a chord: nothing follows a request")
+    if len(arguments) == 1 and not named:
+        return arguments[0]
+    if not arguments and named.keys() == {ARGUMENT}:
+        return named[ARGUMENT]
+    return Unreadable("its arguments are not one event")

@@ -9,7 +9,7 @@ from uuid import UUID
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.connection_failures import in_words
-from worker.events.brokers.faults import OUTAGES
+from worker.events.brokers.connection import OUTAGES
 from worker.events.bus.dead_lettering import message_in
 from worker.events.bus.dead_letters import DeadQueue, Place, dead_queue, place_of
 from worker.events.bus.sources import Source, sources_of

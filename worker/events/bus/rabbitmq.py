@@ -9,7 +9,7 @@ from uuid import UUID
 from kombu.entity import Queue
 from kombu.messaging import Consumer
 
-from worker.events.brokers import undecoded
+from worker.events.brokers import connection as broker
 from worker.events.bus.connection import Link, connected
 from worker.events.bus.dead_lettering import notice_of, publish
 from worker.events.bus.entries import Delivery, Entry
@@ -45,7 +45,7 @@ class AmqpLink:
             if len(self._came) < number:
                 break
             size += len(self._came[number - 1].entry.body)
-            if size >= undecoded.BYTES_AT_ONCE or (len(self._came) == number and not self._drain(0.0)):
+            if size >= broker.BYTES_AT_ONCE or (len(self._came) == number and not self._drain(0.0)):
                 break
         came, self._came = self._came, []
         return came

@@ -15,7 +15,7 @@ import redis
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.timestamps import written
-from worker.events.brokers import undecoded
+from worker.events.brokers import connection as broker
 from worker.events.brokers.connection import redis_client
 from worker.events.bus.connection import Link
 from worker.events.bus.entries import ENVELOPE, Delivery, entry_in
@@ -93,7 +93,7 @@ class StreamLink:
         """Entries that no consumer has read."""
         read: list[Delivery] = []
         size = 0
-        while len(read) < room and size < undecoded.BYTES_AT_ONCE:
+        while len(read) < room and size < broker.BYTES_AT_ONCE:
             count = min(room - len(read), AT_ONCE)
             block = max(1, int(wait * 1000)) if wait and not read else None
             answer = self._client.xreadgroup(GROUP, self._me, {self._stream: ">"}, count=count, block=block)

@@ -7,7 +7,7 @@ FEATURE = Feature(
     about="Tells by mail or webhook when something begins or ends to need a person. Without it only `status` tells.",
     offers={
         "SECTIONS": ("worker.features.alerts.section:SECTION",),
-        "TABLES": ("worker.features.alerts.store.tables:TABLES",),
+        "TABLES": ("worker.features.alerts.store.alerts:TABLES",),
         "TELLERS": ("worker.features.alerts.alerting:TELLER",),
     },
 )

@@ -1,27 +1,87 @@
-"""Tells people what begins, and what ends, to need a person: what `onboard status` ends with, without its reasons."""
+"""Tells people what begins, and what ends, to need a person: what `onboard status` ends with, without its reasons. By
+mail over the server of [email], or as a POST to a chat."""
 
+import asyncio
+import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
+from functools import partial
+
+from aiosmtplib import SMTPException
 
 from worker.core.database.database import Database
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.outage_log import Outage
+from worker.core.model.http_messages import Broken, HttpRequest
 from worker.core.work.ticks import Ticks
-from worker.features.alerts.publishing import Send, alert_targets
+from worker.features.alerts.section import Alerts
 from worker.features.alerts.store import alerts
+from worker.http.client import Http, open_http_session
 from worker.reporting.attention import Attention
+from worker.senders.smtp_connection import Client
 from worker.settings.model import Settings
+from worker.settings.sending import Email
 from worker.wiring.watching import NeedsAPerson, Teller
+
+TIMEOUT, SECONDS = timedelta(seconds=5), 5.0  # a sweep waits for it
+Send = Callable[[Sequence[str]], Coroutine[None, None, str]]
 
 log = logging.getLogger(__name__)
 _failing: defaultdict[str, Outage] = defaultdict(lambda: Outage(log, logging.WARNING))
 
 
+def alert_targets(settings: Settings) -> dict[str, Send]:
+    """How to send lines to each target, where this process has its address. "" is returned once they are accepted."""
+    alerts, email, targets = settings.section(Alerts), settings.email, dict[str, Send]()
+    if alerts.email and email is not None and not email.lacks("url"):
+        targets["email"] = partial(_mail, email, alerts.email)
+    if not alerts.lacks("webhook") and alerts.webhook:
+        targets["webhook"] = partial(_post, alerts.webhook)
+    return targets
+
+
+async def _post(url: str, lines: Sequence[str]) -> str:
+    body = json.dumps({"text": "\n".join(lines)}).encode()
+    request = HttpRequest("POST", url, {"content-type": "application/json"}, body)
+    async with open_http_session() as session:
+        answer = await Http(session).call(request, timeout=TIMEOUT, reads_body=False)
+    if isinstance(answer, Broken):
+        return answer.detail
+    return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+
+
+async def _mail(email: Email, to: Sequence[str], lines: Sequence[str]) -> str:
+    mail, server = EmailMessage(policy=SMTP), email.server
+    mail["From"], mail["To"], mail["Auto-Submitted"] = email.from_, ", ".join(to), "auto-generated"
+    mail["Subject"] = f"Onboarding: {lines[0]}"
+    mail.set_content("\n".join(lines) + "\n")
+    client = Client(
+        hostname=server.host,
+        port=server.port,
+        use_tls=server.tls == "tls",
+        start_tls=server.tls == "starttls",
+        username=server.username or None,
+        password=server.password.reveal() if server.password else None,
+        tls_context=email.protection.context() if email.protection is not None else None,
+        timeout=SECONDS,
+    )
+    try:
+        async with asyncio.timeout(SECONDS), client:
+            await client.send_message(mail)
+    except (SMTPException, OSError, TimeoutError) as error:
+        return f"not accepted: {in_words(error)}"  # without the server's words: they may name people
+    return ""
+
+
 @dataclass(frozen=True)
-class Alerts:
+class Alerting:
     """Safe for several processes. `needs`: what needs a person now."""
 
     targets: Mapping[str, Send]
@@ -55,7 +115,7 @@ def _called(one: Attention) -> str:
 
 
 def look_of(settings: Settings, database: Database, needs: NeedsAPerson, clock: Clock) -> Callable[[], None]:
-    return Alerts(alert_targets(settings), database, needs, clock).look
+    return Alerting(alert_targets(settings), database, needs, clock).look
 
 
 TELLER = Teller(look_of)

@@ -6,9 +6,9 @@ FEATURE = Feature(
     name="audit",
     about="Reads, checks, seals and exports the audit log. Without it entries are written, and only SQL reads them.",
     offers={
-        "AFTER_COMMANDS": ("worker.features.audit.joined:AFTER_COMMAND",),
-        "DOCTOR_CHECKS": ("worker.features.audit.doctor:CHECK",),
-        "SWEEP_STEPS": ("worker.features.audit.joined:SWEEP_STEP",),
+        "AFTER_COMMANDS": ("worker.features.audit.sealing:AFTER_COMMAND",),
+        "DOCTOR_CHECKS": ("worker.features.audit.sealing:CHECK",),
+        "SWEEP_STEPS": ("worker.features.audit.sealing:SWEEP_STEP",),
     },
     commands={
         "audit": Command("worker.features.audit.command:audit", "Month end", "Show who did what, and check the log."),

@@ -9,12 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from worker.cli.counting import counting
 from worker.cli.exits import NEEDS_A_PERSON, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.option_types import Read
-from worker.cli.shared_options import JSON, YES, confirm
-from worker.cli.whole_file import OUT, whole_file
+from worker.cli.shared_options import JSON, OUT, YES, Read, confirm, counting, whole_file
 from worker.core.foundation.durations import parse_duration
 from worker.core.foundation.plural import counted
 from worker.core.model.audit import Entry, Point, precisely, read_point

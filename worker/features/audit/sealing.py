@@ -1,19 +1,33 @@
-"""A step of the sweep: seals the audit log's new entries, and now and then writes the chain's head into the log.
+"""Where the audit log's new entries are sealed: in each sweep, which now and then writes the chain's head into the log,
+and at the end of each command; and what `onboard doctor` says of it.
 
 Logs are kept elsewhere than the database. So a head in them shows whether the chain was made anew. A process that runs
 for long shows it too: it looks at the head by itself, and refuses one that is older than one before.
 """
 
 import logging
+from collections.abc import Callable, Iterator
 
+import click
+import sqlalchemy as sa
+
+from worker.cli.feature_checks import FeatureCheck
+from worker.cli.opening import AfterCommand
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
+from worker.core.model.findings import Finding, failure, ok
 from worker.core.work.ticks import Ticks
-from worker.features.audit.store.sealing import NotSigned, Seals
+from worker.features.audit.store.reading import AuditLog
+from worker.features.audit.store.sealing import NotSigned, Seals, seals_of
+from worker.reporting.store.look import Looked, Step
+from worker.wiring.container import Parts
+from worker.wiring.sweep import SweepStep
 
 log = logging.getLogger(__name__)
 HEAD_EVERY_SECONDS = 3600.0
 LOOK_EVERY_SECONDS = 10.0
+
+AUDIT_ENTRIES = 1000
 
 
 class Sealing:
@@ -41,3 +55,42 @@ class Sealing:
         self._refused.over("the audit log is sealed again")
         if end is not None and self._heads.begin(monotonic()):
             log.info("audit log: its head is %s", end)
+
+
+def _swept(parts: Parts) -> Callable[[Looked], None]:
+    sealing = Sealing(parts.once(seals_of), parts.clock)
+
+    def seal(looked: Looked) -> None:
+        sealing.step(unsealed=Step.AUDIT in looked.steps)
+
+    return seal
+
+
+def _seal(parts: Parts) -> None:
+    """Seal what the command has added. If that fails now, the next command or sweep does it."""
+    try:
+        if parts.once(seals_of).seal() is not None and parts.restored is not None:
+            parts.restored.mark(now=parts.clock(), at_once=True)
+    except NotSigned as error:
+        click.echo(f"warning: {error}: `onboard audit verify` says what is wrong", err=True)
+    except sa.exc.SQLAlchemyError:
+        log.debug("the audit log was not sealed at the command's end")
+
+
+SWEEP_STEP = SweepStep(_swept)
+AFTER_COMMAND = AfterCommand(_seal)
+
+
+def check(parts: Parts) -> Iterator[Finding]:
+    """The end of the audit log's chain. `onboard audit verify` reads all of it."""
+    found = AuditLog(parts.database, parts.keyring).verify_end(AUDIT_ENTRIES)
+    for problem in found.problems:
+        yield failure("audit log", problem, "`onboard audit verify`, then docs/features/audit.md")
+    if found.is_whole and not found.end.number:
+        yield ok("audit log", "no entry is sealed yet")
+    elif found.is_whole:
+        entries = "entry fits" if found.entries == 1 else f"{found.entries:,} entries fit"
+        yield ok("audit log", f"its head is signed, and its last {entries}")
+
+
+CHECK = FeatureCheck(check, of_database=True)

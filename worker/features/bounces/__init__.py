@@ -8,7 +8,7 @@ FEATURE = Feature(
     offers={
         "SECTIONS": ("worker.features.bounces.section:SECTION",),
         "WAYS_BACK": ("worker.features.bounces.going_out:WAY_BACK",),
-        "WORK": ("worker.features.bounces.schedule:WORK",),
+        "WORK": ("worker.features.bounces.reader:WORK",),
     },
     commands={
         "events bounces": Command("worker.features.bounces.command:bounces", "Events", "Read mails that came back.")

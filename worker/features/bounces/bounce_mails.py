@@ -1,5 +1,5 @@
 """Reads mails that come to a return path: reports of delivery (RFC 3464, RFC 6533), complaints (RFC 5965), bounces in
-words (`bounce_texts`), and the mails that mail programs send for `List-Unsubscribe` (RFC 2369).
+words, and the mails that mail programs send for `List-Unsubscribe` (RFC 2369).
 
 Strangers write these mails. So a mail is bounded in size, in parts and in depth before it is parsed, and only a report
 that came to a return path that we signed is used (`return_path`). The address in a report is not read: it may be that
@@ -12,12 +12,29 @@ from email import message_from_bytes
 from email.message import Message
 from email.parser import HeaderParser
 from email.policy import Compat32, compat32
+from email.utils import parseaddr
 from itertools import islice
 
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, NotUnderstood, Stop
-from worker.features.bounces import bounce_texts
 from worker.features.bounces.return_path import UNSUBSCRIBE
 from worker.senders.smtp_answers import GONE, UNKNOWN_MAILBOX
+
+MOST_WORDS = 4_000  # characters of the words; the mail that came back follows
+SYSTEMS = frozenset({"mailer-daemon", "postmaster", "mail-daemon", "maildaemon", "mdaemon"})
+# Where the mail that came back begins: its words say nothing about the delivery.
+_COPY = re.compile(
+    r"below this line is a copy|this is a copy of|copy of (your|the) message|original message"
+    r"|^> |^received: |^return-path:",
+    re.MULTILINE,
+)
+_CODE = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_REFUSED = re.compile(
+    r"(?<![\d.-])55[0-4][ -]|permanent (fatal )?(error|failure)|failed permanently|giv(en|ing) up"
+    r"|(could|can) ?not be delivered|undeliver|delivery (has )?failed"
+)
+_DELAYED = re.compile(
+    r"delayed|not yet been delivered|will (continue to try|be retried|keep trying)|still (be )?tr(ied|ying)"
+)
 
 LARGEST = 256 * 1024  # bytes that are read of a mail; the report comes before the mail that came back
 MOST_BOUNDARIES = 20  # a report has one, the mail in it a few; they bound the depth too
@@ -37,6 +54,39 @@ RETURNED = ("text/rfc822-headers", "message/global-headers", "message/rfc822", "
 # In the order of their weight: a report may have several recipients, after a forward.
 ACTIONS = ("failed", "delivered", "delayed", "relayed", "expanded")
 KeyIn = Callable[[str], str | None]
+
+
+def read_text(mail: Message, key: str) -> DeliveryUpdate | NotUnderstood:
+    """The update in a mail that is no report. `key`: of the mail that it is about."""
+    if not _is_of_a_system(mail):
+        return NotUnderstood("it has no report of a delivery")
+    text = _text(mail)
+    found = _CODE.search(text)
+    code = found[1] if found else ""
+    if code.startswith("4") or (not code and _DELAYED.search(text)):
+        return DeliveryUpdate("delayed", key, status=DeliveryStatus.LATER)
+    unknown = UNKNOWN_MAILBOX.search(text) is not None
+    if not (code.startswith("5") or unknown or _REFUSED.search(text)):
+        return NotUnderstood("it has no report of a delivery")
+    if code in GONE or (unknown and (not code or code.endswith(".0.0"))):
+        return DeliveryUpdate("bounced", key, status=DeliveryStatus.BOUNCED, stop=Stop.BOUNCED, code=code)
+    return DeliveryUpdate("bounced", key, status=DeliveryStatus.BLOCKED, code=code)
+
+
+def _is_of_a_system(mail: Message) -> bool:
+    if mail.get("X-Failed-Recipients"):  # Exim's
+        return True
+    _, address = parseaddr(str(mail.get("From", ""))[:MOST_WORDS])
+    return address.partition("@")[0].lower() in SYSTEMS
+
+
+def _text(mail: Message) -> str:
+    """The words for people, in lower case, without the mail that came back."""
+    part = next((part for part in mail.walk() if part.get_content_type() == "text/plain"), None)
+    payload = part.get_payload(decode=True) if part is not None else None
+    text = payload.decode("utf-8", "replace").lower() if isinstance(payload, bytes) else ""
+    copy = _COPY.search(text)
+    return (text[: copy.start()] if copy else text)[:MOST_WORDS]
 
 
 class _TooMany(Exception):
@@ -85,7 +135,7 @@ def _read(mail: Message, key_in: KeyIn) -> DeliveryUpdate | NotUnderstood:
     if report is None:
         if key is not None and str(mail.get("Subject", ""))[:MOST_TEXT].strip().lower() == UNSUBSCRIBE:
             return DeliveryUpdate("unsubscribed", key, stop=Stop.STOPPED)
-        if key is not None and isinstance(found := bounce_texts.read(mail, key), DeliveryUpdate):
+        if key is not None and isinstance(found := read_text(mail, key), DeliveryUpdate):
             return found
         automatic = str(mail.get("Auto-Submitted", "no")).strip().lower() not in ("", "no")
         return NotUnderstood("it is an automatic answer" if automatic else "it has no report of a delivery")

@@ -1,10 +1,12 @@
-"""Takes in the mails of the mailbox for bounces: each report is stored like a callback of a mail system, exactly once.
+"""Takes in the mails of the mailbox for bounces, from time to time, in a thread of its own: each report is stored like
+a callback of a mail system, exactly once.
 
 A mail is removed after its report is committed. A process that dies in between reads it again, and the same bytes have
 the same digest: nothing is stored twice. Several processes may read one mailbox.
 """
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,8 +15,10 @@ from hashlib import sha256
 
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.keyring import Keyring
+from worker.core.foundation.outage_log import Outage
 from worker.core.foundation.plural import counted
 from worker.core.messages.delivery_reports import DeliveryUpdate, NotUnderstood
+from worker.core.work.ticks import Ticks
 from worker.features.bounces import bounce_mails
 from worker.features.bounces.going_out import return_path_of
 from worker.features.bounces.mailbox import CannotRead, Imap, Mail, Mailbox, Maildir
@@ -24,12 +28,16 @@ from worker.settings.model import Settings
 from worker.web.webhooks.store.delivery_updates import delivery_as_json
 from worker.web.webhooks.store.results import EMAIL
 from worker.web.webhooks.store.webhooks import Arrived, Webhooks
+from worker.wiring.background import Work, Working
+from worker.wiring.container import Parts
 
 log = logging.getLogger(__name__)
 CHUNK = 50  # mails in one transaction
 # After so long a smaller chunk is taken: a connection that then breaks has not read all its mails for nothing.
 CHUNK_SECONDS = 10.0
 MOST = 2_000  # mails in one look: the next look reads the others
+EVERY_SECONDS = 60.0
+END_SECONDS = 5.0  # a thread that waits for the mail server for longer is left: it changes nothing before an answer
 
 
 @dataclass
@@ -131,3 +139,50 @@ class BounceReader:
         digests = self._keyring.digests("bounce", sha256(mail.content).hexdigest())
         changes = update.status is not None or update.stop is not None
         return Arrived(EMAIL, digests, update.event, delivery_as_json(update) if changes else None)
+
+
+class BounceSchedule(Working):
+    """Reads at most once a minute, and once at a time."""
+
+    def __init__(self, reader: BounceReader, seconds: float = EVERY_SECONDS) -> None:
+        self._reader = reader
+        self._ticks = Ticks(seconds)
+        self._thread: threading.Thread | None = None
+        self._ends = threading.Event()
+        self._outage = Outage(log, logging.WARNING)
+
+    def step(self) -> None:
+        """Begin to read, if it is time. Returns at once."""
+        if self._ends.is_set() or (self._thread is not None and self._thread.is_alive()):
+            return
+        if self._ticks.begin(monotonic()):
+            self._thread = threading.Thread(target=self._read, name="bounces", daemon=True)
+            self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            read = self._reader.read(stopping=self._ends.is_set)
+        except CannotRead as error:
+            self._outage.lasts(f"the mailbox for bounces cannot be read: {error}", monotonic())
+        except Exception as error:
+            if not self._ends.is_set():
+                self._outage.lasts(f"reading bounces ended with {type(error).__name__}", monotonic())
+        else:
+            self._outage.over("the mailbox for bounces is read again")
+            if read.reports:
+                said = ", ".join(f"{number} {event}" for event, number in sorted(read.reports.items()))
+                log.info("reports of mails: %s", said)
+
+    def close(self) -> None:
+        """End after the present mails."""
+        self._ends.set()
+        if self._thread is not None:
+            self._thread.join(END_SECONDS)
+
+
+def _opened(parts: Parts) -> BounceSchedule | None:
+    reader = BounceReader.of(parts.settings, parts.webhooks, parts.keyring, parts.clock)
+    return None if reader is None else BounceSchedule(reader)
+
+
+WORK = Work(_opened, in_run=True)

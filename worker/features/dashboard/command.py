@@ -8,8 +8,7 @@ import click
 
 from worker.cli.exits import CannotStart
 from worker.core.foundation.private_files import PRIVATE, is_open_to_others, new_file
-from worker.features.dashboard.people import Role
-from worker.features.dashboard.users import NAME, parse_users
+from worker.features.dashboard.users import NAME, Role, parse_users
 
 SHORTEST = 12  # characters of a password
 HINT = 'name the file in onboarding.toml: [dashboard] users = {{ file = "{}" }}'

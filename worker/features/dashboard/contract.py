@@ -1,4 +1,4 @@
-"""What a page and an action are. `__init__` says how to add one."""
+"""What a page and an action are, and an action's address. `__init__` says how to add one."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from worker.core.foundation.harmless_text import plain
 from worker.core.model.wakeups import WakeUp
-from worker.features.dashboard.people import Person, Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Person, Role
 
 
 class NotThere(Exception):
@@ -135,3 +136,9 @@ class Action:
     @property
     def path(self) -> str:
         return f"/dashboard/do/{self.name}"
+
+
+def do(action: str, **values: object) -> str:
+    """The address of an action's confirmation."""
+    query = urlencode({name: str(value) for name, value in values.items()}, quote_via=quote)
+    return f"/dashboard/do/{action}" + (f"?{query}" if query else "")

@@ -9,10 +9,17 @@ from aiohttp import web
 
 from worker.features.dashboard.passwords import LONGEST_PASSWORD, PasswordChecks, TooMany, digest_of
 from worker.features.dashboard.rendering import page, see
-from worker.features.dashboard.same_origin import form_token, is_form_token, is_from_here
 from worker.features.dashboard.store.log_ins import LONGEST
-from worker.features.dashboard.visits import Visits, cookie_name, drop_cookie, set_cookie
-from worker.web.forms import form_of
+from worker.features.dashboard.visits import (
+    Visits,
+    cookie_name,
+    drop_cookie,
+    form_token,
+    is_form_token,
+    is_from_here,
+    set_cookie,
+)
+from worker.web.events.request_body import form_of
 from worker.web.log_in_ways import Delay
 from worker.web.problems import REFUSED
 

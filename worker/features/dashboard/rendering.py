@@ -11,8 +11,8 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from worker.core.foundation.plural import counted
-from worker.features.dashboard.links import do
-from worker.web.page_headers import PAGE_HEADERS
+from worker.features.dashboard.contract import do
+from worker.web.problems import PAGE_HEADERS
 
 HERE = "worker.features.dashboard"
 # No script but our files, nothing of any other host, and no page that shows ours in a frame.

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
@@ -10,25 +12,30 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from aiohttp import web
 
-from worker.core.foundation.clock import Clock
+from worker.core.foundation.clock import Clock, monotonic
 from worker.core.model.wakeups import Wake
 from worker.features.dashboard import flashes
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
 from worker.features.dashboard.log_in import LEAVE, LogInPage, Peer, local_path
 from worker.features.dashboard.log_in import PATH as LOG_IN
 from worker.features.dashboard.passwords import PasswordChecks
-from worker.features.dashboard.people import Role
-from worker.features.dashboard.reasons import why_unfit
 from worker.features.dashboard.rendering import ASSETS, asset, page, see
-from worker.features.dashboard.same_origin import is_from_here
 from worker.features.dashboard.section import Dashboard
-from worker.features.dashboard.shared_reads import SharedReads
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.store.log_ins import LogIns
-from worker.features.dashboard.visits import Visit, Visits
-from worker.web.events.request_body import BODY_SECONDS, Unacceptable
-from worker.web.forms import form_of
+from worker.features.dashboard.users import Role
+from worker.features.dashboard.visits import Visit, Visits, is_from_here
+from worker.web.events.request_body import BODY_SECONDS, Unacceptable, form_of
 from worker.web.log_in_ways import LOG_IN_WAYS, Delay
+
+FRESH_SECONDS = 1.0
+MOST = 200  # answers that are kept
+
+SHORTEST, LONGEST = 3, 120
+_ADDRESS = re.compile(r"\S@\S")
+_NUMBER = re.compile(r"\d(?:[\s().+/-]?\d){6,}")
+_DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+_LINK = re.compile(r"https?://", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +46,54 @@ FOREVER = "public, max-age=31536000, immutable"
 ENDED = "You were not logged in any more, so nothing was done. Log in and do it again."
 TOO_OLD = "The form did not come from this page, or is too old. Open it again."
 Handler = Callable[[web.Request, Visit], Awaitable[web.StreamResponse]]
+
+
+class SharedReads:
+    """Belongs to one loop."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._answers: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
+
+    async def get(self, key: Hashable, read: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer for this key: of `read`, or of a reading that is under way or has just ended."""
+        asked_at, task = self._answers.get(key, (0.0, None))
+        if task is None or (task.done() and self._now() - asked_at > FRESH_SECONDS):
+            task = asyncio.ensure_future(_of(read))
+            task.add_done_callback(lambda done: self._ended(key, done))
+            self._answers.pop(key, None)
+            self._answers[key] = (self._now(), task)
+            while len(self._answers) > MOST:
+                self._answers.popitem(last=False)
+        # A viewer who goes away does not take the answer from the others.
+        return await asyncio.shield(task)
+
+    def forget(self) -> None:
+        """After a change: the next viewer sees it."""
+        self._answers.clear()
+
+    def _ended(self, key: Hashable, task: "asyncio.Task[Any]") -> None:
+        if self._answers.get(key, (0.0, None))[1] is not task:
+            return
+        if task.cancelled() or task.exception() is not None:
+            del self._answers[key]  # the next viewer asks again
+        else:
+            self._answers[key] = (self._now(), task)  # fresh from its end on
+
+
+async def _of(read: Callable[[], Awaitable[Any]]) -> Any:
+    return await read()
+
+
+def why_unfit(reason: str) -> str:
+    """What is wrong with the reason, for the person who wrote it; "" if nothing is."""
+    if len(reason) < SHORTEST:
+        return "Say in a few words why. The audit log keeps it."
+    if len(reason) > LONGEST:
+        return f"Say it in at most {LONGEST} characters."
+    if _ADDRESS.search(reason) or _NUMBER.search(_DATE.sub("", reason)) or _LINK.search(reason):
+        return "Leave out addresses, phone numbers and links: the audit log keeps the reason for ever."
+    return ""
 
 
 class Site:

@@ -9,10 +9,9 @@ from worker.core.foundation.clock import Clock
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.audit import Act
 from worker.events.store.refused_events import PutRefusedBack
-from worker.features.dashboard.people import Person
+from worker.features.dashboard.users import Person
 from worker.features.outbox.outbox_report import OutboxReport
-from worker.features.service_desk.message_texts import MessageText
-from worker.features.service_desk.opened import desk_of, message_texts
+from worker.features.service_desk.opened import MessageText, desk_of, message_texts
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.sent_messages import SentMessage
 from worker.reporting.account_report import AccountReport

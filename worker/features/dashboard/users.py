@@ -1,4 +1,5 @@
-"""The dashboard's users: a TOML file with a table for each user, its role and the hash of its password."""
+"""People who use the dashboard, what their roles let them do, and the file of them: TOML with a table for each, its
+role and the hash of its password."""
 
 import logging
 import os
@@ -6,12 +7,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
-from worker.features.dashboard.people import Role
 from worker.settings.secrets import Missing, Referenced, Secret
 from worker.settings.values import Lazy, Shown
 
@@ -21,6 +22,44 @@ EXPECTED = 'expected { file = "PATH" } of a TOML file that `onboard users add NA
 # ASCII: other letters look alike, and would read as another person's name.
 NAME = re.compile(r"[^\W_][\w.@+-]{0,63}", re.ASCII)  # it is in the audit log, and in forms
 HASH = re.compile(r"\$argon2id\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
+
+
+class Role(StrEnum):
+    """Each role may do what the roles before it may, and more."""
+
+    VIEWER = "viewer"  # sees how the work stands; contact details are masked
+    SERVICE_DESK = "service desk"  # finds customers, sees their contact details, sends to them again
+    OPERATOR = "operator"  # decides about batches, accounts and events
+
+    def includes(self, other: "Role") -> bool:
+        return _ORDER.index(self) >= _ORDER.index(other)
+
+
+_ORDER = list(Role)
+# Before the names of people whom an identity provider names: no user of the file has a colon in its name.
+OIDC = "oidc:"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who looks at the dashboard. `name` "": a person without a name, who came with the key of a page to look at.
+    With `OIDC` before it, the name is of the identity provider."""
+
+    name: str
+    role: Role
+
+    def may(self, least: Role) -> bool:
+        """Whether the person may do what needs this role. What changes something needs a name too, for the audit log:
+        see `may_change`."""
+        return self.role.includes(least)
+
+    def may_change(self, least: Role) -> bool:
+        return bool(self.name) and self.may(least)
+
+    @property
+    def actor(self) -> str:
+        """As the audit log names the person."""
+        return f"{self.name} ({self.role.value}), dashboard"
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,63 @@
-"""Who visits: log-ins by a cookie, and the key of a page to look at. Ends a log-in whose user has changed."""
+"""Who visits: log-ins by a cookie, and the key of a page to look at. Ends a log-in whose user has changed. A request
+that changes something must come from a page of our own."""
 
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from hmac import compare_digest
+from hmac import compare_digest, digest
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from worker.core.foundation.clock import Clock, monotonic
-from worker.features.dashboard.people import OIDC, Person, Role
-from worker.features.dashboard.same_origin import form_token, host_and_port, is_form_token, needs_tls
+from worker.core.foundation.tls import is_loopback
 from worker.features.dashboard.store.log_ins import SEEN_EVERY, LoggedIn, LogIns
-from worker.features.dashboard.users import User, UserList
+from worker.features.dashboard.users import OIDC, Person, Role, User, UserList
 from worker.web.events.batching import InThread
-from worker.web.proxies import came_by_tls
+from worker.web.peers import came_by_tls
 
 # How long an answer of the database counts. A log-out in another process of `onboard web` counts so much later.
 KNOWN_SECONDS = 3.0
 MOST_KNOWN = 1000
 LOOKER = Person("", Role.VIEWER)
+
+
+def is_from_here(headers: Mapping[str, str]) -> bool:
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    host = headers.get("Host", "")
+    try:
+        return bool(host) and urlsplit(headers.get("Origin", "")).netloc.lower() == host.lower()
+    except ValueError:  # it is no address
+        return False
+
+
+def form_token(secret: str) -> str:
+    """What each form holds that changes something. `secret`: the person's cookie, which another site's page cannot
+    read."""
+    return digest(secret.encode("utf-8", "surrogateescape"), b"form", "sha256").hex()
+
+
+def is_form_token(given: str, secret: str) -> bool:
+    return compare_digest(given.encode("utf-8", "surrogateescape"), form_token(secret).encode())
+
+
+def host_and_port(host: str) -> tuple[str, str]:
+    """The parts of a Host header."""
+    try:
+        parts = urlsplit(f"//{host}")
+        return parts.hostname or "", str(parts.port or "")
+    except ValueError:
+        return "", ""
+
+
+def needs_tls(host: str) -> bool:
+    """Whether a cookie must travel by TLS only: everywhere but on this machine itself."""
+    name, _ = host_and_port(host)
+    return not name or not is_loopback(name)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.model.channels import channels_of
 from worker.features.delivery.twilio import callbacks as twilio
 from worker.providers.webhooks.contract import Delivery, Unreadable
-from worker.senders.contract import TextCallbacks
-from worker.senders.registry import text_service
+from worker.senders.contract import TextCallbacks, text_service
 from worker.settings.model import Settings
 from worker.web.webhooks.contract import Closed, Source, digests_of, of_sender
 from worker.web.webhooks.store.results import SENDER

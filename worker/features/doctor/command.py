@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, act_of_command
-from worker.cli.option_types import Read
+from worker.cli.shared_options import Read
 from worker.core.foundation.plural import counted
 from worker.core.model.findings import Finding, Grade, failed, failure, ok, warning
 from worker.settings.problems import SettingsError

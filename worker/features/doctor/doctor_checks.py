@@ -29,16 +29,15 @@ from worker.core.model.findings import Finding, failure, ok, warning
 from worker.core.model.operation import WORK
 from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
-from worker.providers.entry_points import AdapterBroken
+from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken, text_facts_of
 from worker.providers.facts import PROVIDERS, facts_of
-from worker.providers.text_services import TEXT_SERVICES, text_facts_of
 from worker.reporting.store.languages_in_use import InUse, languages_in_use
 from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown
 from worker.settings.shape import SECTIONS
 from worker.wiring.adapters import doubtful_templates
 from worker.wiring.container import Parts
-from worker.wiring.key_check import check_keys
+from worker.wiring.opening import check_keys
 
 LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20  # bytes
 CLOCK_MAY_DIFFER = timedelta(seconds=2)

@@ -7,7 +7,7 @@ FEATURE = Feature(
     about="Makes calls, and hands mails over, for less processor time. Without it, libraries do both.",
     offers={
         "CALLS": ("worker.features.fast_calls.switch:WAY",),
-        "DOCTOR_CHECKS": ("worker.features.fast_calls.doctor:CHECK",),
+        "DOCTOR_CHECKS": ("worker.features.fast_calls.switch:CHECK",),
         "SECTIONS": ("worker.features.fast_calls.section:SECTION",),
     },
 )

@@ -1,16 +1,20 @@
-"""Whether fast calls can be made here. They use parts of aiohttp that aiohttp does not promise, so they have a bound of
-their own on aiohttp's release."""
+"""Whether fast calls can be made here, also for `doctor`. They use parts of aiohttp that aiohttp does not promise, so
+they have a bound of their own on aiohttp's release."""
 
 import inspect
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from worker.cli.feature_checks import FeatureCheck
+from worker.core.model.findings import Finding, ok
 from worker.features.fast_calls.section import FastCalls
-from worker.http.ways import Way
+from worker.http.trust import Way
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
+from worker.wiring.container import Parts
 
 if TYPE_CHECKING:
     from worker.http.client import Faster
@@ -76,3 +80,11 @@ def _check() -> None:
 
 
 WAY = Way("fast calls", is_on, faster, transact)
+
+
+def check(parts: Parts) -> Iterator[Finding]:
+    """Where they are on and unfit, no command starts, and `doctor` says so instead of this."""
+    yield ok("fast calls", "on" if is_on(parts.settings) else "off")
+
+
+CHECK = FeatureCheck(check)

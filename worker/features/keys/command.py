@@ -4,7 +4,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
@@ -15,16 +17,16 @@ from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.database.audit_entries import note_alone
-from worker.core.database.encrypted_columns import DIGESTS, Uses, retired_keys
+from worker.core.database.encrypted_columns import DIGESTS, EncryptedColumn, Uses, retired_keys
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import new_file
 from worker.core.model.needs import STORED
-from worker.features.keys.key_rotation import rotate
-from worker.features.keys.store.key_rotation import KeyRotation
-from worker.features.keys.store.key_use import KeyUse, Needs
+from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER
 from worker.settings.event_senders import hash_of
+
+PASSES = 5  # rows that other transactions hold are tried again in the next pass
 
 if TYPE_CHECKING:
     from worker.wiring.container import Parts
@@ -34,6 +36,56 @@ SHOW_EVERY = 5.0  # seconds between lines of progress
 # GONE_AFTER: so a second look after that time sees it, or what it has written.
 SECOND_LOOK = int(GONE_AFTER.total_seconds())
 LASTING = {column.name for column in DIGESTS if column.lasts}
+
+
+@dataclass
+class RotatedColumn:
+    """How many rows of a column were changed, and how many could not be. `busy`: locked by other transactions."""
+
+    changed: int = 0
+    busy: int = 0
+    unreadable: int = 0
+
+
+def rotate(
+    rotation: KeyRotation,
+    *,
+    per_second: int,
+    seconds: Callable[[], float],
+    pause: Callable[[float], None],
+    clock: Callable[[], datetime],
+    show: Callable[[str, int, int], None] = lambda _name, _changed, _total: None,
+) -> dict[str, RotatedColumn]:
+    """Change all rows that are not by the first keys; returns the counts by column.
+
+    At most `per_second` rows a second, and at least half of the time is left to other processes. `seconds` is a clock
+    that only goes forward, `pause` gets seconds, and `clock` is the time of day. `show` gets a column, and how many
+    rows of it, and of all columns, were changed so far.
+    """
+    found = {column.name: RotatedColumn() for column in rotation.columns}
+
+    def work(column: EncryptedColumn) -> None:
+        counts, after = found[column.name], None
+        counts.busy = counts.unreadable = 0
+        while True:
+            began = seconds()
+            chunk = rotation.chunk(column, after, now=clock())
+            spent = seconds() - began
+            counts.changed += chunk.changed
+            counts.busy += chunk.busy
+            counts.unreadable += chunk.unreadable
+            show(column.name, counts.changed, sum(one.changed for one in found.values()))
+            if chunk.changed:
+                pause(max(spent, chunk.changed / per_second - spent))
+            after = chunk.after
+            if after is None:
+                return
+
+    for number in range(PASSES):
+        for column in rotation.columns:
+            if number == 0 or found[column.name].busy:
+                work(column)
+    return found
 
 
 @click.group()

@@ -36,11 +36,11 @@ from worker.lists.importing.returned import Settles
 from worker.lists.lines import ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
-from worker.lists.problems import Originals, problems_csv
+from worker.lists.warned import Originals, problems_csv
 from worker.reporting.batch_report import Reporting, state_of
 from worker.reporting.report_lines import write_csv
 from worker.reporting.store.report_rows import Facts
-from worker.wiring.returned_reports import Report
+from worker.wiring.background import Report
 
 log = logging.getLogger(__name__)
 LARGEST_MIB = 1024  # the readers have bounds of their own

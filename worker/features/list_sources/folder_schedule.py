@@ -12,11 +12,10 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.work.ticks import Ticks
 from worker.features.list_sources.drop_box import DropBox
-from worker.features.list_sources.places import place_of
+from worker.features.list_sources.folder_report import place_of
 from worker.features.list_sources.settings import Intake, Remote
-from worker.wiring.background import Work, Working
+from worker.wiring.background import Work, Working, settles
 from worker.wiring.container import Parts
-from worker.wiring.returned_reports import settles
 
 log = logging.getLogger(__name__)
 END_SECONDS = 30.0  # a chunk of an import is through by then; after a kill its batch goes on

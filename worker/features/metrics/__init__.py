@@ -9,6 +9,6 @@ FEATURE = Feature(
         "COUNTS": ("worker.features.metrics.store.metric_counts:COUNTS",),
         "ROUTES": ("worker.features.metrics.route:ROUTES",),
         "SECTIONS": ("worker.features.metrics.section:SECTION",),
-        "TABLES": ("worker.features.metrics.store.tables:TABLES",),
+        "TABLES": ("worker.features.metrics.store.metric_counts:TABLES",),
     },
 )

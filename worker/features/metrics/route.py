@@ -17,8 +17,7 @@ from worker.features.metrics.store import gauges
 from worker.runtime.web_application import FeatureRoutes, Shared
 from worker.settings.event_senders import hash_of, is_hash
 from worker.settings.secrets import Secret
-from worker.web.answer_time import ANSWER_SECONDS, answered_within
-from worker.web.events.batching import InThread
+from worker.web.events.batching import ANSWER_SECONDS, InThread, answered_within
 from worker.web.events.request_body import TWICE, has_credentials_twice
 from worker.web.problems import REFUSED, problem
 from worker.wiring.container import Parts
@@ -92,22 +91,4 @@ def add(made: web.Application, shared: Shared) -> None:
     made.router.add_get("/metrics", MetricsRoute(keys, lambda: page_now(shared.parts), shared.in_thread).get)
 
 
-ROUTES = FeatureRoutes(
-    add,
-    paths="""\
-  /metrics:
-    get:
-      summary: "Metrics for Prometheus, for a key of `[metrics]`."
-      security: [{scrape: []}]
-      responses:
-        "200":
-          description: The metrics, in the form that the scraper accepts.
-          content: {text/plain: {schema: {type: string}}, application/openmetrics-text: {schema: {type: string}}}
-        "400": {$ref: "#/components/responses/Problem"}
-        "401": {$ref: "#/components/responses/Problem"}
-        "404": {$ref: "#/components/responses/Problem"}
-""",
-    schemes="""\
-    scrape: {type: http, scheme: bearer, description: "A key of `[metrics]`."}
-""",
-)
+ROUTES = FeatureRoutes(add)

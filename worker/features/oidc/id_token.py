@@ -11,8 +11,7 @@ from typing import Any
 from jwt import PyJWK, PyJWS, PyJWTError
 
 from worker.core.model.http_messages import BadAnswer, json_object
-from worker.features.dashboard.people import Role
-from worker.features.dashboard.users import NAME
+from worker.features.dashboard.users import NAME, Role
 from worker.features.oidc.section import Oidc
 
 # Signatures by keys that the issuer publishes. Not `none`, and no HMAC: its key would be the client's secret.

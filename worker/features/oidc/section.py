@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from worker.features.dashboard.people import Role
+from worker.features.dashboard.users import Role
 from worker.settings import addresses
 from worker.settings.shape import Credentials, FeatureSection
 from worker.settings.tls import Client

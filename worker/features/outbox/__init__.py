@@ -9,7 +9,7 @@ FEATURE = Feature(
         "OBSERVERS": ("worker.features.outbox.outbox_targets:OBSERVER",),
         "SECTIONS": ("worker.features.outbox.section:SECTION",),
         "STANDINGS": ("worker.features.outbox.outbox_report:STANDINGS",),
-        "SWEEP_STEPS": ("worker.features.outbox.old_events:SWEEP_STEP",),
+        "SWEEP_STEPS": ("worker.features.outbox.background:SWEEP_STEP",),
         "WORK": ("worker.features.outbox.background:WORK",),
     },
     commands={

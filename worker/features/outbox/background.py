@@ -1,21 +1,136 @@
-"""When events are published: in `run` and `up` by threads, in workers by wake-ups of the queue `tell`."""
+"""When events are published: in `run` and `up` by threads, in workers by wake-ups of the queue `tell`; and when
+those are removed that were given up, or whose target is not configured any more."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 
-from worker.core.foundation.clock import monotonic
+import sqlalchemy as sa
+
+from worker.core.database.outages import reason
+from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
+from worker.core.foundation.plural import counted
+from worker.core.model.meters import Meters
+from worker.core.model.published_events import BUS, SUBSCRIBER
 from worker.core.work.ticks import Ticks
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
-from worker.features.outbox.outbox_threads import OutboxThreads
-from worker.features.outbox.publishers.build import build_targets
-from worker.wiring.background import Work
+from worker.features.outbox.publishers.bus import AmqpBus
+from worker.features.outbox.publishers.contract import Target
+from worker.features.outbox.publishers.stream import RedisStream
+from worker.features.outbox.publishers.subscriber import HttpSubscriber
+from worker.features.outbox.section import Subscriber
+from worker.features.outbox.store.relay import waiting
+from worker.reporting.store.look import Looked
+from worker.settings.model import Settings
+from worker.wiring.background import Work, Working
 from worker.wiring.container import Parts
+from worker.wiring.sweep import SweepStep
+
+# A run that ends publishes what it can within this time; the next run publishes the rest.
+LAST_PUBLISHING = timedelta(seconds=5)
+LONGEST = timedelta(minutes=1)
+# The kinds of steps that need the database.
+LOOKING, PUBLISHING = "looking", "publishing"
+
+
+class OutboxThreads(Working):
+    """A thread for each target: a target that hangs delays no other."""
+
+    def __init__(self, outbox: OutboxTargets, targets: Mapping[str, Target], *, meters: Meters | None = None) -> None:
+        self._outbox = outbox
+        self._ending = False
+        self._publisher = OutboxPublisher(outbox, targets, stopping=lambda: self._ending, meters=meters)
+        self._going: dict[str, Future[bool]] = {}
+        self._database = Outage(log, logging.WARNING)
+        self._threads = ThreadPoolExecutor(max_workers=max(1, len(targets)), thread_name_prefix="publish")
+
+    def step(self) -> None:
+        """Begin to publish what is due."""
+        self._begin()
+
+    def _begin(self) -> bool:
+        """Whether a thread publishes now."""
+        if not self._publisher.names:
+            return False
+        try:
+            for name in self._outbox.due():
+                going = self._going.get(name)
+                if going is None or going.done():
+                    self._going[name] = self._threads.submit(self._publish, name)
+        except sa.exc.OperationalError as error:
+            self._log_unreachable(error, LOOKING)
+            return False
+        self._log_back(LOOKING)
+        return any(not going.done() for going in self._going.values())
+
+    def _publish(self, name: str) -> bool:
+        try:
+            more = self._publisher.publish(name, longest=LONGEST)
+        except sa.exc.OperationalError as error:
+            self._log_unreachable(error, PUBLISHING)
+            return False
+        except Exception as error:
+            log.error("%s: publishing ended with %s; the next tick tries again", name, type(error).__name__)
+            return False
+        self._log_back(PUBLISHING)
+        return more
+
+    def _log_unreachable(self, error: sa.exc.OperationalError, step: str) -> None:
+        what = "the database cannot be used, no events are published"
+        self._database.lasts(what, monotonic(), why=reason(error), step=step)
+
+    def _log_back(self, step: str) -> None:
+        self._database.over("the database is back: events are published", monotonic(), step=step)
+
+    def finish(self, within: timedelta = LAST_PUBLISHING) -> str:
+        """Publish what is possible within this time. Does not wait for a paused target."""
+        until = monotonic() + within.total_seconds()
+        while self._begin() and (left := until - monotonic()) > 0:
+            # Those that have ended would end the wait at once, and the database would be asked again and again.
+            if going := [one for one in self._going.values() if not one.done()]:
+                wait(going, timeout=left, return_when=FIRST_COMPLETED)
+        left_over = self._left()
+        words = f"{counted(left_over, 'outgoing event')} not delivered yet; `onboard events outgoing list` says why"
+        return words if left_over else ""
+
+    def _left(self) -> int:
+        if not self._publisher.names:
+            return 0
+        try:
+            return waiting(self._outbox.database, self._publisher.names)
+        except sa.exc.OperationalError as error:
+            self._log_unreachable(error, LOOKING)
+            return 0
+
+    def close(self) -> None:
+        """End publishing: open POSTs are abandoned, and the next process publishes their events again."""
+        self._ending = True
+        wait(self._going.values())
+        self._threads.shutdown()  # no thread has work left
+        self._publisher.close()
+
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 60.0
+KEPT_FOR = timedelta(days=30)  # they can be put back for so long
+# How long a process rests after it found nothing to remove: a look costs little, and nothing waits for it.
+REST_SECONDS = 600.0
+
+
+def build_targets(settings: Settings) -> dict[str, Target]:
+    """The targets by the names in the outbox's rows. Opens no connection."""
+    targets: dict[str, Target] = {}
+    bus = settings.bus
+    if bus is not None and bus.url.startswith("redis"):
+        targets[BUS] = RedisStream(bus.url, bus.exchange, tls=bus.protection)
+    elif bus is not None:
+        targets[BUS] = AmqpBus(bus.url, bus.exchange, declare=bus.declare, tls=bus.protection)
+    for name, subscriber in settings.named(Subscriber).items():
+        targets[f"{SUBSCRIBER}{name}"] = HttpSubscriber(subscriber.url, subscriber.keys, tls=subscriber.protection)
+    return targets
 
 
 class WokenPublisher:
@@ -53,3 +168,32 @@ def _threads(parts: Parts) -> OutboxThreads:
 
 
 WORK = Work(_threads, in_run=True, woken=WokenPublisher)
+
+
+class OldEvents:
+    """One for each process. What is old enough is decided by the database's own time: nothing brings it back."""
+
+    def __init__(self, outbox: OutboxTargets, database_clock: Clock) -> None:
+        self._outbox, self._clock = outbox, database_clock
+        self._ticks = Ticks(REST_SECONDS)
+        self._more = False
+
+    def step(self, _looked: Looked | None = None) -> None:
+        if not self._more and not self._ticks.begin(monotonic()):
+            return
+        try:
+            gone = self._outbox.forget_unpublished(before=self._clock() - KEPT_FOR)
+        except sa.exc.DBAPIError as error:  # nothing was changed, and nothing waits for it
+            log.warning("old events: %s; trying again later", type(error.orig).__name__)
+            gone = 0
+        if gone:
+            log.info("%d events were removed that no target accepted", gone)
+        self._more = gone > 0
+
+
+def _swept(parts: Parts) -> Callable[[Looked], None]:
+    outbox = OutboxTargets.of(parts.settings, parts.database, parts.clock)
+    return OldEvents(outbox, parts.database_clock).step
+
+
+SWEEP_STEP = SweepStep(_swept)

@@ -10,9 +10,7 @@ import click
 from worker.cli.completions import Batch
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, find_kept
-from worker.cli.option_types import Named
-from worker.cli.shared_options import JSON, YES, confirm
-from worker.cli.whole_file import whole_file
+from worker.cli.shared_options import JSON, YES, Named, confirm, whole_file
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import to_disk

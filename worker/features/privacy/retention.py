@@ -17,8 +17,7 @@ from worker.core.lifecycle.session_updates import DIGESTS_KEPT
 from worker.core.model.audit import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.privacy.store.erasure import Erasing, Place
-from worker.features.privacy.store.expired_links import ExpiredLinks
-from worker.features.privacy.store.inbox_retention import InboxRetention
+from worker.features.privacy.store.expired_links import ExpiredLinks, InboxRetention
 from worker.features.privacy.store.purge import Purging
 from worker.reporting.store.look import Looked
 from worker.settings.model import Settings

@@ -15,10 +15,8 @@ from worker.cli.completions import AccountName, Batch
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation, find_kept
 from worker.cli.lists.options import refusing_lists
-from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
-from worker.cli.shared_options import JSON
-from worker.cli.whole_file import whole_file
+from worker.cli.shared_options import JSON, Named, Read, whole_file
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
 from worker.core.model.channels import CHANNELS
@@ -30,8 +28,7 @@ from worker.features.reconcile.store.our_records import OurBooks
 from worker.features.reconcile.store.scratch import Scratch
 from worker.lists.lines import ListRefused, OpenQuote, RawLine
 from worker.lists.listing import open_table
-from worker.lists.options import ListOptions
-from worker.lists.vocabulary import Vocabulary
+from worker.lists.options import ListOptions, Vocabulary
 from worker.reporting.prices import Prices
 from worker.wiring.container import Parts
 

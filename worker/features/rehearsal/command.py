@@ -15,16 +15,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 from worker.cli.exits import DONE, LATER, NEEDS_A_PERSON, CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.lists.options import LIST_HELP, Listed, list_options, refusing_lists
-from worker.cli.option_types import Named, Read
 from worker.cli.plan_options import read_time
-from worker.cli.shared_options import JSON
+from worker.cli.shared_options import JSON, Named, Read
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.durations import parse_duration
 from worker.core.model.needs import NOTHING
 from worker.features.rehearsal.play import Asked, Show
 from worker.features.rehearsal.play import rehearse as play
-from worker.features.rehearsal.shares import BEGIN, Shares
-from worker.features.rehearsal.shown import facts_of, show, write_events
+from worker.features.rehearsal.shown import BEGIN, Shares, facts_of, show, write_events
 from worker.settings.problems import SettingsError
 
 MOST_ROWS = 2000

@@ -25,10 +25,8 @@ from worker.core.foundation.ids import guessable_ids
 from worker.core.limits.budgets import BudgetRule
 from worker.core.model.traces import NO_TRACES
 from worker.core.model.wakeups import WakeUp
-from worker.features.rehearsal.page import opened_page, page_of
-from worker.features.rehearsal.stand_ins import sandbox_options, stood_in
-from worker.features.rehearsal.stepped_loop import SteppedLoop
-from worker.features.rehearsal.steps import Steps
+from worker.features.rehearsal.stand_ins import opened_page, page_of, sandbox_options, stood_in
+from worker.features.rehearsal.steps import SteppedLoop, Steps
 from worker.features.rehearsal.wire import EMAIL, MailWire, Wire
 from worker.http.client import Http
 from worker.lists.formats.opening import Content

@@ -1,8 +1,10 @@
-"""How a rehearsal is shown: as facts, as a table for people, and as a line for each customer and event."""
+"""What the customers of a rehearsal are assumed to do, and how it is shown: as facts, as a table for people, and as a
+line for each customer and event."""
 
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,24 +13,60 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from onboarding_sandbox.behaviour import Share
 from worker.cli.lists.cost import in_json
-from worker.cli.whole_file import whole_file
+from worker.cli.shared_options import whole_file
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.features.rehearsal.calendar import WHAT, Day, Event, Peak, days_of, events_of, peaks_of
-from worker.features.rehearsal.page import page_of
 from worker.features.rehearsal.play import Asked, Rehearsed
-from worker.features.rehearsal.shares import Shares
-from worker.features.rehearsal.stand_ins import hears_results
+from worker.features.rehearsal.stand_ins import hears_results, page_of
 from worker.features.rehearsal.steps import STEP
 from worker.reporting.prices import Prices
 from worker.settings.model import Settings
 
+BEGIN = timedelta(hours=1)  # no customer acts sooner after a session was opened
+FINISH = 0.6
+
 COLUMNS = ("day", "at", "customer_id", "what", "channel", "template", "account", "cost", "detail")
 TITLES = {"session": "sessions", "new session": "again", "invitation": "invited", "new link": "new links"}
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of all customers, from 0 to 1; together 1."""
+
+    finish: float
+    deny: float
+    leave: float
+    never: float
+
+    @classmethod
+    def of(cls, *, finish: float | None, deny: float, leave: float, never: float | None) -> "Shares":
+        """What is not given is the rest. Raises ValueError where the shares are not all of the customers."""
+        if finish is None:
+            finish = FINISH if never is None else round(max(1 - never - deny - leave, 0.0), 9)
+        rest = 1 - finish - deny - leave
+        if never is None:
+            never = round(max(rest, 0.0), 9)
+        if rest < -1e-9 or abs(rest - never) > 1e-9:
+            total = finish + deny + leave + (never if rest >= 0 else 0.0)
+            raise ValueError(
+                f"--finish, --deny, --leave and --never are {total * 100:g}% together: they must be all customers"
+            )
+        return cls(finish, deny, leave, never)
+
+    @property
+    def played(self) -> tuple[Share, ...]:
+        """The same for the sandbox, where the rest never come."""
+        return Share("finish", self.finish), Share("deny", self.deny), Share("open", self.leave)
+
+
 TITLES |= {"reminder": "reminders"}
+
+
 Events = Sequence[tuple[int, Event]]
 
 

@@ -4,12 +4,13 @@ Time stands still while work is done, and passes where a call waits for its slot
 """
 
 import asyncio
+import selectors
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from worker.core.database.database import Database
 from worker.core.limits.store.next_due import next_due
-from worker.features.rehearsal.stepped_loop import SteppedLoop
 from worker.runtime.embedded import Embedded
 
 # What becomes due within one step is worked together.
@@ -19,6 +20,48 @@ LONGEST_WAIT = timedelta(hours=1)
 # Time passes only while all tasks wait, so that this wait ends when all work that was begun is done, or waits too.
 UNTIL_ALL_WAIT = 0.001
 FAR = timedelta(days=366)
+
+
+class _Stepping(selectors.DefaultSelector):
+    loop: "SteppedLoop"
+
+    def select(self, timeout: float | None = None) -> Any:
+        found = super().select(0)
+        if found or (timeout is not None and timeout <= 0):
+            return found
+        if timeout is None:
+            raise RuntimeError("every task waits, and nothing will ever happen")
+        self.loop.elapsed += timeout
+        return []
+
+
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """`start` is the time of its beginning, aware UTC; `elapsed` are the seconds since then."""
+
+    def __init__(self, start: datetime) -> None:
+        self.start, self.elapsed = start, 0.0
+        selector = _Stepping()
+        selector.loop = self
+        super().__init__(selector)
+        # Timers within this time are due. A year ahead, the step between two floats is larger than asyncio's default.
+        self._clock_resolution = 1e-6
+
+    def time(self) -> float:
+        return self.elapsed
+
+    def now(self) -> datetime:
+        """The time of the clock on this loop's wall."""
+        return self.start + timedelta(seconds=self.elapsed)
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 class Steps:

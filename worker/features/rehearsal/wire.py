@@ -12,8 +12,7 @@ from onboarding_sandbox.wire import TWILIO, WHATSAPP
 from worker.core.customers.customers import Channel
 from worker.core.model.endings import AddressIs, Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, MayWrite
-from worker.features.rehearsal.page import Page
-from worker.features.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, host_of
+from worker.features.rehearsal.stand_ins import TEXT_HOST, WEBHOOK_SECRET, Page, host_of
 from worker.providers.webhooks.contract import Delivery, Unreadable
 from worker.senders.contract import Message, NoLookUp, Receipt
 from worker.senders.mime import From, Mailbox, compose

@@ -1,4 +1,5 @@
-"""A case: all that a decision about one customer and one purpose needs. Times are aware."""
+"""A case: all that a decision about one customer and one purpose needs; what a person types to find it, and what comes
+next for it. Times are aware. Pure."""
 
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -6,11 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.core.customers.customers import Channel
+from worker.core.customers.refusals import Refusal
 from worker.core.lifecycle.given_links import CorrectedRule
 from worker.core.messages.caps import Caps
 from worker.core.messages.quiet_hours import QuietHours
+from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
+from worker.core.model.stops import way_out
+from worker.lists import contacts
+from worker.reporting.obstacles import Circumstances
+
+LONGEST = 320
 
 
 def place_in_words(row: int, batch_id: int) -> str:
@@ -210,3 +218,81 @@ def no_link(row: Row) -> Refused | None:
 
 def _decide(row: Row) -> str:
     return f"`onboard resolve {row.batch_id} --row {row.number}`"
+
+
+@dataclass(frozen=True, repr=False)
+class Wanted:
+    """The ways to read the text; "" where it cannot be read so. Personal, so no repr."""
+
+    customer_id: str
+    email: str  # in the form that is hashed
+    phones: tuple[str, ...]  # E.164: each number that the text may be
+
+
+def wanted(text: str, country: str = "") -> Wanted:
+    """`country` (alpha-2) applies to a phone number written without a +."""
+    text = text.strip()[:LONGEST]
+    email = contacts.email(text) if "@" in text else ""
+    phones = contacts.readings(text, country) if text else ()
+    return Wanted(
+        customer_id=text if len(text) <= 100 else "",
+        email=folded_email(email) if isinstance(email, str) and email else "",
+        phones=() if isinstance(phones, Refusal) else phones,
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row or message waits. `paused`: why its batch is; `behind_pilot`: it waits for the verdict on its list's
+    pilot. `others`: other accounts may take it over."""
+
+    batch_id: int = 0
+    paused: str = ""
+    behind_pilot: bool = False
+    others: bool = False
+
+
+AT_ITS_BATCH = Place()
+
+
+@dataclass(frozen=True)
+class Next:
+    """`at`: not before then, and now where no time is known. `then`: what a person can do."""
+
+    at: datetime
+    text: str
+    then: str = ""
+
+
+def next_step(
+    what: str, due_at: datetime | None, place: Place, needed: tuple[str, ...], around: Circumstances, *, now: datetime
+) -> Next:
+    """What comes next: `what`, a sentence without its stop, once nothing is in its way. `needed`: the account and the
+    senders that it waits for."""
+    due = max(due_at or now, now)
+    batch = f"batch {place.batch_id}"
+    if around.stopped:
+        return Next(now, _nothing_before("everything goes on", around.stopped), "`onboard resume --all`")
+    if place.paused:
+        resume = f"`onboard resume {place.batch_id}`"
+        return Next(now, _nothing_before(f"{batch} goes on, which is paused", place.paused), resume)
+    if place.behind_pilot:
+        text = f"Next: nothing before the verdict on the pilot of {batch}: this row is behind it."
+        return Next(now, text, f"`onboard status {place.batch_id}` shows the pilot")
+    blocked = [around.blocked[name] for name in needed if name in around.blocked]
+    for one in blocked:
+        if one.is_missing:
+            back = "put the account back into the configuration"
+            return Next(now, _nothing_before("the account is there again", one.in_words), back)
+        if one.stopped:
+            event = f"{one.called} goes on" + (", or another account takes the row over" if place.others else "")
+            return Next(now, _nothing_before(event, one.in_words), way_out(one.name, one.stopped))
+    until = [(end, one) for one in blocked if (end := one.paused_until or one.full_until) is not None and end > due]
+    if until:
+        end, last = max(until, key=lambda each: each[0])
+        return Next(end, f"{_nothing_before(in_utc(end), last.in_words)} Then {what}.")
+    return Next(due, f"Next: {what}.")
+
+
+def _nothing_before(event: str, why: str) -> str:
+    return f"Next: nothing before {event}: {why}."

@@ -12,8 +12,7 @@ from rich.console import Console
 
 from worker.cli.exits import NEEDS_A_PERSON, CannotStart, Stopped
 from worker.cli.invocation import Invocation
-from worker.cli.shared_options import JSON, YES, confirm, without_address
-from worker.cli.whole_file import OUT, whole_file
+from worker.cli.shared_options import JSON, OUT, YES, confirm, whole_file, without_address
 from worker.core.customers.refusals import Refusal
 from worker.core.database.journal import read
 from worker.core.foundation.plural import counted
@@ -26,7 +25,7 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.desk_actions import address, find, new_link, resend
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
-from worker.lists.identity import customer_id as id_of_a_list
+from worker.lists.accept import customer_id as id_of_a_list
 from worker.reporting.store.ledger import CustomerFacts, MessageFacts, SessionFacts
 from worker.settings.policies import caps_of
 

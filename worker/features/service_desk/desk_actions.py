@@ -13,8 +13,7 @@ from worker.core.customers.refusals import Refusal
 from worker.core.foundation.timestamps import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
 from worker.core.model.needs import STORED, WAKING
-from worker.features.service_desk.case import Refused, in_utc
-from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.case import Refused, in_utc, wanted
 from worker.features.service_desk.new_link import Before, NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
 from worker.features.service_desk.store.cases import SeveralPurposes

@@ -31,8 +31,8 @@ from worker.lists.importing.returned import Change
 from worker.lists.lines import RawLine, Returned
 from worker.lists.listing import check_line
 from worker.lists.options import ListOptions
+from worker.wiring.background import Report, ReturnedReports
 from worker.wiring.container import Parts
-from worker.wiring.returned_reports import Report, ReturnedReports
 
 AS_STORED = "nothing was changed"
 _NOT_FILLED_IN = "nothing was filled in"

@@ -1,13 +1,58 @@
-"""The formats that this feature reads, and the workbook that `onboard init --list` writes."""
+"""The formats that this feature reads: a workbook's sheet, or a Parquet file, as a source of raw lines, its typed
+cells as text; and the workbook that `onboard init --list` writes."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
-from worker.features.spreadsheets.workbook_list import WorkbookList
-from worker.lists.formats.source import ListFormat
+from worker.core.customers.customers import FieldProblem
+from worker.features.spreadsheets.read_apart import read_apart
+from worker.lists.columns import read_header
+from worker.lists.formats.kind import NAMES
+from worker.lists.formats.opening import ListBytes
+from worker.lists.formats.source import ListFormat, is_filled, raw_lines
+from worker.lists.lines import ListRefused, RawLine
+from worker.lists.options import Form, ListOptions
+
+_HINT = "remove the extra cells, or name their columns in the first row"
 
 TEXT = 49  # the number format of text, of the formats that each spreadsheet has
+
+
+class WorkbookList:
+    """One list. It can be iterated several times, row by row."""
+
+    def __init__(self, content: ListBytes, options: ListOptions, form: Form) -> None:
+        """Raises ListRefused for a list that cannot be read, OSError for a path that cannot be opened."""
+        for option, given in (("--delimiter", options.delimiter), ("--encoding", options.encoding)):
+            if given is not None:
+                raise ListRefused([f"{option}: the list is {NAMES[form]}, which has none; leave the option out"])
+        self._rows = read_apart(content, form, options.sheet)
+        self.warnings = self._rows.warnings
+        self._header_row, titles = self._first_row()
+        self._header = read_header(titles, options)
+        self.columns, self.titles = self._header.columns, self._header.titles
+        if next(iter(self), None) is None:
+            raise ListRefused(["the list has a header, but no row below it"])
+
+    def __iter__(self) -> Iterator[RawLine]:
+        return raw_lines(iter(self._rows), self._header, below=self._header_row, hint=_HINT)
+
+    def _first_row(self) -> tuple[int, list[str]]:
+        """The header and its row number."""
+        row, found = next(iter(self._rows), (0, None))
+        if found is None:
+            raise ListRefused(["the sheet is empty"])
+        if isinstance(found, FieldProblem):
+            raise ListRefused([f"the header cannot be read: {found.problem}; {found.hint}"])
+        titles: list[str] = []
+        for place, title in enumerate(found):
+            if not isinstance(title, str):
+                raise ListRefused([f"the header cannot be read: column {place + 1} is {title.problem}"])
+            titles.append(title)
+        while titles and not is_filled(titles[-1]):
+            titles.pop()
+        return row, titles
 
 
 def template(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:

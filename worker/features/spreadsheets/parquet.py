@@ -11,7 +11,7 @@ import pyarrow.parquet
 from worker.core.customers.refusals import Refusal
 from worker.features.spreadsheets import sheet_values
 from worker.lists.cells import EXACT, whole
-from worker.lists.formats.table import Cell, Row, Table, is_filled
+from worker.lists.formats.source import Cell, Row, Table, is_filled
 from worker.lists.lines import ListRefused
 
 WHAT = "the Parquet file"

@@ -22,7 +22,7 @@ import orjson
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.refusals import Refusal
 from worker.lists.formats.opening import ListBytes, OwnPlace
-from worker.lists.formats.table import Row, Table
+from worker.lists.formats.source import Row, Table
 from worker.lists.formats.zip_parts import bound, too_much
 from worker.lists.lines import ListRefused
 

@@ -1,7 +1,7 @@
 """The rows of one sheet of an XLSX workbook, read by openpyxl: only in the process that `read_apart` bounds."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -10,11 +10,13 @@ import openpyxl
 
 from worker.core.customers.customers import FieldProblem
 from worker.features.spreadsheets import sheet_values
-from worker.features.spreadsheets.sheet_choice import chosen, hidden_warning
 from worker.lists.columns import MOST_COLUMNS
-from worker.lists.formats.table import Cell, Row, Table, is_filled
+from worker.lists.formats.source import Cell, Row, Table, is_filled
 from worker.lists.formats.zip_parts import CHUNK, Parts, bound, too_much
 from worker.lists.lines import ListRefused, sheet_error
+
+_MOST_NAMED = 20
+_LONGEST_NAME = 40  # characters; a spreadsheet allows 31
 
 WHAT = "the workbook"
 MOST_ROWS = 200_000
@@ -37,6 +39,46 @@ _OUT_OF_ORDER = f"{WHAT} is damaged, its rows are not in order: save it again in
 _PLACE = re.compile(rb'<(?:\w+:)?(?:row|c)\b(?>[^<>]*?\br="([A-Z]*)([0-9]+)")([^<>]*+)>')
 # openpyxl takes a formula that no spreadsheet has calculated for an empty cell.
 _NO_VALUE = re.compile(rb"<(?:/(?:\w+:)?f|(?:\w+:)?f\b[^<>]*/)>\s*</")
+
+
+def chosen(names: Sequence[str], hidden: Sequence[str], asked: str | None) -> str:
+    """The name of the sheet. `names` are those that a person sees. Raises ListRefused, which names them."""
+    if asked is not None:
+        wanted = _plain(asked)
+        found = [name for name in (*names, *hidden) if name == asked] or [
+            name for name in (*names, *hidden) if _plain(name) == wanted
+        ]
+        if len(found) != 1:
+            raise ListRefused([f"the workbook has no sheet {_shown(asked)}; it has {_listed(names)}"])
+        return found[0]
+    if not names:
+        raise ListRefused(["the workbook has no sheet that can be seen: show the list's sheet and save it again"])
+    if len(names) > 1:
+        raise ListRefused(
+            [
+                f"the workbook has {len(names):,} sheets, {_listed(names)}: "
+                "choose one with --sheet NAME, or save the list alone"
+            ]
+        )
+    return names[0]
+
+
+def hidden_warning(hidden: Sequence[str]) -> list[str]:
+    """What to say about sheets that a person does not see, and that are not read."""
+    return [f"hidden sheets are not read: {_listed(hidden)}"] if hidden else []
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.lower().split())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(map(_shown, names[:_MOST_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _shown(name: str) -> str:
+    return '"' + "".join(sign if sign.isprintable() else "?" for sign in name[:_LONGEST_NAME]) + '"'
 
 
 def read_workbook(raw: BinaryIO, asked: str | None) -> Table:

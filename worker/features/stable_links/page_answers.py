@@ -12,7 +12,7 @@ from aiohttp import web
 from worker.features.stable_links.door import Buy, Decision, Finished, Gone, Lead, Over, Press, Wait
 from worker.templates.page_values import Screen
 from worker.templates.pages import Pages
-from worker.web.page_headers import PAGE_HEADERS
+from worker.web.problems import PAGE_HEADERS
 
 HEADERS = PAGE_HEADERS | {"X-Robots-Tag": "noindex, nofollow"}
 REFRESH_SECONDS, LATER_SECONDS = 2, 60

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
@@ -20,7 +20,6 @@ from worker.core.model.wakeups import Wake
 from worker.features.stable_links.door import Asks, Buy, Gone, Lead, Press, Wait
 from worker.features.stable_links.page_answers import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
 from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
-from worker.features.stable_links.rules import StableRules
 from worker.features.stable_links.store.doors import Doors, Seen
 from worker.features.stable_links.store.not_me import NotMe, Outcome
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
@@ -30,12 +29,11 @@ from worker.templates.page_values import Screen
 from worker.templates.pages import FORMS
 from worker.web.events.batching import InThread
 from worker.web.events.link_waiters import Waiting
-from worker.web.events.rate_limit import Allowance
-from worker.web.events.request_body import Unacceptable
-from worker.web.forms import form_of
-from worker.web.peers import peer_of
+from worker.web.events.request_body import Unacceptable, form_of
+from worker.web.peers import Network, peer_of
 from worker.web.problems import problem
 from worker.web.readiness import Readiness
+from worker.web.turns import Allowance
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +49,23 @@ LATER = {"Retry-After": str(TROUBLE_SECONDS)}
 PRESSED = "pressed"
 ANNOUNCED = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 LONGEST_AGENT = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableRules:
+    """`hosts`: where each account's links may lead. `on_click`: a session is bought by a press alone. `page_first`: a
+    press alone leads to the session, too. `trusted`: the proxies whose word counts about who asks. `form_seconds`: how
+    long the body of a press may take."""
+
+    hosts: Mapping[str, Sequence[str]]
+    on_click: bool
+    page_first: bool
+    trusted: Sequence[Network] = ()
+    form_seconds: float
+
+    @property
+    def buys_by_press(self) -> bool:
+        return self.on_click or self.page_first
 
 
 def seconds() -> float:

@@ -7,8 +7,7 @@ from aiohttp import web
 from worker.core.foundation.count_log import logged
 from worker.features.stable_links.page_answers import StablePages
 from worker.features.stable_links.policy import door_policy, made
-from worker.features.stable_links.routes import StableRoutes
-from worker.features.stable_links.rules import StableRules
+from worker.features.stable_links.routes import StableRoutes, StableRules
 from worker.features.stable_links.section import Links
 from worker.features.stable_links.store.doors import Doors
 from worker.features.stable_links.store.not_me import NotMe
@@ -64,60 +63,4 @@ def add(application: web.Application, shared: Shared) -> None:
     routes.add_to(application.router)
 
 
-ROUTES = FeatureRoutes(
-    add,
-    paths="""\
-  /s/{secret}:
-    get:
-      summary: A stable link. Leads a customer to the live session, or shows a page.
-      security: []
-      parameters: &secret [{name: secret, in: path, required: true, schema: {type: string}}]
-      responses: &visit
-        "303": {description: To the live session., headers: {Location: {required: true, schema: {type: string}}}}
-        <<: &page
-          "200": {description: A page., content: {text/html: &text {schema: {type: string}}}}
-          "404":
-            description: A link that leads nowhere; a problem, if its address cannot be one of ours.
-            content: {text/html: *text, application/problem+json: {schema: {$ref: "#/components/schemas/Problem"}}}
-          "429":
-            description: Too many requests.
-            headers: {Retry-After: {description: Seconds., required: true, schema: {type: integer}}}
-            content: {text/html: *text}
-          "503":
-            description: The database cannot be reached, or a key is missing. Plain text where no page can be made.
-            headers: {Retry-After: {description: Seconds; not with plain text., schema: {type: integer}}}
-            content: {text/html: *text, text/plain: *text}
-    post:
-      summary: The button of the link's page.
-      security: []
-      parameters: *secret
-      requestBody: &form
-        required: true
-        content:
-          application/x-www-form-urlencoded:
-            schema: {type: object, properties: {form: {type: string}}}
-      responses:
-        <<: *visit
-        "400": &bad {$ref: "#/components/responses/Problem"}
-        "408": *bad
-        "413": *bad
-        "415": *bad
-  /s/{secret}/not-me:
-    get:
-      summary: Asks whether the link is for another person.
-      security: []
-      parameters: *secret
-      responses: *page
-    post:
-      summary: The link is for another person; no further message, and a person looks at the row.
-      security: []
-      parameters: *secret
-      requestBody: *form
-      responses:
-        <<: *page
-        "400": *bad
-        "408": *bad
-        "413": *bad
-        "415": *bad
-""",
-)
+ROUTES = FeatureRoutes(add)

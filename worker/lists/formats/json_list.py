@@ -2,24 +2,109 @@
 
 The columns are the objects' keys, so all of them are known only after the last object. A problem that refuses a whole
 CSV list at its header, such as an unknown column, refuses only one object here.
+
+A file in which the list is inside an object has metadata too, such as the number of the next page: reading what is
+there could leave out customers without a word. So the file is refused, with what to do.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from worker.core.customers.customers import FieldProblem
-from worker.lists.columns import normal
+from worker.core.foundation.strict_json import MOST_LEVELS, NoObject, read_object
+from worker.lists.columns import normal, our_name
 from worker.lists.formats.encoding import refuse_unless_utf8
-from worker.lists.formats.json_array import json_array
-from worker.lists.formats.json_lines import json_lines
-from worker.lists.formats.json_shape import HEAD, refuse_other_shapes
+from worker.lists.formats.json_array import json_array, json_lines
+from worker.lists.formats.kind import without_marks
 from worker.lists.formats.opening import ListBytes
 from worker.lists.lines import ListRefused, RawLine
 from worker.lists.objects import MOST_KEYS, Objects
 from worker.lists.options import ListOptions
+from worker.lists.other_names import OTHER_NAMES
 from worker.lists.own_files import own_file
 
+HEAD = 1 << 16  # bytes that are looked at; a list inside an object begins in them
+# A text with what follows it if it is a key, or a bracket. Possessive, and a text without an end goes on to the end of
+# all: else each further quote in it would be tried, and the search be slow.
+_PART = re.compile(rb'"((?:[^"\\]++|\\.?+)*+)(?:"(?=(\s*+:(\s*+\[\s*+\{)?+)?+)|\Z)|[][{}]', re.DOTALL)
+_PLAIN_KEYS = re.compile(r"(?=.{1,60}$)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)  # may be shown, and be in a command
+# An object with one of these is a customer, and an array in it is a column of that customer.
+_OF_CUSTOMERS = frozenset({"customer_id", "email", "phone", "first_name", "last_name"})
+
 _Split = Callable[[BinaryIO], Iterator[tuple[int, dict[str, Any] | FieldProblem]]]
+
+
+def refuse_other_shapes(head: bytes, options: ListOptions) -> None:
+    """Raises ListRefused for a list inside an object, and for an object that goes over several lines."""
+    text = without_marks(head).lstrip()
+    level = 1 if text.startswith(b"{") else 2  # the array's first object
+    keys = list(_keys(text, level))
+    inside = next((path for path, holds_rows in keys if holds_rows), None)
+    if inside is not None and not any(_is_of_customer(path[0], options) for path, _ in keys):
+        raise ListRefused([_inside(".".join(inside), "." if level == 1 else ".[].")])
+    if level == 1 and _goes_over_lines(text.decode("utf-8", "replace")):
+        raise ListRefused(
+            [
+                "the first object goes over several lines: write each customer as an object on one line, "
+                "such as with: jq -c . FILE > customers.jsonl"
+            ]
+        )
+
+
+def _keys(text: bytes, level: int) -> Iterator[tuple[list[str], bool]]:
+    """The keys of the first object and of the objects in it, each behind those that lead to it, and whether an array of
+    objects begins there."""
+    opened: list[bytes] = []
+    path: list[str] = []
+    for part in _PART.finditer(text):
+        match part[0]:
+            case b"{" | b"[":
+                opened.append(part[0])
+                if len(opened) > MOST_LEVELS:
+                    return
+            case b"}" | b"]":
+                del opened[-1:]
+                if len(opened) < level:
+                    return
+            case _ if part[2] and len(opened) >= level and b"[" not in opened[level:]:
+                path[len(opened) - level :] = [part[1].decode("utf-8", "replace")]
+                yield [*path], part[3] is not None
+
+
+def _is_of_customer(key: str, options: ListOptions) -> bool:
+    ours = our_name(key, options)
+    if options.vocabulary is not None:
+        return ours is not None
+    # A file may have an `id` of its own, so only contact details count by the names that others have for them.
+    return ours in _OF_CUSTOMERS or OTHER_NAMES.get(normal(key)) in _OF_CUSTOMERS - {"customer_id"}
+
+
+def _inside(keys: str, before: str) -> str:
+    if not _PLAIN_KEYS.fullmatch(keys):
+        return "the list is inside an object: write the array of customers alone into a file"
+    return (
+        f'the list is inside an object, under "{keys}": write the array of customers alone into a file, '
+        f"such as with: jq -c '{before}{keys}[]' FILE > customers.jsonl"
+    )
+
+
+def _goes_over_lines(text: str) -> bool:
+    """Whether the object that begins on the first line goes on behind the begin of the next one.
+
+    A line that is cut off does not: the next line begins with what cannot be there, or is an object by itself.
+    """
+    _, _, rest = text.partition("\n")
+    rest = rest.lstrip()
+    next_line = rest.partition("\n")[0]
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except RecursionError:
+        return False
+    except ValueError as error:
+        end = error.pos if isinstance(error, json.JSONDecodeError) else 0
+    return bool(rest) and end > len(text) - len(rest) and isinstance(read_object(next_line.encode()), NoObject)
 
 
 class JsonList:

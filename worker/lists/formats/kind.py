@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import PurePath
 
 from worker.core.foundation.plural import listed_in_words
-from worker.lists.formats import packed
+from worker.lists.formats import zip_parts
 from worker.lists.lines import ListRefused
 from worker.lists.options import Form
 
@@ -38,12 +38,12 @@ _FOREIGN = (
     (b"BZh", "compressed (bzip2): decompress it, or use gzip or ZIP"),
     (b"\xfd7zXZ", "compressed (xz): decompress it, or use gzip or ZIP"),
     (b"\x28\xb5\x2f\xfd", "compressed (zstd): decompress it, or use gzip or ZIP"),
-    (packed.GZIP, "compressed twice: decompress it first"),
+    (zip_parts.GZIP, "compressed twice: decompress it first"),
     (b"SQLite format 3", "a database: export the list as CSV"),
     (b"Obj\x01", "an Avro file: save it as Parquet or CSV"),
     (_PARQUET, "a Parquet file: leave --format out"),
     (b"PARE", "an encrypted Parquet file: write it without encryption"),
-    (packed.ZIP, "a workbook or another ZIP file: leave --format out"),
+    (zip_parts.ZIP, "a workbook or another ZIP file: leave --format out"),
     (b"PK\x05\x06", "an empty ZIP file"),
 )
 # Text has few control characters besides these: tab, line feed, vertical tab, form feed, carriage return, the end of a

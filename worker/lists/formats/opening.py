@@ -1,5 +1,7 @@
-"""A list's bytes, which are read more than once: from a file or a seekable stream."""
+"""A list's bytes, which are read more than once: from a file or a seekable stream; and the digest that knows a list
+again."""
 
+import hashlib
 import io
 import os
 import shutil
@@ -14,6 +16,8 @@ from typing import BinaryIO
 from worker.lists.lines import ListRefused
 
 Content = str | PathLike[str] | BinaryIO
+
+_CHUNK = 1 << 20
 
 
 class OwnPlace(io.RawIOBase):
@@ -106,3 +110,17 @@ def _refuse_unless_file(path: str | PathLike[str]) -> None:
             ]
         )
     raise ListRefused(["the list is a device or a socket: name a file, or - for standard input"])
+
+
+def content_digest(content: Content) -> str:
+    """SHA-256 in hex of all bytes of a file or a seekable stream. Raises OSError when they cannot be read."""
+    if isinstance(content, str | PathLike):
+        with open(content, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    before = content.tell()
+    content.seek(0, os.SEEK_SET)
+    digest = hashlib.sha256()
+    while chunk := content.read(_CHUNK):
+        digest.update(chunk)
+    content.seek(before)
+    return digest.hexdigest()

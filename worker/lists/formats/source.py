@@ -1,15 +1,23 @@
-"""What the reader of a format gives, and the formats that features read."""
+"""What the reader of a format gives: a list's lines, those of a table with a header row; and the formats that
+features read."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.core import shipped
+from worker.core.customers.customers import FieldProblem
+from worker.core.customers.refusals import Refusal
 from worker.core.features import NOT_INSTALLED, Hook
+from worker.lists.columns import Header
 from worker.lists.formats.kind import NAMES
 from worker.lists.formats.opening import ListBytes
 from worker.lists.lines import ListRefused, RawLine
 from worker.lists.options import Form, ListOptions
+
+Cell = str | Refusal  # the text that a CSV file would hold, or why there is none
+# A row's number as a person sees it, and its cells. A row that cannot be read is a problem instead.
+Row = tuple[int, Sequence[Cell] | FieldProblem]
 
 
 class Source(Protocol):
@@ -46,3 +54,53 @@ def source_of_feature(content: ListBytes, options: ListOptions, form: Form) -> S
         if one.form == form:
             return one.read(content, options)
     raise ListRefused([f"the file is {NAMES[form]}: save it as CSV ({shipped.FORMATS[form]}: {NOT_INSTALLED})"])
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file's rows that have a value; the first is the header. `warnings` are what a person should check."""
+
+    rows: Iterator[Row]
+    warnings: list[str] = field(default_factory=list)
+
+
+def raw_lines(rows: Iterator[Row], header: Header, *, below: int, hint: str) -> Iterator[RawLine]:
+    """The rows below the row `below`, which is the header's. `hint`: what to do about a row with too many cells.
+
+    `rows` has no blank rows below the header.
+    """
+    width = len(header.names)
+    some_unused = "" in header.names
+    for row, found in rows:
+        if row <= below:
+            continue
+        if isinstance(found, FieldProblem):
+            yield RawLine(row, found)
+            continue
+        stray = _stray(found, header, hint) if len(found) > width or header.nameless else None
+        if stray:
+            yield RawLine(row, stray)
+            continue
+        cells = dict(zip(header.names, found, strict=False))  # missing cells at the end are empty ones
+        if some_unused:
+            cells.pop("", None)
+        yield RawLine(row, cells)
+
+
+def _stray(found: Sequence[Cell], header: Header, hint: str) -> FieldProblem | None:
+    """The problem of a row that has values where there is no column."""
+    width = len(header.names)
+    last = max(place for place, cell in enumerate(found) if is_filled(cell)) + 1
+    if last > width:
+        return FieldProblem("", f"{last:,} cells, but the header has {width:,}", hint)
+    for place in header.nameless:
+        if place < len(found) and is_filled(found[place]):
+            return FieldProblem(
+                "", f"a value in column {place + 1}, which has no name", "name the column, or empty the cell"
+            )
+    return None
+
+
+def is_filled(cell: Cell) -> bool:
+    """Whether a cell has a value; one that cannot be read has one."""
+    return bool(cell.strip()) if isinstance(cell, str) else True

@@ -1,10 +1,13 @@
-"""The files inside a ZIP file, read as streams whose size and compression are bounded."""
+"""Compressed lists: the files inside a ZIP file, as streams whose size and compression are bounded; and a whole
+list, decompressed once into a temporary file without a name, for it is read more than once."""
 
+import gzip
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import IO, BinaryIO
 
 from worker.lists.lines import ListRefused
@@ -21,6 +24,12 @@ _END_64 = b"PK\x06\x06"
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 _DAMAGED = "it is damaged or cut off: get it again, or save it again"
+
+GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
+# What systems add to a ZIP file by themselves.
+_NOT_MEANT = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+MOST_NAMED = 5
 
 
 class Parts:
@@ -104,3 +113,50 @@ def _refuse_huge_directory(raw: BinaryIO, what: str) -> None:
         directory = max(struct.unpack_from("<Q", tail, end - 76 + 40)[0], 0 if directory == 0xFFFFFFFF else directory)
     if directory > LARGEST_DIRECTORY:
         raise ListRefused([f"{what} is refused: it holds too many files"])
+
+
+def gunzipped(raw: BinaryIO) -> BinaryIO:
+    """The content of a gzip file. Raises ListRefused for a damaged one, and for one that becomes far larger."""
+    what = "the gzip file"
+    packed = raw.seek(0, 2)
+    raw.seek(0)
+    with gzip.GzipFile(fileobj=raw, mode="rb") as file:
+        return _kept(file.read, bound(packed), what)
+
+
+def unzipped(raw: BinaryIO) -> BinaryIO:
+    """The only file in a ZIP file. Raises ListRefused for none, for several, and as `gunzipped` does."""
+    what = "the ZIP file"
+    parts = Parts(raw, what)
+    files = [info for info in parts.files() if not any(part in info.filename for part in _NOT_MEANT)]
+    if len(files) != 1:
+        named = ", ".join(_shown(info) for info in files[:MOST_NAMED])
+        more = f" and {len(files) - MOST_NAMED:,} more" if len(files) > MOST_NAMED else ""
+        found = f"{len(files):,} files ({named}{more})" if files else "no file"
+        raise ListRefused([f"{what} has {found}: a list is one file; make a ZIP file of the list alone"])
+    with parts.opened(files[0].filename) as part:
+        return _kept(part.read, bound(files[0].compress_size), what)
+
+
+def _kept(read: Callable[[int], bytes], most: int, what: str) -> BinaryIO:
+    kept = TemporaryFile("w+b")  # noqa: SIM115 -- closed by its owner
+    try:
+        size = 0
+        while chunk := read(CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise ListRefused([too_much(what)])
+            kept.write(chunk)
+        kept.seek(0)
+    except (gzip.BadGzipFile, zlib.error, EOFError):
+        kept.close()
+        raise ListRefused([f"{what} is damaged or cut off: get it again"]) from None
+    except BaseException:
+        kept.close()
+        raise
+    return kept
+
+
+def _shown(info: zipfile.ZipInfo) -> str:
+    name = "".join(sign if sign.isprintable() else "?" for sign in info.filename[:60])
+    return f'"{name}"'

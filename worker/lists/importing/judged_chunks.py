@@ -24,7 +24,7 @@ from worker.lists.importing.judging import judge_chunk
 from worker.lists.lines import Line
 from worker.lists.listing import CustomerList
 from worker.lists.warned import Warned, warned_of
-from worker.plans.list_deadline import RowTimes, group_of
+from worker.plans.deadlines import RowTimes, group_of
 
 log = logging.getLogger(__name__)
 LARGE = 500_000  # bytes of a list, some 5,000 rows: a smaller one is stored in one or two transactions

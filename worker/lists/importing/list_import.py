@@ -25,8 +25,7 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Outcome
 from worker.core.model.traces import Span, Traces
-from worker.lists.digest import content_digest
-from worker.lists.formats.opening import Content
+from worker.lists.formats.opening import Content, content_digest
 from worker.lists.importing.forked import Forked
 from worker.lists.importing.intake import Intake
 from worker.lists.importing.judged_chunks import Chunk, chunks, of_child_or_here
@@ -36,9 +35,8 @@ from worker.lists.lines import Line, ListRefused
 from worker.lists.listing import CustomerList, open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
-from worker.lists.refusals import Refusals
-from worker.lists.warned import Warned
-from worker.plans.list_deadline import RowTimes, counted, planned
+from worker.lists.warned import Refusals, Warned
+from worker.plans.deadlines import RowTimes, counted, planned
 
 log = logging.getLogger(__name__)
 # How long an import that has begun waits for a database that restarts, and how often it tries.

@@ -1,4 +1,5 @@
-"""The parameters that FrankieOne's two token requests share."""
+"""The parameters that FrankieOne's two token requests share, and KYC v2: the fields of IDV-Token-Request, from the
+OpenAPI document on FrankieOne's page."""
 
 from worker.core.model.countries import ALPHA3_OF
 from worker.providers.parameters.spec import Parameter, Type
@@ -19,3 +20,26 @@ COUNTRY = Parameter(
 DOCUMENT_TYPE = Parameter("documentType", Type.TEXT, 1, usual=DOCUMENT_TYPES)
 REFERRER = Parameter("referrer", Type.TEXT, 1, filled="the scheme and the host of the account's link")
 RELAY = Parameter("relayState", Type.TEXT, 1, filled=RELAY_STATE)
+
+PARAMETERS = (
+    Parameter("entityId", Type.TEXT, instead="it is part of the address, filled from the column entity_id"),
+    APPLICANT,
+    APPLICATION,
+    COUNTRY,
+    DOCUMENT_TYPE,
+    REFERRER,
+    RELAY,
+    Parameter("provider", Type.TEXT, 1, default="the account's default vendor"),
+    Parameter("products", Type.LIST, 1, default="the vendor's"),
+    Parameter("vendorParameters", Type.OBJECT),
+    Parameter(
+        "comment",
+        Type.OBJECT,
+        fields=(
+            Parameter("commentId", Type.TEXT, instead="FrankieOne gives it"),
+            Parameter("text", Type.TEXT),
+            Parameter("entityId", Type.TEXT),
+            Parameter("entityType", Type.CHOICE, choices=("INDIVIDUAL", "ORGANIZATION", "UNKNOWN")),
+        ),
+    ),
+)

@@ -1,4 +1,5 @@
-"""iDenfy's signature and event names, which its KYC and KYB webhooks share (docs/reference/webhooks.md).
+"""iDenfy's signature and event names, which its KYC and KYB webhooks share, and what its statuses mean
+(docs/reference/webhooks.md).
 
 The signature is lower-case hex HMAC-SHA256 over the raw body. It covers no time, so a copy of a genuine webhook stays
 genuine for ever. So the same webhook is stored only once, and an older update does not change newer data.
@@ -9,7 +10,8 @@ import hmac
 import re
 from datetime import datetime
 
-from worker.core.lifecycle.session_updates import SessionUpdate
+from worker.core.lifecycle.session_updates import Result, SessionUpdate
+from worker.core.model.states import SessionState
 from worker.providers.account import AccountUnusable
 from worker.providers.answers import BadAnswer
 from worker.providers.webhooks.contract import LARGEST, Delivery, Unreadable, WebhookSettings, same
@@ -18,6 +20,15 @@ SIGNATURE = "idenfy-signature"
 EVENT_TYPE = "idenfy-event-type"
 LONGEST_NAME = 64
 FORM = re.compile(r"[0-9a-f]{64}")
+
+VERDICTS = {
+    "APPROVED": (SessionState.COMPLETED, Result.APPROVED),
+    "SUSPECTED": (SessionState.COMPLETED, Result.SUSPECTED),
+    "DENIED": (SessionState.FAILED, Result.DENIED),
+}
+EXPIRIES = ("EXPIRED", "EXPIRED-DELETED")
+GONE = ("DELETED", "ARCHIVED")
+REVIEWING = "REVIEWING"
 
 
 class SignedByIdenfy:
@@ -76,3 +87,14 @@ def nothing_new(event: str) -> SessionUpdate:
 def unreadable(error: BadAnswer) -> Unreadable:
     # Without a 2xx iDenfy would send it again and again, and it would still be unreadable.
     return Unreadable(str(error))
+
+
+def meaning(status: str) -> tuple[SessionState | None, Result | None]:
+    """The session's state and result; (None, None) where the status says nothing new: it is open, or not known."""
+    if status in VERDICTS:
+        return VERDICTS[status]
+    if status in EXPIRIES:
+        return SessionState.EXPIRED, None
+    if status in GONE:
+        return SessionState.FAILED, None
+    return (SessionState.STARTED, Result.REVIEW) if status == REVIEWING else (None, None)

@@ -16,8 +16,16 @@ from worker.providers.webhooks.contract import (
     unix_time,
     upper_text,
 )
-from worker.providers.webhooks.idenfy import SignedByIdenfy, event_name, nothing_new, unreadable
-from worker.providers.webhooks.idenfy_statuses import EXPIRIES, GONE, REVIEWING, VERDICTS
+from worker.providers.webhooks.idenfy import (
+    EXPIRIES,
+    GONE,
+    REVIEWING,
+    VERDICTS,
+    SignedByIdenfy,
+    event_name,
+    nothing_new,
+    unreadable,
+)
 
 LEGACY = "IDENTIFICATION"
 AUTO, MANUAL = "IDENTIFICATION_AUTO_FINISHED", "IDENTIFICATION_MANUAL_FINISHED"

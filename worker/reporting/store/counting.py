@@ -1,20 +1,23 @@
-"""Reads the numbers of a batch from its kept counts (`BatchCount`): a million rows cost as much as a hundred.
+"""Reads the numbers of a batch from its kept counts (`BatchCount`): a million rows cost as much as a hundred. Their
+changes are added up here, so that few are left to read.
 
 Only rows that need it are read one by one: those that joined a job of another list, and those whose message never left.
 """
 
+from collections import defaultdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk, tally
-from worker.core.database.database import fetch
+from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
 from worker.core.database.tables.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.database.tables.types import word_of
+from worker.core.database.upserts import insert
 from worker.core.lifecycle.session_updates import Result
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
@@ -27,6 +30,19 @@ from worker.reporting.store.counts import AccountFacts, BatchCounts, Waits, from
 _BATCH = sa.bindparam("batch", type_=Job.batch_id.type)
 _COLUMNS = [column.name for column in BatchCount.__table__.columns]
 _ALIKE = _COLUMNS[:-2]
+
+AT_ONCE = 5_000  # changes in a transaction
+LEFT = 500  # fewer are not worth a transaction
+_WORDS = [column.name for column in BatchCount.__table__.columns if column.primary_key]
+_CHANGE = BatchCountChange.__table__.c
+_NEXT = sa.select(BatchCountChange.id).order_by(BatchCountChange.id).limit(AT_ONCE)
+# Two transactions may remove changes at once: each gets those that the other did not.
+_TAKE = (
+    sa.delete(BatchCountChange)
+    .where(BatchCountChange.id.in_(_NEXT.scalar_subquery()))
+    .returning(*(_CHANGE[name] for name in _WORDS), BatchCountChange.rows, BatchCountChange.sessions)
+)
+MANY_CHANGES = sa.exists(sa.select(BatchCountChange.id).offset(LEFT))
 
 
 def _under_lease(kind: tally.Kind, model: type[Job] | type[InvitationRow], *conditions: Any) -> list[sa.Select[Any]]:
@@ -304,3 +320,25 @@ def _with_calls(facts: AccountFacts, outcome: str, calls: int, *, look_up: bool)
         errors=facts.errors + (0 if well else calls),
         late=facts.late + (calls if outcome == LATE else 0),
     )
+
+
+def add_up(database: Database) -> int:
+    """Add the oldest changes to their counts. Returns how many there were."""
+    sums: dict[tuple[object, ...], list[int]] = defaultdict(lambda: [0, 0])
+    with database.write() as connection:
+        taken = connection.execute(_TAKE).all()
+        for *words, rows, sessions in taken:
+            total = sums[tuple(words)]
+            total[0] += rows
+            total[1] += sessions
+        given: dict[str, Any] = {name: sa.bindparam(name) for name in (*_WORDS, "rows", "sessions")}
+        each = insert(BatchCount, connection.dialect.name).values(given)
+        more = {name: BatchCount.__table__.c[name] + each.excluded[name] for name in ("rows", "sessions")}
+        values = [
+            {**dict(zip(_WORDS, words, strict=True)), "rows": rows, "sessions": sessions}
+            for words, (rows, sessions) in sorted(sums.items(), key=lambda item: tuple(map(str, item[0])))
+            if rows or sessions
+        ]
+        if values:
+            connection.execute(each.on_conflict_do_update(index_elements=_WORDS, set_=more), values)
+    return len(taken)

@@ -18,7 +18,7 @@ from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, 
 from worker.core.lifecycle.store import ended_calls
 from worker.core.limits.store import standstill
 from worker.core.model.states import InvitationState, JobState
-from worker.reporting.store.batch_counts import MANY_CHANGES
+from worker.reporting.store.counting import MANY_CHANGES
 
 
 class Step(StrEnum):

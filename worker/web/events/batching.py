@@ -1,4 +1,5 @@
-"""Commits together what arrives together: one chunk is on its way to the database, the next chunk gathers.
+"""Commits together what arrives together: one chunk is on its way to the database, the next chunk gathers. And how long
+a request may wait for the database: a sender's own time-out is shorter than a worker's patience.
 
 All requests of a chunk share the cost of its commit, and a single request does not wait for more. Each sender has a
 line of its own, and a chunk takes from each in turn: who sends much makes only its own requests wait.
@@ -7,13 +8,15 @@ line of its own, and a chunk takes from each in turn: who sends much makes only 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
 from worker.core.model.wakeups import Wake, WakeUp
-from worker.web.answer_time import ANSWER_SECONDS, answered_within
+
+ANSWER_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,20 @@ MOST_WAITING = 2000  # of one line; beyond that the database does not keep up, a
 
 Given = TypeVar("Given", contravariant=True)
 Became = TypeVar("Became", covariant=True)
+
+
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Ends the block after so long with sqlalchemy's OperationalError, as if the database could not be reached.
+
+    What the block has begun in a thread goes on there, and may succeed.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        late = TimeoutError(f"the database has not answered for {seconds:g} s")
+        raise sa.exc.OperationalError(None, None, late, hide_parameters=True) from None
 
 
 class Taken(Protocol[Became]):

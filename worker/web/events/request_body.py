@@ -1,10 +1,11 @@
-"""Reads an event from an HTTP request, bounded in size and in time."""
+"""Reads an event or a form from an HTTP request, bounded in size and in time, and the `Prefer` header (RFC 7240), of
+which only `wait` is read."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -21,6 +22,9 @@ TWICE = "a header that shows whose the request is comes twice"
 _PREFIX = "ce-"
 # What says whose a request is. Of two headers of one name, one program believes the first and another the last.
 _CREDENTIAL = re.compile(r"authorization|content-type|.*-signature|(?:idenfy|webhook)-.*", re.IGNORECASE)
+
+LONGEST_WAIT = 10  # seconds
+_WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
 
 
 class Unacceptable(Exception):
@@ -136,3 +140,37 @@ async def body(request: web.Request, *, seconds: float) -> bytes:
             if len(read) > LARGEST:
                 raise Unacceptable(413, f"the event has more than {LARGEST:,} bytes")
     return bytes(read)
+
+
+def preferred_wait(headers: Sequence[str]) -> int:
+    """For how many seconds the caller would wait, at most LONGEST_WAIT; 0 without such a header.
+
+    The first of several counts. A header that cannot be read is no preference, as the RFC requires.
+    """
+    for preference in ",".join(headers).split(","):
+        found = _WAIT.fullmatch(preference)
+        if found:
+            return min(int(found[1] or found[2]), LONGEST_WAIT)
+    return 0
+
+
+LARGEST_FORM = 64 * 1024  # bytes
+MOST_FIELDS = 50
+FORM = "application/x-www-form-urlencoded"
+_NO_ROOM = Room(0, free=LARGEST_FORM)
+
+
+async def form_of(request: web.Request, *, seconds: float) -> dict[str, str]:
+    """Its fields. Raises Unacceptable. Files and fields that come twice are in none of our forms."""
+    # aiohttp's `content_type` reads the parameters too: a quote and 8,000 semicolons keep the loop for 0.1 s.
+    if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != FORM:
+        raise Unacceptable(415, "it is no form")
+    check_not_compressed(request)
+    body = await bounded_body(request, _NO_ROOM, largest=LARGEST_FORM, seconds=seconds)
+    try:
+        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise Unacceptable(400, "the form cannot be read") from None
+    if len({name for name, _ in fields}) < len(fields):
+        raise Unacceptable(400, "a field comes twice")
+    return dict(fields)

@@ -20,13 +20,10 @@ from worker.events.cloudevents import LARGEST, Unreadable, read
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.events.store.inbox import CONFLICT
 from worker.settings.outside import Web
-from worker.web.answer_time import ANSWER_SECONDS, answered_within
 from worker.web.events import credentials
-from worker.web.events.batching import Batcher, InThread, TooMany
+from worker.web.events.batching import ANSWER_SECONDS, Batcher, InThread, TooMany, answered_within
 from worker.web.events.credentials import Stranger
 from worker.web.events.link_waiters import Waiting
-from worker.web.events.preferences import preferred_wait
-from worker.web.events.rate_limit import Allowance
 from worker.web.events.request_body import (
     TWICE,
     Room,
@@ -36,10 +33,12 @@ from worker.web.events.request_body import (
     bounded_body,
     check_before_the_body,
     has_credentials_twice,
+    preferred_wait,
     traceparent,
 )
 from worker.web.problems import REFUSED, problem
 from worker.web.readiness import Readiness
+from worker.web.turns import Allowance
 
 log = logging.getLogger(__name__)
 

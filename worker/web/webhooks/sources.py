@@ -16,14 +16,13 @@ from worker.providers.webhooks import contract as webhooks
 from worker.providers.webhooks.contract import Delivery, Unreadable, WebhookReader
 from worker.settings.accounts import Account
 from worker.settings.model import Settings
-from worker.web.described import Described
 from worker.web.webhooks.contract import Closed, Get, Source, digests_of
 from worker.web.webhooks.store.results import ACCOUNT
 from worker.web.webhooks.store.webhooks import Arrived
 
 
 @dataclass(frozen=True)
-class SenderSources(Described):
+class SenderSources:
     """Who may post to /callbacks/CHANNEL. `of`: the sources by channel, for the channels that are configured. Its last
     argument fetches what they ask of their services; None: over the network."""
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from tests.stored.recount import expect_true_counts
 from tests.stored.shelf import Shelf, customer
 from worker.core.database.tables import BatchCountChange, Job
-from worker.reporting.store import batch_counts
+from worker.reporting.store import counting
 
 
 def changes(shelf: Shelf) -> int:
@@ -23,17 +23,17 @@ def test_adding_up_leaves_no_change_and_the_same_numbers(shelf):
     shelf.issue()
     before = shelf.facts.counts(batch)
     assert changes(shelf)
-    assert batch_counts.add_up(shelf.database) > 0
+    assert counting.add_up(shelf.database) > 0
     assert changes(shelf) == 0
     assert shelf.facts.counts(batch) == before
 
 
 def test_changes_after_it_count_from_there_on(shelf):
     batch = shelf.add(customer("Ona"))
-    batch_counts.add_up(shelf.database)
+    counting.add_up(shelf.database)
     shelf.issue()
     shelf.send()
-    batch_counts.add_up(shelf.database)
+    counting.add_up(shelf.database)
     counts = shelf.facts.counts(batch)
     assert (counts.out, counts.sessions, counts.accounts["kyc"].issued) == (1, 1, 1)
     expect_true_counts(shelf.database)
@@ -45,7 +45,7 @@ def test_two_sweeps_at_once_add_each_change_up_once(shelf):
         shelf.set(Job, Job.id == row.id, result="approved")
     before = shelf.facts.counts(batch)
     with ThreadPoolExecutor(4) as threads:
-        taken = [threads.submit(batch_counts.add_up, shelf.database) for _ in range(4)]
+        taken = [threads.submit(counting.add_up, shelf.database) for _ in range(4)]
     assert sum(one.result() for one in taken) > 0
     assert changes(shelf) == 0
     assert shelf.facts.counts(batch) == before
@@ -56,8 +56,8 @@ def test_the_sweep_adds_up_only_when_there_are_many(shelf):
     assert "counts" not in looks(shelf)
     with shelf.database.write() as connection:
         row = {name: "" for name in ("kind", "state", "channel", "account", "result", "reason")}
-        many = [{**row, "batch_id": 0, "rows": 0, "sessions": 0}] * (batch_counts.LEFT + 1)
+        many = [{**row, "batch_id": 0, "rows": 0, "sessions": 0}] * (counting.LEFT + 1)
         connection.execute(sa.insert(BatchCountChange), many)
     assert "counts" in looks(shelf)
-    batch_counts.add_up(shelf.database)
+    counting.add_up(shelf.database)
     assert "counts" not in looks(shelf)

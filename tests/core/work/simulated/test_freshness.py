@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.simulated.events import requested
 from tests.simulated.queue import HOUR, Case, lived
 from tests.simulated.world import customer
@@ -16,7 +17,6 @@ from worker.core.database.tables import Budget, InvitationRow, Job
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import JobState
 from worker.runtime.batch_run import next_move
-from worker.senders.fake import FakeSender
 
 MINUTE = timedelta(minutes=1)
 KYB = Case(rows=40, every=15 * MINUTE, lifetime=4 * HOUR, floor=2 * HOUR, pause=(4 * HOUR, 3 * HOUR))

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, Batch, InvitationRow, SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import InvitationState, JobState
-from worker.senders.fake import FakeSender
 
 LATER = Problem(Kind.TRANSIENT, "450 try later", status=450)
 GONE = Problem(Kind.BAD_INPUT, "550 no such user", status=550)

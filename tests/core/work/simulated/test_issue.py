@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from onboarding_testing.fakes import HANG
 from tests.simulated.world import FAILED, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
@@ -15,7 +16,6 @@ from worker.core.model.sessions import ExpirySource, Session
 from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
 from worker.providers.contract import Broken, HttpAnswer
-from worker.providers.fake import HANG
 
 WEEK = timedelta(days=7)
 ANSWER = ExpirySource.ANSWER

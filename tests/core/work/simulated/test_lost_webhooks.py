@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeHttp
 from tests.simulated.world import FAILED, LIMITED, customer
 from tests.stored.erased import erased
 from worker.core.database.tables import Attempt, Budget, Job, SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.model.states import JobState
 from worker.providers.contract import HttpAnswer
-from worker.providers.fake import FakeHttp
 
 OVER = timedelta(days=7, minutes=16)
 

@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeHttp
 from tests.core.work.simulated.test_reconciling import CONFLICT, DROPPED, WAIT, played, wait_and_work
 from tests.simulated.world import customer
 from worker.core.database.tables import SessionRow
 from worker.core.model.states import JobState
 from worker.providers.contract import HttpAnswer
-from worker.providers.fake import FakeHttp
 from worker.reporting.report_lines import line_values
 
 __all__ = ["played"]

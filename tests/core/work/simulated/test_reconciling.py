@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeHttp, FakeSender
 from tests.simulated.world import FAILED, LIMITED, REFUSED, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Decisions
@@ -15,9 +16,7 @@ from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import Nothing, Unmatched
 from worker.core.work.store.attempt_log import DONE
 from worker.providers.contract import Broken, HttpAnswer
-from worker.providers.fake import FakeHttp
 from worker.senders.contract import Receipt
-from worker.senders.fake import FakeSender
 
 DROPPED = Broken(sent=True, detail="connection closed without an answer")
 # The lease, the call's own time-out, and the margin.

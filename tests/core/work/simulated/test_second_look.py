@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.model.states import InvitationState, JobState
 from worker.providers.contract import HttpAnswer
 from worker.senders.contract import Receipt
-from worker.senders.fake import FakeSender
 from worker.senders.smtp_answers import Phase, refused
 
 MINUTE = timedelta(minutes=1)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Verdict, Which
@@ -12,7 +13,6 @@ from worker.core.database.tables import AddressPlace
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.states import InvitationState, JobState
 from worker.senders.contract import Receipt
-from worker.senders.fake import FakeSender
 
 UNSURE = Problem(Kind.UNKNOWN, "connection lost after the last line")
 FULL = Problem(Kind.TRANSIENT, "452 no room", status=452)

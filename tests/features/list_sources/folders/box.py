@@ -6,11 +6,10 @@ from pathlib import Path
 
 from worker.core.customers.known_customers import KnownRule
 from worker.features.list_sources.drop_box import DropBox
-from worker.features.list_sources.folder_report import folder_reports
-from worker.features.list_sources.places import place_of
+from worker.features.list_sources.folder_report import folder_reports, place_of
 from worker.features.list_sources.settings import Intake
 from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.wiring.returned_reports import settles
+from worker.wiring.background import settles
 
 HEADER = "customer_id,email\n"
 GOOD = "C-1,ona@example.org\nC-2,jonas@example.org\n"

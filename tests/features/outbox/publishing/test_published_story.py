@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import sqlalchemy as sa
 
+from onboarding_testing.fakes import FakeSender
 from tests.features.outbox.publishing.targets import LONGEST, FakeTarget, targets_of
 from tests.simulated.world import customer
 from worker.core.customers.customers import Channel, Person
@@ -19,7 +20,6 @@ from worker.core.model.published_events import cloud_event
 from worker.core.model.states import SessionState
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.providers.contract import Broken, HttpAnswer
-from worker.senders.fake import FakeSender
 
 SCHEMAS = Path(__file__).parents[4] / "docs" / "events"
 BUS = '[bus]\nurl = "amqp://127.0.0.1"'

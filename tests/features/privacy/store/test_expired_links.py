@@ -56,7 +56,7 @@ def test_the_report_shows_the_line_without_a_link(sent):
 
 
 def test_many_are_dropped_in_chunks(shelf, monkeypatch):
-    monkeypatch.setattr(expired_links, "CHUNK", 2)
+    monkeypatch.setattr(expired_links, "SESSIONS_AT_ONCE", 2)
     shelf.add(*(customer(f"C{number}") for number in range(3)))
     shelf.issue()
     shelf.send()

@@ -22,7 +22,7 @@ from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.model.channels import Address
 from worker.features.service_desk.case import Refused
 from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.new_address import PresentLink
+from worker.features.service_desk.new_link import PresentLink
 from worker.features.service_desk.returned_lists import AS_STORED, Returns
 from worker.features.service_desk.store.desk import Corrected, Foreseen, Sent
 from worker.features.service_desk.store.returned_rows import Place, StoredCustomer

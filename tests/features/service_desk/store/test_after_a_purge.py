@@ -5,7 +5,7 @@ import pytest
 from tests.features.privacy.store.test_purge import end, listed
 from tests.features.service_desk.store.desks import desk_of
 from tests.stored.shelf import customer
-from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder
 from worker.reporting.store.ledger import Ledger
 

@@ -14,9 +14,8 @@ from worker.core.messages.caps import Caps
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
-from worker.features.service_desk.case import Refused
+from worker.features.service_desk.case import Refused, wanted
 from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.lookup import wanted
 from worker.features.service_desk.store.desk import Asked, Corrected, Sent
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows

@@ -14,7 +14,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.row_addresses import read_rows
 from worker.core.work.store.issue_results import IssueResult
 from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import timeline
 from worker.reporting.obstacles import Circumstances

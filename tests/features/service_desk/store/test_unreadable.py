@@ -6,12 +6,12 @@ from tests.core.unknown.store.test_poison_rows import poison_customer
 from tests.stored.shelf import customer
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.features.privacy.store.subject_requests import SubjectRequests
-from worker.features.service_desk.lookup import wanted
+from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.cases import customer_of
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import ReturnedRows
 from worker.features.service_desk.store.sent_messages import SentMessages
-from worker.wiring.key_check import check_keys
+from worker.wiring.opening import check_keys
 
 
 def test_who_reads_many_customers_reads_on_and_names_the_one_that_cannot_be_read(shelf, poison):

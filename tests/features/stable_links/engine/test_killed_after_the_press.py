@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeHttp
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
 from worker.core.database.tables import SessionRow
@@ -14,7 +15,6 @@ from worker.core.limits.store.claims import Room
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.door import Lead, Over, Wait
 from worker.features.stable_links.serving import doors_of
-from worker.providers.fake import FakeHttp
 from worker.settings.policies import caps_of
 
 ON_CLICK = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"\nissue = "on-click"'

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from onboarding_testing.fakes import FakeSender
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
 from worker.core.customers.store.decisions import Verdict, Which
@@ -17,7 +18,6 @@ from worker.core.model.reasons import Reason
 from worker.features.stable_links.door import Gone, Lead
 from worker.features.stable_links.serving import doors_of
 from worker.features.stable_links.store.not_me import NotMe, Outcome
-from worker.senders.fake import FakeSender
 
 LINKS = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
 REMINDED = 'most = 2\nreminders = ["1 day", "2 days"]'

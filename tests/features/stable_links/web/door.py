@@ -13,8 +13,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.wakeups import WakeUp
 from worker.features.stable_links.door import Asks, Decision, Lead, Press
 from worker.features.stable_links.page_answers import StablePages
-from worker.features.stable_links.routes import StableRoutes
-from worker.features.stable_links.rules import StableRules
+from worker.features.stable_links.routes import StableRoutes, StableRules
 from worker.features.stable_links.store.doors import GONE, Seen
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.visitors import Visitors

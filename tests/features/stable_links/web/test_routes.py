@@ -14,7 +14,7 @@ from tests.web.described import check_answer
 from tests.web.site import KEYS, until
 from worker.core.database.tables import Audit, Batch, Job, SessionRow, StableLink
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.web.forms import FORM, LARGEST
+from worker.web.events.request_body import FORM, LARGEST_FORM
 
 LINKS = StableLinks("https://verify.example.com", timedelta(days=60))
 PROVIDERS = "https://ui.idenfy.com/start?authToken=t-1"
@@ -236,7 +236,7 @@ async def test_a_form_that_cannot_be_read_is_a_problem(street, path):
     met = [
         await street.ask("POST", secret, data=b"{}", Content_Type="application/json"),
         await street.ask("POST", secret, data=b"form=1&form=2", Content_Type=FORM),
-        await street.ask("POST", secret, data=b"form=" + b"x" * LARGEST, Content_Type=FORM),
+        await street.ask("POST", secret, data=b"form=" + b"x" * LARGEST_FORM, Content_Type=FORM),
     ]
     assert [one.status for one in met] == [415, 400, 413]
 

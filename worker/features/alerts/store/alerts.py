@@ -5,12 +5,28 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.core.database.database import Database, fetch
+from worker.core.database.tables.base import Base
+from worker.core.database.tables.types import NAMING
 from worker.core.database.upserts import insert
-from worker.features.alerts.store.tables import AlertRow
+
+TABLES = sa.MetaData(naming_convention=NAMING)
 
 APART = timedelta(seconds=50)  # two looks: an alert is sent in less
+
+
+class AlertRow(Base):
+    """What people were told to need a person, by mail or by webhook."""
+
+    metadata = TABLES
+    __tablename__ = "alert"
+
+    target: Mapped[str] = mapped_column(sa.String(16), primary_key=True, doc="email or webhook.")
+    looked_at: Mapped[datetime]
+    seen: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What needed a person at the last look.")
+    told: Mapped[list[str]] = mapped_column(sa.JSON(), doc="What people know to need a person.")
 
 
 class News(NamedTuple):

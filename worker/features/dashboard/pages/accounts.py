@@ -1,6 +1,7 @@
-"""Accounts and senders: their numbers, and trying a stopped one again."""
+"""Accounts and senders: their numbers, how fast they grow now, and trying a stopped one again."""
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -8,11 +9,30 @@ from typing import Any
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.plural import listed_in_words
 from worker.features.dashboard.contract import Action, Asked, Done, Page, Plan, Refused
-from worker.features.dashboard.pages.pace import Pace
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
 from worker.reporting.account_report import WORKING, state_in_words
 from worker.wiring.resume_account import NotTried, check_can_be_tried, sharing, try_again
+
+OVER_SECONDS = 10.0
+
+
+class Pace:
+    """Belongs to one reader. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, dict[str, int]]] = deque()
+
+    def each_second(self, totals: Mapping[str, int], at: float) -> dict[str, float]:
+        """By name, how much the number has grown each second, lately; names that were not there before are left out."""
+        while self._looks and at - self._looks[0][0] > OVER_SECONDS:
+            self._looks.popleft()
+        before_at, before = self._looks[0] if self._looks else (at, {})
+        self._looks.append((at, dict(totals)))
+        took = at - before_at
+        if took <= 0:
+            return {}
+        return {name: max(number - before[name], 0) / took for name, number in totals.items() if name in before}
 
 
 def account_of(facts: Mapping[str, Any]) -> dict[str, Any]:

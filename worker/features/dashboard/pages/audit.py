@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from worker.features.audit.store.reading import AuditLog, Wanted
 from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.dashboard.contract import Asked, Page, Refused
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
 
 PATH = "/dashboard/audit"
 SHOWN = 50

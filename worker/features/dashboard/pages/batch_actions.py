@@ -5,8 +5,8 @@ from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.foundation.plural import are, counted
 from worker.core.model.row_addresses import LONGEST, read_rows
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
-from worker.features.dashboard.people import Person, Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Person, Role
 from worker.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.settings.policies import buys_on_click
 

@@ -7,9 +7,9 @@ from urllib.parse import quote
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.model.channels import CALLED, CHANNELS
 from worker.features.dashboard.contract import Asked, NotThere, Page, Refused
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
-from worker.features.service_desk.lookup import wanted
+from worker.features.dashboard.users import Role
+from worker.features.service_desk.case import wanted
 from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.features.service_desk.store.sent_messages import MOST as MOST_MESSAGES

@@ -6,8 +6,8 @@ from typing import TypeVar
 from worker.core.model.channels import ADDRESSES, CALLED
 from worker.features.dashboard.contract import Action, Asked, Done, Field, Plan, Refused
 from worker.features.dashboard.pages.customer import customer_of, page_of
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
 from worker.features.service_desk.case import Refused as NotDone
 from worker.features.service_desk.case import in_utc
 from worker.features.service_desk.new_link import Before, NewLink

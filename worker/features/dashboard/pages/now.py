@@ -10,13 +10,11 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.plural import listed_in_words
 from worker.core.model.operation import WORK
 from worker.core.model.states import JobState, LineState
-from worker.features.dashboard.contract import Asked, Page
-from worker.features.dashboard.links import do
-from worker.features.dashboard.pages.accounts import accounts_now
+from worker.features.dashboard.contract import Asked, Page, do
+from worker.features.dashboard.pages.accounts import Pace, accounts_now
 from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
-from worker.features.dashboard.pages.pace import Pace
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
 from worker.reporting.attention import Attention, Level
 from worker.reporting.batch_report import state_of
 from worker.reporting.operation_report import OperationReport

@@ -5,8 +5,8 @@ from typing import Any
 
 from worker.core.foundation.plural import counted
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Page, Plan, Refused
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
 from worker.features.outbox.outbox_report import SHOWN, target_in_words
 from worker.features.outbox.store import relay
 

@@ -6,8 +6,8 @@ from worker.core.foundation.plural import counted
 from worker.events.refused import NotPutBack
 from worker.events.store.refused_events import KeptMessage
 from worker.features.dashboard.contract import Action, Asked, Done, NotThere, Plan, Refused
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
 
 
 def _back(_asked: Asked) -> str:

@@ -2,8 +2,8 @@
 
 from worker.core.foundation.plural import counted
 from worker.features.dashboard.contract import Action, Asked, Done, Plan, Refused
-from worker.features.dashboard.people import Role
 from worker.features.dashboard.sources import Sources
+from worker.features.dashboard.users import Role
 
 
 def _plan_stop(sources: Sources, _asked: Asked) -> Plan:

@@ -18,7 +18,7 @@ from worker.core.database.tables import Job, SkippedLine
 from worker.core.database.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.model.states import JobState, LineState, state_of_line
 from worker.reporting.store.report_rows import why_skipped
-from worker.reporting.store.series import WORK, Points, points_of
+from worker.reporting.store.spending import WORK, Points, points_of
 
 MOST_GROUPED = 20_000  # rows whose reasons are grouped
 # Few rows of a batch are in these states, and an index has them (`ix_job_rare`): a page of them reads no other rows.

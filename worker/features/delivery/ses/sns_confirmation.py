@@ -16,7 +16,7 @@ from worker.core.limits.rate_limits import Limit
 from worker.core.model.http_messages import HttpAnswer, HttpRequest
 from worker.features.delivery.ses.sns_messages import SnsMessage, read_certificate
 from worker.http.client import Http, open_http_session
-from worker.web.events.rate_limit import Allowance
+from worker.web.turns import Allowance
 from worker.web.webhooks.contract import Get
 
 log = logging.getLogger(__name__)

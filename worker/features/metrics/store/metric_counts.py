@@ -4,15 +4,35 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.core.database.database import Database, fetch
+from worker.core.database.tables.base import Base
+from worker.core.database.tables.types import NAMING
 from worker.core.database.upserts import insert
 from worker.core.model.meters import Series
-from worker.features.metrics.store.tables import MetricCount
 from worker.wiring.watching import Counts
+
+TABLES = sa.MetaData(naming_convention=NAMING)
 
 # No label's value has it: they are names of the configuration and words of ours.
 BETWEEN = "|"
+
+
+class MetricCount(Base):
+    """One number of `GET /metrics`, which processes add to: a counter, or a bucket or the sum of a histogram."""
+
+    metadata = TABLES
+    __tablename__ = "metric_count"
+
+    metric: Mapped[str] = mapped_column(sa.String(64), primary_key=True, doc="`core.model.metrics`.")
+    labels: Mapped[str] = mapped_column(
+        sa.String(200), primary_key=True, doc="The labels' values: names of the configuration and words of ours."
+    )
+    bucket: Mapped[str] = mapped_column(
+        sa.String(16), primary_key=True, doc="Empty: a counter; sum; or the upper bound of a histogram's bucket."
+    )
+    value: Mapped[float] = mapped_column(sa.Double)
 
 
 def add(database: Database, counts: Mapping[Series, float]) -> None:

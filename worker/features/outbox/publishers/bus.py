@@ -17,8 +17,13 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
-from worker.events.brokers.connection import CONFIRM_SECONDS, CONNECT_SECONDS, SILENT_SECONDS, broker_connection
-from worker.events.brokers.faults import broker_fault
+from worker.events.brokers.connection import (
+    CONFIRM_SECONDS,
+    CONNECT_SECONDS,
+    SILENT_SECONDS,
+    broker_connection,
+    broker_fault,
+)
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,7 @@ from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.published_events import OutgoingEvent, cloud_event
-from worker.events.brokers.connection import CONNECT_SECONDS, SILENT_SECONDS, redis_client
-from worker.events.brokers.faults import broker_fault
+from worker.events.brokers.connection import CONNECT_SECONDS, SILENT_SECONDS, broker_fault, redis_client
 from worker.features.outbox.publishers.contract import GoesOn, Reply
 
 # The stream's approximate length: about 100 MB. A client that is further behind misses the oldest events.

@@ -35,8 +35,14 @@ from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import check_at
 from worker.features.service_desk.case import Case, Refused, Row
 from worker.features.service_desk.corrections import Correction
-from worker.features.service_desk.new_address import PresentLink, decide_new_address, opens_until
-from worker.features.service_desk.new_link import Before, NewLink, decide_new_link
+from worker.features.service_desk.new_link import (
+    Before,
+    NewLink,
+    PresentLink,
+    decide_new_address,
+    decide_new_link,
+    opens_until,
+)
 from worker.features.service_desk.resend import Resend, decide_resend
 from worker.features.service_desk.store.cases import DeskPolicy, FoundCustomer, case_of, customer_of, details_of
 

@@ -27,9 +27,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.row_addresses import is_among
 from worker.core.model.states import ENDED_JOBS, OPEN_JOBS, JobState
 from worker.core.work.store.attempt_log import DONE
-from worker.features.service_desk.case import place_in_words
-from worker.features.service_desk.lookup import Wanted
-from worker.features.service_desk.next_steps import Place
+from worker.features.service_desk.case import Place, Wanted, place_in_words
 from worker.features.service_desk.timeline import ActFact, CallFact, History, LinkFact, MessageFact, NewsFact, RowFact
 from worker.reporting.store.ledger import sessions_of
 

@@ -1,5 +1,5 @@
 """Generates the tables of docs/reference/configuration.md, and those of features on their pages, from the model:
-`python -m worker.settings.reference`."""
+`python -m tests.settings.reference`."""
 
 import re
 from datetime import timedelta

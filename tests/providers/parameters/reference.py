@@ -1,4 +1,4 @@
-"""Generates docs/providers/parameters.md from the tables: `python -m worker.providers.parameters.reference`."""
+"""Generates docs/providers/parameters.md from the tables: `python -m tests.providers.parameters.reference`."""
 
 from pathlib import Path
 
