@@ -102,7 +102,7 @@ simulate: .venv/.dev ## Play simulated histories of the engine, each from a seed
 		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(JOBS),--jobs $(JOBS))
 
 without: .venv/.dev ## Try a copy without a feature, or without all: make without FEATURE=all
-	@$(PY) -m trials.without "$(FEATURE)" $(if $(TESTS),--tests $(TESTS))
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m trials.without "$(FEATURE)" $(if $(SHORT),--short) $(if $(TESTS),--tests $(TESTS))
 
 fuzz: .venv/.dev ## Send the web requests made from its OpenAPI document: make fuzz EXAMPLES=5000
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(PY) -m pytest tests/hostile/test_openapi.py

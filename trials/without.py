@@ -11,9 +11,12 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.suite.order import LONG
 from worker.core import shipped
 from worker.core.features import FEATURES, NOT_INSTALLED
 
@@ -71,49 +74,52 @@ def _python_for(copy: Path) -> None:
             made.chmod(0o755)
 
 
-def run(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+def run(copy: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")} | more
     program = copy / ".venv/bin" / words[0]
     return subprocess.run([program, *words[1:]], cwd=copy, env=environ, capture_output=True, text=True, check=False)
 
 
 def refusals(copy: Path, names: set[str]) -> Iterator[tuple[str, str]]:
     """What is wrong with the answers to what the features brought: to each section and each command."""
-    for command, owner in shipped.COMMANDS.items():
-        if owner in names:
-            ended = run(copy, "onboard", *command.split())
-            if ended.returncode != 2 or f"{command}: {NOT_INSTALLED}" not in ended.stderr:
-                yield f"onboard {command}", ended.stderr
     run(copy, "onboard", "init", "--sandbox")
-    for section, owner in shipped.SECTIONS.items():
+    asked = [(name, f"onboard {name}", name.split(), {}) for name, owner in shipped.COMMANDS.items() if owner in names]
+    for name, owner in shipped.SECTIONS.items():
         if owner in names:
-            environ = f"ONBOARDING__{section.upper()}__ANY"
-            os.environ[environ] = "true"
-            ended = run(copy, "onboard", "status")
-            del os.environ[environ]
-            if ended.returncode != 2 or f"{section}: {NOT_INSTALLED}" not in ended.stderr:
-                yield f"[{section}]", ended.stderr
+            asked.append((name, f"[{name}]", ["status"], {f"ONBOARDING__{name.upper()}__ANY": "true"}))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = pool.map(lambda one: run(copy, "onboard", *one[2], **one[3]), asked)
+    for (name, what, *_), ended in zip(asked, answers, strict=True):
+        if ended.returncode != 2 or f"{name}: {NOT_INSTALLED}" not in ended.stderr:
+            yield what, ended.stderr
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trials.without", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("feature", choices=[*FEATURES.here, ALL])
     parser.add_argument("--tests", nargs="+", default=["tests"], help="the tests to run there (default: all)")
+    parser.add_argument("--short", action="store_true", help="without the long tests, and those on PostgreSQL")
     chosen = parser.parse_args()
     names = taken(chosen.feature)
     print("without", *sorted(names), flush=True)
+    tests = ("-m", "pytest", "-q", "-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadscope", *chosen.tests)
+    if chosen.short:
+        tests += ("-k", "not postgresql", *(f"--deselect={name}" for name in LONG))
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_without(names, Path(folder))
         wrong = list(refusals(copy, names))
-        tests = ("-m", "pytest", "-q", "-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadscope", *chosen.tests)
+        print(f"the refusals: {'FAIL' if wrong else 'work'}", flush=True)
         for what, words in (
             ("the start", ("onboard", "--version")),
             ("the demo", ("onboard", "demo")),
             ("the tests", ("python", *tests)),
             ("the simulation", ("python", "-m", "trials.simulation", "--seeds", SEEDS)),
         ):
+            began = time.monotonic()
             ended = run(copy, *words)
-            print(f"{what}: {'works' if ended.returncode == 0 else 'FAILS'}", flush=True)
+            took = f"{time.monotonic() - began:.0f} s"
+            last = (ended.stdout.strip().splitlines() or [""])[-1] if what == "the tests" else ""
+            print(f"{what}: {'works' if ended.returncode == 0 else 'FAILS'} in {took}  {last}".rstrip(), flush=True)
             if ended.returncode:
                 wrong.append((what, ended.stdout[-5000:] + ended.stderr[-5000:]))
     for what, said in wrong:

@@ -27,7 +27,8 @@ def checkout(tmp_path: Path) -> Path:
 
 def make(place: Path, *words: str, **environ: str) -> subprocess.CompletedProcess:
     # Without the variables of a make that runs these tests.
-    ours = ("CI", "REQUIRE_SERVICES", "LIST", "CONFIG", "PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    of_make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    ours = ("CI", "REQUIRE_SERVICES", "LIST", "CONFIG", "PYTHON", "FEATURE", "FLOOR", *of_make)
     clean = {name: value for name, value in os.environ.items() if name not in ours}
     command = ["make", *words]
     return subprocess.run(command, cwd=place, env=clean | environ, capture_output=True, text=True, check=False)
