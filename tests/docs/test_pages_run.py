@@ -19,7 +19,7 @@ import pytest
 from tests.desk.desk import DATABASE, Desk, Played
 from tests.docs.shown import PAGES, commands_of, text_of
 from tests.docs.test_shown_commands import PAGES as RUN_WHOLE
-from tests.suite.of_features import is_missing, of_features
+from tests.suite.of_features import is_missing, needs_all, of_features
 from worker.cli.registry import main_group
 from worker.core.foundation.clock import system_clock
 
@@ -192,6 +192,7 @@ def test_the_commands_of_a_page_run(page: str, desk: Desk, ports: tuple[str, ...
             assert desk.onboard("init", "--sandbox", "--force", *ports).code == 0
 
 
+@needs_all
 def test_a_reason_is_given_for_no_command_that_the_pages_do_not_show():
     shown = [command for page in PAGES for command in commands_of(page)]
 

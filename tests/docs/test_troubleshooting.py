@@ -3,6 +3,7 @@
 import ast
 import re
 
+from tests.suite.of_features import needs_all
 from tests.suite.packages import CODE, ROOT
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
@@ -13,6 +14,7 @@ def test_the_page_has_messages():
     assert len(MESSAGES) > 20
 
 
+@needs_all
 def test_each_message_of_the_page_is_one_of_the_code():
     trees = [ast.parse(file.read_text("utf-8")) for file in CODE]
     nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]

@@ -25,6 +25,10 @@ def is_missing(words: Sequence[str]) -> bool:
     return any([*words[: len(name)]] == name for name in gone)
 
 
+_SHIPPED = {*shipped.SECTIONS.values(), *shipped.COMMANDS.values(), *shipped.FORMATS.values()}
+needs_all = pytest.mark.skipif(not FEATURES.here.keys() >= _SHIPPED, reason="a feature was taken out")
+
+
 def needs(feature: str) -> pytest.MarkDecorator:
     """Skips a test, or one of its cases, where this feature is not there."""
     return pytest.mark.skipif(feature not in FEATURES.here, reason=f"{feature}: {NOT_INSTALLED}")

@@ -51,7 +51,7 @@ def test_the_help_of_a_command_that_takes_a_batch_names_those_of_events(desk, su
 def test_the_help_shows_each_command_once_in_a_group(desk):
     shown = {of: desk.onboard(*of.split(), "--help").out.splitlines() for of in ("", "events")}
 
-    assert {one.group for one in COMMANDS.values()} == set(GROUPS)
+    assert {one.group for one in COMMANDS.values()} <= set(GROUPS)  # one may have commands of features alone
     for name, command in COMMANDS.items():
         of, _, word = name.rpartition(" ")
         (line,) = (line for line in shown[of] if line.split()[:1] == [word] and line.startswith("  "))

@@ -1,6 +1,7 @@
 """`onboard init --list`: a list to fill in, and formats of lists as an operator meets them."""
 
 from tests.desk.desk import Desk
+from tests.suite.of_features import needs
 from worker.lists.formats.source import LIST_FORMATS
 
 
@@ -15,6 +16,7 @@ def test_the_template_has_a_row_of_each_kind_that_is_accepted_in_each_format(des
     assert (again.code, again.err) == (2, "lists/customers.csv exists, and is not replaced\n")
 
 
+@needs("list_sources")
 def test_an_address_that_cannot_be_fetched_is_exit_2_without_it(desk: Desk):
     ended = desk.onboard("check", "https://user:hemlig@localhost/list.csv?hemlig")
     assert (ended.code, ended.out) == (2, "")
