@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.features import FEATURES, Feature, Features, Hook
+from worker.core.features import FEATURES, Feature, Features, Hook, hint
 
 NUMBERS = count()
 
@@ -80,3 +80,8 @@ def test_a_hook_that_there_is_not_is_refused():
 
 def test_what_is_here_is_found_once():
     assert FEATURES.here is FEATURES.here
+
+
+def test_a_message_names_only_commands_that_are_here():
+    assert {hint(name, "words") for one in FEATURES.here.values() for name in one.commands} <= {"words"}
+    assert hint("no-such", "words") == ""

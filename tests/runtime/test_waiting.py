@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from onboarding_sandbox import Fault
 from tests.desk.desk import Desk, Played, customers
+from worker.core.features import hint
 
 
 def test_what_the_provider_puts_off_for_an_hour_ends_with_3_and_says_when(desk_at, play):
@@ -31,7 +32,8 @@ def test_a_mail_server_that_refuses_twice_is_named_with_one_time_and_what_helps(
     said = f"{ended.out}{ended.err}"
     assert "email does not work: 127.0.0.1:1: SMTP connection refused at connect" in said
     at = "2036-11-20T12:00:03Z"
-    assert f"2 rows wait, the first until {at}; see what is wrong with `onboard doctor`, and run again then" in said
+    first = hint("doctor", "see what is wrong with `onboard doctor`, and ")
+    assert f"2 rows wait, the first until {at}; {first}run again then" in said
     assert f"2 until {at}: the sender email is paused: 127.0.0.1:1: SMTP connection refused at connect" in said
     assert "2036-11-20T12:00:00Z" not in said
 

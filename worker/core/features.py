@@ -106,6 +106,11 @@ class Features:
 FEATURES = Features("worker.features")
 
 
+def hint(command: str, words: str) -> str:
+    """Words of a message that name a feature's command; "" where that is not here."""
+    return words if any(command in one.commands for one in FEATURES.here.values()) else ""
+
+
 class Hook(Generic[Piece]):
     """Where features add pieces of one type. Who asks for them owns it."""
 

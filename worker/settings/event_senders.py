@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from worker.core.features import hint
 from worker.core.model.incoming import EventKind, EventSender
 from worker.settings.problems import Findings, Path, suggestion
 from worker.settings.secrets import HOW, Secret
@@ -43,7 +44,8 @@ def _event_key(secret: Secret) -> Secret:
     if secret.is_missing or not is_hash(secret.reveal()):
         return sender_key(secret)
     if not _HASHED.fullmatch(secret.reveal()):
-        raise ValueError(f"expected {HASH} and 64 hex digits, as `onboard keys new --for events` prints them")
+        prints = hint("keys", ", as `onboard keys new --for events` prints them")
+        raise ValueError(f"expected {HASH} and 64 hex digits{prints}")
     return secret
 
 

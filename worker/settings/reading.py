@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from worker.core import shipped
-from worker.core.features import NOT_INSTALLED
+from worker.core.features import NOT_INSTALLED, hint
 from worker.core.model.needs import Needs, is_needed
 from worker.settings.key_sources import SOURCES, from_command, from_vault
 from worker.settings.problems import Findings, Path, nearest
@@ -138,8 +138,8 @@ class Reader:
         if text:
             return Referenced(text)
         state = "is empty" if text is not None else "is not set"
-        hint = "; `onboard keys new` prints a new key" if path[0] == "encryption" else ""
-        return f"the environment variable {_name(name)} {state}{hint}"
+        prints = hint("keys", "; `onboard keys new` prints a new key") if path[0] == "encryption" else ""
+        return f"the environment variable {_name(name)} {state}{prints}"
 
     def _from_file(self, name: str, private: bool) -> Referenced | str:
         shown = _name(name)

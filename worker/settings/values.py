@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from worker.core.features import hint
 from worker.core.foundation.durations import parse_duration
 from worker.core.limits.ramp import Ramp
 from worker.core.limits.rate_limits import Limit
@@ -127,7 +128,8 @@ def sender_key(secret: Secret) -> Secret:
     """The key that a sender of events or callbacks shows us. Raises ValueError for one that could be guessed."""
     _credential(secret)
     if not secret.is_missing and len(secret.reveal()) < LEAST_KEY:
-        raise ValueError(f"expected at least {LEAST_KEY} characters; `onboard keys new --for events` prints such a key")
+        prints = hint("keys", "; `onboard keys new --for events` prints such a key")
+        raise ValueError(f"expected at least {LEAST_KEY} characters{prints}")
     return secret
 
 
@@ -145,7 +147,7 @@ def _encryption_key(secret: Secret) -> Secret:
     except (binascii.Error, ValueError):
         length = 0
     if length != 32:
-        raise ValueError("expected 32 bytes in base64; `onboard keys new` prints such a key")
+        raise ValueError("expected 32 bytes in base64" + hint("keys", "; `onboard keys new` prints such a key"))
     return secret
 
 

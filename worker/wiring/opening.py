@@ -12,6 +12,7 @@ from worker.core.database.database import Database
 from worker.core.database.encrypted_columns import retired_keys
 from worker.core.database.encrypted_values import context_of_person
 from worker.core.database.outages import reason
+from worker.core.features import hint
 from worker.core.foundation import event_loop
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of_value
 from worker.reporting.store.report_rows import Facts
@@ -45,7 +46,7 @@ def check_keys(database: Database, keyring: Keyring) -> None:
         raise SettingsError(
             [
                 f"encryption.digest_key: {forgotten:,} suppressed addresses are known by a key that is not in the"
-                " ring, and would be written to; `onboard keys rotate` hashes them anew"
+                f" ring, and would be written to{hint('keys', '; `onboard keys rotate` hashes them anew')}"
                 " (`onboard suppress --forget-unknown` gives them up)"
             ]
         )

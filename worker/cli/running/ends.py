@@ -16,6 +16,7 @@ from worker.cli.other_batches import how_to_go_on, how_to_import_the_rest
 from worker.cli.running.summary import paused_senders
 from worker.cli.shared_options import counting_rows
 from worker.core.customers.store.batches import BatchFacts
+from worker.core.features import hint
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
@@ -120,9 +121,9 @@ def until_when(parts: Parts, batch: BatchFacts, *, alone: bool) -> GoesOn | None
     why = why_later(state, at, parts.facts, batch.id)
     said = why in paused_senders(parts).values()  # by `notes_of`
     in_trouble = state.unproven or state.opened_at is not None
-    step = "see what is wrong with `onboard doctor`, and run again then" if in_trouble else "run again then"
+    step = hint("doctor", "see what is wrong with `onboard doctor`, and ") if in_trouble else ""
     because = "" if said else f" ({why.rstrip('.') or f'`onboard report {batch.id}` says why'})"
-    return GoesOn(at, f"until {written(at)}{because}; {step}")
+    return GoesOn(at, f"until {written(at)}{because}; {step}run again then")
 
 
 def _why_later(facts: dict[str, Any], left: int, later: GoesOn | None) -> list[str]:

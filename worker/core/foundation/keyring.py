@@ -22,10 +22,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from worker.core.features import hint
 from worker.core.foundation import quick_json
 
 VERSION = b"\x01"
 KEY_BYTES = 32
+PRINTED = "; `onboard keys new` prints one"
 _ENCODER, _DECODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")), json.JSONDecoder()
 KEY_ID_BYTES = 5  # of a value: its version and the id
 KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
@@ -77,7 +79,7 @@ def _key_bytes(text: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise ValueError("an encryption key is 32 bytes in URL-safe base64; `onboard keys new` prints one")
+        raise ValueError(f"an encryption key is 32 bytes in URL-safe base64{hint('keys', PRINTED)}")
     return key
 
 
@@ -90,7 +92,7 @@ class Keyring:
         Raises ValueError, without any key in its text, when a key is malformed or there is none.
         """
         if not keys:
-            raise ValueError("no encryption key; `onboard keys new` prints one")
+            raise ValueError(f"no encryption key{hint('keys', PRINTED)}")
         self._ciphers = {}
         ids = []
         for key in map(_key_bytes, keys):
