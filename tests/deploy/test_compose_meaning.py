@@ -16,10 +16,10 @@ from worker.cli.commands.sandbox import sandbox
 from worker.cli.registry import main_group
 from worker.core.database.database import Database
 from worker.core.foundation.tls import is_loopback
-from worker.core.model.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
 from worker.runtime.celery_app import needs_typed
 from worker.runtime.celery_settings import QUEUES, computed
 from worker.settings.load import load
+from worker.settings.needs import BEATING, EVERYTHING, SERVING, STORED, WAKING, Need, Needs
 from worker.settings.problems import SettingsError
 
 # What each service's command needs of the configuration's secrets.

@@ -12,8 +12,8 @@ import yaml
 from tests.deploy.compose_file import ROOT
 from worker.cli.registry import main_group
 from worker.core.foundation.keyring import new_key
-from worker.core.model.needs import BEATING, EVERYTHING, SERVING, Needs
 from worker.settings.load import load
+from worker.settings.needs import BEATING, EVERYTHING, SERVING, Needs
 from worker.settings.problems import SettingsError
 
 FOLDER = ROOT / "deploy/kubernetes"

@@ -14,13 +14,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.core.customers.customers import Channel, CustomerKind, invitation_channels
-from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.customers import UPDATABLE, Channel, CustomerKind, invitation_channels
 from worker.core.foundation.durations import UNITS
 from worker.core.model.channels import CHANNELS
 from worker.core.model.incoming import EventKind
 from worker.core.model.placeholders import SHEET_ERRORS
-from worker.core.model.published_events import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened
+from worker.events.published_events import DESCRIPTIONS, FIELDS, SEQUENCE_DIGITS, SOURCE, Happened
 from worker.lists.rules import COLUMNS, LONGEST_ADDRESS, LONGEST_NAME, LONGEST_TAG, MOST_TAGS
 from worker.providers.facts import PROVIDERS
 

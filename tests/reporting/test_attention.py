@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from worker.core.model.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
 from worker.reporting.attention import (
     Attention,
     Level,
@@ -16,6 +15,7 @@ from worker.reporting.attention import (
     of_stop,
     of_work,
 )
+from worker.reporting.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LONG_AGO = NOW - 2 * BEAT_IS_MISSING_AFTER

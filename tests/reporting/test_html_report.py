@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from worker.core.model.money import Price
 from worker.core.model.sessions import Opening
 from worker.core.model.states import JobState, LineState
 from worker.reporting.html_report import STATES, STATIC, Extras, write_html
@@ -21,6 +20,7 @@ from worker.reporting.prices import Prices
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.store.spending import RouteFacts, Spending
+from worker.settings.money import Price
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FIELDS = Columns(NOON, routes=True).names

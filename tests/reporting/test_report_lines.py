@@ -11,8 +11,7 @@ from itertools import product
 import pytest
 
 from tests.reporting.test_html_report import facts
-from worker.core.customers.customers import Person
-from worker.core.customers.details import Details
+from worker.core.customers.customers import Details, Person
 from worker.core.model.sessions import Opening
 from worker.lists.own_files import REPORT_COLUMNS
 from worker.reporting.report_lines import DETAILS, TIMES, Columns, line_values, write_csv

@@ -2,7 +2,7 @@
 
 import importlib
 
-from worker.core.model.needs import BEATING, EVERYTHING
+from worker.settings.needs import BEATING, EVERYTHING
 
 
 def test_beat_alone_needs_no_more_than_the_broker(subtests):

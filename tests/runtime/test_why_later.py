@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.limits.budgets import BudgetState
-from worker.core.unknown.store.unknown_outcomes import Orphans, UnknownOutcomes
+from worker.reporting.store.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.runtime.batch_run import why_later
 
 SOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

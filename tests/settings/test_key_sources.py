@@ -16,9 +16,9 @@ import pytest
 
 from tests.settings.samples import ENVIRON, loaded, problems, with_value, write
 from tests.suite.waiting import ENDS_WITHIN
-from worker.core.model.needs import NOTHING
 from worker.settings import key_sources
 from worker.settings.load import load
+from worker.settings.needs import NOTHING
 
 KEY = base64.b64encode(b"w" * 32).decode()
 TOKEN, WRAPPED = "token-of-vault", "vault:v1:wrapped"

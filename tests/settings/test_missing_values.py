@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.settings.samples import ENVIRON, tree, with_value, write
-from worker.core.model.needs import EVERYTHING, NOTHING, Need, is_needed
 from worker.settings.load import load
 from worker.settings.model import Settings
+from worker.settings.needs import EVERYTHING, NOTHING, Need, is_needed
 from worker.settings.problems import SettingsError
 
 ABSENT = {"env": "ABSENT"}

@@ -10,8 +10,8 @@ import trustme
 from tests.settings.samples import ENVIRON, loaded, problems, tree, with_value, write
 from tests.suite.of_features import of_features
 from worker.core.foundation.tls import Tls, localhost_is_here
-from worker.core.model.needs import NOTHING
 from worker.settings.load import load
+from worker.settings.needs import NOTHING
 from worker.settings.problems import SettingsError
 
 DATABASE, BROKER, BUS, EMAIL, SMS = ("database",), ("broker",), ("bus",), ("email",), ("sms",)

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from worker.core.customers.ordering import EarlierEvents
 from worker.core.customers.store.admission import lock_customers
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
+from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.customers.customers import Customer, Person
-from worker.core.messages.words import Invitation
+from worker.core.messages.wording import Invitation
 from worker.templates.content import NotContent, content_of
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.messages.words import Invitation
+from worker.core.messages.wording import Invitation
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 

@@ -31,7 +31,7 @@ from worker.core.messages.store import message_context
 from worker.core.model.reasons import Reason
 from worker.core.unknown.store.row_by_row import Chunk
 from worker.core.work.invite import InviteWork
-from worker.core.work.shared_work import SharedWork
+from worker.core.work.step_endings import SharedWork
 from worker.core.work.store import gates as issuing_gates
 from worker.wiring import sweep
 

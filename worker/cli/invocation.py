@@ -15,7 +15,7 @@ from worker.cli.shared_options import NAMES_OF_BATCHES, Named
 from worker.core.foundation import log_setup as logs
 from worker.core.foundation.os_user import os_user
 from worker.core.model.audit import Act
-from worker.core.model.needs import EVERYTHING, NOTHING, Needs
+from worker.settings.needs import EVERYTHING, NOTHING, Needs
 
 if TYPE_CHECKING:
     from worker.core.customers.store.batches import BatchFacts

@@ -20,11 +20,11 @@ from worker.core.database.schema import NotReady
 from worker.core.features import Hook
 from worker.core.foundation.keyring import CannotDecrypt, new_key
 from worker.core.model.audit import Act
-from worker.core.model.needs import Needs
 from worker.providers.registry import doubtful_parameters, shared_webhook_keys
 from worker.settings.load import load
 from worker.settings.model import Database as SettingsDatabase
 from worker.settings.model import Encryption, Settings
+from worker.settings.needs import Needs
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Secret
 from worker.wiring.container import Parts

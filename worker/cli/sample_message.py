@@ -5,7 +5,7 @@ from datetime import timedelta
 from worker.cli.exits import CannotStart
 from worker.core.customers.customers import Customer, Person
 from worker.core.foundation.clock import ProcessClock
-from worker.core.messages.words import Invitation, Rendered
+from worker.core.messages.wording import Invitation, Rendered
 from worker.settings.model import Settings
 from worker.settings.policies import hours_of
 from worker.templates.language import TemplateProblem

@@ -1,4 +1,4 @@
-"""Changes of state that features may want to know: each is told in the transaction that makes it.
+"""Changes of state that features may want to know: observers get each in the transaction that makes it.
 
 A fact has ids or objects that are there, so it costs nothing where no feature listens: what else an observer needs, it
 reads. Kept counts and audit entries are no facts: they are part of the write.
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from worker.core.model.states import JobState
 
-# An execution option of all connections: who is told (`Database.observers`).
+# An execution option of all connections: the observers (`Database.observers`).
 OBSERVERS = "onboarding_observers"
 # The states of jobs that a person must decide about, or may retry.
 STOPPED = frozenset({JobState.FAILED, JobState.HELD})

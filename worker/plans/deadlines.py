@@ -16,8 +16,7 @@ from math import ceil
 from worker.core.customers.customers import FieldProblem, invitation_channels
 from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.timestamps import written
-from worker.core.messages.contact_times import Hours
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at
 
 QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
 MOST_SLOTS = 1500

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from worker.core.foundation.plural import counted
-from worker.core.model.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 from worker.core.model.stops import is_at_cap, way_out
+from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 
 _REFUSED_FOR = timedelta(minutes=2)  # several processes sweep by turns, and only one may refuse
 

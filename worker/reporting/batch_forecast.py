@@ -24,16 +24,16 @@ from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.forecast import Forecast, Load, forecast
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.standstill import Standstills
-from worker.core.model.operation import WORK, Running, no_account
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.store.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.plans.store.pilots import latest_verdict
+from worker.reporting.operation import WORK, Running, no_account
 from worker.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart
 from worker.reporting.store.apart import Apart
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.processes import Processes
 from worker.reporting.store.report_rows import Facts
+from worker.reporting.store.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.reporting.store.waiting import Queue, queue
 from worker.reporting.text_hours import by_country, with_country_cap
 from worker.settings.policies import BudgetRules

@@ -14,16 +14,15 @@ from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.standstill import Standstills
 from worker.core.model.reasons import Reason
 from worker.core.model.states import BatchState, InvitationState, JobState, LineState, PauseCause, batch_state
-from worker.core.model.waits import Blocked
 from worker.core.unknown.reconciliation import OrphanRule
-from worker.core.unknown.store.unknown_outcomes import Orphans
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
 from worker.reporting.batch_forecast import Forecasts
-from worker.reporting.obstacles import Circumstances, obstacle_of
+from worker.reporting.obstacles import Blocked, Circumstances, obstacle_of
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.report_rows import Facts
+from worker.reporting.store.unknown_outcomes import Orphans
 from worker.settings.policies import BudgetRules
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.version import __version__
-from worker.core.model.operation import Running
+from worker.reporting.operation import Running
 from worker.reporting.store.processes import SAY_EVERY, Processes
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.timestamps import written
 from worker.core.foundation.version import __version__
 from worker.core.model.states import InvitationState, JobState, LineState
-from worker.core.model.waits import Blocked
+from worker.reporting.obstacles import Blocked
 from worker.reporting.prices import Prices, costs
 from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns, line_values
 from worker.reporting.row_groups import Groups, headline

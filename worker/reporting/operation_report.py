@@ -15,8 +15,11 @@ from worker.core.limits.budgets import BudgetState, lasting_outage_of, silence_o
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.standstill import Standstills, Stopped
-from worker.core.messages.store.country_cap_check import at_their_cap
-from worker.core.model.operation import (
+from worker.reporting import attention
+from worker.reporting.attention import Attention
+from worker.reporting.decision_words import rows_left
+from worker.reporting.obstacles import Blocked, obstacle_of
+from worker.reporting.operation import (
     IMPORT,
     WORK,
     Running,
@@ -28,11 +31,6 @@ from worker.core.model.operation import (
     no_wake_up,
     starts_work,
 )
-from worker.core.model.waits import Blocked
-from worker.reporting import attention
-from worker.reporting.attention import Attention
-from worker.reporting.decision_words import rows_left
-from worker.reporting.obstacles import obstacle_of
 from worker.reporting.standings import SourceReport, Standing
 from worker.reporting.store.look import Looks
 from worker.reporting.store.needs_a_person import (
@@ -46,6 +44,7 @@ from worker.reporting.store.needs_a_person import (
     webhooks_to_check,
 )
 from worker.reporting.store.processes import BEAT, REFUSED, SWEEP, WAKE, Processes
+from worker.reporting.store.texts_of_countries import at_their_cap
 from worker.reporting.store.unsent import unsent
 from worker.reporting.store.waiting import waiting
 from worker.settings.policies import BudgetRules

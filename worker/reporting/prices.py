@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from worker.core.customers.customers import Channel
-from worker.core.model.money import Price, total
 from worker.reporting.store.spending import RouteFacts
 from worker.settings.model import Settings
+from worker.settings.money import Price, total
 
 SHOWN_ROUTES = 20
 

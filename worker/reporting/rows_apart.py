@@ -9,9 +9,9 @@ from worker.core.foundation.timestamps import written
 from worker.core.limits.forecast import Forecast
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import lost_sessions
-from worker.core.unknown.store.unknown_outcomes import Orphans
 from worker.reporting.store.apart import Apart
 from worker.reporting.store.counts import Waits
+from worker.reporting.store.unknown_outcomes import Orphans
 
 # What one row waits for, and what several wait for; all other rows wait for the end of a session.
 _WAIT_FOR: Mapping[str, tuple[str, str]] = {

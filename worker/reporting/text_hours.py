@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from worker.core.limits.forecast import Forecast
-from worker.core.messages.country_cap import last_text_at
+from worker.core.messages.text_numbers import HOUR, hour_of
 
 
 def with_country_cap(
@@ -26,3 +26,9 @@ def by_country(left: int, lately: Mapping[str, int]) -> dict[str, int]:
     """These texts by country, in the proportion of those that went lately; by "" where none did."""
     whole = sum(lately.values())
     return {name: -(-left * number // whole) for name, number in lately.items()} if whole else {"": left}
+
+
+def last_text_at(cap: int, left: int, sent: int, *, now: datetime) -> datetime:
+    """When the last of `left` texts to a country may go, after `sent` in this hour; `now` if none waits for an hour."""
+    waiting = left - max(cap - sent, 0)
+    return now if waiting <= 0 else hour_of(now) + HOUR * -(-waiting // cap)

@@ -7,9 +7,9 @@ and for `onboard run` (docs/inside/architecture.md); signals are in `celery_sign
 
 from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import WakeUp
-from worker.core.work.ticks import Ticks
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP, SWEEP_SECONDS
+from worker.runtime.ticks import Ticks
 from worker.runtime.worker_process import note_wake_up, ready_process, serve, sweep_once, wake_ups
 
 # Sweeps pile up in the broker while no worker runs: at most one in half a tick.

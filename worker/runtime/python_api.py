@@ -19,12 +19,12 @@ from worker.core.customers.customers import FieldProblem
 from worker.core.database.schema import NotReady
 from worker.core.foundation.os_user import os_user
 from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome, Receipt
-from worker.core.model.needs import WAKING
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
 from worker.runtime.wakeups import WakeUps
 from worker.settings.load import load
 from worker.settings.model import Settings
+from worker.settings.needs import WAKING
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
 from worker.wiring.opening import opened

@@ -22,13 +22,13 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.wakeups import Wake, WakeUp
-from worker.core.work.ticks import Ticks
 from worker.reporting.store.look import Looked
 from worker.reporting.store.processes import BEAT, is_younger
 from worker.runtime import process
 from worker.runtime.celery_app import app
 from worker.runtime.celery_settings import QUEUE_OF
 from worker.runtime.process import Process
+from worker.runtime.ticks import Ticks
 from worker.runtime.wakeups import BackgroundSender, send_through
 from worker.settings.load import load
 from worker.settings.problems import SettingsError

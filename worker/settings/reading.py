@@ -7,8 +7,8 @@ from typing import Any
 
 from worker.core import shipped
 from worker.core.features import NOT_INSTALLED, hint
-from worker.core.model.needs import Needs, is_needed
 from worker.settings.key_sources import SOURCES, from_command, from_vault
+from worker.settings.needs import Needs, is_needed
 from worker.settings.problems import Findings, Path, nearest
 from worker.settings.secrets import Missing, Referenced
 from worker.settings.shape import Tables, homes_of, is_lazy, is_mapping, keys_of, tables_of

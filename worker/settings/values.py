@@ -34,9 +34,9 @@ from worker.core.messages import time_zones as zones
 from worker.core.messages.address_cap import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.countries import alpha2, usual_mistake
-from worker.core.model.money import Price
 from worker.lists.dates import DateForm
 from worker.settings import addresses
+from worker.settings.money import Price
 from worker.settings.problems import SettingsError
 from worker.settings.secrets import Missing, Secret
 

@@ -19,7 +19,7 @@ from jinja2 import BaseLoader, BytecodeCache, DictLoader, StrictUndefined, Templ
 from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from worker.core.messages.words import CannotWrite
+from worker.core.messages.wording import CannotWrite
 from worker.templates.answer_values import VENDOR, name_of, names_in, untested, value_of
 
 FILE_LENGTH = 64 * 1024  # characters of one template file

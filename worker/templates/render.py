@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.messages.segments import segments
-from worker.core.messages.words import Invitation, Rendered
+from worker.core.messages.wording import Invitation, Rendered
 from worker.templates.answer_values import sample_of
 from worker.templates.brand import Brand
 from worker.templates.content import NotContent, content_of

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from worker.core.customers.customers import CustomerKind
-from worker.core.messages.words import Invitation
+from worker.core.messages.wording import Invitation
 from worker.core.model.sessions import Opening
 from worker.templates.answer_values import VALUE_LENGTH, VENDOR, shown
 from worker.templates.brand import Brand

@@ -20,8 +20,7 @@ from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.first_links import FirstLinks
-from worker.core.messages.contact_times import Hours
-from worker.core.messages.store.country_cap_check import texts_by_country
+from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.audit import Act
 from worker.core.model.meters import Meters
@@ -42,6 +41,7 @@ from worker.reporting.standings import source_reports, standings
 from worker.reporting.store.look import Looked
 from worker.reporting.store.report_links import ReportLinks
 from worker.reporting.store.restored import Restored
+from worker.reporting.store.texts_of_countries import texts_by_country
 from worker.senders.contract import Sender
 from worker.settings.accounts import Account
 from worker.settings.event_senders import REQUESTS, queues_published_to
@@ -288,6 +288,7 @@ class Parts(Stores):
             clock=self.clock,
             database_clock=self.database_clock,
             database=self.database,
+            keyring=self.keyring,
             looks=self.looks,
             expired_leases=self.expired_leases,
             retry=self.settings.retry.policy,
@@ -296,11 +297,9 @@ class Parts(Stores):
             takeovers=self.takeovers,
             decisions=self.decisions,
             pilots=self.pilots,
-            released_details=self.released_details,
             webhooks=self.webhooks,
             meters=self.meters,
             traces=lambda: self.traces,
-            sessions=self.expiring,
             of_features=self._sweep_steps,
             restored=self.restored,
             tellers=self.tellers,

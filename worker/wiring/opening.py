@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.do_not_contact import DoNotContact
+from worker.core.customers.store.suppressions import DoNotContact
 from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.encrypted_columns import retired_keys

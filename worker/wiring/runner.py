@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.store_calls import StoreCalls
+from worker.core.database.on_loop import StoreCalls
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.log_ids import about

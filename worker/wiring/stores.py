@@ -6,16 +6,13 @@ from typing import Any, TypeVar
 
 from worker.core.customers.store.batches import Batches
 from worker.core.customers.store.decisions import Decisions
-from worker.core.customers.store.do_not_contact import DoNotContact
-from worker.core.customers.store.released_details import ReleasedDetails
+from worker.core.customers.store.suppressions import DoNotContact
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_chain import Again
-from worker.core.lifecycle.store.expired_sessions import Expiring
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.standstill import Standstills
 from worker.core.limits.store.takeover import Failover
-from worker.core.messages.store.address_places import AddressPlaces
 from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.unknown.store.expired_leases import ExpiredLeases
@@ -74,7 +71,6 @@ class Stores:
         self.budgets = Budgets(database)
         self.pilots = Pilots(database)
         self.decisions = Decisions(database, pilots=self.pilots)
-        self.released_details = ReleasedDetails(database, keyring)
         self.standstills = Standstills(database)
         self.facts = Facts(database, keyring)
         self.spending = SpendingFacts(database)
@@ -83,10 +79,8 @@ class Stores:
         self.expired_leases = ExpiredLeases(database, jitter=jitter)
         self.looks = Looks(database)
         self.failover = Failover(database)
-        self.expiring = Expiring(database, keyring)
         self.inboxes = Inboxes(database, keyring)
         self.refused_events = RefusedEvents(database, keyring)
-        self.address_places = AddressPlaces(database)
         self.do_not_contact = DoNotContact(database, keyring)
         self.webhook_list = WebhookList(database, keyring)
         self._accounts, self._delivery = settings.accounts, delivery

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from worker.core.customers.store import released_details
 from worker.core.customers.store.decisions import Decisions
-from worker.core.customers.store.released_details import ReleasedDetails
 from worker.core.database.database import Database
 from worker.core.features import Hook
 from worker.core.foundation.clock import Clock, monotonic
+from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.outage_log import Outage
-from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.limits.budgets import is_stopped
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store import concurrency as permits
@@ -69,6 +70,7 @@ class Sweep:
     clock: Clock
     database_clock: Clock
     database: Database
+    keyring: Keyring
     looks: Looks
     expired_leases: ExpiredLeases
     retry: RetryPolicy
@@ -77,10 +79,8 @@ class Sweep:
     takeovers: Takeovers
     decisions: Decisions
     pilots: Pilots
-    released_details: ReleasedDetails
     webhooks: Webhooks
     meters: Meters
-    sessions: Expiring
     restored: Restored | None  # None: there is no journal
     of_features: Sequence[Callable[[Looked], object]]
     tellers: Sequence[Callable[[], object]]
@@ -182,7 +182,7 @@ class Sweep:
 
     def apply_details(self) -> None:
         """Give customers the details of rows that are released."""
-        self.released_details.apply(now=self.clock())
+        released_details.apply(self.database, self.keyring, now=self.clock())
 
     def add_up_counts(self) -> None:
         """Add up the changes of the batches' counts, all that are there now."""
@@ -194,7 +194,7 @@ class Sweep:
 
         The next tick wakes the accounts that are to open another session, where that is due.
         """
-        counts = self.sessions.check(self.expiry, now=self.database_clock())
+        counts = check(self.database, self.keyring, self.expiry, now=self.database_clock())
         if counts.reissued or counts.lapsed:
             log.info(
                 "sessions that ended unused: %d to be replaced, %d customers lapsed", counts.reissued, counts.lapsed

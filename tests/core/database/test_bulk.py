@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.database import binary_rows, bulk
-from worker.core.database.columns import columns_of
+from worker.core.database.binary_rows import columns_of
 from worker.core.database.database import fetch
 from worker.core.database.tables import Batch, SessionRow
 from worker.core.model.sessions import ExpirySource

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from worker.core.database.database import Database
-from worker.core.database.store_calls import CALLS_OF_A_BUDGET, StoreCalls
+from worker.core.database.on_loop import CALLS_OF_A_BUDGET, StoreCalls
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.messages.contact_times import Hours, issue_at, message_at
-from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.core.messages.quiet_hours import Hours, QuietHours, allowed_at, issue_at, message_at
 
 NOW = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

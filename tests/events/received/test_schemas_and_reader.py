@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.events.schemas import incoming
-from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.customers import UPDATABLE
 from worker.core.model.incoming import OPERATOR, EventKind
 from worker.events.cloudevents import Unreadable, read
 from worker.events.event_validation import Judging

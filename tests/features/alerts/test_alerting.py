@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import NOON
 from worker.core.database.database import Database
-from worker.core.work.ticks import Ticks
 from worker.features.alerts.alerting import Alerting
 from worker.reporting.attention import Attention
+from worker.runtime.ticks import Ticks
 
 STOPPED = Attention("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")
 HELD = Attention("batch", "12 (customers of ona.csv)", "2 rows wait", "onboard report 12")

@@ -10,12 +10,12 @@ from worker.core.customers.store.decisions import Decisions
 from worker.core.database.audit_entries import note
 from worker.core.database.tables import Audit, Budget, Job, Outbox
 from worker.core.model.audit import Act
-from worker.core.model.operation import Running
 from worker.features.dashboard.pages import audit
 from worker.features.dashboard.pages.accounts import Pace
 from worker.features.dashboard.pages.now import need_of
 from worker.features.dashboard.rendering import ago, in_words, segments
 from worker.reporting.attention import Attention, of_bus, of_country, of_webhooks
+from worker.reporting.operation import Running
 
 GIVEN_UP = (
     "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"

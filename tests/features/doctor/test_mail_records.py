@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.suite import rsa_keys
-from worker.core.model.findings import Grade
+from worker.cli.feature_checks import Grade
 from worker.features.doctor.mail_records import DnsFailed, check_domain
 
 HERE = "mail.example.com"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tests.deploy.test_kubernetes import given, of_kind, pods
-from worker.core.model.needs import EVERYTHING
 from worker.features.doctor.destinations import destinations
 from worker.settings.load import load
+from worker.settings.needs import EVERYTHING
 
 
 def test_the_policy_lets_through_the_ports_of_the_configuration_and_no_others(tmp_path: Path):

@@ -20,11 +20,11 @@ from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.own_links import StableLinks, digests_of
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.incoming import EventKind, Outcome
-from worker.core.model.operation import Running
 from worker.core.model.reasons import Reason
 from worker.events.refused import RefusedMessage
 from worker.events.store.refused_events import RefusedEvents
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse
+from worker.reporting.operation import Running
 from worker.reporting.store.processes import Processes
 
 OLD, NEW, OLD_DIGEST, NEW_DIGEST = (new_key() for _ in range(4))

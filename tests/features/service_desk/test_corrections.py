@@ -7,9 +7,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import Person
-from worker.core.customers.details import Details
-from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.customers import UPDATABLE, Details, Person
 from worker.core.foundation.harmless_text import spreadsheet_safe, unguarded
 from worker.features.service_desk.corrections import correction_of
 from worker.lists.dates import DateForm

@@ -13,9 +13,9 @@ from worker.core.customers.store import plans
 from worker.core.customers.store.plans import Plan
 from worker.core.database.tables import Batch, Job
 from worker.core.foundation.timestamps import written
-from worker.core.model.operation import Running
 from worker.core.model.reasons import Reason
 from worker.reporting import batch_forecast
+from worker.reporting.operation import Running
 from worker.wiring.container import Parts
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from worker.core.database.tables import ProcessRow
-from worker.core.model.operation import Running
+from worker.reporting.operation import Running
 from worker.reporting.store.processes import GONE_AFTER, REMOVED_AFTER, Processes
 
 LATE = timedelta(seconds=10)

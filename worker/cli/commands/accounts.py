@@ -11,8 +11,8 @@ from worker.cli.completions import AccountName
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
-from worker.core.model.needs import STORED, WAKING
 from worker.reporting.account_report import WORKING, state_in_words
+from worker.settings.needs import STORED, WAKING
 from worker.wiring.resume_account import NotTried, try_again
 
 

@@ -11,10 +11,10 @@ import click
 from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation, log_info
 from worker.cli.opening import wake_ups_of
-from worker.core.model.needs import WAKING, Need
 from worker.core.model.wakeups import Wake
 from worker.runtime.celery_settings import why_not_with_workers
 from worker.settings.model import Settings
+from worker.settings.needs import WAKING, Need
 from worker.settings.problems import SettingsError
 
 if TYPE_CHECKING:  # imported where it is used: half a second that no other command needs

@@ -13,7 +13,7 @@ from worker.core.database import grants, schema
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.clock import ProcessClock
-from worker.core.model.needs import Need
+from worker.settings.needs import Need
 
 
 @click.group()

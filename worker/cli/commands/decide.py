@@ -17,10 +17,10 @@ from worker.core.customers.store.decisions import Decisions, RepeatCost, Verdict
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
 from worker.core.limits.store.standstill import Stopped
-from worker.core.model.needs import STORED, WAKING
 from worker.core.model.row_addresses import Rows, read_rows
 from worker.core.model.states import JobState
 from worker.reporting.decision_words import rows_left, what_ends, worst_cost
+from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
 
 SETTLED = "They have been settled meanwhile"
@@ -62,7 +62,12 @@ def retry(
         which = Which(found.id, _known(parts, found, account), rows)
         if dry_run:
             _print(
-                found, "retry", parts.decisions.count_failed(which), "would go back to waiting", as_json, dry_run=True
+                found,
+                "retry",
+                parts.decisions.count(which, JobState.FAILED),
+                "would go back to waiting",
+                as_json,
+                dry_run=True,
             )
             return
         decided = _with_progress(parts, "retrying", found, of="rows").retry(which, now=parts.clock())
@@ -111,7 +116,7 @@ def resolve(
         # Rows of a cancelled batch that are held, because their call was in flight, can only be given up.
         found = find_kept(parts, batch) if verdict == Verdict.ABANDON else _find_going(parts, batch)
         which = Which(found.id, _known(parts, found, account), rows)
-        held = parts.decisions.count_held(which)
+        held = parts.decisions.count(which, JobState.HELD)
         if dry_run:
             elsewhere = parts.decisions.held_elsewhere(which)
             cost = parts.decisions.repeat_cost(which) if verdict is Verdict.REPEAT else None

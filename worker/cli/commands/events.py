@@ -14,8 +14,8 @@ from worker.cli.registry import Commands
 from worker.cli.shared_options import JSON, YES, confirm
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
-from worker.core.model.needs import STORED, Need
 from worker.events.refused import NotPutBack, dead_queue_of
+from worker.settings.needs import STORED, Need
 
 if TYPE_CHECKING:  # imported where they are used: half a second that no other command needs
     from worker.events.store.refused_events import KeptMessage, RefusedEvents

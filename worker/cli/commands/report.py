@@ -20,10 +20,10 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.model.needs import COUNTED, STORED
 from worker.reporting.report_lines import Columns, write_csv, write_excel, write_jsonl
 from worker.reporting.store.nonresponders import Nonresponder, nonresponders
 from worker.reporting.store.report_rows import LineFacts
+from worker.settings.needs import COUNTED, STORED
 
 NONRESPONDER_COLUMNS = (
     *("batch", "row", "customer_id", "purpose", "state", "account", "invited_at"),

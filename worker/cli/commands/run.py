@@ -28,12 +28,12 @@ from worker.core.foundation import event_loop
 from worker.core.foundation.durations import parse_duration
 from worker.core.foundation.log_ids import about
 from worker.core.foundation.timestamps import written_if_any
-from worker.core.model.needs import STORED, Need
 from worker.core.model.states import BatchState
 from worker.reporting.batch_report import state_of
 from worker.reporting.store.counts import BatchCounts
 from worker.runtime.batch_run import OneBatch, Stand, Unusable
 from worker.runtime.embedded import AlreadyWorking, Embedded, sole_worker
+from worker.settings.needs import STORED, Need
 from worker.settings.policies import buys_on_click
 from worker.wiring.background import opened_work
 from worker.wiring.container import Parts

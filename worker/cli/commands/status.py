@@ -18,14 +18,14 @@ from worker.cli.shared_options import JSON
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import are, counted, listed_in_words
 from worker.core.foundation.timestamps import written
-from worker.core.model.needs import COUNTED
-from worker.core.model.operation import WORK
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from worker.core.unknown.reconciliation import lost_answers, lost_sessions
 from worker.reporting.attention import Attention, Level, level_of
+from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
 from worker.reporting.standings import warnings
+from worker.settings.needs import COUNTED
 from worker.wiring.container import Parts
 
 # The states in the order of a row's life; a batch shows the states that its rows have.

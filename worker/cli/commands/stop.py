@@ -9,7 +9,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, without_address
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import counted
-from worker.core.model.needs import STORED
+from worker.settings.needs import STORED
 from worker.wiring.runner import STOP_HOLDS_AFTER
 
 

@@ -18,12 +18,11 @@ from worker.cli.shared_options import OUT, whole_file
 from worker.core.customers.customers import Customer, Person, invitation_channels
 from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.private_files import PRIVATE, READABLE
-from worker.core.messages.wording import Wording
-from worker.core.messages.words import Rendered
+from worker.core.messages.wording import Rendered, Wording
 from worker.core.model.channels import CHANNELS
-from worker.core.model.needs import NOTHING
 from worker.lists.importing.judging import PREFILLED, judge, options_of, problems_of
 from worker.lists.listing import open_list
+from worker.settings.needs import NOTHING
 from worker.templates.page_values import Screen
 from worker.templates.render import Templates
 from worker.wiring.adapters import templates_of

@@ -14,7 +14,6 @@ from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.foundation import event_loop
 from worker.core.foundation.tls import is_loopback
-from worker.core.model.needs import SERVING
 from worker.core.model.wakeups import Wake
 from worker.events.refused import PutBack
 from worker.events.store.refused_events import KeptMessage, PutRefusedBack, RefusedEvents
@@ -22,6 +21,7 @@ from worker.runtime.celery_settings import why_not_with_workers
 from worker.runtime.web_application import ROUTES, app, no_wake_up
 from worker.settings.addresses import bind_address
 from worker.settings.model import Settings
+from worker.settings.needs import SERVING
 from worker.settings.problems import SettingsError
 from worker.settings.rules import has_credentials, no_credentials
 from worker.web.server import serve

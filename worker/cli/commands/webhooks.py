@@ -11,8 +11,8 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.model.needs import STORED
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
+from worker.settings.needs import STORED
 from worker.web.webhooks.store.webhook_list import Listed
 
 MOST_LISTED = 10_000

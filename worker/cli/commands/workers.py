@@ -8,9 +8,9 @@ import click
 
 from worker.cli.exits import DONE, CannotStart
 from worker.cli.invocation import Invocation
-from worker.core.model.needs import BEATING, EVERYTHING, Needs
 from worker.runtime.celery_settings import QUEUES, why_not_with_workers
 from worker.settings.model import Settings
+from worker.settings.needs import BEATING, EVERYTHING, Needs
 
 # By default Celery gives all workers of a machine one name, and then its events tell none from the others.
 NODE = "onboarding-{pid}@%h"

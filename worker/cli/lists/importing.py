@@ -20,12 +20,12 @@ from worker.cli.running.summary import changed_in_words, show_changes, show_refu
 from worker.cli.shared_options import counting, counting_rows
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
-from worker.core.model.operation import IMPORT
 from worker.lists.importing.judged_chunks import judging_child
 from worker.lists.importing.list_import import CutOff, ImportChoices, Imported, import_list, list_age
 from worker.lists.importing.returned import Settles
 from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
+from worker.reporting.operation import IMPORT
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
 from worker.wiring.opening import check_keys

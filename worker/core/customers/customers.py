@@ -44,6 +44,9 @@ class Person:
 
 
 PERSONAL = tuple(field.name for field in fields(Person))
+# What an event customer.updated and a corrected report may change: who the customer is and how to reach them, not how
+# they are served.
+UPDATABLE = (*PERSONAL, "country", "locale", "timezone")
 
 
 @dataclass
@@ -116,3 +119,22 @@ def invitation_channels(channel: Channel) -> tuple[str, ...]:
             return ()
         case _:
             return (channel.value,)
+
+
+@dataclass(frozen=True, repr=False)
+class Details:
+    """What is stored about a customer, apart from rows. Personal, so it has no repr."""
+
+    person: Person
+    country: str = ""
+    locale: str = ""
+    timezone: str = ""
+    kind: CustomerKind = CustomerKind.INDIVIDUAL
+
+    def get(self, column: str) -> Any:
+        return getattr(self.person if column in PERSONAL else self, column)
+
+    def shown(self, column: str) -> str:
+        """The value as a report writes it; "" for none."""
+        value = self.get(column)
+        return value.isoformat() if isinstance(value, date) else str(value or "")

@@ -82,7 +82,7 @@ _TABLE: dict[KnownRule, dict[Standing, Decision]] = {
 
 
 def decide(rule: KnownRule, standing: Standing) -> Decision:
-    """What becomes of the row. A row of a report that nobody has changed is not asked about: nothing becomes of it."""
+    """What becomes of the row. A row of a report that no one has changed is not asked about: nothing becomes of it."""
     return _LEADS if standing is Standing.NEW else _TABLE[rule][standing]
 
 

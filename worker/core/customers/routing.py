@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
 
-from worker.core.customers.customers import Customer, FieldProblem
+from worker.core.customers.customers import PERSONAL, Customer, FieldProblem
 from worker.core.model import countries
 
 Wanted = str | bool | tuple[str, ...]
@@ -13,30 +13,20 @@ Wanted = str | bool | tuple[str, ...]
 # customer, if any.
 Able = Callable[[str, Customer, timedelta | None], list[FieldProblem]]
 
+
+def _text_of(column: str) -> Callable[[Customer], Sequence[str]]:
+    if column in PERSONAL:
+        return lambda customer: (str(getattr(customer.person, column) or ""),)  # a date in ISO 8601
+    return lambda customer: (str(getattr(customer, column)),)
+
+
 # The columns that a route may use, each with the customer's values as texts for the comparison.
-_READ: dict[str, Callable[[Customer], Sequence[str]]] = {
-    "kind": lambda customer: (customer.kind.value,),
-    "purpose": lambda customer: (customer.purpose,),
-    "country": lambda customer: (customer.country,),
-    "locale": lambda customer: (customer.locale,),
-    "timezone": lambda customer: (customer.timezone,),
-    "channel": lambda customer: (customer.channel.value,),
-    "entity_id": lambda customer: (customer.entity_id,),
-    "external_ref": lambda customer: (customer.external_ref,),
+_READ: Mapping[str, Callable[[Customer], Sequence[str]]] = {
+    **{name: _text_of(name) for name in ("kind", "purpose", "country", "locale", "timezone", "channel", "entity_id")},
+    **{name: _text_of(name) for name in ("external_ref", "template", "customer_id", *PERSONAL)},
     "tags": lambda customer: customer.tags,
-    "template": lambda customer: (customer.template,),
     # "Present" means consent is true, so that `consent = false` fits every customer without consent.
     "consent": lambda customer: ("true",) if customer.consent else (),
-    "customer_id": lambda customer: (customer.customer_id,),
-    "email": lambda customer: (customer.person.email,),
-    "phone": lambda customer: (customer.person.phone,),
-    "first_name": lambda customer: (customer.person.first_name,),
-    "last_name": lambda customer: (customer.person.last_name,),
-    "company_name": lambda customer: (customer.person.company_name,),
-    "date_of_birth": lambda customer: (str(customer.person.date_of_birth or ""),),  # ISO 8601
-    "sex": lambda customer: (customer.person.sex,),
-    "nationality": lambda customer: (customer.person.nationality,),
-    "address": lambda customer: (customer.person.address,),
 }
 
 

@@ -79,8 +79,8 @@ def changed_addresses(stored: Person, new: Person) -> tuple[Address, ...]:
 def in_words(stored: Person, new: Person) -> str:
     """What new details do to the addresses, for the audit log: never an address itself. Empty: nothing."""
     added = [name for name in ("email", "phone") if getattr(new, name) and not getattr(stored, name)]
-    told = {"changed": changed_addresses(stored, new), "added": added}
-    return ", ".join(f"{' and '.join(names)} {what}" for what, names in told.items() if names)
+    words = {"changed": changed_addresses(stored, new), "added": added}
+    return ", ".join(f"{' and '.join(names)} {what}" for what, names in words.items() if names)
 
 
 def _names_agree(stored: Person, new: Person, kind: CustomerKind) -> bool:

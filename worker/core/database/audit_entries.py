@@ -53,4 +53,4 @@ def note_all(connection: sa.Connection, entries: Sequence[Entry]) -> None:
         connection.execute(_ADD, rows)
 
 
-_ADD = sa.insert(Audit).inline()  # nobody asks for the entries' ids
+_ADD = sa.insert(Audit).inline()  # no one asks for the entries' ids

@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.database import tally
-from worker.core.database.binary_rows import let_copy
+from worker.core.database.binary_rows import BINARY, BinaryRows, named, speak_binary
 from worker.core.database.bounded_connection import bound
 from worker.core.database.journal import JOURNAL, Journal
-from worker.core.database.named_rows import BINARY, BinaryRows, let_ask_in_binary, named
 from worker.core.database.on_loop import elsewhere
 from worker.core.database.outages import leave_lost_servers, naming_outages
 from worker.core.database.tables.types import UtcDateTime
@@ -99,7 +99,7 @@ class Database:
     ) -> None:
         """`connections` is the size of the pool: how many connections the process may use at the same time.
 
-        `tls`: PostgreSQL's certificate is verified; None: as the URL says. `observers` are told what happens (`facts`).
+        `tls`: PostgreSQL's certificate is verified; None: as the URL says. `observers` get the facts (`facts`).
         `act` is what the audit log says of changes; None: the person who runs this process, without a command.
         `journal`: the file beside the database, if it has one.
         """
@@ -134,8 +134,7 @@ class Database:
             self._patience = bound(self.engine)
             event.listen(self.engine, "connect", _prepare_postgresql)
             _check_idle_connections(self.engine)
-            let_ask_in_binary(self.engine)
-            let_copy(self.engine)
+            speak_binary(self.engine)
             let_go_on(self.engine)
             leave_lost_servers(self.engine)
         act = act or Act(os_user().full, "python")
@@ -156,7 +155,7 @@ class Database:
     def write(self, within: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """A transaction, committed at the end or rolled back on an exception; with `within`, a part of that one."""
         if within is not None:
-            # A caller's own engine does not know who is told, nor who acts, nor what is noted.
+            # A caller's own engine does not know the observers, nor who acts, nor what is noted.
             ours = self.engine.get_execution_options()
             yield within.execution_options(**{name: ours[name] for name in (OBSERVERS, ACT, JOURNAL)})
             return
@@ -368,3 +367,11 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
             f" SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'"
         )
     connection.commit()
+
+
+def insert(model: type[Any], dialect: str) -> postgresql.Insert:
+    """An INSERT with `on_conflict_do_nothing`, `on_conflict_do_update` and `excluded`. `dialect`: a connection's.
+
+    Both databases have these. In SQLAlchemy each has a class of its own for them, with no class in common.
+    """
+    return cast(postgresql.Insert, sqlite.insert(model)) if dialect == "sqlite" else postgresql.insert(model)

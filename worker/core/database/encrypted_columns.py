@@ -69,15 +69,20 @@ class Hashed:
 class EncryptedColumn:
     """A column of encrypted values. `name` says in the plural what they are of; `id` is the table's primary key.
 
-    `context` makes the context of a value from the columns of `named_by`. `hashed`: the digests of parts of the value.
+    `context` makes the context of a value from the columns of `named_by`: those in `by`, or the primary key. `hashed`:
+    the digests of parts of the value.
     """
 
     name: str
     id: Column
     value: Column
-    named_by: Sequence[Column]
     context: Callable[..., str]
     hashed: Sequence[Hashed] = ()
+    by: Sequence[Column] = ()
+
+    @property
+    def named_by(self) -> Sequence[Column]:
+        return self.by or (self.id,)
 
     @property
     def start(self) -> sa.ColumnElement[bytes]:
@@ -88,20 +93,18 @@ class EncryptedColumn:
 # Its digest is its key, so that it changes in another way than the others.
 ADDRESSES = EncryptedColumn(
     "suppressed addresses",
-    id=Suppression.digest,
-    value=Suppression.encrypted,
-    named_by=(Suppression.digest,),
-    context=context_of_address,
+    Suppression.digest,
+    Suppression.encrypted,
+    context_of_address,
     hashed=(Hashed(Suppression.digest, ADDRESS, itemgetter("text")),),
 )
 ENCRYPTED = (
     ADDRESSES,
     EncryptedColumn(
         "customers",
-        id=CustomerRow.customer_id,
-        value=CustomerRow.encrypted,
-        named_by=(CustomerRow.customer_id,),
-        context=context_of_person,
+        CustomerRow.customer_id,
+        CustomerRow.encrypted,
+        context_of_person,
         hashed=(
             Hashed(CustomerRow.email_digest, EMAIL, email_text),
             Hashed(CustomerRow.phone_digest, PHONE, itemgetter("phone")),
@@ -109,59 +112,36 @@ ENCRYPTED = (
     ),
     EncryptedColumn(
         "details that wait",
-        id=PendingDetails.job_id,
-        value=PendingDetails.encrypted,
-        named_by=(PendingDetails.customer_id,),
-        context=context_of_person,
+        PendingDetails.job_id,
+        PendingDetails.encrypted,
+        context_of_person,
+        by=(PendingDetails.customer_id,),
     ),
-    EncryptedColumn(
-        "lines of lists",
-        id=Job.id,
-        value=Job.encrypted,
-        named_by=(Job.batch_id, Job.row),
-        context=context_of_line,
-    ),
+    EncryptedColumn("lines of lists", Job.id, Job.encrypted, context_of_line, by=(Job.batch_id, Job.row)),
     EncryptedColumn(
         "sessions",
-        id=SessionRow.id,
-        value=SessionRow.encrypted,
-        named_by=(SessionRow.id,),
-        context=context_of_session,
+        SessionRow.id,
+        SessionRow.encrypted,
+        context_of_session,
         hashed=(Hashed(SessionRow.token_digest, TOKEN, itemgetter("token"), once=True),),
     ),
     EncryptedColumn(
         "stable links",
-        id=StableLink.id,
-        value=StableLink.encrypted,
-        named_by=(StableLink.id,),
-        context=context_of_stable_link,
+        StableLink.id,
+        StableLink.encrypted,
+        context_of_stable_link,
         hashed=(Hashed(StableLink.digest, STABLE, itemgetter("secret")),),
     ),
-    EncryptedColumn(
-        "words of providers and senders",
-        id=Attempt.id,
-        value=Attempt.encrypted,
-        named_by=(Attempt.id,),
-        context=context_of_attempt,
-    ),
-    EncryptedColumn(
-        "events",
-        id=Inbox.id,
-        value=Inbox.encrypted,
-        named_by=(Inbox.id,),
-        context=context_of_update,
-    ),
+    EncryptedColumn("words of providers and senders", Attempt.id, Attempt.encrypted, context_of_attempt),
+    EncryptedColumn("events", Inbox.id, Inbox.encrypted, context_of_update),
     EncryptedColumn(
         "refused events",
-        id=RefusedEvent.id,
-        value=RefusedEvent.encrypted,
-        named_by=(RefusedEvent.id,),
-        context=context_of_refused,
+        RefusedEvent.id,
+        RefusedEvent.encrypted,
+        context_of_refused,
         hashed=(Hashed(RefusedEvent.customer_digest, CUSTOMER, itemgetter("customer_id")),),
     ),
-    EncryptedColumn(
-        "webhooks", id=Webhook.id, value=Webhook.encrypted, named_by=(Webhook.id,), context=context_of_webhook
-    ),
+    EncryptedColumn("webhooks", Webhook.id, Webhook.encrypted, context_of_webhook),
 )
 
 

@@ -5,7 +5,7 @@ ignored.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -49,28 +49,16 @@ def context_of_line(batch_id: int, row: int) -> str:
     return f"line {batch_id}:{row}"
 
 
-def context_of_session(session_id: uuid.UUID) -> str:
-    return f"session {session_id.hex}"
+def _by_id(kind: str) -> Callable[[uuid.UUID], str]:
+    return lambda id_: f"{kind} {id_.hex}"
 
 
-def context_of_stable_link(link_id: uuid.UUID) -> str:
-    return f"stable link {link_id.hex}"
-
-
-def context_of_update(event_id: uuid.UUID) -> str:
-    return f"event {event_id.hex}"
-
-
-def context_of_webhook(webhook_id: uuid.UUID) -> str:
-    return f"webhook {webhook_id.hex}"
-
-
-def context_of_attempt(attempt_id: uuid.UUID) -> str:
-    return f"attempt {attempt_id.hex}"
-
-
-def context_of_refused(event_id: uuid.UUID) -> str:
-    return f"refused event {event_id.hex}"
+context_of_session = _by_id("session")
+context_of_stable_link = _by_id("stable link")
+context_of_update = _by_id("event")
+context_of_webhook = _by_id("webhook")
+context_of_attempt = _by_id("attempt")
+context_of_refused = _by_id("refused event")
 
 
 def context_of_address(digest: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.columns import Columns
+from worker.core.database.binary_rows import Columns
 from worker.core.database.tables import BatchCountChange
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState

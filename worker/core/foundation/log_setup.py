@@ -3,7 +3,7 @@
 At debug: a line for each step. At info: a line for each chunk that was written, and for each step that failed.
 
 Lines of libraries are written only as far as they are known to hold nothing personal (`foreign_lines`). So is what
-Python itself would print: exceptions that end a thread or the process, exceptions that nobody can catch, and warnings.
+Python itself would print: exceptions that end a thread or the process, exceptions that nothing can catch, and warnings.
 asyncio writes an exception that a loop catches to its log. `log_format` makes the lines.
 """
 

@@ -13,7 +13,7 @@ class Outage:
     """The outage of one thing, such as the database. Safe for threads; times are monotonic seconds.
 
     Several kinds of steps may meet it. It is over when each kind that failed has succeeded: while nothing can be
-    written, reading succeeds. A kind that has not failed for a while counts as succeeded: nobody may try it again.
+    written, reading succeeds. A kind that has not failed for a while counts as succeeded: it may never be tried again.
     """
 
     def __init__(self, log: logging.Logger, level: int = logging.ERROR) -> None:

@@ -2,7 +2,7 @@
 
     the link, the account, the caps, the rule  --after_corrected_address-->  NewSession | SameLink | Wait | Spent | None
 
-Whoever has the old address can open the link until its end, and no provider takes it back. So it goes to no other
+The owner of the old address can open the link until its end, and no provider takes it back. So it goes to no other
 address, unless the configuration or a person says so: the new address gets another session, at once where the provider
 opens one early, else after the end of the present one.
 """
@@ -16,7 +16,7 @@ from worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
 
-# A message in one of these states has left, or may have: of a held one nobody knows.
+# A message in one of these states has left, or may have: of a held one it is not known.
 MAY_HAVE_LEFT = (InvitationState.WORKING, InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD)
 
 
@@ -32,7 +32,7 @@ class GivenLink:
     """A session's link, when an address of its customer is corrected. Times are aware.
 
     `went`: a message with it to the old address has left, or may have. `unopened`: that message carried our own link,
-    which was never opened: it is revoked, and nobody has the session's. `allowed_from`: when the account opens another
+    which was never opened: it is revoked, and no one has the session's. `allowed_from`: when the account opens another
     session (`Provider.reissue_at`). `cap`: the cap that is used up, if one is.
     """
 
@@ -74,7 +74,7 @@ After = NewSession | SameLink | Wait | Spent
 def after_corrected_address(
     link: GivenLink, rule: CorrectedRule, *, same_link: bool = False, now: datetime
 ) -> After | None:
-    """What follows; None: nobody has a link that opens. `same_link`: a person has decided for it."""
+    """What follows; None: no one has a link that opens. `same_link`: a person has decided for it."""
     if not link.went or link.expires_at <= now:
         return None
     if link.unopened or same_link:

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from worker.core.lifecycle.given_links import CorrectedRule, GivenLink, NewSession, SameLink, after_corrected_address
 from worker.core.messages.caps import Caps, spent
-from worker.core.messages.contact_times import issue_at
-from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.quiet_hours import QuietHours, issue_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
 

@@ -152,15 +152,8 @@ def _failed(known: KnownSession) -> bool:
 
 
 def _moved(job: JobNow, move: Move) -> JobNow:
-    return replace(
-        job,
-        state=move.state,
-        session_id=move.session_id,
-        reason=move.reason,
-        detail=move.detail,
-        result=move.result,
-        due_at=move.due_at,  # the call with an unknown outcome stays: it is looked up even if the job has ended
-    )
+    # The call with an unknown outcome stays: it is looked up even if the job has ended.
+    return replace(job, **vars(move))
 
 
 def compared_with(known: KnownSession, *, replaced: bool) -> KnownSession:

@@ -1,10 +1,21 @@
-"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link has ended. Pure."""
+"""Which words a message has: invitation, reminder, or new link for a customer whose earlier link has ended; and what it
+is written from. What writes it is given to the core. Pure.
 
+A session has one message of each kind on each channel, so two commands at once cannot make two: `invitation`, its
+reminders, and those that repeat its link because a person asked, `resend-1`, …
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
+from worker.core.customers.customers import Customer
+from worker.core.model.sessions import Opening
 from worker.core.model.states import InvitationState
 
-# The customer was reached by such a message. A bounced message reached nobody, and a held one perhaps nobody.
+# The customer was reached by such a message. A bounced message reached no one, and a held one perhaps no one.
 REACHED = frozenset({InvitationState.SENT, InvitationState.DELIVERED})
 
 
@@ -28,3 +39,61 @@ def wording_of(*, first: bool, reached_before: bool) -> Wording:
     if not first:
         return Wording.REMINDER
     return Wording.NEW_LINK if reached_before else Wording.INVITATION
+
+
+FIRST = "invitation"  # the kind of a session's first message, as opposed to its reminders
+PREFIX = "resend-"
+
+
+def is_resend(kind: str) -> bool:
+    return kind.startswith(PREFIX)
+
+
+def next_kind(kinds: Iterable[str]) -> str:
+    """The kind of the next message on a channel that has messages of these kinds."""
+    return f"{PREFIX}{sum(map(is_resend, kinds)) + 1}"
+
+
+@dataclass(repr=False)  # not frozen: see `customers.customers`
+class Invitation:
+    """The content of an invitation. Personal and secret: no repr shows it. `expires_at` is aware UTC."""
+
+    customer: Customer
+    link: str
+    expires_at: datetime
+    sender_name: str
+    kind: str = "invitation"
+    timezone: str = ""  # the zone that its times are written in; "": the customer's own, or UTC
+    opening: Opening | None = None  # what its session has besides the link
+
+    def __repr__(self) -> str:
+        return f"Invitation(kind={self.kind!r}, …)"
+
+
+@dataclass(repr=False)  # not frozen: see `customers.customers`
+class Rendered:
+    """The words of one message. Personal and secret: no repr shows any of it.
+
+    `language` is the locale of the words (BCP 47), which may be another than the customer's. `html` is
+    empty where the template has none; `subject` and `html` are for a text message.
+    """
+
+    language: str
+    subject: str
+    text: str
+    html: str
+    digest: str = ""  # of the files and the settings that it was made from: nothing of a person
+
+    def __repr__(self) -> str:
+        return f"Rendered(language={self.language!r}, …)"
+
+
+class CannotWrite(Exception):
+    """The operator's words are wrong, not the customer. The text never has a value of a customer."""
+
+
+class Writer(Protocol):
+    """Writes messages: the templates."""
+
+    def render(self, invitation: Invitation, *, channel: str, now: datetime) -> Rendered:
+        """The words for a channel at `now` (aware UTC). Raises CannotWrite."""

@@ -5,6 +5,7 @@ states). None comes from outside, so that no stranger can add a series: no custo
 """
 
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 PREFIX = "onboarding_"
@@ -30,17 +31,9 @@ class Metric(NamedTuple):
     bounds: tuple[float, ...] = ()
 
 
-def _counter(name: str, labels: tuple[str, ...], says: str) -> Metric:
-    return Metric(Type.COUNTER, name, labels, says)
-
-
-def _gauge(name: str, labels: tuple[str, ...], says: str) -> Metric:
-    return Metric(Type.GAUGE, name, labels, says)
-
-
-def _histogram(name: str, labels: tuple[str, ...], says: str, bounds: tuple[float, ...]) -> Metric:
-    return Metric(Type.HISTOGRAM, name, labels, says, bounds)
-
+_counter = partial(Metric, Type.COUNTER)
+_gauge = partial(Metric, Type.GAUGE)
+_histogram = partial(Metric, Type.HISTOGRAM)
 
 # Counted in each process, and added up in the database.
 CALLS = _counter("calls_total", ("account", "outcome"), "Calls to the provider whose results are written.")
@@ -91,39 +84,11 @@ WEBHOOKS_TO_CHECK = _gauge(
 )
 
 COUNTED = (
-    CALLS,
-    CALL_SECONDS,
-    MESSAGES,
-    MESSAGE_SECONDS,
-    FRESHNESS,
-    FLUSH_SECONDS,
-    EVENTS,
-    WEBHOOKS,
-    PROCESSED,
-    PUBLISHED,
-    ANSWERS,
-    ANSWER_SECONDS,
+    *(CALLS, CALL_SECONDS, MESSAGES, MESSAGE_SECONDS, FRESHNESS, FLUSH_SECONDS, EVENTS, WEBHOOKS, PROCESSED),
+    *(PUBLISHED, ANSWERS, ANSWER_SECONDS),
 )
 READ = (
-    DATABASE_UP,
-    JOBS,
-    JOBS_WAITING,
-    NOT_CONFIGURED,
-    FIRST_MESSAGES,
-    OLDEST_DUE,
-    CREDITS,
-    CREDITS_CAP,
-    STOPPED,
-    PAUSED,
-    BREAKER,
-    RATE,
-    PERMITS,
-    CONCURRENCY,
-    PROCESSES,
-    BEAT_AGE,
-    SWEEP_AGE,
-    OUTBOX_AGE,
-    GIVEN_UP,
-    WEBHOOKS_AGE,
-    WEBHOOKS_TO_CHECK,
+    *(DATABASE_UP, JOBS, JOBS_WAITING, NOT_CONFIGURED, FIRST_MESSAGES, OLDEST_DUE, CREDITS, CREDITS_CAP, STOPPED),
+    *(PAUSED, BREAKER, RATE, PERMITS, CONCURRENCY, PROCESSES, BEAT_AGE, SWEEP_AGE, OUTBOX_AGE, GIVEN_UP),
+    *(WEBHOOKS_AGE, WEBHOOKS_TO_CHECK),
 )

@@ -11,7 +11,15 @@ from typing import Self
 
 from worker.core.model.states import InvitationState, JobState, LineState
 
+Steps = Mapping[JobState | LineState, str]
+Messages = tuple[InvitationState, ...]
 _OTHER_WAY = "reach the customer in another way"
+_RESUME = "correct the cause, then `onboard account resume`"
+_WAITS: Steps = {JobState.WAITING: ""}
+_WAITS_OR_ISSUED: Steps = {JobState.WAITING: "", JobState.ISSUED: ""}
+_HELD, _FAILED = (InvitationState.HELD,), (InvitationState.FAILED,)
+_WAITING, _SUPERSEDED = (InvitationState.WAITING,), (InvitationState.SUPERSEDED,)
+_BOTH, _LATER, _NO_USE = (_WAITS, _WAITING), (None, _WAITING), (None, _SUPERSEDED)
 
 
 class Reason(StrEnum):
@@ -23,16 +31,10 @@ class Reason(StrEnum):
     """
 
     meaning: str
-    jobs: Mapping[JobState | LineState, str]
-    messages: tuple[InvitationState, ...]
+    jobs: Steps
+    messages: Messages
 
-    def __new__(
-        cls,
-        word: str,
-        meaning: str = "",
-        jobs: Mapping[JobState | LineState, str] | None = None,
-        messages: tuple[InvitationState, ...] = (),
-    ) -> Self:
+    def __new__(cls, word: str, meaning: str = "", jobs: Steps | None = None, messages: Messages = ()) -> Self:
         member = str.__new__(cls, word)
         member._value_ = word
         member.meaning = meaning
@@ -41,17 +43,12 @@ class Reason(StrEnum):
         return member
 
     # The row waits for a time or for another row.
-    QUIET_HOURS = (
-        "quiet_hours",
-        "the message may not leave during quiet hours",
-        {JobState.WAITING: ""},
-        (InvitationState.WAITING,),
-    )
+    QUIET_HOURS = ("quiet_hours", "the message may not leave during quiet hours", *_BOTH)
     WAITS_FOR_SENDER = (
         "waits_for_sender",
         "the sender is paused, stopped or does not answer, or its limit or its queue would make the link too old at its"
         " turn",
-        {JobState.WAITING: ""},
+        _WAITS,
     )
     ADDRESS_SPENT = (
         "address_spent",
@@ -59,52 +56,27 @@ class Reason(StrEnum):
         {JobState.WAITING: "", JobState.FAILED: _OTHER_WAY},
         (InvitationState.WAITING, InvitationState.SUPPRESSED, InvitationState.SUPERSEDED),
     )
-    PLANNED = (
-        "planned",
-        "its time in the list's plan has not come (--start-at or --per-hour or --deadline)",
-        {JobState.WAITING: ""},
-        (InvitationState.WAITING,),
-    )
+    PLANNED = ("planned", "its time in the list's plan has not come (--start-at or --per-hour or --deadline)", *_BOTH)
     COUNTRY_SPENT = (
         "country_spent",
         "the texts to its country have reached the most of an hour ([sms] per_country)",
-        None,
-        (InvitationState.WAITING,),
+        *_LATER,
     )
-    IN_REVIEW = (
-        "in_review",
-        "the customer has finished their part, and the provider has not decided yet",
-        None,
-        (InvitationState.WAITING,),
-    )
+    IN_REVIEW = ("in_review", "the customer has finished their part, and the provider has not decided yet", *_LATER)
     LAST_MESSAGE_UNDER_WAY = (
         "last_message_on_its_way",
         "another message to the customer is being sent, and may be the last one that the customer may get",
-        None,
-        (InvitationState.WAITING,),
+        *_LATER,
     )
-    REMINDER = ("reminder", "the time of the reminder has not come yet", None, (InvitationState.WAITING,))
+    REMINDER = ("reminder", "the time of the reminder has not come yet", *_LATER)
     SESSION_ENDS_FIRST = (
         "session_ends_first",
         "the customer has a session whose link cannot be sent; a new session follows its end",
-        {JobState.WAITING: ""},
+        _WAITS,
     )
-    STALE_LINK = (
-        "stale_link",
-        "the link was too old to be sent; a new session replaces it",
-        {JobState.WAITING: ""},
-        (InvitationState.SUPERSEDED,),
-    )
-    SESSION_EXPIRED = (
-        "session_expired",
-        "the customer's session ended unused; a new session follows",
-        {JobState.WAITING: ""},
-    )
-    NEW_LINK = (
-        "new_link",
-        "a person asked for a new link for the customer; a new session follows",
-        {JobState.WAITING: ""},
-    )
+    STALE_LINK = ("stale_link", "the link was too old to be sent; a new session replaces it", _WAITS, _SUPERSEDED)
+    SESSION_EXPIRED = ("session_expired", "the customer's session ended unused; a new session follows", _WAITS)
+    NEW_LINK = ("new_link", "a person asked for a new link for the customer; a new session follows", _WAITS)
     ADDRESS_CORRECTED = (
         "address_corrected",
         "the link went to an address that was corrected since; another one follows for the new address",
@@ -113,42 +85,29 @@ class Reason(StrEnum):
             JobState.INVITED: "nothing: another one follows the present link's end; `onboard customer resend` with"
             " --same-link sends the present one now",
         },
-        (InvitationState.SUPERSEDED,),
+        _SUPERSEDED,
     )
     LINK_ENDED = (
         "link_ended",
         "the customer has not finished while the stable link led on",
         {JobState.LAPSED: "decide whether the customer is to be invited once more"},
     )
-    LINK_REVOKED = (
-        "link_revoked",
-        "the customer's stable link was revoked",
-        None,
-        (InvitationState.SUPERSEDED,),
-    )
+    LINK_REVOKED = ("link_revoked", "the customer's stable link was revoked", *_NO_USE)
     PRESSED = (
         "pressed",
         "the customer stands at the stable link and waits for the session; no message follows",
-        {JobState.WAITING: ""},
+        _WAITS,
     )
-    ASKS = (
-        "asks",
-        "the session is over by our clock; the provider is asked whether the customer has finished",
-        {JobState.WAITING: ""},
-    )
-    TAKEN_OVER = (
-        "taken_over",
-        "another account of the route took the row over, and has not called for it yet",
-        {JobState.WAITING: ""},
-    )
+    ASKS = ("asks", "the session is over by our clock; the provider is asked whether the customer has finished", _WAITS)
+    TAKEN_OVER = ("taken_over", "another account of the route took the row over, and has not called for it yet", _WAITS)
     JOINED_JOB = (
         "joined_job",
         "another row serves the same customer; this row has the state of that row",
         {JobState.WAITING: "", LineState.JOINED: ""},
-        (InvitationState.SUPERSEDED,),
+        _SUPERSEDED,
     )
 
-    # Not stored: found when a report is read (`waits`).
+    # Not stored: found when a report is read (`reporting.obstacles`).
     BATCH_PAUSED = (
         "batch_paused",
         "a person paused the batch or stopped it with Ctrl-C, or it paused itself",
@@ -157,10 +116,7 @@ class Reason(StrEnum):
     ACCOUNT_STOPPED = (
         "account_stopped",
         "the account or the sender is stopped",
-        {
-            JobState.WAITING: "correct the cause, then `onboard account resume`",
-            JobState.ISSUED: "correct the cause, then `onboard account resume`",
-        },
+        {JobState.WAITING: _RESUME, JobState.ISSUED: _RESUME},
     )
     ACCOUNT_MISSING = (
         "account_missing",
@@ -170,51 +126,38 @@ class Reason(StrEnum):
     ACCOUNT_PAUSED = (
         "account_paused",
         "the account or the sender is paused; the pause ends by itself",
-        {JobState.WAITING: "", JobState.ISSUED: ""},
+        _WAITS_OR_ISSUED,
     )
-
     LIMIT_USED_UP = (
         "limit_used_up",
         "the account or the sender has used up its limit or its ramp's; the first of the rows goes on at that time",
-        {JobState.WAITING: "", JobState.ISSUED: ""},
+        _WAITS_OR_ISSUED,
     )
 
     # How the last call ended. Each `endings.Kind` is one of these.
     RATE_LIMITED = (
         "rate_limited",
         "the provider or the sender limits the rate of calls; the account is paused",
-        {JobState.WAITING: ""},
-        (InvitationState.WAITING,),
+        *_BOTH,
     )
-    UNREACHABLE = (
-        "unreachable",
-        "the provider or the sender could not be reached; nothing was sent",
-        {JobState.WAITING: ""},
-        (InvitationState.WAITING,),
-    )
-    TRANSIENT = (
-        "transient",
-        "the last call failed; it is repeated",
-        {JobState.WAITING: ""},
-        (InvitationState.WAITING,),
-    )
+    UNREACHABLE = ("unreachable", "the provider or the sender could not be reached; nothing was sent", *_BOTH)
+    TRANSIENT = ("transient", "the last call failed; it is repeated", *_BOTH)
     AUTH = (
         "auth",
         "the credentials or the set-up of the account are refused; the account is stopped",
         {JobState.WAITING: "correct the credentials, then `onboard account resume`"},
-        (InvitationState.WAITING,),
+        _WAITING,
     )
     OUT_OF_CREDIT = (
         "out_of_credit",
         "the account has no credit left; the account is stopped",
         {JobState.WAITING: "buy credit, or raise the account's `credits`, then `onboard account resume`"},
-        (InvitationState.WAITING,),
+        _WAITING,
     )
     UNCLEAR = (
         "unclear",
         "the call was refused, and whether because of this row or of every row shows with the calls for other rows",
-        {JobState.WAITING: ""},
-        (InvitationState.WAITING,),
+        *_BOTH,
     )
     SHORT_LIVED = (
         "short_lived",
@@ -256,7 +199,7 @@ class Reason(StrEnum):
         "number_refused",
         "the number gets no text messages, because of its kind or of [sms] countries",
         {JobState.FAILED: "find another address of the customer, and import it in a new list"},
-        (InvitationState.FAILED,),
+        _FAILED,
     )
     BAD_INPUT = (
         "bad_input",
@@ -270,13 +213,13 @@ class Reason(StrEnum):
             JobState.FAILED: "see the error; once its cause is gone, `onboard retry BATCH` sends the same link while it"
             " lives, which costs no session"
         },
-        (InvitationState.FAILED,),
+        _FAILED,
     )
     ATTEMPTS_SPENT = (
         "attempts_spent",
         "every attempt failed",
         {JobState.FAILED: "`onboard retry BATCH` once the other side works again"},
-        (InvitationState.FAILED,),
+        _FAILED,
     )
 
     # The row is stopped until a person decides.
@@ -292,30 +235,30 @@ class Reason(StrEnum):
         {
             JobState.HELD: "look for a cache or a proxy before the provider; if the message may have left, end the"
             " customer's session at the provider; then `onboard resolve BATCH` with --repeat, which asks for a new"
-            " session, or --abandon",
+            " session, or --abandon"
         },
-        (InvitationState.SUPERSEDED,),
+        _SUPERSEDED,
     )
     CANNOT_DECRYPT = (
         "cannot_open",
         "no key of [encryption] keys decrypts the row",
         {JobState.HELD: "put its key back into [encryption] keys, then `onboard resolve BATCH` with --repeat"},
-        (InvitationState.HELD,),
+        _HELD,
     )
     CANNOT_KEEP = (
         "cannot_keep",
         "the call was answered, and nothing of the answer could be stored",
         {
             JobState.HELD: "report the error; end what the error names at the provider, then `onboard resolve BATCH`"
-            " with --repeat or --abandon",
+            " with --repeat or --abandon"
         },
-        (InvitationState.HELD,),
+        _HELD,
     )
     CANNOT_WORK = (
         "cannot_work",
         "the row could not be worked: what is stored for it cannot be read, or shows a fault of this software",
         {JobState.HELD: "report the error, then `onboard resolve BATCH` with --repeat once a release mends it"},
-        (InvitationState.HELD,),
+        _HELD,
     )
     TEMPLATE = (
         "template",
@@ -324,17 +267,16 @@ class Reason(StrEnum):
             JobState.HELD: "correct the template, which `onboard check` names,"
             " then `onboard resolve BATCH` with --repeat"
         },
-        (InvitationState.HELD,),
+        _HELD,
     )
-
     NOT_ME = (
         "not_me",
         "a visitor of the link's page said that it is for another person; nothing more is sent",
         {
             JobState.HELD: "find out the right address: `onboard customer address ID`, then `onboard resolve BATCH`"
-            " with --repeat, which opens a session and sends its link; or --abandon",
+            " with --repeat, which opens a session and sends its link; or --abandon"
         },
-        (InvitationState.SUPERSEDED,),
+        _SUPERSEDED,
     )
 
     # No message reaches the customer, or no session is wanted any more.
@@ -363,13 +305,13 @@ class Reason(StrEnum):
         "erased",
         "the customer's personal data was erased",
         {JobState.FAILED: "import the customer in a new list"},
-        (InvitationState.FAILED,),
+        _FAILED,
     )
     REISSUES_SPENT = (
         "reissues_spent",
         "no more sessions are allowed for the customer ([follow_up] most)",
         {JobState.LAPSED: "decide whether the customer is to be invited once more"},
-        (InvitationState.SUPERSEDED,),
+        _SUPERSEDED,
     )
     MESSAGES_SPENT = (
         "messages_spent",
@@ -396,52 +338,26 @@ class Reason(StrEnum):
         "the customer has finished for this purpose in another list",
         {JobState.COMPLETED: ""},
     )
-    CANCELLED = (
-        "cancelled",
-        "the batch or the job was cancelled",
-        {JobState.CANCELLED: ""},
-        (InvitationState.SUPERSEDED,),
-    )
+    CANCELLED = ("cancelled", "the batch or the job was cancelled", {JobState.CANCELLED: ""}, _SUPERSEDED)
     ABANDONED = (
         "abandoned",
         "an operator gave up what was held, with `onboard resolve --abandon`",
         {JobState.CANCELLED: ""},
-        (InvitationState.FAILED,),
+        _FAILED,
     )
 
     # The message has no use, or needs no sending.
     SENT_BY_PROVIDER = ("sent_by_provider", "the provider sent the link itself", None, (InvitationState.SENT,))
-    SESSION_ENDED = (
-        "session_ended",
-        "the session or the job ended before the message was sent",
-        None,
-        (InvitationState.SUPERSEDED,),
-    )
-    PASSED_OVER = ("passed_over", "the next reminder was due as well", None, (InvitationState.SUPERSEDED,))
-    NONE_LEFT = (
-        "none_left",
-        "the configuration has no such reminder any more",
-        None,
-        (InvitationState.SUPERSEDED,),
-    )
+    SESSION_ENDED = ("session_ended", "the session or the job ended before the message was sent", *_NO_USE)
+    PASSED_OVER = ("passed_over", "the next reminder was due as well", *_NO_USE)
+    NONE_LEFT = ("none_left", "the configuration has no such reminder any more", *_NO_USE)
     NOT_OPEN = (
         "not_open",
         "a reminder makes no sense: the customer is in review, or the job is not invited any more",
-        None,
-        (InvitationState.SUPERSEDED,),
+        *_NO_USE,
     )
-    NOT_REACHED = (
-        "not_reached",
-        "the first message did not reach the customer on this channel",
-        None,
-        (InvitationState.SUPERSEDED,),
-    )
-    LINK_ENDS_FIRST = (
-        "link_ends_first",
-        "the link would be too old at the time of the reminder",
-        None,
-        (InvitationState.SUPERSEDED,),
-    )
+    NOT_REACHED = ("not_reached", "the first message did not reach the customer on this channel", *_NO_USE)
+    LINK_ENDS_FIRST = ("link_ends_first", "the link would be too old at the time of the reminder", *_NO_USE)
 
     # Why a session is not replaced; not stored.
     ALIVE = ("alive", "the link still works, or its result may still come")
@@ -456,7 +372,7 @@ class Reason(StrEnum):
 
 
 # What a person does about a row in this state whose reason has no step of its own.
-STEPS: Mapping[JobState | LineState, str] = {
+STEPS: Steps = {
     JobState.HELD: "find out what happened, then `onboard resolve BATCH` with --repeat or --abandon",
     JobState.FAILED: "see the error; `onboard retry BATCH` once its cause is gone",
 }

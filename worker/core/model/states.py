@@ -68,7 +68,7 @@ class InvitationState(StrEnum):
 
 # A message in one of these states may still leave.
 OPEN_INVITATIONS = (InvitationState.WAITING, InvitationState.WORKING, InvitationState.HELD)
-# A message in one of these states reached nobody: it may be sent after all.
+# A message in one of these states reached no one: it may be sent after all.
 UNDELIVERED_INVITATIONS = (
     InvitationState.FAILED,
     InvitationState.SUPERSEDED,
@@ -132,7 +132,7 @@ def job_state_from_invitations(states: list[InvitationState]) -> JobState | None
     """
     left = [state for state in states if state is not InvitationState.SUPERSEDED]
     if not all(isinstance(state, InvitationState) for state in left):
-        return None  # a word of a newer release: nobody knows whether this message was sent
+        return None  # a word of a newer release: it is not known whether this message was sent
     out = any(state in (InvitationState.SENT, InvitationState.DELIVERED) for state in left)
     unknown = any(state is InvitationState.HELD for state in left)
     trying = any(state in (InvitationState.WAITING, InvitationState.WORKING) for state in left)

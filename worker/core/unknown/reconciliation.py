@@ -2,7 +2,7 @@
 
     Listing  --compare-->  Nothing | More | Unmatched  --ending_of_reconciliation-->  Retry | Reconcile | Hold | …
 
-An unmatched session whose token was lost is an orphan: nobody can use it. It is waited for until it has ended, and then
+An unmatched session whose token was lost is an orphan: no one can use it. It is waited for until it has ended, and then
 the customer is asked for anew; or, as `on_orphan` says, a person decides.
 
 A look-up changes nothing at the other side, so it is always safe to repeat. Only unmatched entries count as found: a
@@ -148,7 +148,7 @@ def compare(listing: Listing, unknown_call: UnknownCall) -> Found | Problem:
         entry
         for entry in listing.entries
         if entry.reference not in unknown_call.known
-        # Nobody has the token of the call's session: what has a verdict at the first look is somebody else's.
+        # No one has the token of the call's session: what has a verdict at the first look is somebody else's.
         and (not entry.has_verdict or entry.reference in unknown_call.seen)
     ]
     if unmatched and not (listing.more and all(entry.is_over for entry in unmatched)):

@@ -16,17 +16,15 @@ from worker.core.limits.store.flush import Flushed
 from worker.core.messages.repeats import paced
 from worker.core.messages.segments import segments
 from worker.core.messages.store.handovers import InviteResult, OpenedInvitation
-from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
-from worker.core.messages.store.quiet_hours_check import leaves_at
-from worker.core.messages.words import CannotWrite, Invitation, Writer
+from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, leaves_at
+from worker.core.messages.wording import CannotWrite, Invitation, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
-from worker.core.work.shared_work import SharedWork
-from worker.core.work.step_endings import count, ending_of, log_chunk, nothing_kept
+from worker.core.work.step_endings import SharedWork, count, ending_of, log_chunk, nothing_kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,11 +31,9 @@ from worker.core.unknown.reconciliation import (
     compare,
     ending_of_reconciliation,
 )
-from worker.core.work.shared_work import SharedWork
-from worker.core.work.step_endings import WakeInvite, count, ending_of, log_chunk, nothing_kept
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.step_endings import SharedWork, WakeInvite, count, ending_of, log_chunk, nothing_kept
+from worker.core.work.store.issue_results import IssueResult, OpenedJob
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
-from worker.core.work.store.open_attempts import OpenedJob
 
 log = logging.getLogger(__name__)
 # How often a list is read in vain, before the decision about a session is made without it.

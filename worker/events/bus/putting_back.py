@@ -92,7 +92,7 @@ def _places(settings: Settings) -> list[tuple[Place, Source]]:
     """The queues of refused messages, each with the queue that they came from."""
     try:
         sources = [source for source in sources_of(settings) if not source.url.startswith("memory")]
-    except SettingsError as error:  # this process does not hold the password of [bus] (`core.model.needs`)
+    except SettingsError as error:  # this process does not hold the password of [bus] (`settings.needs`)
         raise NotPutBack(f"this process cannot reach the bus: {error}") from None
     if not sources:
         raise NotPutBack(NO_QUEUES)

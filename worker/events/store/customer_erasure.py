@@ -10,11 +10,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.customers.ordering import EarlierEvents, spares_newer
 from worker.core.customers.store.cancellation import cancel_open
-from worker.core.customers.store.erased_jobs import erase_jobs
 from worker.core.customers.store.new_rows import PERSON_GONE
-from worker.core.customers.store.tombstones import bury
+from worker.core.customers.store.tombstones import bury, erase_jobs
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED
 from worker.core.database.tables import CustomerRow, Inbox, Job
@@ -22,6 +20,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import own_links
 from worker.core.model.incoming import EventKind
 from worker.core.model.states import OPEN_JOBS
+from worker.events.ordering import EarlierEvents, spares_newer
 from worker.events.store.refused_events import erase_refused
 
 

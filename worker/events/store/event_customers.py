@@ -8,21 +8,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.customers.ordering import Columns, EarlierEvents, brings_details, changed, overlaid
 from worker.core.customers.same_person import Match, changed_addresses, in_words
 from worker.core.customers.store.new_rows import change_details, customer_row
 from worker.core.customers.store.pending_details import settled
 from worker.core.customers.store.refreshed import beside, match_of
 from worker.core.database import bulk
-from worker.core.database.database import fetch
+from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import Erased, decrypt_update, encrypt_update, read_person
 from worker.core.database.tables import CustomerRow, Inbox
-from worker.core.database.upserts import insert
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.store import own_links
 from worker.core.lifecycle.store.corrected_addresses import give_away
 from worker.core.model.channels import Address
 from worker.core.model.incoming import EventKind
+from worker.events.ordering import Columns, EarlierEvents, brings_details, changed, overlaid
 from worker.events.store.incoming_events import Arrival, NewEvent, of_kind
 
 ANOTHER = (

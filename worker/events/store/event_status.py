@@ -13,7 +13,7 @@ from worker.core.database.audit_entries import note_all
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_link
 from worker.core.database.tables import CustomerRow, Inbox, Job, SessionRow
-from worker.core.database.tables.joined import DUE_AT, LEAD, RESULT, STATE
+from worker.core.database.tables.work import DUE_AT, LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.model.audit import Entry
 from worker.core.model.incoming import EventKind, Outcome

@@ -12,7 +12,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.ordering import why_ignored
 from worker.core.customers.rights import NOT_ITS_CUSTOMER, standing_of
 from worker.core.customers.store.admission import following
 from worker.core.customers.store.cancellation import cancel_customers
@@ -22,12 +21,11 @@ from worker.core.customers.store.new_rows import AcceptedLine, job_values, new_j
 from worker.core.customers.store.tombstones import BY_EVENT, Erased, bring_back, erased_among
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note_all
-from worker.core.database.columns import rows_of
-from worker.core.database.database import Database, fetch
+from worker.core.database.binary_rows import rows_of
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Inbox, Job
-from worker.core.database.upserts import insert
 from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, key_id_of
@@ -35,6 +33,7 @@ from worker.core.model.audit import Entry
 from worker.core.model.incoming import EventKind, Outcome, Receipt, Received
 from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
+from worker.events.ordering import why_ignored
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import EventCustomers, learn, remove_empty
 from worker.events.store.incoming_events import Arrival, Key, NewEvent, of_kind

@@ -20,11 +20,11 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.http_messages import Broken, HttpRequest
-from worker.core.work.ticks import Ticks
 from worker.features.alerts.section import Alerts
 from worker.features.alerts.store import alerts
 from worker.http.client import Http, open_http_session
 from worker.reporting.attention import Attention
+from worker.runtime.ticks import Ticks
 from worker.senders.smtp_connection import Client
 from worker.settings.model import Settings
 from worker.settings.sending import Email

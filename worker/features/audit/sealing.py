@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 import click
 import sqlalchemy as sa
 
-from worker.cli.feature_checks import FeatureCheck
+from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
 from worker.cli.opening import AfterCommand
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.model.findings import Finding, failure, ok
-from worker.core.work.ticks import Ticks
 from worker.features.audit.store.reading import AuditLog
 from worker.features.audit.store.sealing import NotSigned, Seals, seals_of
 from worker.reporting.store.look import Looked, Step
+from worker.runtime.ticks import Ticks
 from worker.wiring.container import Parts
 from worker.wiring.sweep import SweepStep
 

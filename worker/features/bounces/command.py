@@ -8,9 +8,9 @@ from worker.cli.exits import CannotStart, Stopped
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.foundation.plural import counted
-from worker.core.model.needs import Need
 from worker.features.bounces.mailbox import CannotRead
 from worker.features.bounces.reader import BounceReader
+from worker.settings.needs import Need
 from worker.wiring.sweep import process_webhooks
 
 READING = frozenset({Need.DATABASE, Need.KEYS, Need.SENDING, Need.BOUNCES})

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.connection_failures import tls_failure
-from worker.core.foundation.deadline import Deadline
 from worker.features.bounces.bounce_mails import LARGEST
 from worker.settings.addresses import MailServer
+from worker.settings.deadline import Deadline
 
 SECONDS = 30.0  # for each operation of the connection
 # Of one session. No mail is begun to be read after the first time, so that what was read can be removed before the

@@ -10,10 +10,10 @@ import click
 import sqlalchemy as sa
 
 from worker.cli.exits import COULD_NOT_START, NEEDS_A_PERSON, CannotStart
+from worker.cli.feature_checks import Finding, Grade, failed, failure, ok, warning
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.shared_options import Read
 from worker.core.foundation.plural import counted
-from worker.core.model.findings import Finding, Grade, failed, failure, ok, warning
 from worker.settings.problems import SettingsError
 
 SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -82,9 +82,9 @@ def _mail_findings(invocation: Invocation, selector: str | None, server: str | N
     """What the DNS says of the domain that mail comes from, asked of this server (HOST[:PORT])."""
     from email.utils import parseaddr
 
-    from worker.core.model.needs import NOTHING
     from worker.features.doctor.dns_records import Dns  # imported here: dnspython, which nothing else needs
     from worker.features.doctor.mail_records import DnsFailed, check_domain
+    from worker.settings.needs import NOTHING
 
     email = invocation.settings(NOTHING).email
     if email is None:
@@ -153,8 +153,8 @@ def _show(one: Finding) -> None:
 
 
 def _show_destinations(invocation: Invocation, *, as_json: bool) -> None:
-    from worker.core.model.needs import NOTHING
     from worker.features.doctor.destinations import destinations
+    from worker.settings.needs import NOTHING
 
     found = destinations(invocation.settings(NOTHING))
     if as_json:

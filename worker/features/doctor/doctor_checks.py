@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from worker.cli.exits import CannotStart
-from worker.cli.feature_checks import DOCTOR_CHECKS, Check
+from worker.cli.feature_checks import DOCTOR_CHECKS, Check, Finding, failure, ok, warning
 from worker.cli.online import NOT_ASKED, USED_UP, WORKS, ask
 from worker.cli.opening import why_not_ready
 from worker.cli.sample_message import example, rendered
@@ -25,12 +25,11 @@ from worker.core.foundation.private_files import to_append
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import channels_of
-from worker.core.model.findings import Finding, failure, ok, warning
-from worker.core.model.operation import WORK
 from worker.features.doctor import doctor_brokers
 from worker.features.doctor.destinations import Destination, destinations
 from worker.providers.entry_points import TEXT_SERVICES, AdapterBroken, text_facts_of
 from worker.providers.facts import PROVIDERS, facts_of
+from worker.reporting.operation import WORK
 from worker.reporting.store.languages_in_use import InUse, languages_in_use
 from worker.settings.problems import SettingsError
 from worker.settings.rules import lifetimes_unknown

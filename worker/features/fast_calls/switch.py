@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from worker.cli.feature_checks import FeatureCheck
-from worker.core.model.findings import Finding, ok
+from worker.cli.feature_checks import FeatureCheck, Finding, ok
 from worker.features.fast_calls.section import FastCalls
 from worker.http.trust import Way
 from worker.settings.model import Settings

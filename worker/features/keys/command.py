@@ -21,10 +21,10 @@ from worker.core.database.encrypted_columns import DIGESTS, EncryptedColumn, Use
 from worker.core.foundation.keyring import derived_digest_key, new_key
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import new_file
-from worker.core.model.needs import STORED
 from worker.features.keys.store.key_rotation import KeyRotation, KeyUse, Needs
 from worker.reporting.store.processes import GONE_AFTER
 from worker.settings.event_senders import hash_of
+from worker.settings.needs import STORED
 
 PASSES = 5  # rows that other transactions hold are tried again in the next pass
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from worker.cli.feature_checks import FeatureCheck
+from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok, warning
 from worker.core.database.database import Database
 from worker.core.foundation.plural import counted
-from worker.core.model.findings import Finding, failure, ok, warning
 from worker.features.list_sources.dropped_files import DroppedFile, FileState, waits_for
 from worker.features.list_sources.local_folder import LocalFolder
 from worker.features.list_sources.place import Away, Place

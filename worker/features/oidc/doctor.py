@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from worker.cli.feature_checks import FeatureCheck
+from worker.cli.feature_checks import FeatureCheck, Finding, failure, ok
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
 from worker.core.foundation.plural import counted
-from worker.core.model.findings import Finding, failure, ok
 from worker.features.oidc.section import Oidc
 from worker.wiring.container import Parts
 

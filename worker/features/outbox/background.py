@@ -13,8 +13,7 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.foundation.plural import counted
 from worker.core.model.meters import Meters
-from worker.core.model.published_events import BUS, SUBSCRIBER
-from worker.core.work.ticks import Ticks
+from worker.events.published_events import BUS, SUBSCRIBER
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words
 from worker.features.outbox.publishers.bus import AmqpBus
@@ -24,6 +23,7 @@ from worker.features.outbox.publishers.subscriber import HttpSubscriber
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store.relay import waiting
 from worker.reporting.store.look import Looked
+from worker.runtime.ticks import Ticks
 from worker.settings.model import Settings
 from worker.wiring.background import Work, Working
 from worker.wiring.container import Parts

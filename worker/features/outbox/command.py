@@ -10,9 +10,9 @@ from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON
 from worker.core.foundation.plural import counted
-from worker.core.model.needs import STORED
 from worker.features.outbox.outbox_report import OutboxReport, target_in_words
 from worker.features.outbox.store import relay
+from worker.settings.needs import STORED
 
 
 @click.group()

@@ -17,8 +17,8 @@ from worker.core.limits.lessons import Lesson
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.meters import Meters
 from worker.core.model.metrics import PUBLISHED
-from worker.core.model.published_events import OutgoingEvent
 from worker.core.model.wakeups import NAME_UNKNOWN
+from worker.events.published_events import OutgoingEvent
 from worker.features.outbox.outbox_targets import OutboxTargets, TargetPolicy
 from worker.features.outbox.publishers.contract import GoesOn, Reply, Target
 from worker.features.outbox.store.relay import Later, Publishing, SessionNotKept, keeps_its_session, publishing_lock

@@ -9,7 +9,7 @@ from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
-from worker.core.model.published_events import BUS, SUBSCRIBER, Happened
+from worker.events.published_events import BUS, SUBSCRIBER, Happened
 from worker.features.outbox.section import Subscriber
 from worker.features.outbox.store import relay
 from worker.features.outbox.store.outbox import Subscriptions

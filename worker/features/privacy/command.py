@@ -14,9 +14,9 @@ from worker.cli.shared_options import JSON, YES, Named, confirm, whole_file
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.plural import counted
 from worker.core.foundation.private_files import to_disk
-from worker.core.model.needs import STORED
 from worker.features.privacy.store.purge import Purging
 from worker.reporting.report_lines import write_jsonl
+from worker.settings.needs import STORED
 from worker.wiring.container import Parts
 
 

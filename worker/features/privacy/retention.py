@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from worker.core.foundation.clock import Clock
 from worker.core.lifecycle.session_updates import DIGESTS_KEPT
+from worker.core.messages.store import address_places
 from worker.core.model.audit import RETENTION, Act
 from worker.features.audit.store.sealing import NotSigned, seals_of
 from worker.features.privacy.store.erasure import Erasing, Place
@@ -122,7 +123,7 @@ class Retention:
         removed = self._inbox.remove(since=now - kept_for)
         webhooks = stores.webhook_list.remove(since=now - WEBHOOKS_KEPT)
         refused = stores.refused_events.remove_due(now=now)
-        places = stores.address_places.remove(since=now - self._places_kept)
+        places = address_places.remove(stores.database, since=now - self._places_kept)
         return bool(erased or removed or webhooks or refused or places)
 
     def _remove_audited(self, now: datetime) -> bool:

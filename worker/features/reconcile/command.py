@@ -20,7 +20,6 @@ from worker.cli.shared_options import JSON, Named, Read, whole_file
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.plural import counted
 from worker.core.model.channels import CHANNELS
-from worker.core.model.needs import STORED
 from worker.features.reconcile.columns import MESSAGE_KEYS, PROVIDER, SENDER, SESSION_KEYS
 from worker.features.reconcile.comparing import STAGES, Reconciliation, Rules, Table
 from worker.features.reconcile.differences import WORDS, Difference, Found
@@ -30,6 +29,7 @@ from worker.lists.lines import ListRefused, OpenQuote, RawLine
 from worker.lists.listing import open_table
 from worker.lists.options import ListOptions, Vocabulary
 from worker.reporting.prices import Prices
+from worker.settings.needs import STORED
 from worker.wiring.container import Parts
 
 SHOWN, IN_JSON = 20, 1000

@@ -19,10 +19,10 @@ from worker.cli.plan_options import read_time
 from worker.cli.shared_options import JSON, Named, Read
 from worker.core.foundation.clock import ProcessClock
 from worker.core.foundation.durations import parse_duration
-from worker.core.model.needs import NOTHING
 from worker.features.rehearsal.play import Asked, Show
 from worker.features.rehearsal.play import rehearse as play
 from worker.features.rehearsal.shown import BEGIN, Shares, facts_of, show, write_events
+from worker.settings.needs import NOTHING
 from worker.settings.problems import SettingsError
 
 MOST_ROWS = 2000

@@ -18,7 +18,6 @@ from worker.core.database.journal import read
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.messages.caps import Caps
-from worker.core.model.needs import STORED
 from worker.core.model.states import SessionState
 from worker.features.privacy.store.reapplying import reapply as reapply_notes
 from worker.features.privacy.store.subject_requests import SubjectRequests
@@ -27,6 +26,7 @@ from worker.features.service_desk.opened import finder_of
 from worker.features.service_desk.timeline import Moment, timeline
 from worker.lists.accept import customer_id as id_of_a_list
 from worker.reporting.store.ledger import CustomerFacts, MessageFacts, SessionFacts
+from worker.settings.needs import STORED
 from worker.settings.policies import caps_of
 
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from worker.core.customers.customers import PERSONAL, FieldProblem
-from worker.core.customers.details import Details
-from worker.core.customers.ordering import UPDATABLE
+from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem
 from worker.core.customers.refusals import Refusal
 from worker.core.customers.same_person import Match, compare
 from worker.core.model.channels import ADDRESSES, channels_of

@@ -12,7 +12,6 @@ from worker.cli.shared_options import JSON, REASON, YES, confirm
 from worker.core.customers.refusals import Refusal
 from worker.core.foundation.timestamps import written
 from worker.core.model.channels import ADDRESSES, CALLED, CHANNELS
-from worker.core.model.needs import STORED, WAKING
 from worker.features.service_desk.case import Refused, in_utc, wanted
 from worker.features.service_desk.new_link import Before, NewLink
 from worker.features.service_desk.opened import desk_of, finder_of
@@ -21,6 +20,7 @@ from worker.features.service_desk.store.desk import Asked, Corrected, Foreseen, 
 from worker.features.service_desk.store.finding import MOST, Found
 from worker.lists import contacts
 from worker.reporting.prices import Prices
+from worker.settings.needs import STORED, WAKING
 from worker.wiring.container import Parts
 
 WORKERS = "running workers send it; without workers: `onboard up`"

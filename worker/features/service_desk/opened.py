@@ -7,8 +7,8 @@ from functools import partial
 
 from worker.core.database.database import Database
 from worker.core.lifecycle.given_links import CorrectedRule
-from worker.core.messages.contact_times import Hours
-from worker.core.messages.words import Invitation, Rendered
+from worker.core.messages.quiet_hours import Hours
+from worker.core.messages.wording import Invitation, Rendered
 from worker.core.model.channels import address_of
 from worker.core.model.masked import masked_opening
 from worker.core.model.sessions import Opening

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.core.messages.repeats import unknown_in_words
-from worker.core.messages.resends import is_resend
+from worker.core.messages.wording import is_resend
 from worker.core.model.channels import CALLED
 from worker.core.model.reasons import Reason, meaning_of, step_for
 from worker.core.model.states import SessionState

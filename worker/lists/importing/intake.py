@@ -10,7 +10,7 @@ from worker.core.customers.customers import Channel, Customer, FieldProblem, inv
 from worker.core.customers.routing import Rule
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.durations import show_duration
-from worker.core.messages.contact_times import Hours
+from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.placeholders import NAMES
 from worker.core.model.sessions import floor_of, never_fresh

@@ -14,9 +14,8 @@ from itertools import islice
 
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.store.batches import Batches
-from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
-from worker.core.customers.store.sealed_lines import Lines
-from worker.core.messages.contact_times import Hours
+from worker.core.customers.store.new_rows import AcceptedLine, Lines, RefusedLine
+from worker.core.messages.quiet_hours import Hours
 from worker.lists.formats.opening import Content
 from worker.lists.importing.forked import ChildEnded, Forked, forked
 from worker.lists.importing.intake import Intake

@@ -20,8 +20,8 @@ from worker.core.customers.store.new_rows import (
     erased_line,
     owned_line,
 )
-from worker.core.messages.contact_times import Hours, issue_at
-from worker.core.messages.country_cap import country_of
+from worker.core.messages.quiet_hours import Hours, issue_at
+from worker.core.messages.text_numbers import country_of
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.sessions import floor_of, max_age_of
 from worker.lists.importing.intake import Intake

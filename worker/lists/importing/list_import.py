@@ -16,9 +16,8 @@ import sqlalchemy as sa
 from worker.core.customers.customers import FieldProblem
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.batches import Batches, BatchFacts
-from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
+from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine, numbers_of
 from worker.core.customers.store.plans import Plan, Planned
-from worker.core.customers.store.sealed_lines import numbers_of
 from worker.core.database.outages import reason
 from worker.core.database.priorities import BATCH
 from worker.core.foundation.clock import Clock, monotonic

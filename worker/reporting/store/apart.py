@@ -12,7 +12,7 @@ from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Batch, Job
-from worker.core.database.tables.joined import DUE_AT, LEAD
+from worker.core.database.tables.work import DUE_AT, LEAD
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.reporting.store.counting import WAITS_FOR, WAITS_FOR_END

@@ -11,13 +11,12 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk, tally
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.job_ids import of_batch
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Batch, BatchCount, BatchCountChange, InvitationRow, Job, SessionRow, SkippedLine
-from worker.core.database.tables.joined import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.database.tables.types import word_of
-from worker.core.database.upserts import insert
+from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.lifecycle.session_updates import Result
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason

@@ -15,7 +15,7 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import decrypt_words
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.limits.budgets import FREE
 from worker.core.model.endings import Kind

@@ -13,7 +13,7 @@ from worker.core.database.database import fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import InvitationRow, Job
-from worker.core.database.tables.joined import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
+from worker.core.database.tables.work import ACCOUNT, DUE_AT, LEAD, LEAD_CHANNEL, STATE
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import FIRST

@@ -9,10 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.tables import ProcessRow, Timer
-from worker.core.database.upserts import insert
-from worker.core.model.operation import Running
+from worker.reporting.operation import Running
 
 SAY_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)

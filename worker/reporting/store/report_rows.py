@@ -9,27 +9,25 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
-from worker.core.customers.customers import Channel, FieldProblem, invitation_channels, same_customer
-from worker.core.customers.details import Details
+from worker.core.customers.customers import Channel, Details, FieldProblem, invitation_channels, same_customer
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ERASED, Erased, decrypt_opening, read_person
 from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow, SkippedLine
-from worker.core.database.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
+from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, LEAD_CHANNEL, REASON, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.timestamps import written
-from worker.core.lifecycle.store import ended_calls
-from worker.core.messages.resends import PREFIX
+from worker.core.messages.wording import PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Opening
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, LineState, SessionState, state_of_line
-from worker.core.unknown.store.unknown_outcomes import UnknownOutcomes, opened_late, waiting_to_reconcile
 from worker.core.work.store.sessions import FIRST
 from worker.reporting.store.apart import Apart, due_after
 from worker.reporting.store.counting import count
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.outlook import Outlook, last_planned, outlook
+from worker.reporting.store.unknown_outcomes import UnknownOutcomes, first_due, opened_late, waiting_to_reconcile
 from worker.reporting.store.unsent import left_of
 
 _REFUSED = (
@@ -141,7 +139,7 @@ class Facts:
     def ended_calls(self, batch_id: int) -> dict[str, tuple[int, datetime]]:
         """The calls to be looked up of the batch's jobs that have ended: how many, and when the first, by account."""
         with self._database.read() as connection:
-            return ended_calls.first_due(connection, batch_id)
+            return first_due(connection, batch_id)
 
     def outlook(self, batch_id: int, *, alone: bool = False) -> Outlook:
         """When the remaining work of the batch is due, including the jobs of other batches that its rows joined.

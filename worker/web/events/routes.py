@@ -15,8 +15,8 @@ from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, EventKind, EventSender, Outcome, Receipt
-from worker.core.model.published_events import moment
 from worker.events.cloudevents import LARGEST, Unreadable, read
+from worker.events.published_events import moment
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
 from worker.events.store.inbox import CONFLICT
 from worker.settings.outside import Web

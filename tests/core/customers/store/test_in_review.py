@@ -10,7 +10,7 @@ from tests.stored.webhook_feed import APPROVED
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database.tables import InvitationRow, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.messages.caps import Caps
 from worker.core.model.states import InvitationState, JobState
 
@@ -22,8 +22,7 @@ HOUR = timedelta(hours=1)
 def ona(shelf, keyring):
     """A shelf with a customer whose second link has ended too: her third session is to be asked for."""
     policy = ExpiryPolicy(Caps(9, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
-    looking = Expiring(shelf.database, keyring)
-    shelf.scan = lambda: looking.check(policy, now=shelf.clock())
+    shelf.scan = lambda: check(shelf.database, keyring, policy, now=shelf.clock())
     shelf.add(customer("Ona"))
     for _ in range(2):
         shelf.issue()

@@ -10,9 +10,9 @@ from tests.stored.erased import erased
 from tests.stored.shelf import customer, line
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.known_customers import KnownRule
+from worker.core.customers.store import released_details
 from worker.core.customers.store.cancellation import cancel_customers
 from worker.core.customers.store.plans import Plan
-from worker.core.customers.store.released_details import ReleasedDetails
 from worker.core.database.encrypted_values import Erased, decrypt_person
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Audit, CustomerRow, Job, PendingDetails, SkippedLine
@@ -67,7 +67,7 @@ def email(shelf) -> str | None:
 
 
 def sweep(shelf):
-    ReleasedDetails(shelf.database, shelf.keyring).apply(now=shelf.clock())
+    released_details.apply(shelf.database, shelf.keyring, now=shelf.clock())
 
 
 def called(shelf) -> list[str]:
@@ -252,7 +252,7 @@ def test_details_that_no_key_decrypts_wait_and_hold_up_nobody_else(shelf, given,
     given(TRUE)
     second = given(OTHER, **PAUSED)
     decide.resume(second, now=shelf.clock())
-    ReleasedDetails(shelf.database, Keyring([new_key()])).apply(now=shelf.clock())
+    released_details.apply(shelf.database, Keyring([new_key()]), now=shelf.clock())
     assert len(shelf.rows(PendingDetails)) == 1
     shelf.clock.advance(hours=1)
     sweep(shelf)

@@ -19,7 +19,7 @@ from worker.core.model.states import InvitationState, JobState
 def test_a_call_with_an_unknown_outcome_is_made_again_when_a_person_decides_so(shelf, decide):
     batch = shelf.add(customer("Ona"))
     fail(shelf, ending=OUTCOME_UNKNOWN)
-    assert decide.count_held(Which(batch)) == 1
+    assert decide.count(Which(batch), JobState.HELD) == 1
     decided = resolve(shelf, decide, batch, Verdict.REPEAT)
     assert decided == Decided(1, frozenset({"kyc"}))
     assert shelf.job("Ona").attempts == 0
@@ -33,7 +33,7 @@ def test_a_call_with_an_unknown_outcome_that_is_given_up_is_never_made_again(she
     row = shelf.job("Ona")
     assert (row.state, row.due_at, row.reason) == (JobState.CANCELLED, None, "abandoned")
     assert shelf.claim() == []
-    assert decide.count_held(Which(batch)) == 0
+    assert decide.count(Which(batch), JobState.HELD) == 0
     adds_up(shelf, batch, 1)
 
 
@@ -207,12 +207,12 @@ def test_only_the_rows_that_are_meant_are_settled(shelf, decide, verdict):
     shelf.add(customer("Rasa"), batch=batch, first_row=9, account="au")
     other = shelf.add(customer("Petras"))
     shelf.set(Job, state=JobState.HELD, reason="unknown")
-    assert decide.count_held(Which(batch)) == 3
+    assert decide.count(Which(batch), JobState.HELD) == 3
     assert resolve(shelf, decide, batch, verdict, rows=read_rows("3")).rows == 1
     assert resolve(shelf, decide, batch, verdict, account="au").rows == 1
     assert resolve(shelf, decide, batch, verdict, account="au", rows=read_rows("2")).rows == 0
     assert [row.customer_id for row in shelf.rows(Job, state=JobState.HELD)] == ["Ona", "Petras"]
-    assert decide.count_held(Which(other)) == 1
+    assert decide.count(Which(other), JobState.HELD) == 1
     adds_up(shelf, batch, 3)
 
 
@@ -230,7 +230,7 @@ def test_rows_held_by_those_they_joined_are_counted_by_the_batch_that_leads(shel
     second = shelf.add(customer("Rasa"))
     third = shelf.add(*(customer(name) for name in ("Ona", "Jonas", "Rasa", "Petras")))
     fail(shelf, ending=OUTCOME_UNKNOWN)
-    assert decide.count_held(Which(third)) == 1  # Petras
+    assert decide.count(Which(third), JobState.HELD) == 1  # Petras
     assert decide.held_elsewhere(Which(third)) == {first: 2, second: 1}
     assert decide.held_elsewhere(Which(third, rows=read_rows("4"))) == {second: 1}
     assert decide.held_elsewhere(Which(third, account="au")) == {}

@@ -18,7 +18,7 @@ def test_a_row_whose_call_failed_is_called_for_again_with_its_attempts_at_zero(s
     (ona, jonas) = shelf.open(shelf.claim())
     shelf.finish(shelf.failed(ona, Kind.TRANSIENT, Cancel("attempts_spent", "HTTP 500")), shelf.got(jonas))
     assert shelf.job("Ona").attempts == 1
-    assert decide.count_failed(Which(batch)) == 1
+    assert decide.count(Which(batch), JobState.FAILED) == 1
     decided = retry(shelf, decide, batch)
     assert (decided.rows, decided.accounts) == (1, {"kyc"})
     row = shelf.job("Ona")
@@ -82,7 +82,7 @@ def test_a_row_that_joined_one_that_failed_is_served_on_its_own_once_retried(she
     joined = shelf.add(customer("Ona"))
     fail(shelf)
     assert shelf.facts.counts(joined).jobs == {JobState.FAILED: 1}
-    assert decide.count_failed(Which(joined)) == 1
+    assert decide.count(Which(joined), JobState.FAILED) == 1
     assert retry(shelf, decide, joined).rows == 1
     assert [job.batch_id for job in shelf.issue()] == [joined]
     assert shelf.facts.counts(joined).jobs == {JobState.ISSUED: 1}
@@ -131,13 +131,13 @@ def test_only_the_rows_that_are_meant_are_retried(shelf, decide):
     shelf.add(customer("Rasa"), batch=batch, first_row=9, account="au")
     other = shelf.add(customer("Petras"))
     shelf.set(Job, state=JobState.FAILED)
-    assert decide.count_failed(Which(batch, rows=read_rows("3"))) == 1
+    assert decide.count(Which(batch, rows=read_rows("3")), JobState.FAILED) == 1
     assert retry(shelf, decide, batch, rows=read_rows("3")).rows == 1
     assert retry(shelf, decide, batch, account="au") == Decided(1, frozenset({"au"}))
     assert retry(shelf, decide, batch, account="au", rows=read_rows("2")).rows == 0
     states = [(row.customer_id, row.state) for row in shelf.rows(Job, state=JobState.FAILED)]
     assert states == [("Ona", "failed"), ("Petras", "failed")]
-    assert decide.count_failed(Which(other)) == 1
+    assert decide.count(Which(other), JobState.FAILED) == 1
 
 
 def test_rows_retried_at_once_from_two_lists_have_one_leader_for_each_customer(shelf, decide):

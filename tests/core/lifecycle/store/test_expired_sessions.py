@@ -15,12 +15,11 @@ from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, ReissueCount, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store import expired_sessions as expiring
-from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryCounts, ExpiryPolicy
+from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.messages.caps import Caps
-from worker.core.messages.contact_times import Hours
 from worker.core.messages.fallback_channel import fallbacks
-from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Hold, Kind
@@ -32,10 +31,9 @@ TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda ex
 
 @pytest.fixture
 def scan(shelf, keyring):
-    looking = Expiring(shelf.database, keyring)
 
     def look(**changes) -> ExpiryCounts:
-        return looking.check(replace(TERMS, **changes), now=shelf.clock())
+        return check(shelf.database, keyring, replace(TERMS, **changes), now=shelf.clock())
 
     return look
 

@@ -13,7 +13,7 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.tables import Job, SessionRow
 from worker.core.lifecycle.session_updates import Key
-from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.caps import Caps
 from worker.core.model.states import JobState
 
@@ -27,7 +27,7 @@ def waits_after_an_unused_end(shelf, keyring, policy):
     """A customer whose session ended unused; returns the batch."""
     batch = invited(shelf, lifetime=timedelta(hours=20))
     let_expire(shelf, after=timedelta(hours=21))
-    Expiring(shelf.database, keyring).check(policy, now=shelf.clock())
+    check(shelf.database, keyring, policy, now=shelf.clock())
     return batch
 
 

@@ -22,7 +22,7 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.address_cap import AddressCap, Wish
 from worker.core.messages.store import address_places
-from worker.core.messages.store.address_places import AddressPlaces, Wanted, take
+from worker.core.messages.store.address_places import Wanted, remove, take
 from worker.core.model.endings import Cancel, Kind
 from worker.core.model.states import InvitationState, JobState
 
@@ -203,9 +203,8 @@ def test_places_under_an_older_key_count_until_their_messages_no_longer_do(shelf
 def test_old_places_are_removed_and_no_others(shelf):
     shelf.add(*sharing(1, 2))
     work(shelf)
-    places = AddressPlaces(shelf.database)
-    assert places.remove(since=shelf.clock() - timedelta(seconds=1)) == 0
-    assert places.remove(since=shelf.clock()) == 2
+    assert remove(shelf.database, since=shelf.clock() - timedelta(seconds=1)) == 0
+    assert remove(shelf.database, since=shelf.clock()) == 2
     assert shelf.rows(AddressPlace) == []
 
 

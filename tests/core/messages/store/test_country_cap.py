@@ -13,10 +13,10 @@ from worker.core.customers.store.plans import Plan
 from worker.core.database.tables import BatchPlan, InvitationRow, SessionRow, TextCount
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store.claims import Leased, Room
-from worker.core.messages.country_cap import country_of
-from worker.core.messages.store.country_cap_check import at_their_cap, texts_by_country
 from worker.core.messages.store.handovers import InviteResult
+from worker.core.messages.text_numbers import country_of
 from worker.core.model.states import InvitationState
+from worker.reporting.store.texts_of_countries import at_their_cap, texts_by_country
 
 LITHUANIA, LATVIA = "+3706000000", "+3712000000"
 

@@ -20,12 +20,12 @@ def answer(monkeypatch):
     seen = []
 
     def put(**answers):
-        def first(connection, keyring, policy, candidates, now):
+        def first(_claim, candidates):
             return {
                 one.item.id: answers[who] for one in candidates if (who := one.item.customer.customer_id) in answers
             }
 
-        def second(connection, keyring, policy, candidates, now):
+        def second(_claim, candidates):
             seen.append([one.item.customer.customer_id for one in candidates])
             return {}
 

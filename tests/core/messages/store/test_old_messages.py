@@ -9,7 +9,7 @@ from tests.stored.shelf import WEEK, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import InvitationRow, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryPolicy
+from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.messages.caps import Caps
 from worker.core.model.states import InvitationState, JobState, SessionState
 
@@ -23,7 +23,7 @@ def reissued(shelf, keyring):
     shelf.issue()
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
-    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
+    check(shelf.database, keyring, TERMS, now=shelf.clock())
     shelf.issue()
     assert shelf.job("Ona").state is JobState.ISSUED
 

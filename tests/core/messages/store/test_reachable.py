@@ -10,7 +10,7 @@ from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow
-from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.fallback_channel import fallbacks
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.channels import CHANNELS
@@ -34,9 +34,7 @@ def story(shelf, keyring):
                 if (reason := reasons.get(address[0])) is not None:
                     suppress(connection, keyring, *address, reason, "vita", now=shelf.clock())
         let_expire(shelf)
-        Expiring(shelf.database, keyring).check(
-            replace(TERMS, fallbacks=fallbacks(fallback, CHANNELS)), now=shelf.clock()
-        )
+        check(shelf.database, keyring, replace(TERMS, fallbacks=fallbacks(fallback, CHANNELS)), now=shelf.clock())
         return shelf.job("Ona")
 
     return run
@@ -83,5 +81,5 @@ def test_a_customer_whom_no_key_decrypts_does_not_lapse_for_a_missing_address(sh
     invited(shelf)
     shelf.set(CustomerRow, encrypted=b"no key opens this")
     let_expire(shelf)
-    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
+    check(shelf.database, keyring, TERMS, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING

@@ -16,8 +16,7 @@ from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reminders import Ladder, Step
 from worker.core.messages.caps import Caps
-from worker.core.messages.contact_times import Hours
-from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.messages.store.message_cap_check import GOES_FIRST
 from worker.core.model.endings import Done, Hold, Kind, Reconcile

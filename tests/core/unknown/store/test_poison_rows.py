@@ -17,7 +17,7 @@ from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.database.encrypted_values import decrypt_line, decrypt_person
 from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.lifecycle.store.expired_sessions import Expiring, ExpiryPolicy
+from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.messages.caps import Caps
 from worker.core.model.endings import RetryPolicy
 from worker.core.model.reasons import Reason
@@ -88,13 +88,12 @@ def test_a_session_that_cannot_be_checked_is_set_aside_with_its_job_and_all_othe
     shelf.send()
     poison_customer(shelf, "Rasa", value)
     shelf.clock.now += WEEK + SETTLES
-    looking = Expiring(shelf.database, shelf.keyring)
 
-    counts = looking.check(EXPIRY, now=shelf.clock())
+    counts = check(shelf.database, shelf.keyring, EXPIRY, now=shelf.clock())
 
     assert counts.reissued == len(NAMES) - 1
     held(shelf, "Rasa", kind)
-    assert looking.check(EXPIRY, now=shelf.clock()).sessions == 0
+    assert check(shelf.database, shelf.keyring, EXPIRY, now=shelf.clock()).sessions == 0
 
     # Mended, and repeated by a person, it is served as the others are.
     poison_customer(shelf, "Rasa", {"email": "rasa@example.org"})

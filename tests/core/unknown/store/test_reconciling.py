@@ -12,8 +12,8 @@ from worker.core.model.endings import Hold, Reconcile
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import Unmatched
 from worker.core.unknown.store.expired_leases import EndedLeases
-from worker.core.unknown.store.unknown_outcomes import Orphans, UnknownOutcomes
 from worker.core.work.store.issue_results import IssueResult
+from worker.reporting.store.unknown_outcomes import Orphans, UnknownOutcomes
 
 
 @pytest.fixture

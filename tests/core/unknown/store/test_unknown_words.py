@@ -15,7 +15,7 @@ from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationR
 from worker.core.database.tables.types import NotKnown, UnknownWord, enum_column, known
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.session_updates import Key
-from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate
 from worker.core.messages.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
 from worker.core.messages.store.job_from_messages import move_jobs
@@ -92,10 +92,9 @@ def test_a_message_is_held_alone_when_it_is_claimed(shelf, table, column):
 def test_a_session_is_set_aside_alone_when_it_is_checked(shelf, served, table, column):
     write(shelf, table, column, "customer_id = 'Rasa'")
     shelf.clock.now += WEEK + SETTLES
-    looking = Expiring(shelf.database, shelf.keyring)
-    assert looking.check(EXPIRY, now=shelf.clock()).reissued == len(others())
+    assert check(shelf.database, shelf.keyring, EXPIRY, now=shelf.clock()).reissued == len(others())
     held(shelf, "Rasa", "NotKnown")
-    assert looking.check(EXPIRY, now=shelf.clock()).sessions == 0
+    assert check(shelf.database, shelf.keyring, EXPIRY, now=shelf.clock()).sessions == 0
 
 
 def test_a_row_in_an_unknown_state_is_never_claimed_nor_ended_nor_moved(shelf, failover):

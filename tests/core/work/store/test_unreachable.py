@@ -17,11 +17,10 @@ from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow, Suppression
 from worker.core.foundation.keyring import Keyring, key_id_of, new_key
-from worker.core.lifecycle.store.expired_sessions import Expiring
+from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.contact_times import Hours
 from worker.core.messages.fallback_channel import fallbacks
-from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind, Reconcile, Retry
 from worker.core.model.states import InvitationState, JobState, SessionState
@@ -183,7 +182,7 @@ def test_the_call_that_goes_first_after_a_pause_is_for_another_job(shelf, keep):
 def test_a_link_that_ended_unused_is_not_replaced_once_all_addresses_are_suppressed(shelf, keep, keyring):
     invited(shelf, customer("Ona"))
     let_expire(shelf)
-    Expiring(shelf.database, keyring).check(TERMS, now=shelf.clock())
+    check(shelf.database, keyring, TERMS, now=shelf.clock())
     assert shelf.job("Ona").state is JobState.WAITING
     keep(email=SuppressionReason.STOP)  # while the job waits for its new session
     shelf.clock.advance(days=2)

@@ -4,9 +4,9 @@ import threading
 
 from worker.core.database.tables import Job
 from worker.core.foundation.clock import monotonic
-from worker.core.work.ticks import Ticks
 from worker.features.list_sources.drop_box import DropBox
 from worker.features.list_sources.folder_schedule import FolderSchedule
+from worker.runtime.ticks import Ticks
 
 
 def until_it_has_looked(schedule):

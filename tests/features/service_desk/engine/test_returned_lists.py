@@ -13,10 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.customers.customers import Person
-from worker.core.customers.details import Details
+from worker.core.customers.customers import UPDATABLE, Details, Person
 from worker.core.customers.known_customers import Standing
-from worker.core.customers.ordering import UPDATABLE
 from worker.core.customers.store.new_rows import ANOTHER_PERSON, RefusedLine
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.model.channels import Address

@@ -6,7 +6,7 @@ from datetime import timedelta
 from tests.stored.shelf import Shelf
 from worker.core.database.tables import Audit
 from worker.core.messages.caps import Caps
-from worker.core.messages.contact_times import Hours
+from worker.core.messages.quiet_hours import Hours
 from worker.features.service_desk.case import DeskRules
 from worker.features.service_desk.store.cases import DeskPolicy
 from worker.features.service_desk.store.desk import ServiceDesk

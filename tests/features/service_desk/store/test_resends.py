@@ -10,8 +10,7 @@ from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.messages.caps import Caps
-from worker.core.messages.contact_times import Hours
-from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.endings import Cancel, Kind, Problem
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState

@@ -11,10 +11,10 @@ from tests.simulated.world import customer
 from tests.stored.row_locks import waiting
 from tests.suite.of_features import needs
 from worker.core.customers.customers import Channel
+from worker.core.customers.store import usage
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
-from worker.core.lifecycle.store import reissue_counts
 from worker.core.lifecycle.store.own_links import forget
 from worker.core.model.reasons import Reason
 from worker.features.stable_links.door import Asks, DoorRules, Finished, Gone, Lead, Over, Press, Wait
@@ -118,8 +118,8 @@ async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_
     now, seen, rules = ahead.clock(), [], DoorPolicy(DoorRules(most=2, per_day=1))
     doors = Doors(ahead.parts.database, ahead.parts.keyring, rules)
     with waiting(ahead.parts.database, lambda: seen.append(doors.ask(secret, now=now))) as connection:
-        reissue_counts.so_far(connection, ["kyc"], now.date())
-        reissue_counts.count(connection, {"kyc": 1}, now.date())
+        usage.reissues_so_far(connection, ["kyc"], now.date())
+        usage.count_reissues(connection, {"kyc": 1}, now.date())
     assert [one.decision for one in seen] == [Over(Reason.DAY_CAP)]
 
 

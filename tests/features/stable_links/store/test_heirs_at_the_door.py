@@ -10,11 +10,11 @@ from tests.stored.own_link import secret_of_link
 from tests.stored.row_locks import on_postgresql, wait_until_blocked, waiting
 from tests.stored.shelf import customer
 from tests.suite.of_features import needs
+from worker.core.customers.store import usage
 from worker.core.customers.store.admission import lock_customers
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.leadership import take_leads
 from worker.core.database.tables import Job, StableLink
-from worker.core.lifecycle.store import reissue_counts
 from worker.core.model.states import JobState
 from worker.features.stable_links.door import DoorRules, Gone, Wait
 from worker.features.stable_links.store.doors import DoorPolicy, Doors
@@ -67,7 +67,7 @@ def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_ask
     doors = Doors(ona.database, keyring, DoorPolicy(DoorRules(most=3, per_day=5)))
     visitor = threading.Thread(target=lambda: seen.append(doors.ask(secret, now=now)))
     with ona.database.write() as counts:
-        reissue_counts.so_far(counts, ["kyc"], now.date())  # a sweep counts, and the visitor waits for it
+        usage.reissues_so_far(counts, ["kyc"], now.date())  # a sweep counts, and the visitor waits for it
         with ona.database.write() as connection:
             assert take_leads(connection, heir.batch_id, stopped_only=False, now=now) == (heir.row, 1)
             visitor.start()

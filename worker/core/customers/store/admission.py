@@ -18,7 +18,7 @@ from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.core.database.tables import Attempt, CustomerRow, Finished, Job, SessionRow
-from worker.core.database.tables.joined import served_by
+from worker.core.database.tables.work import served_by
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, JobState

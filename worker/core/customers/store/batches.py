@@ -12,10 +12,9 @@ from worker.core.customers.store import plans
 from worker.core.customers.store.added_lines import Added, ErasedMeanwhile, add_lines
 from worker.core.customers.store.admission import following, left_out
 from worker.core.customers.store.daily_batch import DAILY
-from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
+from worker.core.customers.store.new_rows import AcceptedLine, Lines, RefusedLine, seal
 from worker.core.customers.store.plans import Plan, Planned
 from worker.core.customers.store.refreshed import KnownLine, known_lines
-from worker.core.customers.store.sealed_lines import Lines, seal
 from worker.core.customers.store.tombstones import erased_among
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch

@@ -18,7 +18,7 @@ from worker.core.database.customer_keys import Key
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import as_they_came
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.database.tables.joined import served_by
+from worker.core.database.tables.work import served_by
 from worker.core.facts import JobsStopped, SessionsExpired, happened
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import ended_calls
@@ -88,7 +88,7 @@ def cancel_jobs(connection: sa.Connection, ids: list[int], *, now: datetime) -> 
 
 def instead_of_failing(moves: Iterable[dict[str, Any]], marked: Collection[int], *, by: str = "job_id") -> list[int]:
     """Keep the marked jobs open among those that these values would let fail. `cancel_jobs` ends them, once the values
-    are written: nobody is to look at the failure of a customer who was cancelled.
+    are written: no person is to look at the failure of a customer who was cancelled.
     """
     failing = [move for move in moves if move["new_state"] is JobState.FAILED and move[by] in marked]
     for move in failing:

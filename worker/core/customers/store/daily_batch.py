@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from worker.core.database.database import insert
 from worker.core.database.tables import Batch
-from worker.core.database.upserts import insert
 
 TRIES = 10
 DAILY = "events-"  # how the names of daily batches begin

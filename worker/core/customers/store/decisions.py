@@ -24,10 +24,10 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, InvitationRow, Job, PendingDetails
-from worker.core.database.tables.joined import LEAD
-from worker.core.model.row_addresses import Rows
+from worker.core.database.tables.work import LEAD
 from worker.core.model.states import OPEN_JOBS, InvitationState, JobState, PauseCause, paused_by
-from worker.core.unknown.store.settlement import Decided, abandon, in_state, repeat, retry
+from worker.core.unknown.store.settlement import Decided, abandon, chosen, repeat, retry, rows_in
+from worker.core.unknown.store.settlement import Which as Which
 from worker.core.work.store.sessions import FIRST, HELD_FIRST
 
 CHUNK = 2000
@@ -49,15 +49,6 @@ class Verdict(StrEnum):
 
     REPEAT = "repeat"  # make the call again: it may be paid for, or arrive, a second time
     ABANDON = "abandon"  # give it up
-
-
-@dataclass(frozen=True)
-class Which:
-    """The rows of a batch that a decision is about; None: all accounts, all rows."""
-
-    batch_id: int
-    account: str | None = None
-    rows: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -224,17 +215,17 @@ class Decisions:
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
-    def count_failed(self, which: Which) -> int:
-        return self._count(which, JobState.FAILED)
-
-    def count_held(self, which: Which) -> int:
-        return self._count(which, JobState.HELD)
+    def count(self, which: Which, state: JobState) -> int:
+        """How many of these rows have failed, or are held."""
+        query = sa.select(sa.func.count()).select_from(rows_in(which, state).subquery())
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
 
     def repeat_cost(self, which: Which) -> RepeatCost:
         """The worst cost of making the calls of these held rows again."""
         held = (Job.state == JobState.HELD, Job.joins.is_(None))
-        calls = _chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
-        held_messages = _chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
+        calls = chosen(which, sa.select(Job.account.label("name"), sa.func.count().label("number")))
+        held_messages = chosen(which, sa.select(InvitationRow.channel.label("name"), sa.func.count().label("number")))
         with self._database.read() as connection:
             sessions = fetch(connection, calls.where(*held, ~sa.exists().where(HELD_FIRST)).group_by(Job.account))
             held_messages = held_messages.join(Job, HELD_FIRST).where(*held).group_by(InvitationRow.channel)
@@ -243,7 +234,7 @@ class Decisions:
 
     def held_elsewhere(self, which: Which) -> dict[int, int]:
         """By batch, how many of these rows are held because they joined a held row of that other batch."""
-        query = _chosen(which, sa.select(LEAD.batch_id, sa.func.count().label("rows")).select_from(Job))
+        query = chosen(which, sa.select(LEAD.batch_id, sa.func.count().label("rows")).select_from(Job))
         query = query.join(LEAD, LEAD.id == Job.joins).where(Job.state.in_(OPEN_JOBS), LEAD.state == JobState.HELD)
         with self._database.read() as connection:
             rows = fetch(connection, query.group_by(LEAD.batch_id).order_by(LEAD.batch_id))
@@ -284,7 +275,7 @@ class Decisions:
         self, which: Which, state: JobState, after: int, decide: Callable[[sa.Connection, list[int]], Decided]
     ) -> tuple[int, Decided] | None:
         """Decide about the next chunk of rows. Returns the last row number and the changes; None: no rows are left."""
-        query = _rows(which, state).where(Job.id > job_id(which.batch_id, after)).order_by(Job.id).limit(CHUNK)
+        query = rows_in(which, state).where(Job.id > job_id(which.batch_id, after)).order_by(Job.id).limit(CHUNK)
         for attempt in range(TRIES):
             try:
                 with self._database.write() as connection:
@@ -294,11 +285,6 @@ class Decisions:
                 if attempt == TRIES - 1:
                     raise
         return None
-
-    def _count(self, which: Which, state: JobState) -> int:
-        query = sa.select(sa.func.count()).select_from(_rows(which, state).subquery())
-        with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
 
     def _pause(
         self,
@@ -404,22 +390,3 @@ def _noted(connection: sa.Connection, which: Which, decided: Decided, reason: st
         subject = f"batch {which.batch_id}{rows}{account}"
         note(connection, subject, now=now, count=decided.rows, reason=reason.removesuffix("; "))
     return decided
-
-
-def _rows(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
-    return in_state(_chosen(which, sa.select(Job.id, Job.row, Job.customer_id, Job.purpose, Job.account)), state)
-
-
-def _chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    query = query.where(of_batch(which.batch_id))
-    if which.account is not None:
-        query = query.where(Job.account == which.account)
-    return query if which.rows is None else query.where(_among(which.batch_id, which.rows))
-
-
-def _among(batch_id: int, rows: Rows) -> sa.ColumnElement[bool]:
-    single = [job_id(batch_id, first) for first, last in rows.ranges if first == last]
-    ranges = [
-        Job.id.between(job_id(batch_id, first), job_id(batch_id, last)) for first, last in rows.ranges if first != last
-    ]
-    return sa.or_(Job.id.in_(single), *ranges) if single else sa.or_(*ranges)

@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from worker.core.customers.store.cancellation import lock_unsent, with_unknown_calls
+from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.priorities import HELD_BACK
 from worker.core.database.tables import Batch, InvitationRow, Job
-from worker.core.database.tables.joined import served_by
+from worker.core.database.tables.work import served_by
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, PauseCause
 from worker.core.work.store.sessions import FIRST
@@ -155,7 +156,7 @@ def _change(
     connection.execute(first.values(away))
     # The row goes on where the former leader was: a failed call stays counted, nothing happens earlier, and the session
     # that it waits for or asks about stays the one that decides. Of an issued leader the live session is adopted.
-    leads: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _KEPT} | {"joins": None, "changed_at": now}
+    leads = bulk.new(*_KEPT) | {"joins": None, "changed_at": now}
     heirs = [{"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], now=now) for row in taken]
     connection.execute(follows.values(leads), heirs)
 

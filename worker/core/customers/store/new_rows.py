@@ -1,15 +1,21 @@
-"""The rows that an accepted or refused line becomes: customer, job, skipped line."""
+"""The rows that an accepted or refused line becomes: customer, job, skipped line.
 
-from collections.abc import Mapping, Sequence
+Those values that no transaction decides, encrypted and of plain types, are made before it, in another process too
+(`seal`). They are columns: a dictionary for each row cost more to make and to pickle than the rest of the row.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, FieldProblem
-from worker.core.database import bulk
-from worker.core.database.columns import Columns, rows_of
+from worker.core.database import binary_rows, bulk
+from worker.core.database.binary_rows import Columns, picked, rows_of
 from worker.core.database.customer_keys import Key
 from worker.core.database.encrypted_values import contact_digests, encrypt_line, encrypt_person
 from worker.core.database.job_ids import job_id
@@ -102,15 +108,8 @@ def owned_line(row: int, customer_id: str, owner: str) -> RefusedLine:
 
 # What newer details of a known customer replace, whether a list or an event brings them.
 DETAILS = (
-    "kind",
-    "country",
-    "locale",
-    "timezone",
-    "encrypted",
-    "email_digest",
-    "phone_digest",
-    "details_at",
-    "changed_at",
+    *("kind", "country", "locale", "timezone"),
+    *("encrypted", "email_digest", "phone_digest", "details_at", "changed_at"),
 )
 
 
@@ -131,20 +130,17 @@ def change_details(connection: sa.Connection, customers: Sequence[Mapping[str, A
     _CHANGE.run(connection, [{f"new_{name}": row[name] for name in ("customer_id", *DETAILS)} for row in customers])
 
 
-_CHANGE = bulk.Change(
-    CustomerRow.customer_id, {name: sa.bindparam(f"new_{name}") for name in DETAILS}, by="new_customer_id"
-)
+_CHANGE = bulk.Change(CustomerRow.customer_id, bulk.new(*DETAILS), by="new_customer_id")
+
+
+def _columns(of: Sequence[Any], *names: str) -> Columns:
+    return {name: list(map(attrgetter(name), of)) for name in names}
 
 
 def customer_values(keyring: Keyring, customers: Sequence[Customer]) -> Columns:
     """What lines or an event say of their customers."""
     digests = [contact_digests(keyring, customer.person) for customer in customers]
-    return {
-        "customer_id": [customer.customer_id for customer in customers],
-        "kind": [customer.kind for customer in customers],
-        "country": [customer.country for customer in customers],
-        "locale": [customer.locale for customer in customers],
-        "timezone": [customer.timezone for customer in customers],
+    return _columns(customers, "customer_id", "kind", "country", "locale", "timezone") | {
         "encrypted": [encrypt_person(keyring, customer.customer_id, customer.person) for customer in customers],
         "email_digest": [found["email_digest"] for found in digests],
         "phone_digest": [found["phone_digest"] for found in digests],
@@ -157,19 +153,11 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
     return {
         "id": [job_id(batch_id, line.row) for line in lines],
         "batch_id": [batch_id] * len(lines),
-        "row": [line.row for line in lines],
-        "customer_id": [customer.customer_id for customer in customers],
-        "purpose": [customer.purpose for customer in customers],
-        "channel": [customer.channel for customer in customers],
-        "template": [customer.template for customer in customers],
-        "entity_id": [customer.entity_id for customer in customers],
-        "consent": [customer.consent for customer in customers],
+        **_columns(customers, "customer_id", "purpose", "channel", "template", "entity_id", "consent"),
+        **_columns(lines, "row", "account", "floor_seconds", "freshness_seconds"),
         "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
-        "account": [line.account for line in lines],
         "route": [line.route[:200] for line in lines],
-        "floor_seconds": [line.floor_seconds for line in lines],
         "fallback_accounts": [joined(line.account, line.fallback_accounts) for line in lines],
-        "freshness_seconds": [line.freshness_seconds for line in lines],
     }
 
 
@@ -235,3 +223,106 @@ def refusal_row(batch_id: int, line: RefusedLine) -> dict[str, Any]:
         "customer_id": line.customer_id or None,
         "problems": [asdict(problem) for problem in line.problems],
     }
+
+
+SAMPLE = 32  # of a list of which one row in 20 is known, four chunks of five show it
+
+
+def load_customers(connection: sa.Connection, columns: Columns) -> set[str]:
+    """INSERT the customers who are not there yet, in their order. Returns the ids of those who were there.
+
+    A row that another transaction is inserting is waited for.
+    """
+    ids = columns["customer_id"]
+    if not ids:
+        return set()
+    if connection.dialect.name == "sqlite":
+        # One transaction writes at a time, so no other can come in between.
+        there = _there(connection, set(ids))
+        bulk.add(connection, CustomerRow, [row for row in rows_of(columns) if row["customer_id"] not in there])
+        return there
+    if len(set(ids)) >= bulk.COPIED and not _there(connection, _sample(ids)):
+        # Most lists bring new customers alone. A COPY costs less than an INSERT that skips rows: it writes whole pages.
+        try:
+            with connection.begin_nested():
+                bulk.add_columns(connection, CustomerRow, columns)
+            return set()
+        except sa.exc.IntegrityError:
+            pass
+    statement, types = _missing(tuple(columns))
+    return set(ids) - set(connection.exec_driver_sql(statement, binary_rows.sent(types, columns)).scalars())
+
+
+def _there(connection: sa.Connection, ids: Iterable[str]) -> set[str]:
+    return set(connection.execute(_THERE, {"ids": bulk.keys(ids)}).scalars())
+
+
+_THERE = sa.select(CustomerRow.customer_id).where(bulk.among(CustomerRow.customer_id, "ids"))
+
+
+def _sample(ids: Sequence[str]) -> Sequence[str]:
+    return ids[:: max(len(ids) // SAMPLE, 1)]
+
+
+@cache
+def _missing(columns: tuple[str, ...]) -> tuple[str, binary_rows.Types]:
+    statement, types = bulk.insert_all(CustomerRow, columns)
+    there = CustomerRow.__table__.c.customer_id
+    return binary_rows.text(statement.on_conflict_do_nothing(index_elements=[there]).returning(there)), types
+
+
+@dataclass
+class SealedLines:
+    """`customers` and `jobs`: what the lines say of their customers' rows, and of their jobs'."""
+
+    customers: Columns
+    jobs: Columns
+    quiet_until: list[datetime | None]
+    planned_at: list[datetime | None]
+
+    def __len__(self) -> int:
+        return len(self.quiet_until)
+
+    @property
+    def keys(self) -> list[Key]:
+        return list(zip(self.jobs["customer_id"], self.jobs["purpose"], strict=True))
+
+    def at(self, places: Sequence[int]) -> "SealedLines":
+        """The lines at these places, in their order."""
+        times = [[values[place] for place in places] for values in (self.quiet_until, self.planned_at)]
+        return SealedLines(picked(self.customers, places), picked(self.jobs, places), *times)
+
+    def without(self, rows: Collection[int]) -> "SealedLines":
+        """The lines but for those of these rows."""
+        return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
+
+
+Lines = Sequence[AcceptedLine] | SealedLines
+
+
+def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> SealedLines:
+    """Encrypt what is the customers'."""
+    return SealedLines(
+        customer_values(keyring, [line.customer for line in lines]),
+        job_values(keyring, batch_id, lines),
+        [line.quiet_until for line in lines],
+        [line.planned_at for line in lines],
+    )
+
+
+def numbers_of(lines: Lines) -> Sequence[int]:
+    """The lines' rows in their list."""
+    return lines.jobs["row"] if isinstance(lines, SealedLines) else [line.row for line in lines]
+
+
+def customers_of(lines: Lines) -> Sequence[str]:
+    if isinstance(lines, SealedLines):
+        return lines.jobs["customer_id"]
+    return [line.customer.customer_id for line in lines]
+
+
+def without(lines: Lines, rows: Collection[int]) -> Lines:
+    """The lines but for those of these rows."""
+    if not rows:
+        return lines
+    return lines.without(rows) if isinstance(lines, SealedLines) else [line for line in lines if line.row not in rows]

@@ -1,6 +1,6 @@
 """Details that wait until their row is released: another list's unfinished business must not change a customer.
 
-A row is not released while its batch was paused when it was imported and nobody has resumed it, while it is behind its
+A row is not released while its batch was paused when it was imported and no one has resumed it, while it is behind its
 list's pilot, and before its list's start. Until then the details of a customer who is known wait here. Those of a
 customer who was not known are stored as the customer's, and are marked as this row's: another row's replace them.
 `released` applies what is due.
@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.erased_jobs import erase_jobs
 from worker.core.customers.store.new_rows import PERSON_GONE
+from worker.core.customers.store.tombstones import erase_jobs
 from worker.core.database import bulk
-from worker.core.database.columns import Columns
+from worker.core.database.binary_rows import Columns
 from worker.core.database.database import THERE_IS, fetch
 from worker.core.database.job_ids import ROWS
 from worker.core.database.tables import BatchPlan, CustomerRow, Job, PendingDetails
@@ -70,7 +70,7 @@ def settled(connection: sa.Connection, customer_ids: Collection[str]) -> None:
 
 
 def drop(connection: sa.Connection, job_ids: Collection[int], *, now: datetime) -> None:
-    """These rows are cancelled: their details go, also those that are stored as the customer's and nobody else's."""
+    """These rows are cancelled: their details go, also those that are stored as the customer's and no one else's."""
     gone = connection.execute(_DROP, {"ids": bulk.keys(job_ids)}).all()
     if not gone:
         return

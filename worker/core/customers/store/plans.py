@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.columns import Columns
+from worker.core.database.binary_rows import Columns
 from worker.core.database.tables import BatchPlan
 from worker.core.foundation.timestamps import written
 from worker.core.limits.batch_pace import planned_at
@@ -67,16 +67,7 @@ class PlanRefused(Exception):
 
 
 def add(connection: sa.Connection, batch_id: int, plan: Plan) -> None:
-    values = {
-        "batch_id": batch_id,
-        "first": plan.first,
-        "condition": plan.condition,
-        "start_at": plan.start_at,
-        "per_hour": plan.per_hour,
-        "deadline": plan.deadline,
-        "verdict": "",
-        "numbers": "",
-    }
+    values = vars(plan) | {"batch_id": batch_id, "verdict": "", "numbers": ""}
     connection.execute(sa.insert(BatchPlan).values(values))
 
 

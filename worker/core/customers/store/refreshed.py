@@ -11,12 +11,11 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
 from worker.core.customers.same_person import Match, changed_addresses, compare, in_words
-from worker.core.customers.store.new_rows import OldLink, change_details, customer_row
+from worker.core.customers.store.new_rows import Lines, OldLink, SealedLines, change_details, customer_row, numbers_of
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
-from worker.core.customers.store.sealed_lines import Lines, SealedLines, numbers_of
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.columns import picked, rows_of
+from worker.core.database.binary_rows import picked, rows_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.tables import CustomerRow
@@ -33,7 +32,7 @@ _STORED = sa.select(
     CustomerRow.locale,
     CustomerRow.timezone,
     CustomerRow.encrypted,
-    # What only a row says that is not released is nobody's: a released row is not compared with it, and nothing stays.
+    # What only a row says that is not released is no one's: a released row is not compared with it, and nothing stays.
     IS_UNRELEASED.label("unreleased"),
 ).where(bulk.among(CustomerRow.customer_id, "customers"))
 
@@ -62,7 +61,7 @@ class KnownLine:
 
     @property
     def is_another_of_two_unreleased(self) -> bool:
-        """The same, beside what only another row says that is not released: nobody knows yet which of them is right."""
+        """The same, beside what only another row says that is not released: which of them is right is not known yet."""
         return self._is_another_than(self.unreleased)
 
     def _is_another_than(self, person: Person | None) -> bool:
@@ -158,9 +157,9 @@ def refresh(
     ]
     change_details(connection, rows)
     give_away(connection, keyring, {one: kinds for one in sorted(last) if (kinds := _kinds(last[one]))}, now=now)
-    told = {one: in_words(line.person, line.given.person) for one, line in last.items() if line.person is not None}
-    for customer_id in sorted(one for one, words in told.items() if words):
-        by = f"{told[customer_id]} by batch {batch_id} row {last[customer_id].row}"
+    words = {one: in_words(line.person, line.given.person) for one, line in last.items() if line.person is not None}
+    for customer_id in sorted(one for one, changes in words.items() if changes):
+        by = f"{words[customer_id]} by batch {batch_id} row {last[customer_id].row}"
         note(connection, f"customer {customer_id}", now=now, reason=by, act=act)
 
 

@@ -28,49 +28,45 @@ ACT = Act("schedule", "released")
 AGAIN = timedelta(hours=1)  # for details that no key decrypts
 
 
-class ReleasedDetails:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database, self._keyring = database, keyring
+def apply(database: Database, keyring: Keyring, *, now: datetime) -> None:
+    """Apply all details that are due."""
+    while outlive_deadlocks(partial(_apply_chunk, database, keyring, now=now)) == CHUNK:
+        pass
 
-    def apply(self, *, now: datetime) -> None:
-        """Apply all details that are due."""
-        while outlive_deadlocks(partial(self._chunk, now=now)) == CHUNK:
-            pass
 
-    def _chunk(self, *, now: datetime) -> int:
-        with self._database.write() as connection:
-            due = fetch(connection, _DUE, {"now": now})
-            # Who deletes a row decides about it: a cancellation meanwhile has deleted it, or finds it applied.
-            taken = connection.execute(_TAKE, {"ids": bulk.keys(row.job_id for row in due)}).all() if due else []
-            waiting = sorted((row for row in taken if row.encrypted is not None), key=lambda row: row.job_id)
-            if waiting:
-                self._apply(connection, waiting, now=now)
-            return len(due)
+def _apply_chunk(database: Database, keyring: Keyring, *, now: datetime) -> int:
+    with database.write() as connection:
+        due = fetch(connection, _DUE, {"now": now})
+        # Who deletes a row decides about it: a cancellation meanwhile has deleted it, or finds it applied.
+        taken = connection.execute(_TAKE, {"ids": bulk.keys(row.job_id for row in due)}).all() if due else []
+        waiting = sorted((row for row in taken if row.encrypted is not None), key=lambda row: row.job_id)
+        if waiting:
+            _apply(connection, keyring, waiting, now=now)
+        return len(due)
 
-    def _apply(self, connection: sa.Connection, waiting: Sequence[Any], *, now: datetime) -> None:
-        ids = {row.customer_id for row in waiting}
-        stored = {row.customer_id: row.details_at for row in fetch(connection, _STORED, {"ids": bulk.keys(ids)})}
-        closed = []
-        # Batch by batch, as they came: of two lists of a customer the later one finds what the earlier one has given.
-        for batch_id, rows in groupby(waiting, key=lambda row: batch_of(row.job_id)):
-            mine, given_at = [], {}
-            for row in rows:
-                try:
-                    customer = opened(self._keyring, row._mapping)
-                except CannotDecrypt:
-                    closed.append(row._asdict() | {"due_at": now + AGAIN})
-                    continue
-                # What was given since then, by an event, a person or a list that was released sooner, stays.
-                if stored[row.customer_id] is None or stored[row.customer_id] <= row.given_at:
-                    mine.append((row_of(row.job_id), customer))
-                    given_at[row_of(row.job_id)] = row.given_at
-            found = [
-                replace(one, given_at=given_at[one.row]) for one in beside(connection, self._keyring, mine, now=now)
-            ]
-            refresh(connection, self._keyring, found, batch_id=batch_id, act=ACT, now=now)
-        if closed:
-            log.error("the details of %d released rows cannot be read: they wait for their key", len(closed))
-            bulk.add(connection, PendingDetails, closed)
+
+def _apply(connection: sa.Connection, keyring: Keyring, waiting: Sequence[Any], *, now: datetime) -> None:
+    ids = {row.customer_id for row in waiting}
+    stored = {row.customer_id: row.details_at for row in fetch(connection, _STORED, {"ids": bulk.keys(ids)})}
+    closed = []
+    # Batch by batch, as they came: of two lists of a customer the later one finds what the earlier one has given.
+    for batch_id, rows in groupby(waiting, key=lambda row: batch_of(row.job_id)):
+        mine, given_at = [], {}
+        for row in rows:
+            try:
+                customer = opened(keyring, row._mapping)
+            except CannotDecrypt:
+                closed.append(row._asdict() | {"due_at": now + AGAIN})
+                continue
+            # What was given since then, by an event, a person or a list that was released sooner, stays.
+            if stored[row.customer_id] is None or stored[row.customer_id] <= row.given_at:
+                mine.append((row_of(row.job_id), customer))
+                given_at[row_of(row.job_id)] = row.given_at
+        found = [replace(one, given_at=given_at[one.row]) for one in beside(connection, keyring, mine, now=now)]
+        refresh(connection, keyring, found, batch_id=batch_id, act=ACT, now=now)
+    if closed:
+        log.error("the details of %d released rows cannot be read: they wait for their key", len(closed))
+        bulk.add(connection, PendingDetails, closed)
 
 
 _COLUMNS = PendingDetails.__table__.columns

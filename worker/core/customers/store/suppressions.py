@@ -13,16 +13,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
+from worker.core.customers.customers import Channel, Person
 from worker.core.customers.suppression import SuppressionReason, stronger, text_of
-from worker.core.database import bulk
-from worker.core.database.database import fetch
+from worker.core.database import audit_entries, bulk
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.encrypted_values import ADDRESS, ERASED, decrypt_address, encrypt_address
 from worker.core.database.journal import Happened, Note, note
 from worker.core.database.tables import Suppression
-from worker.core.database.upserts import insert
 from worker.core.foundation.keyring import KEY_ID_DIGITS, CannotDecrypt, Keyring
-from worker.core.model.channels import listed_as
+from worker.core.model.channels import CHANNELS, address_of, listed_as
 
 Address = tuple[str, str]  # channel and address, as intake gives it: personal
 KEY_ID = sa.func.substr(Suppression.digest, 1, KEY_ID_DIGITS)
@@ -263,3 +262,84 @@ def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> SuppressionReaso
 def _rank(reason: Any) -> sa.ColumnElement[int]:
     known = {each.value: rank for rank, each in enumerate(SuppressionReason)}
     return sa.case(known, value=reason, else_=len(known))  # as `stronger`
+
+
+LIST = "do-not-contact list"  # the subject of its entries in the audit log: no address is in them
+
+
+@dataclass(frozen=True)
+class ListCounts:
+    """How many addresses are suppressed: by channel and reason; by older keys of the ring; by keys that are gone."""
+
+    addresses: list[tuple[str, SuppressionReason, int]]
+    by_older_keys: int
+    keys_gone: int
+
+
+class DoNotContact:
+    """The list as operators use it. Each method has a transaction of its own, and raises ValueError as `suppress`."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database, self._keyring = database, keyring
+
+    def add(self, addresses: Collection[Address], reason: SuppressionReason, person: str, *, now: datetime) -> int:
+        """Suppress these addresses; returns how many of them were not suppressed before."""
+        with self._database.write() as connection:
+            before = suppressed(connection, self._keyring, addresses)
+            for channel, address in addresses:
+                suppress(connection, self._keyring, channel, address, reason, person, now=now)
+            audit_entries.note(connection, LIST, now=now, count=len(addresses), reason=f"added: {reason.value}")
+        return len(addresses) - len(before)
+
+    def remove(self, addresses: Collection[Address], *, now: datetime) -> int:
+        """Lift the suppression of these addresses; returns how many of them were suppressed."""
+        with self._database.write() as connection:
+            reasons = [release(connection, self._keyring, *address) for address in addresses]
+            removed = sum(reason is not None for reason in reasons)
+            if removed:
+                audit_entries.note(connection, LIST, now=now, count=removed, reason="removed")
+        return removed
+
+    def find(self, address: Address) -> Kept | None:
+        """What is stored about the address; None: it is not suppressed."""
+        with self._database.read() as connection:
+            return kept_of(connection, self._keyring, *address)
+
+    def counts(self) -> ListCounts:
+        with self._database.read() as connection:
+            return ListCounts(
+                counts(connection),
+                by_older_keys(connection, self._keyring),
+                keys_gone(connection, self._keyring),
+            )
+
+    def keys_gone(self) -> int:
+        """How many addresses are known by a key that is not in the ring: no look-up finds them."""
+        with self._database.read() as connection:
+            return keys_gone(connection, self._keyring)
+
+    def forget_gone(self, *, now: datetime) -> int:
+        """Remove the addresses that `keys_gone` counts; returns their number."""
+        with self._database.write() as connection:
+            forgotten = forget_gone(connection, self._keyring)
+            if forgotten:
+                audit_entries.note(connection, LIST, now=now, count=forgotten, reason="forgotten: their key is gone")
+            return forgotten
+
+
+def reachable(
+    connection: sa.Connection, keyring: Keyring, people: Mapping[str, Person], channels: Collection[str] = CHANNELS
+) -> dict[str, dict[str, SuppressionReason | None]]:
+    """For each person, by customer, the channels with an address, each with the reason why the address is suppressed,
+    or None. One statement for all people."""
+    addresses = {
+        (customer_id, channel): address
+        for customer_id, person in people.items()
+        for channel in channels
+        if (address := address_of(person, channel))
+    }
+    found = suppressed(connection, keyring, [(channel, address) for (_, channel), address in addresses.items()])
+    ways: dict[str, dict[str, SuppressionReason | None]] = {customer_id: {} for customer_id in people}
+    for (customer_id, channel), address in addresses.items():
+        ways[customer_id][channel] = found.get((channel, address))
+    return ways

@@ -1,19 +1,20 @@
-"""How many sessions and messages a customer has had, for the caps.
+"""How many sessions and messages a customer has had, and how many reissues an account has opened today, for the caps.
 
 The rows are counted each time. A separate counter would have to stay correct through late answers, unknown outcomes,
 and messages that bounce.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.customer_keys import Key
-from worker.core.database.database import fetch
-from worker.core.database.tables import InvitationRow, SessionRow
+from worker.core.database.database import fetch, insert
+from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
 from worker.core.messages.caps import COUNTED
 from worker.core.model.states import InvitationState, SessionState
 
@@ -79,3 +80,42 @@ def messages_of(connection: sa.Connection, customer_ids: Iterable[str]) -> dict[
         before = found[row.customer_id]
         found[row.customer_id] = Messages(before.sent + row.number - row.sending, before.sending + row.sending)
     return found
+
+
+_LOCKED = (
+    sa.select(ReissueCount.account, ReissueCount.count.label("number"))
+    .where(bulk.among(ReissueCount.account, "accounts"), ReissueCount.day == sa.bindparam("day"))
+    .order_by(ReissueCount.account)
+    .with_for_update()
+)
+_COUNT = (
+    sa.update(ReissueCount)
+    .where(ReissueCount.account == sa.bindparam("of_account"), ReissueCount.day == sa.bindparam("on_day"))
+    .values(count=ReissueCount.count + sa.bindparam("more"))
+)
+
+
+def reissues_today(connection: sa.Connection, account: str, *, lock: bool, now: datetime) -> int:
+    """The account's count since 0:00 UTC. Without `lock`, others may count meanwhile; see `reissues_so_far`."""
+    day = now.astimezone(UTC).date()
+    if lock:
+        return reissues_so_far(connection, [account], day).get(account, 0)
+    query = sa.select(ReissueCount.count).where(ReissueCount.account == account, ReissueCount.day == day)
+    return connection.execute(query).scalar() or 0
+
+
+def reissues_so_far(connection: sa.Connection, accounts: Iterable[str], day: date) -> dict[str, int]:
+    """The counts of these accounts on a day, locked: no other transaction counts for them until this one ends."""
+    names = sorted(set(accounts))
+    if not names:
+        return {}
+    rows = [{"account": name, "day": day, "count": 0} for name in names]
+    connection.execute(insert(ReissueCount, connection.dialect.name).on_conflict_do_nothing(), rows)
+    return {row.account: row.number for row in fetch(connection, _LOCKED, {"accounts": bulk.keys(names), "day": day})}
+
+
+def count_reissues(connection: sa.Connection, more: Mapping[str, int], day: date) -> None:
+    """Add these numbers to the accounts' counts; `reissues_so_far` must have locked the rows."""
+    rows = [{"of_account": name, "on_day": day, "more": number} for name, number in sorted(more.items()) if number]
+    if rows:
+        connection.execute(_COUNT, rows)

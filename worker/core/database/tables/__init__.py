@@ -25,50 +25,11 @@ from worker.core.database.tables.lists import (
     DroppedFile,
     SkippedLine,
 )
-from worker.core.database.tables.operating import (
-    Audit,
-    AuditHead,
-    LogIn,
-    ProcessRow,
-    RetiredKey,
-    Standstill,
-    Timer,
-)
+from worker.core.database.tables.operating import Audit, AuditHead, LogIn, ProcessRow, RetiredKey, Standstill, Timer
 from worker.core.database.tables.work import Attempt, InvitationRow, Job, SessionRow
 
-__all__ = [
-    "AddressPlace",
-    "Attempt",
-    "Audit",
-    "AuditHead",
-    "Base",
-    "Batch",
-    "BatchCount",
-    "BatchCountChange",
-    "BatchPlan",
-    "BounceCount",
-    "Budget",
-    "CustomerRow",
-    "DroppedFile",
-    "Finished",
-    "Inbox",
-    "InvitationRow",
-    "Job",
-    "LogIn",
-    "Outbox",
-    "PendingDetails",
-    "Permit",
-    "ProcessRow",
-    "RefusedEvent",
-    "ReissueCount",
-    "RetiredKey",
-    "SessionRow",
-    "SkippedLine",
-    "StableLink",
-    "Standstill",
-    "Suppression",
-    "TextCount",
-    "Timer",
-    "Tombstone",
-    "Webhook",
-]
+__all__ = ["AddressPlace", "Attempt", "Audit", "AuditHead", "Base", "Batch", "BatchCount", "BatchCountChange"]
+__all__ += ["BatchPlan", "BounceCount", "Budget", "CustomerRow", "DroppedFile", "Finished", "Inbox", "InvitationRow"]
+__all__ += ["Job", "LogIn", "Outbox", "PendingDetails", "Permit", "ProcessRow", "RefusedEvent", "ReissueCount"]
+__all__ += ["RetiredKey", "SessionRow", "SkippedLine", "StableLink", "Standstill", "Suppression", "TextCount", "Timer"]
+__all__ += ["Tombstone", "Webhook"]

@@ -25,7 +25,7 @@ class Audit(Base):
     count: Mapped[int]
     reason: Mapped[str] = mapped_column(sa.String(200))
     number: Mapped[int | None] = mapped_column(BigId, doc="Its place in the chain; NULL: not sealed yet.")
-    hash: Mapped[str | None] = mapped_column(sa.String(64), doc="`model.audit.next_point`.")
+    hash: Mapped[str | None] = mapped_column(sa.String(64), doc="Its hash in the chain.")
 
     __table_args__ = (
         partial("uq_audit_number", "number", where="number IS NOT NULL", unique=True),

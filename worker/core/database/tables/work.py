@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from worker.core.customers.customers import Channel
 from worker.core.database.tables.base import Base
@@ -337,3 +337,20 @@ class InvitationRow(Base):
 
 # The index's predicate is text, because SQLite and PostgreSQL need the same text. It must match LIVE_SESSIONS.
 assert {state.value for state in LIVE_SESSIONS} == {"waiting", "started"}  # noqa: S101 -- a wrong edit must not start
+
+
+# A job that joined another list's job has the state of that job. It is read, never copied, so they cannot differ. A
+# query that uses these joins `LEAD`: `.join(LEAD, LEAD.id == Job.joins, isouter=True)`.
+LEAD = aliased(Job)
+STATE = sa.func.coalesce(LEAD.state, Job.state)
+ACCOUNT = sa.func.coalesce(LEAD.account, Job.account)
+RESULT = sa.func.coalesce(LEAD.result, Job.result)
+LEAD_CHANNEL = sa.func.coalesce(LEAD.channel, Job.channel)
+REASON = sa.func.coalesce(LEAD.reason, Job.reason)
+DETAIL = sa.func.coalesce(LEAD.detail, Job.detail)
+DUE_AT = sa.func.coalesce(LEAD.due_at, Job.due_at)
+
+
+def served_by(batch_id: int, row: int) -> str:
+    """The detail of a job that joined the job of this row. It is written again whenever the job joins another one."""
+    return f"joined batch {batch_id}, row {row}"

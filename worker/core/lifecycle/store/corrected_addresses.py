@@ -22,8 +22,8 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLi
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.given_links import MAY_HAVE_LEFT, kinds_of, written
 from worker.core.lifecycle.store import own_links
-from worker.core.messages.resends import is_resend, next_kind
 from worker.core.messages.store.message_rows import waiting_message
+from worker.core.messages.wording import is_resend, next_kind
 from worker.core.model.channels import CHANNELS, Address
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, UNISSUED_JOBS, InvitationState, JobState
 

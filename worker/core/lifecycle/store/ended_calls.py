@@ -32,8 +32,8 @@ from worker.core.work.store.attempt_log import DONE, LATE, references
 NO_OWNER = ""
 THE_SWEEP = "sweep"  # the owner of a lease that `hand_over` writes
 _ENDED = Job.state.in_(sorted(ENDED_JOBS))
-_UNSETTLED = (_ENDED, Job.joins.is_(None), Job.lease_until.is_not(None), Job.unknown_attempt.is_not(None))
-_MARKED = (*_UNSETTLED, Job.lease_owner == NO_OWNER)
+UNSETTLED = (_ENDED, Job.joins.is_(None), Job.lease_until.is_not(None), Job.unknown_attempt.is_not(None))
+_MARKED = (*UNSETTLED, Job.lease_owner == NO_OWNER)
 _LookUp = aliased(Attempt)
 # A look-up that was answered, or failed for a reason of its own. Another would say the same.
 _LOOKED_UP = sa.exists().where(
@@ -92,16 +92,6 @@ def due(
     """True if a marked job of the account may be looked up now. As a part of another query."""
     of_batch = () if only_batch is None else (Job.batch_id == only_batch,)
     return THERE_IS.where(*_MARKED, Job.account == account, Job.lease_until <= now, *of_batch)
-
-
-def first_due(connection: sa.Connection, batch_id: int) -> dict[str, tuple[int, datetime]]:
-    """The jobs of a batch whose calls are being looked up or may be: how many, and when the first, by account."""
-    query = (
-        sa.select(Job.account, sa.func.count().label("calls"), sa.func.min(Job.lease_until).label("first"))
-        .where(Job.batch_id == batch_id, *_UNSETTLED)
-        .group_by(Job.account)
-    )
-    return {row.account: (row.calls, row.first) for row in fetch(connection, query)}
 
 
 def claim(

@@ -7,9 +7,10 @@ the first has moved its rows.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import add
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Person, invitation_channels
 from worker.core.customers.store import usage
 from worker.core.customers.store.in_review import others_in_review
-from worker.core.customers.store.suppression_check import reachable
+from worker.core.customers.store.suppressions import reachable
 from worker.core.database import bulk
 from worker.core.database.customer_keys import among_keys, rows_of
 from worker.core.database.database import Database, fetch
@@ -43,12 +44,11 @@ from worker.core.lifecycle.reissue import (
     decide,
 )
 from worker.core.lifecycle.session_updates import Result
-from worker.core.lifecycle.store import reissue_counts
 from worker.core.lifecycle.store.corrected_addresses import send_again
 from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.messages.caps import Caps
-from worker.core.messages.contact_times import Hours
 from worker.core.messages.fallback_channel import writable
+from worker.core.messages.quiet_hours import Hours
 from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
@@ -96,60 +96,49 @@ class ExpiryCounts:
 
     @property
     def sessions(self) -> int:
-        return self.reissued + self.lapsed + self.unchanged + self.postponed + self.asked
+        return sum(astuple(self))
 
     def __add__(self, other: "ExpiryCounts") -> "ExpiryCounts":
-        return ExpiryCounts(
-            self.reissued + other.reissued,
-            self.lapsed + other.lapsed,
-            self.unchanged + other.unchanged,
-            self.postponed + other.postponed,
-            self.asked + other.asked,
-        )
+        return ExpiryCounts(*map(add, astuple(self), astuple(other)))
 
 
-class Expiring:
-    def __init__(self, database: Database, keyring: Keyring) -> None:
-        self._database = database
-        self._keyring = keyring
+def check(database: Database, keyring: Keyring, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
+    """Check the due sessions, a few chunks at most; the rest stays due for the next call."""
+    total = ExpiryCounts()
+    with database.read() as connection:
+        # Usually nothing is due; this check needs no lock.
+        if not fetch(connection, _DUE, {"now": now, "most": 1}):
+            return total
+    for _ in range(CHUNKS):
+        counts = outlive_deadlocks(partial(_check_chunk, database, keyring, policy, now=now))
+        total += counts
+        if counts.sessions < CHUNK:
+            break
+    return total
 
-    def check(self, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
-        """Check the due sessions, a few chunks at most; the rest stays due for the next call."""
-        total = ExpiryCounts()
-        with self._database.read() as connection:
-            # Usually nothing is due; this check needs no lock.
-            if not fetch(connection, _DUE, {"now": now, "most": 1}):
-                return total
-        for _ in range(CHUNKS):
-            counts = outlive_deadlocks(partial(self._chunk, policy, now=now))
-            total += counts
-            if counts.sessions < CHUNK:
-                break
-        return total
 
-    def _chunk(self, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
+def _check_chunk(database: Database, keyring: Keyring, policy: ExpiryPolicy, *, now: datetime) -> ExpiryCounts:
+    def work(connection: sa.Connection, chunk: Chunk) -> ExpiryCounts:
+        due = fetch(connection, _DUE, {"now": now, "most": CHUNK})
+        if not due:
+            return ExpiryCounts()
+        served = {(row.customer_id, row.purpose) for row in due}
+        # The leading job, not the job that the session was opened for: another list's job may have adopted it.
+        # Jobs are locked before sessions, as a dispatcher does when it records issued sessions.
+        leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
+        ids = {"ids": bulk.keys(row.id for row in due), "now": now}
+        # Read again under the locks: another sweep, or a webhook, may have been faster.
+        rows = chunk.of(fetch(connection, _SESSIONS, ids))
+        sessions = _Chunk(connection, keyring, policy, now)
+        # A job that has another session by now has no say about this session.
+        current = [
+            (row, known(job))
+            for row in rows
+            if (job := leaders.get((row.customer_id, row.purpose))) is not None and job.session_id == row.id
+        ]
+        return sessions.write(rows, sessions.decide(current))
 
-        def work(connection: sa.Connection, chunk: Chunk) -> ExpiryCounts:
-            due = fetch(connection, _DUE, {"now": now, "most": CHUNK})
-            if not due:
-                return ExpiryCounts()
-            served = {(row.customer_id, row.purpose) for row in due}
-            # The leading job, not the job that the session was opened for: another list's job may have adopted it.
-            # Jobs are locked before sessions, as a dispatcher does when it records issued sessions.
-            leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
-            ids = {"ids": bulk.keys(row.id for row in due), "now": now}
-            # Read again under the locks: another sweep, or a webhook, may have been faster.
-            rows = chunk.of(fetch(connection, _SESSIONS, ids))
-            sessions = _Chunk(connection, self._keyring, policy, now)
-            # A job that has another session by now has no say about this session.
-            current = [
-                (row, known(job))
-                for row in rows
-                if (job := leaders.get((row.customer_id, row.purpose))) is not None and job.session_id == row.id
-            ]
-            return sessions.write(rows, sessions.decide(current))
-
-        return row_by_row(self._database, "check of sessions", work, partial(_set_aside, now=now))
+    return row_by_row(database, "check of sessions", work, partial(_set_aside, now=now))
 
 
 def _set_aside(connection: sa.Connection, kinds: Mapping[Any, str], *, now: datetime) -> None:
@@ -187,7 +176,7 @@ class _Chunk:
         reviewed = others_in_review(self.connection, {row.id for row, _ in current})
         today = self.now.astimezone(UTC).date()
         accounts = {job.account for _, job in current if job.state is JobState.INVITED}
-        so_far = Counter(reissue_counts.so_far(self.connection, accounts, today))
+        so_far = Counter(usage.reissues_so_far(self.connection, accounts, today))
         before = Counter(so_far)
         decided: dict[Any, tuple[Any, Decision]] = {}
         for row, job in current:
@@ -221,7 +210,7 @@ class _Chunk:
             decision = decide(self._rule(job), facts, zones, hours.quiet, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
             decided[row.id] = (job, decision)
-        reissue_counts.count(self.connection, so_far - before, today)
+        usage.count_reissues(self.connection, so_far - before, today)
         return decided
 
     def write(self, rows: list[Any], decided: Mapping[Any, tuple[Any, Decision]]) -> ExpiryCounts:
@@ -298,14 +287,12 @@ class _Chunk:
     ) -> dict[Any, tuple[str, ...]]:
         """For each session, the channels on which the customer can be reached: its job's, or the fallback for them."""
         found = reachable(self.connection, self.keyring, people)
-        return {
-            row.id: writable(invitation_channels(job.channel), self.policy.fallbacks, found[row.customer_id])
-            if found[row.customer_id]
-            else invitation_channels(
-                job.channel
-            )  # nothing is known here: the dispatcher that claims the job records why
-            for row, job in current
-        }
+        open_channels = {}
+        for row, job in current:
+            channels, ways = invitation_channels(job.channel), found[row.customer_id]
+            # If nothing is known here, the dispatcher that claims the job records why.
+            open_channels[row.id] = writable(channels, self.policy.fallbacks, ways) if ways else channels
+        return open_channels
 
 
 def _person(keyring: Keyring, customer: Any) -> Person:
@@ -387,25 +374,12 @@ _CUSTOMERS = sa.select(CustomerRow.customer_id, CustomerRow.timezone, CustomerRo
 )
 _MOVE_JOBS = bulk.Change(
     Job.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "due_at": sa.bindparam("new_due_at"),
-        "priority": sa.bindparam("new_priority"),
-        "attempts": sa.bindparam("new_attempts"),
-        "reason": sa.bindparam("new_reason"),
-        "detail": sa.bindparam("new_detail"),
-        "asks": sa.bindparam("new_asks"),
-        "pressed_at": None,
-        "changed_at": sa.bindparam("at"),
-    },
+    bulk.new("state", "due_at", "priority", "attempts", "reason", "detail", "asks")
+    | {"pressed_at": None, "changed_at": sa.bindparam("at")},
     by="job_id",
 )
 _MOVE_SESSIONS = bulk.Change(
     SessionRow.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "check_at": sa.bindparam("new_check_at"),
-        "same_link": sa.bindparam("new_same_link"),
-    },
+    bulk.new("state", "check_at", "same_link"),
     by="session_id",
 )

@@ -20,16 +20,14 @@ from worker.core.database.database import fetch
 from worker.core.database.job_ids import batch_of
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, kind_of, next_reminder
 from worker.core.lifecycle.session_updates import Result
-from worker.core.messages.contact_times import Hours
-from worker.core.messages.quiet_hours import QuietHours
-from worker.core.messages.resends import is_resend
+from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.send_decision import Later, Never, NotNow
-from worker.core.messages.store.message_context import Candidate, InvitationPolicy
+from worker.core.messages.store.message_context import Candidate, Claim, InvitationPolicy
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.text_numbers import why_not_texted
+from worker.core.messages.wording import is_resend
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
@@ -116,13 +114,12 @@ def _all_of(item: Sent, job: sa.Row[Any], times: Times, *, now: datetime) -> lis
         made.append(found)
 
 
-def not_now(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
-) -> Mapping[uuid.UUID, NotNow]:
+def not_now(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The reminders among these messages that must not leave, or must wait."""
     reminders = [one for one in messages if one.item.kind != FIRST and not is_resend(one.item.kind)]
     if not reminders:
         return {}
+    connection = claim.connection
     firsts: dict[uuid.UUID, dict[str, sa.Row[Any]]] = {}
     for row in fetch(connection, _FIRSTS, {"sessions": bulk.keys({one.row.session_id for one in reminders})}):
         firsts.setdefault(row.session_id, {})[row.channel] = row
@@ -131,16 +128,16 @@ def not_now(
     reviewed = sessions_in_review(connection, now_serving)
     following = {one.row.session_id for one in reminders if one.row.reached_before or one.row.replaces is not None}
     in_review_before = others_in_review(connection, following)
-    spent = _leading_nowhere(connection, policy, reminders, now=now)
+    spent = _leading_nowhere(claim, reminders)
     found = {
         one.item.id: _judged(
             one,
             firsts.get(one.row.session_id, {}),
-            policy,
+            claim.policy,
             in_review=one.row.result == Result.REVIEW
             or one.row.job_session_id in reviewed
             or one.row.session_id in in_review_before,
-            now=now,
+            now=claim.now,
         )
         for one in reminders
         if one.item.id not in spent
@@ -148,21 +145,19 @@ def not_now(
     return spent | {id_: why for id_, why in found.items() if why is not None}
 
 
-def _leading_nowhere(
-    connection: sa.Connection, policy: InvitationPolicy, reminders: Sequence[Candidate], *, now: datetime
-) -> dict[uuid.UUID, NotNow]:
+def _leading_nowhere(claim: Claim, reminders: Sequence[Candidate]) -> dict[uuid.UUID, NotNow]:
     """Those with our own link whose customer's session is over, where the customer may have no other one."""
     own = [one for one in reminders if one.item.stable and one.row.job_session_id is not None]
     if not own:
         return {}
-    given = {"sessions": bulk.keys({one.row.job_session_id for one in own}), "now": now}
-    over = set(connection.execute(_OVER, given).scalars())
+    given = {"sessions": bulk.keys({one.row.job_session_id for one in own}), "now": claim.now}
+    over = set(claim.connection.execute(_OVER, given).scalars())
     ended = [one for one in own if one.row.job_session_id in over]
-    had = sessions_of(connection, [one.item.customer.customer_id for one in ended])
+    had = sessions_of(claim.connection, [one.item.customer.customer_id for one in ended])
     return {
         one.item.id: Never(InvitationState.SUPERSEDED, Reason.REISSUES_SPENT)
         for one in ended
-        if had[one.item.customer.customer_id, one.item.customer.purpose] > policy.most_reissues
+        if had[one.item.customer.customer_id, one.item.customer.purpose] > claim.policy.most_reissues
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.store.usage import sessions_of
+from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.lifecycle.reissue import replace_at
@@ -19,7 +20,7 @@ from worker.core.work.store.sessions import FIRST
 
 
 def has_stale_link(item: ClaimedInvitation, now: datetime) -> bool:
-    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or whoever has
+    """Whether the message's link is too old to be sent, or its session is over: our own link never is. Or
     an address that was corrected has the link of its session."""
     if item.given_away:
         return True
@@ -72,7 +73,7 @@ def replace_sessions(
     if moves:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
         names = ("state", "due_at", "attempts", "reason", "detail", "changed_at")
-        connection.execute(by_id.values({name: sa.bindparam(f"new_{name}") for name in names}), moves)
+        connection.execute(by_id.values(bulk.new(*names)), moves)
 
 
 def _replace_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:

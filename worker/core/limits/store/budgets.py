@@ -15,10 +15,9 @@ import sqlalchemy as sa
 
 from worker.core.database import tally
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database
+from worker.core.database.database import Database, insert
 from worker.core.database.tables import Budget
 from worker.core.database.unanswered import UNANSWERED
-from worker.core.database.upserts import insert
 from worker.core.foundation.timestamps import written
 from worker.core.limits.backpressure import SenderState
 from worker.core.limits.budgets import (

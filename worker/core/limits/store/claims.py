@@ -26,7 +26,7 @@ from worker.core.limits.rate_limits import Slots
 from worker.core.limits.store import budgets, credits
 from worker.core.limits.store.concurrency import Permits
 from worker.core.messages.address_cap import AddressCap
-from worker.core.messages.contact_times import Hours
+from worker.core.messages.quiet_hours import Hours
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,8 @@ import sqlalchemy as sa
 
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import THERE_IS, Database, fetch
+from worker.core.database.database import THERE_IS, Database, fetch, insert
 from worker.core.database.tables import Attempt, InvitationRow, Job, Standstill
-from worker.core.database.upserts import insert
 from worker.core.foundation.timestamps import written
 from worker.core.model.audit import ACTOR, REASON, printable
 from worker.core.model.states import InvitationState, JobState

@@ -22,7 +22,7 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.messages.address_cap import AddressCap, Place, Wish, give_places, text_of_mailbox
 from worker.core.messages.send_decision import Later, NotNow
 from worker.core.messages.store.message_cap_check import no_more
-from worker.core.messages.store.message_context import Candidate, InvitationPolicy
+from worker.core.messages.store.message_context import Candidate, Claim
 from worker.core.model.channels import address_of
 from worker.core.model.reasons import Reason
 from worker.core.work.store.sessions import FIRST
@@ -158,7 +158,7 @@ def _only_places(
     """Take the first place of each address that has no other. Returns the digests of these addresses.
 
     Most addresses are one customer's, so that nothing else need be read of them. The answers are those of
-    `give_places`: nobody has had a place of the address, or the one who wants it has its only place.
+    `give_places`: no one has had a place of the address, or the one who wants it has its only place.
     """
     alone = all(len(of) == len(indexes) == 1 for of, indexes in asked.items())
     # Only if no address needs more than this: then the places are taken in one order, and two transactions with the
@@ -174,7 +174,7 @@ def _only_places(
 
 
 def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
-    """The places of an address. Those under an older key count too, under numbers that nobody takes."""
+    """The places of an address. Those under an older key count too, under numbers that no one takes."""
     return [
         Place(
             row.number if row.digest == newest else -1 - index,
@@ -189,29 +189,25 @@ def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
     ]
 
 
-def without_place(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
-) -> Mapping[uuid.UUID, NotNow]:
+def without_place(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The messages whose addresses have had all the messages that they may get for now; the others take their places.
 
     A message whose link would be too old by the time that its address has a place again never leaves; but an event's
     waits, because its sender may have given the customer the link.
     """
-    if policy.address_cap is None:
+    cap, channel = claim.policy.address_cap, claim.policy.channel
+    if cap is None:
         return {}
     wanted = [
         Wanted(
-            policy.channel,
-            address_of(one.item.customer.person, policy.channel),
+            channel,
+            address_of(one.item.customer.person, channel),
             Wish(one.item.job_id, one.item.id, one.item.unknown_handovers),
         )
         for one in messages
     ]
-    return {
-        one.item.id: _not_now(one, at)
-        for one, at in zip(messages, take(connection, keyring, policy.address_cap, wanted, now=now), strict=True)
-        if at is not None
-    }
+    times = take(claim.connection, claim.keyring, cap, wanted, now=claim.now)
+    return {one.item.id: _not_now(one, at) for one, at in zip(messages, times, strict=True) if at is not None}
 
 
 def _not_now(one: Candidate, at: datetime) -> NotNow:
@@ -220,14 +216,10 @@ def _not_now(one: Candidate, at: datetime) -> NotNow:
     return no_more(one.item, Reason.ADDRESS_SPENT)
 
 
-class AddressPlaces:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def remove(self, *, since: datetime) -> int:
-        """Remove the next places that were taken until `since`; returns how many."""
-        old = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= since)
-        keys = old.order_by(AddressPlace.taken_at).limit(CHUNK)
-        gone = sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(keys))
-        with self._database.write() as connection:
-            return connection.execute(gone).rowcount
+def remove(database: Database, *, since: datetime) -> int:
+    """Remove the next places that were taken until `since`; returns how many."""
+    old = sa.select(AddressPlace.digest, AddressPlace.number).where(AddressPlace.taken_at <= since)
+    keys = old.order_by(AddressPlace.taken_at).limit(CHUNK)
+    gone = sa.delete(AddressPlace).where(sa.tuple_(AddressPlace.digest, AddressPlace.number).in_(keys))
+    with database.write() as connection:
+        return connection.execute(gone).rowcount

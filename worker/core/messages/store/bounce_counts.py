@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from worker.core.database import tally
 from worker.core.database.audit_entries import note
+from worker.core.database.database import insert
 from worker.core.database.tables import Batch, BounceCount
 from worker.core.database.unanswered import UNANSWERED
-from worker.core.database.upserts import insert
 from worker.core.messages.auto_pause import BounceCounts, PauseRule, pause_reason
 from worker.core.model.audit import Act
 from worker.core.model.states import PauseCause

@@ -1,4 +1,4 @@
-"""Checks whether a country has had its texts of this hour, and counts those that leave (`messages.country_cap`).
+"""Checks whether a country has had its texts of this hour, and counts those that leave (`messages.text_numbers`).
 
 The last of the gates: only a text that leaves is counted. A text that is handed over again counts again. One that is
 not handed over after all is not counted any more.
@@ -7,20 +7,18 @@ not handed over after all is not counted any more.
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import fetch, insert
 from worker.core.database.tables import TextCount
-from worker.core.database.upserts import insert
-from worker.core.foundation.keyring import Keyring
 from worker.core.limits.store import budgets
-from worker.core.messages.country_cap import HOUR, country_of, hour_of, may_go
-from worker.core.messages.send_decision import Later
-from worker.core.messages.store.message_context import Candidate, ClaimedInvitation, InvitationPolicy
+from worker.core.messages.send_decision import Later, NotNow
+from worker.core.messages.store.message_context import Candidate, Claim, ClaimedInvitation, InvitationPolicy
+from worker.core.messages.text_numbers import HOUR, country_of, hour_of, may_go
 from worker.core.model.reasons import Reason
 
 KEPT = timedelta(days=2)
@@ -45,14 +43,12 @@ def is_capped(policy: InvitationPolicy) -> bool:
     return policy.channel == Channel.SMS and policy.delivery.texts_per_country is not None
 
 
-def spent(
-    connection: sa.Connection, _keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
-) -> Mapping[uuid.UUID, Later]:
+def spent(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
-    cap = policy.delivery.texts_per_country
-    if cap is None or not is_capped(policy):
+    cap, connection = claim.policy.delivery.texts_per_country, claim.connection
+    if cap is None or not is_capped(claim.policy):
         return {}
-    hour = hour_of(now)
+    hour = hour_of(claim.now)
     by_country: dict[str, list[uuid.UUID]] = {}
     for one in messages:
         by_country.setdefault(country_of(one.item.customer.person.phone), []).append(one.item.id)
@@ -63,7 +59,7 @@ def spent(
         row.country: row.number
         for row in fetch(connection, _LOCKED, {"countries": bulk.keys(sorted(by_country)), "hour": hour})
     }
-    found: dict[uuid.UUID, Later] = {}
+    found: dict[uuid.UUID, NotNow] = {}
     counts = []
     for country, ids in sorted(by_country.items()):
         going = may_go(cap, had[country], len(ids))
@@ -93,27 +89,3 @@ def take_back(connection: sa.Connection, policy: InvitationPolicy, items: Iterab
     if counts:
         budgets.lock(connection, policy.rule)  # before the counts, as in a claim
         connection.execute(_COUNT, counts)
-
-
-def at_their_cap(database: Database, *, now: datetime) -> dict[str, tuple[int, int]]:
-    """By country that had to wait in this hour or the one before: the texts of that hour, and how often one waited."""
-    query = (
-        sa.select(TextCount.country, TextCount.count.label("number"), TextCount.refused)
-        .where(TextCount.hour >= hour_of(now) - HOUR, TextCount.refused > 0)
-        .order_by(TextCount.country, TextCount.hour)
-    )
-    with database.read() as connection:
-        return {row.country: (row.number, row.refused) for row in fetch(connection, query)}
-
-
-def texts_by_country(database: Database, *, now: datetime) -> tuple[dict[str, int], dict[str, int]]:
-    """By country, the texts of the hours that are kept, and those of this hour."""
-    query = sa.select(TextCount.country, TextCount.hour, TextCount.count.label("number"))
-    kept: Counter[str] = Counter()
-    this_hour: dict[str, int] = {}
-    with database.read() as connection:
-        for row in fetch(connection, query.where(TextCount.hour >= hour_of(now) - KEPT, TextCount.count > 0)):
-            kept[row.country] += row.number
-            if row.hour == hour_of(now):
-                this_hour[row.country] = row.number
-    return dict(kept), this_hour

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.store.suppressions import release, suppress
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.database import bulk
+from worker.core.database import bulk, tally
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import EMAIL, PHONE, Erased, email_text, read_person
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
@@ -33,7 +33,7 @@ from worker.core.messages.delivery_reports import (
     invitation_state_by_report,
     reason_to_suppress,
 )
-from worker.core.messages.store import bounce_counts, plain_deliveries
+from worker.core.messages.store import bounce_counts
 from worker.core.messages.store.fallback import DeliveryPolicy, fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.channels import address_of, is_mail
@@ -109,11 +109,11 @@ def deliver_all(
         for place, one in enumerate(reported)
         if named[_named(one)] == 1
         and (message := messages.get(_named(one))) is not None
-        and plain_deliveries.is_plain(message, one.update)
+        and _is_plain(message, one.update)
     }
     alone = {message.id for message in plain.values()}
     _lock_jobs(connection, [message.job_id for message in messages.values() if message.id not in alone])
-    plain_deliveries.write(connection, [(message, reported[place].happened_at) for place, message in plain.items()])
+    _write_plain(connection, [(message, reported[place].happened_at) for place, message in plain.items()])
     delivered = [
         Delivered(Applied.APPLIED, plain[place].id)
         if place in plain
@@ -328,3 +328,48 @@ def _address_meant(keyring: Keyring, channel: str, row: sa.Row[Any] | None, upda
     if row.sent_at is not None and row.person_changed_at <= row.sent_at:
         return ours
     return update.address or ("" if update.stop is Stop.BOUNCED else ours)
+
+
+_DELIVERED = bulk.Change(
+    InvitationRow.id,
+    {
+        "state": InvitationState.DELIVERED,
+        "delivery_at": sa.bindparam("at"),
+        "due_at": None,
+        "unknown_attempt": None,
+        "reason": "",
+        "detail": "",
+        "counted": InvitationRow.counted + sa.bindparam("counts"),
+    },
+    by="invitation_id",
+)
+
+
+def _is_plain(message: sa.Row[Any], update: DeliveryUpdate) -> bool:
+    """True for a delivery of this locked message, and nothing else."""
+    return (
+        update.status is DeliveryStatus.DELIVERED
+        and update.stop is None
+        and not update.resume
+        and message.state is InvitationState.SENT
+    )
+
+
+def _write_plain(connection: sa.Connection, delivered: Sequence[tuple[sa.Row[Any], datetime]]) -> None:
+    """Write the deliveries of `_is_plain`, each with its time, one for each message: by one statement.
+
+    The message alone changes: its job was invited when it left, no address is stopped, no other channel follows.
+    """
+    counts = tally.pays(len(delivered))
+    if counts:
+        _count(connection, [message for message, _ in delivered if message.kind == FIRST])
+    rows = [{"invitation_id": message.id, "at": at} for message, at in delivered]
+    _DELIVERED.run(connection, rows, counts=counts)
+
+
+def _count(connection: sa.Connection, first: Sequence[sa.Row[Any]]) -> None:
+    """Count first messages that have arrived."""
+    counts = tally.of(connection)
+    for (batch_id, channel), number in Counter((message.batch_id, message.channel) for message in first).items():
+        counts.add(tally.message(batch_id, InvitationState.SENT, channel), -number)
+        counts.add(tally.message(batch_id, InvitationState.DELIVERED, channel), number)

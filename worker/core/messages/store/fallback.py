@@ -11,13 +11,12 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database import bulk
-from worker.core.database.database import fetch
+from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.tables import Batch, CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.database.upserts import insert
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.messages.auto_pause import PauseRule
-from worker.core.messages.contact_times import Hours, message_at
+from worker.core.messages.quiet_hours import Hours, message_at
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import address_of

@@ -12,9 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store import suppression_check
+from worker.core.customers.customers import Channel
 from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.in_review import others_in_review
+from worker.core.customers.store.suppressions import suppressed
+from worker.core.customers.suppression import detail_of
 from worker.core.database import bulk
 from worker.core.database.encrypted_values import Erased
 from worker.core.database.leases import kept_back
@@ -24,18 +26,22 @@ from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import reminders
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store import batch_pace
-from worker.core.messages.resends import is_resend
+from worker.core.messages.fallback_channel import UNREACHED
 from worker.core.messages.send_decision import Later, Never, NotNow
-from worker.core.messages.store import (
-    address_places,
-    country_cap_check,
-    message_cap_check,
-    quiet_hours_check,
-    text_number_check,
-)
+from worker.core.messages.store import address_places, country_cap_check, message_cap_check
 from worker.core.messages.store.fallback import fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
-from worker.core.messages.store.message_context import Candidate, ClaimedInvitation, InvitationPolicy, decrypted
+from worker.core.messages.store.message_context import (
+    Candidate,
+    Claim,
+    ClaimedInvitation,
+    InvitationPolicy,
+    decrypted,
+    leaves_at,
+)
+from worker.core.messages.text_numbers import why_not_texted
+from worker.core.messages.wording import is_resend
+from worker.core.model.channels import address_of
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
@@ -46,16 +52,10 @@ log = logging.getLogger(__name__)
 # A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)
 
-Gate = Callable[[sa.Connection, Keyring, InvitationPolicy, Sequence[Candidate], datetime], Mapping[uuid.UUID, NotNow]]
+Gate = Callable[[Claim, Sequence[Candidate]], Mapping[uuid.UUID, NotNow]]
 
 
-def in_review(
-    connection: sa.Connection,
-    _keyring: Keyring,
-    _policy: InvitationPolicy,
-    messages: Sequence[Candidate],
-    now: datetime,
-) -> Mapping[uuid.UUID, NotNow]:
+def in_review(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """Hold first messages, and resends, to customers who have already submitted, through the app or an earlier link.
 
     The worker does not invite these customers again, and does not buy another session because this link is stale. A
@@ -64,31 +64,62 @@ def in_review(
     """
     firsts = [one for one in messages if one.item.kind == FIRST or is_resend(one.item.kind)]
     following = [one for one in firsts if one.row.reached_before or (one.row.reissues and one.row.replaces is not None)]
-    reviewed = others_in_review(connection, {one.row.session_id for one in following})
+    reviewed = others_in_review(claim.connection, {one.row.session_id for one in following})
     return {
-        one.item.id: Later(now + ASK_AGAIN, Reason.IN_REVIEW)
+        one.item.id: Later(claim.now + ASK_AGAIN, Reason.IN_REVIEW)
         for one in firsts
         if (one.row.result == Result.REVIEW and not one.item.ended) or one.row.session_id in reviewed
     }
 
 
-def planned_later(
-    connection: sa.Connection,
-    _keyring: Keyring,
-    _policy: InvitationPolicy,
-    messages: Sequence[Candidate],
-    now: datetime,
-) -> Mapping[uuid.UUID, NotNow]:
+def to_suppressed_addresses(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+    """Stop the messages whose addresses are suppressed by now."""
+    if not any(one.row.any_suppressed for one in messages):
+        return {}
+    channel = claim.policy.channel
+    to = {one.item.id: (channel, address_of(one.item.customer.person, channel)) for one in messages}
+    found = suppressed(claim.connection, claim.keyring, to.values())
+    return {
+        id_: Never(InvitationState.SUPPRESSED, Reason.SUPPRESSED, detail_of(reason), unreached=reason in UNREACHED)
+        for id_, address in to.items()
+        if (reason := found.get(address)) is not None
+    }
+
+
+def to_refused_numbers(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+    """Stop the texts to numbers that get none. Another channel may reach their customers.
+
+    Intake refuses such numbers. This is for a number that an event has changed since, for a configuration that has
+    changed since, and for the fallback to texts.
+    """
+    if claim.policy.channel != Channel.SMS:
+        return {}
+    countries = claim.policy.delivery.countries
+    found = {one.item.id: why_not_texted(one.item.customer.person.phone, countries) for one in messages}
+    return {
+        id_: Never(InvitationState.FAILED, Reason.NUMBER_REFUSED, why, unreached=True)
+        for id_, why in found.items()
+        if why
+    }
+
+
+def quiet(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+    """Keep the messages to where it is quiet, until it is not."""
+    times = {one.item.id: leaves_at(claim.policy, one.item, claim.now) for one in messages}
+    return {id_: Later(at, Reason.QUIET_HOURS) for id_, at in times.items() if at > claim.now}
+
+
+def planned_later(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """Keep the messages of batches whose start has not come, and the first messages that are too many for the pace."""
     planned = [one for one in messages if one.row.planned]
     if not planned:
         return {}
-    starts = batch_pace.starts_later(connection, {one.row.batch_id for one in planned}, now=now)
+    starts = batch_pace.starts_later(claim.connection, {one.row.batch_id for one in planned}, now=claim.now)
     early: dict[uuid.UUID, NotNow] = {
         one.item.id: Later(starts[one.row.batch_id], Reason.PLANNED) for one in planned if one.row.batch_id in starts
     }
     asks = _paced([one for one in planned if one.item.id not in early])
-    return early | (batch_pace.take(connection, asks, batch_pace.MESSAGES, now=now) if asks else {})
+    return early | (batch_pace.take(claim.connection, asks, batch_pace.MESSAGES, now=claim.now) if asks else {})
 
 
 def _paced(messages: Sequence[Candidate]) -> list[batch_pace.Asks]:
@@ -102,11 +133,11 @@ AFTER_THE_PACE: tuple[Gate, ...] = (address_places.without_place, country_cap_ch
 # For all messages except those with an unknown outcome: these are reconciled, not sent.
 GATES: tuple[Gate, ...] = (
     in_review,
-    suppression_check.to_suppressed_addresses,
-    text_number_check.to_refused_numbers,
+    to_suppressed_addresses,
+    to_refused_numbers,
     message_cap_check.spent,
     reminders.not_now,
-    quiet_hours_check.quiet,
+    quiet,
     planned_later,
     *AFTER_THE_PACE,
 )
@@ -124,20 +155,21 @@ def passed(
 
     The other rows are released here, each with what becomes of it and of its job.
     """
+    claim = Claim(connection, keyring, policy, now)
     # A job that is being worked ends with its call: its heir must not make another one meanwhile.
     over = [row.job_id for row in rows if row.cancelled_at is not None and row.job_state is not JobState.WORKING]
     cancel_jobs(connection, over, now=now)
     stay = of_no_use(rows, stable=policy.stable is not None)
-    found, undecrypted = _decrypted(connection, keyring, [row for row in rows if row.id not in stay], now=now)
+    found, undecrypted = _decrypted(claim, [row for row in rows if row.id not in stay])
     stay |= undecrypted
     own: dict[uuid.UUID, OwnLink] = {}
     if policy.stable is not None and found:
-        own, without = _with_own_links(connection, keyring, policy.stable, found, now=now)
+        own, without = _with_own_links(claim, policy.stable, found)
         stay |= without
         found = [one for one in found if one.item.id in own]
     for gate in GATES:
         asked = [one for one in found if one.item.unknown_call is None and one.item.id not in stay]
-        kept = gate(connection, keyring, policy, asked, now) if asked else {}
+        kept = gate(claim, asked) if asked else {}
         if kept:
             log.debug("%s: %d of %d leased messages stay: %s", policy.channel, len(kept), len(asked), gate.__name__)
         if kept and gate in AFTER_THE_PACE:
@@ -153,21 +185,15 @@ def passed(
     return [one.item for one in found if one.item.id not in stay]
 
 
-def _decrypted(
-    connection: sa.Connection,
-    keyring: Keyring,
-    rows: Sequence[Any],
-    *,
-    now: datetime,
-) -> tuple[list[Candidate], dict[uuid.UUID, NotNow]]:
+def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[Candidate], dict[uuid.UUID, NotNow]]:
     """The messages, and those that cannot be decrypted: these may block no others."""
     customers = {row.id: row.customer_id for row in rows}
-    unknown_calls = messages_to_reconcile(connection, rows, customers, now=now)
+    unknown_calls = messages_to_reconcile(claim.connection, rows, customers, now=claim.now)
     found: list[Candidate] = []
     stay: dict[uuid.UUID, NotNow] = {}
     for row in rows:
         try:
-            found.append(Candidate(decrypted(keyring, row, unknown_calls.get(row.id)), row))
+            found.append(Candidate(decrypted(claim.keyring, row, unknown_calls.get(row.id)), row))
         except CannotDecrypt as error:
             stay[row.id] = Never(InvitationState.HELD, Reason.CANNOT_DECRYPT, str(error))
         except Erased as error:
@@ -176,11 +202,11 @@ def _decrypted(
 
 
 def _with_own_links(
-    connection: sa.Connection, keyring: Keyring, links: StableLinks, found: Sequence[Candidate], *, now: datetime
+    claim: Claim, links: StableLinks, found: Sequence[Candidate]
 ) -> tuple[dict[uuid.UUID, OwnLink], dict[uuid.UUID, NotNow]]:
     """Give the messages our own links instead of their sessions'. Returns these, and the messages that get none."""
     keys = {one.item.id: (one.item.customer.customer_id, one.item.customer.purpose) for one in found}
-    by_key = links.ensure(connection, keyring, set(keys.values()), now=now)
+    by_key = links.ensure(claim.connection, claim.keyring, set(keys.values()), now=claim.now)
     own: dict[uuid.UUID, OwnLink] = {}
     stay: dict[uuid.UUID, NotNow] = {}
     for one in found:
@@ -241,12 +267,6 @@ def _ends(why: NotNow) -> bool:
 
 _CHANGE = bulk.Change(
     InvitationRow.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "due_at": sa.bindparam("new_due_at"),
-        "lease_until": None,
-        "reason": sa.bindparam("new_reason"),
-        "detail": sa.bindparam("new_detail"),
-    },
+    bulk.new("state", "due_at", "reason", "detail") | {"lease_until": None},
     by="invitation_id",
 )

@@ -42,13 +42,8 @@ _MESSAGES = (
 )
 _MOVE = bulk.Change(
     Job.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "reason": sa.bindparam("new_reason"),
-        "detail": sa.bindparam("new_detail"),
-        "changed_at": sa.bindparam("at"),
-        "counted": Job.counted + sa.bindparam("counts"),
-    },
+    bulk.new("state", "reason", "detail")
+    | {"changed_at": sa.bindparam("at"), "counted": Job.counted + sa.bindparam("counts")},
     MOVED,
     by="job_id",
 )

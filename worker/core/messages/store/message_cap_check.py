@@ -16,11 +16,10 @@ from worker.core.customers.store.usage import messages_of
 from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import CustomerRow, InvitationRow
-from worker.core.foundation.keyring import Keyring
 from worker.core.messages.caps import may_send
 from worker.core.messages.repeats import unknown_in_words
 from worker.core.messages.send_decision import Later, Never, NotNow
-from worker.core.messages.store.message_context import Candidate, ClaimedInvitation, InvitationPolicy
+from worker.core.messages.store.message_context import Candidate, Claim, ClaimedInvitation, InvitationPolicy
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState
@@ -41,58 +40,53 @@ _LOCKED = (
 )
 
 
-def spent(
-    connection: sa.Connection, keyring: Keyring, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
-) -> Mapping[uuid.UUID, NotNow]:
+def spent(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The messages that would exceed their customer's cap. The counts include these messages themselves.
 
     Most customers have one message: nothing is counted for them, if a cap allows more than one.
     """
-    if policy.caps is None:
+    connection, caps = claim.connection, claim.policy.caps
+    if caps is None:
         return {}
-    if policy.caps.messages > 1:
+    if caps.messages > 1:
         messages = [one for one in messages if not one.row.alone or one.item.unknown_handovers]
         if not messages:
             return {}
     ours = Counter(one.item.customer.customer_id for one in messages)
     had = messages_of(connection, ours)
-    last = [customer_id for customer_id in ours if had[customer_id].sent < policy.caps.messages <= had[customer_id].all]
+    last = [customer_id for customer_id in ours if had[customer_id].sent < caps.messages <= had[customer_id].all]
     locked = set(ours) - set(last)
     if last:
         locked |= {row.customer_id for row in fetch(connection, _LOCKED, {"customers": bulk.keys(last)})}
         had |= messages_of(connection, last)
-    going_first = _going_first(
-        connection, policy, [one for one in messages if one.item.customer.customer_id in last], now
-    )
+    going_first = _going_first(claim, [one for one in messages if one.item.customer.customer_id in last])
     found: dict[uuid.UUID, NotNow] = {}
     leaving: Counter[str] = Counter()
     for one in messages:
         customer_id = one.item.customer.customer_id
         other_messages = had[customer_id].all - ours[customer_id]
-        if not may_send(policy.caps, had[customer_id].sent):
+        if not may_send(caps, had[customer_id].sent):
             found[one.item.id] = no_more(one.item, Reason.MESSAGES_SPENT)
         elif (
             customer_id not in locked
             or one.item.session_id in going_first
-            or not may_send(policy.caps, other_messages + leaving[customer_id])
+            or not may_send(caps, other_messages + leaving[customer_id])
         ):
-            found[one.item.id] = Later(now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
+            found[one.item.id] = Later(claim.now + ASK_AGAIN, Reason.LAST_MESSAGE_UNDER_WAY)
         else:
             leaving[customer_id] += 1
     return found
 
 
-def _going_first(
-    connection: sa.Connection, policy: InvitationPolicy, messages: Sequence[Candidate], now: datetime
-) -> set[uuid.UUID]:
+def _going_first(claim: Claim, messages: Sequence[Candidate]) -> set[uuid.UUID]:
     """The sessions of these messages that have one due, too, on a channel that goes first."""
-    before = list(CHANNELS)[: list(CHANNELS).index(policy.channel)]
+    before = list(CHANNELS)[: list(CHANNELS).index(claim.policy.channel)]
     if not before or not messages:
         return set()
     of_sessions = InvitationRow.session_id.in_({one.item.session_id for one in messages})
     waits = of_sessions & (InvitationRow.state == _WAITING) & InvitationRow.channel.in_(before)
-    due = InvitationRow.due_at.between(now - GOES_FIRST, now)
-    return {row.session_id for row in fetch(connection, sa.select(InvitationRow.session_id).where(waits & due))}
+    due = InvitationRow.due_at.between(claim.now - GOES_FIRST, claim.now)
+    return {row.session_id for row in fetch(claim.connection, sa.select(InvitationRow.session_id).where(waits & due))}
 
 
 def end_waits(

@@ -22,9 +22,9 @@ from worker.core.lifecycle.reminders import Ladder
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.messages.caps import Caps
-from worker.core.messages.resends import is_resend
+from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.store.fallback import DeliveryPolicy
-from worker.core.messages.wording import REACHED, Wording, wording_of
+from worker.core.messages.wording import REACHED, Wording, is_resend, wording_of
 from worker.core.model.sessions import Opening
 from worker.core.model.states import InvitationState, SessionState
 from worker.core.unknown.reconciliation import UnknownCall
@@ -81,7 +81,7 @@ class ClaimedInvitation:
     traceparent: str | None = None  # of the span that took the job in
     ended: bool = False  # the provider has ended the session: the link must not be sent, whatever its expiry
     stable: bool = False  # its link is our own, which is never too old to be sent
-    given_away: bool = False  # whoever has an address that was corrected has its session's link
+    given_away: bool = False  # an address that was corrected has its session's link
 
     @property
     def is_event(self) -> bool:
@@ -102,6 +102,25 @@ class Candidate:
 
     item: ClaimedInvitation
     row: Any
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the gates of one claim share."""
+
+    connection: sa.Connection
+    keyring: Keyring
+    policy: InvitationPolicy
+    now: datetime
+
+
+def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
+    """When it is not quiet where the message goes: `now` or later."""
+    hours, channel, customer = policy.hours, policy.channel, item.customer
+    if not hours.concern((channel,)):
+        return now
+    zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
+    return message_at(channel, zones, hours.quiet, invite_at=None, now=now)
 
 
 _EARLIER = aliased(SessionRow)

@@ -1,14 +1,18 @@
 """Records the results of hand-overs to senders: all of a flush in its transaction."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.store.erased_jobs import erase_again
-from worker.core.database import bulk
+from worker.core.customers.store.suppressions import suppress
+from worker.core.customers.store.tombstones import erase_again
+from worker.core.database import bulk, tally
+from worker.core.database.binary_rows import Columns
+from worker.core.database.job_ids import batch_of
 from worker.core.database.tables import InvitationRow, Job
 from worker.core.database.tables.types import REFERENCE_LENGTH
 from worker.core.facts import MessagesSent, happened
@@ -16,19 +20,34 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.measured_pace import Stretch
 from worker.core.limits.store import budgets
+from worker.core.messages.auto_pause import BounceCounts
+from worker.core.messages.delivery_reports import reason_to_suppress, state_refused
 from worker.core.messages.repeats import stays_unknown
-from worker.core.messages.store import bounce_counts, country_cap_check, message_cap_check, refusals
+from worker.core.messages.store import bounce_counts, country_cap_check, message_cap_check
+from worker.core.messages.store.fallback import fall_back
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.messages.store.message_context import InvitationPolicy
-from worker.core.messages.store.plain_results import may_be_plain, write_plain
 from worker.core.messages.wording import Wording
-from worker.core.model.endings import Done, Kind, invitation_state_after
+from worker.core.model.channels import address_of
+from worker.core.model.endings import AddressIs, Cancel, Done, Kind, invitation_state_after
+from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.store.late_attempts import LateAnswer, invitations_answered
-from worker.core.work.store.attempt_log import CLOSE, LATE, after_call, closing, lesson_of, new_and_late
+from worker.core.work.store.attempt_log import (
+    CLOSE,
+    CLOSE_DONE,
+    LATE,
+    after_call,
+    closing,
+    is_leased,
+    lesson_of,
+    new_and_late,
+    outcomes_of,
+    standing,
+    standing_of,
+)
 from worker.core.work.store.sessions import FIRST, HELD_FIRST, schedule_checks
-from worker.core.work.store.standing import is_leased, outcomes_of, standing, standing_of
 
 
 def record_results(
@@ -54,7 +73,7 @@ def record_results(
     if kept:
         sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
         happened(connection, MessagesSent(sent), now=now)
-        refusals.follow_up(connection, keyring, policy, kept, now=now)
+        _follow_up(connection, keyring, policy, kept, now=now)
         move_jobs(connection, ours.values(), sent=_first_sent(plain, ours), now=now)
         if policy.reminders:
             reminders.add(connection, reminders.times_of(policy), _first_messages(kept, ours, policy), now=now)
@@ -66,7 +85,7 @@ def record_results(
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
     country_cap_check.take_back(connection, policy, not_made)
-    bounce_counts.count(connection, refusals.counts_of(kept, ours), policy.delivery.pause, now=now)
+    bounce_counts.count(connection, _bounce_counts_of(kept, ours), policy.delivery.pause, now=now)
 
 
 def _write_special(
@@ -173,17 +192,12 @@ def _customer_of(result: InviteResult) -> str:
 _STANDING = standing(InvitationRow, InvitationRow.job_id)
 _MOVE = bulk.Change(
     InvitationRow.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "due_at": sa.bindparam("new_due_at"),
+    bulk.new("state", "due_at", "reason", "detail", "reference", "sent_at", "unknown_attempt")
+    | {
         "lease_until": None,
         "delivery_at": None,  # a bounced message that is sent again: the earlier delivery update no longer applies
         "attempts": InvitationRow.attempts + sa.bindparam("more_attempts"),
         "waits": InvitationRow.waits + sa.bindparam("more_waits"),
-        "reason": sa.bindparam("new_reason"),
-        "detail": sa.bindparam("new_detail"),
-        "reference": sa.bindparam("new_reference"),
-        "sent_at": sa.bindparam("new_sent_at"),
         "new_link": sa.bindparam("has_new_link"),
         # A look-up makes no message: then the one that it asked about keeps its template.
         "template": sa.func.coalesce(
@@ -191,7 +205,6 @@ _MOVE = bulk.Change(
         ),
         # As for the template.
         "segments": sa.func.coalesce(sa.bindparam("new_segments", type_=sa.SmallInteger()), InvitationRow.segments),
-        "unknown_attempt": sa.bindparam("new_unknown_attempt"),
         "unknown_handovers": InvitationRow.unknown_handovers + sa.bindparam("more_unknown"),
     },
     by="invitation_id",
@@ -211,4 +224,133 @@ def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, An
         "new_segments": result.segments if result.template else None,
         "more_unknown": int(stays_unknown(ending, result.problem) and result.opened.invitation.unknown_call is None),
     }
-    return move | refusals.refused(result)
+    return move | _refused(result)
+
+
+# The database checks in the same statement whether the lease is still ours.
+_SENT = bulk.ChangeIf(
+    InvitationRow.id,
+    bulk.new("reference", "template", "segments")
+    | {
+        "state": InvitationState.SENT,
+        "due_at": None,
+        "lease_until": None,
+        "delivery_at": None,
+        "attempts": InvitationRow.attempts + 1,
+        "reason": "",
+        "detail": "",
+        "sent_at": sa.bindparam("at"),
+        "new_link": sa.bindparam("has_new_link"),
+        "unknown_attempt": None,
+        "counted": InvitationRow.counted + sa.bindparam("counts"),
+    },
+    InvitationRow.state == bulk.fixed(InvitationState.WORKING),
+    by="invitation_id",
+    equal={"fence": InvitationRow.fence},
+    returning=[InvitationRow.job_id],
+)
+
+
+def may_be_plain(result: InviteResult) -> bool:
+    """True for a message that left by an ordinary hand-over. It is plain if its lease is still ours.
+
+    All other results are special: a problem, a look-up, a late receipt.
+    """
+    return isinstance(result.ending, Done) and result.opened.invitation.unknown_call is None
+
+
+def write_plain(
+    connection: sa.Connection, policy: InvitationPolicy, results: Sequence[InviteResult], *, now: datetime
+) -> tuple[list[InviteResult], dict[uuid.UUID, int]]:
+    """Write the results that are plain, of one or more that may be. Returns them, and the jobs of their messages."""
+    counts = tally.pays(len(results))
+    items = sorted(results, key=lambda item: item.opened.invitation.id)  # locked in the order of their ids, as all rows
+    messages = [item.opened.invitation for item in items]
+    moves: Columns = {
+        "invitation_id": [message.id for message in messages],
+        "fence": [message.fence for message in messages],
+        "new_reference": [item.reference[:REFERENCE_LENGTH] for item in items],
+        "has_new_link": [message.wording is Wording.NEW_LINK for message in messages],
+        "new_template": [item.template for item in items],
+        "new_segments": [item.segments for item in items],
+    }
+    moved = {(row.id, row.fence): row.job_id for row in _SENT.changed(connection, moves, at=now, counts=counts)}
+    plain = [item for item, message in zip(items, messages, strict=True) if (message.id, message.fence) in moved]
+    jobs = {id_: job_id for (id_, _), job_id in moved.items()}
+    if plain:
+        if counts:
+            _count(connection, policy.channel, plain, jobs)
+        # Calls to senders are not counted (`tally.call`).
+        closed = {"attempt_id": [item.opened.attempt_id for item in plain]}
+        CLOSE_DONE.run_columns(connection, closed, at=now, counts=0)
+    return plain, jobs
+
+
+def _count(
+    connection: sa.Connection, channel: str, results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]
+) -> None:
+    """Count first messages that have left, with their jobs by now."""
+    counts = tally.of(connection)
+    first = (item.opened.invitation for item in results if item.opened.invitation.kind == FIRST)
+    for batch_id, number in Counter(batch_of(jobs[item.id]) for item in first).items():
+        counts.add(tally.message(batch_id, InvitationState.WORKING, channel), -number)
+        counts.add(tally.message(batch_id, InvitationState.SENT, channel), number)
+
+
+def _address_refused(result: InviteResult) -> dict[str, Any]:
+    """The message's state and reason where the sender refused its address; empty otherwise."""
+    address = result.problem.address if result.problem is not None else None
+    if address is None or not isinstance(result.ending, Cancel):
+        return {}
+    state = state_refused(address)
+    return {"new_state": state, "new_reason": Reason(state)}
+
+
+def _refused(result: InviteResult) -> dict[str, Any]:
+    """What is to be stored of the message where the sender refused it for good; empty otherwise."""
+    if isinstance(result.ending, Cancel) and result.ending.reason == Reason.BAD_INPUT:
+        # Of a message it says nothing about the customer's data: a retry sends the same link.
+        return {"new_reason": Reason.MESSAGE_REFUSED} | _address_refused(result)
+    return _address_refused(result)
+
+
+def _follow_up(
+    connection: sa.Connection,
+    keyring: Keyring,
+    policy: InvitationPolicy,
+    results: Sequence[InviteResult],
+    *,
+    now: datetime,
+) -> None:
+    """Suppress the addresses that are refused for good, and write to their customers on the other channel.
+
+    Call this after the messages are stored and before their jobs' states follow from the messages.
+    """
+    refused = [(_address(result, policy), result) for result in results if _address_refused(result)]
+    # Always in the same order, so that two transactions with the same addresses cannot deadlock.
+    for address, result in sorted(refused, key=lambda pair: pair[0]):
+        reason = reason_to_suppress(result.problem.address if result.problem else None)
+        if reason is not None:
+            try:
+                suppress(connection, keyring, policy.channel, address, reason, f"sender/{policy.channel}", now=now)
+            except ValueError:
+                continue  # not an address that a message could be sent to
+    back = [result for _, result in refused if _address_refused(result)["new_state"] is InvitationState.BOUNCED]
+    fall_back(connection, keyring, policy.delivery, [result.opened.invitation.id for result in back], now=now)
+
+
+def _address(result: InviteResult, policy: InvitationPolicy) -> str:
+    return address_of(result.opened.invitation.customer.person, policy.channel)
+
+
+def _bounce_counts_of(results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]) -> dict[int, BounceCounts]:
+    """What these hand-overs add to the counts of each batch. `jobs`: by message, its job by now."""
+    tried, refused = Counter[int](), Counter[int]()
+    for result in results:
+        if result.problem is not None and result.problem.address is AddressIs.ELSEWHERE:
+            continue  # it says nothing about the list: the number may be a good one, and gets a text
+        is_refused = isinstance(result.ending, Cancel) and result.ending.reason == Reason.BAD_INPUT
+        batch_id = batch_of(jobs[result.opened.invitation.id])
+        tried[batch_id] += isinstance(result.ending, Done) or is_refused
+        refused[batch_id] += is_refused
+    return {batch_id: BounceCounts(number, refused[batch_id], 0) for batch_id, number in tried.items()}

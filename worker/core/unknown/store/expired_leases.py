@@ -2,14 +2,16 @@
 
 import random
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from functools import partial
+from operator import add
 from typing import Any
 
 import sqlalchemy as sa
 
 from worker.core.customers.store.cancellation import cancel_jobs, instead_of_failing
+from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Attempt, InvitationRow, Job
@@ -56,13 +58,7 @@ class EndedLeases:
     ended: int = 0
 
     def __add__(self, other: "EndedLeases") -> "EndedLeases":
-        return EndedLeases(
-            self.released + other.released,
-            self.repeated + other.repeated,
-            self.held + other.held,
-            self.unknown + other.unknown,
-            self.ended + other.ended,
-        )
+        return EndedLeases(*map(add, astuple(self), astuple(other)))
 
 
 class ExpiredLeases:
@@ -258,14 +254,7 @@ def _counted(ending: Ending) -> EndedLeases:
             return EndedLeases(held=1)
 
 
-_MOVE: dict[str, Any] = {
-    "state": sa.bindparam("new_state"),
-    "due_at": sa.bindparam("new_due_at"),
-    "lease_until": None,
-    "reason": sa.bindparam("new_reason"),
-    "detail": sa.bindparam("new_detail"),
-    "unknown_attempt": sa.bindparam("new_unknown_attempt"),
-}
+_MOVE = bulk.new("state", "due_at", "reason", "detail", "unknown_attempt") | {"lease_until": None}
 
 
 def _chunk(connection: sa.Connection, chunk: Chunk, query: sa.Select[*tuple[Any, ...]]) -> list[sa.Row[Any]]:

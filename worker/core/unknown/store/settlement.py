@@ -16,10 +16,12 @@ from worker.core.customers.store.cancellation import (
 )
 from worker.core.database import bulk
 from worker.core.database.database import fetch
+from worker.core.database.job_ids import job_id, of_batch
 from worker.core.database.tables import InvitationRow, Job
-from worker.core.database.tables.joined import LEAD, STATE
+from worker.core.database.tables.work import LEAD, STATE
 from worker.core.facts import JobsStopped, happened
 from worker.core.model.reasons import Reason
+from worker.core.model.row_addresses import Rows
 from worker.core.model.states import InvitationState, JobState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
@@ -42,12 +44,42 @@ class Decided:
         return [*map(WakeUp.issue, sorted(self.accounts)), *map(WakeUp.invite, sorted(self.channels))]
 
 
+@dataclass(frozen=True)
+class Which:
+    """The rows of a batch that a decision is about; None: all accounts, all rows."""
+
+    batch_id: int
+    account: str | None = None
+    rows: Rows | None = None
+
+
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
     """The query, narrowed to jobs in this state. Failed jobs include those that joined a failed job."""
     if state is JobState.FAILED:
         query = query.join(LEAD, LEAD.id == Job.joins, isouter=True)
         return query.where(STATE.in_([state]))
     return query.where(Job.state == state, Job.joins.is_(None))
+
+
+def rows_in(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
+    """Those of these rows that are in this state."""
+    return in_state(chosen(which, sa.select(Job.id, Job.row, Job.customer_id, Job.purpose, Job.account)), state)
+
+
+def chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """The query, narrowed to these rows."""
+    query = query.where(of_batch(which.batch_id))
+    if which.account is not None:
+        query = query.where(Job.account == which.account)
+    return query if which.rows is None else query.where(_in_rows(which.batch_id, which.rows))
+
+
+def _in_rows(batch_id: int, rows: Rows) -> sa.ColumnElement[bool]:
+    single = [job_id(batch_id, first) for first, last in rows.ranges if first == last]
+    ranges = [
+        Job.id.between(job_id(batch_id, first), job_id(batch_id, last)) for first, last in rows.ranges if first != last
+    ]
+    return sa.or_(Job.id.in_(single), *ranges) if single else sa.or_(*ranges)
 
 
 def _locked(connection: sa.Connection, ids: list[int], state: JobState) -> list[sa.Row[Any]]:
@@ -71,9 +103,8 @@ def retry(connection: sa.Connection, ids: list[int], *, now: datetime) -> Decide
             follows.append({"job_id": row.id} | {f"new_{name}": (_ALONE | values)[name] for name in _ALONE})
     change_jobs(connection, [row.id for row in alone], waiting_again(now) | {"joins": None})
     if follows:
-        values = {name: sa.bindparam(f"new_{name}") for name in _ALONE}
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
-        connection.execute(by_id.values(attempts=0, changed_at=now, **values), follows)
+        connection.execute(by_id.values(attempts=0, changed_at=now, **bulk.new(*_ALONE)), follows)
         happened(connection, JobsStopped([row["job_id"] for row in follows]), now=now)
         # A job that had joined one of these joins the new leader too: no job joins a job that has itself joined one.
         joined = [

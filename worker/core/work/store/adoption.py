@@ -20,8 +20,8 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.own_links import ends_of
-from worker.core.messages.resends import PREFIX
 from worker.core.messages.store.message_rows import move_messages
+from worker.core.messages.wording import PREFIX
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import is_stale
 from worker.core.model.states import (

@@ -1,25 +1,31 @@
 """The attempt of a call: written down before the call is made, and closed once the outcome is known.
 
 A call goes to a provider for a job, or to a sender for a message. Attempts and lessons are the same for both.
+
+How the rows of results stand when the results are written is read in one statement, which locks them (`standing_of`).
+A row that is still under the lease of its call has this call's attempt open: whatever closes the attempt writes the row
+in the same transaction. So only the attempts of the other rows are read (`outcomes_of`).
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.columns import Columns
+from worker.core.database.binary_rows import Columns
+from worker.core.database.database import Query, fetch
 from worker.core.database.encrypted_values import encrypt_words
 from worker.core.database.leases import NOT_SENT
-from worker.core.database.tables import Attempt
+from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.lessons import Lesson
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
+from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.reconciliation import Found, More, UnknownCall, Unmatched
 from worker.core.unknown.store.unknown_outcomes import MORE
 
@@ -111,15 +117,8 @@ def new_and_late(
 
 CLOSE = bulk.Change(
     Attempt.id,
-    {
-        "closed_at": sa.bindparam("at"),
-        "outcome": sa.bindparam("new_outcome"),
-        "status": sa.bindparam("new_status"),
-        "code": sa.bindparam("new_code"),
-        "detail": sa.bindparam("new_detail"),
-        "encrypted": sa.bindparam("new_words"),
-        "found": sa.bindparam("new_found"),
-    },
+    bulk.new("outcome", "status", "code", "detail", "found")
+    | {"closed_at": sa.bindparam("at"), "encrypted": sa.bindparam("new_words")},
     by="attempt_id",
 )
 # For an open attempt whose call succeeded: it was opened with the other values of `CLOSE`. `counts`: see `tally`.
@@ -214,3 +213,46 @@ def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:
     return Lesson(
         began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable, unclear=problem.unclear
     )
+
+
+# Of a job or a message: `id`, `state`, `fence` and the columns that the query names.
+Standing = sa.Row[Any]
+
+
+def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> Query:
+    """The query for `standing_of`.
+
+    The rows are locked in the order of their ids, as everywhere. `key_share`: see `onboarding.job_from_messages`.
+    """
+    return Query(
+        sa.select(model.id, model.state, model.fence, *columns)
+        .where(bulk.among(model.id, "ids"))
+        .order_by(model.id)
+        .with_for_update(key_share=True)
+    )
+
+
+def standing_of(connection: sa.Connection, query: Query, ids: Iterable[Any]) -> list[Standing]:
+    """The jobs or messages with these ids, locked until the transaction ends."""
+    return query.fetch(connection, {"ids": bulk.keys(ids)})
+
+
+_OUTCOMES = (
+    sa.select(Attempt.id, Attempt.outcome)
+    .where(bulk.among(Attempt.id, "ids"))
+    .order_by(Attempt.id)
+    .with_for_update(key_share=True)
+)
+
+
+def outcomes_of(connection: sa.Connection, attempt_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str | None]:
+    """The outcomes of these attempts, locked until the transaction ends; None: the attempt is open.
+
+    Their rows must be locked before.
+    """
+    return {row.id: row.outcome for row in fetch(connection, _OUTCOMES, {"ids": bulk.keys(attempt_ids)})}
+
+
+def is_leased(row: Standing, fence: int) -> bool:
+    """Whether the row was not claimed again since the claim with this fence."""
+    return bool(row.fence == fence) and row.state in (JobState.WORKING, InvitationState.WORKING)

@@ -18,9 +18,8 @@ from worker.core.limits.store.sender_backlog import Backlogs
 from worker.core.model.states import JobState
 from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.work.store import deferral, ended_jobs, gates
-from worker.core.work.store.issue_results import IssueResult
+from worker.core.work.store.issue_results import IssueResult, OpenedJob, open_attempts
 from worker.core.work.store.job_context import LEASES, ClaimedJob, JobPolicy
-from worker.core.work.store.open_attempts import OpenedJob, open_attempts
 from worker.core.work.store.record_results import record_results
 
 

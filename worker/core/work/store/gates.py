@@ -34,7 +34,7 @@ from worker.core.limits.store.budgets import sender_state
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.sender_backlog import Backlogs, Rooms
 from worker.core.messages.address_cap import Wish
-from worker.core.messages.contact_times import issue_at
+from worker.core.messages.quiet_hours import issue_at
 from worker.core.messages.send_decision import Later, Never, NotNow
 from worker.core.messages.store.address_places import Wanted, take
 from worker.core.model.channels import address_of
@@ -42,9 +42,9 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import JobState
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
-from worker.core.work.store import adoption, deferral, unbought
+from worker.core.work.store import adoption, deferral
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy, decrypted
-from worker.core.work.store.unreachable import unreachable
+from worker.core.work.store.without_call import invite_unbought, unreachable
 
 log = logging.getLogger(__name__)
 A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
@@ -310,7 +310,7 @@ def passed(
             asked = [job for job in asked if job.id not in found]
     _keep_back(connection, stay, now=now)
     if policy.on_click is not None and asked:
-        claim.adopted_channels |= unbought.invite(connection, keyring, policy, policy.on_click, asked, now=now)
+        claim.adopted_channels |= invite_unbought(connection, keyring, policy, policy.on_click, asked, now=now)
         invited = {job.id for job in asked}
         jobs = [job for job in jobs if job.id not in invited]
     if stay:
@@ -363,14 +363,7 @@ def _asks_by_message(job: Any, *, now: datetime) -> bool:
 
 _KEEP_BACK = bulk.Change(
     Job.id,
-    {
-        "state": sa.bindparam("new_state"),
-        "due_at": sa.bindparam("new_due_at"),
-        "lease_until": None,
-        "reason": sa.bindparam("new_reason"),
-        "detail": sa.bindparam("new_detail"),
-        "changed_at": sa.bindparam("at"),
-    },
+    bulk.new("state", "due_at", "reason", "detail") | {"lease_until": None, "changed_at": sa.bindparam("at")},
     by="job_id",
 )
 

@@ -6,7 +6,7 @@ account stops.
 
 Each session keeps a keyed hash of its token, and no two may have the same: where two processes write one token at the
 same moment, the database refuses the second, and the results are written again. An entity that a line names belongs to
-that customer: FrankieOne v2 returns an entity's token again, to whoever names the entity.
+that customer: FrankieOne v2 returns an entity's token again to each call that names the entity.
 """
 
 import logging

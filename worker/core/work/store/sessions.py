@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database import bulk, tally
-from worker.core.database.columns import columns_of_tuples
+from worker.core.database.binary_rows import columns_of_tuples
 from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, encrypt_session
@@ -22,10 +22,9 @@ from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.session_chain import ABOUT_ANOTHER
-from worker.core.messages.contact_times import message_at
-from worker.core.messages.quiet_hours import QuietHours
-from worker.core.messages.resends import FIRST as FIRST
+from worker.core.messages.quiet_hours import QuietHours, message_at
 from worker.core.messages.store.message_rows import waiting_message
+from worker.core.messages.wording import FIRST as FIRST
 from worker.core.model.channels import is_mail
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
@@ -258,24 +257,9 @@ def invited_from(invite_at: datetime | None, *, now: datetime) -> datetime:
 
 # The columns of a new session; the database fills in the others.
 _STORED = (
-    "id",
-    "customer_id",
-    "purpose",
-    "job_id",
-    "account",
-    "reference",
-    "references",
-    "vendor",
-    "encrypted",
-    "sms_sent",
-    "state",
-    "issued_at",
-    "expires_at",
-    "expiry_source",
-    "replaces",
-    "company_id",
-    "token_digest",
-    "check_at",
+    *("id", "customer_id", "purpose", "job_id", "account", "reference", "references", "vendor", "encrypted"),
+    *("sms_sent", "state", "issued_at", "expires_at", "expiry_source", "replaces"),
+    *("company_id", "token_digest", "check_at"),
 )
 
 

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit
 from worker.core.foundation.keyring import Keyring
-from worker.core.model.audit import Entry, Point, next_point
-from worker.core.model.findings import Checked
+from worker.core.model.audit import Entry
+from worker.features.audit.chain import Point, next_point
 from worker.features.audit.store.sealing import HEAD, NO_HEAD, NOT_SIGNED, Head, NotSigned, entry_of, head_of
 
 PAGE = 5000
+MOST_SHOWN = 20  # problems of the log, in words; the others are counted
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,26 @@ class Wanted:
 
 
 @dataclass
-class Verified(Checked):
-    """What a check of the chain has found."""
+class Verified:
+    """What a check of the chain has found. `problems`, for people, are the first MOST_SHOWN; `more`: how many are not
+    among them."""
 
+    problems: list[str] = field(default_factory=list)
+    more: int = 0
     end: Point = field(default_factory=Point)
     entries: int = 0
     removed: int = 0  # the number of the newest entry that retention has removed
     unsealed: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.problems
+
+    def add(self, problem: str) -> None:
+        if len(self.problems) < MOST_SHOWN:
+            self.problems.append(problem)
+        else:
+            self.more += 1
 
 
 class AuditLog:

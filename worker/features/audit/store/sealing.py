@@ -16,7 +16,8 @@ from worker.core.database.audit_entries import note
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Audit, AuditHead
 from worker.core.foundation.keyring import Keyring, key_id_of
-from worker.core.model.audit import RETENTION, Act, Entry, Point, next_point
+from worker.core.model.audit import RETENTION, Act, Entry
+from worker.features.audit.chain import Point, next_point
 from worker.reporting.store.processes import REFUSED, set_timer
 from worker.wiring.stores import Stores
 

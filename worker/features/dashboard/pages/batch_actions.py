@@ -4,6 +4,7 @@ from worker.core.customers.store.batches import BatchFacts
 from worker.core.customers.store.decisions import Verdict, Which
 from worker.core.foundation.plural import are, counted
 from worker.core.model.row_addresses import LONGEST, read_rows
+from worker.core.model.states import JobState
 from worker.features.dashboard.contract import Action, Asked, Done, Field, NotThere, Plan, Refused
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Person, Role
@@ -143,7 +144,7 @@ def _of(which: Which) -> str:
 def _plan_retry(sources: Sources, asked: Asked) -> Plan:
     batch = _going(sources, asked)
     which = _which(batch, asked)
-    failed = sources.stores.decisions.count_failed(which)
+    failed = sources.stores.decisions.count(which, JobState.FAILED)
     if not failed:
         raise Refused(f"No row of batch {batch.id}{_of(which)} has failed.")
     rows = counted(failed, "failed row")
@@ -182,7 +183,7 @@ def _to_resolve(sources: Sources, asked: Asked) -> tuple[BatchFacts, Which, Verd
 def _plan_resolve(sources: Sources, asked: Asked) -> Plan:
     batch, which, verdict = _to_resolve(sources, asked)
     decisions = sources.stores.decisions
-    held = decisions.count_held(which)
+    held = decisions.count(which, JobState.HELD)
     elsewhere = [
         f"{counted(rows, 'row')} more {_wait(rows)} for a held row of batch {other}, and {are(rows)} decided there."
         for other, rows in decisions.held_elsewhere(which).items()

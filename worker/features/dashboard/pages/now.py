@@ -8,7 +8,6 @@ from typing import Any
 from worker.core.customers.store.batches import BatchFacts
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.plural import listed_in_words
-from worker.core.model.operation import WORK
 from worker.core.model.states import JobState, LineState
 from worker.features.dashboard.contract import Asked, Page, do
 from worker.features.dashboard.pages.accounts import Pace, accounts_now
@@ -17,6 +16,7 @@ from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
 from worker.reporting.attention import Attention, Level
 from worker.reporting.batch_report import state_of
+from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
 
 SHOWN = 12  # the newest batches; the others are on the page of batches

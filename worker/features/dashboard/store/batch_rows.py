@@ -15,7 +15,7 @@ from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.job_ids import of_batch
 from worker.core.database.tables import Job, SkippedLine
-from worker.core.database.tables.joined import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
+from worker.core.database.tables.work import ACCOUNT, DETAIL, DUE_AT, LEAD, REASON, RESULT, STATE
 from worker.core.model.states import JobState, LineState, state_of_line
 from worker.reporting.store.report_rows import why_skipped
 from worker.reporting.store.spending import WORK, Points, points_of

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.core.customers.store.suppressions import hash_anew
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.encrypted_columns import (
     ADDRESSES,
     DIGESTS,
@@ -27,9 +27,8 @@ from worker.core.database.encrypted_columns import (
 )
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import RetiredKey
-from worker.core.database.upserts import insert
 from worker.core.foundation.keyring import CannotDecrypt, Keyring, key_id_of
-from worker.core.model.operation import Running
+from worker.reporting.operation import Running
 from worker.reporting.store.processes import Processes
 
 LOOK = 5000  # rows that one look goes through

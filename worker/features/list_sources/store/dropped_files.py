@@ -7,9 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.tables import DroppedFile as Row
-from worker.core.database.upserts import insert
 from worker.features.list_sources.dropped_files import DroppedFile, FileState
 
 _COLUMNS = [getattr(Row, field.name) for field in fields(DroppedFile)]

@@ -6,10 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.tables.base import Base
 from worker.core.database.tables.types import NAMING
-from worker.core.database.upserts import insert
 from worker.core.model.meters import Series
 from worker.wiring.watching import Counts
 

@@ -16,7 +16,6 @@ from kombu.exceptions import OperationalError
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.events.brokers.connection import (
     CONFIRM_SECONDS,
     CONNECT_SECONDS,
@@ -24,6 +23,7 @@ from worker.events.brokers.connection import (
     broker_connection,
     broker_fault,
 )
+from worker.events.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from worker.core.foundation.clock import Clock
 from worker.core.foundation.connection_failures import in_words
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.published_events import OutgoingEvent, cloud_event
 from worker.events.brokers.connection import CONNECT_SECONDS, SILENT_SECONDS, broker_fault, redis_client
+from worker.events.published_events import OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import GoesOn, Reply
 
 # The stream's approximate length: about 100 MB. A client that is further behind misses the oldest events.

@@ -10,7 +10,7 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.tls import Tls
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.http_messages import Broken, HttpAnswer, HttpRequest, retry_after
-from worker.core.model.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
+from worker.events.published_events import CONTENT_TYPE, OutgoingEvent, cloud_event
 from worker.features.outbox.publishers.contract import ANSWERS_SECONDS, GoesOn, Reply, until_answered
 from worker.http.client import Http, open_http_session
 from worker.http.trust import trust_of

@@ -20,9 +20,9 @@ from worker.core.database.job_ids import row_of
 from worker.core.database.tables import InvitationRow, Job, Outbox, SessionRow
 from worker.core.facts import Fact, JobsStopped, MessagesSent, SessionsCompleted, SessionsExpired
 from worker.core.foundation.ids import new_id
-from worker.core.model.published_events import Happened, moment
 from worker.core.model.states import JobState
 from worker.core.work.store.sessions import NewSession, SessionsIssued
+from worker.events.published_events import Happened, moment
 
 Given = Mapping[str, Any]
 _OF_JOBS = {JobState.FAILED: Happened.JOB_FAILED, JobState.HELD: Happened.JOB_HELD}

@@ -24,7 +24,7 @@ from worker.core.database.unanswered import UNANSWERED
 from worker.core.limits.budgets import BudgetRule, grant
 from worker.core.limits.lessons import Lesson
 from worker.core.limits.store import budgets
-from worker.core.model.published_events import OutgoingEvent
+from worker.events.published_events import OutgoingEvent
 
 _Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 # PostgreSQL's advisory lock for publishing to a target has two keys: this arbitrary number, and the target's number.

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from worker.core.customers.store.admission import UNKNOWN_FOR
 from worker.core.database import bulk, tally
 from worker.core.database.audit_entries import note
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.job_ids import NEWEST_FIRST, as_they_came, of_batch
 from worker.core.database.tables import (
     Attempt,
@@ -28,8 +28,7 @@ from worker.core.database.tables import (
     SkippedLine,
     StableLink,
 )
-from worker.core.database.tables.joined import LEAD, served_by
-from worker.core.database.upserts import insert
+from worker.core.database.tables.work import LEAD, served_by
 from worker.core.messages.store.message_rows import move_messages
 from worker.core.model.audit import Act
 from worker.core.model.endings import Kind

@@ -8,10 +8,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from worker.core.customers.ordering import EarlierEvents
 from worker.core.customers.store.admission import lock_customers
-from worker.core.customers.store.do_not_contact import LIST
-from worker.core.customers.store.suppressions import suppress_again
+from worker.core.customers.store.suppressions import LIST, suppress_again
 from worker.core.customers.store.tombstones import bury_again
 from worker.core.database.audit_entries import note
 from worker.core.database.database import Database
@@ -19,6 +17,7 @@ from worker.core.database.encrypted_values import CUSTOMER
 from worker.core.database.journal import LEAVES_ALONE, Happened, Note
 from worker.core.database.tables import CustomerRow, Inbox
 from worker.core.foundation.keyring import Keyring, key_id_of
+from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.refused_events import remove_about
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.ordering import EarlierEvents
 from worker.core.customers.store.admission import finished_in_purged
 from worker.core.customers.store.suppressions import release, suppressed
 from worker.core.customers.store.tombstones import erased_among
@@ -55,6 +54,7 @@ from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.incoming import OPERATOR, EventKind
+from worker.events.ordering import EarlierEvents
 from worker.events.store.customer_erasure import erase_customer
 from worker.events.store.event_customers import EventCustomers, remove_empty
 from worker.events.store.incoming_events import Arrival, NewEvent

@@ -7,12 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Person
-from worker.core.customers.details import Details
+from worker.core.customers.customers import Details, Person
 from worker.core.customers.store import usage
 from worker.core.customers.store.admission import finished_in_purged, lock_customers, lock_serving
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
-from worker.core.customers.store.suppression_check import reachable
+from worker.core.customers.store.suppressions import reachable
 from worker.core.customers.suppression import detail_of
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED, Erased, read_person
@@ -23,8 +22,7 @@ from worker.core.database.tables.types import known
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import asked_since_end
 from worker.core.lifecycle.session_updates import Result
-from worker.core.lifecycle.store import reissue_counts
-from worker.core.messages.contact_times import Hours
+from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, SessionState
@@ -125,7 +123,7 @@ def case_of(
         link=_link(link) if link is not None else None,
         sessions=usage.sessions_of(connection, [customer_id])[customer_id, serving.purpose],
         messages=usage.messages_of(connection, [customer_id])[customer_id].all,
-        reissued_today=reissue_counts.today(connection, serving.account, lock=lock, now=now),
+        reissued_today=usage.reissues_today(connection, serving.account, lock=lock, now=now),
         of_link=[] if link is None else _messages(connection, link.id),
         ways=_ways(connection, keyring, policy, customer_id, person) if customer.person is not None else {},
         zones=policy.hours.zones_of(timezone=timezone, phone=person.phone, country=country)

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel
-from worker.core.customers.details import Details
+from worker.core.customers.customers import Channel, Details
 from worker.core.customers.same_person import changed_addresses
+from worker.core.customers.store import usage
 from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
 from worker.core.customers.store.new_rows import ANOTHER_PERSON
 from worker.core.customers.store.suppressions import suppressed
@@ -24,7 +24,7 @@ from worker.core.database.encrypted_values import contact_digests, encrypt_perso
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import CustomerRow, InvitationRow, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.store import corrected_addresses, reissue_counts
+from worker.core.lifecycle.store import corrected_addresses
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import is_landline, why_not_texted
 from worker.core.model.channels import Address, address_of, channels_of, is_mail
@@ -345,7 +345,7 @@ class ServiceDesk:
         if link is not None:
             ends_as = {Before.SUPERSEDED: SessionState.SUPERSEDED, Before.EXPIRED: SessionState.EXPIRED}
             leave_session(connection, link.id, ends_as=ends_as.get(decided.before), now=now)
-        reissue_counts.count(connection, {decided.account: 1}, now.astimezone(UTC).date())
+        usage.count_reissues(connection, {decided.account: 1}, now.astimezone(UTC).date())
 
     def _case(
         self, connection: sa.Connection, customer: FoundCustomer, purpose: str | None, *, lock: bool, now: datetime

@@ -19,7 +19,7 @@ from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
 from worker.core.database.leases import NOT_SENT
 from worker.core.database.priorities import HELD_BACK
 from worker.core.database.tables import Attempt, Audit, Batch, CustomerRow, InvitationRow, Job, SessionRow, Webhook
-from worker.core.database.tables.joined import LEAD, RESULT, STATE
+from worker.core.database.tables.work import LEAD, RESULT, STATE
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
 from worker.core.lifecycle.given_links import is_kept_back
 from worker.core.model.masked import masked_email, masked_phone

@@ -26,7 +26,6 @@ from worker.core.database.priorities import EVENT, PRIORITIES
 from worker.core.database.tables import Batch, CustomerRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_updates import Result
-from worker.core.lifecycle.store import reissue_counts
 from worker.core.lifecycle.store.own_links import digests_of
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
@@ -160,8 +159,8 @@ class Doors:
             leave_session(connection, job.session_id, ends_as=ends_as, now=now)
         if decision.replaces:
             today = now.astimezone(UTC).date()
-            reissue_counts.so_far(connection, [job.account], today)  # not locked yet where it looked like a first one
-            reissue_counts.count(connection, {job.account: 1}, today)
+            usage.reissues_so_far(connection, [job.account], today)  # not locked yet where it looked like a first one
+            usage.count_reissues(connection, {job.account: 1}, today)
 
     def _seen(self, connection: sa.Connection, link: Any, *, asks: Asks | None, now: datetime) -> tuple[Seen, Any]:
         job = _job(connection, link.customer_id, link.purpose)
@@ -214,7 +213,7 @@ class Doors:
 def _counts(connection: sa.Connection, link: Any, job: Any, *, lock: bool, now: datetime) -> tuple[int, int]:
     """The two counts of `Facts`. `lock`: no other transaction counts a reissue of the account until this one ends."""
     sessions = usage.sessions_of(connection, [link.customer_id])[link.customer_id, link.purpose]
-    return sessions, reissue_counts.today(connection, job.account, lock=lock, now=now)
+    return sessions, usage.reissues_today(connection, job.account, lock=lock, now=now)
 
 
 def _state_at_door(job: Any) -> JobState:

@@ -15,12 +15,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.database import Database, fetch
+from worker.core.database.database import Database, fetch, insert
 from worker.core.database.encrypted_values import context_of_webhook
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.database.upserts import insert
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_updates import SessionUpdate

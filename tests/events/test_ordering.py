@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.core.lifecycle.customer_days import DAWN, C, CustomerEvent, E, R, U, days
 from worker.core.customers.customers import Customer, Person
-from worker.core.customers.ordering import (
+from worker.core.model.incoming import EventKind
+from worker.events.ordering import (
     EarlierEvents,
     brings_details,
     changed,
@@ -19,7 +20,6 @@ from worker.core.customers.ordering import (
     spares_newer,
     why_ignored,
 )
-from worker.core.model.incoming import EventKind
 
 
 @dataclass

@@ -12,10 +12,6 @@ from typing import Any
 from worker.core.customers.customers import PERSONAL, Customer
 from worker.core.model.incoming import EventKind
 
-# What an event customer.updated and a corrected report may change: who the customer is and how to reach them, not how
-# they are served.
-UPDATABLE = (*PERSONAL, "country", "locale", "timezone")
-
 Columns = Mapping[str, Any]  # of UPDATABLE, as JSON has them
 
 

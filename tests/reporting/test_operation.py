@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from worker.core.model.operation import (
+from worker.reporting.operation import (
     BEAT_IS_MISSING_AFTER,
     SWEEP_IS_MISSING_AFTER,
     WAKE_UPS_MISSING_AFTER,
