@@ -13,7 +13,6 @@ from click.shell_completion import get_completion_class
 
 from worker.cli.exits import CannotStart, check_sandbox_is_installed
 from worker.cli.shared_options import JSON
-from worker.core.foundation.keyring import new_key
 from worker.core.foundation.private_files import PRIVATE, new_file, replacing
 from worker.lists.formats.source import LIST_FORMATS
 from worker.settings.starter import SANDBOX_SECRETS, sandbox_starter, starter
@@ -102,6 +101,8 @@ def init(directory: Path, sandbox: bool, port: int, smtp_port: int, template: bo
         return
     if sandbox:
         check_sandbox_is_installed()
+    from worker.core.foundation.keyring import new_key  # imported here: it loads cryptography
+
     config, key = directory / CONFIG, directory / KEY
     if os.path.lexists(config) and not force:
         raise CannotStart(f"{config} exists; --force replaces it (and keeps {KEY})")
