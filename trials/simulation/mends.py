@@ -185,7 +185,7 @@ FOUND_BY: dict[str, tuple[int, ...]] = {
     "leases-by-database-time": (200,),
     "pilot": (301,),
     "standstill": (23,),
-    "slot": (7002,),
+    "slot": (10275, 10288),
     "halt": (66,),
     "lease": (7051,),
     "permits-of-all": (10783,),

@@ -21,7 +21,7 @@ MENDS = {
     "time-before-a-press": ((press, "LEAST", timedelta(seconds=-5)),),
 }
 FOUND_BY = {
-    "one-session-for-two-presses": (12986,),
+    "one-session-for-two-presses": (14419, 14423),
     "not-me": (12986,),
     "time-before-a-press": (12986,),
 }
