@@ -23,6 +23,10 @@ from worker.core.features import FEATURES, NOT_INSTALLED
 ROOT = Path(__file__).parents[1]
 ALL = "all"
 SEEDS = "2"
+# What features add to: commands, pages, settings, routes. Without the tests that take long, and those on PostgreSQL.
+ADDED_TO = [
+    f"tests/{room}" for room in ("core/test_manifests.py", "cli", "deploy", "docs", "settings", "web", "wiring")
+]
 
 
 def taken(name: str) -> set[str]:
@@ -97,11 +101,12 @@ def refusals(copy: Path, names: set[str]) -> Iterator[tuple[str, str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trials.without", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("feature", choices=[*FEATURES.here, ALL])
-    parser.add_argument("--tests", nargs="+", default=["tests"], help="the tests to run there (default: all)")
-    parser.add_argument("--short", action="store_true", help="without the long tests, and those on PostgreSQL")
+    parser.add_argument("--tests", nargs="+", help="the tests to run there (default: all)")
+    parser.add_argument("--short", action="store_true", help="only what features add to, without the long tests")
     chosen = parser.parse_args()
     names = taken(chosen.feature)
     print("without", *sorted(names), flush=True)
+    chosen.tests = chosen.tests or (ADDED_TO if chosen.short else ["tests"])
     tests = ("-m", "pytest", "-q", "-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadscope", *chosen.tests)
     if chosen.short:
         tests += ("-k", "not postgresql", *(f"--deselect={name}" for name in LONG))

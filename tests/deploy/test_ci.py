@@ -35,7 +35,12 @@ def run(place: Path, **environ: str) -> subprocess.CompletedProcess:
     return subprocess.run([place / ".ci/run"], cwd="/", env=clean, capture_output=True, text=True, check=False)
 
 
-STEPS = ["--jobs=3 --output-sync=target lint docs compiled", "test newest", "manifests audit MAY_SKIP=1"]
+TOGETHER = "--jobs=3 --output-sync=target"
+STEPS = [
+    f"{TOGETHER} lint docs compiled",
+    "test newest",
+    f"{TOGETHER} without manifests audit FEATURE=all SHORT=1 MAY_SKIP=1",
+]
 
 
 def test_it_lints_makes_the_pages_tests_and_audits_from_wherever_it_is_called(checkout):
@@ -54,7 +59,8 @@ def test_the_providers_pages_and_the_corpora_are_named_where_they_are(checkout):
 
 
 @pytest.mark.parametrize(
-    ("breaks", "calls"), [("lint", 1), ("docs", 1), ("compiled", 1), ("test", 2), ("manifests", 3), ("audit", 3)]
+    ("breaks", "calls"),
+    [("lint", 1), ("docs", 1), ("compiled", 1), ("test", 2), ("without", 3), ("manifests", 3), ("audit", 3)],
 )
 def test_it_fails_with_what_fails(breaks, calls, checkout):
     ended = run(checkout, BREAKS=breaks)
