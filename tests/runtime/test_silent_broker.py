@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import pytest
 from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
 
@@ -36,10 +35,6 @@ def consumer_of(connection: Silent | None, consumed: Silent) -> Consumer:
     consumer = Consumer(None, app=app, controller=SimpleNamespace(use_eventloop=False))
     consumer.connection, consumer.task_consumer = connection, consumed
     return consumer
-
-
-# Each app gets the shared tasks of the process: another test's may name its queue, as callers did long ago.
-pytestmark = pytest.mark.filterwarnings("ignore:The 'queue' task attribute")
 
 
 def test_a_broker_that_is_silent_is_waited_for_once():

@@ -8,7 +8,7 @@ and for `onboard run` (docs/inside/architecture.md); signals are in `celery_sign
 from worker.core.foundation.clock import monotonic
 from worker.core.model.wakeups import WakeUp
 from worker.runtime.celery_app import app
-from worker.runtime.celery_settings import INVITE, ISSUE, PUBLISH, SWEEP, SWEEP_SECONDS
+from worker.runtime.celery_settings import SWEEP_SECONDS
 from worker.runtime.ticks import Ticks
 from worker.runtime.worker_process import note_wake_up, ready_process, serve, sweep_once, wake_ups
 
@@ -18,7 +18,7 @@ _ticks = Ticks(SWEEP_SECONDS / 2)
 _notes = Ticks(5.0)
 
 
-@app.task(name="issue", queue=ISSUE)  # type: ignore[untyped-decorator]
+@app.task(name="issue")  # type: ignore[untyped-decorator]
 def issue(account: str) -> None:
     """Open the sessions that are due for an account.
 
@@ -28,13 +28,13 @@ def issue(account: str) -> None:
     serve(WakeUp.issue(account))
 
 
-@app.task(name="invite", queue=INVITE)  # type: ignore[untyped-decorator]
+@app.task(name="invite")  # type: ignore[untyped-decorator]
 def invite(channel: str) -> None:
     """Send the invitations that are due on a channel: claim, check that the link is fresh, attempt, send, write."""
     serve(WakeUp.invite(channel))
 
 
-@app.task(name="tell", queue=PUBLISH)  # type: ignore[untyped-decorator]
+@app.task(name="tell")  # type: ignore[untyped-decorator]
 def publish(target: str) -> None:
     """Publish waiting events to a target."""
     with ready_process(WakeUp.publish(target)) as here:
@@ -45,7 +45,7 @@ def publish(target: str) -> None:
             wake_ups.send(WakeUp.publish(target))
 
 
-@app.task(name="sweep", queue=SWEEP)  # type: ignore[untyped-decorator]
+@app.task(name="sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """End the leases of workers that are gone, send wake-ups for what is due, delete what retention drops."""
     if not _ticks.begin(monotonic()):
