@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from worker.reporting.attention import (
+from worker.reporting.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
+from worker.reporting.waits import (
     Attention,
     Level,
     level_of,
@@ -15,7 +16,6 @@ from worker.reporting.attention import (
     of_stop,
     of_work,
 )
-from worker.reporting.operation import BEAT_IS_MISSING_AFTER, Running, Wakening, starts_work
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LONG_AGO = NOW - 2 * BEAT_IS_MISSING_AFTER

@@ -6,7 +6,7 @@ import pytest
 
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
-from worker.reporting.obstacles import Blocked, Wait, is_healthy, wait_of
+from worker.reporting.waits import Blocked, Wait, is_healthy, wait_of
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)

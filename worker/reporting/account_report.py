@@ -11,7 +11,7 @@ from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, fo
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store import concurrency
 from worker.core.limits.store.budgets import Budgets
-from worker.reporting.obstacles import obstacle_of
+from worker.reporting.waits import obstacle_of
 from worker.settings.accounts import Account
 from worker.settings.policies import BudgetRules
 

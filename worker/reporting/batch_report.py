@@ -9,7 +9,7 @@ from worker.core.customers.store.batches import BatchFacts
 from worker.core.customers.store.plans import Planned
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.timestamps import written, written_if_any
-from worker.core.limits.budgets import BudgetState, stop_in_words
+from worker.core.limits.budgets import stop_in_words
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.standstill import Standstills
 from worker.core.model.reasons import Reason
@@ -18,11 +18,11 @@ from worker.core.unknown.reconciliation import OrphanRule
 from worker.plans.pilot import PilotNumbers, in_words
 from worker.plans.store.pilots import NOT_MET, Pilots, latest_verdict
 from worker.reporting.batch_forecast import Forecasts
-from worker.reporting.obstacles import Blocked, Circumstances, obstacle_of
 from worker.reporting.report_lines import Columns
 from worker.reporting.store.counts import BatchCounts
 from worker.reporting.store.report_rows import Facts
 from worker.reporting.store.unknown_outcomes import Orphans
+from worker.reporting.waits import Blocked, Circumstances, obstacles
 from worker.settings.policies import BudgetRules
 
 
@@ -63,12 +63,7 @@ class Reporting:
 
     def blocked(self, *, now: datetime) -> dict[str, Blocked]:
         """The accounts and senders that make no calls now, by name."""
-        states = self.budgets.all()
-        found = (
-            obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
-            for name, rule in self.rules.all().items()
-        )
-        return {one.name: one for one in found if one is not None}
+        return obstacles(self.rules.all(), self.budgets.all(), now=now)
 
     def circumstances(self) -> Circumstances:
         """What keeps rows and messages waiting now, for the history of a customer."""

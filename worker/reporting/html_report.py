@@ -25,12 +25,12 @@ from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.timestamps import written
 from worker.core.foundation.version import __version__
 from worker.core.model.states import InvitationState, JobState, LineState
-from worker.reporting.obstacles import Blocked
 from worker.reporting.prices import Prices, costs
 from worker.reporting.report_lines import NUMBERS, TIMES, WORDS, Chunk, Columns, line_values
 from worker.reporting.row_groups import Groups, headline
 from worker.reporting.store.report_rows import LineFacts
 from worker.reporting.store.spending import Spending
+from worker.reporting.waits import Blocked
 
 WIDTH, HEIGHT = 600, 160
 MOST = 48  # steps of the time axis

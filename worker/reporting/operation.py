@@ -1,4 +1,4 @@
-"""Which processes work, and whether wake-ups reach them. What needs a person: `reporting/attention.py`."""
+"""Which processes work, and whether wake-ups reach them. What needs a person: `reporting/waits.py`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

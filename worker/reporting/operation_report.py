@@ -15,10 +15,8 @@ from worker.core.limits.budgets import BudgetState, lasting_outage_of, silence_o
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.standstill import Standstills, Stopped
-from worker.reporting import attention
-from worker.reporting.attention import Attention
+from worker.reporting import waits
 from worker.reporting.decision_words import rows_left
-from worker.reporting.obstacles import Blocked, obstacle_of
 from worker.reporting.operation import (
     IMPORT,
     WORK,
@@ -47,6 +45,7 @@ from worker.reporting.store.processes import BEAT, REFUSED, SWEEP, WAKE, Process
 from worker.reporting.store.texts_of_countries import at_their_cap
 from worker.reporting.store.unsent import unsent
 from worker.reporting.store.waiting import waiting
+from worker.reporting.waits import Attention, Blocked, obstacles
 from worker.settings.policies import BudgetRules
 
 
@@ -156,16 +155,16 @@ class Operation:
         unheard = f"{no_wake_up(wakening)}: `onboard doctor`" if wakening.none_look(now) else ""
         needs = [
             *([Attention("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
-            *attention.of_work(running, due, unwritable=unwritable, starts=starts),
-            *attention.of_scheduler(running, wakening, now=now),
-            *attention.of_bus(running, self.event_queues, unwritable=unwritable),
-            *attention.of_audit_log(timers.get(REFUSED), now=now),
+            *waits.of_work(running, due, unwritable=unwritable, starts=starts),
+            *waits.of_scheduler(running, wakening, now=now),
+            *waits.of_bus(running, self.event_queues, unwritable=unwritable),
+            *waits.of_audit_log(timers.get(REFUSED), now=now),
             *self._of_what_is_missing(),
             *self._of_budgets(states, due=asked, now=now),
-            *(attention.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
+            *(waits.of_country(country, *texts) for country, texts in at_their_cap(self.database, now=now).items()),
             *(need for one in stands for need in one.attention),
-            *(attention.of_refused_events(*one) for one in sorted(refused_events(self.database).items())),
-            *attention.of_webhooks(webhooks_to_check(self.database)),
+            *(waits.of_refused_events(*one) for one in sorted(refused_events(self.database).items())),
+            *waits.of_webhooks(webhooks_to_check(self.database)),
             *self._of_batches(now, importing=importing),
             *(need for folder in folders for need in folder.attention()),
         ]
@@ -194,9 +193,9 @@ class Operation:
         accounts = of_other_accounts(self.database, self.rules.accounts)
         channels = of_other_channels(self.database, self.rules.channels)
         return [
-            *(attention.of_missing_key(*one) for one in keys.items()),
-            *(attention.of_missing_account(name, *rows) for name, rows in sorted(accounts.items())),
-            *(attention.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
+            *(waits.of_missing_key(*one) for one in keys.items()),
+            *(waits.of_missing_account(name, *rows) for name, rows in sorted(accounts.items())),
+            *(waits.of_missing_channel(name, *rows) for name, rows in sorted(channels.items())),
         ]
 
     def _of_budgets(self, states: Mapping[str, BudgetState], *, due: Collection[str], now: datetime) -> list[Attention]:
@@ -210,7 +209,7 @@ class Operation:
             what, called = "sender" if names[0] in self.rules.channels else "account", ", ".join(names)
             state = states.get(budget, BudgetState())
             if state.stopped_at is not None:
-                stops.append(attention.of_stop(what, called, state.stop_reason))
+                stops.append(waits.of_stop(what, called, state.stop_reason))
             elif why := lasting_outage_of(state, now=now, due=any(name in due for name in names)):
                 failing.append(Attention(what, called, why, "onboard account list"))
         return [*stops, *failing]
@@ -219,12 +218,8 @@ class Operation:
         """The stopped and paused accounts and senders, and those whose limit is used up, whose work no process can do,
         since no account takes it over."""
         sources = {takeover.source for takeover in self.takeovers.possible(states)}
-        found: dict[str, Blocked] = {}
-        for name, rule in self.rules.all().items():
-            one = obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now)
-            if one is not None and name not in sources and one.is_shut:
-                found[name] = one
-        return found
+        found = obstacles(self.rules.all(), states, now=now).values()
+        return {one.name: one for one in found if one.name not in sources and one.is_shut}
 
     def _of_batches(self, now: datetime, *, importing: bool) -> list[Attention]:
         found = []
@@ -248,8 +243,7 @@ def _of_batch(batch: BatchFacts, why: str, command: str) -> Attention:
 def _until(blocked: Blocked) -> str:
     if blocked.stopped:
         return "stopped"
-    until = blocked.paused_until or blocked.full_until
-    return f"{'paused' if blocked.paused_until else 'its limit is used up'} until {written_if_any(until)}"
+    return f"{'paused' if blocked.paused_until else 'its limit is used up'} until {written_if_any(blocked.until)}"
 
 
 def _paused(batch: BatchFacts, rows: int) -> str:

@@ -15,8 +15,8 @@ from worker.core.foundation.keyring import NEEDS_THE_KEY
 from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import step_for
 from worker.core.model.states import JobState, LineState
-from worker.reporting.obstacles import Blocked, Wait, explained, is_healthy, wait_of
 from worker.reporting.store.report_rows import LineFacts
+from worker.reporting.waits import Blocked, Wait, explained, is_healthy, wait_of
 
 COLUMNS = (
     "row",

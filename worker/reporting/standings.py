@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from worker.core.database.database import Database
 from worker.core.features import Hook
 from worker.core.limits.budgets import BudgetState
-from worker.reporting.attention import Attention
+from worker.reporting.waits import Attention
 from worker.settings.model import Settings
 
 

@@ -10,7 +10,7 @@ from worker.core.features import Hook
 from worker.core.foundation.clock import Clock
 from worker.core.model.meters import Series
 from worker.core.model.traces import NO_TRACES, Traces
-from worker.reporting.attention import Attention
+from worker.reporting.waits import Attention
 from worker.settings.model import Settings
 
 NeedsAPerson = Callable[[], Iterable[Attention]]  # what needs a person now

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import NOON
 from worker.core.database.database import Database
 from worker.features.alerts.alerting import Alerting
-from worker.reporting.attention import Attention
+from worker.reporting.waits import Attention
 from worker.runtime.ticks import Ticks
 
 STOPPED = Attention("account", "kyc", "stopped: HTTP 401 for ona@example.com", "onboard account list")

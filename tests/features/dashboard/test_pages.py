@@ -14,8 +14,8 @@ from worker.features.dashboard.pages import audit
 from worker.features.dashboard.pages.accounts import Pace
 from worker.features.dashboard.pages.now import need_of
 from worker.features.dashboard.rendering import ago, in_words, segments
-from worker.reporting.attention import Attention, of_bus, of_country, of_webhooks
 from worker.reporting.operation import Running
+from worker.reporting.waits import Attention, of_bus, of_country, of_webhooks
 
 GIVEN_UP = (
     "INSERT INTO outbox (event_id, target, kind, customer_id, data, occurred_at, since, attempts, detail)"

@@ -9,7 +9,7 @@ from tests.conftest import NOON
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import Place
 from worker.features.service_desk.timeline import History, MessageFact, RowFact, timeline
-from worker.reporting.obstacles import Blocked, Circumstances
+from worker.reporting.waits import Blocked, Circumstances
 
 SOON, LATER = NOON + timedelta(minutes=5), NOON + timedelta(hours=1)
 ROW = RowFact(

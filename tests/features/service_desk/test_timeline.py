@@ -8,7 +8,7 @@ from tests.conftest import NOON
 from worker.core.model.masked import masked_email, masked_phone
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.timeline import About, CallFact, History, LinkFact, MessageFact, RowFact, timeline
-from worker.reporting.obstacles import Circumstances
+from worker.reporting.waits import Circumstances
 
 ROW = RowFact(1, "list.csv", 2, "onboarding", "email", "kyc", "invited", "", "", "", NOON, NOON)
 SOON = NOON + timedelta(hours=1)

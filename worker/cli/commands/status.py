@@ -21,10 +21,10 @@ from worker.core.foundation.timestamps import written
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import BatchState, JobState, LineState, PauseCause
 from worker.core.unknown.reconciliation import lost_answers, lost_sessions
-from worker.reporting.attention import Attention, Level, level_of
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
 from worker.reporting.standings import warnings
+from worker.reporting.waits import Attention, Level, level_of
 from worker.settings.needs import COUNTED
 from worker.wiring.container import Parts
 

@@ -107,7 +107,7 @@ class Reason(StrEnum):
         _SUPERSEDED,
     )
 
-    # Not stored: found when a report is read (`reporting.obstacles`).
+    # Not stored: found when a report is read (`reporting.waits`).
     BATCH_PAUSED = (
         "batch_paused",
         "a person paused the batch or stopped it with Ctrl-C, or it paused itself",

@@ -23,7 +23,7 @@ from worker.core.model.http_messages import Broken, HttpRequest
 from worker.features.alerts.section import Alerts
 from worker.features.alerts.store import alerts
 from worker.http.client import Http, open_http_session
-from worker.reporting.attention import Attention
+from worker.reporting.waits import Attention
 from worker.runtime.ticks import Ticks
 from worker.senders.smtp_connection import Client
 from worker.settings.model import Settings

@@ -17,8 +17,8 @@ from worker.features.list_sources.s3_folder import S3Folder
 from worker.features.list_sources.settings import Intake, Remote
 from worker.features.list_sources.sftp_folder import SftpFolder
 from worker.features.list_sources.store.dropped_files import DroppedFiles
-from worker.reporting.attention import Attention
 from worker.reporting.standings import SourceReports
+from worker.reporting.waits import Attention
 from worker.settings.problems import SettingsError
 from worker.wiring.container import Parts
 

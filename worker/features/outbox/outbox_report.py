@@ -11,8 +11,8 @@ from worker.core.limits.budgets import BudgetState
 from worker.core.limits.store.budgets import Budgets
 from worker.features.outbox.outbox_targets import OutboxTargets, target_policies, unpublished_in_words
 from worker.features.outbox.store import relay
-from worker.reporting.attention import Attention
 from worker.reporting.standings import Standing, Standings
+from worker.reporting.waits import Attention
 from worker.settings.model import Settings
 
 SHOWN = 100  # events that were given up

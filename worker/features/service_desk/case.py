@@ -14,9 +14,8 @@ from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
-from worker.core.model.stops import way_out
 from worker.lists import contacts
-from worker.reporting.obstacles import Circumstances
+from worker.reporting.waits import Circumstances, first_for_a_person
 
 LONGEST = 320
 
@@ -280,14 +279,11 @@ def next_step(
         text = f"Next: nothing before the verdict on the pilot of {batch}: this row is behind it."
         return Next(now, text, f"`onboard status {place.batch_id}` shows the pilot")
     blocked = [around.blocked[name] for name in needed if name in around.blocked]
-    for one in blocked:
-        if one.is_missing:
-            back = "put the account back into the configuration"
-            return Next(now, _nothing_before("the account is there again", one.in_words), back)
-        if one.stopped:
-            event = f"{one.called} goes on" + (", or another account takes the row over" if place.others else "")
-            return Next(now, _nothing_before(event, one.in_words), way_out(one.name, one.stopped))
-    until = [(end, one) for one in blocked if (end := one.paused_until or one.full_until) is not None and end > due]
+    if first := first_for_a_person(blocked):
+        event = f"{first.called} goes on" + (", or another account takes the row over" if place.others else "")
+        event = "the account is there again" if first.is_missing else event
+        return Next(now, _nothing_before(event, first.in_words), first.way_out)
+    until = [(end, one) for one in blocked if (end := one.until) is not None and end > due]
     if until:
         end, last = max(until, key=lambda each: each[0])
         return Next(end, f"{_nothing_before(in_utc(end), last.in_words)} Then {what}.")

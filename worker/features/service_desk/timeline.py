@@ -16,7 +16,7 @@ from worker.core.model.reasons import Reason, meaning_of, step_for
 from worker.core.model.states import SessionState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.features.service_desk.case import AT_ITS_BATCH, Place, in_utc, next_step, place_in_words
-from worker.reporting.obstacles import Circumstances
+from worker.reporting.waits import Circumstances
 
 
 class About(StrEnum):

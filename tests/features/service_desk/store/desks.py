@@ -12,7 +12,7 @@ from worker.features.service_desk.store.cases import DeskPolicy
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import Moment, timeline
-from worker.reporting.obstacles import Circumstances
+from worker.reporting.waits import Circumstances
 
 AT_ONCE = {"kyc": lambda _expires_at: _expires_at - timedelta(days=365)}
 AT_ITS_END = {"kyc": lambda expires_at: expires_at}

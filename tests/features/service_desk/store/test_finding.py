@@ -17,7 +17,7 @@ from worker.features.privacy.store.subject_requests import SubjectRequests
 from worker.features.service_desk.case import wanted
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.timeline import timeline
-from worker.reporting.obstacles import Circumstances
+from worker.reporting.waits import Circumstances
 
 ANOTHER = "Another may follow."
 

@@ -14,10 +14,10 @@ from worker.features.dashboard.pages.accounts import Pace, accounts_now
 from worker.features.dashboard.pages.batch_actions import FROM_NOW, page_of
 from worker.features.dashboard.sources import Sources
 from worker.features.dashboard.users import Role
-from worker.reporting.attention import Attention, Level
 from worker.reporting.batch_report import state_of
 from worker.reporting.operation import WORK
 from worker.reporting.operation_report import OperationReport
+from worker.reporting.waits import Attention, Level
 
 SHOWN = 12  # the newest batches; the others are on the page of batches
 STATES = (*JobState, *LineState)

@@ -1,9 +1,13 @@
-"""What keeps an account or sender from calling now: a stop, a pause, silence, or a limit that is used up. Pure."""
+"""Why a row, an account or a sender waits, until when, and who must act: the words of `status`, the reports, the
+dashboard, the service desk and alerts. Pure. Features say it of their own work: `source_reports`, `standings`.
+"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import IntEnum
 
+from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import (
     BudgetRule,
@@ -19,9 +23,11 @@ from worker.core.limits.rate_limits import tightest
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, LineState
-from worker.core.model.stops import way_out
+from worker.core.model.stops import is_at_cap, way_out
 from worker.core.unknown.reconciliation import OrphanRule
+from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 
+_REFUSED_FOR = timedelta(minutes=2)  # several processes sweep by turns, and only one may refuse
 # Words that say how a row is served, and nothing that went wrong.
 _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
 _SERVED = frozenset({JobState.ISSUED, JobState.INVITED, JobState.COMPLETED, LineState.JOINED})
@@ -62,6 +68,18 @@ class Blocked:
     def is_shut(self) -> bool:
         """Whether no process can do its work now, however many there are."""
         return bool(self.stopped or self.paused_until or self.full_until)
+
+    @property
+    def until(self) -> datetime | None:
+        """When its pause ends, or its limit allows the next call; None where a person must act first."""
+        return self.paused_until or self.full_until
+
+    @property
+    def way_out(self) -> str:
+        """What a person must do before it makes calls again, in words; "": nothing."""
+        if self.is_missing:
+            return "put the account back into the configuration"
+        return way_out(self.name, self.stopped) if self.stopped else ""
 
     @property
     def called(self) -> str:
@@ -130,12 +148,10 @@ def wait_of(
     if paused:
         return Wait(Reason.BATCH_PAUSED, f"batch {batch_id}: {paused}", None, f"`onboard resume {batch_id}`")
     blocked = list(blocked)
-    for one in blocked:
-        if one.is_missing:
-            return Wait(Reason.ACCOUNT_MISSING, one.in_words, None, "put the account back into the configuration")
-        if one.stopped:
-            stop = f"{one.name}: {one.stopped}"
-            return Wait(Reason.ACCOUNT_STOPPED, stop, None, way_out(one.name, one.stopped))
+    if first := first_for_a_person(blocked):
+        if first.is_missing:
+            return Wait(Reason.ACCOUNT_MISSING, first.in_words, None, first.way_out)
+        return Wait(Reason.ACCOUNT_STOPPED, f"{first.name}: {first.stopped}", None, first.way_out)
     until = due_at if due_at is not None and due_at > now else None
     pauses = [one for one in blocked if one.paused_until is not None and one.paused_until > (until or now)]
     if pauses:
@@ -149,6 +165,11 @@ def wait_of(
         last = max(full, key=lambda one: one.full_until or now)
         return Wait(Reason.LIMIT_USED_UP, f"{last.name}: {last.full_for}", last.full_until)
     return Wait(reason, detail, until)
+
+
+def first_for_a_person(blocked: Iterable[Blocked]) -> Blocked | None:
+    """The first that waits for a person and not for a time."""
+    return next((one for one in blocked if one.way_out), None)
 
 
 # A slot that is nearer than this keeps no row waiting for long enough to be named.
@@ -172,6 +193,16 @@ class Circumstances:
         if self.orphans is None or name in self.orphans:
             return self
         return replace(self, blocked={**self.blocked, name: Blocked(name, is_missing=True)})
+
+
+def obstacles(
+    rules: Mapping[str, BudgetRule], states: Mapping[str, BudgetState], *, now: datetime
+) -> dict[str, Blocked]:
+    """The accounts and senders that make no calls now, by name."""
+    found = {
+        name: obstacle_of(name, rule, states.get(rule.name, BudgetState()), now=now) for name, rule in rules.items()
+    }
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def obstacle_of(name: str, rule: BudgetRule, state: BudgetState, *, now: datetime) -> Blocked | None:
@@ -214,3 +245,114 @@ def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datet
     if rule.ramp is not None and limit not in rule.limits:
         return until, f"its ramp of {rule.ramp}, today {limit}"
     return until, f"its limit of {limit}"
+
+
+class Level(IntEnum):
+    """The exit codes of `status --check`, as monitoring systems read them."""
+
+    WELL = 0
+    NEEDS_A_PERSON = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Something that waits for a person. `command` does it, or shows more."""
+
+    # Such as stop, database, process, account, sender, batch, folder or list.
+    what: str
+    name: str
+    reason: str
+    command: str
+    level: Level = Level.NEEDS_A_PERSON
+
+
+def level_of(found: Iterable[Attention]) -> Level:
+    """The most urgent level; well if nothing needs a person."""
+    return max((one.level for one in found), default=Level.WELL)
+
+
+def of_work(running: Collection[Running], due: Collection[str], *, unwritable: str, starts: str) -> list[Attention]:
+    """`due`: the accounts and senders with work that is due now. `starts`: the command that starts work. `unwritable`:
+    why nothing can be written; empty: it can. A process that works may not be among `running` then: it cannot say that
+    it runs.
+    """
+    if unwritable:
+        return [Attention("database", "", unwritable, "onboard doctor", Level.CRITICAL)]
+    if not due or any(one.kind in WORK for one in running):
+        return []
+    why = f"no process is working, and work is due for {', '.join(sorted(due))}"
+    return [Attention("process", "", why, starts, Level.CRITICAL)]
+
+
+def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datetime) -> list[Attention]:
+    """Only workers need its wake-ups."""
+    if not wakening.beat_is_missing(now) or all(one.kind != "worker" for one in running):
+        return []
+    none, slowly = no_wake_up(wakening), "the workers look for due work by themselves, every few seconds"
+    if wakening.others_come(now):
+        return [Attention("beat", "", f"{none}, but others come: `onboard beat` is missing; {slowly}", "onboard beat")]
+    causes = "`onboard beat` does not run, or the broker cannot be reached, takes no messages or loses them"
+    meanwhile = slowly if wakening.workers_sweep(now) else "no worker looks for due work, and new work waits"
+    return [Attention("beat", "", f"{none}: {causes}; {meanwhile}", "onboard doctor")]
+
+
+def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable: str) -> list[Attention]:
+    """`queues`: those that a sender of the configuration publishes to. How many events wait in them, only their broker
+    knows. `unwritable`: as in `of_work`."""
+    if unwritable or not queues or any(one.kind in TAKES_EVENTS for one in running):
+        return []
+    return [Attention("bus", "", f"no process takes events from {', '.join(sorted(queues))}: they wait", "onboard bus")]
+
+
+def of_audit_log(refused_at: datetime | None, *, now: datetime) -> list[Attention]:
+    """`refused_at`: when a process last refused the audit log's head. It says so every few seconds while it lasts."""
+    if refused_at is None or refused_at <= now - _REFUSED_FOR:
+        return []
+    why = "the audit log is not sealed: its head is gone, not signed, or older than before; the workers' log says which"
+    return [Attention("audit", "", why, "onboard audit verify")]
+
+
+def of_missing_key(key_id: str, held: int) -> Attention:
+    """`held`: how many held rows need the key."""
+    why = f"{counted(held, 'held row needs', 'held rows need')} it, and it is not in [encryption]: put it back"
+    return Attention("key", key_id, why, "onboard keys status")
+
+
+def of_missing_account(name: str, rows: int, batch_id: int) -> Attention:
+    """`rows` wait for an account that the configuration does not have, the first of them in this batch."""
+    return Attention("account", name, f"{no_account(name, rows)}: put it back", f"onboard report {batch_id}")
+
+
+def of_missing_channel(name: str, messages: int, batch_id: int) -> Attention:
+    """`messages` wait for a channel that the configuration does not have, the first of them in this batch."""
+    waiting = counted(messages, "message waits", "messages wait")
+    why = f"{waiting} for this channel, which this configuration does not have: put it back"
+    return Attention("sender", name, why, f"onboard report {batch_id}")
+
+
+def of_stop(what: str, names: str, reason: str) -> Attention:
+    """`names`: the accounts that share the stopped budget, or the sender."""
+    first = names.partition(",")[0]
+    if is_at_cap(reason):
+        return Attention(what, names, f"stopped: {reason}; {way_out(first, reason)}", "onboard account list")
+    return Attention(what, names, f"stopped: {reason}; correct the cause first", f"onboard account resume {first}")
+
+
+def of_country(country: str, sent: int, refused: int) -> Attention:
+    """`sent`: the texts of an hour. `refused`: how often one waited."""
+    why = f"{counted(sent, 'text')} in an hour, the most that [sms] per_country allows, and {refused} wait: who asks?"
+    return Attention("texts", country, why, "onboard report latest")
+
+
+def of_refused_events(queue: str, number: int) -> Attention:
+    why = f"{counted(number, 'refused event waits', 'refused events wait')} to be put back or dropped"
+    return Attention("queue", queue, why, "onboard events dead list")
+
+
+def of_webhooks(number: int) -> list[Attention]:
+    """`number`: the webhooks to check."""
+    if not number:
+        return []
+    why = f"{counted(number, 'webhook is', 'webhooks are')} to be checked by a person"
+    return [Attention("webhook", "", why, "onboard events webhooks list")]

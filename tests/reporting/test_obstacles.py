@@ -8,7 +8,7 @@ from worker.core.limits.lessons import Lesson, learned
 from worker.core.limits.ramp import Ramp
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind
-from worker.reporting.obstacles import Blocked, obstacle_of
+from worker.reporting.waits import Blocked, obstacle_of
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=20)
