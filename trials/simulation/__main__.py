@@ -42,7 +42,7 @@ def main() -> int:
     if chosen.seed is not None:
         return _show(chosen.seed, chosen.without, chosen.postgresql)
     if chosen.missed:
-        return _missed(chosen.postgresql)
+        return _missed([chosen.without] if chosen.without else list(FOUND_BY), chosen.postgresql)
     began, failures = time.monotonic(), 0
     for seed, complaints in _all(chosen.first, chosen.seeds, chosen.without, chosen.postgresql, chosen.jobs):
         failures += 1
@@ -96,14 +96,14 @@ def _stage(mend: str | None, server: str | None) -> Iterator[Databases | Postgre
         yield exits.enter_context(databases(server))
 
 
-def _missed(server: str | None) -> int:
+def _missed(mends: list[str], server: str | None) -> int:
     """Whether each mend is missed: none of its histories breaks a rule with it, and one does without it."""
     wrong = 0
-    # All mends are in these: a history that finds two of them is played once.
-    breaks_with_all = {
-        seed for seed, _ in _failing(sorted({one for of in FOUND_BY.values() for one in of}), None, server)
-    }
-    for name, seeds in FOUND_BY.items():
+    # Every mend is in these: a history that finds two of them is played once.
+    seeds_of_all = sorted({seed for name in mends for seed in FOUND_BY[name]})
+    breaks_with_all = {seed for seed, _ in _failing(seeds_of_all, None, server)}
+    for name in mends:
+        seeds = FOUND_BY[name]
         with_it = next((seed for seed in seeds if seed in breaks_with_all), None)
         found = next(_failing(seeds, name, server), None)
         wrong += with_it is not None or found is None

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.deploy.compose_file import ROOT
 from trials.simulation.plan import plan_of
 from trials.simulation.shrink import shrink
 
-# A history costs a quarter of a second of a core on average, most of it the engine's own statements. `--missed` plays a
-# dozen others with everything in its place, and then each without something. `make simulate SEEDS=5000` plays more.
-HISTORIES = range(100, 200)
+# A history costs half a second of a core on average, most of it the engine's own statements. These have each fault and
+# each kind of setting. `make simulate SEEDS=5000` plays more.
+HISTORIES = range(160, 200)
 SHORT = 2
 
 
@@ -45,8 +47,9 @@ def test_a_seed_gives_the_same_history_each_time():
     assert len(first.splitlines()) > 20
 
 
-def test_without_a_mend_a_history_breaks_a_rule():
-    ended = simulate("--missed")
+@pytest.mark.parametrize("mends", [["--without", "pause"], pytest.param([], id="each", marks=pytest.mark.long)])
+def test_without_a_mend_a_history_breaks_a_rule(mends):
+    ended = simulate("--missed", *mends)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
