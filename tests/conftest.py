@@ -23,7 +23,7 @@ from tests.suite.databases import Databases
 from tests.suite.order import Portions, long_first
 from worker.core.database import schema
 from worker.core.database.database import Database
-from worker.core.database.tables.base import all_tables
+from worker.core.database.tables.types import all_tables
 from worker.core.foundation.event_loop import new_event_loop
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.wiring.runner import tune_gc

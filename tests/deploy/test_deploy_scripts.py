@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tests.conftest import POSTGRESQL, service_or_skip
 from tests.deploy.compose_file import IMAGES, ROOT, compose, services
 from tests.suite.waiting import wait_until
-from worker.core.database import grants, schema
+from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 
@@ -167,7 +167,7 @@ def test_the_roles_of_the_sql_migrate_run_and_report(made: tuple[sa.URL, Path]):
 
     owner = as_role("migrate")
     schema.upgrade(owner)
-    grants.grant(owner, run=f"{name}_run", report=f"{name}_report")
+    schema.grant(owner, run=f"{name}_run", report=f"{name}_report")
     owner.close()
     for role, allowed in (("run", True), ("report", False)):
         database = as_role(role)

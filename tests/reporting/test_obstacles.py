@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.lessons import Lesson, learned
-from worker.core.limits.ramp import Ramp
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.model.endings import Kind
 from worker.reporting.waits import Blocked, obstacle_of
 

@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from tests.simulated.virtual_time import VirtualClock
 from worker.core.dispatch.dispatcher import Dispatcher
 from worker.core.dispatch.headroom import EVENTS_AHEAD
-from worker.core.limits.concurrency import ASK_AGAIN
-from worker.core.limits.event_share import share_out
+from worker.core.limits.concurrency import ASK_AGAIN, share_out
 from worker.core.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed, UnknownFlush

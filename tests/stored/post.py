@@ -4,8 +4,7 @@ from tests.stored.shelf import Shelf, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.tables import InvitationRow
-from worker.core.messages.delivery_reports import DeliveryUpdate
-from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.delivery_reports import DeliveryUpdate, fallbacks
 from worker.core.messages.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.channels import CHANNELS

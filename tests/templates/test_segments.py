@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboarding_sandbox.texts import count_segments
-from worker.core.messages.segments import Encoding, Segments, segments
+from worker.core.messages.text_numbers import Encoding, Segments, segments
 from worker.templates.render import SAMPLE, SAMPLE_NOW, SAMPLES, Templates
 
 PLAIN, WIDE = Encoding.GSM_7, Encoding.UCS_2

@@ -9,7 +9,7 @@ import struct
 from array import array
 from typing import NamedTuple
 
-from worker.core.customers.same_person import Marks, Match, compare_marks
+from worker.core.customers.known_customers import Marks, Match, compare_marks
 from worker.core.model.channels import ADDRESSES
 
 _TABLES = 64  # a power of two; the lowest bits of a digest name the table

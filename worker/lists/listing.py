@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.same_person import Match, marks
+from worker.core.customers.known_customers import Match, marks
 from worker.lists.accept import accept
 from worker.lists.cells import as_text
 from worker.lists.columns import normal

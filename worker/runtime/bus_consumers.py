@@ -15,8 +15,7 @@ from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.incoming import Event, Outcome, Received
-from worker.core.model.meters import Meters
-from worker.core.model.metrics import EVENTS
+from worker.core.model.metrics import EVENTS, Meters
 from worker.core.model.wakeups import Wake
 from worker.events.bus.connection import Link
 from worker.events.bus.consumer import BusConsumer

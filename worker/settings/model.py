@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.address_cap import AddressCap
+from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import CHANNELS, ChannelName
 from worker.core.model.endings import RetryPolicy

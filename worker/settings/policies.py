@@ -16,9 +16,8 @@ from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.backpressure import ASSUMED_LIFETIME
 from worker.core.limits.budgets import BudgetRule
-from worker.core.messages.auto_pause import PauseRule
 from worker.core.messages.caps import Caps
-from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.delivery_reports import PauseRule, fallbacks
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.messages.store.message_context import InvitationPolicy

@@ -28,10 +28,9 @@ from pydantic import (
 
 from worker.core.features import hint
 from worker.core.foundation.durations import parse_duration
-from worker.core.limits.ramp import Ramp
-from worker.core.limits.rate_limits import Limit
-from worker.core.messages import time_zones as zones
-from worker.core.messages.address_cap import AddressCap
+from worker.core.limits.rate_limits import Limit, Ramp
+from worker.core.messages import quiet_hours as zones
+from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.countries import alpha2, usual_mistake
 from worker.lists.dates import DateForm

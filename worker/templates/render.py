@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.messages.segments import segments
+from worker.core.messages.text_numbers import segments
 from worker.core.messages.wording import Invitation, Rendered
 from worker.templates.answer_values import sample_of
 from worker.templates.brand import Brand

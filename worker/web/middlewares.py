@@ -11,8 +11,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Middleware
 
 from worker.core.foundation.clock import monotonic
-from worker.core.model.meters import Meters
-from worker.core.model.metrics import ANSWER_SECONDS, ANSWERS
+from worker.core.model.metrics import ANSWER_SECONDS, ANSWERS, Meters
 from worker.web.peers import Network, peer_of
 from worker.web.problems import PROBLEM, REFUSED, problem
 

@@ -20,15 +20,15 @@ from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.first_links import FirstLinks
+from worker.core.limits.second_look import SecondLook
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.audit import Act
-from worker.core.model.meters import Meters
+from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
 from worker.core.model.traces import Traces
 from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
-from worker.core.work.second_look_work import SecondLook
 from worker.core.work.step_endings import WakeInvite
 from worker.http.trust import Trust, faster, trust_of
 from worker.lists.importing.intake import Intake

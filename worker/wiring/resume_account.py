@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.core.model.stops import is_at_cap, way_out
+from worker.core.model.endings import is_at_cap, way_out
 from worker.settings.policies import BudgetRules
 from worker.wiring.stores import Stores
 

@@ -25,8 +25,7 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.lessons import Lesson
 from worker.core.limits.store.budgets import Budgets
-from worker.core.model.meters import WorkMeter
-from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS
+from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
 from worker.core.model.wakeups import NAME_UNKNOWN, Step, WakeUp
 from worker.core.work.store.attempt_log import lesson_of
 from worker.core.work.store.claim_jobs import Jobs

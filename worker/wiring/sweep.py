@@ -26,8 +26,7 @@ from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store import concurrency as permits
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.endings import RetryPolicy
-from worker.core.model.meters import Meters
-from worker.core.model.metrics import PROCESSED
+from worker.core.model.metrics import PROCESSED, Meters
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp

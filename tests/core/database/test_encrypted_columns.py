@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from worker.core.database.encrypted_columns import DIGESTS, ENCRYPTED
-from worker.core.database.tables.base import all_tables
+from worker.core.database.tables.types import all_tables
 
 # A plain SHA-256, without a key: of a file's bytes, of the random text of a cookie.
 WITHOUT_A_KEY = {"batch.digest", "dropped_file.digest", "log_in.digest"}

@@ -18,7 +18,7 @@ from worker.core.database import schema
 from worker.core.database.database import Database
 from worker.core.database.schema import NotReady
 from worker.core.database.tables import Attempt, Batch
-from worker.core.database.tables.base import all_metadata, all_tables
+from worker.core.database.tables.types import all_metadata, all_tables
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.reasons import Reason
 from worker.core.work.store.attempt_log import CLOSE

@@ -7,8 +7,8 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from tests.core.database.test_bulk import row_of
 from worker.core.database import bulk
+from worker.core.database.bounded_connection import UNANSWERED, settle
 from worker.core.database.tables import Batch
-from worker.core.database.unanswered import UNANSWERED, settle
 
 MANY = range(10, 10 + bulk.COPIED)  # a COPY
 RENAME = sa.update(Batch).where(Batch.id == sa.bindparam("which")).values(name=sa.bindparam("to"))

@@ -10,7 +10,7 @@ from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.core.dispatch.dispatcher import LINGER
 from worker.core.dispatch.headroom import FLUSH_EVERY
 from worker.core.limits.rate_limits import LAPSE, Limit
-from worker.core.model.meters import WorkMeter
+from worker.core.model.metrics import WorkMeter
 
 # Leases.
 

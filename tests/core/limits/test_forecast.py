@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.forecast import Load, forecast
-from worker.core.limits.measured_pace import FRESH, MeasuredPace
-from worker.core.limits.rate_adaptation import Pace
+from worker.core.limits.rate_adaptation import FRESH, MeasuredPace, Pace
 from worker.core.limits.rate_limits import Limit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, believable, grant
 from worker.core.limits.forecast import Load, forecast
-from worker.core.limits.ramp import DAY, Ramp
-from worker.core.limits.rate_limits import Limit
+from worker.core.limits.rate_limits import DAY, Limit, Ramp
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LEASE, REACH = timedelta(seconds=60), timedelta(milliseconds=100)

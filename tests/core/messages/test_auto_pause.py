@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.messages.auto_pause import BounceCounts, PauseRule, pause_reason
+from worker.core.messages.delivery_reports import BounceCounts, PauseRule, pause_reason
 
 RULE = PauseRule(percent=10, least=50)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.messages.fallback_channel import fallbacks, following, writable
+from worker.core.messages.delivery_reports import fallbacks, following, writable
 from worker.core.model.channels import CHANNELS, ChannelName
 
 ASKED = st.sampled_from([(), *(invitation_channels(channel) for channel in Channel)])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers.timezone import time_zones_for_number
 
-from worker.core.messages.time_zones import candidate_zones, is_known, of_country
+from worker.core.messages.quiet_hours import candidate_zones, is_known, of_country
 from worker.core.model.countries import ALPHA3_OF
 
 AUSTRALIAN_MOBILE, LITHUANIAN, TOLL_FREE = "+61412345678", "+37060000000", "+18005551234"

@@ -1,7 +1,7 @@
 """What a process counts, until it is in the database."""
 
 from worker.core.model import metrics
-from worker.core.model.meters import Meters, Series
+from worker.core.model.metrics import Meters, Series
 
 
 def test_news_are_what_was_counted_since_they_were_stored():

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from worker.cli.exits import CannotStart
 from worker.cli.invocation import Invocation, act_of_command
 from worker.cli.opening import why_not_ready, why_unusable
-from worker.core.database import grants, schema
+from worker.core.database import schema
 from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.foundation.clock import ProcessClock
@@ -70,8 +70,8 @@ def grant(invocation: Invocation, run: str | None, report: str | None, remove_au
         if not_ready:
             raise CannotStart(not_ready)
         try:
-            grants.grant(database, run=run, report=report, removes_audit=remove_audit)
-        except grants.NoSuchRole as error:
+            schema.grant(database, run=run, report=report, removes_audit=remove_audit)
+        except schema.NoSuchRole as error:
             hint = "CREATE ROLE makes one (docs/how-to/deployment.md)"
             raise CannotStart(f"the server has no role {error}: {hint}") from None
         given = [f"{role} may {what}" for role, what in ((run, "run"), (report, "report")) if role]

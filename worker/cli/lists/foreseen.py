@@ -15,7 +15,7 @@ from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
 from worker.core.lifecycle.given_links import CorrectedRule, GivenLink, NewSession, SameLink, after_corrected_address
 from worker.core.limits.forecast import Forecast, forecast, through_nights
-from worker.core.messages.fallback_channel import following
+from worker.core.messages.delivery_reports import following
 from worker.core.messages.quiet_hours import allowed_at
 from worker.lists.importing.judging import Judged
 from worker.reporting.batch_forecast import loads_of

@@ -1,13 +1,24 @@
 """A connection to PostgreSQL: it is given up when the server does not answer a statement for too long, and it can send
-statements before the answers to earlier ones have come (`unanswered`).
+statements before the answers to earlier ones have come (`UNANSWERED`).
 
 A server that hangs (a stalled disk, an old primary after a failover) keeps its network alive: its kernel acknowledges
 every byte, so that no setting of the connection ends the wait. Only the client can.
+
+Statements whose answers a transaction does not need. PostgreSQL gets them at once, and nothing waits for them.
+
+    connection.execute(statement, values, execution_options=UNANSWERED)
+
+The next statement waits for their answers together with its own, or the commit does: one round trip for all of them, by
+libpq's pipeline. An error of theirs is raised there, so such a transaction must not be rolled back without `settle`
+where the error matters. SQLite runs them as any other.
+
+BEGIN is one of them. psycopg's own would be waited for, also in a pipeline; so its connections are in autocommit mode,
+and each transaction of ours begins with a statement.
 """
 
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -104,3 +115,52 @@ def bound(engine: sa.Engine) -> Patience:
 
     event.listen(engine, "do_connect", connect)
     return patience
+
+
+_OPTION = "onboarding_unanswered"
+UNANSWERED = {_OPTION: True}
+# An execution option of a connection: it runs each statement alone, without a transaction around it.
+ALONE = "onboarding_alone"
+
+
+def let_go_on(engine: sa.Engine) -> None:
+    """Let this engine's connections go on before the answers to such statements come."""
+    event.listen(engine, "connect", _begin_by_statements)
+    event.listen(engine, "checkin", _begin_by_statements)  # psycopg has begun a transaction with a level of its own
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "do_execute", _execute)
+    event.listen(engine, "do_executemany", _execute_many)
+
+
+def settle(connection: sa.Connection) -> None:
+    """Wait for all answers. Raises the error of the first statement that has one."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT 1")
+
+
+def _begin_by_statements(connection: Any, _record: Any) -> None:
+    if connection is not None and not connection.autocommit:  # None: it broke
+        connection.autocommit = True
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    # A transaction with another level of isolation is begun by psycopg, which knows the level.
+    if not options.get(ALONE) and "isolation_level" not in options:
+        connection.exec_driver_sql("BEGIN", execution_options=UNANSWERED)
+
+
+def _execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
+    connection = cast(BoundedConnection, cursor.connection)
+    if context.execution_options.get(_OPTION):
+        connection.go_on()
+        return None
+    if not connection.goes_on:
+        return None
+    cursor.execute(statement, parameters)
+    connection.catch_up()
+    return True
+
+
+def _execute_many(cursor: Any, _statement: str, _parameters: Any, _context: Any) -> None:
+    cursor.connection.catch_up()  # so that an error is raised here

@@ -23,8 +23,8 @@ from sqlalchemy.sql import visitors
 
 from worker.core.database import binary_rows
 from worker.core.database.binary_rows import BINARY, BinaryRows, Columns, columns_of, named, rows_of
+from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.tables import Base
-from worker.core.database.unanswered import UNANSWERED
 
 # From so many rows on, a COPY costs less than an INSERT: nothing waits for an INSERT, and a COPY takes two round trips.
 COPIED = 30

@@ -17,12 +17,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.database import tally
 from worker.core.database.binary_rows import BINARY, BinaryRows, named, speak_binary
-from worker.core.database.bounded_connection import bound
+from worker.core.database.bounded_connection import ALONE, bound, let_go_on
 from worker.core.database.journal import JOURNAL, Journal
 from worker.core.database.on_loop import elsewhere
 from worker.core.database.outages import leave_lost_servers, naming_outages
 from worker.core.database.tables.types import UtcDateTime
-from worker.core.database.unanswered import ALONE, let_go_on
 from worker.core.facts import OBSERVERS, Observe
 from worker.core.foundation.clock import ProcessClock, monotonic
 from worker.core.foundation.os_user import os_user

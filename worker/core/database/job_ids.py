@@ -2,16 +2,23 @@
 
 So the primary key also keeps a row from being added twice, and finds the rows of a batch in their order. A second index
 for that would be written by each claim and each result again (docs/decisions/0096-ids-that-say-the-row.md).
+
+Queries for a chunk of keys. A key is a customer and a purpose.
+
+A statement gets all customers as one parameter and all purposes as another parameter, so that it can use an index. It
+therefore also finds a customer with a purpose of another key: `rows_of` drops these rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
-from worker.core.database.tables import Job
+from worker.core.database import bulk
+from worker.core.database.database import fetch
+from worker.core.database.tables import Job, SessionRow, StableLink
 from worker.core.model.row_addresses import LARGEST
 
 ROWS = LARGEST + 1  # of a batch, with its row 0
@@ -51,3 +58,25 @@ def of_batch(
     """True for the jobs of a batch, behind the row `after`. Order them by `Job.id`. `id_`: the column with the job."""
     first: Any = batch * ROWS
     return sa.and_(id_ > first + after, id_ < first + ROWS)
+
+
+Key = tuple[str, str]  # customer and purpose
+
+
+def among_keys(
+    model: type[Job] | type[SessionRow] | type[StableLink],
+) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Conditions: the row belongs to the customers, and to the purposes, that `rows_of` binds."""
+    return bulk.among(model.customer_id, "customers"), bulk.among(model.purpose, "purposes")
+
+
+def rows_of(connection: sa.Connection, query: sa.Executable, keys: Collection[Key], **more: Any) -> list[sa.Row[Any]]:
+    """The rows of these keys. The query has the conditions of `among_keys`, selects both columns, and binds `more`."""
+    if not keys:
+        return []
+    given = {
+        "customers": bulk.keys(sorted({customer_id for customer_id, _ in keys})),
+        "purposes": bulk.keys(sorted({purpose for _, purpose in keys})),
+        **more,
+    }
+    return [row for row in fetch(connection, query, given) if (row.customer_id, row.purpose) in keys]

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.core.database import bulk
+from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import THERE_IS, Query, fetch
 from worker.core.database.priorities import EVENT, PRIORITIES
 from worker.core.database.tables import Attempt, Batch, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
-from worker.core.database.unanswered import UNANSWERED
-from worker.core.messages.send_decision import Later, NotNow
+from worker.core.model.endings import Later, NotNow
 from worker.core.model.states import InvitationState, JobState
 
 # An attempt of a row that was released before its call was made. The call was certainly not carried out.

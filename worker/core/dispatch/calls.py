@@ -16,7 +16,7 @@ from worker.core.dispatch.slot_gate import SlotGate
 from worker.core.dispatch.steady_time import SteadyTime
 from worker.core.dispatch.throughput import BusyStretch
 from worker.core.foundation.clock import Clock, monotonic
-from worker.core.model.meters import WorkMeter
+from worker.core.model.metrics import WorkMeter
 
 log = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ from worker.core.dispatch.steady_time import SteadyTime
 from worker.core.dispatch.throughput import BusyStretch
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
-from worker.core.model.meters import NOT_COUNTED, WorkMeter
+from worker.core.model.metrics import NOT_COUNTED, WorkMeter
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from worker.core.dispatch.throughput import BusyStretch
 from worker.core.limits.concurrency import ASK_AGAIN
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed, UnknownFlush
-from worker.core.model.meters import WorkMeter
+from worker.core.model.metrics import WorkMeter
 
 log = logging.getLogger(__name__)
 

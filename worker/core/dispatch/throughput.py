@@ -3,7 +3,7 @@
 from collections import deque
 from datetime import datetime, timedelta
 
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 
 LATELY = 1.0  # seconds
 STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush after this time

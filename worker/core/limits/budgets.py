@@ -11,12 +11,20 @@ from datetime import datetime, timedelta
 
 from worker.core.foundation import plural
 from worker.core.foundation.timestamps import written
-from worker.core.limits.measured_pace import MeasuredPace
-from worker.core.limits.ramp import DAY, Ramp
-from worker.core.limits.rate_adaptation import Pace, adapted, counted
-from worker.core.limits.rate_limits import Limit, Slots, claim_again_at, offer, spacing, tightest, unit_of, unused
-from worker.core.model.endings import Kind, RetryPolicy
-from worker.core.model.stops import CAP, is_at_cap
+from worker.core.limits.rate_adaptation import MeasuredPace, Pace, adapted, counted
+from worker.core.limits.rate_limits import (
+    DAY,
+    Limit,
+    Ramp,
+    Slots,
+    claim_again_at,
+    offer,
+    spacing,
+    tightest,
+    unit_of,
+    unused,
+)
+from worker.core.model.endings import CAP, Kind, RetryPolicy, is_at_cap
 
 # Kinds of answer that cost no credit: the provider refused before opening anything.
 FREE = frozenset({Kind.RATE_LIMITED, Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.BAD_INPUT, Kind.CONFLICT, Kind.UNCLEAR})

@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 
 from worker.core.foundation.plural import counted
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, found_in_words, outage_of, stop_in_words
-from worker.core.limits.ramp import DAY
 from worker.core.limits.rate_adaptation import is_refused_at_lowest
-from worker.core.limits.rate_limits import tightest
+from worker.core.limits.rate_limits import DAY, tightest
 
 # The time of one call while nothing is known: gives a pace where there is neither a limit nor a measurement.
 ASSUMED_CALL = timedelta(milliseconds=50)

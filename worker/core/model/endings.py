@@ -4,15 +4,58 @@
 
 Adapters classify an answer (a `Problem` of one `Kind`, or a value); only this module decides what becomes of the row.
 A rate-limited call is not a failure: waits and failures are counted apart.
+
+How long to wait after a failure, and when to give up. Pure.
+
+Why a claimed job is not called, or a claimed message does not leave now. Pure: the answers of the gates of
+`work.store` and `messages.store`.
+
+What an operator does about a stopped account or sender.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from worker.core.model.backoff import Backoff
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """The waits after 1, 2, 3 … failures in a row: `first`, then twice as long each time, at most `most`.
+
+    `attempts` failures are the most; then nothing is tried again. None: no end. `waits` replaces the doubling.
+    """
+
+    first: timedelta
+    most: timedelta
+    attempts: int | None = None
+    waits: tuple[timedelta, ...] = ()
+
+    @classmethod
+    def steps(cls, *seconds: float) -> "Backoff":
+        """These waits in this order, and one last attempt after them."""
+        waits = tuple(timedelta(seconds=each) for each in seconds)
+        return cls(waits[0], max(waits), len(waits) + 1, waits)
+
+    def ceiling(self, failures: int) -> timedelta:
+        """The longest wait after this many failures (1 or more), whether or not attempts are left."""
+        earlier = max(failures, 1) - 1
+        if self.waits:
+            return self.waits[min(earlier, len(self.waits) - 1)]
+        enough = (self.most // self.first).bit_length()  # so many doublings pass `most`; many more overflow a timedelta
+        longest: timedelta = min(self.first * 2 ** min(earlier, enough), self.most)
+        return longest
+
+    def given_up(self, failures: int) -> bool:
+        """Whether no attempt is left after this many failures."""
+        return self.attempts is not None and failures >= self.attempts
+
+    def after(self, failures: int, jitter: float = 1.0) -> timedelta | None:
+        """The wait after this many failures; None: no attempt is left. `jitter` in [0, 1] is the share of the wait."""
+        return None if self.given_up(failures) else self.ceiling(failures) * jitter
 
 
 class Kind(StrEnum):
@@ -229,3 +272,63 @@ def ending_for(
             if wait is None or attempt >= (problem.most_attempts or attempt + 1):
                 return Cancel(Reason.ATTEMPTS_SPENT, f"{attempt} attempts failed, the last with: {problem.detail}")
             return Retry(now + (problem.retry_after or wait), reason, problem.detail)
+
+
+@dataclass(frozen=True)
+class Later:
+    """The row waits until `due_at` (aware UTC); no attempt is counted."""
+
+    due_at: datetime
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Never:
+    """There is no call or hand-over, or not before a person decides. `state` is the row's state from now on.
+
+    `unreached`: this channel does not reach the customer, and another channel may.
+    """
+
+    state: InvitationState | JobState
+    reason: Reason
+    detail: str = ""
+    unreached: bool = False
+
+
+NotNow = Later | Never
+
+
+# How the reason of a stop at our own cap on credits begins. No provider's answer begins so: those begin with "HTTP".
+CAP = "the cap of "
+
+
+# Not before a code: there the adapter says what it means.
+_STATUS = re.compile(r"\bHTTP (\d{3})\b(?! [\w-]+: )")
+# Who is woken at night need not know the numbers.
+_IN_WORDS = {
+    "401": "the credentials are refused",
+    "402": "no credit is left",
+    "403": "the credentials have no right to this",
+    "404": "nothing is at this address",
+}
+_LONGEST = 300  # the column has room for 400
+
+
+def reason_of_stop(detail: str) -> str:
+    """The reason of a stop: what the provider or sender answered, with the meaning of its HTTP status where it gave no
+    code of its own."""
+    status = _STATUS.search(detail)
+    words = _IN_WORDS.get(status[1], "") if status is not None else ""
+    return f"{detail} ({words})" if words and len(detail) <= _LONGEST else detail
+
+
+def is_at_cap(reason: str) -> bool:
+    """Whether an account with this reason is stopped at the cap of its `credits`. Trying it again does not help."""
+    return reason.startswith(CAP)
+
+
+def way_out(name: str, reason: str) -> str:
+    """What ends the stop of the account or sender `name`, in words."""
+    if is_at_cap(reason):
+        return f"raise `credits` of [accounts.{name}], and start the workers again"
+    return f"correct the cause, then `onboard account resume {name}`"

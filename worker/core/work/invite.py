@@ -10,13 +10,13 @@ from datetime import datetime
 from worker.core.adapters import Message, Receipt, Sender
 from worker.core.customers.customers import Channel
 from worker.core.lifecycle.store.stale_links import has_stale_link
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
-from worker.core.messages.repeats import paced
-from worker.core.messages.segments import segments
+from worker.core.messages.delivery_reports import paced
 from worker.core.messages.store.handovers import InviteResult, OpenedInvitation
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy, leaves_at
+from worker.core.messages.text_numbers import segments
 from worker.core.messages.wording import CannotWrite, Invitation, Writer
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Done, Ending, Hold, Kind, Problem

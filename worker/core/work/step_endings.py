@@ -10,15 +10,14 @@ from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from worker.core.foundation.clock import Clock
+from worker.core.limits.second_look import SecondLook
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import Rows
 from worker.core.messages.store.handovers import OpenedInvitation
 from worker.core.messages.store.message_context import ClaimedInvitation
 from worker.core.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
-from worker.core.model.meters import Meters
-from worker.core.model.metrics import Metric
+from worker.core.model.metrics import Meters, Metric
 from worker.core.unknown.reconciliation import ending_of_reconciliation
-from worker.core.work.second_look_work import SecondLook
 from worker.core.work.store.issue_results import OpenedJob
 from worker.core.work.store.job_context import ClaimedJob
 

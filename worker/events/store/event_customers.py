@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.customers.same_person import Match, changed_addresses, in_words
+from worker.core.customers.known_customers import Match, changed_addresses, in_words
 from worker.core.customers.store.new_rows import change_details, customer_row
 from worker.core.customers.store.pending_details import settled
 from worker.core.customers.store.refreshed import beside, match_of

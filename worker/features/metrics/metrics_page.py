@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.model import metrics
-from worker.core.model.meters import BEYOND, SUM, Series, bucket_of
-from worker.core.model.metrics import PREFIX, Metric, Type
+from worker.core.model.metrics import BEYOND, PREFIX, SUM, Metric, Series, Type, bucket_of
 from worker.core.model.states import InvitationState
 from worker.features.metrics.store.gauges import Gauges
 from worker.reporting.store.processes import BEAT, SWEEP

@@ -12,7 +12,7 @@ from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.foundation.plural import counted
-from worker.core.model.meters import Meters
+from worker.core.model.metrics import Meters
 from worker.events.published_events import BUS, SUBSCRIBER
 from worker.features.outbox.outbox_publisher import OutboxPublisher
 from worker.features.outbox.outbox_targets import OutboxTargets, unpublished_in_words

@@ -15,8 +15,7 @@ from worker.core.foundation.log_ids import about
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.lessons import Lesson
 from worker.core.model.endings import Kind, Problem
-from worker.core.model.meters import Meters
-from worker.core.model.metrics import PUBLISHED
+from worker.core.model.metrics import PUBLISHED, Meters
 from worker.core.model.wakeups import NAME_UNKNOWN
 from worker.events.published_events import OutgoingEvent
 from worker.features.outbox.outbox_targets import OutboxTargets, TargetPolicy

@@ -10,8 +10,8 @@ from datetime import date
 from typing import Any
 
 from worker.core.customers.customers import PERSONAL, UPDATABLE, Details, FieldProblem
+from worker.core.customers.known_customers import Match, compare
 from worker.core.customers.refusals import Refusal
-from worker.core.customers.same_person import Match, compare
 from worker.core.model.channels import ADDRESSES, channels_of
 from worker.core.model.masked import masked_email, masked_phone
 from worker.core.model.placeholders import NAMES, real_name, real_names

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from worker.core.messages.repeats import unknown_in_words
+from worker.core.messages.delivery_reports import unknown_in_words
 from worker.core.messages.wording import is_resend
 from worker.core.model.channels import CALLED
 from worker.core.model.reasons import Reason, meaning_of, step_for

@@ -8,8 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.core.database.database import Database
 from worker.core.database.tables import Timer
-from worker.core.database.tables.base import all_tables
-from worker.core.database.tables.types import UtcDateTime
+from worker.core.database.tables.types import UtcDateTime, all_tables
 from worker.core.foundation.clock import system_clock
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

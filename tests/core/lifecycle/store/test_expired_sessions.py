@@ -18,7 +18,7 @@ from worker.core.lifecycle.store import expired_sessions as expiring
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.messages.caps import Caps
-from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.delivery_reports import fallbacks
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS

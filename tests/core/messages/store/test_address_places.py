@@ -20,7 +20,7 @@ from worker.core.database.priorities import EVENT
 from worker.core.database.tables import AddressPlace, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.limits.budgets import BudgetRule
-from worker.core.messages.address_cap import AddressCap, Wish
+from worker.core.messages.caps import AddressCap, Wish
 from worker.core.messages.store import address_places
 from worker.core.messages.store.address_places import Wanted, remove, take
 from worker.core.model.endings import Cancel, Kind

@@ -13,9 +13,7 @@ from worker.core.customers.customers import Person
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
 from worker.core.foundation.ids import new_id
-from worker.core.messages.auto_pause import PauseRule
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
-from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, PauseRule, Stop, fallbacks
 from worker.core.messages.store.delivery_reports import Applied, DeliveryPolicy, Reported, deliver_all
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState, WebhookState

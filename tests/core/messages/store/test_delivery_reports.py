@@ -22,9 +22,7 @@ from worker.core.database.tables import (
     Webhook,
 )
 from worker.core.lifecycle.reissue import SETTLES
-from worker.core.messages.auto_pause import PauseRule
-from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
-from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, PauseRule, Stop, fallbacks
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, Reported, deliver_all
 from worker.core.model.channels import CHANNELS

@@ -8,9 +8,8 @@ import pytest
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, Budget, InvitationRow
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.send_decision import Later, Never
 from worker.core.messages.store import gates
-from worker.core.model.endings import Done
+from worker.core.model.endings import Done, Later, Never
 from worker.core.model.states import InvitationState, JobState
 
 

@@ -9,8 +9,7 @@ from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Batch, BounceCount, InvitationRow
-from worker.core.messages.auto_pause import PauseRule
-from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.delivery_reports import PauseRule, fallbacks
 from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.channels import CHANNELS

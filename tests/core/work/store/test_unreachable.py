@@ -19,7 +19,7 @@ from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, Ses
 from worker.core.foundation.keyring import Keyring, key_id_of, new_key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.limits.rate_limits import Limit
-from worker.core.messages.fallback_channel import fallbacks
+from worker.core.messages.delivery_reports import fallbacks
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind, Reconcile, Retry

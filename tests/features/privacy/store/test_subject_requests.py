@@ -36,7 +36,7 @@ from worker.core.database.tables import (
     Tombstone,
     Webhook,
 )
-from worker.core.database.tables.base import all_tables
+from worker.core.database.tables.types import all_tables
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.foundation.timestamps import written

@@ -37,10 +37,9 @@ from worker.core.customers.store.tombstones import bring_back, erased_among
 from worker.core.database import bulk, tally
 from worker.core.database.audit_entries import note
 from worker.core.database.binary_rows import Columns, picked
-from worker.core.database.customer_keys import Key
 from worker.core.database.database import fetch
 from worker.core.database.encrypted_values import ERASED
-from worker.core.database.job_ids import job_id
+from worker.core.database.job_ids import Key, job_id
 from worker.core.database.priorities import HELD_BACK, PAUSED
 from worker.core.database.tables import Batch, CustomerRow, Inbox, Job, SessionRow, SkippedLine
 from worker.core.facts import STOPPED, JobsStopped, happened

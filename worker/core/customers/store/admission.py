@@ -14,9 +14,8 @@ from sqlalchemy.orm import aliased
 
 from worker.core.customers.known_customers import Becomes, KnownRule, Standing, decide, standing_of
 from worker.core.customers.store.cancellation import change_jobs, waiting_again
-from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.database import fetch
-from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST
+from worker.core.database.job_ids import AS_THEY_CAME, NEWEST_FIRST, Key, among_keys, rows_of
 from worker.core.database.tables import Attempt, CustomerRow, Finished, Job, SessionRow
 from worker.core.database.tables.work import served_by
 from worker.core.model.endings import Kind

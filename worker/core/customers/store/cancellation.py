@@ -14,9 +14,8 @@ import sqlalchemy as sa
 from worker.core.customers.store import pending_details as pending
 from worker.core.customers.store.in_review import OTHER_IN_REVIEW
 from worker.core.database import bulk
-from worker.core.database.customer_keys import Key
 from worker.core.database.database import fetch
-from worker.core.database.job_ids import as_they_came
+from worker.core.database.job_ids import Key, as_they_came
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.work import served_by
 from worker.core.facts import JobsStopped, SessionsExpired, happened

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
-from worker.core.database.customer_keys import Key, among_keys, rows_of
+from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import Job, SessionRow
 from worker.core.lifecycle.session_updates import Result
 from worker.core.model.states import JobState, SessionState

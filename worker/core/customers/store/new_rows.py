@@ -16,9 +16,8 @@ import sqlalchemy as sa
 from worker.core.customers.customers import Customer, FieldProblem
 from worker.core.database import binary_rows, bulk
 from worker.core.database.binary_rows import Columns, picked, rows_of
-from worker.core.database.customer_keys import Key
 from worker.core.database.encrypted_values import contact_digests, encrypt_line, encrypt_person
-from worker.core.database.job_ids import job_id
+from worker.core.database.job_ids import Key, job_id
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.limits.failover import joined

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, CustomerKind, Person
-from worker.core.customers.same_person import Match, changed_addresses, compare, in_words
+from worker.core.customers.known_customers import Match, changed_addresses, compare, in_words
 from worker.core.customers.store.new_rows import Lines, OldLink, SealedLines, change_details, customer_row, numbers_of
 from worker.core.customers.store.pending_details import IS_UNRELEASED, settled
 from worker.core.database import bulk

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.customer_keys import Key
 from worker.core.database.database import fetch, insert
+from worker.core.database.job_ids import Key
 from worker.core.database.tables import InvitationRow, ReissueCount, SessionRow
 from worker.core.messages.caps import COUNTED
 from worker.core.model.states import InvitationState, SessionState

@@ -4,8 +4,6 @@ Unique indexes of these tables keep three promises, whatever the code does: one 
 each customer and purpose, and one invitation for each session, channel and kind.
 """
 
-from worker.core.database.tables.accounts import Budget, Permit, ReissueCount, TextCount
-from worker.core.database.tables.base import Base
 from worker.core.database.tables.customers import (
     AddressPlace,
     CustomerRow,
@@ -25,7 +23,20 @@ from worker.core.database.tables.lists import (
     DroppedFile,
     SkippedLine,
 )
-from worker.core.database.tables.operating import Audit, AuditHead, LogIn, ProcessRow, RetiredKey, Standstill, Timer
+from worker.core.database.tables.operating import (
+    Audit,
+    AuditHead,
+    Budget,
+    LogIn,
+    Permit,
+    ProcessRow,
+    ReissueCount,
+    RetiredKey,
+    Standstill,
+    TextCount,
+    Timer,
+)
+from worker.core.database.tables.types import Base
 from worker.core.database.tables.work import Attempt, InvitationRow, Job, SessionRow
 
 __all__ = ["AddressPlace", "Attempt", "Audit", "AuditHead", "Base", "Batch", "BatchCount", "BatchCountChange"]

@@ -8,8 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.core.customers.customers import Channel, CustomerKind
 from worker.core.customers.suppression import SuppressionReason
-from worker.core.database.tables.base import Base
-from worker.core.database.tables.types import BigId, partial
+from worker.core.database.tables.types import Base, BigId, partial
 
 
 class CustomerRow(Base):
@@ -104,13 +103,13 @@ class AddressPlace(Base):
     """The right to send one message to an address; an address has as many as `messages_per_address` allows.
 
     It is taken for a job before its session is opened, and for a message before it leaves. Another takes it again when
-    it no longer counts (`messages.address_cap`).
+    it no longer counts (`messages.caps`).
     """
 
     __tablename__ = "address_place"
 
     digest: Mapped[str] = mapped_column(
-        sa.String(64), primary_key=True, doc="A keyed hash of `address_cap.text_of_mailbox`: which address it is."
+        sa.String(64), primary_key=True, doc="A keyed hash of `caps.text_of_mailbox`: which address it is."
     )
     number: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
     job_id: Mapped[int] = mapped_column(BigId)

@@ -7,8 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.core.database.tables.base import Base
-from worker.core.database.tables.types import DETAIL_LENGTH, BigId, partial
+from worker.core.database.tables.types import DETAIL_LENGTH, Base, BigId, partial
 from worker.core.model.incoming import EventKind, Outcome
 
 

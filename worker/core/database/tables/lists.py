@@ -6,8 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from worker.core.database.tables.base import Base
-from worker.core.database.tables.types import BigId, partial
+from worker.core.database.tables.types import Base, BigId, partial
 
 
 class Batch(Base):

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from worker.core.customers.customers import Channel
-from worker.core.database.tables.base import Base
-from worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, BigId, one_where, partial
+from worker.core.database.tables.types import DETAIL_LENGTH, REFERENCE_LENGTH, Base, BigId, one_where, partial
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 

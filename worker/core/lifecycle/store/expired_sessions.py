@@ -20,9 +20,9 @@ from worker.core.customers.store import usage
 from worker.core.customers.store.in_review import others_in_review
 from worker.core.customers.store.suppressions import reachable
 from worker.core.database import bulk
-from worker.core.database.customer_keys import among_keys, rows_of
 from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import Erased, decrypt_person
+from worker.core.database.job_ids import among_keys, rows_of
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.priorities import BATCH, EVENT, PAUSED
 from worker.core.database.tables import CustomerRow, Job, SessionRow
@@ -47,14 +47,14 @@ from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.corrected_addresses import send_again
 from worker.core.lifecycle.store.own_links import ends_of
 from worker.core.messages.caps import Caps
-from worker.core.messages.fallback_channel import writable
+from worker.core.messages.delivery_reports import writable
 from worker.core.messages.quiet_hours import Hours
 from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import LIVE_SESSIONS, OPEN_JOBS, JobState, SessionState
-from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.unknown.store.settlement import hold_jobs
 
 CHUNK = 500
 # Chunks per tick: the timer sends wake-ups for other due work only after them.

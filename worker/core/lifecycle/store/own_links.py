@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.database import bulk
-from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.encrypted_values import STABLE, decrypt_secret_part, encrypt_secret_part
+from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import StableLink
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import CannotDecrypt, Keyring

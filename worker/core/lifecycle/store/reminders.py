@@ -23,12 +23,12 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, kind_of, next_reminder
 from worker.core.lifecycle.session_updates import Result
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.send_decision import Later, Never, NotNow
 from worker.core.messages.store.message_context import Candidate, Claim, InvitationPolicy
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import is_resend
 from worker.core.model.channels import CHANNELS, address_of
+from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.work.store.sessions import FIRST

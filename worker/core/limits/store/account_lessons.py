@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from worker.core.database.tables import Attempt
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.lessons import Lesson
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets, credits
 from worker.core.model.endings import Kind
 from worker.core.unknown.reconciliation import Nothing

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from worker.core.database.database import fetch
 from worker.core.database.tables import BatchPlan
 from worker.core.limits.batch_pace import give_places, interval
-from worker.core.messages.send_decision import Later, NotNow
+from worker.core.model.endings import Later, NotNow
 from worker.core.model.reasons import Reason
 
 SESSIONS, MESSAGES = BatchPlan.issue_next_at, BatchPlan.send_next_at

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from worker.core.database import tally
 from worker.core.database.audit_entries import note
+from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import Database, insert
 from worker.core.database.tables import Budget
-from worker.core.database.unanswered import UNANSWERED
 from worker.core.foundation.timestamps import written
 from worker.core.limits.backpressure import SenderState
 from worker.core.limits.budgets import (
@@ -40,8 +40,7 @@ from worker.core.limits.budgets import (
     under_cap,
 )
 from worker.core.limits.lessons import Lesson, counts_successes, is_well, learned
-from worker.core.limits.measured_pace import MeasuredPace, Stretch, with_stretch
-from worker.core.limits.rate_adaptation import Pace
+from worker.core.limits.rate_adaptation import MeasuredPace, Pace, Stretch, with_stretch
 from worker.core.limits.store.standstill import IS_THERE
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store.admission import following, left_out
-from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.database import Database
+from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import Batch, Job, SessionRow
 from worker.core.model.states import UNISSUED_JOBS
 from worker.core.work.store.sessions import IS_LIVE

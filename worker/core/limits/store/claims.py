@@ -20,12 +20,11 @@ import sqlalchemy as sa
 from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant, credits_left, grant
-from worker.core.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT
-from worker.core.limits.event_share import share_out
+from worker.core.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, share_out
 from worker.core.limits.rate_limits import Slots
 from worker.core.limits.store import budgets, credits
 from worker.core.limits.store.concurrency import Permits
-from worker.core.messages.address_cap import AddressCap
+from worker.core.messages.caps import AddressCap
 from worker.core.messages.quiet_hours import Hours
 
 

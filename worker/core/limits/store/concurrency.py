@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from worker.core.database import tally
+from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Permit
-from worker.core.database.unanswered import UNANSWERED
 from worker.core.limits.budgets import BudgetRule, BudgetState
 from worker.core.limits.concurrency import ASK_AGAIN, RENEW_AFTER, Held, Share, share
 from worker.core.limits.store import budgets

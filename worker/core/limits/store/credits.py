@@ -5,8 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from worker.core.database.bounded_connection import UNANSWERED
 from worker.core.database.tables import Budget
-from worker.core.database.unanswered import UNANSWERED
 from worker.core.limits.budgets import BudgetRule, at_cap, credits_left, refunded
 from worker.core.limits.store import budgets
 

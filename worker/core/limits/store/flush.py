@@ -18,7 +18,7 @@ from worker.core.database.database import Database
 from worker.core.database.leases import Leases
 from worker.core.database.outages import SACRIFICED
 from worker.core.foundation.clock import Clock
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, Room
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row

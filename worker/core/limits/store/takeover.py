@@ -29,8 +29,8 @@ from worker.core.limits.store import budgets
 from worker.core.model.endings import Kind
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState, SessionState
-from worker.core.unknown.store.held_rows import hold_jobs
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.unknown.store.settlement import hold_jobs
 from worker.core.work.store.attempt_log import LATE
 from worker.core.work.store.sessions import IS_LIVE
 

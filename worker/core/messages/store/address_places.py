@@ -19,11 +19,11 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.encrypted_values import ADDRESS
 from worker.core.database.tables import AddressPlace, InvitationRow, Job
 from worker.core.foundation.keyring import Keyring
-from worker.core.messages.address_cap import AddressCap, Place, Wish, give_places, text_of_mailbox
-from worker.core.messages.send_decision import Later, NotNow
+from worker.core.messages.caps import AddressCap, Place, Wish, give_places, text_of_mailbox
 from worker.core.messages.store.message_cap_check import no_more
 from worker.core.messages.store.message_context import Candidate, Claim
 from worker.core.model.channels import address_of
+from worker.core.model.endings import Later, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.work.store.sessions import FIRST
 

@@ -10,15 +10,15 @@ import sqlalchemy as sa
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store.stale_links import has_stale_link, replace_sessions
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Rows
-from worker.core.messages.store import country_cap_check, gates
+from worker.core.messages.store import gates, message_cap_check
 from worker.core.messages.store.handovers import InviteResult, OpenedInvitation, open_handovers
 from worker.core.messages.store.message_context import LEASES, ClaimedInvitation, InvitationPolicy
 from worker.core.messages.store.record_results import record_results
 from worker.core.model.states import InvitationState
-from worker.core.unknown.store.held_rows import hold_messages
+from worker.core.unknown.store.settlement import hold_messages
 
 
 class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, InviteResult]):
@@ -43,7 +43,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         return set()
 
     def takes_places(self, policy: InvitationPolicy, rows: Sequence[sa.Row[Any]]) -> bool:
-        return bool(rows) and (country_cap_check.is_capped(policy) or any(row.planned for row in rows))
+        return bool(rows) and (message_cap_check.is_capped(policy) or any(row.planned for row in rows))
 
     def passed(
         self,
@@ -68,7 +68,7 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         stale = [item for item in items if item.unknown_call is None and has_stale_link(item, now)]
         if stale:
             replace_sessions(connection, policy, stale, now=now)
-            country_cap_check.take_back(connection, policy, stale)
+            message_cap_check.take_back(connection, policy, stale)
             replaced = {item.id for item in stale}
             items = [item for item in items if item.id not in replaced]
         return open_handovers(connection, policy, items, now=now)
@@ -85,4 +85,4 @@ class Invitations(Rows[InvitationPolicy, ClaimedInvitation, OpenedInvitation, In
         *,
         now: datetime,
     ) -> None:
-        country_cap_check.take_back(connection, policy, items)
+        message_cap_check.take_back(connection, policy, items)

@@ -25,15 +25,15 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Session
 from worker.core.database.tables.types import REFERENCE_LENGTH, known
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.messages.auto_pause import BounceCounts
 from worker.core.messages.delivery_reports import (
+    BounceCounts,
     DeliveryStatus,
     DeliveryUpdate,
     Stop,
     invitation_state_by_report,
     reason_to_suppress,
 )
-from worker.core.messages.store import bounce_counts
+from worker.core.messages.store import fallback
 from worker.core.messages.store.fallback import DeliveryPolicy, fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.channels import address_of, is_mail
@@ -122,7 +122,7 @@ def deliver_all(
     ]
     bounced = Counter(one.bounced for one in delivered if one.bounced is not None)
     if bounced:
-        bounce_counts.count(
+        fallback.count(
             connection, {batch: BounceCounts(0, 0, many) for batch, many in bounced.items()}, policy.pause, now=now
         )
     return delivered

@@ -26,9 +26,8 @@ from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store import reminders
 from worker.core.lifecycle.store.own_links import OwnLink, StableLinks
 from worker.core.limits.store import batch_pace
-from worker.core.messages.fallback_channel import UNREACHED
-from worker.core.messages.send_decision import Later, Never, NotNow
-from worker.core.messages.store import address_places, country_cap_check, message_cap_check
+from worker.core.messages.delivery_reports import UNREACHED
+from worker.core.messages.store import address_places, message_cap_check
 from worker.core.messages.store.fallback import fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.messages.store.message_context import (
@@ -42,6 +41,7 @@ from worker.core.messages.store.message_context import (
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import is_resend
 from worker.core.model.channels import address_of
+from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.unknown.store.unknown_outcomes import messages_to_reconcile
@@ -129,7 +129,7 @@ def _paced(messages: Sequence[Candidate]) -> list[batch_pace.Asks]:
 
 
 # Only a message that may leave takes a place of its address, and keeps it. The country is last: it counts what leaves.
-AFTER_THE_PACE: tuple[Gate, ...] = (address_places.without_place, country_cap_check.spent)
+AFTER_THE_PACE: tuple[Gate, ...] = (address_places.without_place, message_cap_check.countries_spent)
 # For all messages except those with an unknown outcome: these are reconciled, not sent.
 GATES: tuple[Gate, ...] = (
     in_review,

@@ -18,12 +18,10 @@ from worker.core.database.tables.types import REFERENCE_LENGTH
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets
-from worker.core.messages.auto_pause import BounceCounts
-from worker.core.messages.delivery_reports import reason_to_suppress, state_refused
-from worker.core.messages.repeats import stays_unknown
-from worker.core.messages.store import bounce_counts, country_cap_check, message_cap_check
+from worker.core.messages.delivery_reports import BounceCounts, reason_to_suppress, state_refused, stays_unknown
+from worker.core.messages.store import fallback, message_cap_check
 from worker.core.messages.store.fallback import fall_back
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.messages.store.job_from_messages import move_jobs
@@ -84,8 +82,8 @@ def record_results(
     not_made = [item.opened.invitation for item in results if item.ending is None]
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
-    country_cap_check.take_back(connection, policy, not_made)
-    bounce_counts.count(connection, _bounce_counts_of(kept, ours), policy.delivery.pause, now=now)
+    message_cap_check.take_back(connection, policy, not_made)
+    fallback.count(connection, _bounce_counts_of(kept, ours), policy.delivery.pause, now=now)
 
 
 def _write_special(

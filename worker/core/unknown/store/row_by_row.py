@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from worker.core.database.bounded_connection import settle
 from worker.core.database.database import Database
 from worker.core.database.tables.types import known
-from worker.core.database.unanswered import settle
 
 log = logging.getLogger(__name__)
 

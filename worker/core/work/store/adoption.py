@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from worker.core.customers.customers import invitation_channels
 from worker.core.customers.store.in_review import follow_reviews
 from worker.core.database import bulk
-from worker.core.database.customer_keys import Key, among_keys, rows_of
 from worker.core.database.encrypted_values import ERASED
+from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.facts import JobsStopped, happened

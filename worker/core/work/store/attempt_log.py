@@ -222,7 +222,7 @@ Standing = sa.Row[Any]
 def standing(model: type[Job] | type[InvitationRow], *columns: Any) -> Query:
     """The query for `standing_of`.
 
-    The rows are locked in the order of their ids, as everywhere. `key_share`: see `onboarding.job_from_messages`.
+    The rows are locked in the order of their ids, as everywhere. `key_share`: see `job_from_messages.move_jobs`.
     """
     return Query(
         sa.select(model.id, model.state, model.fence, *columns)

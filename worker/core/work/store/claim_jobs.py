@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import ended_calls
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import credits
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.flush import Rows
 from worker.core.limits.store.sender_backlog import Backlogs
 from worker.core.model.states import JobState
-from worker.core.unknown.store.held_rows import hold_jobs
-from worker.core.work.store import deferral, ended_jobs, gates
+from worker.core.unknown.store.settlement import hold_jobs
+from worker.core.work.store import gates, without_call
 from worker.core.work.store.issue_results import IssueResult, OpenedJob, open_attempts
 from worker.core.work.store.job_context import LEASES, ClaimedJob, JobPolicy
 from worker.core.work.store.record_results import record_results
@@ -54,11 +54,11 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         *,
         now: datetime,
     ) -> tuple[list[ClaimedJob], frozenset[str]]:
-        ended = [row for row in rows if ended_jobs.is_ended(row)]
+        ended = [row for row in rows if without_call.is_ended(row)]
         if ended:
-            rows = [row for row in rows if not ended_jobs.is_ended(row)]
+            rows = [row for row in rows if not without_call.is_ended(row)]
         jobs, adopted = gates.passed(connection, self._keyring, policy, self._backlogs, rows, leased, now=now)
-        return jobs + ended_jobs.decrypted_calls(connection, self._keyring, policy, ended, now=now), adopted
+        return jobs + without_call.decrypted_calls(connection, self._keyring, policy, ended, now=now), adopted
 
     def open(
         self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], *, now: datetime
@@ -79,12 +79,12 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         while after is not None:
             # In chunks: there may be a million jobs, and dispatchers must be able to claim meanwhile.
             with self._database.write() as connection:
-                after = deferral.make_due(connection, after, now=now)
+                after = without_call.make_due(connection, after, now=now)
 
     def make_snoozed_due(self, names: Collection[str], *, now: datetime) -> None:
         """Make the rows of these accounts and channels due now that only wait for the end of a pause."""
         with self._database.write() as connection:
-            deferral.make_snoozed_due(connection, names, now=now)
+            without_call.make_snoozed_due(connection, names, now=now)
 
     def uncount(
         self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], calls: int, *, now: datetime

@@ -33,16 +33,16 @@ from worker.core.limits.store import batch_pace
 from worker.core.limits.store.budgets import sender_state
 from worker.core.limits.store.claims import Leased
 from worker.core.limits.store.sender_backlog import Backlogs, Rooms
-from worker.core.messages.address_cap import Wish
+from worker.core.messages.caps import Wish
 from worker.core.messages.quiet_hours import issue_at
-from worker.core.messages.send_decision import Later, Never, NotNow
 from worker.core.messages.store.address_places import Wanted, take
 from worker.core.model.channels import address_of
+from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import JobState
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
-from worker.core.work.store import adoption, deferral
+from worker.core.work.store import adoption, without_call
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.core.work.store.without_call import invite_unbought, unreachable
 
@@ -211,7 +211,7 @@ def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNo
             if job.priority == BATCH:
                 full[job.channel] = later
     if claim.leased.more and full:
-        deferral.defer_unclaimed(claim.connection, claim.policy.account, full, now=claim.now)
+        without_call.defer_unclaimed(claim.connection, claim.policy.account, full, now=claim.now)
     return found
 
 

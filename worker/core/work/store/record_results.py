@@ -20,14 +20,14 @@ from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
-from worker.core.limits.measured_pace import Stretch
+from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.account_lessons import count_again, teach
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.core.unknown.store.late_attempts import sort_out
-from worker.core.work.store import ended_jobs, repeated_answers, sessions
+from worker.core.work.store import repeated_answers, sessions, without_call
 from worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,
@@ -85,7 +85,7 @@ def record_results(
         others = [item for item in others if item.opened.attempt_id in outcomes]  # a purge may have removed the row
         special, more = write_special(connection, keyring, policy, others, rows, outcomes, now=now)
         channels |= more
-        overtaken = ended_jobs.settle(connection, special, now=now)
+        overtaken = without_call.settle(connection, special, now=now)
         count_again(connection, policy.rule, others, outcomes)
     repeats = repeated_answers.hold_firsts(connection, keyring, policy.account, special, now=now)
     teach(connection, policy.rule, plain, special, overtaken, now=now, stretch=stretch)

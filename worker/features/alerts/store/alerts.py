@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.core.database.database import Database, fetch, insert
-from worker.core.database.tables.base import Base
-from worker.core.database.tables.types import NAMING
+from worker.core.database.tables.types import NAMING, Base
 
 TABLES = sa.MetaData(naming_convention=NAMING)
 

@@ -7,9 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from worker.core.database.database import Database, fetch, insert
-from worker.core.database.tables.base import Base
-from worker.core.database.tables.types import NAMING
-from worker.core.model.meters import Series
+from worker.core.database.tables.types import NAMING, Base
+from worker.core.model.metrics import Series
 from worker.wiring.watching import Counts
 
 TABLES = sa.MetaData(naming_convention=NAMING)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel, Details
-from worker.core.customers.same_person import changed_addresses
+from worker.core.customers.known_customers import changed_addresses
 from worker.core.customers.store import usage
 from worker.core.customers.store.cancellation import change_jobs, leave_session, waiting_again
 from worker.core.customers.store.new_rows import ANOTHER_PERSON

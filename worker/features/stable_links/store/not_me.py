@@ -21,7 +21,7 @@ from worker.core.lifecycle.store.own_links import digests_of
 from worker.core.model.audit import Act
 from worker.core.model.reasons import Reason
 from worker.core.model.states import OPEN_JOBS, JobState
-from worker.core.unknown.store.held_rows import hold_back
+from worker.core.unknown.store.settlement import hold_back
 
 ACT = Act("customer", "link.not-me")
 

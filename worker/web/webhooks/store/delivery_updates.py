@@ -11,8 +11,8 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.core.messages.store.delivery_reports import Applied, Delivered, Reported, deliver_all
 from worker.core.messages.store.fallback import DeliveryPolicy
-from worker.core.model.backoff import Backoff
 from worker.core.model.channels import is_mail
+from worker.core.model.endings import Backoff
 from worker.core.model.states import WebhookState
 from worker.core.model.wakeups import WakeUp
 from worker.web.webhooks.store.results import SENDER, WebhookResult

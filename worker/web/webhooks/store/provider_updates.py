@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.customers import Channel
 from worker.core.database import bulk
-from worker.core.database.customer_keys import Key, among_keys, rows_of
+from worker.core.database.job_ids import Key, among_keys, rows_of
 from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import DETAIL_LENGTH, known, member_of
 from worker.core.facts import JobsStopped, SessionsCompleted, SessionsExpired, happened

@@ -15,7 +15,7 @@ from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job, SessionRow, Webhook
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.model.audit import Entry
-from worker.core.model.backoff import Backoff
+from worker.core.model.endings import Backoff
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.wakeups import WakeUp
 
