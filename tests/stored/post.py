@@ -1,16 +1,18 @@
 """A sender's side: a message on its way, and what is reported of it."""
 
-from tests.stored.shelf import Shelf, customer
+from dataclasses import replace
+
+from tests.stored.shelf import CONTACT, Shelf, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppressed
 from worker.core.database.tables import InvitationRow
 from worker.core.messages.delivery_reports import DeliveryUpdate, fallbacks
-from worker.core.messages.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
+from worker.core.messages.store.delivery_reports import Reported, deliver_all
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Done
 
-BOTH_WAYS = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS))
+BOTH_WAYS = replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS))
 EMAIL = "ona@example.org"
 TEXT = "+37060000001"
 
@@ -19,7 +21,7 @@ class Post:
     """A shelf with one customer's message on its way, and the sender's voice."""
 
     def __init__(self, shelf: Shelf, keyring) -> None:
-        self.shelf, self.keyring, self.policy = shelf, keyring, DeliveryPolicy()
+        self.shelf, self.keyring, self.policy = shelf, keyring, CONTACT
 
     def send(self, *who, channel="email", sid="SM"):
         self.shelf.add(*who or [customer("Ona", channel=Channel(channel))])

@@ -1,6 +1,6 @@
 """The shelf: the whole store over one database, and the single steps of a dispatcher."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,6 +15,8 @@ from worker.core.database.tables import Base, Job
 from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.claims import Room
+from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.model.endings import Done, Ending, Kind, Problem, RetryPolicy
@@ -27,6 +29,14 @@ from worker.reporting.store.report_rows import Facts
 
 WEEK = timedelta(days=7)
 POLICY = RetryPolicy()
+CONTACT = ContactPolicy(Caps(reissues=3, messages=100))
+_OF_CONTACT = {field.name for field in fields(ContactPolicy)}
+
+
+def changed(policy: Any, **changes: Any) -> Any:
+    """The policy with these values, whether they are its own or of how customers are written to."""
+    contact = {name: changes.pop(name) for name in _OF_CONTACT & changes.keys()}
+    return replace(policy, contact=replace(policy.contact, **contact), **changes)
 
 
 def customer(name: str, **changes: Any) -> Customer:
@@ -53,6 +63,7 @@ class Shelf:
             rule=BudgetRule("kyc", limits, 400, credits, POLICY),
             lease=timedelta(seconds=60),
             owner="here:1",
+            contact=CONTACT,
             reissue_at=lambda expires_at: expires_at,
         )
         self.message_policy = InvitationPolicy(
@@ -60,7 +71,7 @@ class Shelf:
             rule=BudgetRule("sender/email", (), 4, None, POLICY, opens_after=None, each_process=True),
             lease=timedelta(seconds=60),
             owner="here:1",
-            most_reissues=3,
+            contact=CONTACT,
         )
         self.budgets.ensure(["kyc", "sender/email", "sender/sms", "sender/whatsapp"])
         self._sessions = 0

@@ -17,9 +17,9 @@ from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.backpressure import ASSUMED_LIFETIME
 from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.delivery_reports import PauseRule, fallbacks
 from worker.core.messages.quiet_hours import Hours
-from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.model.channels import channels_of, is_mail
 from worker.core.model.sessions import SessionRequest, floor_of, max_age_of
@@ -125,6 +125,7 @@ def job_policy(
     settings: Settings,
     account: str,
     provider: Provider,
+    contact: ContactPolicy,
     *,
     channels: Collection[str],
     owner: str,
@@ -140,15 +141,11 @@ def job_policy(
         owner=owner,
         ahead=EVENTS_AHEAD,
         reissue_at=provider.reissue_at,
-        hours=hours_of(settings),
+        contact=contact,
         lifetime=provider.lifetime,
         senders={channel: sender_rule(settings, channel) for channel in channels},
         max_age=_least_max_age(settings, account, provider),
-        reminders=reminders_of(settings) if set(channels_of("phone")) & set(channels) else (),
-        ladder=ladder_of(settings),
-        countries=texted_countries(settings),
-        fallbacks=fallbacks(settings.invitations.fallback, channels),
-        address_cap=settings.invitations.messages_per_address,
+        reminds=bool(set(channels_of("phone")) & set(channels)),
         reconcile_after=_reconcile_after(of.on_unknown, provider, of.timeout),
         repeatable=lambda request: of.on_unknown == "repeat" or provider.repeatable(request),
         orphan_life=_orphan_life(of, provider),
@@ -163,8 +160,8 @@ def invitation_policy(
     channel: str,
     sender: Sender,
     providers: Mapping[str, Provider],
+    contact: ContactPolicy,
     *,
-    channels: Collection[str],
     owner: str,
     only_batch: int | None,
 ) -> InvitationPolicy:
@@ -177,20 +174,13 @@ def invitation_policy(
         lease=settings.worker.lease,
         owner=owner,
         ahead=EVENTS_AHEAD,
-        most_reissues=settings.follow_up.most,
-        spacing=settings.follow_up.spacing,
+        contact=contact,
         reissue_at=lambda account, expires_at: (
             # An account that was taken out of the configuration opens no session, so any time will do.
             providers[account].reissue_at(expires_at) if account in providers else expires_at
         ),
         repeatable=sender.repeatable(),
-        hours=hours_of(settings),
-        caps=caps_of(settings),
-        address_cap=settings.invitations.messages_per_address,
-        reminders=reminders_of(settings),
-        ladder=ladder_of(settings),
         reconcile_after=_reconcile_after(on_unknown, sender, sender_timeout(settings, channel)),
-        delivery=delivery_policy(settings, channels=channels),
         stable=stable_links(settings),
         only_batch=only_batch,
     )
@@ -206,12 +196,19 @@ def ladder_of(settings: Settings) -> Ladder:
     return Ladder({step.after: Step(step.channel or "", step.template or "") for step in settings.follow_up.ladder})
 
 
-def delivery_policy(settings: Settings, *, channels: Collection[str]) -> DeliveryPolicy:
-    """What happens to messages that come back."""
-    invitations = settings.invitations
-    return DeliveryPolicy(
+def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactPolicy:
+    """How customers are written to; `channels` have a sender."""
+    invitations, follow_up = settings.invitations, settings.follow_up
+    return ContactPolicy(
+        caps=caps_of(settings),
+        spacing=follow_up.spacing,
+        per_day=follow_up.per_day,
+        corrected=CorrectedRule(follow_up.corrected_address),
         fallbacks=fallbacks(invitations.fallback, channels),
         hours=hours_of(settings),
+        address_cap=invitations.messages_per_address,
+        reminders=reminders_of(settings),
+        ladder=ladder_of(settings),
         pause=PauseRule(invitations.pause_over, invitations.pause_from) if invitations.pause_over < 100 else None,
         countries=texted_countries(settings),
         texts_per_country=settings.sms.per_country if settings.sms else None,
@@ -227,25 +224,20 @@ def texted_countries(settings: Settings) -> frozenset[str] | None:
 def expiry_policy(
     settings: Settings,
     providers: Mapping[str, Provider],
+    contact: ContactPolicy,
     *,
-    channels: Collection[str],
     can_ask: Callable[[Iterable[str]], Collection[str]],
 ) -> ExpiryPolicy:
     """What happens to sessions that ended unused; `providers` by account. `can_ask`: those of these accounts that may
     be called now."""
     lists = listing_accounts(settings, providers)
     return ExpiryPolicy(
-        caps=caps_of(settings),
-        spacing=settings.follow_up.spacing,
-        per_day=settings.follow_up.per_day,
+        contact=contact,
         lifetimes={name: provider.lifetime for name, provider in providers.items()},
         reissue_at={name: provider.reissue_at for name, provider in providers.items()},
         lists=lists,
         can_ask=lambda: can_ask(lists),
-        hours=hours_of(settings),
-        fallbacks=fallbacks(settings.invitations.fallback, channels),
         stable=stable_links(settings) is not None,
-        corrected=CorrectedRule(settings.follow_up.corrected_address),
     )
 
 

@@ -21,8 +21,8 @@ from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.first_links import FirstLinks
 from worker.core.limits.second_look import SecondLook
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours
-from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.audit import Act
 from worker.core.model.metrics import Meters
 from worker.core.model.sessions import SessionRequest, floor_of
@@ -51,7 +51,7 @@ from worker.settings.policies import (
     budget_rules,
     buys_on_click,
     check_leases,
-    delivery_policy,
+    contact_policy,
     expiry_policy,
     hours_of,
     invitation_policy,
@@ -144,7 +144,7 @@ class Parts(Stores):
             if database_clock is None:
                 database.trust_its_time(self.clock)
                 self.on_the_loop = ON_THE_LOOP  # not where a test sets the time: its loop waits for nothing
-        super().__init__(settings, database, keyring, delivery=lambda: self.delivery_policy, jitter=jitter)
+        super().__init__(settings, database, keyring, delivery=lambda: self.contact, jitter=jitter)
         self._senders = senders
         self.meters = meters or Meters()
         self._traces = traces
@@ -189,10 +189,10 @@ class Parts(Stores):
         """When customers may be written to."""
         return hours_of(self.settings)
 
-    @property
-    def delivery_policy(self) -> DeliveryPolicy:
-        """What happens to messages that come back."""
-        return delivery_policy(self.settings, channels=self.channels)
+    @cached_property
+    def contact(self) -> ContactPolicy:
+        """How customers are written to."""
+        return contact_policy(self.settings, channels=self.channels)
 
     @cached_property
     def budget_rules(self) -> BudgetRules:
@@ -218,7 +218,7 @@ class Parts(Stores):
             channels=self.channels,
             templates=lambda: self.templates.names,
             hours=self.hours,
-            texted=self.delivery_policy.countries,
+            texted=self.contact.countries,
             paces=lambda: self.account_budgets.paces(self.clock()),
             prefilled=[name for name, account in self.accounts.items() if account.prefill == "all"],
             traces=lambda: self.traces,
@@ -234,7 +234,13 @@ class Parts(Stores):
         provider = self.providers[account]
         return IssueWork(
             policy=job_policy(
-                self.settings, account, provider, channels=self.channels, owner=self.owner, only_batch=only_batch
+                self.settings,
+                account,
+                provider,
+                self.contact,
+                channels=self.channels,
+                owner=self.owner,
+                only_batch=only_batch,
             ),
             provider=provider,
             http=http,
@@ -264,7 +270,7 @@ class Parts(Stores):
                 channel,
                 sender,
                 dict(self.providers),
-                channels=self.channels,
+                self.contact,
                 owner=self.owner,
                 only_batch=only_batch,
             ),
@@ -303,9 +309,7 @@ class Parts(Stores):
             of_features=self._sweep_steps,
             restored=self.restored,
             tellers=self.tellers,
-            expiry=expiry_policy(
-                self.settings, self.providers, channels=self.channels, can_ask=self.account_budgets.not_stopped
-            ),
+            expiry=expiry_policy(self.settings, self.providers, self.contact, can_ask=self.account_budgets.not_stopped),
             listing=listing_accounts(self.settings, self.providers),
         )
 
@@ -363,7 +367,7 @@ class Parts(Stores):
             standstills=self.standstills,
             orphans=orphan_rules(self.providers),
             on_click=buys_on_click(self.settings),
-            texts_per_country=self.delivery_policy.texts_per_country,
+            texts_per_country=self.contact.texts_per_country,
             texts=lambda now: texts_by_country(self.database, now=now),
         )
 

@@ -13,8 +13,8 @@ from worker.core.lifecycle.session_chain import Again
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.standstill import Standstills
 from worker.core.limits.store.takeover import Failover
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.claim_invitations import Invitations
-from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.core.work.store.claim_jobs import Jobs
 from worker.events.store.inbox import Inboxes
@@ -41,7 +41,7 @@ def appliers(
     peers: Mapping[str, frozenset[str]],
     *,
     again: Again,
-    delivery: Callable[[], DeliveryPolicy],
+    delivery: Callable[[], ContactPolicy],
 ) -> dict[str, Apply]:
     """By the prefix of the sources. `peers`: for each account, all accounts whose webhooks come to its address."""
     return {
@@ -59,7 +59,7 @@ class Stores:
         database: Database,
         keyring: Keyring,
         *,
-        delivery: Callable[[], DeliveryPolicy],
+        delivery: Callable[[], ContactPolicy],
         jitter: Callable[[], float],
     ) -> None:
         """`delivery` returns what becomes of messages that come back; it is called for each chunk of webhooks."""

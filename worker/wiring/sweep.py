@@ -204,7 +204,7 @@ class Sweep:
                 "%d sessions that ended unused wait for tomorrow (UTC): their account has reached its [follow_up]"
                 " per_day (%d)",
                 counts.postponed,
-                self.expiry.per_day or 0,
+                self.expiry.contact.per_day or 0,
             )
         return counts
 

@@ -183,7 +183,7 @@ def test_each_status_means_what_the_table_says(subtests):
         ("of next year", "", None, None),
     ]
     for status, code, delivery, stop in cases:
-        with subtests.test(status=status, code=code, delivery=delivery, stop=stop):
+        with subtests.test(status=status, code=code, contact=delivery, stop=stop):
             update = read(
                 {**DELIVERED, "MessageStatus": status, "SmsStatus": status, **({"ErrorCode": code} if code else {})}
             )

@@ -162,7 +162,7 @@ def _forecast(
     """When the rows are out. `now`: the calls by account."""
     loads = loads_of(parts.budgets, parts.budget_rules, now, due.messages, answering=answering, ahead=ahead)
     ends = forecast(loads, now=parts.clock())
-    ends = with_country_cap(ends, parts.delivery_policy.texts_per_country, due.texts, sent={}, now=parts.clock())
+    ends = with_country_cap(ends, parts.contact.texts_per_country, due.texts, sent={}, now=parts.clock())
     by_day = partial(_by_day, parts, due)
     if planned is not None:
         return parts.forecasts.by_plan(planned, parts.facts.counts(planned.batch_id), ends, by_day=by_day)
@@ -178,7 +178,7 @@ def _reached(parts: Parts, channels: tuple[str, ...], spare: tuple[str, ...]) ->
     """The channels that a customer may get a message on. `spare` are those that it has an address for and did not ask
     for."""
     asked = {*channels, *(ladder_of(parts.settings).channels & {*spare})}
-    fallbacks = parts.delivery_policy.fallbacks
+    fallbacks = parts.contact.fallbacks
     return frozenset(asked | ({other for one in asked for other in following(one, fallbacks)} & {*spare}))
 
 

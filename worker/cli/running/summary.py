@@ -84,7 +84,7 @@ def channels_of(parts: Parts, batch: BatchFacts) -> set[str]:
     """The channels on which the rest of the batch may send messages."""
     counts = parts.facts.counts(batch.id)
     used = {*counts.to_come, *counts.unsent}
-    fallbacks = parts.delivery_policy.fallbacks
+    fallbacks = parts.contact.fallbacks
     return used.union(*(following(channel, fallbacks) for channel in used))
 
 

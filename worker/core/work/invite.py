@@ -126,9 +126,10 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         person = item.customer.person
         channel = self.policy.channel
         customer = item.customer
-        if template := self.policy.ladder.step_of(item.kind, self.policy.reminders).template:
+        contact = self.policy.contact
+        if template := contact.ladder.step_of(item.kind, contact.reminders).template:
             customer = replace(customer, template=template)
-        clock = self.policy.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
+        clock = contact.hours.clock_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
         invitation = Invitation(
             customer, item.link, item.expires_at, self.sender_name, item.wording, clock, item.opening
         )

@@ -6,7 +6,7 @@ from functools import partial
 
 from worker.core.database.database import Database
 from worker.core.foundation.clock import Clock
-from worker.core.messages.store.fallback import DeliveryPolicy
+from worker.core.messages.contact import ContactPolicy
 from worker.core.model.audit import Act
 from worker.events.store.refused_events import PutRefusedBack
 from worker.features.dashboard.users import Person
@@ -37,7 +37,7 @@ class Sources:
     reporting: Reporting
     operation: Operation
     account_report: AccountReport
-    delivery: Callable[[], DeliveryPolicy]
+    delivery: Callable[[], ContactPolicy]
     desk: Callable[[Database], ServiceDesk]  # over a database: whose changes are the person's, see `acting`
     jitter: Callable[[], float]
     message_texts: Callable[[Sequence[SentMessage]], list[MessageText]]
@@ -70,7 +70,7 @@ def sources_of(parts: Parts, put_back: PutRefusedBack | None) -> Sources:
         reporting=parts.reporting,
         operation=parts.operation,
         account_report=parts.account_report,
-        delivery=lambda: parts.delivery_policy,
+        delivery=lambda: parts.contact,
         desk=partial(desk_of, parts),
         jitter=parts.jitter,
         message_texts=partial(message_texts, parts),

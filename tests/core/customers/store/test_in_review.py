@@ -12,6 +12,7 @@ from worker.core.database.tables import InvitationRow, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.model.states import InvitationState, JobState
 
 DAY = timedelta(days=1)
@@ -21,7 +22,9 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def ona(shelf, keyring):
     """A shelf with a customer whose second link has ended too: her third session is to be asked for."""
-    policy = ExpiryPolicy(Caps(9, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+    policy = ExpiryPolicy(
+        ContactPolicy(Caps(9, 100), DAY, 10_000), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at}
+    )
     shelf.scan = lambda: check(shelf.database, keyring, policy, now=shelf.clock())
     shelf.add(customer("Ona"))
     for _ in range(2):

@@ -6,7 +6,7 @@ from datetime import time, timedelta
 import pytest
 
 from tests.stored.row_locks import on_postgresql
-from tests.stored.shelf import WEEK, customer
+from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.customers.store.suppressions import suppress
@@ -18,6 +18,7 @@ from worker.core.lifecycle.store import expired_sessions as expiring
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.delivery_reports import fallbacks
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.wording import Wording
@@ -26,14 +27,14 @@ from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState, SessionState
 
 DAY = timedelta(days=1)
-TERMS = ExpiryPolicy(Caps(3, 100), DAY, 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+TERMS = ExpiryPolicy(ContactPolicy(Caps(3, 100), DAY, 10_000), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
 
 
 @pytest.fixture
 def scan(shelf, keyring):
 
     def look(**changes) -> ExpiryCounts:
-        return check(shelf.database, keyring, replace(TERMS, **changes), now=shelf.clock())
+        return check(shelf.database, keyring, changed(TERMS, **changes), now=shelf.clock())
 
     return look
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.core.lifecycle.store.test_expired_sessions import DAY, TERMS, invited, let_expire
 from tests.stored.own_link import LINKS, say_not_me
-from tests.stored.shelf import customer
+from tests.stored.shelf import changed, customer
 from tests.stored.webhook_feed import REVIEW, WebhookFeed
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Verdict, Which
@@ -32,7 +32,7 @@ def waits_after_an_unused_end(shelf, keyring, policy):
 
 
 def test_an_heir_waits_for_the_review_of_the_session_before(shelf, decide, keyring):
-    waits_after_an_unused_end(shelf, keyring, replace(TERMS, spacing=2 * DAY))
+    waits_after_an_unused_end(shelf, keyring, changed(TERMS, spacing=2 * DAY))
     own = shelf.add(customer("Ona"))
     assert decide.take_leads(own, stopped_only=False, now=shelf.clock()) == 1
     put_in_review(shelf)
@@ -43,7 +43,7 @@ def test_an_heir_waits_for_the_review_of_the_session_before(shelf, decide, keyri
 
 
 def test_an_heir_asks_about_the_session_before_instead_of_buying_one(shelf, decide, keyring):
-    policy = replace(TERMS, caps=Caps(0, 100), lists=["kyc"], can_ask=lambda: {"kyc"})
+    policy = changed(TERMS, caps=Caps(0, 100), lists=["kyc"], can_ask=lambda: {"kyc"})
     batch = waits_after_an_unused_end(shelf, keyring, policy)
     own = shelf.add(customer("Ona"), account="au")
     decide.stop(batch, by="ann", now=shelf.clock())
@@ -53,7 +53,7 @@ def test_an_heir_asks_about_the_session_before_instead_of_buying_one(shelf, deci
 
 
 def test_the_heir_of_a_cancelled_row_waits_for_the_review_of_its_session(shelf, decide, keyring):
-    batch = waits_after_an_unused_end(shelf, keyring, replace(TERMS, spacing=2 * DAY))
+    batch = waits_after_an_unused_end(shelf, keyring, changed(TERMS, spacing=2 * DAY))
     shelf.add(customer("Ona"))
     put_in_review(shelf)
     decide.cancel(batch, now=shelf.clock())

@@ -8,6 +8,7 @@ from worker.core.database.tables import Job
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.endings import Done, Hold, Kind
 from worker.core.model.states import JobState
@@ -30,7 +31,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.clock.advance(seconds=1)
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
-    check(shelf.database, shelf.keyring, ExpiryPolicy(Caps(3, 6), timedelta(0), None), now=shelf.clock())
+    check(shelf.database, shelf.keyring, ExpiryPolicy(ContactPolicy(Caps(3, 6), timedelta(0), None)), now=shelf.clock())
     opened = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.row_locks import on_postgresql, wait_until_blocked
-from tests.stored.shelf import WEEK, customer
+from tests.stored.shelf import WEEK, changed, customer
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
 from worker.core.customers.customers import Channel, Person
@@ -32,8 +32,8 @@ SHARED = "info@agency.example"
 
 @pytest.fixture(autouse=True)
 def capped(shelf):
-    shelf.policy = replace(shelf.policy, address_cap=CAP)
-    shelf.message_policy = replace(shelf.message_policy, address_cap=CAP)
+    shelf.policy = changed(shelf.policy, address_cap=CAP)
+    shelf.message_policy = changed(shelf.message_policy, address_cap=CAP)
 
 
 def sharing(*numbers, email=SHARED, **changes):
@@ -105,7 +105,7 @@ def test_a_sender_that_waits_for_the_link_gets_it_though_another_used_up_the_add
 
 
 def test_a_reminder_takes_a_place_too_and_waits_for_one(shelf):
-    shelf.message_policy = replace(shelf.message_policy, reminders=(timedelta(days=1),))
+    shelf.message_policy = changed(shelf.message_policy, reminders=(timedelta(days=1),))
     shelf.add(*sharing(1, 2, 3))
     assert work(shelf) == 3
     shelf.clock.advance(days=1)
@@ -116,7 +116,7 @@ def test_a_reminder_takes_a_place_too_and_waits_for_one(shelf):
 
 
 def test_a_message_whose_link_lives_long_enough_waits_for_its_place(shelf):
-    shelf.message_policy = replace(shelf.message_policy, reminders=(timedelta(days=1),))
+    shelf.message_policy = changed(shelf.message_policy, reminders=(timedelta(days=1),))
     shelf.add(*sharing(1, 2, 3))
     shelf.issue(lifetime=3 * WEEK)
     assert len(shelf.send()) == 3
@@ -131,7 +131,7 @@ def test_a_message_whose_link_lives_long_enough_waits_for_its_place(shelf):
 
 
 def test_a_message_whose_link_would_be_too_old_at_its_place_never_leaves(shelf):
-    shelf.message_policy = replace(shelf.message_policy, reminders=(timedelta(days=1),))
+    shelf.message_policy = changed(shelf.message_policy, reminders=(timedelta(days=1),))
     shelf.add(*sharing(1, 2, 3))
     shelf.issue(lifetime=WEEK + timedelta(minutes=1))  # it still lives when there is a place again
     assert len(shelf.send()) == 3
@@ -176,8 +176,8 @@ def test_a_row_that_wants_no_message_needs_no_place(shelf):
 
 
 def test_without_a_cap_nothing_is_stored(shelf):
-    shelf.policy = replace(shelf.policy, address_cap=None)
-    shelf.message_policy = replace(shelf.message_policy, address_cap=None)
+    shelf.policy = changed(shelf.policy, address_cap=None)
+    shelf.message_policy = changed(shelf.message_policy, address_cap=None)
     shelf.add(*sharing(*range(9)))
     assert work(shelf) == 9
     assert shelf.rows(AddressPlace) == []

@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.stored.post import BOTH_WAYS, EMAIL, TEXT, Post
-from tests.stored.shelf import customer
+from tests.stored.shelf import CONTACT, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Person
 from worker.core.database.outages import outlive_deadlocks
 from worker.core.database.tables import Batch, BounceCount, InvitationRow, Job, Suppression
 from worker.core.foundation.ids import new_id
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, PauseRule, Stop, fallbacks
-from worker.core.messages.store.delivery_reports import Applied, DeliveryPolicy, Reported, deliver_all
+from worker.core.messages.store.delivery_reports import Applied, Reported, deliver_all
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState, WebhookState
 from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery_as_json
@@ -24,8 +24,8 @@ from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
 def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyring, in_parallel):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)
-    post.policy = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 4))
-    shelf.message_policy = replace(shelf.message_policy, delivery=post.policy)
+    post.policy = replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 4))
+    shelf.message_policy = replace(shelf.message_policy, contact=post.policy)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
     references = [row.id.hex for row in shelf.rows(InvitationRow)]
     orders = iter([references, references[::-1], references[3:] + references[:3], references[::2] + references[1::2]])
@@ -61,7 +61,7 @@ def test_a_chunk_locks_its_messages_and_then_its_jobs_and_counts_the_bounces_las
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(3)]
     post = Post(shelf, keyring)
     post.send(*(customer(f"C{number}", person=person) for number, person in enumerate(people)))
-    policy = DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 4))
+    policy = replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 4))
     updates = [
         DeliveryUpdate("reported", row.id.hex, status=DeliveryStatus.BOUNCED) for row in shelf.rows(InvitationRow)
     ]

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.stored.row_locks import on_postgresql
-from tests.stored.shelf import customer
+from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.plans import Plan
@@ -23,8 +23,7 @@ LITHUANIA, LATVIA = "+3706000000", "+3712000000"
 
 @pytest.fixture(autouse=True)
 def capped(shelf):
-    delivery = replace(shelf.message_policy.delivery, texts_per_country=3)
-    shelf.message_policy = replace(shelf.message_policy, delivery=delivery)
+    shelf.message_policy = changed(shelf.message_policy, texts_per_country=3)
 
 
 def texted(prefix, numbers, name="C"):
@@ -157,8 +156,7 @@ def test_mails_are_not_counted_and_old_counts_go(shelf):
 
 
 def test_without_a_cap_nothing_is_counted(shelf):
-    delivery = replace(shelf.message_policy.delivery, texts_per_country=None)
-    shelf.message_policy = replace(shelf.message_policy, delivery=delivery)
+    shelf.message_policy = changed(shelf.message_policy, texts_per_country=None)
     shelf.add(*texted(LITHUANIA, range(5)))
     shelf.issue()
     assert send(shelf) == 5

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.stored.post import BOTH_WAYS, EMAIL, TEXT
-from tests.stored.shelf import customer
+from tests.stored.shelf import CONTACT, customer
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
@@ -24,7 +24,7 @@ from worker.core.database.tables import (
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, PauseRule, Stop, fallbacks
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.store.delivery_reports import _BY_REFERENCE, Applied, DeliveryPolicy, Reported, deliver_all
+from worker.core.messages.store.delivery_reports import _BY_REFERENCE, Applied, Reported, deliver_all
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Hold
 from worker.core.model.states import InvitationState, JobState, SessionState
@@ -162,8 +162,8 @@ def test_a_session_that_ended_while_its_messages_outcome_was_unknown_is_checked_
 
 
 def test_after_a_bounce_a_text_goes_out_for_the_same_session_once_the_night_is_over(post, clock):
-    post.policy = DeliveryPolicy(
-        fallbacks=fallbacks("sms", CHANNELS), hours=Hours({"sms": QuietHours.parse("12:00-16:00")})
+    post.policy = replace(
+        CONTACT, fallbacks=fallbacks("sms", CHANNELS), hours=Hours({"sms": QuietHours.parse("12:00-16:00")})
     )
     reference = post.send(customer("Ona", timezone="Etc/GMT"))
     for _ in range(2):
@@ -254,7 +254,7 @@ def test_a_customer_whom_neither_channel_reached_has_failed(post):
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.FAILED, "bounced")
 
 
-WHATSAPP = DeliveryPolicy(fallbacks=fallbacks(None, CHANNELS), pause=PauseRule(10, 1))
+WHATSAPP = replace(CONTACT, fallbacks=fallbacks(None, CHANNELS), pause=PauseRule(10, 1))
 
 
 def test_a_number_that_is_not_on_whatsapp_gets_one_text_whatever_is_reported_how_often(post):
@@ -332,7 +332,7 @@ def test_a_text_for_a_customer_in_the_app_waits_for_no_quiet_hours(post):
 
 
 def test_a_start_is_not_undone_when_an_older_report_of_an_unknown_text_is_tried_again(post):
-    hooks = Webhooks(post.shelf.database, post.keyring, {SENDER: DeliveryUpdates(post.keyring, DeliveryPolicy)})
+    hooks = Webhooks(post.shelf.database, post.keyring, {SENDER: DeliveryUpdates(post.keyring, lambda: CONTACT)})
 
     def arrives(number, update):
         digests = post.keyring.digests("webhook", str(number))

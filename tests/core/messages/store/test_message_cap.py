@@ -1,10 +1,8 @@
 """The messages of a customer are counted before one leaves, if there is more than that one."""
 
-from dataclasses import replace
-
 import pytest
 
-from tests.stored.shelf import customer
+from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel
 from worker.core.messages.caps import Caps
@@ -13,7 +11,7 @@ from worker.core.messages.caps import Caps
 @pytest.fixture
 def capped(shelf):
     def cap(messages):
-        shelf.message_policy = replace(shelf.message_policy, caps=Caps(reissues=3, messages=messages))
+        shelf.message_policy = changed(shelf.message_policy, caps=Caps(reissues=3, messages=messages))
         return shelf
 
     return cap

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stored.shelf import customer
+from tests.stored.shelf import changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Budget, InvitationRow, Job, SessionRow
 from worker.core.limits.rate_limits import Limit
+from worker.core.messages.caps import Caps
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.messages.wording import Wording
 from worker.core.model.endings import Cancel, Done, Hold, Kind, Problem, Retry, Snooze
@@ -179,7 +180,7 @@ def test_a_link_that_its_provider_has_ended_before_it_left_is_claimed_to_be_repl
 
 def stale(shelf, *, due_in=timedelta(hours=1), **policy):
     """Each due link is too old when its message is to be sent."""
-    shelf.put_off_as_stale(policy=replace(shelf.message_policy, **policy), due_at=shelf.clock() + due_in)
+    shelf.put_off_as_stale(policy=changed(shelf.message_policy, **policy), due_at=shelf.clock() + due_in)
 
 
 def test_a_stale_invitation_goes_back_for_a_new_session(shelf):
@@ -230,10 +231,10 @@ def test_a_customer_who_was_invited_on_another_channel_stays_invited(shelf):
 def test_once_the_cap_on_sessions_is_used_up_the_job_has_lapsed(shelf):
     issued(shelf, lifetime=timedelta(hours=13))
     for _ in range(2):
-        stale(shelf, most_reissues=2)
+        stale(shelf, caps=Caps(2, 100))
         shelf.clock.advance(hours=14)
         shelf.issue(lifetime=timedelta(hours=13))
-    stale(shelf, most_reissues=2)
+    stale(shelf, caps=Caps(2, 100))
     job = shelf.job("Ona")
     assert (job.state, job.due_at, job.reason) == (JobState.LAPSED, None, "reissues_spent")
     assert "no more sessions are allowed" in job.detail
@@ -241,7 +242,7 @@ def test_once_the_cap_on_sessions_is_used_up_the_job_has_lapsed(shelf):
 
 def test_without_reissues_the_first_stale_link_is_the_last(shelf):
     issued(shelf)
-    stale(shelf, most_reissues=0)
+    stale(shelf, caps=Caps(0, 100))
     assert shelf.job("Ona").state is JobState.LAPSED
 
 

@@ -11,9 +11,12 @@ from worker.core.database.tables import InvitationRow, SessionRow
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.model.states import InvitationState, JobState, SessionState
 
-TERMS = ExpiryPolicy(Caps(3, 100), timedelta(days=1), None, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+TERMS = ExpiryPolicy(
+    ContactPolicy(Caps(3, 100), timedelta(days=1), None), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at}
+)
 
 
 @pytest.fixture

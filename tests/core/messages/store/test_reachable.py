@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 
 from tests.core.lifecycle.store.test_expired_sessions import TERMS, invited, let_expire
-from tests.stored.shelf import customer
+from tests.stored.shelf import CONTACT, changed, customer
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.delivery_reports import fallbacks
-from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState
 
@@ -25,16 +24,16 @@ def story(shelf, keyring):
 
     def run(*, fallback="sms", who=None, **reasons):
         shelf.message_policy = replace(
-            shelf.message_policy, delivery=DeliveryPolicy(fallbacks=fallbacks(fallback, CHANNELS))
+            shelf.message_policy, contact=replace(CONTACT, fallbacks=fallbacks(fallback, CHANNELS))
         )
-        shelf.policy = replace(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS))
+        shelf.policy = changed(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS))
         invited(shelf, who or customer("Ona"))
         with shelf.database.write() as connection:
             for address in (EMAIL, TEXT):
                 if (reason := reasons.get(address[0])) is not None:
                     suppress(connection, keyring, *address, reason, "vita", now=shelf.clock())
         let_expire(shelf)
-        check(shelf.database, keyring, replace(TERMS, fallbacks=fallbacks(fallback, CHANNELS)), now=shelf.clock())
+        check(shelf.database, keyring, changed(TERMS, fallbacks=fallbacks(fallback, CHANNELS)), now=shelf.clock())
         return shelf.job("Ona")
 
     return run

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.stored.shelf import customer
+from tests.stored.shelf import CONTACT, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.suppressions import suppress, suppressed
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Batch, BounceCount, InvitationRow
 from worker.core.messages.delivery_reports import PauseRule, fallbacks
-from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.messages.store.handovers import InviteResult
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import AddressIs, Cancel, Done, Hold, Kind, Problem
@@ -28,7 +27,7 @@ def desk(shelf, keyring):
         def __init__(self):
             shelf.message_policy = replace(
                 shelf.message_policy,
-                delivery=DeliveryPolicy(fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 5)),
+                contact=replace(CONTACT, fallbacks=fallbacks("sms", CHANNELS), pause=PauseRule(10, 5)),
             )
 
         def suppress(self, address, reason):
@@ -73,8 +72,8 @@ def test_an_address_that_was_suppressed_since_its_message_was_written_is_not_wri
 
 
 def test_a_number_that_no_text_may_go_to_since_its_message_was_written_is_not_written_to(desk, shelf):
-    texts = replace(shelf.message_policy.delivery, fallbacks=fallbacks("email", CHANNELS), countries=frozenset({"LV"}))
-    shelf.message_policy = replace(shelf.message_policy, delivery=texts)
+    texts = replace(shelf.message_policy.contact, fallbacks=fallbacks("email", CHANNELS), countries=frozenset({"LV"}))
+    shelf.message_policy = replace(shelf.message_policy, contact=texts)
     desk.issue(customer("Ona", channel=Channel.SMS))
     assert shelf.send(channel="sms") == []
     (row,) = shelf.rows(InvitationRow, channel="sms")
@@ -84,8 +83,8 @@ def test_a_number_that_no_text_may_go_to_since_its_message_was_written_is_not_wr
 
 
 def test_the_fallback_writes_to_no_number_that_gets_no_texts(desk, shelf):
-    delivery = replace(shelf.message_policy.delivery, countries=frozenset({"LV"}))
-    shelf.message_policy = replace(shelf.message_policy, delivery=delivery)
+    delivery = replace(shelf.message_policy.contact, countries=frozenset({"LV"}))
+    shelf.message_policy = replace(shelf.message_policy, contact=delivery)
     desk.issue(customer("Ona"))
     desk.refused(AddressIs.GONE)
     assert desk.messages() == {"email": InvitationState.BOUNCED}

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.row_locks import on_postgresql
-from tests.stored.shelf import WEEK, customer
+from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store import admission as leading
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
@@ -32,7 +32,7 @@ def reminding(shelf):
     """The senders' policy, with reminders after two and five days."""
 
     def policy(**changes):
-        shelf.message_policy = replace(shelf.message_policy, caps=CAPS, reminders=(5 * DAY, 2 * DAY), **changes)
+        shelf.message_policy = changed(shelf.message_policy, caps=CAPS, reminders=(5 * DAY, 2 * DAY), **changes)
         return shelf
 
     return policy
@@ -98,7 +98,7 @@ def test_each_channel_has_its_own(shelf, reminding):
 
 def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
     reminding()
-    shelf.policy = replace(shelf.policy, reminders=(2 * DAY,))
+    shelf.policy = changed(shelf.policy, reminds=True, reminders=(2 * DAY,))
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue(sms_sent=True)
     shelf.clock.now += 2 * DAY
@@ -107,7 +107,9 @@ def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
 
 def test_after_a_text_of_the_providers_own_no_step_goes_by_text_to_a_country_that_gets_none(shelf):
     ladder = Ladder({2 * DAY: Step("sms"), 5 * DAY: Step("email")})
-    shelf.policy = replace(shelf.policy, reminders=(2 * DAY, 5 * DAY), ladder=ladder, countries=frozenset({"XX"}))
+    shelf.policy = changed(
+        shelf.policy, reminds=True, reminders=(2 * DAY, 5 * DAY), ladder=ladder, countries=frozenset({"XX"})
+    )
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue(sms_sent=True)
     reminders = [row for row in shelf.rows(InvitationRow) if row.kind != "invitation"]
@@ -149,7 +151,7 @@ def test_a_step_by_a_channel_without_an_address_is_left_out(shelf, reminding):
             "not_reached",
         ),
         (lambda shelf: shelf.set(SessionRow, expires_at=shelf.clock() + 2 * DAY), "link_ends_first"),
-        (lambda shelf: setattr(shelf, "message_policy", replace(shelf.message_policy, reminders=())), "none_left"),
+        (lambda shelf: setattr(shelf, "message_policy", changed(shelf.message_policy, reminders=())), "none_left"),
     ],
     ids=["completed", "expired", "in review", "held", "bounced", "ends first", "configured no more"],
 )
@@ -266,7 +268,7 @@ def test_a_first_message_whose_link_is_too_old_leaves_the_reminders_of_another_c
     """They repeat a link that was sent, and are checked when they are due."""
     reminding()
     invited(shelf, customer("Ona", channel=Channel.BOTH))
-    shelf.put_off_as_stale(policy=replace(shelf.on("sms"), caps=CAPS))
+    shelf.put_off_as_stale(policy=changed(shelf.on("sms"), caps=CAPS))
     assert [row.state for row in shelf.rows(InvitationRow, channel="sms")] == [InvitationState.SUPERSEDED]
     assert shelf.row(InvitationRow, kind="reminder-1").state is InvitationState.WAITING
 
@@ -306,7 +308,7 @@ def test_a_reminder_claimed_while_its_list_is_cancelled_does_not_wait_without_a_
 
 def test_a_customer_who_has_had_all_its_messages_gets_none_and_the_job_has_lapsed(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
     invited(shelf)
     assert after(shelf, 2 * DAY) == []
     assert ended(shelf, "reminder-1") == (InvitationState.SUPERSEDED, "messages_spent")
@@ -321,7 +323,7 @@ def test_a_customer_who_has_had_all_its_messages_gets_none_and_the_job_has_lapse
 
 def test_what_has_been_superseded_or_refused_does_not_count(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 2))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 2))
     invited(shelf)
     shelf.set(InvitationRow, InvitationRow.kind == "reminder-2", state=InvitationState.FAILED)
     assert after(shelf, 2 * DAY) == ["reminder-1"]
@@ -329,7 +331,7 @@ def test_what_has_been_superseded_or_refused_does_not_count(shelf, reminding):
 
 def test_a_message_with_an_unknown_outcome_counts_because_it_may_have_left(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     unknown_call = shelf.clock() + timedelta(hours=1)
@@ -343,7 +345,7 @@ def test_a_message_with_an_unknown_outcome_counts_because_it_may_have_left(shelf
 
 def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     emails = shelf.claim_messages()
@@ -361,7 +363,7 @@ def test_while_the_last_message_may_be_on_its_way_another_one_waits(shelf, remin
 
 def test_of_two_last_messages_that_are_due_at_once_the_email_goes_unless_its_sender_stands_still(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(*(customer(name, channel=Channel.BOTH) for name in ("Ona", "Rasa")))
     shelf.issue()
     assert shelf.claim_messages(channel="sms") == []
@@ -375,7 +377,7 @@ def test_of_two_last_messages_that_are_due_at_once_the_email_goes_unless_its_sen
 @on_postgresql
 def test_a_dispatcher_does_not_send_the_last_message_while_another_is_about_to(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     with shelf.database.write() as other:
@@ -389,7 +391,7 @@ def test_a_dispatcher_does_not_send_the_last_message_while_another_is_about_to(s
 @on_postgresql
 def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     shelf.clock.now += GOES_FIRST + timedelta(seconds=1)  # from now on the text does not wait for the email
@@ -405,7 +407,7 @@ def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding)
 @on_postgresql
 def test_a_sender_that_has_the_lock_counts_again_what_left_before_it(shelf, reminding):
     reminding()
-    shelf.message_policy = replace(shelf.message_policy, caps=Caps(3, 1))
+    shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
     shelf.add(customer("Ona", channel=Channel.BOTH))
     shelf.issue()
     shelf.clock.now += GOES_FIRST + timedelta(seconds=1)

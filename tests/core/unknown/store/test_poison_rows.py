@@ -19,6 +19,7 @@ from worker.core.database.tables import Attempt, CustomerRow, InvitationRow, Job
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy, check
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.model.endings import RetryPolicy
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState, SessionState
@@ -32,7 +33,9 @@ POISONS = [
     (["no", "object"], "AttributeError"),
 ]
 TWO_ROWS = (SimpleNamespace(id=1), SimpleNamespace(id=2))
-EXPIRY = ExpiryPolicy(Caps(3, 100), timedelta(days=1), 10_000, {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at})
+EXPIRY = ExpiryPolicy(
+    ContactPolicy(Caps(3, 100), timedelta(days=1), 10_000), {"kyc": WEEK}, {"kyc": lambda expires_at: expires_at}
+)
 
 
 @pytest.fixture(params=POISONS, ids=[kind for _, kind in POISONS])

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.core.unknown.store.test_poison_rows import EXPIRY, NAMES, held
-from tests.stored.shelf import WEEK, customer
+from tests.stored.shelf import CONTACT, WEEK, customer
 from tests.stored.takeovers import add, stop, takeover
 from tests.stored.webhook_feed import APPROVED, update
 from worker.core.customers.customers import Channel, CustomerKind
@@ -17,7 +17,7 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.lifecycle.session_updates import Key
 from worker.core.lifecycle.store.expired_sessions import check
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate
-from worker.core.messages.store.delivery_reports import DeliveryPolicy, Reported, deliver_all
+from worker.core.messages.store.delivery_reports import Reported, deliver_all
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.states import BatchState, InvitationState, JobState, WebhookState
 from worker.reporting.batch_report import state_of
@@ -129,7 +129,7 @@ def test_a_delivery_report_for_an_unknown_state_raises_for_itself(shelf, served,
     report = DeliveryUpdate("delivered", row.id.hex, status=DeliveryStatus.DELIVERED)
     reported = [Reported("sender/email", report, shelf.clock())]
     with pytest.raises(NotKnown), shelf.database.write() as connection:
-        deliver_all(connection, keyring, DeliveryPolicy(), reported, now=shelf.clock())
+        deliver_all(connection, keyring, CONTACT, reported, now=shelf.clock())
 
 
 def test_a_job_stays_undecided_while_a_message_has_an_unknown_state(shelf):

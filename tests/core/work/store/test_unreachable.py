@@ -1,14 +1,13 @@
 """No session is opened if its link could not be sent to any address: the job ends as if its messages had ended."""
 
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from tests.core.lifecycle.store.test_expired_sessions import TERMS, invited, let_expire
-from tests.stored.shelf import Shelf, customer
+from tests.stored.shelf import Shelf, changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
 from worker.core.customers.store.decisions import Decisions, Which
@@ -92,7 +91,7 @@ NO_PHONE = customer("Ona", person=Person(email=EMAIL[1]))
 def test_a_job_without_a_usable_channel_fails(shelf, keep, person, fallback, reasons):
     keep(**reasons)
     shelf.add(person)
-    assert shelf.claim(policy=replace(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS))) == []
+    assert shelf.claim(policy=changed(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS))) == []
     assert end(shelf) == FAILED
 
 
@@ -109,7 +108,7 @@ def test_a_job_without_a_usable_channel_fails(shelf, keep, person, fallback, rea
 def test_a_job_with_a_usable_channel_is_called_for(shelf, keep, person, fallback, reasons):
     keep(**reasons)
     shelf.add(person)
-    assert ids(shelf.claim(policy=replace(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS)))) == ["Ona"]
+    assert ids(shelf.claim(policy=changed(shelf.policy, fallbacks=fallbacks(fallback, CHANNELS)))) == ["Ona"]
 
 
 def test_a_customer_in_the_app_gets_a_session_all_the_same(shelf, keep):
@@ -150,7 +149,7 @@ def test_a_call_with_an_unknown_outcome_is_looked_up_all_the_same_and_not_repeat
 def quiet(shelf):
     """The account's policy, in the middle of quiet hours."""
     night = QuietHours.parse("00:00-23:00")
-    return replace(shelf.policy, hours=Hours({"email": night}, "UTC"))
+    return changed(shelf.policy, hours=Hours({"email": night}, "UTC"))
 
 
 def test_an_unreachable_job_ends_during_quiet_hours_too(shelf, keep, quiet):

@@ -29,7 +29,7 @@ from worker.core.database.tables import CustomerRow, Job, SessionRow
 from worker.core.database.tables.types import known
 from worker.core.facts import SessionsExpired, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.lifecycle.given_links import CorrectedRule, SameLink, kinds_of
+from worker.core.lifecycle.given_links import SameLink, kinds_of
 from worker.core.lifecycle.reissue import (
     SETTLES,
     Ask,
@@ -46,9 +46,8 @@ from worker.core.lifecycle.reissue import (
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.corrected_addresses import send_again
 from worker.core.lifecycle.store.own_links import ends_of
-from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.delivery_reports import writable
-from worker.core.messages.quiet_hours import Hours
 from worker.core.model.channels import Address
 from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
@@ -68,19 +67,13 @@ class ExpiryPolicy:
     """The rules of the configuration and the adapters. `lifetimes` and `reissue_at` are by account; an account that was
     removed from the configuration is in neither."""
 
-    caps: Caps
-    spacing: timedelta
-    per_day: int | None
+    contact: ContactPolicy
     lifetimes: Mapping[str, timedelta | None] = field(default_factory=dict)
     reissue_at: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     # The accounts whose provider lists its sessions, and those of them that can be asked now.
     lists: Collection[str] = ()
     can_ask: Callable[[], Collection[str]] = tuple
-    hours: Hours = field(default_factory=Hours)
-    # The channel to try where one of the job's channels does not reach the customer, by channel.
-    fallbacks: Mapping[str, str] = field(default_factory=dict)
     stable: bool = False  # customers have our own links: a session is replaced when the customer comes
-    corrected: CorrectedRule = CorrectedRule.WAIT
 
 
 @dataclass(frozen=True)
@@ -205,7 +198,7 @@ class _Chunk:
                 link_until=link_until,
                 given_away=given_away,
             )
-            hours = self.policy.hours
+            hours = self.policy.contact.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
             decision = decide(self._rule(job), facts, zones, hours.quiet, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
@@ -279,8 +272,8 @@ class _Chunk:
         """The rule for the job. `max_age` is of the account that would open the next session."""
         lifetime = self.policy.lifetimes.get(job.account)
         max_age = max_age_of(lifetime, floor=timedelta(seconds=job.floor_seconds))
-        policy = self.policy
-        return ReissueRule(policy.caps, policy.spacing, policy.per_day, max_age, policy.corrected)
+        contact = self.policy.contact
+        return ReissueRule(contact.caps, contact.spacing, contact.per_day, max_age, contact.corrected)
 
     def _open_channels(
         self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
@@ -291,7 +284,7 @@ class _Chunk:
         for row, job in current:
             channels, ways = invitation_channels(job.channel), found[row.customer_id]
             # If nothing is known here, the dispatcher that claims the job records why.
-            open_channels[row.id] = writable(channels, self.policy.fallbacks, ways) if ways else channels
+            open_channels[row.id] = writable(channels, self.policy.contact.fallbacks, ways) if ways else channels
         return open_channels
 
 

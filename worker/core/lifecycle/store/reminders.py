@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Channel, Customer
+from worker.core.customers.customers import Customer
 from worker.core.customers.store.in_review import others_in_review, sessions_in_review
 from worker.core.customers.store.usage import sessions_of
 from worker.core.database import bulk
@@ -20,14 +20,13 @@ from worker.core.database.database import fetch
 from worker.core.database.job_ids import batch_of
 from worker.core.database.priorities import of_reminders
 from worker.core.database.tables import InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, kind_of, next_reminder
+from worker.core.lifecycle.reminders import Invited, Reminder, kind_of, next_reminder
 from worker.core.lifecycle.session_updates import Result
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.message_context import Candidate, Claim, InvitationPolicy
 from worker.core.messages.store.message_rows import waiting_message
-from worker.core.messages.text_numbers import why_not_texted
 from worker.core.messages.wording import is_resend
-from worker.core.model.channels import CHANNELS, address_of
 from worker.core.model.endings import Later, Never, NotNow
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
@@ -45,38 +44,9 @@ class Sent:
     expires_at: datetime
 
 
-@dataclass(frozen=True)
-class Times:
-    """When reminders are sent, and how they differ. `countries`: those that texts may go to; None: all."""
-
-    after: Sequence[timedelta]
-    hours: Hours
-    ladder: Ladder
-    countries: frozenset[str] | None
-
-    def impossible(self, customer: Customer) -> frozenset[timedelta]:
-        """The times of reminders that this customer cannot get."""
-        if not self.ladder.channels:
-            return frozenset()
-        person = customer.person
-        reachable = [
-            name
-            for name in CHANNELS
-            if (address := address_of(person, name))
-            and not (name == Channel.SMS and why_not_texted(address, self.countries))
-        ]
-        return self.ladder.impossible(reachable)
-
-    @property
-    def elsewhere(self) -> Mapping[timedelta, QuietHours | None]:
-        """The quiet hours of reminders by another channel than the first message's."""
-        steps = self.ladder.steps.items()
-        return {span: self.hours.quiet.get(step.channel) for span, step in steps if step.channel}
-
-
-def add(connection: sa.Connection, times: Times, sent: Sequence[Sent], *, now: datetime) -> None:
+def add(connection: sa.Connection, contact: ContactPolicy, sent: Sequence[Sent], *, now: datetime) -> None:
     """Store the reminders of messages that left `now`. Reminders that exist already stay as they are."""
-    after = times.after
+    after = contact.reminders
     if not after or not sent:
         return
     jobs = {row.id: row for row in fetch(connection, _JOBS, {"ids": bulk.keys({item.job_id for item in sent})})}
@@ -85,19 +55,19 @@ def add(connection: sa.Connection, times: Times, sent: Sequence[Sent], *, now: d
             item,
             reminder,
             jobs[item.job_id],
-            channel=times.ladder.step_of(reminder.kind, after).channel or item.channel,
+            channel=contact.ladder.step_of(reminder.kind, after).channel or item.channel,
             now=now,
         )
         for item in sent
-        for reminder in _all_of(item, jobs[item.job_id], times, now=now)
+        for reminder in _all_of(item, jobs[item.job_id], contact, now=now)
     ]
     bulk.add_new(connection, InvitationRow, rows)
 
 
-def _all_of(item: Sent, job: sa.Row[Any], times: Times, *, now: datetime) -> list[Reminder]:
+def _all_of(item: Sent, job: sa.Row[Any], contact: ContactPolicy, *, now: datetime) -> list[Reminder]:
     made: list[Reminder] = []
-    zones, quiet = _hours_of(times.hours, item.customer, item.channel, *times.ladder.channels)
-    skip, elsewhere = times.impossible(item.customer), times.elsewhere
+    zones, quiet = _hours_of(contact.hours, item.customer, item.channel, *contact.ladder.channels)
+    skip, elsewhere = contact.impossible(item.customer), contact.elsewhere
     while True:
         invited = Invited(
             job=JobState.INVITED,
@@ -108,7 +78,7 @@ def _all_of(item: Sent, job: sa.Row[Any], times: Times, *, now: datetime) -> lis
             floor=timedelta(seconds=job.floor_seconds),
             made=[reminder.kind for reminder in made],
         )
-        found = next_reminder(times.after, invited, zones, quiet, now, skip=skip, elsewhere=elsewhere)
+        found = next_reminder(contact.reminders, invited, zones, quiet, now, skip=skip, elsewhere=elsewhere)
         if not isinstance(found, Reminder):
             return made
         made.append(found)
@@ -157,22 +127,22 @@ def _leading_nowhere(claim: Claim, reminders: Sequence[Candidate]) -> dict[uuid.
     return {
         one.item.id: Never(InvitationState.SUPERSEDED, Reason.REISSUES_SPENT)
         for one in ended
-        if had[one.item.customer.customer_id, one.item.customer.purpose] > claim.policy.most_reissues
+        if had[one.item.customer.customer_id, one.item.customer.purpose] > claim.policy.contact.caps.reissues
     }
 
 
 def _judged(
     one: Candidate, firsts: Mapping[str, sa.Row[Any]], policy: InvitationPolicy, *, in_review: bool, now: datetime
 ) -> NotNow | None:
-    item, times = one.item, times_of(policy)
-    kinds = [kind_of(index) for index in range(len(set(policy.reminders)))]
-    step = policy.ladder.step_of(item.kind, policy.reminders)
+    item, contact = one.item, policy.contact
+    kinds = [kind_of(index) for index in range(len(set(contact.reminders)))]
+    step = contact.ladder.step_of(item.kind, contact.reminders)
     if item.kind not in kinds or step.channel not in ("", policy.channel):
         return Never(InvitationState.SUPERSEDED, Reason.NONE_LEFT)
     first = _first_of(firsts, policy.channel if not step.channel else "")
     if first is None:
         return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
-    zones, quiet = _hours_of(policy.hours, item.customer, policy.channel)
+    zones, quiet = _hours_of(contact.hours, item.customer, policy.channel)
     invited = Invited(
         job=one.row.job_state,
         session=SessionState.WAITING if item.stable else one.row.session_state,
@@ -184,19 +154,14 @@ def _judged(
         made=kinds[: kinds.index(item.kind)],
         in_review=in_review,
     )
-    skip = times.impossible(item.customer)
-    match next_reminder(policy.reminders, invited, zones, quiet, now, skip=skip):
+    skip = contact.impossible(item.customer)
+    match next_reminder(contact.reminders, invited, zones, quiet, now, skip=skip):
         case Reminder(kind=item.kind, due_at=due_at):
             return Later(due_at, Reason.REMINDER) if due_at > now else None
         case Reminder():
             return Never(InvitationState.SUPERSEDED, Reason.PASSED_OVER)
         case Reason() as why:
             return Never(InvitationState.SUPERSEDED, why)
-
-
-def times_of(policy: InvitationPolicy) -> Times:
-    """The reminders of what leaves by this policy."""
-    return Times(policy.reminders, policy.hours, policy.ladder, policy.delivery.countries)
 
 
 def _first_of(firsts: Mapping[str, sa.Row[Any]], channel: str) -> sa.Row[Any] | None:

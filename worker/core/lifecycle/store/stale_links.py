@@ -65,7 +65,7 @@ def replace_sessions(
             row.id,
             max(due[row.id], now),
             given_away=row.id in given_away,
-            spent=had[row.customer_id, row.purpose] > policy.most_reissues,
+            spent=had[row.customer_id, row.purpose] > policy.contact.caps.reissues,
             now=now,
         )
         for row in jobs
@@ -81,7 +81,7 @@ def _replace_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime
         allowed_from=policy.reissue_at(item.account, item.expires_at),
         issued_at=item.issued_at,
         expires_at=item.expires_at,
-        spacing=timedelta(0) if item.given_away else policy.spacing,
+        spacing=timedelta(0) if item.given_away else policy.contact.spacing,
         reported_over=item.ended,
         reissues=item.reissues,
         now=now,

@@ -24,8 +24,7 @@ from worker.core.limits.concurrency import ASK_AGAIN, MOST_PER_PERMIT, share_out
 from worker.core.limits.rate_limits import Slots
 from worker.core.limits.store import budgets, credits
 from worker.core.limits.store.concurrency import Permits
-from worker.core.messages.caps import AddressCap
-from worker.core.messages.quiet_hours import Hours
+from worker.core.messages.contact import ContactPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +34,10 @@ class ClaimPolicy:
     rule: BudgetRule
     lease: timedelta
     owner: str
+    contact: ContactPolicy
     ahead: timedelta = timedelta(0)  # added to the horizon for events, which then take the slots of batches' rows
     # From the lease's end until a call with an unknown outcome may be looked up; None: it is never looked up.
     reconcile_after: timedelta | None = None
-    hours: Hours = field(default_factory=Hours)
-    address_cap: AddressCap | None = None  # None: an address may get any number of messages
     only_batch: int | None = None  # claim only rows of this batch; None: of all batches
 
     @property

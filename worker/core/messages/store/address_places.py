@@ -195,7 +195,7 @@ def without_place(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.U
     A message whose link would be too old by the time that its address has a place again never leaves; but an event's
     waits, because its sender may have given the customer the link.
     """
-    cap, channel = claim.policy.address_cap, claim.policy.channel
+    cap, channel = claim.policy.contact.address_cap, claim.policy.channel
     if cap is None:
         return {}
     wanted = [

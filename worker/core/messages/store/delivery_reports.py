@@ -25,6 +25,7 @@ from worker.core.database.tables import CustomerRow, InvitationRow, Job, Session
 from worker.core.database.tables.types import REFERENCE_LENGTH, known
 from worker.core.facts import MessagesSent, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.delivery_reports import (
     BounceCounts,
     DeliveryStatus,
@@ -34,7 +35,7 @@ from worker.core.messages.delivery_reports import (
     reason_to_suppress,
 )
 from worker.core.messages.store import fallback
-from worker.core.messages.store.fallback import DeliveryPolicy, fall_back
+from worker.core.messages.store.fallback import fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.channels import address_of, is_mail
 from worker.core.model.reasons import Reason
@@ -91,7 +92,7 @@ class Reported:
 def deliver_all(
     connection: sa.Connection,
     keyring: Keyring,
-    policy: DeliveryPolicy,
+    policy: ContactPolicy,
     reported: Sequence[Reported],
     *,
     now: datetime,
@@ -158,7 +159,7 @@ def _lock_jobs(connection: sa.Connection, ids: Iterable[int]) -> None:
 
 
 def deliver(
-    connection: sa.Connection, keyring: Keyring, policy: DeliveryPolicy, one: Reported, *, now: datetime
+    connection: sa.Connection, keyring: Keyring, policy: ContactPolicy, one: Reported, *, now: datetime
 ) -> Delivered:
     """Apply an update, alone. Its bounce is not counted."""
     update = one.update

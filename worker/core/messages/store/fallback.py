@@ -8,7 +8,7 @@ timer pauses the batch's rows afterwards (`Decisions.finish_pauses`), because a 
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
@@ -24,8 +24,9 @@ from worker.core.database.database import fetch, insert
 from worker.core.database.encrypted_values import Erased, read_person
 from worker.core.database.tables import Batch, BounceCount, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.delivery_reports import BounceCounts, PauseRule, pause_reason
-from worker.core.messages.quiet_hours import Hours, message_at
+from worker.core.messages.quiet_hours import message_at
 from worker.core.messages.store.message_rows import waiting_message, why_later
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.audit import Act
@@ -34,25 +35,10 @@ from worker.core.model.states import JobState, PauseCause, SessionState
 from worker.core.work.store.sessions import FIRST, IS_LIVE, invited_from
 
 
-@dataclass(frozen=True)
-class DeliveryPolicy:
-    """The configuration for bounced messages.
-
-    `fallbacks` has the channel to try after a bounce, by channel; the worker must have a sender for it. `pause`
-    None: no batch is paused automatically.
-    """
-
-    fallbacks: Mapping[str, str] = field(default_factory=dict)
-    hours: Hours = field(default_factory=Hours)
-    pause: PauseRule | None = None
-    countries: frozenset[str] | None = None  # those that texts may go to; None: all
-    texts_per_country: int | None = None  # in an hour; None: as many as there are
-
-
 def fall_back(
     connection: sa.Connection,
     keyring: Keyring,
-    policy: DeliveryPolicy,
+    policy: ContactPolicy,
     invitations: Collection[uuid.UUID],
     *,
     now: datetime,
@@ -119,9 +105,7 @@ _UNREACHED = (
 )
 
 
-def _message(
-    row: sa.Row[Any], channel: str, person: Person, policy: DeliveryPolicy, *, now: datetime
-) -> dict[str, Any]:
+def _message(row: sa.Row[Any], channel: str, person: Person, policy: ContactPolicy, *, now: datetime) -> dict[str, Any]:
     zones = policy.hours.zones_of(timezone=row.timezone, phone=person.phone, country=row.country)
     due_at = message_at(channel, zones, policy.hours.quiet, invite_at=row.invite_at, now=now)
     values = waiting_message(

@@ -94,7 +94,7 @@ def to_refused_numbers(claim: Claim, messages: Sequence[Candidate]) -> Mapping[u
     """
     if claim.policy.channel != Channel.SMS:
         return {}
-    countries = claim.policy.delivery.countries
+    countries = claim.policy.contact.countries
     found = {one.item.id: why_not_texted(one.item.customer.person.phone, countries) for one in messages}
     return {
         id_: Never(InvitationState.FAILED, Reason.NUMBER_REFUSED, why, unreached=True)
@@ -178,7 +178,7 @@ def passed(
                 batch_pace.give_back(connection, paced, batch_pace.MESSAGES)
         stay |= kept
     unreached = [row_id for row_id, why in stay.items() if isinstance(why, Never) and why.unreached]
-    fall_back(connection, keyring, policy.delivery, unreached, now=now)
+    fall_back(connection, keyring, policy.contact, unreached, now=now)
     _keep_back(connection, rows, stay, now=now)
     if policy.stable is not None:
         policy.stable.put_off(connection, [link for id_, link in own.items() if id_ not in stay], now=now)

@@ -53,9 +53,7 @@ def spent(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, Not
 
     Most customers have one message: nothing is counted for them, if a cap allows more than one.
     """
-    connection, caps = claim.connection, claim.policy.caps
-    if caps is None:
-        return {}
+    connection, caps = claim.connection, claim.policy.contact.caps
     if caps.messages > 1:
         messages = [one for one in messages if not one.row.alone or one.item.unknown_handovers]
         if not messages:
@@ -105,10 +103,10 @@ def end_waits(
     `repeats` are messages whose last hand-over has an unknown outcome, with their customers. A wait of half an hour
     would only keep the row from the person who must decide about it.
     """
-    if policy.caps is None or not repeats:
+    if not repeats:
         return
     had = messages_of(connection, set(repeats.values()))
-    ended = [id_ for id_, customer_id in repeats.items() if not may_send(policy.caps, had[customer_id].sent)]
+    ended = [id_ for id_, customer_id in repeats.items() if not may_send(policy.contact.caps, had[customer_id].sent)]
     if ended:
         waiting = sa.update(InvitationRow).where(InvitationRow.id.in_(ended), InvitationRow.state == _WAITING)
         connection.execute(waiting.values(due_at=now))
@@ -142,12 +140,12 @@ _COUNT = (
 
 def is_capped(policy: InvitationPolicy) -> bool:
     """Whether the policy's messages are texts, of which a country gets so many an hour."""
-    return policy.channel == Channel.SMS and policy.delivery.texts_per_country is not None
+    return policy.channel == Channel.SMS and policy.contact.texts_per_country is not None
 
 
 def countries_spent(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
-    cap, connection = claim.policy.delivery.texts_per_country, claim.connection
+    cap, connection = claim.policy.contact.texts_per_country, claim.connection
     if cap is None or not is_capped(claim.policy):
         return {}
     hour = hour_of(claim.now)

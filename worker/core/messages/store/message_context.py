@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,12 +18,9 @@ from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.given_links import is_kept_back
-from worker.core.lifecycle.reminders import Ladder
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
-from worker.core.messages.caps import Caps
 from worker.core.messages.quiet_hours import message_at
-from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.messages.wording import REACHED, Wording, is_resend, wording_of
 from worker.core.model.sessions import Opening
 from worker.core.model.states import InvitationState, SessionState
@@ -36,15 +33,9 @@ class InvitationPolicy(ClaimPolicy):
     """How one channel's invitations are claimed and their results stored."""
 
     channel: str
-    most_reissues: int  # sessions after the first, per customer and purpose
-    spacing: timedelta = timedelta(0)  # the least time between two sessions of one customer
     # From when an account may open another session, by the account and the expiry of the session before.
     reissue_at: Callable[[str, datetime], datetime] = lambda _account, expires_at: expires_at
     repeatable: bool = False  # whether a hand-over may be repeated if its outcome is unknown
-    delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
-    caps: Caps | None = None  # None: not checked
-    reminders: tuple[timedelta, ...] = ()  # counted from the first message; steps of the ladder among them
-    ladder: Ladder = field(default_factory=Ladder)
     stable: StableLinks | None = None  # messages carry our own links; None: the sessions'
 
     @property
@@ -116,7 +107,7 @@ class Claim:
 
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
     """When it is not quiet where the message goes: `now` or later."""
-    hours, channel, customer = policy.hours, policy.channel, item.customer
+    hours, channel, customer = policy.contact.hours, policy.channel, item.customer
     if not hours.concern((channel,)):
         return now
     zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)

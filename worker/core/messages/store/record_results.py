@@ -73,8 +73,8 @@ def record_results(
         happened(connection, MessagesSent(sent), now=now)
         _follow_up(connection, keyring, policy, kept, now=now)
         move_jobs(connection, ours.values(), sent=_first_sent(plain, ours), now=now)
-        if policy.reminders:
-            reminders.add(connection, reminders.times_of(policy), _first_messages(kept, ours, policy), now=now)
+        if policy.contact.reminders:
+            reminders.add(connection, policy.contact, _first_messages(kept, ours, policy), now=now)
         schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
     lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
     # Messages are not counted as credits.
@@ -83,7 +83,7 @@ def record_results(
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
     message_cap_check.take_back(connection, policy, not_made)
-    fallback.count(connection, _bounce_counts_of(kept, ours), policy.delivery.pause, now=now)
+    fallback.count(connection, _bounce_counts_of(kept, ours), policy.contact.pause, now=now)
 
 
 def _write_special(
@@ -334,7 +334,7 @@ def _follow_up(
             except ValueError:
                 continue  # not an address that a message could be sent to
     back = [result for _, result in refused if _address_refused(result)["new_state"] is InvitationState.BOUNCED]
-    fall_back(connection, keyring, policy.delivery, [result.opened.invitation.id for result in back], now=now)
+    fall_back(connection, keyring, policy.contact, [result.opened.invitation.id for result in back], now=now)
 
 
 def _address(result: InviteResult, policy: InvitationPolicy) -> str:

@@ -178,12 +178,12 @@ def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[i
     concerned = [job for job in jobs if not _sender_may_wait_for(job)]
     if not concerned:
         return {}
-    return unreachable(claim.connection, claim.keyring, concerned, fallbacks=claim.policy.fallbacks)
+    return unreachable(claim.connection, claim.keyring, concerned, fallbacks=claim.policy.contact.fallbacks)
 
 
 def quiet_hours(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """Keep the jobs whose messages could not be sent now, or when the sender's queue reaches them."""
-    hours = claim.policy.hours
+    hours = claim.policy.contact.hours
     found: dict[int, NotNow] = {}
     for job in jobs:
         channels = invitation_channels(job.channel)
@@ -234,7 +234,7 @@ def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, No
     event is opened all the same: its sender may wait for the link, and another sender may have used up the address.
     Its message takes its place as it leaves.
     """
-    cap = claim.policy.address_cap
+    cap = claim.policy.contact.address_cap
     if cap is None:
         return {}
     jobs = [job for job in jobs if not _sender_may_wait_for(job)]

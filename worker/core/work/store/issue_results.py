@@ -156,7 +156,7 @@ def new_session(
         live=live,
         silent=silent,
         token_digest=result.token_digest,
-        zones=_zones(policy.hours, channels, job.request.customer),
+        zones=_zones(policy.contact.hours, channels, job.request.customer),
     )
 
 

@@ -18,7 +18,6 @@ from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.reminders import Ladder
 from worker.core.lifecycle.store import ended_calls
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.budgets import BudgetRule
@@ -44,11 +43,7 @@ class JobPolicy(ClaimPolicy):
     # The senders of the account's messages, by channel.
     senders: Mapping[str, BudgetRule] = field(default_factory=dict)
     max_age: timedelta = timedelta(0)  # how old a link may be when it is sent, on the route with the strictest floor
-    reminders: tuple[timedelta, ...] = ()  # after a text that the provider sends itself; empty if we send no texts
-    ladder: Ladder = field(default_factory=Ladder)
-    countries: frozenset[str] | None = None  # those that texts may go to; None: all
-    # The channel that replaces a channel on which messages bounced, by channel.
-    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    reminds: bool = False  # reminders follow a text that the provider sends itself; False: we send no texts
     on_click: StableLinks | None = None  # messages with our own links go out, and customers ask for the sessions
     any_age: bool = False  # messages have our own links: the age of a session's link does not matter
 

@@ -166,7 +166,7 @@ def write_plain(
             attempts.append(item.opened.attempt_id)
     if not new:
         return set(), set()
-    added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
+    added = sessions.add(connection, keyring, new, quiet=policy.contact.hours.quiet, now=now)
     if counts:
         _count(connection, moved.values())
     CLOSE_DONE.run_columns(connection, {"attempt_id": attempts}, at=now, counts=counts)
@@ -224,10 +224,9 @@ def write_special(
         _new_session(policy, item, session_id, rows[item.opened.job.id], priority=ours[item.opened.attempt_id])
         for item, session_id in zip(opened, new_ids(now, len(opened)), strict=True)
     ]
-    added = sessions.add(connection, keyring, new, quiet=policy.hours.quiet, now=now)
-    if policy.reminders:
-        times = reminders.Times(policy.reminders, policy.hours, policy.ladder, policy.countries)
-        reminders.add(connection, times, _texted(kept, added), now=now)
+    added = sessions.add(connection, keyring, new, quiet=policy.contact.hours.quiet, now=now)
+    if policy.reminds:
+        reminders.add(connection, policy.contact, _texted(kept, added), now=now)
     moves, closings = [], [_closing(keyring, result, late=True) for result in found.late]
     for result in found.results:
         job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from worker.core.foundation.keyring import Keyring
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.delivery_reports import DeliveryStatus, DeliveryUpdate, Stop
 from worker.core.messages.store.delivery_reports import Applied, Delivered, Reported, deliver_all
-from worker.core.messages.store.fallback import DeliveryPolicy
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Backoff
 from worker.core.model.states import WebhookState
@@ -28,7 +28,7 @@ HAND_OVER_BACKOFF = Backoff(first=timedelta(seconds=3), most=timedelta(seconds=3
 class DeliveryUpdates:
     """Applies senders' delivery updates."""
 
-    def __init__(self, keyring: Keyring, policy: Callable[[], DeliveryPolicy]) -> None:
+    def __init__(self, keyring: Keyring, policy: Callable[[], ContactPolicy]) -> None:
         self._keyring = keyring
         self._policy = policy
 

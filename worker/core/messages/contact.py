@@ -1,0 +1,52 @@
+"""How customers are written to, and how often: what the configuration says for every account and channel. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from worker.core.customers.customers import Channel, Customer
+from worker.core.lifecycle.given_links import CorrectedRule
+from worker.core.lifecycle.reminders import Ladder
+from worker.core.messages.caps import AddressCap, Caps
+from worker.core.messages.delivery_reports import PauseRule
+from worker.core.messages.quiet_hours import Hours, QuietHours
+from worker.core.messages.text_numbers import why_not_texted
+from worker.core.model.channels import CHANNELS, address_of
+
+
+@dataclass(frozen=True)
+class ContactPolicy:
+    """Built once from the configuration; what differs by account or channel stands in the policies that hold it."""
+
+    caps: Caps
+    spacing: timedelta = timedelta(0)  # the least time between two sessions of one customer
+    per_day: int | None = None  # the most reissues of an account in a UTC day; None: no limit
+    corrected: CorrectedRule = CorrectedRule.WAIT  # what becomes of a link whose address was corrected
+    hours: Hours = field(default_factory=Hours)
+    # The channel to try where one does not reach the customer, by channel; the worker must have a sender for it.
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    address_cap: AddressCap | None = None  # None: an address may get any number of messages
+    countries: frozenset[str] | None = None  # those that texts may go to; None: all
+    texts_per_country: int | None = None  # in an hour; None: as many as there are
+    pause: PauseRule | None = None  # None: no batch is paused automatically
+    reminders: tuple[timedelta, ...] = ()  # counted from the first message; steps of the ladder among them
+    ladder: Ladder = field(default_factory=Ladder)
+
+    def impossible(self, customer: Customer) -> frozenset[timedelta]:
+        """The times of reminders that this customer cannot get."""
+        if not self.ladder.channels:
+            return frozenset()
+        person = customer.person
+        reachable = [
+            name
+            for name in CHANNELS
+            if (address := address_of(person, name))
+            and not (name == Channel.SMS and why_not_texted(address, self.countries))
+        ]
+        return self.ladder.impossible(reachable)
+
+    @property
+    def elsewhere(self) -> Mapping[timedelta, QuietHours | None]:
+        """The quiet hours of reminders by another channel than the first message's."""
+        steps = self.ladder.steps.items()
+        return {span: self.hours.quiet.get(step.channel) for span, step in steps if step.channel}
