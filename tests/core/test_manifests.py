@@ -121,5 +121,30 @@ def test_no_code_but_the_registry_names_a_feature():
             assert named == set(), path
 
 
+def texts(node: ast.AST) -> Iterator[str]:
+    """The texts in code, without those of `hint`, docstrings, and the descriptions of keys, which a page has."""
+    match node:
+        case ast.Constant(str(text)):
+            yield text
+        case ast.Expr(ast.Constant()) | ast.Call(ast.Name("hint")) | ast.keyword("description"):
+            pass
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from texts(child)
+
+
+def with_needs(name: str) -> set[str]:
+    return {name}.union(*(with_needs(other) for other in MANIFESTS[name].needs)) if name in MANIFESTS else set()
+
+
+def test_no_text_names_a_command_of_a_feature_that_may_not_be_here():
+    for path in sorted((ROOT / "worker").rglob("*.py")):
+        here = with_needs(path.relative_to(FOLDER).parts[0]) if path.is_relative_to(FOLDER) else set()
+        gone = [name for name, owner in shipped.COMMANDS.items() if owner not in here]
+        named = re.compile(rf"onboard ({'|'.join(gone)})\b")
+        found = [text for text in texts(ast.parse(path.read_text(encoding="utf-8"))) if named.search(text)]
+        assert found == [], f"{path}: ask by `hint`"
+
+
 def test_what_is_here_are_all_folders():
     assert FEATURES.here.keys() <= MANIFESTS.keys()

@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.core.customers.store.batches import STDIN, BatchFacts
 from worker.core.database.database import Database
+from worker.core.features import hint
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written, written_if_any
@@ -146,13 +147,13 @@ class Operation:
         working = any(one.kind in WORK for one in running)
         # While a process says on a server that it runs, the server takes writes: this may be asked of a standby.
         unwritable = self.database.why_nothing_is_written() if self.database.is_sqlite or not working else ""
-        idle = f"{unwritable}: `onboard doctor`" if unwritable else no_process(starts)
+        idle = f"{unwritable}{hint('doctor', ': `onboard doctor`')}" if unwritable else no_process(starts)
         left_alone = no_process_of_batch(starts) if working and not unwritable else idle
         # A folder's import that was killed goes on by itself.
         importing = any(one.kind == IMPORT for one in running) or any(folder.is_importing for folder in folders)
         timers = self.processes.last()
         wakening = Wakening(timers.get(BEAT), timers.get(WAKE), timers.get(SWEEP))
-        unheard = f"{no_wake_up(wakening)}: `onboard doctor`" if wakening.none_look(now) else ""
+        unheard = f"{no_wake_up(wakening)}{hint('doctor', ': `onboard doctor`')}" if wakening.none_look(now) else ""
         needs = [
             *([Attention("stop", "", stopped.in_words, "onboard resume --all")] if stopped is not None else []),
             *waits.of_work(running, due, unwritable=unwritable, starts=starts),

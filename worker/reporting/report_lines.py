@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from worker.core.customers.customers import UPDATABLE
 from worker.core.customers.store.new_rows import ANOTHER_PERSON, WAS_ERASED
+from worker.core.features import hint
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.foundation.keyring import NEEDS_THE_KEY
 from worker.core.foundation.timestamps import written
@@ -117,7 +118,9 @@ def line_values(line: LineFacts, columns: Columns) -> dict[str, Any]:
         error = f"{error}; {line.unreadable}" if error else line.unreadable
         key_is_gone = NEEDS_THE_KEY in line.unreadable
         action = action or (
-            "put the key back into [encryption] keys (`onboard keys status`)" if key_is_gone else UPGRADE
+            f"put the key back into [encryption] keys{hint('keys', ' (`onboard keys status`)')}"
+            if key_is_gone
+            else UPGRADE
         )
     values: dict[str, Any] = {
         "row": line.row,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from worker.core.features import hint
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
 from worker.core.limits.budgets import (
@@ -27,6 +28,7 @@ from worker.core.model.states import JobState, LineState
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.reporting.operation import TAKES_EVENTS, WORK, Running, Wakening, no_account, no_wake_up
 
+_STATUS = "onboard status"  # where the feature whose command shows more is not here
 _REFUSED_FOR = timedelta(minutes=2)  # several processes sweep by turns, and only one may refuse
 # Words that say how a row is served, and nothing that went wrong.
 _HEALTHY = frozenset({Reason.JOINED_JOB, Reason.JOINED_SESSION, Reason.ALREADY_FINISHED})
@@ -278,7 +280,7 @@ def of_work(running: Collection[Running], due: Collection[str], *, unwritable: s
     it runs.
     """
     if unwritable:
-        return [Attention("database", "", unwritable, "onboard doctor", Level.CRITICAL)]
+        return [Attention("database", "", unwritable, hint("doctor", "onboard doctor") or _STATUS, Level.CRITICAL)]
     if not due or any(one.kind in WORK for one in running):
         return []
     why = f"no process is working, and work is due for {', '.join(sorted(due))}"
@@ -294,7 +296,7 @@ def of_scheduler(running: Collection[Running], wakening: Wakening, *, now: datet
         return [Attention("beat", "", f"{none}, but others come: `onboard beat` is missing; {slowly}", "onboard beat")]
     causes = "`onboard beat` does not run, or the broker cannot be reached, takes no messages or loses them"
     meanwhile = slowly if wakening.workers_sweep(now) else "no worker looks for due work, and new work waits"
-    return [Attention("beat", "", f"{none}: {causes}; {meanwhile}", "onboard doctor")]
+    return [Attention("beat", "", f"{none}: {causes}; {meanwhile}", hint("doctor", "onboard doctor") or _STATUS)]
 
 
 def of_bus(running: Collection[Running], queues: Collection[str], *, unwritable: str) -> list[Attention]:
@@ -310,13 +312,13 @@ def of_audit_log(refused_at: datetime | None, *, now: datetime) -> list[Attentio
     if refused_at is None or refused_at <= now - _REFUSED_FOR:
         return []
     why = "the audit log is not sealed: its head is gone, not signed, or older than before; the workers' log says which"
-    return [Attention("audit", "", why, "onboard audit verify")]
+    return [Attention("audit", "", why, hint("audit", "onboard audit verify") or _STATUS)]
 
 
 def of_missing_key(key_id: str, held: int) -> Attention:
     """`held`: how many held rows need the key."""
     why = f"{counted(held, 'held row needs', 'held rows need')} it, and it is not in [encryption]: put it back"
-    return Attention("key", key_id, why, "onboard keys status")
+    return Attention("key", key_id, why, hint("keys", "onboard keys status") or _STATUS)
 
 
 def of_missing_account(name: str, rows: int, batch_id: int) -> Attention:

@@ -2,6 +2,8 @@
 
 from string import Template
 
+from worker.core.features import hint
+
 # Invented. Only the sandbox accepts them.
 SANDBOX_SECRETS = {
     "idenfy_key": "sandbox-key",
@@ -13,16 +15,20 @@ SANDBOX_SECRETS = {
     "twilio_token": "sandbox-token",
 }
 
-COMMON = """
+COMMON = (
+    """
 # [invitations]
 # quiet_hours = { sms = "21:00-08:00", email = "22:00-07:00" }   # in the recipient's own time zone
 # locale = "en"                          # for rows that name no language
 # templates = "templates/"               # your own texts instead of the built-in ones
 
 # [web.senders.signup]                   # a system that posts events to `onboard web`: docs/reference/http.md
-# keys = [{ env = "EVENTS_KEY" }]        # `onboard keys new --for events` prints one
+# keys = [{ env = "EVENTS_KEY" }]        # 32 characters or more"""
+    + hint("keys", "; `onboard keys new --for events` prints one")
+    + """
 # links = true                           # it may wait for the links of its customers
 """
+)
 
 STARTER = (
     """# The configuration of `onboard`. docs/reference/configuration.md has every key.

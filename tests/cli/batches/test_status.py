@@ -10,6 +10,9 @@ import pytest
 
 from tests.desk.desk import Desk, Played, customers, running
 from tests.suite import of_features
+from worker.core.features import hint
+
+DOCTOR = hint("doctor", "onboard doctor") or "onboard status"
 
 
 def checked(desk: Desk) -> tuple[int, str]:
@@ -86,10 +89,10 @@ def test_a_full_disk_is_told_at_once_and_no_process_is_asked_for(desk: Desk, mon
     running(desk, kind)
     usage = type(shutil.disk_usage("."))(100 << 30, 0, 1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert checked(desk) == (2, "CRITICAL: the database's disk is full: make space; `onboard doctor`\n")
-    assert needs(desk) == [("database", "onboard doctor")]
+    assert checked(desk) == (2, f"CRITICAL: the database's disk is full: make space; `{DOCTOR}`\n")
+    assert needs(desk) == [("database", DOCTOR)]
     shown = desk.onboard("status", "1").out
-    assert "no end yet   the database's disk is full: make space: `onboard doctor`" in shown
+    assert "no end yet   the database's disk is full: make space" + hint("doctor", ": `onboard doctor`") in shown
     assert "onboard up" not in shown
 
 
@@ -102,7 +105,7 @@ def test_workers_without_a_scheduler_are_told(desk: Desk):
     desk.sql("INSERT INTO timer (name, at) VALUES ('sweep', ?)", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}")  # noqa: TID251
     assert "the workers look for due work by themselves" in desk.onboard("status").out
     assert checked(desk)[0] == 1
-    assert needs(desk) == [("beat", "onboard doctor")]
+    assert needs(desk) == [("beat", DOCTOR)]
 
 
 def test_a_batch_has_an_end_without_a_scheduler_but_not_while_no_wake_up_reaches_a_worker(desk: Desk):

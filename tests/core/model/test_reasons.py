@@ -5,6 +5,7 @@ all.
 from pathlib import Path
 
 from tests.core.model.reason_tables import page_with_tables
+from tests.suite.of_features import needs
 from worker.core.foundation.harmless_text import spreadsheet_safe
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.reasons import STEPS, Reason, known_reason, meaning_of, step_for
@@ -13,6 +14,7 @@ from worker.core.model.states import InvitationState, JobState, LineState
 PAGE = Path(__file__).parents[3] / "docs/reference/states.md"
 
 
+@needs("service_desk")  # the page names its commands
 def test_the_page_lists_the_reasons_as_they_are():
     page = PAGE.read_text(encoding="utf-8")
     assert page == page_with_tables(page), "run `python -m tests.core.model.reason_tables`"

@@ -43,8 +43,8 @@ def list_webhooks(invocation: Invocation, states: tuple[str, ...], limit: int, a
     ignored (it changes nothing), unknown (no session matches), alert (a person should check it), broken (it cannot be
     processed), seen (`onboard events webhooks done`). Webhooks are deleted after 30 days.
 
-    The customer is the customer_id of the matching session (`onboard customer show ID`). Without a matching session
-    the list shows the ids in the webhook, shortened.
+    The customer is the customer_id of the matching session. Without one the list shows the ids in the webhook,
+    shortened.
     """
     wanted = [WebhookState(state) for state in states] or list(LISTED_WEBHOOKS)
     with invocation.parts(STORED, migrate=True) as parts:

@@ -27,7 +27,7 @@ from worker.core.foundation import quick_json
 
 VERSION = b"\x01"
 KEY_BYTES = 32
-PRINTED = "; `onboard keys new` prints one"
+PRINTED = hint("keys", "; `onboard keys new` prints one")
 _ENCODER, _DECODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")), json.JSONDecoder()
 KEY_ID_BYTES = 5  # of a value: its version and the id
 KEY_ID_DIGITS, DIGEST_DIGITS = 8, 56
@@ -79,7 +79,7 @@ def _key_bytes(text: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise ValueError(f"an encryption key is 32 bytes in URL-safe base64{hint('keys', PRINTED)}")
+        raise ValueError(f"an encryption key is 32 bytes in URL-safe base64{PRINTED}")
     return key
 
 
@@ -92,7 +92,7 @@ class Keyring:
         Raises ValueError, without any key in its text, when a key is malformed or there is none.
         """
         if not keys:
-            raise ValueError(f"no encryption key{hint('keys', PRINTED)}")
+            raise ValueError(f"no encryption key{PRINTED}")
         self._ciphers = {}
         ids = []
         for key in map(_key_bytes, keys):

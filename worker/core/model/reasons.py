@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
+from worker.core.features import hint
 from worker.core.model.states import InvitationState, JobState, LineState
 
 Steps = Mapping[JobState | LineState, str]
@@ -82,8 +83,8 @@ class Reason(StrEnum):
         "the link went to an address that was corrected since; another one follows for the new address",
         {
             JobState.WAITING: "",
-            JobState.INVITED: "nothing: another one follows the present link's end; `onboard customer resend` with"
-            " --same-link sends the present one now",
+            JobState.INVITED: "nothing: another one follows the present link's end"
+            + hint("customer", "; `onboard customer resend` with --same-link sends the present one now"),
         },
         _SUPERSEDED,
     )
@@ -273,8 +274,9 @@ class Reason(StrEnum):
         "not_me",
         "a visitor of the link's page said that it is for another person; nothing more is sent",
         {
-            JobState.HELD: "find out the right address: `onboard customer address ID`, then `onboard resolve BATCH`"
-            " with --repeat, which opens a session and sends its link; or --abandon"
+            JobState.HELD: "find out the right address"
+            + hint("customer", ": `onboard customer address ID`")
+            + ", then `onboard resolve BATCH` with --repeat, which opens a session and sends its link; or --abandon"
         },
         _SUPERSEDED,
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from worker.core.features import hint
+
 
 class Difference(StrEnum):
     BILLED_UNKNOWN = "billed_unknown"
@@ -53,12 +55,14 @@ WORDS: dict[Difference, Words] = {
     ),
     Difference.SENT_NOT_LOGGED: Words(
         "sent by us, and not in the sender's log",
-        "is the log of the whole period? If so, the customer may not have it: `onboard customer resend ID`",
+        "is the log of the whole period? If so, the customer may not have it"
+        + hint("customer", ": `onboard customer resend ID`"),
     ),
     Difference.LOGGED_TWICE: Words("sent more than once under one id", "the customer has it twice; nothing to repair"),
     Difference.FAILED_AT_SENDER: Words(
         "failed at the sender, and sent for us",
-        "its report did not reach us: check the callbacks; `onboard customer resend ID`, or another address",
+        "its report did not reach us: check the callbacks; find another address"
+        + hint("customer", ", or `onboard customer resend ID`"),
     ),
     Difference.LOGGED_NOT_SENT: Words(
         "sent for the sender, and not sent for us", "the customer has it: resolve the row, and do not send it again"

@@ -15,6 +15,7 @@ from worker.cli.invocation import Invocation
 from worker.cli.shared_options import JSON, OUT, YES, confirm, whole_file, without_address
 from worker.core.customers.refusals import Refusal
 from worker.core.database.journal import read
+from worker.core.features import hint
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.messages.caps import Caps
@@ -208,7 +209,8 @@ def export(invocation: Invocation, customer_id: str, out: Path | None, as_json: 
         stream.write(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_readable(facts)))
         stream.write("\n")
     if _has_unreadable(facts):
-        click.echo("some values are left out: no key decrypts them (`onboard keys status`)", err=True)
+        shown = hint("keys", " (`onboard keys status`)")
+        click.echo(f"some values are left out: no key decrypts them{shown}", err=True)
         raise SystemExit(NEEDS_A_PERSON)
 
 

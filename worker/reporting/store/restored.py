@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal, Mark
 from worker.core.database.tables import Audit, AuditHead, Timer
+from worker.core.features import hint
 from worker.core.limits.store.standstill import Standstills
 from worker.reporting.store.processes import MARK, set_timer
 
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=1)
-OLDER = "the database is an older copy than its journal knows: `onboard customer reapply`, then look at what was sent"
+_REAPPLY = hint("customer", "`onboard customer reapply`, then ")
+OLDER = f"the database is an older copy than its journal knows: {_REAPPLY}look at what was sent"
 _HEAD = sa.select(AuditHead.__table__)
 _MARKED = sa.select(Timer.at).where(Timer.name == MARK)
 
