@@ -88,7 +88,7 @@ def _parse(file: Path, *, is_named: bool) -> tuple[dict[str, Any], int]:
             )
         if not is_named and is_of_another_user(facts):
             raise SettingsError([f"{file}: is another user's: if you trust that user, name it with `--config`"])
-        # What it names lies at the link: whoever put the link there has chosen the keys.
+        # What it names lies at the link: who put the link there has chosen the keys.
         if is_of_another_user(file.lstat()) and file.is_symlink():
             raise SettingsError([f"{file}: is another user's link: name the file itself with `--config`"])
         return tomllib.loads(file.read_bytes().decode("utf-8-sig")), facts.st_uid

@@ -41,7 +41,7 @@ class Teller:
 
 
 class Observing(Protocol):
-    """`targets`: to whom it hands on what it is told, by name. Each has a budget's row, and a connection of the process
+    """`targets`: where it hands on what happens, by name. Each has a budget's row, and a connection of the process
     while it is given something."""
 
     @property
@@ -63,9 +63,9 @@ class Observer:
 COUNTS = Hook("COUNTS", Counts)
 # Who records spans. The feature `traces` sends them to a collector.
 TRACES = Hook("TRACES", Tracer)
-# Who is told what happens to rows. The feature `outbox` writes outgoing events.
+# Who learns what happens to rows. The feature `outbox` writes outgoing events.
 OBSERVERS = Hook("OBSERVERS", Observer)
-# Who is told what begins, and what ends, to need a person. The feature `alerts` tells people.
+# Who learns what begins, and what ends, to need a person. The feature `alerts` sends it to people.
 TELLERS = Hook("TELLERS", Teller)
 
 

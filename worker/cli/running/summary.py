@@ -30,7 +30,7 @@ def show_refusals(refusals: Refusals, batch: BatchFacts, *, of: str = "") -> Non
 
 
 def changed_in_words(rows: int) -> str:
-    """How many rows change the address of a customer whose link may be with whoever has the old one."""
+    """How many rows change the address of a customer whose link may be with the person who has the old one."""
     return f"{counted(rows, 'row')} change{'s' * (rows == 1)} the address of a customer with a live link"
 
 

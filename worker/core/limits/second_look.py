@@ -70,7 +70,7 @@ def _nobody_succeeds(last: Sequence[Try], *, now: datetime) -> bool:
 
 
 def shared_words(one: str, other: str) -> str:
-    """How both sentences begin. What two customers are told alike names neither of them, so it may be shown."""
+    """How both sentences begin. What is the same for two customers names neither of them, so it may be shown."""
     same = []
     for word, again in zip(one.split(), other.split(), strict=False):
         if word != again:

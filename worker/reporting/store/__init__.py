@@ -1,1 +1,1 @@
-"""The statements of what is told."""
+"""The statements of reports."""

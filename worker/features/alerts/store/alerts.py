@@ -1,4 +1,4 @@
-"""What people were told, so that several processes tell each thing once, and a restart repeats nothing."""
+"""What was sent to people, so that several processes send each thing once, and a restart repeats nothing."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ APART = timedelta(seconds=50)  # two looks: an alert is sent in less
 
 
 class AlertRow(Base):
-    """What people were told to need a person, by mail or by webhook."""
+    """What was sent to people as needing a person, by mail or by webhook."""
 
     metadata = TABLES
     __tablename__ = "alert"
@@ -34,8 +34,8 @@ class News(NamedTuple):
 
 
 def look(database: Database, target: str, needs: Collection[str], *, now: datetime) -> News:
-    """Write down what needs a person now, and return what the target is to be told. Nothing if another process has just
-    looked. Only what two looks in a row show is told: a restart is no alert."""
+    """Write down what needs a person now, and return what the target is to get. Nothing if another process has just
+    looked. Only what two looks in a row show is sent: a restart is no alert."""
     new = insert(AlertRow, database.engine.dialect.name).values(target=target, looked_at=now, seen=[], told=[])
     with database.write() as connection:
         is_new = connection.execute(new.on_conflict_do_nothing().returning(AlertRow.target)).first() is not None
@@ -50,6 +50,6 @@ def look(database: Database, target: str, needs: Collection[str], *, now: dateti
 
 
 def tell(database: Database, target: str, news: News) -> None:
-    """Write down that the target was told."""
+    """Write down that the target has it."""
     with database.write() as connection:
         connection.execute(sa.update(AlertRow).where(AlertRow.target == target).values(told=news.known))
