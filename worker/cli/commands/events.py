@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # imported where they are used: half a second that no other c
 MOST_LISTED = 10_000
 LOOKING = frozenset({Need.BUS, Need.BROKER})  # to put events back
 NOT_FOUND = "there is no refused event {}; see `onboard events dead list`"
+ID = click.argument("id_", metavar="[ID]", required=False, type=click.UUID)
+ALL = click.option("--all", "everything", is_flag=True, help="All events that are refused now.")
 
 
 @click.group(cls=Commands)
@@ -91,8 +93,8 @@ def show_dead(invocation: Invocation, id_: UUID, as_json: bool) -> None:
 
 
 @dead.command("requeue")
-@click.argument("id_", metavar="[ID]", required=False, type=click.UUID)
-@click.option("--all", "everything", is_flag=True, help="All events that are refused now.")
+@ID
+@ALL
 @YES
 @JSON
 @click.pass_obj
@@ -113,12 +115,9 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
     settings = invocation.settings(STORED | LOOKING)
     with parts_of(settings, act_of_command(), migrate=True) as parts:
         refused = parts.refused_events
-        one = _chosen(refused, id_, everything=everything)
+        one = _chosen(refused, id_, everything=everything, ask="" if id_ or yes else "put {} back?")
         if one is not None and one.content is None:
             raise CannotStart(f"the event {id_} cannot be put back: {one.why_not}")
-        there = 1 if one else sum(refused.totals().values())
-        if everything and there and not yes:
-            confirm(f"put {counted(there, 'event')} back?")
         try:
             done = put_back(settings, parts.database, refused, one, now=parts.database_clock())
         except NotPutBack as error:
@@ -140,8 +139,8 @@ def requeue_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes
 
 
 @dead.command("drop")
-@click.argument("id_", metavar="[ID]", required=False, type=click.UUID)
-@click.option("--all", "everything", is_flag=True, help="All events that are refused now.")
+@ID
+@ALL
 @YES
 @JSON
 @click.pass_obj
@@ -153,25 +152,23 @@ def drop_dead(invocation: Invocation, id_: UUID | None, everything: bool, yes: b
     """
     with invocation.parts(STORED, migrate=True) as parts:
         refused = parts.refused_events
-        one = _chosen(refused, id_, everything=everything)
-        there = 1 if one else sum(refused.totals().values())
-        if there and not yes:
-            confirm(f"remove {counted(there, 'event')} for good?")
+        one = _chosen(refused, id_, everything=everything, ask="" if yes else "remove {} for good?")
         dropped = refused.drop(one, now=parts.database_clock())
     stay = "; the notices stay in the dead queue (docs/reference/bus.md)" if dropped else ""
     words = f"{counted(dropped, 'event was', 'events were')} removed{stay}"
     click.echo(json.dumps({"dropped": dropped}) if as_json else words)
 
 
-def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool) -> "KeptMessage | None":
-    """The event of this ID; None: all. Raises CannotStart, click.UsageError."""
+def _chosen(refused: "RefusedEvents", id_: UUID | None, *, everything: bool, ask: str) -> "KeptMessage | None":
+    """The event of this ID; None: all. `ask`: what a person is to confirm. Raises CannotStart, click.UsageError."""
     if (id_ is None) == (not everything):
         raise click.UsageError("give an ID, or --all")
-    if id_ is None:
-        return None
-    one = refused.find(id_)
-    if one is None:
+    one = refused.find(id_) if id_ else None
+    if id_ and one is None:
         raise CannotStart(NOT_FOUND.format(id_))
+    there = 1 if one else sum(refused.totals().values())
+    if there and ask:
+        confirm(ask.format(counted(there, "event")))
     return one
 
 
