@@ -38,35 +38,53 @@ class Connection(asyncio.Protocol):
         self.reset = False  # a transaction is still open: RSET comes before the next MAIL
         self.go_ahead = False  # the server waits for a message: from here its text may have been written
         self.last = b""  # the code of the last reply
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's has no class in common with asyncio's
-        self._inner = cast(asyncio.Protocol, self._transport.get_protocol())
-        self._reply = self._line = b""  # what has come of a reply, and of its last line
-        self._transport.set_protocol(self)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's has no class in common with asyncio's
+        self.inner = cast(asyncio.Protocol, self.transport.get_protocol())
+        self._rest = b""  # the beginning of a line
+        self._lines: list[bytes] = []  # of the reply that is being read
+        self._unread = 0  # bytes of that reply
+        self.transport.set_protocol(self)
+
+    def replies(self, data: bytes) -> list[list[bytes]]:
+        """The lines of each reply that has come whole with `data`. A reply without an end cuts the connection off."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._unread += len(data)
+        if self._unread > LONGEST_REPLY:
+            self.transport.abort()
+            return []
+        found = []
+        for line in lines:
+            self._lines.append(line)
+            if line[3:4] != b"-":
+                found.append(self._lines)
+                self._lines, self._unread = [], len(self._rest)
+        return found
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a reply has come."""
+        return bool(self._lines or self._rest)
 
     def data_received(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n")
-        self._reply += data
-        ends = next((number for number, line in enumerate(lines, 1) if line[3:4] != b"-"), 0)
-        spare = ends and (ends < len(lines) or self._line)
-        if self.idle_since is not None or spare or len(self._reply) > LONGEST_REPLY:
-            self._transport.abort()
-        elif ends:  # the whole reply at once: aiosmtplib reads all that it has again for each packet
-            self.last = lines[-1][:3]
+        replies = self.replies(data)
+        if self.idle_since is not None or (replies and (len(replies) > 1 or self.begun)):
+            self.transport.abort()
+        elif replies:  # the whole reply at once: aiosmtplib reads all that it has again for each packet
+            self.last = replies[0][-1][:3]
             self.go_ahead = self.go_ahead or self.last == GO_AHEAD
-            reply, self._reply = self._reply, b""
-            self._inner.data_received(reply)
+            self.inner.data_received(b"\n".join([*replies[0], b""]))
 
     def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
+        return self.inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
+        self.inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self._inner.pause_writing()
+        self.inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        self.inner.resume_writing()
 
     async def quit(self, seconds: float) -> None:
         """Send QUIT, wait for the answer so many seconds, and cut the connection off."""

@@ -6,14 +6,13 @@ dot, and a break after it leaves the outcome unknown.
 
 import asyncio
 from collections import deque
-from typing import cast
 
 from aiosmtplib import SMTPResponseException, SMTPServerDisconnected
 
 from worker.senders.contract import Receipt
 from worker.senders.mime import Mailbox
 from worker.senders.smtp_answers import Phase
-from worker.senders.smtp_connection import GO_AHEAD, LONGEST_REPLY, Connection
+from worker.senders.smtp_connection import GO_AHEAD, Connection
 from worker.senders.smtp_transaction import Letter, Progress, one_by_one, receipt
 
 MALFORMED = -1  # in the place of a code, as aiosmtplib has it
@@ -62,32 +61,25 @@ async def _asked_for(line: "_Line", progress: Progress) -> None:
         raise refused
 
 
-class _Line(asyncio.Protocol):
-    """Stands in for a connection's protocol during one transaction: reads as many replies as were asked for."""
+class _Line(Connection):
+    """Stands before a connection during one transaction: reads as many replies as were asked for."""
 
     def __init__(self, connection: Connection) -> None:
-        if connection.client.transport is None or connection.client.transport.is_closing():
-            raise SMTPServerDisconnected("Connection lost")
-        self._connection = connection
-        self._transport = cast(asyncio.Transport, connection.client.transport)
+        super().__init__(connection.client)
         self._owed = 0  # replies that have not come
         self._asked_for = False  # the server waits for the message
         self._replies: deque[tuple[int, str]] = deque()
-        self._lines: list[bytes] = []  # of the reply that is being read
-        self._rest = b""  # the beginning of a line
-        self._unread = 0  # bytes of that reply
         self._came = asyncio.Event()
-        self._transport.set_protocol(self)
 
     def write(self, data: bytes, *, replies: int) -> None:
         self._owed += replies
         self._asked_for = False
-        self._transport.write(data)
+        self.transport.write(data)
 
     async def reply(self) -> tuple[int, str]:
         """The next reply's code and text. Raises SMTPServerDisconnected."""
         while not self._replies:
-            if self._transport.is_closing():
+            if self.transport.is_closing():
                 raise SMTPServerDisconnected("Connection lost")
             self._came.clear()
             await self._came.wait()
@@ -97,43 +89,29 @@ class _Line(asyncio.Protocol):
         """End the transaction. The connection is cut off if a reply is still to come, or if the server waits for a
         message that it refused before."""
         if self._asked_for or self._owed or self._replies:
-            self._transport.abort()
-        self._transport.set_protocol(self._connection)
+            self.transport.abort()
+        self.transport.set_protocol(self.inner)
 
     def data_received(self, data: bytes) -> None:
-        self._unread += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._lines.append(line)
-            if line[3:4] != b"-":
-                self._ended()
-        if self._unread > LONGEST_REPLY or (self._rest and not self._owed):
-            self._transport.abort()
+        for lines in self.replies(data):
+            self._ended(lines)
+        if self.begun and not self._owed:
+            self.transport.abort()
         self._came.set()
 
-    def _ended(self) -> None:
+    def _ended(self, lines: list[bytes]) -> None:
         """A whole reply has come. One that nothing asked for, or that is none, ends the connection."""
-        lines, self._lines, self._unread = self._lines, [], 0
         said = lines[-1][:3]
         code = int(said) if said.isdigit() and len(said) == 3 else MALFORMED
         if not self._owed:
-            self._transport.abort()
-        elif not self._transport.is_closing():
+            self.transport.abort()
+        elif not self.transport.is_closing():
             self._owed -= 1
             self._asked_for = said == GO_AHEAD
             self._replies.append((code, b"\n".join(line[4:].strip() for line in lines).decode(errors="replace")))
             if code == MALFORMED:
-                self._transport.abort()
-
-    def eof_received(self) -> bool | None:
-        return self._connection.eof_received()
+                self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.connection_lost(exc)
+        super().connection_lost(exc)
         self._came.set()
-
-    def pause_writing(self) -> None:
-        self._connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._connection.resume_writing()
