@@ -102,13 +102,21 @@ def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
 
 def test_calls_that_may_be_repeated_find_rows_until_the_next_flush_has_ended(subtests):
     slow = timedelta(milliseconds=100)
-    cases = [(None, 80), (200, 20)]  # calls a second; the calls of 200 ms, or as under every limit
+    cases = [(None, 180), (200, 20)]  # calls a second; the calls of 450 ms, or as under every limit
     for limit, opened in cases:
         with subtests.test(limit=limit):
             found = headroom(
                 permits=10, calls=20, flushes=[slow], limit=limit, in_flight=10, opened=20, may_repeat=True
             )
             assert max(found.for_batches, 0) + 20 == opened
+
+
+def test_rows_whose_calls_may_be_repeated_are_claimed_when_they_are_needed_and_not_with_each_result():
+    slow = timedelta(milliseconds=90)
+    for opened, needed in [(50, False), (40, True)]:  # the calls of 100 ms, in which a flush ends
+        found = headroom(permits=10, calls=20, flushes=[slow], in_flight=10, opened=opened, may_repeat=True)
+        assert (found.worth_a_claim, found.claims_with_results) == (needed, False)
+    assert headroom(permits=10, calls=20, limit=200, may_repeat=True).claims_with_results
 
 
 def test_results_of_calls_that_may_be_repeated_wait_longer_unless_they_are_many(subtests):

@@ -257,7 +257,11 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             return True  # only a claim tells how many permits there are now, where workers share them
         elif rows <= 0:
             reason = "enough rows are opened"
-        elif not self._headroom.worth_a_claim and self._calls and not results_due:
+        elif (
+            not self._headroom.worth_a_claim
+            and self._calls
+            and not (results_due and self._headroom.claims_with_results)
+        ):
             reason = "too few permits are free for a transaction of their own"
         if reason:
             self._decisions.not_done("claim", reason)

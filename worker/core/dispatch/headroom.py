@@ -20,6 +20,9 @@ FLUSH_EVERY = timedelta(milliseconds=50)
 # many do not wait.
 RARELY = timedelta(milliseconds=100)
 MANY_RESULTS = 100
+# Their rows are opened for so much longer, and claimed when they are needed: one that a kill leaves uncalled is called
+# by the next worker, and costs nothing.
+AHEAD_AT_WILL = timedelta(milliseconds=250)
 # However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
 OPEN_LEAST = 3
 # And however quick they are, no more, together with the results that are not written yet: a kill leaves both in doubt.
@@ -97,19 +100,25 @@ class Headroom:
         return SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
 
     @property
+    def _pace(self) -> int:
+        """The calls of `FLUSH_EVERY`, as the last ones show."""
+        return self.throughput.best(self._time.seconds())
+
+    @property
     def _calls(self) -> int:
         """The calls until the next flush, as the last ones show; under a rate limit those that it allows, if permits
         are free. At will also those until that flush ends: with fewer rows the pace that is measured would be that of
         the flushes."""
-        measured = self.throughput.best(self._time.seconds())
         if self._at_will:
-            return int(measured * ((self.flush_every + self._of_batches.usual) / FLUSH_EVERY))
+            return int(self._pace * ((self.flush_every + self._of_batches.usual) / FLUSH_EVERY))
         spacing = self._spacing()
-        return min(self.flush_every // spacing, measured + self._free) if spacing else measured
+        return min(self.flush_every // spacing, self._pace + self._free) if spacing else self._pace
 
     @property
     def _most(self) -> int:
         """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now."""
+        if self._at_will:
+            return self._free + self._calls + int(self._pace * (AHEAD_AT_WILL / FLUSH_EVERY))
         return max(self._calls, OPEN_LEAST) if self._spacing() else self._free + self._calls
 
     @property
@@ -132,7 +141,15 @@ class Headroom:
         """Whether a transaction for batch rows alone is worth it: many permits are empty, or soon no row waits."""
         opened = self._opened() + self._opening()
         many = self._free - opened >= max(self.permits // EMPTY_PERMITS_FRACTION, 1)
-        return many or opened <= self._calls * min((self._of_batches.usual + SPARE) / self.flush_every, 1)
+        takes = self._of_batches.usual + SPARE
+        if self._at_will:
+            return many or opened <= self._pace * (takes / FLUSH_EVERY)
+        return many or opened <= self._calls * min(takes / self.flush_every, 1)
+
+    @property
+    def claims_with_results(self) -> bool:
+        """Whether each write of results claims too. At will, rows are claimed when they are needed."""
+        return not self._at_will
 
     @property
     def flushes_take_long(self) -> bool:
