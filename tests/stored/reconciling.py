@@ -41,5 +41,5 @@ def sweep(shelf):
 def look_up(shelf, policy):
     """Claim the due look-up and write down its attempt."""
     (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
-    assert opened.job.unknown_call is not None
+    assert opened.row.unknown_call is not None
     return opened

@@ -24,13 +24,14 @@ from worker.core.model.http_messages import MayWrite
 from worker.core.model.metrics import FRESHNESS, MESSAGES
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import UnknownCall, ending_of_reconciliation
-from worker.core.work.step_endings import SharedWork, count, ending_of, log_chunk, nothing_kept
+from worker.core.work.step_endings import SharedWork, count, ending_of, log_chunk
 
 
 @dataclass(frozen=True, kw_only=True)
 class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitation, InviteResult]):
     """Sends invitations over one channel."""
 
+    doing = "while sending"
     sender: Sender
     sender_name: str
     templates: Writer
@@ -58,21 +59,23 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         if results:
             count(self.meters, MESSAGES, self.policy.channel, results)
             self._observe_freshness(results)
-            log_chunk(self.name, results, _row_of, now=self.clock())
+            log_chunk(self.name, results, now=self.clock())
         return flushed
 
     def _observe_freshness(self, results: Sequence[InviteResult]) -> None:
         observe = self.meters.observer(FRESHNESS, self.policy.channel)
         for result in results:
-            item = result.opened.invitation
+            item = result.opened.row
             if isinstance(result.ending, Done) and item.unknown_call is None:
                 observe((item.expires_at - result.began_at) / (item.expires_at - item.issued_at))
 
-    def item(self, opened: OpenedInvitation) -> ClaimedInvitation:
-        return opened.invitation
+    def result(
+        self, opened: OpenedInvitation, began_at: datetime, ending: Ending | None, problem: Problem | None
+    ) -> InviteResult:
+        return InviteResult(opened, began_at, ending, problem)
 
     async def call(self, opened: OpenedInvitation, now: datetime, may_write: MayWrite, /) -> InviteResult:
-        item = opened.invitation
+        item = opened.row
         if item.unknown_call is not None:
             may_write(False)
             return await self._reconcile(opened, item.unknown_call)
@@ -108,7 +111,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
 
     async def _reconcile(self, opened: OpenedInvitation, unknown_call: UnknownCall) -> InviteResult:
         """Reconcile the hand-over with an unknown outcome, instead of repeating it."""
-        item = opened.invitation
+        item = opened.row
         began_at = self.clock()
         person = item.customer.person
         to = address_of(person, self.policy.channel)
@@ -148,24 +151,9 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
 
     def _ending(self, opened: OpenedInvitation, problem: Problem) -> Ending:
         retry = self.policy.rule.retry
-        now, before = self.clock(), opened.invitation.unknown_handovers
-        ending = ending_of(problem, opened.invitation.attempts, opened, retry, now, self.jitter())
+        now, before = self.clock(), opened.row.unknown_handovers
+        ending = ending_of(problem, opened.row.attempts, opened, retry, now, self.jitter())
         return paced(ending, problem, before=before, now=now)
 
-    def not_made(self, opened: OpenedInvitation) -> InviteResult:
-        return InviteResult(opened, self.clock(), None)
-
-    def crashed(self, opened: OpenedInvitation, error: Exception) -> InviteResult:
-        now, ending, problem = self._crashed(opened, error, "while sending")
-        return InviteResult(opened, now, ending, problem=problem)
-
-    def kept_nothing(self, result: InviteResult, kind: str) -> InviteResult:
-        problem = nothing_kept(result.reference, kind)
-        return InviteResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
-
-    def release(self, opened: Sequence[OpenedInvitation]) -> None:
-        self.rows.release(self.policy, [each.invitation for each in opened], now=self.clock())
-
-
-def _row_of(result: InviteResult) -> tuple[int, int]:
-    return result.opened.invitation.job_id, result.opened.invitation.batch_id
+    def _reference(self, result: InviteResult) -> str:
+        return result.reference

@@ -31,7 +31,7 @@ from worker.core.unknown.reconciliation import (
     compare,
     ending_of_reconciliation,
 )
-from worker.core.work.step_endings import SharedWork, WakeInvite, count, ending_of, log_chunk, nothing_kept
+from worker.core.work.step_endings import SharedWork, WakeInvite, count, ending_of, log_chunk
 from worker.core.work.store.issue_results import IssueResult, OpenedJob
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 
@@ -44,6 +44,7 @@ QUESTIONS = 3
 class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     """Opens sessions at one account."""
 
+    doing = "during the call"
     provider: Provider
     http: Http
     wait_for_orphans: bool  # the account says on_orphan = "wait"
@@ -73,7 +74,7 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     ) -> Flushed[OpenedJob]:
         # Before the jobs are decided about again: the next sweep applies it first, as a webhook's.
         self._keep_news(results)
-        self._tried(result.opened.job for result in results)
+        self._tried(result.opened.row for result in results)
         waits = room is not None and not self.first_links.seen
         tries = waits and self.first_links.reserve()  # two flushes may be under way
         if room is not None and waits:
@@ -82,16 +83,16 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         try:
             flushed = self.rows.flush(self.policy, results, room, clock=self.clock, stretch=stretch, unused=unused)
             if tries:
-                tried = {item.job.id for item in flushed.opened if not item.job.looks_up}
+                tried = {item.row.id for item in flushed.opened if not item.row.looks_up}
         finally:
             if tries:
                 self.first_links.begin(tried)
         now = self.clock()
         if results:
             count(self.meters, CALLS, self.policy.account, results)
-            log_chunk(self.name, results, lambda result: (result.opened.job.id, result.opened.job.batch_id), now=now)
+            log_chunk(self.name, results, now=now)
         if flushed.channels:
-            at_once = not results or any(result.opened.job.is_event for result in results)
+            at_once = not results or any(result.opened.row.is_event for result in results)
             for channel in sorted(flushed.channels):  # after the commit; the sweep sends another if one is lost here
                 self.wake_invite(channel, at_once)
         return replace(flushed, again_at=now + PROBE_PATIENCE) if waits and room is None else flushed
@@ -106,11 +107,13 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         if self.first_links.trying:
             self.first_links.end({job.id for job in jobs})
 
-    def item(self, opened: OpenedJob) -> ClaimedJob:
-        return opened.job
+    def result(
+        self, opened: OpenedJob, began_at: datetime, ending: Ending | None, problem: Problem | None
+    ) -> IssueResult:
+        return IssueResult(opened, began_at, ending, problem)
 
     async def call(self, opened: OpenedJob, now: datetime, may_write: MayWrite, /) -> IssueResult:
-        job = opened.job
+        job = opened.row
         if job.probe:  # it finds out whether the account works again: its secret may have been replaced
             self.provider.reload_credentials()
         if job.unknown_call is not None:
@@ -137,13 +140,13 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     def _opened(self, opened: OpenedJob, began_at: datetime, session: Session) -> IssueResult:
         """The result of an answer with a session. A link that was born too old to be sent is not bought again, since
         it did not age and the next would be no better: the account stops, and the row waits for a person."""
-        floor = self.floor(opened.job.request)
+        floor = self.floor(opened.row.request)
         if not is_stale(session.expires_at, floor=floor, now=began_at):
             self.first_links.lived()
             return IssueResult(opened, began_at, Done(), session=session, floor=floor)
         life = timedelta(seconds=round((session.expires_at - began_at).total_seconds()))
         detail = f"{SHORT_LINKS}{show_duration(life)}, and must leave with {show_duration(floor)} or more"
-        may_be_earlier = self.provider.may_return_earlier and opened.job.session_id is None
+        may_be_earlier = self.provider.may_return_earlier and opened.row.session_id is None
         if may_be_earlier and not self.first_links.was_short():
             until = max(self.provider.reissue_at(session.expires_at), began_at)
             why = "the provider returned a token that may be an earlier one; the next is asked for after its end"
@@ -156,34 +159,34 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
 
     async def _reconcile(self, opened: OpenedJob, unknown_call: UnknownCall, may_write: MayWrite) -> IssueResult:
         """Reconcile the call with an unknown outcome, instead of repeating it."""
-        request = opened.job.request
+        request = opened.row.request
         began_at = self.clock()
         orphans = None
-        if self.wait_for_orphans and not opened.job.ended:
+        if self.wait_for_orphans and not opened.row.ended:
             orphans = OrphanRule(self.provider.lifetime_with(request.parameters))
         listed = self.provider.look_up(request, page=unknown_call.page) is not None
         if not listed and orphans is not None and orphans.is_over(unknown_call, began_at):
-            ending = asked_anew(opened.job.attempts, self.policy.rule.retry, began_at)
+            ending = asked_anew(opened.row.attempts, self.policy.rule.retry, began_at)
             return IssueResult(opened, began_at, ending, found=Unmatched((), ""), called=False)
         listing = await self._listing(request, unknown_call.page, may_write)
         found = listing if isinstance(listing, Problem) else compare(listing, unknown_call)
         ending = ending_of_reconciliation(
-            found, unknown_call, opened.job.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
+            found, unknown_call, opened.row.attempts, self.policy.rule.retry, self.clock(), self.jitter(), orphans
         )
         if isinstance(found, Problem):
             return IssueResult(opened, began_at, ending, problem=found)
         # Of an ended job only what was found is written.
-        return IssueResult(opened, began_at, Done() if opened.job.ended else ending, found=found)
+        return IssueResult(opened, began_at, Done() if opened.row.ended else ending, found=found)
 
     async def _ask_about(self, opened: OpenedJob, reference: str, may_write: MayWrite) -> IssueResult:
         """Ask what became of a session that is over by our clock, before it is replaced or its job lapses."""
         began_at, retry = self.clock(), self.policy.rule.retry
-        listing = await self._listing(opened.job.request, 1, may_write)
+        listing = await self._listing(opened.row.request, 1, may_write)
         if isinstance(listing, Listing):
             news = next((entry for entry in listing.entries if entry.reference == reference), None)
             return IssueResult(opened, began_at, Asked(), news=news)
         ending: Ending = self._ending(opened, listing)
-        tried = opened.job.attempts + 1
+        tried = opened.row.attempts + 1
         repeats = listing.concerns_account or listing.kind is Kind.TRANSIENT
         if not repeats or (not listing.concerns_account and (tried >= QUESTIONS or retry.given_up(tried))):
             ending = Asked()  # the decision is made without an answer, as where no list is documented
@@ -217,23 +220,14 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     def _ending(self, opened: OpenedJob, problem: Problem) -> Ending:
         if problem.kind is Kind.CONFLICT and self.provider.no_look_up:
             opened = replace(opened, reconcile_at=None)  # nothing shows when the session that it names ends
-        return ending_of(problem, opened.job.attempts, opened, self.policy.rule.retry, self.clock(), self.jitter())
-
-    def not_made(self, opened: OpenedJob) -> IssueResult:
-        return IssueResult(opened, self.clock(), None)
+        return ending_of(problem, opened.row.attempts, opened, self.policy.rule.retry, self.clock(), self.jitter())
 
     def made(self, result: IssueResult) -> bool:
         return result.called and super().made(result)
 
-    def crashed(self, opened: OpenedJob, error: Exception) -> IssueResult:
-        now, ending, problem = self._crashed(opened, error, "during the call")
-        return IssueResult(opened, now, ending, problem=problem)
-
-    def kept_nothing(self, result: IssueResult, kind: str) -> IssueResult:
-        problem = nothing_kept(result.session.lasting_reference if result.session else "", kind)
-        return IssueResult(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem=problem)
+    def _reference(self, result: IssueResult) -> str:
+        return result.session.lasting_reference if result.session else ""
 
     def release(self, opened: Sequence[OpenedJob]) -> None:
-        jobs = [each.job for each in opened]
-        self.rows.release(self.policy, jobs, now=self.clock())
-        self._tried(jobs)
+        super().release(opened)
+        self._tried(each.row for each in opened)

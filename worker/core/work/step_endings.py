@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from worker.core.foundation.clock import Clock
 from worker.core.limits.second_look import SecondLook
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.limits.store.flush import Rows
-from worker.core.messages.store.handovers import OpenedInvitation
 from worker.core.messages.store.message_context import ClaimedInvitation
-from worker.core.model.endings import Ending, Kind, Problem, RetryPolicy, ending_for, resume_at
+from worker.core.model.endings import Ending, Hold, Kind, Problem, RetryPolicy, ending_for, resume_at
 from worker.core.model.metrics import Meters, Metric
+from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import ending_of_reconciliation
-from worker.core.work.store.issue_results import OpenedJob
+from worker.core.work.row_forms import CallResult, Opened, OpenedT, ResultT
 from worker.core.work.store.job_context import ClaimedJob
 
 # Time to write a result. From the last check of the lease to the written result: the call's time-out and this.
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 def ending_of(
     problem: Problem,
     attempts: int,
-    opened: OpenedJob | OpenedInvitation,
+    opened: Opened[Any],
     retry: RetryPolicy,
     now: datetime,
     jitter: float,
@@ -56,49 +56,30 @@ def nothing_kept(reference: str, kind: str) -> Problem:
     return Problem(Kind.UNKNOWN, f"the call was answered{opened}, and nothing of the answer could be kept: {kind}")
 
 
-class Result(Protocol):
-    """The result of a call, as both kinds of work have it."""
-
-    @property
-    def began_at(self) -> datetime: ...
-    @property
-    def ending(self) -> Ending | None: ...
-    @property
-    def problem(self) -> Problem | None: ...
-
-
-ResultT = TypeVar("ResultT", bound=Result)
-
-
 def outcome_of(ending: Ending | None, problem: Problem | None) -> str:
     """The outcome of a call in one word, for metrics and traces."""
     return problem.kind.value if problem else NOT_MADE if ending is None else type(ending).__name__.lower()
 
 
-def count(meters: Meters, metric: Metric, name: str, results: Sequence[Result]) -> None:
+def count(meters: Meters, metric: Metric, name: str, results: Sequence[CallResult[Any]]) -> None:
     """Count the calls of a chunk by their outcome. A call that was not made is none."""
     outcomes = Counter(outcome_of(each.ending, each.problem) for each in results if each.ending is not None)
     for outcome, number in outcomes.items():
         meters.add(metric, name, outcome, amount=number)
 
 
-def log_chunk(
-    work: str, results: Sequence[ResultT], ids: Callable[[ResultT], tuple[int, int]], *, now: datetime
-) -> None:
-    """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written.
-
-    `ids` returns the job and the batch of a result.
-    """
+def log_chunk(work: str, results: Sequence[CallResult[Any]], *, now: datetime) -> None:
+    """Log a line for the chunk, and one for each step: job, ending, kind, seconds until it was written."""
     counts = Counter(type(result.ending) for result in results)
     named = sorted((_name_of(ending), number) for ending, number in counts.items())
     log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in named))
     # A step without a problem is a line at DEBUG, so of most chunks none is shown.
     for result in results if log.isEnabledFor(logging.DEBUG) else [result for result in results if result.problem]:
-        problem, (job_id, batch_id) = result.problem, ids(result)
+        problem, job_id = result.problem, result.opened.row.job_id
         level = logging.DEBUG if problem is None else logging.INFO
         why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
         step, seconds = _name_of(type(result.ending)), (now - result.began_at).total_seconds()
-        extra = {"batch": batch_id, "job": job_id}
+        extra = {"batch": result.opened.row.batch_id, "job": job_id}
         log.log(level, "%s: job %d: %s%s, %.3f s", work, job_id, step, why, seconds, extra=extra)
 
 
@@ -108,12 +89,13 @@ def _name_of(ending: type[Ending] | type[None]) -> str:
 
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
 ItemT = TypeVar("ItemT", bound=ClaimedJob | ClaimedInvitation)
-OpenedT = TypeVar("OpenedT")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     """A part of `dispatch.contract`."""
+
+    doing: ClassVar[str]  # the words for what a call that raised was doing
 
     policy: PolicyT
     rows: Rows[PolicyT, ItemT, OpenedT, ResultT]
@@ -136,7 +118,13 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         return self.rows.database_time
 
     @abstractmethod
-    def item(self, opened: OpenedT) -> ItemT: ...
+    def result(
+        self, opened: OpenedT, began_at: datetime, ending: Ending | None, problem: Problem | None
+    ) -> ResultT: ...
+
+    def item(self, opened: OpenedT) -> ItemT:
+        row: ItemT = opened.row
+        return row
 
     def halts(self, result: ResultT) -> bool:
         return result.problem is not None and result.problem.concerns_account
@@ -144,18 +132,31 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     def made(self, result: ResultT) -> bool:
         return result.ending is not None
 
+    def release(self, opened: Sequence[OpenedT]) -> None:
+        self.rows.release(self.policy, [each.row for each in opened], now=self.clock())
+
     def release_permits(self) -> None:
         self.rows.release_permits(self.policy)
 
-    def _crashed(self, opened: OpenedT, error: Exception, when: str) -> tuple[datetime, Ending, Problem]:
-        """When a call has raised, how its step ends, and the problem. `when`: the words for what it was doing."""
-        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} {when}")
-        item, now = self.item(opened), self.clock()
-        if item.unknown_call is None:
-            return now, self._ending(opened, problem), problem
+    def not_made(self, opened: OpenedT) -> ResultT:
+        return self.result(opened, self.clock(), None, None)
+
+    def crashed(self, opened: OpenedT, error: Exception) -> ResultT:
+        problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} {self.doing}")
+        row, now = opened.row, self.clock()
+        if row.unknown_call is None:
+            return self.result(opened, now, self._ending(opened, problem), problem)
         retry = self.policy.rule.retry
-        ending = ending_of_reconciliation(problem, item.unknown_call, item.attempts, retry, now, self.jitter())
-        return now, ending, problem
+        ending = ending_of_reconciliation(problem, row.unknown_call, row.attempts, retry, now, self.jitter())
+        return self.result(opened, now, ending, problem)
+
+    def kept_nothing(self, result: ResultT, kind: str) -> ResultT:
+        problem = nothing_kept(self._reference(result), kind)
+        return self.result(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem)
+
+    @abstractmethod
+    def _reference(self, result: ResultT) -> str:
+        """The other side's id of what the call made."""
 
     @abstractmethod
     def _ending(self, opened: OpenedT, problem: Problem) -> Ending: ...

@@ -24,7 +24,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.finish(shelf.got(opened, shelf.session(lifetime=timedelta(hours=13))), shelf.got(other))
     shelf.clock.advance(hours=2)  # Ona's link is too old by then
     (message,) = shelf.flush_messages().opened
-    assert message.invitation.customer.customer_id == "Rasa"
+    assert message.row.customer.customer_id == "Rasa"
     shelf.finish_messages(InviteResult(message, shelf.clock(), Done()))
     shelf.clock.advance(hours=11)
     shelf.issue()
@@ -32,7 +32,7 @@ def test_a_customers_sessions_are_a_chain_with_the_reason_of_each(shelf):
     shelf.send()
     shelf.clock.now += WEEK + SETTLES
     check(shelf.database, shelf.keyring, ExpiryPolicy(ContactPolicy(Caps(3, 6), timedelta(0), None)), now=shelf.clock())
-    opened = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
+    opened = {item.row.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
     no_answer = Hold("unknown", "no answer")
     shelf.finish(shelf.failed(opened["Ona"], Kind.UNKNOWN, no_answer), shelf.got(opened["Rasa"]))
 

@@ -124,7 +124,7 @@ def ended_with_an_unknown_call(shelf, policy) -> None:
     (opened,) = shelf.open(shelf.claim(policy=policy), policy=policy)
     shelf.set(
         Job,
-        Job.id == opened.job.id,
+        Job.id == opened.row.id,
         state=JobState.COMPLETED,
         due_at=None,
         unknown_attempt=opened.attempt_id,

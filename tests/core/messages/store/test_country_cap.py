@@ -88,7 +88,7 @@ def test_a_text_that_is_released_after_an_unknown_flush_is_not_counted(shelf):
     shelf.issue()
     policy = shelf.on("sms")
     opened = shelf.invitations.flush(policy, [], Room(3, 0), clock=shelf.clock).opened
-    shelf.invitations.release(policy, [one.invitation for one in opened], now=shelf.clock())
+    shelf.invitations.release(policy, [one.row for one in opened], now=shelf.clock())
     assert {row.state for row in shelf.rows(InvitationRow)} == {InvitationState.WAITING}
     assert texts_by_country(shelf.database, now=shelf.clock()) == ({}, {})
 

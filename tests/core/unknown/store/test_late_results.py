@@ -109,7 +109,7 @@ def test_a_receipt_that_comes_while_its_text_is_looked_up_closes_the_look_up(she
     sweep(shelf)
     advance(shelf)
     (looking,) = shelf.open_messages(shelf.claim_messages(channel="sms"), policy=texts, repeatable=False)
-    assert looking.invitation.unknown_call is not None
+    assert looking.row.unknown_call is not None
     shelf.finish_messages(InviteResult(opened, shelf.clock(), Done(), reference="SM1"), policy=texts)
     assert shelf.row(Attempt, id=looking.attempt_id).outcome == "unanswered"
 
@@ -267,7 +267,7 @@ def test_a_stopped_worker_that_continues_and_has_not_called_settles_the_unknown_
     """Its lease is over, so it does not make the call. The row waits again, and no person must decide."""
     policy = replace(shelf.ruled(credits=5), reconcile_after=AFTER if reconcilable else None)
     _, (opened,) = call(shelf, policy)
-    before = opened.job.due_at
+    before = opened.row.due_at
     advance(shelf, seconds=61)
     sweep(shelf)
     assert shelf.job("Ona").unknown_attempt is not None

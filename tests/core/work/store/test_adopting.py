@@ -275,7 +275,7 @@ def test_who_needs_the_session_at_once_gets_one(on_click, channel):
     batch = on_click.add(customer("Ona", channel=channel))
     if channel is Channel.EMAIL:  # an event: the customer is in the app
         on_click.set(Job, Job.batch_id == batch, invite_at=on_click.clock() + timedelta(minutes=10))
-    assert [opened.job.batch_id for opened in on_click.flush().opened] == [batch]
+    assert [opened.row.batch_id for opened in on_click.flush().opened] == [batch]
 
 
 def test_a_customer_who_is_back_after_an_erasure_is_invited_again(on_click, keyring):

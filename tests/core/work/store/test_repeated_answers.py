@@ -28,7 +28,7 @@ def opened(shelf):
 
     def of(*names, **changes):
         shelf.add(*(customer(name, **changes) for name in names))
-        found = {item.job.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
+        found = {item.row.request.customer.customer_id: item for item in shelf.open(shelf.claim())}
         return [found[name] for name in names]
 
     return of
@@ -181,7 +181,7 @@ def test_a_customer_who_has_another_session_by_now_is_not_held_for_an_old_answer
 def test_a_list_with_another_customers_session_holds_the_row_and_its_outcome_stays_unknown(shelf, ona, opened):
     (looks_up,) = opened("Jonas")
     call = UnknownCall(looks_up.attempt_id, shelf.clock())
-    asked = replace(looks_up, job=replace(looks_up.job, unknown_call=call))
+    asked = replace(looks_up, row=replace(looks_up.row, unknown_call=call))
     found = Unmatched(("scan-1",), "the provider has a session")
     shelf.finish(IssueResult(asked, shelf.clock(), Done(), found=found))
     job = shelf.job("Jonas")
@@ -194,7 +194,7 @@ def test_a_person_decides_about_both_rows(shelf, opened, decide, verdict):
     one, two = opened("Ona", "Jonas")
     session = shelf.session()
     shelf.finish(shelf.got(one, session), shelf.got(two, session))
-    batch = one.job.batch_id
+    batch = one.row.batch_id
     assert decide.resolve(Which(batch), verdict, now=shelf.clock()).rows == 2
     if verdict is Verdict.ABANDON:
         assert {row.state for row in shelf.rows(Job)} == {JobState.CANCELLED}

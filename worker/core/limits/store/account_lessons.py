@@ -33,16 +33,16 @@ def teach(
     """
     made = [item for item in special if item.ending and item.called and not _shows_nothing(item)]
     lessons = [Lesson(item.began_at) for item in plain]
-    lessons += [lesson_of(item.began_at, item.problem) for item in made if not item.opened.job.looks_up]
+    lessons += [lesson_of(item.began_at, item.problem) for item in made if not item.opened.row.looks_up]
     budgets.learn(connection, rule, lessons, now=now, stretch=stretch)
     if not special:
         return
-    reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.job.looks_up]
+    reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.row.looks_up]
     if reconciled:
         # Look-ups cost no credit, so no answer of theirs refunds one.
         budgets.learn(connection, rule, reconciled, now=now, refund=False)
     not_made = [item for item in special if item.ending is None or not item.called]
-    if any(item.opened.job.probe for item in [*not_made, *filter(_shows_nothing, special)]):
+    if any(item.opened.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
         budgets.end_probe(connection, rule)
     refunds = [item for item in special if _cost_nothing(item) and item.opened.attempt_id not in overtaken]
     credits.refund(connection, rule, len(refunds))
@@ -74,12 +74,12 @@ def _shows_nothing(result: IssueResult) -> bool:
     """True for a failed question about a session. A list that cannot be read must not open the breaker: the
     account can still open sessions."""
     failed = result.problem is not None and not result.problem.concerns_account
-    return result.opened.job.asks is not None and failed
+    return result.opened.row.asks is not None and failed
 
 
 def _cost_nothing(result: IssueResult) -> bool:
     """True if the call's credit was not spent: the call was not made, or a look-up found it not carried out."""
-    unknown_call = result.opened.job.unknown_call
+    unknown_call = result.opened.row.unknown_call
     if unknown_call is None:
-        return result.ending is None and not result.opened.job.looks_up
+        return result.ending is None and not result.opened.row.looks_up
     return isinstance(result.found, Nothing) and unknown_call.kind is Kind.UNKNOWN

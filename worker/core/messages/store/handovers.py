@@ -11,37 +11,29 @@ from worker.core.database import bulk
 from worker.core.database.tables import Attempt
 from worker.core.foundation.ids import new_ids
 from worker.core.messages.store.message_context import ClaimedInvitation, InvitationPolicy
-from worker.core.model.endings import Ending, Kind, Problem
-from worker.core.unknown.reconciliation import Found
+from worker.core.model.endings import Done, Kind
+from worker.core.work.row_forms import CallResult, Opened
 from worker.core.work.store.attempt_log import LATE, if_unknown, opening
 
 
 @dataclass(repr=False)
-class OpenedInvitation:
-    """An invitation whose hand-over is recorded: the hand-over may be made, once."""
+class OpenedInvitation(Opened[ClaimedInvitation]):
+    """An invitation whose hand-over is written down."""
 
-    invitation: ClaimedInvitation
-    attempt_id: uuid.UUID
-    first_at: datetime  # when this hand-over was recorded; of a repeat, when the first one was that may have arrived
-    repeatable: bool
-    reconcile_at: datetime | None = None
+    first_at: datetime  # when it was; of a repeat, when the first one was that may have arrived
 
 
-@dataclass(repr=False)  # not frozen: see `customers.customers`
-class InviteResult:
-    """The result of one recorded hand-over.
+@dataclass(repr=False)
+class InviteResult(CallResult[OpenedInvitation]):
+    """The result of one hand-over. `reference` is the sender's id for the message."""
 
-    `ending` None: the hand-over was not made. `reference` is the sender's id for the message.
-    """
-
-    opened: OpenedInvitation
-    began_at: datetime
-    ending: Ending | None
-    problem: Problem | None = None
     reference: str = ""
-    found: Found | None = None  # the answer of a look-up that did not find the message
     segments: int = 1  # the texts that the message is charged as
     template: str = ""  # `Rendered.digest` of the message; "": none was made
+
+    @property
+    def succeeded(self) -> bool:
+        return isinstance(self.ending, Done)
 
 
 def open_handovers(
@@ -53,13 +45,12 @@ def open_handovers(
         OpenedInvitation(
             item,
             attempt_id,
-            first.get(item.id, now),
             *if_unknown(item, policy.reconcile_after, repeatable=policy.repeatable),
+            first.get(item.id, now),
         )
         for item, attempt_id in zip(items, new_ids(now, len(items)), strict=True)
     ]
-    jobs = [item.job_id for item in items]
-    columns = opening(opened, items, jobs, policy.channel, counted=0, now=now)
+    columns = opening(opened, policy.channel, counted=0, now=now)
     bulk.add_columns(connection, Attempt, columns | {"invitation_id": [item.id for item in items]})
     return opened
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,19 +28,17 @@ from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.messages.store.message_context import InvitationPolicy
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import address_of
-from worker.core.model.endings import AddressIs, Cancel, Done, Kind, invitation_state_after
+from worker.core.model.endings import AddressIs, Cancel, Done, invitation_state_after
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
-from worker.core.unknown.store.late_attempts import LateAnswer, invitations_answered
+from worker.core.unknown.store.late_attempts import sort_out
 from worker.core.work.store.attempt_log import (
     CLOSE,
     CLOSE_DONE,
     LATE,
     after_call,
     closing,
-    is_leased,
     lesson_of,
-    new_and_late,
     outcomes_of,
     standing,
     standing_of,
@@ -67,19 +65,19 @@ def record_results(
         special, answered, settled = _write_special(connection, keyring, policy, special, now=now)
         ours |= answered
     results = [*plain, *special]
-    kept = [item for item in results if item.opened.invitation.id in ours]
+    kept = [item for item in results if item.opened.row.id in ours]
     if kept:
-        sent = [item.opened.invitation.id for item in kept if isinstance(item.ending, Done)]
+        sent = [item.opened.row.id for item in kept if isinstance(item.ending, Done)]
         happened(connection, MessagesSent(sent), now=now)
         _follow_up(connection, keyring, policy, kept, now=now)
         move_jobs(connection, ours.values(), sent=_first_sent(plain, ours), now=now)
         if policy.contact.reminders:
             reminders.add(connection, policy.contact, _first_messages(kept, ours, policy), now=now)
-        schedule_checks(connection, {ours[item.opened.invitation.id] for item in settled}, now=now)
+        schedule_checks(connection, {ours[item.opened.row.id] for item in settled}, now=now)
     lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
     # Messages are not counted as credits.
     budgets.learn(connection, policy.rule, lessons, now=now, refund=False, stretch=stretch)
-    not_made = [item.opened.invitation for item in results if item.ending is None]
+    not_made = [item.opened.row for item in results if item.ending is None]
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
     message_cap_check.take_back(connection, policy, not_made)
@@ -99,35 +97,24 @@ def _write_special(
     Returns those that were not written before; the jobs of the messages that are still ours; and the results that
     settled an unknown outcome.
     """
-    found = standing_of(connection, _STANDING, {item.opened.invitation.id for item in results})
-    rows = {row.id: row for row in found}
+    rows = {row.id: row for row in standing_of(connection, _STANDING, {item.opened.row.id for item in results})}
     outcomes = outcomes_of(connection, [item.opened.attempt_id for item in results])
     results = [item for item in results if item.opened.attempt_id in outcomes]  # a purge may have removed the row
-    results, late = new_and_late(results, outcomes, _says_more)
-    ours = {
-        item.opened.invitation.id: rows[item.opened.invitation.id].job_id
-        for item in results
-        if is_leased(rows[item.opened.invitation.id], item.opened.invitation.fence)
-    }
-    if late:
-        answered = invitations_answered(connection, [_late_answer(item) for item in late], now=now)
-        _open_again(connection, answered)
-        ours |= answered
-        results += [item for item in late if item.opened.invitation.id in answered]
-        late = [item for item in late if item.opened.invitation.id not in answered]
-    kept = [item for item in results if item.opened.invitation.id in ours]
+    found = sort_out(connection, InvitationRow, (InvitationRow.job_id,), results, rows, outcomes, now=now)
+    if found.answered:
+        _open_again(connection, found.answered)
+    results, late, ours = found.results, found.late, {id_: row.job_id for id_, row in found.ours.items()}
+    kept = [item for item in results if item.opened.row.id in ours]
     counted = {item.opened.attempt_id: outcomes[item.opened.attempt_id] is not None for item in kept}
     moves = [_move(item, counted=counted[item.opened.attempt_id], now=now) for item in kept]
     _MOVE.run(connection, moves)
     repeats = {
-        item.opened.invitation.id: _customer_of(item)
-        for item, move in zip(kept, moves, strict=True)
-        if move["more_unknown"]
+        item.opened.row.id: _customer_of(item) for item, move in zip(kept, moves, strict=True) if move["more_unknown"]
     }
     message_cap_check.end_waits(connection, policy, repeats, now=now)
     closings = [_closing(keyring, item, late=False) for item in results]
     CLOSE.run(connection, closings + [_closing(keyring, item, late=True) for item in late], at=now)
-    erase_again(connection, {rows[item.opened.invitation.id].job_id for item in (*results, *late)})
+    erase_again(connection, {rows[item.opened.row.id].job_id for item in (*results, *late)})
     return results, ours, [item for item in kept if _settles_outcome(item, counted)]
 
 
@@ -135,7 +122,7 @@ def _first_messages(
     results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
 ) -> list[reminders.Sent]:
     """The first messages that have left: reminders follow them."""
-    items = [result.opened.invitation for result in results if isinstance(result.ending, Done)]
+    items = [result.opened.row for result in results if isinstance(result.ending, Done)]
     return [
         reminders.Sent(item.session_id, jobs[item.id], policy.channel, item.customer, item.expires_at)
         for item in items
@@ -145,28 +132,16 @@ def _first_messages(
 
 def _first_sent(plain: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]) -> dict[int, uuid.UUID]:
     """By job, the session whose first message has left."""
-    items = (result.opened.invitation for result in plain)
+    items = (result.opened.row for result in plain)
     return {jobs[item.id]: item.session_id for item in items if item.kind == FIRST}
 
 
 def _settles_outcome(result: InviteResult, counted: Mapping[uuid.UUID, bool]) -> bool:
     """True if the message's outcome was unknown until this result: it was reconciled, or answered late."""
-    return result.opened.invitation.unknown_call is not None or counted[result.opened.attempt_id]
+    return result.opened.row.unknown_call is not None or counted[result.opened.attempt_id]
 
 
-def _says_more(result: InviteResult) -> bool:
-    """True if the result tells more than the recorded unknown outcome; "not made" does, as it does for a call."""
-    if result.ending is None or isinstance(result.ending, Done):
-        return True
-    return result.problem is not None and result.problem.kind is not Kind.UNKNOWN
-
-
-def _late_answer(result: InviteResult) -> LateAnswer:
-    item = result.opened.invitation
-    return LateAnswer(item.id, result.opened.attempt_id, item.fence, isinstance(result.ending, Done))
-
-
-def _open_again(connection: sa.Connection, answered: dict[uuid.UUID, int]) -> None:
+def _open_again(connection: sa.Connection, answered: Collection[uuid.UUID]) -> None:
     """Move jobs that are held for these messages back to issued, so that the messages decide their state."""
     held = sa.select(InvitationRow.job_id).join(Job, HELD_FIRST).where(InvitationRow.id.in_(answered))
     again = sa.update(Job).where(Job.id.in_(held), Job.state == JobState.HELD)
@@ -184,7 +159,7 @@ def _closing(keyring: Keyring, result: InviteResult, *, late: bool) -> dict[str,
 
 
 def _customer_of(result: InviteResult) -> str:
-    return result.opened.invitation.customer.customer_id
+    return result.opened.row.customer.customer_id
 
 
 _STANDING = standing(InvitationRow, InvitationRow.job_id)
@@ -212,15 +187,15 @@ _MOVE = bulk.Change(
 def _move(result: InviteResult, *, counted: bool, now: datetime) -> dict[str, Any]:
     """The invitation's new values. `counted`: the attempt was counted already, when its outcome became unknown."""
     ending = result.ending
-    move = after_call(ending, result.opened, result.opened.invitation, counted=counted) | {
-        "invitation_id": result.opened.invitation.id,
+    move = after_call(ending, result.opened, result.opened.row, counted=counted) | {
+        "invitation_id": result.opened.row.id,
         "new_state": InvitationState.WAITING if ending is None else invitation_state_after(ending),
         "new_reference": result.reference[:REFERENCE_LENGTH],
         "new_sent_at": now if isinstance(ending, Done) else None,
-        "has_new_link": result.opened.invitation.wording is Wording.NEW_LINK,
+        "has_new_link": result.opened.row.wording is Wording.NEW_LINK,
         "new_template": result.template,
         "new_segments": result.segments if result.template else None,
-        "more_unknown": int(stays_unknown(ending, result.problem) and result.opened.invitation.unknown_call is None),
+        "more_unknown": int(stays_unknown(ending, result.problem) and result.opened.row.unknown_call is None),
     }
     return move | _refused(result)
 
@@ -254,7 +229,7 @@ def may_be_plain(result: InviteResult) -> bool:
 
     All other results are special: a problem, a look-up, a late receipt.
     """
-    return isinstance(result.ending, Done) and result.opened.invitation.unknown_call is None
+    return isinstance(result.ending, Done) and result.opened.row.unknown_call is None
 
 
 def write_plain(
@@ -262,8 +237,8 @@ def write_plain(
 ) -> tuple[list[InviteResult], dict[uuid.UUID, int]]:
     """Write the results that are plain, of one or more that may be. Returns them, and the jobs of their messages."""
     counts = tally.pays(len(results))
-    items = sorted(results, key=lambda item: item.opened.invitation.id)  # locked in the order of their ids, as all rows
-    messages = [item.opened.invitation for item in items]
+    items = sorted(results, key=lambda item: item.opened.row.id)  # locked in the order of their ids, as all rows
+    messages = [item.opened.row for item in items]
     moves: Columns = {
         "invitation_id": [message.id for message in messages],
         "fence": [message.fence for message in messages],
@@ -289,7 +264,7 @@ def _count(
 ) -> None:
     """Count first messages that have left, with their jobs by now."""
     counts = tally.of(connection)
-    first = (item.opened.invitation for item in results if item.opened.invitation.kind == FIRST)
+    first = (item.opened.row for item in results if item.opened.row.kind == FIRST)
     for batch_id, number in Counter(batch_of(jobs[item.id]) for item in first).items():
         counts.add(tally.message(batch_id, InvitationState.WORKING, channel), -number)
         counts.add(tally.message(batch_id, InvitationState.SENT, channel), number)
@@ -334,11 +309,11 @@ def _follow_up(
             except ValueError:
                 continue  # not an address that a message could be sent to
     back = [result for _, result in refused if _address_refused(result)["new_state"] is InvitationState.BOUNCED]
-    fall_back(connection, keyring, policy.contact, [result.opened.invitation.id for result in back], now=now)
+    fall_back(connection, keyring, policy.contact, [result.opened.row.id for result in back], now=now)
 
 
 def _address(result: InviteResult, policy: InvitationPolicy) -> str:
-    return address_of(result.opened.invitation.customer.person, policy.channel)
+    return address_of(result.opened.row.customer.person, policy.channel)
 
 
 def _bounce_counts_of(results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int]) -> dict[int, BounceCounts]:
@@ -348,7 +323,7 @@ def _bounce_counts_of(results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, 
         if result.problem is not None and result.problem.address is AddressIs.ELSEWHERE:
             continue  # it says nothing about the list: the number may be a good one, and gets a text
         is_refused = isinstance(result.ending, Cancel) and result.ending.reason == Reason.BAD_INPUT
-        batch_id = batch_of(jobs[result.opened.invitation.id])
+        batch_id = batch_of(jobs[result.opened.row.id])
         tried[batch_id] += isinstance(result.ending, Done) or is_refused
         refused[batch_id] += is_refused
     return {batch_id: BounceCounts(number, refused[batch_id], 0) for batch_id, number in tried.items()}

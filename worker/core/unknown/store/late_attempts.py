@@ -6,131 +6,93 @@ has nothing more to say, and its worker may have died.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic
 
 import sqlalchemy as sa
 
 from worker.core.database.database import fetch
 from worker.core.database.tables import Attempt, InvitationRow, Job
-from worker.core.model.endings import Kind
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.store.unknown_outcomes import UNANSWERED
+from worker.core.work.row_forms import CallResult, ResultT
 from worker.core.work.store.attempt_log import Standing, is_leased, new_and_late
-from worker.core.work.store.issue_results import IssueResult
 
 
-@dataclass(frozen=True)
-class LateAnswer:
-    """A late answer to one attempt, with the fence of its claim. `done`: the call succeeded."""
+@dataclass(frozen=True, repr=False)
+class Sorted(Generic[ResultT]):
+    """Results that were not written before: those that count, and late answers that do not.
 
-    row_id: Any
-    attempt_id: uuid.UUID
-    fence: int
-    done: bool
-    session_id: uuid.UUID | None = None  # the session that the job had when the call was made
+    `ours`: by row, the row as it is now, where it is still ours; all other results change only their attempts.
+    `answered`: those of them that a late answer still applies to.
+    """
 
-
-def jobs_answered(connection: sa.Connection, answers: Sequence[LateAnswer], *, now: datetime) -> dict[int, int]:
-    """The jobs that their late answer still applies to, with their current priorities. The rows are locked."""
-    columns = (Job.joins, Job.session_id, Job.priority)
-    return {id_: row.priority for id_, row in _answered(connection, Job, JobState, answers, columns, now=now).items()}
+    results: list[ResultT]
+    late: list[ResultT]
+    ours: Mapping[Any, Standing]
+    answered: Collection[Any]
 
 
-def invitations_answered(
-    connection: sa.Connection, answers: Sequence[LateAnswer], *, now: datetime
-) -> dict[uuid.UUID, int]:
-    """The invitations that their late answer still applies to, with their current jobs. The rows are locked."""
-    rows = _answered(connection, InvitationRow, InvitationState, answers, (InvitationRow.job_id,), now=now)
-    return {id_: row.job_id for id_, row in rows.items()}
+def sort_out(
+    connection: sa.Connection,
+    model: type[Job] | type[InvitationRow],
+    columns: Sequence[Any],
+    results: Sequence[ResultT],
+    rows: Mapping[Any, Standing],
+    outcomes: Mapping[uuid.UUID, str | None],
+    *,
+    now: datetime,
+) -> Sorted[ResultT]:
+    """Sort these results by what they may change.
+
+    `rows`: by id; `outcomes`: of the attempts; all of them are locked. The rows of late answers are locked here, and
+    read with these columns.
+    """
+    new, late = new_and_late(results, outcomes)
+    ours = {
+        item.opened.row.id: rows[item.opened.row.id]
+        for item in new
+        if is_leased(rows[item.opened.row.id], item.opened.row.fence)
+    }
+    answered = _answered(connection, model, columns, late, now=now) if late else {}
+    new += [item for item in late if item.opened.row.id in answered]
+    late = [item for item in late if item.opened.row.id not in answered]
+    return Sorted(new, late, ours | answered, answered.keys())
 
 
 def _answered(
     connection: sa.Connection,
     model: type[Job] | type[InvitationRow],
-    states: type[JobState] | type[InvitationState],
-    answers: Sequence[LateAnswer],
     columns: Sequence[Any],
+    answers: Sequence[CallResult[Any]],
     *,
     now: datetime,
 ) -> dict[Any, sa.Row[Any]]:
+    """By id, the rows that their late answer still applies to. Its look-ups are closed."""
     query = sa.select(model.id, model.state, model.fence, model.unknown_attempt, *columns)
-    query = query.where(model.id.in_([answer.row_id for answer in answers])).order_by(model.id)
+    query = query.where(model.id.in_([answer.opened.row.id for answer in answers])).order_by(model.id)
     rows = {row.id: row for row in fetch(connection, query.with_for_update())}
     found = {
-        answer.row_id: row
+        answer.opened.row.id: row
         for answer in answers
-        if (row := rows.get(answer.row_id)) is not None and _still_applies(answer, row, states)
+        if (row := rows.get(answer.opened.row.id)) is not None and _still_applies(answer, row, model)
     }
     if found:
-        calls = [answer.attempt_id for answer in answers if answer.row_id in found]
+        calls = [answer.opened.attempt_id for answer in answers if answer.opened.row.id in found]
         look_ups = sa.update(Attempt).where(Attempt.reconciles.in_(calls), Attempt.closed_at.is_(None))
         connection.execute(look_ups.values(closed_at=now, outcome=UNANSWERED))
     return found
 
 
-def _still_applies(answer: LateAnswer, row: sa.Row[Any], states: type[JobState] | type[InvitationState]) -> bool:
-    if states is JobState and (row.joins is not None or row.session_id != answer.session_id):
-        return False
-    if row.unknown_attempt == answer.attempt_id:  # working: a dispatcher is looking up this call
+def _still_applies(answer: CallResult[Any], row: sa.Row[Any], model: type[Job] | type[InvitationRow]) -> bool:
+    if model is Job and (row.joins is not None or row.session_id != answer.opened.row.session_id):
+        return False  # the job has another session than when the call was made
+    states = JobState if model is Job else InvitationState
+    if row.unknown_attempt == answer.opened.attempt_id:  # working: a dispatcher is looking up this call
         return row.state in (states.WAITING, states.HELD, states.WORKING)
-    if row.fence == answer.fence:
+    if row.fence == answer.opened.row.fence:
         return row.state in (states.WAITING, states.HELD)
     # The call was looked up too early, not found, and is about to be repeated. It succeeded, so no repeat is needed.
-    return answer.done and row.state is states.WAITING and row.unknown_attempt is None
-
-
-@dataclass(frozen=True, repr=False)
-class Sorted:
-    """Results that were not written before: those that count, and late answers that do not.
-
-    `priorities`: by attempt, of the jobs that are still ours. All other results change only their attempts.
-    """
-
-    results: Sequence[IssueResult]
-    late: Sequence[IssueResult]
-    priorities: Mapping[uuid.UUID, int]
-
-
-def sort_out(
-    connection: sa.Connection,
-    results: Sequence[IssueResult],
-    rows: Mapping[int, Standing],
-    outcomes: Mapping[uuid.UUID, str | None],
-    *,
-    now: datetime,
-) -> Sorted:
-    """Sort these results by what they may change.
-
-    `rows`: by job; `outcomes`: of the attempts; all of them are locked. The jobs of late answers are locked here.
-    """
-    new, late = new_and_late(results, outcomes, _is_conclusive)
-    priorities = {
-        item.opened.attempt_id: rows[item.opened.job.id].priority
-        for item in new
-        if is_leased(rows[item.opened.job.id], item.opened.job.fence)
-    }
-    if late:
-        answered = jobs_answered(connection, [_late_answer(item) for item in late], now=now)
-        priorities |= {
-            item.opened.attempt_id: answered[item.opened.job.id] for item in late if item.opened.job.id in answered
-        }
-        new += [item for item in late if item.opened.job.id in answered]
-        late = [item for item in late if item.opened.job.id not in answered]
-    return Sorted(new, late, priorities)
-
-
-def _is_conclusive(result: IssueResult) -> bool:
-    """True if the result settles an unknown outcome. A call that was not made settles it too."""
-    return (
-        result.ending is None
-        or result.session is not None
-        or (result.problem is not None and result.problem.kind is not Kind.UNKNOWN)
-    )
-
-
-def _late_answer(result: IssueResult) -> LateAnswer:
-    job = result.opened.job
-    return LateAnswer(job.id, result.opened.attempt_id, job.fence, result.session is not None, job.session_id)
+    return answer.succeeded and row.state is states.WAITING and row.unknown_attempt is None

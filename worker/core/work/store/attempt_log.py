@@ -8,9 +8,9 @@ in the same transaction. So only the attempts of the other rows are read (`outco
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,48 +26,13 @@ from worker.core.limits.lessons import Lesson
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
-from worker.core.unknown.reconciliation import Found, More, UnknownCall, Unmatched
+from worker.core.unknown.reconciliation import Found, More, Unmatched
 from worker.core.unknown.store.unknown_outcomes import MORE
+from worker.core.work.row_forms import Claimed, Opened, ResultT
 
 DONE = "done"
 UNREACHABLE = Reason.UNREACHABLE.value  # no request was sent, so the call was certainly not carried out
 LATE = "late"  # the lease was lost before the result came
-
-
-class Claimed(Protocol):
-    """A job or a message under our lease."""
-
-    @property
-    def batch_id(self) -> int: ...
-    @property
-    def fence(self) -> int: ...
-    @property
-    def due_at(self) -> datetime: ...
-    @property
-    def lease_until(self) -> datetime: ...
-    @property
-    def unknown_call(self) -> UnknownCall | None: ...
-
-
-class Opened(Protocol):
-    """A call whose attempt is written down, so that the call may be made."""
-
-    @property
-    def attempt_id(self) -> uuid.UUID: ...
-    @property
-    def repeatable(self) -> bool: ...
-    @property
-    def reconcile_at(self) -> datetime | None: ...
-
-
-class Result(Protocol):
-    """The result of one opened call."""
-
-    @property
-    def opened(self) -> Opened: ...
-
-
-R = TypeVar("R", bound=Result)
 
 
 def if_unknown(row: Claimed, reconcile_after: timedelta | None, *, repeatable: bool) -> tuple[bool, datetime | None]:
@@ -82,15 +47,13 @@ def if_unknown(row: Claimed, reconcile_after: timedelta | None, *, repeatable: b
     return repeatable, row.lease_until + reconcile_after
 
 
-def opening(
-    opened: Sequence[Opened], rows: Sequence[Claimed], jobs: Sequence[int], account: str, *, counted: int, now: datetime
-) -> Columns:
+def opening(opened: Sequence[Opened[Any]], account: str, *, counted: int, now: datetime) -> Columns:
     """The new attempts of a chunk, one for each row and its job: columns cost half of a dictionary for each."""
-    many = len(opened)
+    many, rows = len(opened), [item.row for item in opened]
     return {
         "id": [item.attempt_id for item in opened],
         "batch_id": [row.batch_id for row in rows],
-        "job_id": list(jobs),
+        "job_id": [row.job_id for row in rows],
         "account": [account] * many,
         "fence": [row.fence for row in rows],
         "repeatable": [item.repeatable for item in opened],
@@ -103,15 +66,15 @@ def opening(
 
 
 def new_and_late(
-    results: Sequence[R], outcomes: Mapping[uuid.UUID, str | None], is_conclusive: Callable[[R], bool]
-) -> tuple[list[R], list[R]]:
+    results: Sequence[ResultT], outcomes: Mapping[uuid.UUID, str | None]
+) -> tuple[list[ResultT], list[ResultT]]:
     """The results of open attempts; and the conclusive results of attempts that were closed with an unknown outcome.
 
     All other results were written before, and only the acknowledgement was lost: they must not count twice.
     """
     return (
         [item for item in results if outcomes[item.opened.attempt_id] is None],
-        [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and is_conclusive(item)],
+        [item for item in results if outcomes[item.opened.attempt_id] == Kind.UNKNOWN and item.is_conclusive],
     )
 
 
@@ -176,7 +139,7 @@ def unknown_attempt_after(
             return None
 
 
-def after_call(ending: Ending | None, opened: Opened, row: Claimed, *, counted: bool) -> dict[str, Any]:
+def after_call(ending: Ending | None, opened: Opened[Any], row: Claimed, *, counted: bool) -> dict[str, Any]:
     """The row's new values after a call: when it is due, what is counted, the reason, and the unknown attempt.
 
     `ending` None: the call was not made, and the row is due as before. `counted`: the attempt was counted already when

@@ -65,7 +65,7 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
     ) -> list[OpenedJob]:
         opened = open_attempts(connection, policy, jobs, now=now)
         if len(opened) < len(jobs):  # the credit cap is reached
-            may_be_made = {item.job.id for item in opened}
+            may_be_made = {item.row.id for item in opened}
             self.release_leased(connection, policy, [job for job in jobs if job.id not in may_be_made], now=now)
         return opened
 

@@ -15,22 +15,15 @@ from worker.core.database.tables import Attempt
 from worker.core.foundation.ids import new_ids
 from worker.core.limits.store import credits
 from worker.core.messages.quiet_hours import Hours
-from worker.core.model.endings import Done, Ending, Problem
+from worker.core.model.endings import Done
 from worker.core.model.sessions import Session
-from worker.core.unknown.reconciliation import Found, Listed
+from worker.core.unknown.reconciliation import Listed
+from worker.core.work.row_forms import CallResult, Opened
 from worker.core.work.store import sessions
 from worker.core.work.store.attempt_log import if_unknown, opening
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 
-
-@dataclass(repr=False)
-class OpenedJob:
-    """A job whose attempt is written down, so its call may be made once. `reconcile_at`: see the attempt's column."""
-
-    job: ClaimedJob
-    attempt_id: uuid.UUID
-    repeatable: bool
-    reconcile_at: datetime | None = None
+OpenedJob = Opened[ClaimedJob]
 
 
 def open_attempts(
@@ -55,7 +48,7 @@ def open_attempts(
 
 def _count(connection: sa.Connection, account: str, opened: Sequence[OpenedJob]) -> None:
     counts = tally.of(connection)
-    for (batch_id, looks_up), calls in Counter((item.job.batch_id, item.job.looks_up) for item in opened).items():
+    for (batch_id, looks_up), calls in Counter((item.row.batch_id, item.row.looks_up) for item in opened).items():
         counts.add(tally.call(batch_id, "", account, look_up=looks_up), calls)
 
 
@@ -73,52 +66,50 @@ def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:
 
 def _opened(policy: JobPolicy, job: ClaimedJob, attempt_id: uuid.UUID) -> OpenedJob:
     if job.asks is not None:
-        return OpenedJob(job, attempt_id, repeatable=True)
+        return Opened(job, attempt_id, repeatable=True, reconcile_at=None)
     reconcile_after = policy.reconcile_after if policy.reconcile_after is not None else policy.orphan_life(job.request)
     repeatable, reconcile_at = if_unknown(job, reconcile_after, repeatable=policy.repeatable(job.request))
-    return OpenedJob(job, attempt_id, repeatable, reconcile_at)
+    return Opened(job, attempt_id, repeatable, reconcile_at)
 
 
 def _columns(policy: JobPolicy, opened: Sequence[OpenedJob], counted: int, *, now: datetime) -> Columns:
-    jobs = [item.job for item in opened]
-    columns = opening(opened, jobs, [job.id for job in jobs], policy.account, counted=counted, now=now)
+    columns = opening(opened, policy.account, counted=counted, now=now)
     for place, item in enumerate(opened):
-        if item.job.asks is not None:  # its own id: it looks up a session
+        if item.row.asks is not None:  # its own id: it looks up a session
             columns["reconciles"][place] = item.attempt_id
     return columns
 
 
-@dataclass(repr=False)  # not frozen: see `customers.customers`
-class IssueResult:
-    """The result of one opened attempt. `ending` None: the call was not made. A Done has its `session`.
+@dataclass(repr=False)
+class IssueResult(CallResult[OpenedJob]):
+    """The result of a call for a session. A Done has its `session`.
 
-    A session whose ending is not Done is kept, and no message is written for it. `found` is the result of a successful
-    look-up. `floor`: the freshness floor of the new session's link. `token_digest`: the hash by which its token is
-    known again. `repeats`: another customer has what the answer has, so nothing of it is kept (`repeated_answers`).
+    A session whose ending is not Done is kept, and no message is written for it. `floor`: the freshness floor of the
+    new session's link. `token_digest`: the hash by which its token is known again. `repeats`: another customer has what
+    the answer has, so nothing of it is kept (`repeated_answers`).
     """
 
-    opened: OpenedJob
-    began_at: datetime
-    ending: Ending | None
-    problem: Problem | None = None
     session: Session | None = None
-    found: Found | None = None
     floor: timedelta | None = None
     called: bool = True  # False: a look-up that needed no request
     token_digest: str | None = None
     repeats: bool = False
     news: Listed | None = None  # what the provider's list says about the session that the job asks for
 
+    @property
+    def succeeded(self) -> bool:
+        return self.session is not None
+
 
 def floor_seconds(result: IssueResult) -> int:
     """The job's freshness floor from now on."""
-    return int((result.floor if result.floor is not None else result.opened.job.floor).total_seconds())
+    return int((result.floor if result.floor is not None else result.opened.row.floor).total_seconds())
 
 
 def entity_id(result: IssueResult) -> str:
     """The provider's entity of the customer. It is sent from now on: otherwise the provider makes another entity."""
     new = result.session.references.get("entityId") if result.session and not result.repeats else None
-    return new or result.opened.job.request.entity_id
+    return new or result.opened.row.request.entity_id
 
 
 def new_session(
@@ -133,7 +124,7 @@ def new_session(
     live: bool = False,
 ) -> sessions.NewSession:
     """The session of a result that has one. `pressed`: the customer stands at the stable link."""
-    job = result.opened.job
+    job = result.opened.row
     assert result.session is not None  # noqa: S101 -- for mypy
     channels = invitation_channels(job.channel) if isinstance(result.ending, Done) else ()
     silent = pressed and bool(channels)

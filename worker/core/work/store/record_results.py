@@ -51,6 +51,7 @@ _STANDING = standing(
     Job.cancelled_at,
     sessions.LIVE_SESSION.label("live_session"),
 )
+_OF_LATE = (Job.joins, Job.session_id, Job.priority)
 
 
 def record_results(
@@ -79,7 +80,7 @@ def record_results(
     special: Sequence[IssueResult] = ()
     overtaken: set[uuid.UUID] = set()
     if others:
-        found = standing_of(connection, _STANDING, {item.opened.job.id for item in others})
+        found = standing_of(connection, _STANDING, {item.opened.row.id for item in others})
         rows = {row.id: row for row in found}
         outcomes = outcomes_of(connection, [item.opened.attempt_id for item in others])
         others = [item for item in others if item.opened.attempt_id in outcomes]  # a purge may have removed the row
@@ -130,7 +131,7 @@ def may_be_plain(result: IssueResult) -> bool:
     look-up, a late answer, another session of the customer, a cancelled job, a link that the provider has texted
     itself, a session for a customer at the stable link.
     """
-    job, session = result.opened.job, result.session
+    job, session = result.opened.row, result.session
     return (
         isinstance(result.ending, Done)
         and session is not None
@@ -148,9 +149,9 @@ def write_plain(
     Returns their attempts, and the channels that have invitations due now.
     """
     counts = tally.pays(len(results))
-    items = sorted(results, key=lambda item: item.opened.job.id)  # locked in the order of their ids, as all rows
+    items = sorted(results, key=lambda item: item.opened.row.id)  # locked in the order of their ids, as all rows
     ids = new_ids(now, len(items))
-    jobs = [item.opened.job for item in items]
+    jobs = [item.opened.row for item in items]
     moves: Columns = {
         "job_id": [job.id for job in jobs],
         "fence": [job.fence for job in jobs],
@@ -216,12 +217,12 @@ def write_special(
 
     Returns those that were not written before, without the late ones, and the channels that have invitations due now.
     """
-    found = sort_out(connection, results, rows, outcomes, now=now)
-    ours = found.priorities
-    kept = [item for item in found.results if item.opened.attempt_id in ours]
+    found = sort_out(connection, Job, _OF_LATE, results, rows, outcomes, now=now)
+    ours = found.ours
+    kept = [item for item in found.results if item.opened.row.id in ours]
     opened = [item for item in kept if item.session is not None and not item.repeats]
     new = [
-        _new_session(policy, item, session_id, rows[item.opened.job.id], priority=ours[item.opened.attempt_id])
+        _new_session(policy, item, session_id, rows[item.opened.row.id], priority=ours[item.opened.row.id].priority)
         for item, session_id in zip(opened, new_ids(now, len(opened)), strict=True)
     ]
     added = sessions.add(connection, keyring, new, quiet=policy.contact.hours.quiet, now=now)
@@ -229,7 +230,7 @@ def write_special(
         reminders.add(connection, policy.contact, _texted(kept, added), now=now)
     moves, closings = [], [_closing(keyring, result, late=True) for result in found.late]
     for result in found.results:
-        job, ending, is_ours = result.opened.job, result.ending, result.opened.attempt_id in ours
+        job, ending, is_ours = result.opened.row, result.ending, result.opened.row.id in ours
         if result.session is not None and not result.repeats and is_ours and job.id not in added.sessions:
             second = f"the provider opened {result.session.lasting_reference} next to a session that is still live"
             ending = Hold(Reason.SECOND_SESSION, second)
@@ -242,7 +243,7 @@ def write_special(
     _MOVE.run(connection, moves, at=now)
     stopped = [move["job_id"] for move in moves if move["new_state"] in STOPPED]
     happened(connection, JobsStopped(stopped), now=now)
-    asked = [item.opened.job.session_id for item in found.results if isinstance(item.ending, Asked)]
+    asked = [item.opened.row.session_id for item in found.results if isinstance(item.ending, Asked)]
     if asked:
         answered_now = sa.update(SessionRow).where(SessionRow.id.in_(asked))
         connection.execute(answered_now.values(asked_at=now, check_at=now))
@@ -250,7 +251,7 @@ def write_special(
         cancel_jobs(connection, sorted(added.cancelled), now=now)
     CLOSE.run(connection, closings, at=now)
     # Erased customers among them had their jobs cancelled while the calls were on their way.
-    erase_again(connection, [item.opened.job.id for item in (*found.results, *found.late)])
+    erase_again(connection, [item.opened.row.id for item in (*found.results, *found.late)])
     return found.results, added.channels
 
 
@@ -273,22 +274,22 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
     """The customers to whom the provider sent the link by text itself. Reminders by text follow these texts."""
     return [
         reminders.Sent(
-            added.sessions[item.opened.job.id],
-            item.opened.job.id,
+            added.sessions[item.opened.row.id],
+            item.opened.row.id,
             to_phone,
-            item.opened.job.request.customer,
+            item.opened.row.request.customer,
             item.session.expires_at,
         )
         for item in results
-        if item.session is not None and item.session.sms_sent and item.opened.job.id in added.invited
-        for to_phone in invitation_channels(item.opened.job.channel)
+        if item.session is not None and item.session.sms_sent and item.opened.row.id in added.invited
+        for to_phone in invitation_channels(item.opened.row.channel)
         if not is_mail(to_phone)
     ]
 
 
 def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool) -> dict[str, Any]:
     """The job's new values. `counted`: the attempt was counted already when its outcome became unknown."""
-    job = result.opened.job
+    job = result.opened.row
     move = after_call(ending, result.opened, job, counted=counted) | {
         "job_id": job.id,
         "new_state": JobState.WAITING if ending is None else job_state_after(ending),

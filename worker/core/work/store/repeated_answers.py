@@ -108,7 +108,7 @@ class _Known:
 
     def others(self, item: IssueResult) -> list[_Holder]:
         """The other customers who have what is in this result."""
-        named, customer_id = _entity_named(item).casefold(), item.opened.job.request.customer.customer_id
+        named, customer_id = _entity_named(item).casefold(), item.opened.row.request.customer.customer_id
         of_token = [one for one in self._of_token(item) if not named or one.entity_id.casefold() != named]
         references = self._references[item.opened.attempt_id]
         of_reference = [one for reference in references for one in self._by_reference.get(reference, ())]
@@ -123,7 +123,7 @@ class _Known:
         """Know a result that is believed: another one of this chunk may repeat it."""
         if item.session is None:
             return
-        job = item.opened.job
+        job = item.opened.row
         holder = _Holder(job.request.customer.customer_id, job.id, item.session.references.get(_ENTITY, ""))
         for digest in self._digests.get(item.opened.attempt_id, ())[:1]:
             self._by_token.setdefault(digest, []).append(holder)
@@ -173,7 +173,7 @@ def check(
 
 def _references(item: IssueResult) -> Sequence[str]:
     """The provider's ids in a result that no other customer may have: of a new session, or of those in a list."""
-    job, session = item.opened.job, item.session
+    job, session = item.opened.row, item.session
     if session is None:
         return item.found.references if isinstance(item.found, Unmatched) and not job.ended else ()
     # What was sent may be another customer's too: a line's entity_id; its external_ref, which iDenfy KYB returns.
@@ -185,12 +185,12 @@ def _references(item: IssueResult) -> Sequence[str]:
 
 def _entity_named(item: IssueResult) -> str:
     """The entity that the request has named."""
-    request = item.opened.job.request
+    request = item.opened.row.request
     return request.entity_id or request.customer.entity_id
 
 
 def _hold(item: IssueResult, other: _Holder) -> Ending:
-    call = item.opened.job.unknown_call
+    call = item.opened.row.unknown_call
     if item.session is None and call is not None:  # what became of the call is still unknown
         return Hold(Reason(call.kind), f"the list of the customer's sessions has that of {_place(other.job_id)}")
     return Hold(Reason.ANSWER_REPEATED, f"the answer has the token, or the id, of {_place(other.job_id)}")
@@ -211,10 +211,10 @@ def hold_firsts(
     firsts: dict[uuid.UUID, int] = {}  # by session, the job whose answer repeats it
     customers = set()
     for item in repeats:
-        log.warning("%s: the answer for %s was not believed", account, _place(item.opened.job.id))
+        log.warning("%s: the answer for %s was not believed", account, _place(item.opened.row.id))
         for other in known.others(item) if item.session is not None else ():
             if other.session_id is not None:
-                firsts.setdefault(other.session_id, item.opened.job.id)
+                firsts.setdefault(other.session_id, item.opened.row.id)
                 customers.add(other.customer_id)
     leads = (Job.customer_id.in_(customers), Job.state.in_(OPEN_JOBS), Job.joins.is_(None))
     which = (*leads, Job.session_id.in_(firsts))
