@@ -16,4 +16,4 @@ def expect_true_counts(database: Database) -> None:
 
 def forget_calls(connection: sa.Connection) -> None:
     """For a test that removes attempts by itself: only the purge does, which keeps the totals."""
-    connection.execute(sa.delete(BatchCountChange).where(BatchCountChange.kind == tally.Kind.CALL))
+    connection.execute(sa.delete(BatchCountChange).where(BatchCountChange.kind == tally.CountOf.CALL))

@@ -22,7 +22,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from tests.web.described import check_answer
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import new_key
-from worker.core.model.incoming import Event, Outcome, Receipt, Received
+from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import WakeUp
 from worker.runtime.web_application import CHUNKS, READINESS, app
 from worker.settings.event_senders import hash_of
@@ -120,7 +120,7 @@ class Script:
 
     def __init__(self) -> None:
         self.chunks: list[list[Event]] = []
-        self.answer: Any = lambda event: Receipt(Outcome.TAKEN, uuid.uuid4())
+        self.answer: Any = lambda event: EventReceipt(Outcome.TAKEN, uuid.uuid4())
         self.due: frozenset[WakeUp] = frozenset({WakeUp.issue("kyc")})
 
     def __call__(self, events: Sequence[Event]) -> Received:

@@ -9,7 +9,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from tests.web.site import BILLING, CLOUD, DATA, EVENT, FIRST, KEYS, THIRD, Site, renamed, status_of, until
 from worker.core.customers.customers import FieldProblem
 from worker.core.database import schema
-from worker.core.model.incoming import EventKind, Outcome, Receipt
+from worker.core.model.incoming import EventKind, EventReceipt, Outcome
 from worker.core.model.wakeups import WakeUp
 from worker.events.cloudevents import LARGEST
 
@@ -97,7 +97,7 @@ async def test_a_body_that_comes_drop_by_drop_is_not_waited_for(start, sqlite_ur
 
 async def test_refused_data_is_listed_by_column(site):
     problems = (FieldProblem("email", "15 characters without an @", "write one address"),)
-    site.script.answer = lambda event: Receipt(Outcome.REFUSED, reason="1 problem", problems=problems)
+    site.script.answer = lambda event: EventReceipt(Outcome.REFUSED, reason="1 problem", problems=problems)
     answer = await site.post()
     assert answer.problem(422) == "1 problem"
     assert answer.body["problems"] == [
@@ -107,13 +107,13 @@ async def test_refused_data_is_listed_by_column(site):
 
 async def test_a_duplicate_has_the_address_of_the_first(site):
     first = uuid.uuid4()
-    site.script.answer = lambda event: Receipt(Outcome.DUPLICATE, first)
+    site.script.answer = lambda event: EventReceipt(Outcome.DUPLICATE, first)
     answer = await site.post()
     assert (answer.status, answer.headers["Location"], answer.body["duplicate"]) == (202, f"/events/{first}", True)
 
 
 async def test_an_event_that_changes_nothing_says_why(site):
-    site.script.answer = lambda event: Receipt(Outcome.IGNORED, uuid.uuid4(), reason="a newer one is known")
+    site.script.answer = lambda event: EventReceipt(Outcome.IGNORED, uuid.uuid4(), reason="a newer one is known")
     answer = await site.post()
     assert (answer.status, answer.body["state"], answer.body["detail"]) == (202, "ignored", "a newer one is known")
 
@@ -146,7 +146,7 @@ async def test_a_bug_that_one_event_uncovers_refuses_no_other(site, caplog):
     def uncovers(event):
         if event.id == "bad":
             raise ValueError(secret)
-        return Receipt(Outcome.TAKEN, uuid.uuid4())
+        return EventReceipt(Outcome.TAKEN, uuid.uuid4())
 
     site.script.answer = uncovers
     answers = await asyncio.gather(*(site.post(EVENT | {"id": id_}) for id_ in ("1", "bad", "2", "3")))
@@ -162,7 +162,7 @@ async def test_events_that_arrive_while_a_lot_is_on_its_way_are_one_lot(site):
     def slow(_event):
         loop.call_soon_threadsafe(held.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(ENDS_WITHIN)
-        return Receipt(Outcome.TAKEN, uuid.uuid4())
+        return EventReceipt(Outcome.TAKEN, uuid.uuid4())
 
     site.script.answer = slow
     first = asyncio.create_task(site.post(EVENT | {"id": "first"}))

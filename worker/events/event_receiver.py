@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.model.incoming import Event, Outcome, Receipt, Received
+from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.traces import Span
 from worker.events.event_validation import Judging
 from worker.events.store.inbox import Inboxes
@@ -45,7 +45,7 @@ class Receiver:
         self._end(spans, received)
         return received
 
-    def _received(self, judged: Sequence[Arrival | Receipt], now: datetime) -> Received:
+    def _received(self, judged: Sequence[Arrival | EventReceipt], now: datetime) -> Received:
         try:
             return self._take(judged, now)
         except sa.exc.OperationalError:
@@ -67,7 +67,7 @@ class Receiver:
         self._end(spans, received)
         return received
 
-    def _judge(self, events: Sequence[Event], now: datetime) -> tuple[list[Arrival | Receipt], list[Span | None]]:
+    def _judge(self, events: Sequence[Event], now: datetime) -> tuple[list[Arrival | EventReceipt], list[Span | None]]:
         """The events as they are taken in, or why they are refused; and the spans of those that are traced."""
         judged = [self._judging.judge(event, now=now) for event in events]
         if not self._traces.on:
@@ -91,7 +91,7 @@ class Receiver:
                 job = {} if receipt.job_id is None else {"job": receipt.job_id}
                 span.end(now, receipt.outcome.value, failed=refused, facts=job)
 
-    def _alone(self, one: Arrival | Receipt, now: datetime) -> Received:
+    def _alone(self, one: Arrival | EventReceipt, now: datetime) -> Received:
         try:
             return self._take([one], now)
         except sa.exc.OperationalError:
@@ -100,10 +100,10 @@ class Receiver:
             # A database's message about a value may hold the value.
             why = error.for_logs if isinstance(error, CannotDecrypt) else type(error).__name__
             log.error("an event is refused because it cannot be stored: %s", why)
-            return Received([Receipt(Outcome.REFUSED, reason=f"it cannot be stored ({type(error).__name__})")])
+            return Received([EventReceipt(Outcome.REFUSED, reason=f"it cannot be stored ({type(error).__name__})")])
 
     def _take(
-        self, judged: Sequence[Arrival | Receipt], now: datetime, within: sa.Connection | None = None
+        self, judged: Sequence[Arrival | EventReceipt], now: datetime, within: sa.Connection | None = None
     ) -> Received:
         arrivals = [one for one in judged if isinstance(one, Arrival)]
         taken = Received([])
@@ -115,4 +115,4 @@ class Receiver:
         for (sender, warning), count in warned.items():
             log.warning("events of %s: %d with a warning: %s", sender, count, warning.named)
         receipts = iter(taken.receipts)
-        return Received([one if isinstance(one, Receipt) else next(receipts) for one in judged], taken.due)
+        return Received([one if isinstance(one, EventReceipt) else next(receipts) for one in judged], taken.due)

@@ -12,7 +12,7 @@ from worker.core.customers.store.new_rows import AcceptedLine, RefusedLine
 from worker.core.foundation.durations import parse_duration, show_duration
 from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.strict_json import MOST_LEVELS, has_unstorable_text, read_object
-from worker.core.model.incoming import Event, EventKind, Outcome, Receipt
+from worker.core.model.incoming import Event, EventKind, EventReceipt, Outcome
 from worker.events.cloudevents import LARGEST, LONGEST
 from worker.events.ordering import columns_of
 from worker.events.store.incoming_events import Arrival
@@ -67,7 +67,7 @@ class Judging:
         self._intake, self._keyring = intake, keyring
         self._reading: _Reading | None = None
 
-    def judge(self, event: Event, *, now: datetime) -> Arrival | Receipt:
+    def judge(self, event: Event, *, now: datetime) -> Arrival | EventReceipt:
         """The event as it is taken in, or the reason why it is refused. No text of a refusal names a value."""
         if event.kind not in event.sender.kinds:
             return _refused(NOT_ITS_TYPE)
@@ -192,8 +192,8 @@ class Judging:
         return self._reading
 
 
-def _refused(reason: str, *problems: FieldProblem) -> Receipt:
-    return Receipt(Outcome.REFUSED, reason=reason, problems=problems)
+def _refused(reason: str, *problems: FieldProblem) -> EventReceipt:
+    return EventReceipt(Outcome.REFUSED, reason=reason, problems=problems)
 
 
 def _wrong_word(word: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.entity import Exchange, Queue
 
-from worker.core.model.wakeups import Step
+from worker.core.model.wakeups import WorkStep
 from worker.events.brokers.connection import tls_options, transport_options
 from worker.settings.model import Settings
 from worker.settings.problems import SettingsError
@@ -43,7 +43,7 @@ NOT_CELERYCONFIGS = {
 ISSUE, INVITE, PUBLISH, SWEEP = "issue", "invite", "tell", "sweep"
 QUEUES = (ISSUE, INVITE, PUBLISH, SWEEP)
 # The tasks have the names of their queues.
-QUEUE_OF = {Step.ISSUE: ISSUE, Step.INVITE: INVITE, Step.PUBLISH: PUBLISH}
+QUEUE_OF = {WorkStep.ISSUE: ISSUE, WorkStep.INVITE: INVITE, WorkStep.PUBLISH: PUBLISH}
 # What does not happen while no worker consumes the queue, for people.
 WITHOUT = {
     ISSUE: "no sessions are opened",

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from worker.core.database import schema
 from worker.core.foundation import event_loop
 from worker.core.foundation.clock import monotonic
-from worker.core.model.wakeups import Step, WakeUp
+from worker.core.model.wakeups import WakeUp, WorkStep
 from worker.settings.load import load
 from worker.wiring.background import opened_woken, opened_work
 from worker.wiring.opening import opened
@@ -126,7 +126,7 @@ class Process:
         asyncio.run_coroutine_threadsafe(self._begun(wake_up), self._loop)
 
     async def _begun(self, wake_up: WakeUp) -> None:
-        if wake_up.step is Step.PUBLISH:
+        if wake_up.step is WorkStep.PUBLISH:
             working: Coroutine[Any, Any, bool] = asyncio.to_thread(self.serve_woken, wake_up.name)
         else:
             working = self.runner.serve(wake_up)

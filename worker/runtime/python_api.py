@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, scoped_session
 from worker.core.customers.customers import FieldProblem
 from worker.core.database.schema import NotReady
 from worker.core.foundation.os_user import os_user
-from worker.core.model.incoming import OPERATOR, Event, EventKind, Outcome, Receipt
+from worker.core.model.incoming import OPERATOR, Event, EventKind, EventReceipt, Outcome
 from worker.core.model.wakeups import WakeUp
 from worker.events.event_receiver import Receiver
 from worker.runtime.wakeups import WakeUps
@@ -54,7 +54,7 @@ def request_onboarding(
     connection: sa.Connection | Session | scoped_session[Any] | None = None,
     time: datetime | None = None,
     traceparent: str | None = None,
-) -> Receipt:
+) -> EventReceipt:
     """Have a customer verified: the worker opens a session and sends its link. `data` is a list's row, as an object.
 
     `source` names the caller and `id` the event of that caller, each at most 200 characters. The same two again are the
@@ -83,7 +83,7 @@ def take_event(
     connection: sa.Connection | Session | scoped_session[Any] | None = None,
     time: datetime | None = None,
     traceparent: str | None = None,
-) -> Receipt:
+) -> EventReceipt:
     """As `request_onboarding`, for an event of any type: "onboarding.cancelled", "customer.updated", …"""
     try:
         kind = EventKind(kind)

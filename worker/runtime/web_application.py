@@ -15,7 +15,7 @@ from aiohttp import web
 
 from worker.core.features import FEATURES, Hook
 from worker.core.foundation.clock import monotonic
-from worker.core.model.incoming import Event, Receipt
+from worker.core.model.incoming import Event, EventReceipt
 from worker.core.model.metrics import EVENTS, WEBHOOKS
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.event_receiver import Receiver
@@ -114,7 +114,7 @@ def app(
     parts: Parts,
     *,
     wake: Wake = no_wake_up,
-    receive: Receive[Event, Receipt] | None = None,
+    receive: Receive[Event, EventReceipt] | None = None,
     body_seconds: float = BODY_SECONDS,
     room: int = ROOM,
     key_to_look: str = "",
@@ -190,7 +190,7 @@ class _Receiving:
     body_seconds: float
     room: int
 
-    def add_events(self, receive: Receive[Event, Receipt]) -> None:
+    def add_events(self, receive: Receive[Event, EventReceipt]) -> None:
         """Add the routes for events."""
         statuses = EventStatuses(self.parts.database, self.parts.keyring)
         waiting = Waiting(lambda wanted: statuses.hand_out(wanted, now=self.parts.clock()), self.in_thread)

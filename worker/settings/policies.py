@@ -11,7 +11,7 @@ from datetime import timedelta
 from worker.core.dispatch.headroom import EVENTS_AHEAD
 from worker.core.features import Hook
 from worker.core.lifecycle.given_links import CorrectedRule
-from worker.core.lifecycle.reminders import Ladder, Step
+from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.backpressure import ASSUMED_LIFETIME
@@ -193,7 +193,7 @@ def reminders_of(settings: Settings) -> tuple[timedelta, ...]:
 
 def ladder_of(settings: Settings) -> Ladder:
     """The reminders that go by another channel, or with another template."""
-    return Ladder({step.after: Step(step.channel or "", step.template or "") for step in settings.follow_up.ladder})
+    return Ladder({step.after: Rung(step.channel or "", step.template or "") for step in settings.follow_up.ladder})
 
 
 def contact_policy(settings: Settings, *, channels: Collection[str]) -> ContactPolicy:

@@ -26,7 +26,7 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.lessons import Lesson
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
-from worker.core.model.wakeups import NAME_UNKNOWN, Step, WakeUp
+from worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
 from worker.core.work.store.attempt_log import lesson_of
 from worker.core.work.store.claim_jobs import Jobs
 from worker.http.client import Http, open_http_session
@@ -106,7 +106,7 @@ def tune_gc() -> None:
 
 def _named(wake_up: WakeUp) -> dict[str, str]:
     """What log lines say of the account or channel."""
-    return {"channel" if wake_up.step is Step.INVITE else "account": wake_up.name}
+    return {"channel" if wake_up.step is WorkStep.INVITE else "account": wake_up.name}
 
 
 async def prove_senders(parts: Parts) -> None:
@@ -258,7 +258,7 @@ class Runner:
             self._looking_for_stop = asyncio.create_task(self._look_for_stop())
         try:
             with about(**_named(wake_up)):
-                if wake_up.step is Step.INVITE:
+                if wake_up.step is WorkStep.INVITE:
                     await self._preflight.prove(wake_up.name)
                 return await dispatcher.run()
         finally:
@@ -281,7 +281,7 @@ class Runner:
 
     def _meter(self, wake_up: WakeUp) -> WorkMeter:
         meters, step = self._parts.meters, wake_up.step.value
-        seconds = MESSAGE_SECONDS if wake_up.step is Step.INVITE else CALL_SECONDS
+        seconds = MESSAGE_SECONDS if wake_up.step is WorkStep.INVITE else CALL_SECONDS
         return WorkMeter(
             meters.observer(seconds, wake_up.name),
             meters.observer(FLUSH_SECONDS, step, "claim"),

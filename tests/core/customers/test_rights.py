@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.customers.rights import Standing, may_name, refuses_lists, standing_of
+from worker.core.customers.rights import SenderStanding, may_name, refuses_lists, standing_of
 from worker.core.model.incoming import NOBODY, OPERATOR, EventKind, EventSender
 
 SIGNUP = EventSender("signup", frozenset(EventKind))
@@ -15,14 +15,14 @@ PRIVACY = EventSender("privacy", frozenset(EventKind), every_customer=True)
 
 def test_a_sender_reaches_its_own_customers_and_one_with_the_right_reaches_all():
     cases = [
-        (SIGNUP, "signup", Standing(reaches=True, heeds="signup", heeds_all=True)),
-        (SIGNUP, "billing", Standing(reaches=False, heeds="signup", heeds_all=False)),
-        (SIGNUP, "", Standing(reaches=False, heeds="signup", heeds_all=False)),  # a list's
-        (SIGNUP, None, Standing(reaches=True, heeds="signup", heeds_all=False)),
-        (PRIVACY, "signup", Standing(reaches=True, heeds="signup", heeds_all=True)),
-        (PRIVACY, "", Standing(reaches=True, heeds="", heeds_all=True)),
-        (PRIVACY, None, Standing(reaches=True, heeds="privacy", heeds_all=True)),
-        (OPERATOR, "signup", Standing(reaches=True, heeds="signup", heeds_all=True)),
+        (SIGNUP, "signup", SenderStanding(reaches=True, heeds="signup", heeds_all=True)),
+        (SIGNUP, "billing", SenderStanding(reaches=False, heeds="signup", heeds_all=False)),
+        (SIGNUP, "", SenderStanding(reaches=False, heeds="signup", heeds_all=False)),  # a list's
+        (SIGNUP, None, SenderStanding(reaches=True, heeds="signup", heeds_all=False)),
+        (PRIVACY, "signup", SenderStanding(reaches=True, heeds="signup", heeds_all=True)),
+        (PRIVACY, "", SenderStanding(reaches=True, heeds="", heeds_all=True)),
+        (PRIVACY, None, SenderStanding(reaches=True, heeds="privacy", heeds_all=True)),
+        (OPERATOR, "signup", SenderStanding(reaches=True, heeds="signup", heeds_all=True)),
     ]
     assert [
         (sender, owner, standing, got)

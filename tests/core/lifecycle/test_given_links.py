@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.lifecycle.given_links import (
+    AnotherSession,
     CorrectedRule,
     GivenLink,
-    NewSession,
     SameLink,
     Spent,
-    Wait,
+    WaitForEnd,
     after_corrected_address,
     is_kept_back,
 )
@@ -28,11 +28,11 @@ SPENT = {"cap": Reason.REISSUES_SPENT}
 
 def test_what_a_corrected_address_gets(subtests):
     for link, rule, same_link, after in [
-        (AT_ITS_END, WAIT, False, Wait(END)),
+        (AT_ITS_END, WAIT, False, WaitForEnd(END)),
         (AT_ITS_END, SAME, False, SameLink()),
         (AT_ITS_END, WAIT, True, SameLink()),
-        (EARLY, WAIT, False, NewSession()),
-        (EARLY, SAME, False, NewSession()),
+        (EARLY, WAIT, False, AnotherSession()),
+        (EARLY, SAME, False, AnotherSession()),
         (EARLY, WAIT, True, SameLink()),
         (replace(AT_ITS_END, **SPENT), WAIT, False, Spent(Reason.REISSUES_SPENT, END)),
         (replace(AT_ITS_END, **SPENT), SAME, False, SameLink()),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, Step, kind_of, next_reminder
+from worker.core.lifecycle.reminders import Invited, Ladder, Reminder, Rung, kind_of, next_reminder
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
@@ -111,10 +111,15 @@ def test_a_step_by_another_channel_keeps_that_channels_quiet_hours():
 
 
 def test_a_ladder_says_how_each_reminder_differs_from_the_first_message():
-    ladder = Ladder({5 * DAY: Step("sms", "short"), 9 * DAY: Step(template="last")})
+    ladder = Ladder({5 * DAY: Rung("sms", "short"), 9 * DAY: Rung(template="last")})
     after = (9 * DAY, 2 * DAY, 5 * DAY)
     kinds = ("invitation", "reminder-1", "reminder-2", "reminder-3")
-    assert [ladder.step_of(kind, after) for kind in kinds] == [Step(), Step(), Step("sms", "short"), Step("", "last")]
+    assert [ladder.step_of(kind, after) for kind in kinds] == [
+        Rung(),
+        Rung(),
+        Rung("sms", "short"),
+        Rung("", "last"),
+    ]
     assert ladder.channels == {"sms"}
     assert ladder.impossible(["email"]) == {5 * DAY}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model.row_addresses import LARGEST, MOST_PARTS, Rows, is_among, read_rows
+from worker.core.model.row_addresses import LARGEST, MOST_PARTS, RowRanges, is_among, read_rows
 
 TOO_LARGE = [str(LARGEST + 1), ",".join(map(str, range(1, 2 * MOST_PARTS + 3, 2))), "1," * 5000]
 
@@ -20,7 +20,7 @@ def test_a_list_of_rows_is_read_in_rising_order(subtests):
         with subtests.test(text=text, ranges=ranges, name=name):
             rows = read_rows(text)
 
-            assert rows == Rows(tuple(ranges))
+            assert rows == RowRanges(tuple(ranges))
             assert rows.name == name
 
 

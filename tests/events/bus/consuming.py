@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.core.database.schema import NotReady
 from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Event, Outcome, Receipt, Received
+from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import WakeUp
 from worker.events.bus.consumer import BusConsumer, Connect
 from worker.events.bus.dead_lettering import message_in
@@ -57,7 +57,7 @@ class FakeInbox:
         for event in events:
             known = (event.source, event.id) in self.taken
             self.taken.setdefault((event.source, event.id), event)
-            receipts.append(Receipt(Outcome.DUPLICATE if known else Outcome.TAKEN))
+            receipts.append(EventReceipt(Outcome.DUPLICATE if known else Outcome.TAKEN))
         self.seen += len(events)
         return Received(receipts, frozenset({WakeUp.issue("kyc")}))
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from worker.core.foundation.clock import ProcessClock
-from worker.core.model.incoming import Event, Outcome, Receipt, Received
+from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.events.bus.consumer import BusConsumer
 from worker.events.bus.sources import events_of
 from worker.events.bus.streams import stream_link
@@ -32,7 +32,7 @@ class FileInbox:
             os.fsync(stream.fileno())
         if self._once:
             os.kill(os.getpid(), signal.SIGKILL)
-        return Received([Receipt(Outcome.TAKEN) for _ in events])
+        return Received([EventReceipt(Outcome.TAKEN) for _ in events])
 
     def digests(self, purpose: str, text: str) -> tuple[str, ...]:
         raise AssertionError("no sender of this queue has a user")

@@ -12,7 +12,7 @@ from tests.events.bus.brokers import requested
 from tests.events.bus.consuming import FakeInbox, consuming
 from tests.suite.waiting import ENDS_WITHIN, wait_until
 from worker.core.database.database import CONNECT_SECONDS, LOCK_SECONDS
-from worker.core.model.incoming import EventKind, Outcome, Receipt, Received
+from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import WakeUp
 from worker.events.bus.dead_lettering import NOTICE_ID, REASON, REFUSED_AT
 from worker.events.bus.sources import events_of
@@ -105,7 +105,9 @@ def test_what_is_refused_is_kept_as_it_came_and_the_dead_queue_has_its_reason(br
     class Refusing(FakeInbox):
         def receive(self, events: Any) -> Received:
             super().receive(events)
-            return Received([Receipt(Outcome.REFUSED, reason="the customer is not well described") for _ in events])
+            return Received(
+                [EventReceipt(Outcome.REFUSED, reason="the customer is not well described") for _ in events]
+            )
 
     broker.publish(requested("C-9"), headers={"trace": "t-1"})
     inbox = Refusing()

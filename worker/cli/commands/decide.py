@@ -17,7 +17,7 @@ from worker.core.customers.store.decisions import Decisions, RepeatCost, Verdict
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
 from worker.core.limits.store.standstill import Stopped
-from worker.core.model.row_addresses import Rows, read_rows
+from worker.core.model.row_addresses import RowRanges, read_rows
 from worker.core.model.states import JobState
 from worker.reporting.decision_words import rows_left, what_ends, worst_cost
 from worker.settings.needs import STORED, WAKING
@@ -45,7 +45,7 @@ ROWS = click.option(
 @JSON
 @click.pass_obj
 def retry(
-    invocation: Invocation, batch: str, account: str | None, rows: Rows | None, dry_run: bool, as_json: bool
+    invocation: Invocation, batch: str, account: str | None, rows: RowRanges | None, dry_run: bool, as_json: bool
 ) -> None:
     """Try the failed rows of BATCH (a number, or `latest`) again, with their attempts set to zero.
 
@@ -92,7 +92,7 @@ def resolve(
     repeat: bool,
     abandon: bool,
     account: str | None,
-    rows: Rows | None,
+    rows: RowRanges | None,
     yes: bool,
     dry_run: bool,
     as_json: bool,

@@ -13,7 +13,13 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.customers.store.plans import Planned
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
-from worker.core.lifecycle.given_links import CorrectedRule, GivenLink, NewSession, SameLink, after_corrected_address
+from worker.core.lifecycle.given_links import (
+    AnotherSession,
+    CorrectedRule,
+    GivenLink,
+    SameLink,
+    after_corrected_address,
+)
 from worker.core.limits.forecast import Forecast, forecast, through_nights
 from worker.core.messages.delivery_reports import following
 from worker.core.messages.quiet_hours import allowed_at
@@ -37,7 +43,7 @@ def corrected(parts: Parts, judged: Judged) -> dict[str, Any]:
         provider = parts.intake.providers.get(account)
         allowed_from = ends if provider is None else provider.reissue_at(ends)
         match after_corrected_address(GivenLink(True, ends, allowed_from), rule, now=now):
-            case NewSession():
+            case AnotherSession():
                 sessions[account] += rows
                 messages.update(dict.fromkeys(channels, rows))
             case SameLink():

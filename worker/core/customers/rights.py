@@ -17,7 +17,7 @@ ANY = "*"  # in a pattern of ids: any characters, or none
 
 
 @dataclass(frozen=True)
-class Standing:
+class SenderStanding:
     """What an event may do. `reaches`: it may change the customer. `heeds`: the sender whose earlier events count with
     it; `heeds_all`: those of senders that reach every customer count too."""
 
@@ -30,7 +30,7 @@ class Standing:
         return sender == self.heeds or (self.heeds_all and every_customer)
 
 
-NO_STANDING = Standing(reaches=False, heeds="", heeds_all=False)
+NO_STANDING = SenderStanding(reaches=False, heeds="", heeds_all=False)
 
 
 def may_name(sender: EventSender, customer_id: str) -> bool:
@@ -62,12 +62,12 @@ def refuses_lists(owner: str, wide: Collection[str]) -> bool:
     return bool(owner) and owner not in wide
 
 
-def standing_of(sender: EventSender, owner: str | None) -> Standing:
+def standing_of(sender: EventSender, owner: str | None) -> SenderStanding:
     """`owner` of the event's customer, by now its sender if it is a request; None: no customer of this id is known."""
     if owner is None:
         # There is nothing to change yet: the event is kept for the request that it overtook. Its answer must not depend
         # on what other senders have sent.
-        return Standing(True, sender.name, heeds_all=sender.every_customer)
+        return SenderStanding(True, sender.name, heeds_all=sender.every_customer)
     if sender.every_customer or owner == sender.name:
-        return Standing(True, owner, heeds_all=True)
-    return Standing(False, sender.name, heeds_all=False)
+        return SenderStanding(True, owner, heeds_all=True)
+    return SenderStanding(False, sender.name, heeds_all=False)

@@ -335,7 +335,7 @@ def _read_from(given: Mapping[str, sa.ColumnElement[Any]], value: Any) -> Any:
     return visitors.replacement_traverse(value, {}, read) if names else value
 
 
-class _Parameter(NamedTuple):
+class _ArrayParameter(NamedTuple):
     """A value of the statement. `convert`: to SQLite's value; None: it is the same."""
 
     name: str
@@ -367,13 +367,13 @@ _SQLITE = pysqlite.dialect()
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: sa.UpdateBase) -> tuple[str, list[_Parameter], dict[str, Any]]:
+def _compiled(statement: sa.UpdateBase) -> tuple[str, list[_ArrayParameter], dict[str, Any]]:
     """The text, its parameters in their order, and the values of those that are the statement's own."""
     compiled = statement.compile(dialect=_SQLITE)
     parameters, constants = [], {}
     for name in compiled.positiontup or ():
         bound = compiled.binds[name]
-        parameters.append(_Parameter(name, bound.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)))
+        parameters.append(_ArrayParameter(name, bound.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)))
         if not bound.required:
             constants[name] = compiled.params[name]
     return str(compiled), parameters, constants

@@ -30,7 +30,7 @@ class Erased(Exception):
 
 
 @dataclass(frozen=True, repr=False)
-class Line:
+class LineDetails:
     """The values of a list's line that have no column of their own and are not part of the customer's Person."""
 
     external_ref: str
@@ -38,7 +38,7 @@ class Line:
     parameters: dict[str, dict[str, Any]]
 
 
-_EMPTY = Line("", (), {})
+_EMPTY = LineDetails("", (), {})
 
 
 def context_of_person(customer_id: str) -> str:
@@ -126,14 +126,14 @@ def encrypt_line(keyring: Keyring, batch_id: int, row: int, customer: Customer) 
     return keyring.encrypt(line, context=context_of_line(batch_id, row))
 
 
-def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> Line:
+def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | None) -> LineDetails:
     """The line's values. Raises keyring.CannotDecrypt, Erased."""
     if encrypted is None:
         return _EMPTY
     if encrypted == ERASED:
         raise Erased("the values of the list's line were erased with the customer's personal data")
     line = keyring.decrypt(encrypted, context=context_of_line(batch_id, row))
-    return Line(line.get("external_ref", ""), tuple(line.get("tags", ())), line.get("parameters", {}))
+    return LineDetails(line.get("external_ref", ""), tuple(line.get("tags", ())), line.get("parameters", {}))
 
 
 def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:

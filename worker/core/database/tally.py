@@ -27,7 +27,7 @@ MANY = 8  # from so many rows on, one more statement costs less than the trigger
 LATER = frozenset({Reason.QUIET_HOURS, Reason.WAITS_FOR_SENDER, Reason.ADDRESS_SPENT, Reason.IN_REVIEW})
 
 
-class Kind(StrEnum):
+class CountOf(StrEnum):
     """What is counted. A look-up costs no session."""
 
     JOB = "job"
@@ -51,18 +51,18 @@ class Alike(NamedTuple):
 def job(batch_id: int, state: str, channel: str, account: str, result: str = "", reason: str = "") -> Alike:
     """How a job that joined no other is counted; as the triggers see it."""
     keeps = reason in LATER if state == JobState.WAITING else (state, reason) == (JobState.FAILED, Reason.SUPPRESSED)
-    return Alike(batch_id, Kind.JOB, _counted(state), channel, account, result, reason if keeps else "")
+    return Alike(batch_id, CountOf.JOB, _counted(state), channel, account, result, reason if keeps else "")
 
 
 def message(batch_id: int, state: str, channel: str, reason: str = "") -> Alike:
     """How a session's first message is counted. Reminders are not."""
     later = state == InvitationState.WAITING and reason in LATER
-    return Alike(batch_id, Kind.MESSAGE, _counted(state), channel, reason=reason if later else "")
+    return Alike(batch_id, CountOf.MESSAGE, _counted(state), channel, reason=reason if later else "")
 
 
 def call(batch_id: int, outcome: str, account: str, *, look_up: bool = False) -> Alike:
     """How a call for a session is counted. `outcome` empty: it is open."""
-    return Alike(batch_id, Kind.LOOK_UP if look_up else Kind.CALL, outcome, account=account)
+    return Alike(batch_id, CountOf.LOOK_UP if look_up else CountOf.CALL, outcome, account=account)
 
 
 _COUNTED = ("batch_id", "state", "channel", "account", "result", "reason")

@@ -18,7 +18,7 @@ from worker.core.foundation.foreign_lines import kind_of, one_line, place_of, re
 from worker.core.foundation.log_ids import ids_of
 
 
-class Line(ProcessorFormatter):
+class LogLine(ProcessorFormatter):
     """Makes lines of one form. Of an exception its kind and its place are written, never its text."""
 
     def __init__(self, *, as_json: bool) -> None:

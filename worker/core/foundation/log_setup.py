@@ -31,9 +31,9 @@ class _Form(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if self._line is None:
-            from worker.core.foundation.log_format import Line
+            from worker.core.foundation.log_format import LogLine
 
-            self._line = Line(as_json=self._as_json)
+            self._line = LogLine(as_json=self._as_json)
         return self._line.format(record)
 
 

@@ -44,7 +44,7 @@ class GivenLink:
 
 
 @dataclass(frozen=True)
-class NewSession:
+class AnotherSession:
     """Another session is asked for now, and its link goes to the new address."""
 
 
@@ -54,7 +54,7 @@ class SameLink:
 
 
 @dataclass(frozen=True)
-class Wait:
+class WaitForEnd:
     """Nothing leaves before the session's end; if it ended unused, another session follows."""
 
     until: datetime
@@ -68,7 +68,7 @@ class Spent:
     until: datetime
 
 
-After = NewSession | SameLink | Wait | Spent
+After = AnotherSession | SameLink | WaitForEnd | Spent
 
 
 def after_corrected_address(
@@ -84,7 +84,7 @@ def after_corrected_address(
         return SameLink()
     if link.cap is not None:
         return Spent(link.cap, link.expires_at)
-    return NewSession() if early else Wait(link.expires_at)
+    return AnotherSession() if early else WaitForEnd(link.expires_at)
 
 
 def kinds_of(given_away: str) -> tuple[Address, ...]:

@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from worker.core.lifecycle.given_links import CorrectedRule, GivenLink, NewSession, SameLink, after_corrected_address
+from worker.core.lifecycle.given_links import (
+    AnotherSession,
+    CorrectedRule,
+    GivenLink,
+    SameLink,
+    after_corrected_address,
+)
 from worker.core.messages.caps import Caps, spent
 from worker.core.messages.quiet_hours import QuietHours, issue_at
 from worker.core.model.reasons import Reason
@@ -232,7 +238,7 @@ def _given_away(
     cap = _lapse(rule.caps, facts)
     link = GivenLink(went=True, expires_at=facts.expires_at, allowed_from=facts.allowed_from, cap=cap)
     match after_corrected_address(link, rule.corrected, now=now):
-        case NewSession():
+        case AnotherSession():
             due_at = issue_at(facts.channels, zones, quiet, max_age=rule.max_age, now=now)
             return _tomorrow(rule, facts, now) or Reissue(due_at, still_opens=True)
         case SameLink() as same:

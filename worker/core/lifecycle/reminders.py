@@ -42,7 +42,7 @@ class Reminder:
 
 
 @dataclass(frozen=True)
-class Step:
+class Rung:
     """How a reminder differs from the first message: its channel, its template; empty: as the first message."""
 
     channel: str = ""
@@ -53,14 +53,14 @@ class Step:
 class Ladder:
     """The reminders that differ, by their time after the invitation."""
 
-    steps: Mapping[timedelta, Step] = field(default_factory=dict)
+    steps: Mapping[timedelta, Rung] = field(default_factory=dict)
 
-    def step_of(self, kind: str, after: Collection[timedelta]) -> Step:
+    def step_of(self, kind: str, after: Collection[timedelta]) -> Rung:
         """The step of a reminder of this kind. `after`: the times of all reminders."""
-        return next((self.at(span) for index, span in enumerate(sorted(set(after))) if kind_of(index) == kind), Step())
+        return next((self.at(span) for index, span in enumerate(sorted(set(after))) if kind_of(index) == kind), Rung())
 
-    def at(self, span: timedelta) -> Step:
-        return self.steps.get(span, Step())
+    def at(self, span: timedelta) -> Rung:
+        return self.steps.get(span, Rung())
 
     def impossible(self, reachable: Collection[str]) -> frozenset[timedelta]:
         """The times of steps by a channel on which the customer cannot be reached."""

@@ -74,7 +74,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Receipt:
+class EventReceipt:
     """The outcome of one event. `reason` is for people and repeats no value. `id` is the event's id here; None if the
     event was refused, because nothing of a refused event is stored here."""
 
@@ -92,6 +92,6 @@ class Received:
     `beyond`: the names of the senders whose events named a customer that they do not reach, one for each such event.
     """
 
-    receipts: list[Receipt]
+    receipts: list[EventReceipt]
     due: frozenset[WakeUp] = frozenset()
     beyond: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ _PART = re.compile(r"(\d{1,10})(?:\s*[-\u2013]\s*(\d{1,10}))?", re.ASCII)  # pag
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowRanges:
     """Some rows of a list: ranges, each with its first and last row, in rising order, without an overlap."""
 
     ranges: tuple[tuple[int, int], ...]
@@ -37,7 +37,7 @@ class Rows:
         return whole if len(whole) <= most else whole[: most - len(AND_MORE)].rpartition(" ")[0] + f" {AND_MORE}"
 
 
-def read_rows(text: str) -> Rows:
+def read_rows(text: str) -> RowRanges:
     """The rows that a text names, with commas, semicolons or line breaks between them. Raises ValueError, with what is
     wrong for the person who wrote it."""
     if len(text) > LONGEST:
@@ -53,11 +53,11 @@ def read_rows(text: str) -> Rows:
             merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
         else:
             merged.append((first, last))
-    return Rows(tuple(merged))
+    return RowRanges(tuple(merged))
 
 
 def is_among(row: int, words: str) -> bool:
-    """Whether a row is, or may be, among those of a text that `Rows.short` has made."""
+    """Whether a row is, or may be, among those of a text that `RowRanges.short` has made."""
     known, more, _ = words.partition(AND_MORE)
     try:
         rows = read_rows(known)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 
-class Step(StrEnum):
+class WorkStep(StrEnum):
     """What is due."""
 
     ISSUE = "issue"  # sessions of a provider account
@@ -18,20 +18,20 @@ class Step(StrEnum):
 class WakeUp:
     """Losing or repeating a wake-up changes when work is done, never what: the sweep sends another."""
 
-    step: Step
+    step: WorkStep
     name: str
 
     @classmethod
     def issue(cls, account: str) -> Self:
-        return cls(Step.ISSUE, account)
+        return cls(WorkStep.ISSUE, account)
 
     @classmethod
     def invite(cls, channel: str) -> Self:
-        return cls(Step.INVITE, channel)
+        return cls(WorkStep.INVITE, channel)
 
     @classmethod
     def publish(cls, target: str) -> Self:
-        return cls(Step.PUBLISH, target)
+        return cls(WorkStep.PUBLISH, target)
 
     def __str__(self) -> str:
         return f"{self.step.value}:{self.name}"

@@ -19,7 +19,7 @@ from worker.core.database.schema import NotReady
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.count_log import CountLog
 from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Event, Outcome, Receipt, Received
+from worker.core.model.incoming import Event, EventReceipt, Outcome, Received
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.events.brokers.connection import OUTAGES, UNREADABLE, broker_fault, refuses_log_in
 from worker.events.bus.connection import Link
@@ -114,7 +114,9 @@ def _received(inbox: Inbox, events: Sequence[Event]) -> Received:
     except Exception as error:
         log.error("a bug: storing %d events together ended with %s", len(events), type(error).__name__)
         if len(events) == 1:
-            return Received([Receipt(Outcome.REFUSED, reason=f"a bug of ours ({type(error).__name__}): report it")])
+            return Received(
+                [EventReceipt(Outcome.REFUSED, reason=f"a bug of ours ({type(error).__name__}): report it")]
+            )
     alone = [_received(inbox, [event]) for event in events]
     return Received(
         [receipt for one in alone for receipt in one.receipts], frozenset().union(*(one.due for one in alone))

@@ -18,7 +18,7 @@ from worker.core.customers.store.cancellation import cancel_customers
 from worker.core.customers.store.daily_batch import next_rows
 from worker.core.customers.store.leadership import take_all
 from worker.core.customers.store.new_rows import AcceptedLine, job_values, new_jobs
-from worker.core.customers.store.tombstones import BY_EVENT, Erased, bring_back, erased_among
+from worker.core.customers.store.tombstones import BY_EVENT, Erasure, bring_back, erased_among
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note_all
 from worker.core.database.binary_rows import rows_of
@@ -30,7 +30,7 @@ from worker.core.facts import STOPPED, JobsStopped, happened
 from worker.core.foundation.ids import new_id
 from worker.core.foundation.keyring import Keyring, key_id_of
 from worker.core.model.audit import Entry
-from worker.core.model.incoming import EventKind, Outcome, Receipt, Received
+from worker.core.model.incoming import EventKind, EventReceipt, Outcome, Received
 from worker.core.model.states import JobState
 from worker.core.model.wakeups import WakeUp
 from worker.events.ordering import why_ignored
@@ -57,7 +57,7 @@ class Inboxes:
         return outlive_deadlocks(partial(self._take, arrivals, now=now, within=None))
 
     def _take(self, arrivals: Sequence[Arrival], *, now: datetime, within: sa.Connection | None) -> Received:
-        receipts: dict[int, Receipt] = {}
+        receipts: dict[int, EventReceipt] = {}
         due: set[WakeUp] = set()
         beyond: list[str] = []
         with self._database.write(within) as connection:
@@ -75,7 +75,7 @@ class Inboxes:
         beyond: list[str],
         *,
         now: datetime,
-    ) -> list[Receipt]:
+    ) -> list[EventReceipt]:
         """Take events that are all different and of different customers. `due` and `beyond` are added to."""
         new = _keep(connection, arrivals, now=now)
         before = _kept_before(connection, [arrival for arrival in arrivals if arrival.key not in new])
@@ -127,7 +127,7 @@ class Inboxes:
         note_all(connection, [_entry(event, now) for event in reaching if event.told or not event.ignored])
         remove_empty(connection, reaching, customers)
 
-    def _refuse_erased(self, connection: sa.Connection, new: Sequence[NewEvent]) -> Mapping[str, Erased]:
+    def _refuse_erased(self, connection: sa.Connection, new: Sequence[NewEvent]) -> Mapping[str, Erasure]:
         """Mark events that would make an erased customer known again. Returns which customers were erased."""
         about = [event for event in new if event.arrival.kind in (EventKind.REQUESTED, EventKind.UPDATED)]
         erased = erased_among(connection, self._keyring, {event.arrival.customer_id for event in about})
@@ -269,12 +269,12 @@ def _kept_before(connection: sa.Connection, arrivals: Collection[Arrival]) -> di
     return {(row.sender, row.source, row.event_id): row for row in fetch(connection, _BEFORE, given)}
 
 
-def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> Receipt:
+def _duplicate(arrival: Arrival, before: sa.Row[Any] | None) -> EventReceipt:
     if before is None or (before.digest not in arrival.digests and _may_compare(before.digest, arrival)):
-        return Receipt(Outcome.REFUSED, reason=CONFLICT)
+        return EventReceipt(Outcome.REFUSED, reason=CONFLICT)
     if arrival.kind is EventKind.REQUESTED and not standing_of(arrival.sender, before.owner).reaches:
-        return Receipt(Outcome.REFUSED, reason=NOT_ITS_CUSTOMER)  # taken over since
-    return Receipt(Outcome.DUPLICATE, before.id, before.job_id)
+        return EventReceipt(Outcome.REFUSED, reason=NOT_ITS_CUSTOMER)  # taken over since
+    return EventReceipt(Outcome.DUPLICATE, before.id, before.job_id)
 
 
 def _may_compare(digest: str, arrival: Arrival) -> bool:
@@ -302,10 +302,10 @@ def _without_refused(connection: sa.Connection, new: list[NewEvent]) -> list[New
     return [event for event in new if not event.refused]
 
 
-def _receipt(event: NewEvent) -> Receipt:
+def _receipt(event: NewEvent) -> EventReceipt:
     if event.refused:
-        return Receipt(Outcome.REFUSED, reason=event.refused)
-    return Receipt(Outcome.IGNORED if event.ignored else Outcome.TAKEN, event.id, event.job_id, event.ignored)
+        return EventReceipt(Outcome.REFUSED, reason=event.refused)
+    return EventReceipt(Outcome.IGNORED if event.ignored else Outcome.TAKEN, event.id, event.job_id, event.ignored)
 
 
 _NOTE = bulk.Change(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.core.customers.customers import FieldProblem
-from worker.core.customers.rights import NO_STANDING, Standing
+from worker.core.customers.rights import NO_STANDING, SenderStanding
 from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.model.incoming import EventKind, EventSender
 from worker.events.ordering import Columns, EarlierEvents
@@ -50,7 +50,7 @@ class NewEvent:
 
     id: uuid.UUID
     arrival: Arrival
-    standing: Standing = NO_STANDING
+    standing: SenderStanding = NO_STANDING
     known: EarlierEvents = field(default_factory=EarlierEvents)
     ignored: str = ""
     refused: str = ""

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.core.customers.customers import invitation_channels
-from worker.core.lifecycle.given_links import GivenLink, NewSession, Spent, Wait, after_corrected_address
+from worker.core.lifecycle.given_links import AnotherSession, GivenLink, Spent, WaitForEnd, after_corrected_address
 from worker.core.lifecycle.reissue import SETTLES
 from worker.core.messages.caps import spent
 from worker.core.model.reasons import Reason, meaning_of
@@ -138,9 +138,9 @@ def decide_new_address(rules: DeskRules, case: Case, *, now: datetime) -> Presen
     )
     has = f"the present link has gone to the old address, and opens there until {in_utc(link.expires_at)}"
     match after_corrected_address(given, rules.corrected, now=now):
-        case NewSession():
+        case AnotherSession():
             return decide_new_link(rules, case, now=now)
-        case Wait():
+        case WaitForEnd():
             return Refused(f"{has}; another one follows its end, if the customer has not finished", SAME_LINK)
         case Spent(cap):
             return Refused(f"{has}, and {meaning_of(cap)}", SAME_LINK)

@@ -17,7 +17,7 @@ from worker.core.customers.store.new_rows import ANOTHER_PERSON, AcceptedLine, R
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.model.channels import ADDRESSES, CALLED, Address
-from worker.core.model.row_addresses import Rows
+from worker.core.model.row_addresses import RowRanges
 from worker.core.model.states import LineState
 from worker.features.service_desk.case import Refused, place_in_words
 from worker.features.service_desk.corrections import Correction, correction_of, guessed_letters
@@ -146,7 +146,7 @@ class Returns:
         elif isinstance(done.sent, Asked):
             what += f"; {done.sent.link.account} is asked for another session, whose link follows"
         elif decide(KnownRule.RETURNED, place.standing).retry:
-            self.retry(Which(place.batch_id, rows=Rows(((place.row, place.row),))))
+            self.retry(Which(place.batch_id, rows=RowRanges(((place.row, place.row),))))
             what += f"; {place_in_words(place.row, place.batch_id)} is tried again"
         elif correction.addresses:
             what += f"; no message was added: {done.sent}".replace(" ID", f" {line.customer_id}")

@@ -23,11 +23,11 @@ from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.model.http_messages import MayWrite
 from worker.core.model.traces import NO_TRACES, Context, Facts, Span, Traces, context_of
-from worker.core.model.wakeups import Step, WakeUp
+from worker.core.model.wakeups import WakeUp, WorkStep
 from worker.core.work.step_endings import NOT_MADE, outcome_of
 from worker.wiring.watching import Tracer
 
-NAMES = {Step.ISSUE: ("claim job", "call provider"), Step.INVITE: ("claim message", "hand over message")}
+NAMES = {WorkStep.ISSUE: ("claim job", "call provider"), WorkStep.INVITE: ("claim message", "hand over message")}
 
 if TYPE_CHECKING:
     from opentelemetry import trace
@@ -51,7 +51,7 @@ class TracedWork:
     def __init__(self, work: Any, wake_up: WakeUp, traces: Traces, clock: Clock) -> None:
         self._work, self._traces, self._clock = work, traces, clock
         self._claim, self._call = NAMES[wake_up.step]
-        kind = "channel" if wake_up.step is Step.INVITE else "account"
+        kind = "channel" if wake_up.step is WorkStep.INVITE else "account"
         self._facts: Facts = {kind: wake_up.name}
 
     def __getattr__(self, name: str) -> Any:

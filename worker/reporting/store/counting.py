@@ -44,7 +44,7 @@ _TAKE = (
 MANY_CHANGES = sa.exists(sa.select(BatchCountChange.id).offset(LEFT))
 
 
-def _under_lease(kind: tally.Kind, model: type[Job] | type[InvitationRow], *conditions: Any) -> list[sa.Select[Any]]:
+def _under_lease(kind: tally.CountOf, model: type[Job] | type[InvitationRow], *conditions: Any) -> list[sa.Select[Any]]:
     """The leased rows, which are counted as waiting ones: once more as what they are, and once less as waiting."""
     none: sa.ColumnElement[Any] = sa.literal("")
     words = [
@@ -68,8 +68,8 @@ def _under_lease(kind: tally.Kind, model: type[Job] | type[InvitationRow], *cond
 
 _PARTS = sa.union_all(
     *(sa.select(*(getattr(model, name) for name in _COLUMNS)) for model in (BatchCount, BatchCountChange)),
-    *_under_lease(tally.Kind.JOB, Job, Job.joins.is_(None)),
-    *_under_lease(tally.Kind.MESSAGE, InvitationRow, InvitationRow.kind == FIRST),
+    *_under_lease(tally.CountOf.JOB, Job, Job.joins.is_(None)),
+    *_under_lease(tally.CountOf.MESSAGE, InvitationRow, InvitationRow.kind == FIRST),
 ).subquery("counted")
 # The counts as they are now: one statement, so that no change comes in between.
 COUNTED = _PARTS.c
@@ -209,13 +209,13 @@ def count(connection: sa.Connection, batch_id: int) -> BatchCounts:
     counts, given = BatchCounts(), {"batch": batch_id}
     for row in fetch(connection, _COUNTS, given):
         match row.kind:
-            case tally.Kind.JOB:
+            case tally.CountOf.JOB:
                 _add_jobs(counts, row, word_of(JobState, row.state), word_of(Channel, row.channel))
-            case tally.Kind.MESSAGE:
+            case tally.CountOf.MESSAGE:
                 _add_messages(counts, row, word_of(InvitationState, row.state))
             case _:
                 before = counts.accounts.get(row.account, AccountFacts())
-                look_up = row.kind == tally.Kind.LOOK_UP
+                look_up = row.kind == tally.CountOf.LOOK_UP
                 counts.accounts[row.account] = _with_calls(before, row.state, row.rows, look_up=look_up)
     for reason, waits in counts.waits.items():
         for model in (Job, InvitationRow):

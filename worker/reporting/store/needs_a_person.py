@@ -9,7 +9,7 @@ from worker.core.customers.store.batches import BATCH_FACTS, BatchFacts
 from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Batch, InvitationRow, Job, RefusedEvent, Webhook
-from worker.core.database.tally import Kind
+from worker.core.database.tally import CountOf
 from worker.core.foundation.keyring import KEY_ID_DIGITS, NEEDS_THE_KEY
 from worker.core.model.channels import CHANNELS
 from worker.core.model.reasons import Reason
@@ -44,7 +44,7 @@ def _batches(database: Database, *conditions: sa.ColumnElement[bool]) -> list[Ba
 
 def of_other_accounts(database: Database, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
     """The accounts of waiting rows that are not among these accounts: how many rows wait, and in which batch first."""
-    waits = (COUNTED.kind == Kind.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
+    waits = (COUNTED.kind == CountOf.JOB, COUNTED.state == JobState.WAITING.value, COUNTED.account.not_in(accounts))
     return _by_name(database, COUNTED.account, COUNTED.batch_id, ROWS, *waits)
 
 

@@ -39,8 +39,10 @@ def outlook(connection: sa.Connection, batch_id: int, *, alone: bool) -> Outlook
     """The outlook of a batch; `alone`: without the jobs of other batches, unless a worker works on them now."""
     given = {"batch": batch_id}
     left = fetch(connection, _LEFT, given)
-    jobs = [row for row in left if row.kind == tally.Kind.JOB and row.state == JobState.WAITING]
-    channels = {row.channel for row in left if row.kind == tally.Kind.MESSAGE and row.state == InvitationState.WAITING}
+    jobs = [row for row in left if row.kind == tally.CountOf.JOB and row.state == JobState.WAITING]
+    channels = {
+        row.channel for row in left if row.kind == tally.CountOf.MESSAGE and row.state == InvitationState.WAITING
+    }
     found = _Found()
     for account in {row.account for row in jobs if row.reason != Reason.WAITS_FOR_SENDER}:
         found.account(account, _first(connection, _of_account(account), given))

@@ -12,7 +12,7 @@ from worker.core.database import bulk
 from worker.core.database.database import Database, fetch
 from worker.core.database.priorities import PAUSED, PRIORITIES
 from worker.core.database.tables import Batch, InvitationRow
-from worker.core.database.tally import Kind
+from worker.core.database.tally import CountOf
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import InvitationState, JobState
 from worker.core.work.store.sessions import FIRST
@@ -70,12 +70,12 @@ def left_of(connection: sa.Connection, batch_ids: Collection[int]) -> dict[int, 
         sa.and_(COUNTED.state == JobState.ISSUED.value, COUNTED.channel != Channel.NONE.value),
     )
     left = sa.select(COUNTED.batch_id, ROWS.label("rows")).where(
-        COUNTED.kind == Kind.JOB, COUNTED.batch_id.in_(batch_ids), waits
+        COUNTED.kind == CountOf.JOB, COUNTED.batch_id.in_(batch_ids), waits
     )
     return {row.batch_id: row.rows for row in fetch(connection, left.group_by(COUNTED.batch_id).having(ROWS > 0))}
 
 
 def jobs_in(state: JobState) -> sa.Select[int, int]:
     """How many jobs of each batch are in this state, without those that joined a job of another list."""
-    jobs = (COUNTED.kind == Kind.JOB, COUNTED.state == state.value)
+    jobs = (COUNTED.kind == CountOf.JOB, COUNTED.state == state.value)
     return sa.select(COUNTED.batch_id, ROWS.label("rows")).where(*jobs).group_by(COUNTED.batch_id).having(ROWS > 0)

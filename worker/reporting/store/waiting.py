@@ -12,7 +12,7 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.database.database import Database, fetch
 from worker.core.database.tables import Batch, BatchPlan
 from worker.core.database.tables.types import word_of
-from worker.core.database.tally import Kind
+from worker.core.database.tally import CountOf
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 from worker.plans.store.pilots import NOT_MET
@@ -37,7 +37,7 @@ def waiting(database: Database) -> Waiting:
     """What the waiting rows wait for, but those of paused batches. Read from the kept counts."""
     paused = sa.select(Batch.id).where(Batch.pause_cause != "")
     alike = (COUNTED.kind, COUNTED.account, COUNTED.channel, COUNTED.reason)
-    waits = (COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]), COUNTED.state == JobState.WAITING.value)
+    waits = (COUNTED.kind.in_([CountOf.JOB.value, CountOf.MESSAGE.value]), COUNTED.state == JobState.WAITING.value)
     query = sa.select(*alike).where(*waits, COUNTED.batch_id.not_in(paused)).group_by(*alike).having(ROWS > 0)
     names: set[str] = set()
     senders: dict[str, set[frozenset[str]]] = defaultdict(set)
@@ -45,7 +45,7 @@ def waiting(database: Database) -> Waiting:
     with database.read() as connection:
         rows = fetch(connection, query)
     for row in rows:
-        if row.kind == Kind.MESSAGE:
+        if row.kind == CountOf.MESSAGE:
             names.add(row.channel)
         elif row.reason == Reason.WAITS_FOR_SENDER:
             channels = frozenset(map(str, invitation_channels(word_of(Channel, row.channel))))
@@ -87,7 +87,7 @@ class Queue:
             later = batch_id is not None and began > (began_at, batch_id)
             if later and row.batch_id not in self.of_events:
                 continue
-            if row.kind == Kind.MESSAGE:
+            if row.kind == CountOf.MESSAGE:
                 found.messages[row.channel] += row.rows
                 continue
             found.calls[row.account] += row.rows
@@ -121,7 +121,7 @@ def queue(database: Database, *, now: datetime) -> Queue:
     left = sa.select(*alike, ROWS.label("rows")).join(Batch, Batch.id == COUNTED.batch_id)
     left = left.join(BatchPlan, BatchPlan.batch_id == Batch.id, isouter=True)
     left = left.where(
-        COUNTED.kind.in_([Kind.JOB.value, Kind.MESSAGE.value]),
+        COUNTED.kind.in_([CountOf.JOB.value, CountOf.MESSAGE.value]),
         COUNTED.state.in_([JobState.WAITING.value, JobState.WORKING.value]),
         COUNTED.reason.not_in(_LATER),
         COUNTED.batch_id.not_in(stopped),

@@ -14,7 +14,7 @@ from worker.core.customers.rights import NOT_ITS_CUSTOMER, NOT_ITS_ID, NOT_ITS_T
 from worker.core.database.outages import reason
 from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.outage_log import Outage
-from worker.core.model.incoming import Event, EventKind, EventSender, Outcome, Receipt
+from worker.core.model.incoming import Event, EventKind, EventReceipt, EventSender, Outcome
 from worker.events.cloudevents import LARGEST, Unreadable, read
 from worker.events.published_events import moment
 from worker.events.store.event_status import EventStatus, EventStatuses, LinkStatus
@@ -53,7 +53,7 @@ class Events:
         self,
         settings: Web,
         clock: Clock,
-        chunks: Batcher[Event, Receipt],
+        chunks: Batcher[Event, EventReceipt],
         waiting: Waiting,
         statuses: EventStatuses,
         readiness: Readiness,
@@ -176,7 +176,7 @@ class Events:
         return problem(429, "more events than event_limit allows this sender", retry_after=seconds) if seconds else None
 
     async def _answered(
-        self, request: web.Request, sender: EventSender, receipt: Receipt, wait: int, *, signed_at: datetime | None
+        self, request: web.Request, sender: EventSender, receipt: EventReceipt, wait: int, *, signed_at: datetime | None
     ) -> web.Response:
         assert receipt.id is not None  # noqa: S101 -- the caller has checked; for the type checker
         address = _address(request, receipt.id)

@@ -14,7 +14,7 @@ from worker.core.customers.store.decisions import Decisions, Verdict, Which
 from worker.core.database import tally
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Batch, InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reminders import Ladder, Step
+from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.messages.caps import Caps
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.handovers import InviteResult
@@ -106,7 +106,7 @@ def test_a_text_of_the_providers_own_is_followed_by_reminders(shelf, reminding):
 
 
 def test_after_a_text_of_the_providers_own_no_step_goes_by_text_to_a_country_that_gets_none(shelf):
-    ladder = Ladder({2 * DAY: Step("sms"), 5 * DAY: Step("email")})
+    ladder = Ladder({2 * DAY: Rung("sms"), 5 * DAY: Rung("email")})
     shelf.policy = changed(
         shelf.policy, reminds=True, reminders=(2 * DAY, 5 * DAY), ladder=ladder, countries=frozenset({"XX"})
     )
@@ -117,7 +117,7 @@ def test_after_a_text_of_the_providers_own_no_step_goes_by_text_to_a_country_tha
 
 
 def test_a_step_of_the_ladder_goes_by_another_channel_even_if_the_first_did_not_reach_the_customer(shelf, reminding):
-    reminding(ladder=Ladder({5 * DAY: Step("sms")}))
+    reminding(ladder=Ladder({5 * DAY: Rung("sms")}))
     invited(shelf, customer("Ona", channel=Channel.EMAIL))
     due = {(row.channel, row.kind) for row in shelf.rows(InvitationRow) if row.due_at}
     assert due == {("email", "reminder-1"), ("sms", "reminder-2")}
@@ -130,7 +130,7 @@ def test_a_step_of_the_ladder_goes_by_another_channel_even_if_the_first_did_not_
 
 
 def test_a_step_by_a_channel_without_an_address_is_left_out(shelf, reminding):
-    reminding(ladder=Ladder({2 * DAY: Step("sms"), 5 * DAY: Step("sms")}))
+    reminding(ladder=Ladder({2 * DAY: Rung("sms"), 5 * DAY: Rung("sms")}))
     who = customer("Ona", channel=Channel.EMAIL)
     invited(shelf, replace(who, person=replace(who.person, phone="")))
     assert kinds(shelf) == ["invitation"]

@@ -66,7 +66,7 @@ class ErasedMeanwhile(Exception):
     """A customer was erased while a line of this customer was being added. The next try refuses the line."""
 
 
-class Added(NamedTuple):
+class AddedLines(NamedTuple):
     """What is found when lines are added: those that are `refused` then, of customers who were erased on request, or
     of another person than the one who has the id; and those that were `changed`, because their customers' addresses
     were."""
@@ -90,7 +90,7 @@ def add_lines(
     wide: Collection[str],
     traced: Mapping[int, str],
     rule: KnownRule,
-) -> Added:
+) -> AddedLines:
     """Add these lines as `Batches.add` says.
 
     Raises ErasedMeanwhile, and IntegrityError if another transaction has added a job of a customer meanwhile.
@@ -188,7 +188,7 @@ def add_lines(
             jobs["traceparent"] = [traced.get(row) for row in jobs["row"]]
         _add_jobs(connection, batch_id, jobs, paused=paused, now=now)
     bulk.add(connection, SkippedLine, [refusal_row(batch_id, line) for line in refused])
-    return Added([*erased, *another], changed)
+    return AddedLines([*erased, *another], changed)
 
 
 def _of_another(

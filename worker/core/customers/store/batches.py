@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from worker.core.customers.known_customers import KnownRule
 from worker.core.customers.store import plans
-from worker.core.customers.store.added_lines import Added, ErasedMeanwhile, add_lines
+from worker.core.customers.store.added_lines import AddedLines, ErasedMeanwhile, add_lines
 from worker.core.customers.store.admission import following, left_out
 from worker.core.customers.store.daily_batch import DAILY
 from worker.core.customers.store.new_rows import AcceptedLine, Lines, RefusedLine, seal
@@ -212,7 +212,7 @@ class Batches:
         take_over: bool = False,
         traced: Mapping[int, str] | None = None,
         rule: KnownRule = KnownRule.REFRESH,
-    ) -> Added:
+    ) -> AddedLines:
         """Add the next lines of a list, all or none. Lines that are imported already are skipped; those that `sealer`
         has not sealed are sealed here.
 
@@ -227,7 +227,7 @@ class Batches:
         the customer has an unknown outcome, the job is held.
         """
 
-        def add() -> Added:
+        def add() -> AddedLines:
             with self._database.write() as connection:
                 return add_lines(
                     connection,
@@ -252,7 +252,7 @@ class Batches:
                 # Another transaction has added a job of the same customer meanwhile: the next try joins that job.
                 if attempt == TRIES - 1:
                     raise
-        return Added([], [])
+        return AddedLines([], [])
 
 
 BATCH_FACTS = (

@@ -13,7 +13,7 @@ DAILY = "events-"  # how the names of daily batches begin
 
 
 @dataclass(frozen=True)
-class Rows:
+class DailyRows:
     """Reserved row numbers of a batch, beginning with `first`."""
 
     batch_id: int
@@ -29,7 +29,7 @@ _NUMBER = (
 )
 
 
-def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
+def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> DailyRows:
     """Reserve `count` row numbers of today's batch. The first call of a day creates the batch.
 
     A batch that was cancelled or is being purged gets no more rows, because neither was meant for later customers: the
@@ -40,7 +40,7 @@ def next_rows(connection: sa.Connection, count: int, *, now: datetime) -> Rows:
     for _ in range(TRIES):
         row = connection.execute(_NUMBER, {"of_day": digest, "count_": count}).first()
         if row is not None and row.last_row is not None:
-            return Rows(row.id, row.last_row - count + 1, row.pause_cause != "")
+            return DailyRows(row.id, row.last_row - count + 1, row.pause_cause != "")
         _make(connection, digest, now=now)
     raise RuntimeError("the daily batch could not be created: each new batch was cancelled at once")
 

@@ -32,7 +32,7 @@ BY_EVENT = "the customer was erased on request: only `onboard import --allow-era
 
 
 @dataclass(frozen=True)
-class Erased:
+class Erasure:
     """When a customer was erased, and whether events cannot undo that."""
 
     at: datetime
@@ -76,14 +76,14 @@ _FOUND = sa.select(Tombstone.digest, Tombstone.erased_at, Tombstone.final).where
 _ANY = sa.select(sa.exists(sa.select(Tombstone.digest)))
 
 
-def erased_among(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> Mapping[str, Erased]:
+def erased_among(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> Mapping[str, Erasure]:
     """Those of these customers who were erased on request."""
     # Most databases have none: then nothing is hashed.
     if not customer_ids or not connection.execute(_ANY).scalar_one():
         return {}
     by_digest = {digest: one for one in customer_ids for digest in keyring.digests(CUSTOMER, one)}
     rows = fetch(connection, _FOUND, {"digests": bulk.keys(by_digest)})
-    return {by_digest[row.digest]: Erased(row.erased_at, row.final) for row in rows}
+    return {by_digest[row.digest]: Erasure(row.erased_at, row.final) for row in rows}
 
 
 def bring_back(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> None:

@@ -24,7 +24,7 @@ from worker.core.lifecycle.reminders import Invited, Reminder, kind_of, next_rem
 from worker.core.lifecycle.session_updates import Result
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours, QuietHours
-from worker.core.messages.store.message_context import Candidate, Claim, InvitationPolicy
+from worker.core.messages.store.message_context import Candidate, InvitationPolicy, MessageClaim
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.wording import is_resend
 from worker.core.model.endings import Later, Never, NotNow
@@ -84,7 +84,7 @@ def _all_of(item: Sent, job: sa.Row[Any], contact: ContactPolicy, *, now: dateti
         made.append(found)
 
 
-def not_now(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def not_now(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The reminders among these messages that must not leave, or must wait."""
     reminders = [one for one in messages if one.item.kind != FIRST and not is_resend(one.item.kind)]
     if not reminders:
@@ -115,7 +115,7 @@ def not_now(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, N
     return spent | {id_: why for id_, why in found.items() if why is not None}
 
 
-def _leading_nowhere(claim: Claim, reminders: Sequence[Candidate]) -> dict[uuid.UUID, NotNow]:
+def _leading_nowhere(claim: MessageClaim, reminders: Sequence[Candidate]) -> dict[uuid.UUID, NotNow]:
     """Those with our own link whose customer's session is over, where the customer may have no other one."""
     own = [one for one in reminders if one.item.stable and one.row.job_session_id is not None]
     if not own:

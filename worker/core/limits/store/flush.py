@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -22,26 +22,12 @@ from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import ClaimPolicy, Claims, Leased, Reserved, Room
 from worker.core.unknown.store.row_by_row import Chunk, row_by_row
+from worker.core.work.row_forms import Claimed
 
 PolicyT = TypeVar("PolicyT", bound=ClaimPolicy)
-ItemT = TypeVar("ItemT", bound="Claimed")  # a claimed row
+ItemT = TypeVar("ItemT", bound=Claimed)  # a claimed row
 OpenedT = TypeVar("OpenedT")  # a row whose attempt is written
 ResultT = TypeVar("ResultT")  # the result of its call
-
-
-class Claimed(Protocol):
-    """A row under our lease."""
-
-    @property
-    def id(self) -> Any: ...
-    @property
-    def fence(self) -> int: ...
-    @property
-    def lease_until(self) -> datetime: ...
-    @property
-    def is_event(self) -> bool: ...
-    @property
-    def probe(self) -> bool: ...
 
 
 @dataclass(frozen=True)

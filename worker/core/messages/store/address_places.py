@@ -21,7 +21,7 @@ from worker.core.database.tables import AddressPlace, InvitationRow, Job
 from worker.core.foundation.keyring import Keyring
 from worker.core.messages.caps import AddressCap, Place, Wish, give_places, text_of_mailbox
 from worker.core.messages.store.message_cap_check import no_more
-from worker.core.messages.store.message_context import Candidate, Claim
+from worker.core.messages.store.message_context import Candidate, MessageClaim
 from worker.core.model.channels import address_of
 from worker.core.model.endings import Later, NotNow
 from worker.core.model.reasons import Reason
@@ -189,7 +189,7 @@ def _places(rows: Sequence[sa.Row[Any]], newest: str) -> list[Place]:
     ]
 
 
-def without_place(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def without_place(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The messages whose addresses have had all the messages that they may get for now; the others take their places.
 
     A message whose link would be too old by the time that its address has a place again never leaves; but an event's

@@ -32,9 +32,9 @@ from worker.core.messages.store.fallback import fall_back
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.messages.store.message_context import (
     Candidate,
-    Claim,
     ClaimedInvitation,
     InvitationPolicy,
+    MessageClaim,
     decrypted,
     leaves_at,
 )
@@ -52,10 +52,10 @@ log = logging.getLogger(__name__)
 # A verdict wakes the messages that wait for it; this delay is for a review that ends without a verdict.
 ASK_AGAIN = timedelta(hours=1)
 
-Gate = Callable[[Claim, Sequence[Candidate]], Mapping[uuid.UUID, NotNow]]
+Gate = Callable[[MessageClaim, Sequence[Candidate]], Mapping[uuid.UUID, NotNow]]
 
 
-def in_review(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def in_review(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """Hold first messages, and resends, to customers who have already submitted, through the app or an earlier link.
 
     The worker does not invite these customers again, and does not buy another session because this link is stale. A
@@ -72,7 +72,7 @@ def in_review(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID,
     }
 
 
-def to_suppressed_addresses(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def to_suppressed_addresses(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """Stop the messages whose addresses are suppressed by now."""
     if not any(one.row.any_suppressed for one in messages):
         return {}
@@ -86,7 +86,7 @@ def to_suppressed_addresses(claim: Claim, messages: Sequence[Candidate]) -> Mapp
     }
 
 
-def to_refused_numbers(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def to_refused_numbers(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """Stop the texts to numbers that get none. Another channel may reach their customers.
 
     Intake refuses such numbers. This is for a number that an event has changed since, for a configuration that has
@@ -103,13 +103,13 @@ def to_refused_numbers(claim: Claim, messages: Sequence[Candidate]) -> Mapping[u
     }
 
 
-def quiet(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def quiet(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """Keep the messages to where it is quiet, until it is not."""
     times = {one.item.id: leaves_at(claim.policy, one.item, claim.now) for one in messages}
     return {id_: Later(at, Reason.QUIET_HOURS) for id_, at in times.items() if at > claim.now}
 
 
-def planned_later(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def planned_later(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """Keep the messages of batches whose start has not come, and the first messages that are too many for the pace."""
     planned = [one for one in messages if one.row.planned]
     if not planned:
@@ -155,7 +155,7 @@ def passed(
 
     The other rows are released here, each with what becomes of it and of its job.
     """
-    claim = Claim(connection, keyring, policy, now)
+    claim = MessageClaim(connection, keyring, policy, now)
     # A job that is being worked ends with its call: its heir must not make another one meanwhile.
     over = [row.job_id for row in rows if row.cancelled_at is not None and row.job_state is not JobState.WORKING]
     cancel_jobs(connection, over, now=now)
@@ -185,7 +185,7 @@ def passed(
     return [one.item for one in found if one.item.id not in stay]
 
 
-def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[Candidate], dict[uuid.UUID, NotNow]]:
+def _decrypted(claim: MessageClaim, rows: Sequence[Any]) -> tuple[list[Candidate], dict[uuid.UUID, NotNow]]:
     """The messages, and those that cannot be decrypted: these may block no others."""
     customers = {row.id: row.customer_id for row in rows}
     unknown_calls = messages_to_reconcile(claim.connection, rows, customers, now=claim.now)
@@ -202,7 +202,7 @@ def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[Candidate], dict
 
 
 def _with_own_links(
-    claim: Claim, links: StableLinks, found: Sequence[Candidate]
+    claim: MessageClaim, links: StableLinks, found: Sequence[Candidate]
 ) -> tuple[dict[uuid.UUID, OwnLink], dict[uuid.UUID, NotNow]]:
     """Give the messages our own links instead of their sessions'. Returns these, and the messages that get none."""
     keys = {one.item.id: (one.item.customer.customer_id, one.item.customer.purpose) for one in found}

@@ -25,7 +25,7 @@ from worker.core.database.tables import CustomerRow, InvitationRow, TextCount
 from worker.core.limits.store import budgets
 from worker.core.messages.caps import may_send
 from worker.core.messages.delivery_reports import unknown_in_words
-from worker.core.messages.store.message_context import Candidate, Claim, ClaimedInvitation, InvitationPolicy
+from worker.core.messages.store.message_context import Candidate, ClaimedInvitation, InvitationPolicy, MessageClaim
 from worker.core.messages.text_numbers import HOUR, country_of, hour_of, may_go
 from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Later, Never, NotNow
@@ -48,7 +48,7 @@ _LOCKED = (
 )
 
 
-def spent(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def spent(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The messages that would exceed their customer's cap. The counts include these messages themselves.
 
     Most customers have one message: nothing is counted for them, if a cap allows more than one.
@@ -84,7 +84,7 @@ def spent(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, Not
     return found
 
 
-def _going_first(claim: Claim, messages: Sequence[Candidate]) -> set[uuid.UUID]:
+def _going_first(claim: MessageClaim, messages: Sequence[Candidate]) -> set[uuid.UUID]:
     """The sessions of these messages that have one due, too, on a channel that goes first."""
     before = list(CHANNELS)[: list(CHANNELS).index(claim.policy.channel)]
     if not before or not messages:
@@ -143,7 +143,7 @@ def is_capped(policy: InvitationPolicy) -> bool:
     return policy.channel == Channel.SMS and policy.contact.texts_per_country is not None
 
 
-def countries_spent(claim: Claim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
+def countries_spent(claim: MessageClaim, messages: Sequence[Candidate]) -> Mapping[uuid.UUID, NotNow]:
     """The texts that wait for the next hour, because their country has had its texts of this one."""
     cap, connection = claim.policy.contact.texts_per_country, claim.connection
     if cap is None or not is_capped(claim.policy):

@@ -96,7 +96,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Claim:
+class MessageClaim:
     """What the gates of one claim share."""
 
     connection: sa.Connection

@@ -29,7 +29,7 @@ from worker.core.database.tables.work import LEAD, STATE
 from worker.core.facts import JobsStopped, happened
 from worker.core.messages.store.job_from_messages import move_jobs
 from worker.core.model.reasons import Reason
-from worker.core.model.row_addresses import Rows
+from worker.core.model.row_addresses import RowRanges
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 from worker.core.model.wakeups import WakeUp
 from worker.core.work.store.sessions import FIRST, HELD_FIRST, OF_ITS_SESSION, schedule_checks
@@ -58,7 +58,7 @@ class Which:
 
     batch_id: int
     account: str | None = None
-    rows: Rows | None = None
+    rows: RowRanges | None = None
 
 
 def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*tuple[Any, ...]]:
@@ -82,7 +82,7 @@ def chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple
     return query if which.rows is None else query.where(_in_rows(which.batch_id, which.rows))
 
 
-def _in_rows(batch_id: int, rows: Rows) -> sa.ColumnElement[bool]:
+def _in_rows(batch_id: int, rows: RowRanges) -> sa.ColumnElement[bool]:
     single = [job_id(batch_id, first) for first, last in rows.ranges if first == last]
     ranges = [
         Job.id.between(job_id(batch_id, first), job_id(batch_id, last)) for first, last in rows.ranges if first != last

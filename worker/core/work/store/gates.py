@@ -51,7 +51,7 @@ A_MOMENT = timedelta(seconds=1)  # between two looks of the sweep
 
 
 @dataclass
-class Claim:
+class JobClaim:
     """What the gates of one claim share."""
 
     connection: sa.Connection
@@ -76,7 +76,7 @@ class Claim:
         return self.backlogs.rooms(self.connection, senders, max_age=policy.max_age, now=self.now)
 
 
-def cancelled(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+def cancelled(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
     """End the jobs that were cancelled, alone or with their batch."""
     ids = [row.id for row in rows if row.cancelled_at is not None]
     if ids:
@@ -84,7 +84,7 @@ def cancelled(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     return ids
 
 
-def with_details_that_wait(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+def with_details_that_wait(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
     """Keep the jobs whose details are not their customers' yet: the sweep applies them once their rows are released."""
     if not any(row.any_pending for row in rows):
         return ()
@@ -95,7 +95,7 @@ def with_details_that_wait(claim: Claim, rows: Sequence[Any]) -> Collection[int]
     return stay.keys()
 
 
-def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
     """Let the jobs of customers who have a live session adopt it."""
     # A job that only asks about its session adopts none.
     having = [row for row in rows if row.had_session and not row.asks]
@@ -121,7 +121,7 @@ def with_live_session(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     return kept
 
 
-def with_own_link(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
     """Let the jobs of customers who have our link already, and have bought nothing through it, adopt its messages.
 
     A job that needs its session at once, or only a link, is left out: a session is opened for it.
@@ -139,7 +139,7 @@ def with_own_link(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     return [row.id for row, _ in having]
 
 
-def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+def reviewed(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
     """Release the jobs whose previous session is in review at the provider, and keep those whose customer is in review
     through another one, also one of another list, or one that was given up.
 
@@ -156,7 +156,7 @@ def reviewed(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     return released | stay.keys()
 
 
-def before_the_start(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
+def before_the_start(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
     """Keep the jobs of batches whose planned start has not come, until then."""
     if not claim.planned:
         return ()
@@ -168,7 +168,7 @@ def before_the_start(claim: Claim, rows: Sequence[Any]) -> Collection[int]:
     return stay.keys()
 
 
-def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+def unreachable_customers(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """End the jobs whose links could not be sent to any address, before a session is paid for.
 
     The first session of an event is opened all the same: its sender may wait for the link.
@@ -181,7 +181,7 @@ def unreachable_customers(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[i
     return unreachable(claim.connection, claim.keyring, concerned, fallbacks=claim.policy.contact.fallbacks)
 
 
-def quiet_hours(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+def quiet_hours(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """Keep the jobs whose messages could not be sent now, or when the sender's queue reaches them."""
     hours = claim.policy.contact.hours
     found: dict[int, NotNow] = {}
@@ -199,7 +199,7 @@ def quiet_hours(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow
     return found
 
 
-def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+def full_senders(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """Keep the jobs for whose messages the senders have no room now, and put off more of their kind unclaimed."""
     found: dict[int, NotNow] = {}
     full: dict[Channel, Later] = {}
@@ -215,19 +215,19 @@ def full_senders(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNo
     return found
 
 
-def paced_batches(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+def paced_batches(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """Keep the jobs whose batch has had as many first sessions as its pace allows; the others take their places."""
     asks = _paced(claim, jobs)
     return batch_pace.take(claim.connection, asks, batch_pace.SESSIONS, now=claim.now) if asks else {}
 
 
-def _paced(claim: Claim, jobs: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
+def _paced(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> list[batch_pace.Asks]:
     """The places that these jobs need of their batches' pace."""
     firsts = [job for job in jobs if job.batch_id in claim.planned and job.session_id is None and not job.attempts]
     return [batch_pace.Asks(job.id, job.batch_id, len(invitation_channels(job.channel))) for job in firsts]
 
 
-def spent_addresses(claim: Claim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
+def spent_addresses(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Mapping[int, NotNow]:
     """Keep the jobs none of whose addresses may get another message now. The other jobs take their places.
 
     A session that is opened for such a job would cost money, and its link could not be sent. The first session of an
@@ -264,8 +264,8 @@ def _sender_may_wait_for(job: ClaimedJob) -> bool:
     return job.is_event and job.session_id is None
 
 
-RowGate = Callable[[Claim, Sequence[Any]], Collection[int]]
-Gate = Callable[[Claim, Sequence[ClaimedJob]], Mapping[int, NotNow]]
+RowGate = Callable[[JobClaim, Sequence[Any]], Collection[int]]
+Gate = Callable[[JobClaim, Sequence[ClaimedJob]], Mapping[int, NotNow]]
 ROW_GATES: tuple[RowGate, ...] = (
     cancelled,
     with_details_that_wait,
@@ -294,7 +294,7 @@ def passed(
     """
     any_suppressed = any(row.any_suppressed for row in rows)
     planned = frozenset(row.batch_id for row in rows if row.planned)
-    claim = Claim(connection, keyring, policy, backlogs, leased, any_suppressed, now, planned)
+    claim = JobClaim(connection, keyring, policy, backlogs, leased, any_suppressed, now, planned)
     for row_gate in ROW_GATES:
         kept = row_gate(claim, rows) if rows else ()
         _explain(policy, row_gate.__name__, kept, rows)
@@ -323,7 +323,7 @@ def _explain(policy: JobPolicy, gate: str, kept: Collection[int], asked: Sequenc
         log.debug("%s: %d of %d leased rows are not called: %s", policy.account, len(kept), len(asked), gate)
 
 
-def _decrypted(claim: Claim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dict[int, NotNow]]:
+def _decrypted(claim: JobClaim, rows: Sequence[Any]) -> tuple[list[ClaimedJob], dict[int, NotNow]]:
     """The jobs, and those that cannot be decrypted: these may block no other jobs."""
     unknown_calls = calls_to_reconcile(claim.connection, rows, now=claim.now)
     jobs: list[ClaimedJob] = []

@@ -270,7 +270,7 @@ def _new_session(
     )
 
 
-def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[reminders.Sent]:
+def _texted(results: Sequence[IssueResult], added: sessions.Stored) -> list[reminders.Sent]:
     """The customers to whom the provider sent the link by text itself. Reminders by text follow these texts."""
     return [
         reminders.Sent(
@@ -287,7 +287,7 @@ def _texted(results: Sequence[IssueResult], added: sessions.Added) -> list[remin
     ]
 
 
-def _move(result: IssueResult, ending: Ending | None, added: sessions.Added, *, counted: bool) -> dict[str, Any]:
+def _move(result: IssueResult, ending: Ending | None, added: sessions.Stored, *, counted: bool) -> dict[str, Any]:
     """The job's new values. `counted`: the attempt was counted already when its outcome became unknown."""
     job = result.opened.row
     move = after_call(ending, result.opened, job, counted=counted) | {

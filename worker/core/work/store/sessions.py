@@ -79,7 +79,7 @@ class SessionsIssued(Fact):
 
 
 @dataclass(frozen=True)
-class Added:
+class Stored:
     """The stored sessions by job; the jobs that the provider has invited by itself; the channels with due messages.
 
     `cancelled` are jobs that were cancelled during their call. Their sessions are stored but not sent.
@@ -98,13 +98,13 @@ def add(
     *,
     quiet: Mapping[str, QuietHours] = NO_QUIET_HOURS,
     now: datetime,
-) -> Added:
+) -> Stored:
     """Store new sessions, end the sessions that they replace, and add their invitations.
 
     If the customer has another session whose link has not expired, the customer keeps that session: the new session is
     left out of `Added.sessions`, and its job must be held.
     """
-    added = Added({}, set(), set(), set())
+    added = Stored({}, set(), set(), set())
     if not new:
         return added
     before = not_ended(connection, [(item.customer_id, item.purpose) for item in new if item.live])

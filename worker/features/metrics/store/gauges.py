@@ -60,12 +60,14 @@ def read(
             milliseconds = int(MOST_TIME / timedelta(milliseconds=1))
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
         counted = fetch(connection, _COUNTED)
-        jobs = [row for row in counted if row.kind == tally.Kind.JOB]
+        jobs = [row for row in counted if row.kind == tally.CountOf.JOB]
         return Gauges(
             counts=metric_counts.all_counts(connection),
             jobs=_sums((row.state, row.rows) for row in jobs),
             waiting=_sums((row.account, row.rows) for row in jobs if row.state in ("waiting", "working")),
-            messages=_sums(((row.channel, row.state), row.rows) for row in counted if row.kind == tally.Kind.MESSAGE),
+            messages=_sums(
+                ((row.channel, row.state), row.rows) for row in counted if row.kind == tally.CountOf.MESSAGE
+            ),
             due_jobs={name: first_due_job(connection, name, now) for name in accounts},
             due_messages={name: first_due_message(connection, name, now) for name in channels},
             permits=_by_name(connection, _PERMITS.where(Permit.until > now)),
@@ -134,7 +136,7 @@ def _first_of(connection: sa.Connection, model: Any, column: Any, name: str, now
 _ALIKE = (COUNTED.kind, COUNTED.state, COUNTED.channel, COUNTED.account)
 _COUNTED = (
     sa.select(*_ALIKE, ROWS.label("rows"))
-    .where(COUNTED.kind.in_([tally.Kind.JOB.value, tally.Kind.MESSAGE.value]))
+    .where(COUNTED.kind.in_([tally.CountOf.JOB.value, tally.CountOf.MESSAGE.value]))
     .group_by(*_ALIKE)
     .having(ROWS > 0)
 )
