@@ -181,9 +181,9 @@ def test_an_expiry_that_has_passed_stays_what_it_is():
 def test_only_a_call_for_a_known_entity_may_be_repeated():
     provider = FrankieOneV1(frankie_v1_account())
     known, new = request(), request(entity_id="")
-    learned = SessionRequest(new.customer, "ref", entity_id=ENTITY)
+    after_outcomes = SessionRequest(new.customer, "ref", entity_id=ENTITY)
 
-    assert [provider.repeatable(one) for one in (known, new, learned)] == [True, False, True]
+    assert [provider.repeatable(one) for one in (known, new, after_outcomes)] == [True, False, True]
     cut = Broken(sent=True, detail="answer cut off")
     assert [provider.broken(cut, one).kind for one in (known, new)] == [Kind.TRANSIENT, Kind.UNKNOWN]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.lessons import Lesson, learned
+from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.limits.rate_limits import Limit, Ramp
 from worker.core.model.endings import Kind
 from worker.reporting.waits import Blocked, obstacle_of
@@ -52,7 +52,9 @@ def test_a_stop_with_a_probe_says_when_a_worker_asks_again():
 
 def test_a_pause_that_lasts_after_a_call_of_another_worker_succeeded_still_says_why():
     at = NOW + timedelta(seconds=1)
-    paused = learned(BudgetState(), RULE, [Lesson(NOW, Kind.RATE_LIMITED, "HTTP 429", LATER - NOW)], now=NOW)
-    found = obstacle_of("kyc", RULE, learned(paused, RULE, [Lesson(at)], now=at), now=at)
+    paused = after_outcomes(
+        BudgetState(), RULE, [CallOutcome(NOW, Kind.RATE_LIMITED, "HTTP 429", LATER - NOW)], now=NOW
+    )
+    found = obstacle_of("kyc", RULE, after_outcomes(paused, RULE, [CallOutcome(at)], now=at), now=at)
     assert found is not None
     assert found.in_words == "kyc is paused until 2026-11-21T12:20:00Z: the wait that was asked for is not over"

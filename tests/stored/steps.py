@@ -21,7 +21,7 @@ class Claimed:
     jobs: list[Any]
     again_at: datetime | None
     permits: int | None
-    adopted_channels: frozenset[str]
+    reused_channels: frozenset[str]
     slots: tuple[datetime, ...]
 
     @property

@@ -59,14 +59,16 @@ async def test_a_log_in_that_failed_counts_from_when_it_began(make):
     preflight = Preflight(
         lambda: {"email": Slow()},
         world.parts.budget_rules.channels,
-        budgets=SimpleNamespace(unproven=lambda *_, **__: True, tried=lambda _rule, lesson, now: tried.append(lesson)),
+        budgets=SimpleNamespace(
+            unproven=lambda *_, **__: True, tried=lambda _rule, outcome, now: tried.append(outcome)
+        ),
         jobs=world.parts.jobs,
         clock=world.clock,
         in_thread=at_once,
     )
     began = world.clock()
     await preflight.prove("email")
-    assert [(lesson.began_at, lesson.kind) for lesson in tried] == [(began, Kind.TRANSIENT)]
+    assert [(outcome.began_at, outcome.kind) for outcome in tried] == [(began, Kind.TRANSIENT)]
 
 
 async def test_a_server_that_is_away_is_asked_again_after_each_pause_until_it_is_back(make, caplog):

@@ -12,7 +12,7 @@ from worker.wiring.runner import STOP_HOLDS_AFTER
 
 
 def stop(world) -> None:
-    world.parts.standstills.stop(by="ada", reason="the wrong template", now=world.clock())
+    world.parts.emergency_stops.stop(by="ada", reason="the wrong template", now=world.clock())
 
 
 async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make_on_both):
@@ -34,14 +34,14 @@ async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make
     stop(world)
     await asyncio.sleep(STOP_HOLDS_AFTER.total_seconds())
     asked = len(world.asked)
-    assert world.parts.standstills.in_flight(now=world.clock()) == {"kyc": 3}
+    assert world.parts.emergency_stops.in_flight(now=world.clock()) == {"kyc": 3}
     assert await going is False
 
     assert len(world.asked) == asked
     assert world.states() == {"issued": asked, "waiting": 120 - asked}
     assert not [row for row in world.rows(Job) if row.lease_until is not None]
     assert not [row for row in world.rows(Attempt) if row.closed_at is None]
-    assert world.parts.standstills.in_flight(now=world.clock()) == {}
+    assert world.parts.emergency_stops.in_flight(now=world.clock()) == {}
     await runner.close()
 
 
@@ -60,7 +60,7 @@ async def test_a_message_whose_connection_came_after_a_stop_does_not_leave(make_
     assert (world.message().state, world.message().attempts) == (InvitationState.WAITING, 0)
     assert {row.outcome for row in world.rows(Attempt)} == {"done", NOT_SENT}
 
-    world.parts.standstills.go_on(now=world.clock())
+    world.parts.emergency_stops.go_on(now=world.clock())
     await runner.serve(WakeUp.invite("email"))
     assert len(sender.messages) == 1
     await runner.close()
@@ -94,7 +94,7 @@ async def test_a_stopped_worker_sends_no_message_and_goes_on_after_the_resume(ma
     await world.serve(WakeUp.issue("kyc"))
     assert (world.senders["email"].messages, len(world.asked)) == ([], 10)
 
-    world.parts.standstills.go_on(now=world.clock())
+    world.parts.emergency_stops.go_on(now=world.clock())
     await world.work()
     assert (len(world.senders["email"].messages), len(world.asked)) == (11, 11)
     assert world.states() == {"invited": 11}

@@ -25,7 +25,7 @@ from worker.core.lifecycle.session_updates import KnownSession, Result
 from worker.core.lifecycle.store import expired_sessions, reminders
 from worker.core.limits.budgets import BudgetRule, BudgetState, Grant
 from worker.core.limits.concurrency import Share
-from worker.core.limits.store import budgets, claims, concurrency, credits, flush, standstill
+from worker.core.limits.store import budgets, claims, concurrency, credits, emergency_stop, flush
 from worker.core.messages.store import gates as message_gates
 from worker.core.messages.store import message_context
 from worker.core.model.reasons import Reason
@@ -112,7 +112,7 @@ def _spends(connection: Any, rule: BudgetRule, wanted: int, *, now: datetime) ->
 _WALL_CLOCK: Replaced = (Simulation, "make_clock", staticmethod(WallClock))
 MENDS: dict[str, tuple[Replaced, ...]] = {
     # A clock that is set is believed, and a call that was reserved an hour ahead too: the account stands still.
-    "steady-clock": (_WALL_CLOCK, (budgets, "believable", _believes)),
+    "steady-clock": (_WALL_CLOCK, (budgets, "clamp_future_times", _believes)),
     # … and ends other workers' leases, and sessions that live.
     "database-time": (
         _WALL_CLOCK,
@@ -131,7 +131,7 @@ MENDS: dict[str, tuple[Replaced, ...]] = {
     "pilot": ((added_lines, "HELD_BACK", 0),),
     # A stop of everything keeps sweeps from waking, and no dispatcher that runs from going on.
     "standstill": (
-        (standstill, "there_is", lambda _connection: False),
+        (emergency_stop, "is_active", lambda _connection: False),
         (budgets, "ask_first", _never_stopped),
     ),
     # The last checks of a call: of its slot and the distance from the call before it, of a halt, of its lease.

@@ -54,12 +54,12 @@ class Requests:
             self.left += 1
             self._await_verdict(batch)
         if plan.stopped_at:
-            stop = lambda parts: parts.standstills.stop(by="ops", reason="", now=parts.clock())  # noqa: E731
+            stop = lambda parts: parts.emergency_stops.stop(by="ops", reason="", now=parts.clock())  # noqa: E731
             self._decide(plan.stopped_at, "stopped", stop, then=lambda: self._decide(RESUMES, "went on", self._go_on))
 
     def _go_on(self, parts: Parts) -> None:
         self._simulation.note("goes on")  # before, since the answer may be lost
-        parts.standstills.go_on(now=parts.clock())
+        parts.emergency_stops.go_on(now=parts.clock())
 
     def _await_verdict(self, batch: int) -> None:
         """Note when the verdict on the pilot is there. If it did not pass, an operator resumes the list."""

@@ -23,7 +23,7 @@ from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.forecast import Forecast, Load, forecast
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.plans.store.pilots import latest_verdict
@@ -73,7 +73,7 @@ class Forecasts:
     budgets: Budgets
     rules: BudgetRules
     takeovers: Takeovers
-    standstills: Standstills
+    emergency_stops: EmergencyStops
     orphans: Mapping[str, OrphanRule]  # by account
     on_click: bool  # a session is bought when its customer comes
     texts_per_country: int | None
@@ -124,7 +124,7 @@ class Forecasts:
     ) -> Forecast:
         if batch.cancelled_at is not None or not (counts.waiting or counts.unsent):
             return Forecast(None, None)
-        if (stopped := self.standstills.find()) is not None:
+        if (stopped := self.emergency_stops.find()) is not None:
             return Forecast(None, f"{stopped.in_words}: `onboard resume --all` goes on")
         if batch.is_paused:
             return Forecast(None, f"the batch is paused: `onboard resume {batch.id}` goes on with it")

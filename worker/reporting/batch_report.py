@@ -11,7 +11,7 @@ from worker.core.foundation.clock import Clock
 from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import stop_in_words
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
 from worker.core.model.states import BatchState, InvitationState, JobState, LineState, PauseCause, batch_state
 from worker.core.unknown.reconciliation import OrphanRule
@@ -48,7 +48,7 @@ class Reporting:
     forecasts: Forecasts
     plan: Callable[[BatchFacts], Planned | None]
     pilots: Pilots
-    standstills: Standstills
+    emergency_stops: EmergencyStops
     orphans: Mapping[str, OrphanRule]  # by account
     most_messages: int  # to each customer
 
@@ -67,7 +67,7 @@ class Reporting:
 
     def circumstances(self) -> Circumstances:
         """What keeps rows and messages waiting now, for the history of a customer."""
-        stopped = self.standstills.find()
+        stopped = self.emergency_stops.find()
         why = stopped.in_words if stopped is not None else ""
         return Circumstances(why, self.blocked(now=self.clock()), self.orphans, self.most_messages)
 

@@ -15,7 +15,7 @@ from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import BudgetState, lasting_outage_of, silence_of
 from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.standstill import Standstills, Stopped
+from worker.core.limits.store.emergency_stop import EmergencyStops, Stopped
 from worker.reporting import waits
 from worker.reporting.decision_words import rows_left
 from worker.reporting.operation import (
@@ -127,7 +127,7 @@ class Operation:
     budgets: Budgets
     rules: BudgetRules
     looks: Looks
-    standstills: Standstills
+    emergency_stops: EmergencyStops
     takeovers: Takeovers
     key_ids: Collection[str] | None  # of the configuration; None: they are not known here
     sources: Callable[[], Sequence[SourceReport]]
@@ -138,7 +138,7 @@ class Operation:
     def report(self) -> OperationReport:
         now = self.clock()
         running, states = self.processes.running(now=now), self.budgets.all()
-        stopped = self.standstills.find()
+        stopped = self.emergency_stops.find()
         found = self.looks.look(accounts=self.rules.accounts, channels=self.rules.channels, now=now)
         left, shut, asked = waiting(self.database), self._shut(states, now), found.accounts | found.channels
         due = asked - shut.keys() - left.kept_by(shut)

@@ -237,7 +237,7 @@ def _used_up(rule: BudgetRule, state: BudgetState, now: datetime) -> tuple[datet
     today = rule.at(state.ramp_from, now)
     if state.next_at is None or not (today.limits or state.pace.rate is not None):
         return None, ""
-    # A later slot was reserved under a lower limit, or by a wrong clock (`budgets.believable`).
+    # A later slot was reserved under a lower limit, or by a wrong clock (`budgets.clamp_future_times`).
     until = min(state.next_at, now + interval(state, today))
     if until - now < SOON:
         return None, ""

@@ -23,11 +23,11 @@ from worker.core.foundation.clock import Clock, monotonic
 from worker.core.foundation.log_ids import about
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.lessons import Lesson
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.metrics import CALL_SECONDS, FLUSH_SECONDS, MESSAGE_SECONDS, WorkMeter
 from worker.core.model.wakeups import NAME_UNKNOWN, WakeUp, WorkStep
-from worker.core.work.store.attempt_log import lesson_of
+from worker.core.work.store.attempt_log import outcome_of_call
 from worker.core.work.store.claim_jobs import Jobs
 from worker.http.client import Http, open_http_session
 from worker.http.trust import faster, way_of
@@ -66,15 +66,15 @@ class Preflight:
             outage.lasts(f"{channel} does not work", monotonic(), why=problem.detail)
         else:
             self._outages.pop(channel, None)  # the budget's line says that it answers again
-        await self._in_thread(self._tried, rule, lesson_of(began_at, problem))
+        await self._in_thread(self._tried, rule, outcome_of_call(began_at, problem))
 
     def _is_unproven(self, rule: BudgetRule) -> bool:
         return self._budgets.unproven(rule.name, now=self._clock())
 
-    def _tried(self, rule: BudgetRule, lesson: Lesson) -> None:
+    def _tried(self, rule: BudgetRule, outcome: CallOutcome) -> None:
         now: datetime = self._clock()
-        self._budgets.tried(rule, lesson, now=now)
-        if lesson.kind is None:
+        self._budgets.tried(rule, outcome, now=now)
+        if outcome.kind is None:
             self._jobs.make_waiting_jobs_due(now=now)
 
 
@@ -273,7 +273,7 @@ class Runner:
         """
         while self._dispatchers and not await self.is_stopped_within(LOOK_FOR_STOP_SECONDS):
             try:
-                stopped = await self.in_thread(self._parts.standstills.is_there)
+                stopped = await self.in_thread(self._parts.emergency_stops.is_there)
             except sa.exc.OperationalError:
                 continue  # the dispatchers meet the same outage, and begin no call in it
             for dispatcher in tuple(self._dispatchers.values()) if stopped else ():

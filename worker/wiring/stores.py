@@ -11,7 +11,7 @@ from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_chain import Again
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.limits.store.takeover import Failover
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.claim_invitations import Invitations
@@ -71,7 +71,7 @@ class Stores:
         self.budgets = Budgets(database)
         self.pilots = Pilots(database)
         self.decisions = Decisions(database, pilots=self.pilots)
-        self.standstills = Standstills(database)
+        self.emergency_stops = EmergencyStops(database)
         self.facts = Facts(database, keyring)
         self.spending = SpendingFacts(database)
         self.processes = Processes(database)

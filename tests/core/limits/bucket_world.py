@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, grant
-from worker.core.limits.lessons import Lesson, learned
+from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind, RetryPolicy
 
@@ -52,7 +52,7 @@ class Worker:
     out: int = 0
     halts: int = 0
     wants: bool = False  # to claim as soon as there is a free permit
-    lessons: list[Lesson] = field(default_factory=list)
+    call_outcomes: list[CallOutcome] = field(default_factory=list)
     flushes_at: datetime | None = None
 
 
@@ -94,7 +94,7 @@ class World:
 
     def _claim(self, worker: Worker) -> None:
         free = worker.permits - worker.out
-        if any(lesson.kind for lesson in worker.lessons):  # the answer that made it halt is written first
+        if any(outcome.kind for outcome in worker.call_outcomes):  # the answer that made it halt is written first
             self._at(self.now + STATEMENT, self._claim, worker)
             return
         if free <= 0:
@@ -120,17 +120,17 @@ class World:
             self._free(worker)
             return
         there = timedelta(seconds=self.latency * self.random.uniform(0.5, 1.5)) / 2
-        self._at(self.now + there, self._arrive, worker, Lesson(self.now), there)
+        self._at(self.now + there, self._arrive, worker, CallOutcome(self.now), there)
 
-    def _arrive(self, worker: Worker, lesson: Lesson, back: timedelta) -> None:
+    def _arrive(self, worker: Worker, outcome: CallOutcome, back: timedelta) -> None:
         if not self.server.call(self.now, self.random.random()):
-            lesson = lesson._replace(kind=Kind.RATE_LIMITED, detail="HTTP 429", retry_after=self.server.retry_after)
-        self._at(self.now + back, self._answer, worker, lesson)
+            outcome = outcome._replace(kind=Kind.RATE_LIMITED, detail="HTTP 429", retry_after=self.server.retry_after)
+        self._at(self.now + back, self._answer, worker, outcome)
 
-    def _answer(self, worker: Worker, lesson: Lesson) -> None:
-        worker.lessons.append(lesson)
-        when = self.now + (STATEMENT if lesson.kind else FLUSH)
-        worker.halts += lesson.kind is not None
+    def _answer(self, worker: Worker, outcome: CallOutcome) -> None:
+        worker.call_outcomes.append(outcome)
+        when = self.now + (STATEMENT if outcome.kind else FLUSH)
+        worker.halts += outcome.kind is not None
         if worker.flushes_at is None or when < worker.flushes_at:
             worker.flushes_at = when
             self._at(when, self._flush, worker, when)
@@ -138,8 +138,8 @@ class World:
 
     def _flush(self, worker: Worker, when: datetime) -> None:
         if worker.flushes_at == when:
-            lessons, worker.lessons, worker.flushes_at = worker.lessons, [], None
-            self.state = learned(self.state, self.rule, lessons, now=self.now)
+            call_outcomes, worker.call_outcomes, worker.flushes_at = worker.call_outcomes, [], None
+            self.state = after_outcomes(self.state, self.rule, call_outcomes, now=self.now)
 
     def _free(self, worker: Worker) -> None:
         worker.out -= 1

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.limits.lessons import NOW, RULE, SECOND, UNREACHABLE, WELL, failing, granted, learn
+from tests.core.limits.call_outcomes import NOW, RULE, SECOND, UNREACHABLE, WELL, failing, granted, learn
 from worker.core.limits.budgets import outage_of
-from worker.core.limits.lessons import Lesson, learned
+from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.model.endings import Kind
 
 
@@ -51,18 +51,18 @@ def test_behind_an_open_breaker_one_call_goes_first_and_each_that_fails_doubles_
 def test_an_answer_closes_the_breaker(kind):
     state = learn(WELL, *failing(*[Kind.TRANSIENT] * 5), now=NOW + SECOND)
     later = state.blocked_until
-    state = learn(state, Lesson(later, kind), now=later)
+    state = learn(state, CallOutcome(later, kind), now=later)
     assert (state.failures, state.opened_at, state.pauses, state.pause_reason) == (0, None, 0, "")
     assert granted(state, now=later).slots.count == 10
 
 
 def test_calls_in_flight_when_the_breaker_opened_neither_close_nor_extend_it():
     state = learn(WELL, *failing(*[Kind.TRANSIENT] * 5), now=NOW + SECOND)
-    assert learn(state, Lesson(NOW), *failing(*[Kind.TRANSIENT] * 30), now=NOW + SECOND) == state
+    assert learn(state, CallOutcome(NOW), *failing(*[Kind.TRANSIENT] * 30), now=NOW + SECOND) == state
 
 
 def test_an_unreachable_account_is_paused_at_once_and_its_breaker_opens_after_five():
-    unreachable = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    unreachable = CallOutcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
     state, now = learn(WELL, unreachable), NOW
     assert (state.failures, state.opened_at) == (1, None)
     for _ in range(4):
@@ -74,7 +74,7 @@ def test_an_unreachable_account_is_paused_at_once_and_its_breaker_opens_after_fi
 
 def test_the_breaker_of_a_sender_never_opens_because_of_messages_that_fail():
     rule = replace(RULE, opens_after=None)
-    state = learned(WELL, rule, failing(*[Kind.TRANSIENT] * 50), now=NOW + SECOND)
+    state = after_outcomes(WELL, rule, failing(*[Kind.TRANSIENT] * 50), now=NOW + SECOND)
     assert (state.opened_at, state.blocked_until) == (None, None)
 
 
@@ -83,10 +83,10 @@ def test_the_breaker_of_a_sender_is_open_from_its_first_silence_to_its_next_answ
     rule, now = replace(RULE, opens_after=None), NOW
     state = WELL
     for _ in range(3):
-        state = learned(state, rule, [UNREACHABLE._replace(began_at=now)], now=now)
+        state = after_outcomes(state, rule, [UNREACHABLE._replace(began_at=now)], now=now)
         assert outage_of(state, now=now) == "no call has succeeded since 2026-11-20T12:00:00Z: connection refused"
         assert outage_of(state, now=state.blocked_until) == ""
         now = state.blocked_until
     assert state.opened_at == NOW
-    answered = learned(state, rule, [Lesson(now, kind, "an answer")], now=now)
+    answered = after_outcomes(state, rule, [CallOutcome(now, kind, "an answer")], now=now)
     assert (answered.opened_at, outage_of(answered, now=now, due=True)) == (None, "")

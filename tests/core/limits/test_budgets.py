@@ -9,18 +9,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.core.limits.lessons import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, granted
+from tests.core.limits.call_outcomes import LIMITED, MINUTE, NOW, RULE, SECOND, WELL, granted
 from worker.core.limits.budgets import (
     BudgetRule,
     BudgetState,
     after_claim,
     after_release,
-    believable,
+    clamp_future_times,
     grant,
     is_stopped,
     resumed,
 )
-from worker.core.limits.lessons import STOPS, Lesson, learned
+from worker.core.limits.call_outcomes import STOPS, CallOutcome, after_outcomes
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind, RetryPolicy
 
@@ -34,7 +34,7 @@ def test_what_a_claim_has_reserved_is_believed_also_by_a_claim_that_waited_for_t
             theirs = NOW + waited
             grant = granted(WELL, now=theirs, most=1000, rule=rule)
             state = after_claim(WELL, rule, grant, grant.slots.count, now=theirs, probe_for=MINUTE)
-            assert believable(state, rule, now=NOW, reach=SECOND, probe_for=MINUTE) == state
+            assert clamp_future_times(state, rule, now=NOW, reach=SECOND, probe_for=MINUTE) == state
 
 
 def test_a_time_that_only_a_wrong_clock_can_have_written_keeps_calls_waiting_for_a_moment_at_most(subtests):
@@ -43,7 +43,7 @@ def test_a_time_that_only_a_wrong_clock_can_have_written_keeps_calls_waiting_for
     ):
         with subtests.test(ahead=ahead, field=field):
             poisoned = replace(WELL, pauses=1, **{field: NOW + ahead})
-            state = believable(poisoned, LIMITED, now=NOW, reach=SECOND, probe_for=MINUTE)
+            state = clamp_future_times(poisoned, LIMITED, now=NOW, reach=SECOND, probe_for=MINUTE)
             assert granted(poisoned, rule=LIMITED, now=NOW + SECOND).slots.count == 0
             assert granted(state, rule=LIMITED, now=NOW + SECOND).slots.count == 1
 
@@ -54,7 +54,7 @@ def test_after_a_limit_was_raised_the_next_call_keeps_to_the_new_one(before):
     after = replace(RULE, limits=(Limit(1, MINUTE),))
     reserved = granted(WELL, rule=replace(RULE, limits=(before,)), most=1)
     state = after_claim(WELL, replace(RULE, limits=(before,)), reserved, 1, now=NOW, probe_for=MINUTE)
-    state = believable(state, after, now=NOW, reach=SECOND, probe_for=MINUTE)
+    state = clamp_future_times(state, after, now=NOW, reach=SECOND, probe_for=MINUTE)
     assert MINUTE <= state.next_at - reserved.slots.at(0) <= MINUTE + SECOND
 
 
@@ -124,7 +124,7 @@ class Account(RuleBasedStateMachine):
     def come_back(self, data, kind, after):
         began = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         before = self.state
-        self.state = learned(before, self.rule, [Lesson(began, kind, "detail", after)], now=self.now)
+        self.state = after_outcomes(before, self.rule, [CallOutcome(began, kind, "detail", after)], now=self.now)
         if before.blocked_until is not None:
             assert self.state.blocked_until >= before.blocked_until
         assert self.state.pauses <= before.pauses + 1

@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 
-from tests.core.limits.lessons import MINUTE, NOW, RULE, SECOND, UNREACHABLE, WELL, granted, learn, rate_limited
-from worker.core.limits.budgets import after_claim, proved
-from worker.core.limits.lessons import STOPS, Lesson
+from tests.core.limits.call_outcomes import MINUTE, NOW, RULE, SECOND, UNREACHABLE, WELL, granted, learn, rate_limited
+from worker.core.limits.budgets import after_claim, mark_verified
+from worker.core.limits.call_outcomes import STOPS, CallOutcome
 from worker.core.model.endings import Kind
 
 
@@ -16,7 +16,7 @@ def test_a_429_with_a_time_pauses_until_then():
     assert (state.blocked_until, state.pause_reason) == (NOW + 30 * SECOND, "HTTP 429")
     assert granted(state).slots.count == 0
     assert granted(state).again_at == NOW + 30 * SECOND
-    succeeded = learn(state, Lesson(NOW))
+    succeeded = learn(state, CallOutcome(NOW))
     assert succeeded.blocked_until == state.blocked_until
     assert (state.why_paused, succeeded.why_paused) == ("HTTP 429", "the wait that was asked for is not over")
 
@@ -39,7 +39,7 @@ def test_after_a_success_pauses_begin_anew():
     later = state.blocked_until
     state = learn(state, rate_limited(began_at=later), now=later)
     later = state.blocked_until
-    state = learn(state, Lesson(later), now=later)
+    state = learn(state, CallOutcome(later), now=later)
     assert (state.pauses, state.pause_reason) == (0, "")
     assert learn(state, rate_limited(began_at=later), now=later).blocked_until == later + SECOND
 
@@ -69,7 +69,7 @@ def test_a_late_answer_never_shortens_a_pause():
 
 def test_a_success_that_began_before_the_pause_says_nothing_about_it():
     state = learn(WELL, rate_limited())
-    after = learn(state, Lesson(NOW - SECOND), now=NOW + SECOND)
+    after = learn(state, CallOutcome(NOW - SECOND), now=NOW + SECOND)
     assert replace(after, pace=state.pace) == state
 
 
@@ -83,7 +83,7 @@ def test_after_a_pause_one_call_goes_first_and_the_others_wait_for_it():
     assert second.slots.count == 0
     assert later < second.again_at <= later + MINUTE
     # it succeeded: all calls go on
-    assert granted(learn(state, Lesson(later), now=later), now=later).slots.count == 10
+    assert granted(learn(state, CallOutcome(later), now=later), now=later).slots.count == 10
 
 
 def test_where_no_row_was_found_for_the_first_call_another_worker_may_make_it():
@@ -100,41 +100,41 @@ def test_a_first_call_that_never_comes_back_is_waited_for_no_longer_than_a_lease
 @pytest.mark.parametrize("kind", [Kind.BAD_INPUT, Kind.CONFLICT])
 def test_an_account_that_refuses_a_row_answers_so_its_pause_is_over(kind):
     state = replace(WELL, pauses=2, probe_until=NOW + MINUTE, paused_at=NOW - MINUTE)
-    after = learn(state, Lesson(NOW, kind, "HTTP 400"))
+    after = learn(state, CallOutcome(NOW, kind, "HTTP 400"))
     assert (after.pauses, after.probe_until) == (0, None)
 
 
 @pytest.mark.parametrize("kind", [Kind.TRANSIENT, Kind.UNKNOWN])
 def test_a_first_call_that_fails_otherwise_lets_the_next_one_try(kind):
     state = replace(WELL, pauses=2, probe_until=NOW + MINUTE, paused_at=NOW - MINUTE)
-    after = learn(state, Lesson(NOW, kind, "HTTP 500"))
+    after = learn(state, CallOutcome(NOW, kind, "HTTP 500"))
     assert (after.pauses, after.probe_until) == (2, None)
 
 
 def test_an_account_that_cannot_be_reached_is_paused_like_a_rate_limited_one():
-    unreachable = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+    unreachable = CallOutcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
     state = learn(WELL, unreachable)
     assert (state.blocked_until, state.pauses, state.pause_reason) == (NOW + SECOND, 1, "connection refused")
 
 
-LESSONS = [Lesson(NOW, kind, "") for kind in Kind] + [Lesson(NOW), UNREACHABLE]
+LESSONS = [CallOutcome(NOW, kind, "") for kind in Kind] + [CallOutcome(NOW), UNREACHABLE]
 
 
 def test_a_sender_is_proven_by_any_answer_but_a_refusal_of_us(subtests):
-    for lesson, before in product(LESSONS, [False, True]):
-        with subtests.test(case=f"{lesson.kind} {lesson.detail}", before=before):
-            after = learn(replace(WELL, unproven=before), lesson)
-            assert after.unproven is (lesson.unreachable or lesson.kind in STOPS)
+    for outcome, before in product(LESSONS, [False, True]):
+        with subtests.test(case=f"{outcome.kind} {outcome.detail}", before=before):
+            after = learn(replace(WELL, unproven=before), outcome)
+            assert after.unproven is (outcome.unreachable or outcome.kind in STOPS)
 
 
 def test_an_answer_from_before_the_pause_proves_nothing():
     state = learn(WELL, UNREACHABLE)
-    assert learn(state, Lesson(NOW - SECOND)).unproven
+    assert learn(state, CallOutcome(NOW - SECOND)).unproven
 
 
 def test_a_log_in_ends_the_pause_and_the_stop_of_a_sender_that_refused_one():
-    assert proved(learn(WELL, UNREACHABLE)) == replace(WELL, paused_at=NOW)
-    assert proved(learn(WELL, Lesson(NOW, Kind.AUTH, "SMTP 535"))) == WELL
-    assert proved(learn(WELL, Lesson(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))).stopped_at == NOW
-    limited = learn(WELL, Lesson(NOW, Kind.RATE_LIMITED, "HTTP 429"))
-    assert proved(limited) == limited  # a log-in says nothing of the rate
+    assert mark_verified(learn(WELL, UNREACHABLE)) == replace(WELL, paused_at=NOW)
+    assert mark_verified(learn(WELL, CallOutcome(NOW, Kind.AUTH, "SMTP 535"))) == WELL
+    assert mark_verified(learn(WELL, CallOutcome(NOW, Kind.OUT_OF_CREDIT, "HTTP 402"))).stopped_at == NOW
+    limited = learn(WELL, CallOutcome(NOW, Kind.RATE_LIMITED, "HTTP 429"))
+    assert mark_verified(limited) == limited  # a log-in says nothing of the rate

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, believable, grant
+from worker.core.limits.budgets import BudgetRule, BudgetState, after_claim, after_release, clamp_future_times, grant
 from worker.core.limits.forecast import Load, forecast
 from worker.core.limits.rate_limits import DAY, Limit, Ramp
 
@@ -44,7 +44,7 @@ def test_no_day_has_more_messages_than_its_number_whatever_the_workers_ask_for(f
     state, now, sent = BudgetState(), NOON, []
     for pause in [*pauses, *[0] * 100]:
         now += timedelta(seconds=pause)
-        state = believable(state, rule, now=now, reach=REACH, probe_for=LEASE)
+        state = clamp_future_times(state, rule, now=now, reach=REACH, probe_for=LEASE)
         granted = grant(state, rule, most=most, now=now, horizon=REACH)
         count = granted.slots.count
         state = after_claim(state, rule, granted, count, now=now, probe_for=LEASE)
@@ -76,7 +76,7 @@ def test_the_last_call_of_a_day_is_believed_on_the_next_day():
     rule = BudgetRule("sender/email", ramp=Ramp.parse("24/day x3"))
     last = NOON + DAY - timedelta(seconds=1)
     state = BudgetState(ramp_from=NOON, next_at=last + timedelta(hours=1))
-    assert believable(state, rule, now=NOON + DAY, reach=REACH, probe_for=LEASE) == state
+    assert clamp_future_times(state, rule, now=NOON + DAY, reach=REACH, probe_for=LEASE) == state
 
 
 def test_without_a_ramp_a_rule_is_the_same_object():

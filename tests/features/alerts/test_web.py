@@ -21,7 +21,7 @@ async def test_web_sends_that_everything_is_stopped(start, sqlite_url, monkeypat
         loop.call_soon_threadsafe(sent.put_nowait, lines[0])
         return ""
 
-    site.parts.standstills.stop(by="ops", reason="", now=NOON)
+    site.parts.emergency_stops.stop(by="ops", reason="", now=NOON)
     alerts = Alerting(
         {"webhook": send},
         site.parts.database,

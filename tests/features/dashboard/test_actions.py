@@ -175,7 +175,7 @@ async def test_everything_stops_and_goes_on(site, ona, batch):
     assert "/dashboard/do/go-on" in stopped.links
     await ona.do("/dashboard/do/go-on", reason="the template is right now")
     assert audited(site)[-1] == (OPERATOR, "resume", "everything", "resumed; the template is right now")
-    assert site.parts.standstills.find() is None
+    assert site.parts.emergency_stops.find() is None
 
 
 @pytest.mark.parametrize("name", ["vita", "desk"])

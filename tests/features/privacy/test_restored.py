@@ -11,7 +11,7 @@ from worker.core.database.audit_entries import note_alone
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.database.tables import Audit
-from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.features.audit.store.sealing import Seals
 from worker.reporting.store.restored import Restored
 
@@ -49,7 +49,7 @@ class Installation:
     def is_stopped(self):
         """Whether everything is stopped after a start."""
         self.restored.stop_if_older(now=self.clock())
-        return Standstills(self.database).is_there()
+        return EmergencyStops(self.database).is_there()
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_copy_from_before_a_decision_stops_everything_until_a_person_goes_on(h
 
     assert here.is_stopped()
 
-    Standstills(here.database).go_on(now=here.clock())
+    EmergencyStops(here.database).go_on(now=here.clock())
     assert not here.is_stopped()
 
 
@@ -109,7 +109,7 @@ def test_a_running_process_finds_a_copy_that_took_the_place_of_its_database(here
     here.mark()
     here.restore()
     here.mark()
-    assert Standstills(here.database).is_there()
+    assert EmergencyStops(here.database).is_there()
 
 
 def test_a_mark_is_made_each_minute(here, clock):

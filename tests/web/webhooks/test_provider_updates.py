@@ -290,7 +290,7 @@ def test_a_call_that_failed_meanwhile_is_not_made_again(ona, feed, called, invit
     ona.finish(ona.failed(called, Kind.TRANSIENT, Retry(ona.clock(), "transient", "HTTP 503")))
     assert ona.job("Ona").state is JobState.WAITING
     claimed = ona.jobs.claim(ona.policy, most=10, now=ona.clock())
-    assert (claimed.jobs, claimed.adopted_channels) == ([], frozenset())
+    assert (claimed.jobs, claimed.reused_channels) == ([], frozenset())
     job = ona.job("Ona")
     assert (job.state, job.result) == (JobState.INVITED, "review")  # by the app, if not by a message
     assert (job.due_at, job.lease_until, job.reason) == (None, None, "")

@@ -67,7 +67,7 @@ def resume_account(invocation: Invocation, name: str, as_json: bool) -> None:
             resumed = try_again(name, parts.budget_rules, parts.channels, parts, now=parts.clock())
         except NotTried as error:
             raise CannotStart(str(error)) from None
-        stopped = parts.standstills.find()
+        stopped = parts.emergency_stops.find()
     ended, shared = resumed.ended, resumed.shared
     if as_json:
         facts = {"account": name, "resumed": bool(ended), "ended": list(ended), "shared": list(shared)}

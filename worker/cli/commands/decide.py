@@ -16,7 +16,7 @@ from worker.core.customers.store.daily_batch import DAILY
 from worker.core.customers.store.decisions import Decisions, RepeatCost, Verdict, Which
 from worker.core.foundation.os_user import os_user
 from worker.core.foundation.plural import are, counted
-from worker.core.limits.store.standstill import Stopped
+from worker.core.limits.store.emergency_stop import Stopped
 from worker.core.model.row_addresses import RowRanges, read_rows
 from worker.core.model.states import JobState
 from worker.reporting.decision_words import rows_left, what_ends, worst_cost
@@ -72,7 +72,7 @@ def retry(
             return
         decided = _with_progress(parts, "retrying", found, of="rows").retry(which, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
-        stopped = parts.standstills.find()
+        stopped = parts.emergency_stops.find()
     _print(found, "retry", decided.rows, "went back to waiting", as_json, stopped=stopped)
 
 
@@ -136,7 +136,7 @@ def resolve(
         )
         elsewhere = parts.decisions.held_elsewhere(which)
         wake_ups_of(parts.settings).send(decided.due)
-        stopped = parts.standstills.find()
+        stopped = parts.emergency_stops.find()
     words = {Verdict.REPEAT.value: "went back to be called again", Verdict.ABANDON.value: "given up"}
     _print(found, verdict, decided.rows, words[verdict], as_json, elsewhere, stopped=stopped)
 
@@ -188,7 +188,7 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
         already = not found.is_paused and found.changing_since is None
         decided = _with_progress(parts, "resuming", found).resume(found.id, now=parts.clock())
         wake_ups_of(parts.settings).send(decided.due)
-        left, stopped = parts.facts.left(found.id), parts.standstills.find()
+        left, stopped = parts.facts.left(found.id), parts.emergency_stops.find()
         behind = parts.pilots.held_back(found.id)
     if as_json:
         _print_facts(found, "resume", left, already=already)
@@ -201,7 +201,7 @@ def resume(invocation: Invocation, batch: str | None, everything: bool, as_json:
 
 
 def _go_on(parts: Parts, *, as_json: bool) -> None:
-    ended = parts.standstills.go_on(now=parts.clock())
+    ended = parts.emergency_stops.go_on(now=parts.clock())
     if as_json:
         facts = {"action": "resume", "stopped": ended.as_facts() if ended is not None else None}
         click.echo(json.dumps(facts, ensure_ascii=False))

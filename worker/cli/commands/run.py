@@ -91,7 +91,7 @@ def work_batch(
             patience=patience,
             alone=alone,
             take_leads=lambda: parts.decisions.take_leads(batch.id, stopped_only=not alone, now=parts.clock()),
-            halted=parts.standstills.is_there,
+            halted=parts.emergency_stops.is_there,
             verdict_by=lambda: parts.pilots.verdict_by(batch.id, now=parts.clock()),
             show=progress.show,
         )
@@ -175,7 +175,7 @@ def run(
 ) -> None:
     with invocation.parts(migrate=True) as parts:
         refuse_what_cannot_work(parts)
-        if stopped_by := parts.standstills.find():
+        if stopped_by := parts.emergency_stops.find():
             raise CannotStart(f"{stopped_by.in_words}; `onboard resume --all` goes on")
         asked = listed.options(parts)
         choices = choose(parts, again=again, plan=plan)

@@ -36,11 +36,11 @@ def stop(invocation: Invocation, reason: str, as_json: bool) -> None:
     """
     with invocation.parts(STORED) as parts:
         now = parts.clock()
-        before = parts.standstills.find()
-        stopped = parts.standstills.stop(by=os_user().name, reason=reason, now=now)
+        before = parts.emergency_stops.find()
+        stopped = parts.emergency_stops.stop(by=os_user().name, reason=reason, now=now)
         if before is None:
             time.sleep(STOP_HOLDS_AFTER.total_seconds())  # then no process begins a call any more
-        in_flight = parts.standstills.in_flight(now=parts.clock())
+        in_flight = parts.emergency_stops.in_flight(now=parts.clock())
     if as_json:
         facts = {"action": "stop", "stopped": stopped.as_facts(), "in_flight": in_flight}
         click.echo(json.dumps(facts, ensure_ascii=False))

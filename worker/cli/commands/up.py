@@ -66,7 +66,7 @@ def up(invocation: Invocation, bind: str | None, yes: bool) -> None:
                     key=key,
                     put_back=putting_back(settings),
                 )
-                if stopped := parts.standstills.find():
+                if stopped := parts.emergency_stops.find():
                     click.echo(f"{stopped.in_words}; nothing is sent until `onboard resume --all`", err=True)
                 with parts.heartbeat("up"):
                     event_loop.run(_work(everything, settings, host, port, key))

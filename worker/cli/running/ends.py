@@ -94,7 +94,7 @@ def notes_of(parts: Parts, batch: BatchFacts, stand: Stand, *, undone: Sequence[
     if ended:
         notes.append(ended)
     if stand is Stand.HALTED:
-        halted = parts.standstills.find()
+        halted = parts.emergency_stops.find()
         why = halted.in_words if halted else "everything was stopped"
         notes.append(f"{why}; `onboard resume --all`, and then the same command, go on")
     if stand is Stand.LATER:

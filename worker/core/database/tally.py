@@ -114,7 +114,7 @@ def write(connection: sa.Connection) -> None:
         write_last(connection)
 
 
-def pays(rows: int) -> int:
+def counts_in_bulk(rows: int) -> int:
     """By how much a statement over so many rows raises their `counted`: 1 if it is to count them itself."""
     return int(rows >= MANY)
 

@@ -1,1 +1,1 @@
-"""How fast calls may be made: rate limits, budgets, concurrency, what answers teach, failover."""
+"""How fast calls may be made: rate limits, budgets, concurrency, what answers show, failover."""

@@ -2,7 +2,7 @@
 
 Pure: `limits.store.budgets` keeps the state in one row per account and applies these under that row's lock, so that
 all workers share one budget. How a limit is kept: `rate_limits.offer`. How a lower limit is found:
-`rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `lessons.learned`.
+`rate_adaptation.adapted`. What causes a pause, a stop or an open breaker: `call_outcomes.after_outcomes`.
 """
 
 from collections.abc import Iterable
@@ -160,7 +160,7 @@ def is_stopped(state: BudgetState, *, now: datetime) -> bool:
     return state.stopped_at is not None and (state.asks_again_at is None or state.asks_again_at > now)
 
 
-def believable(
+def clamp_future_times(
     state: BudgetState, rule: BudgetRule, *, now: datetime, reach: timedelta, probe_for: timedelta
 ) -> BudgetState:
     """The state without times that are too late: a process with a wrong clock wrote them, or the limit is higher now,
@@ -301,12 +301,12 @@ def found_in_words(rule: BudgetRule, state: BudgetState) -> str | None:
     return f"{count:.0f}/{unit_of(period)}" if count >= 10 else f"{count:.1f}/{unit_of(period)}"
 
 
-def doubted(state: BudgetState) -> BudgetState:
+def mark_unverified(state: BudgetState) -> BudgetState:
     """The state of a sender that has to answer once before sessions are bought for its messages."""
     return replace(state, unproven=True)
 
 
-def proved(state: BudgetState) -> BudgetState:
+def mark_verified(state: BudgetState) -> BudgetState:
     """The state after a sender accepted a log-in: pauses and the stop because it did not are over."""
     if not state.unproven:
         return state  # a pause because of a rate limit: a log-in says nothing about that

@@ -13,7 +13,7 @@ from worker.core.foundation.clock import monotonic
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.log_ids import about
 from worker.core.foundation.outage_log import Outage
-from worker.core.limits.lessons import Lesson
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.metrics import PUBLISHED, Meters
 from worker.core.model.wakeups import NAME_UNKNOWN
@@ -154,9 +154,9 @@ class OutboxPublisher:
         later = [
             self._later(policy, by_number[reply.number], reply, now) for reply in replies if reply.problem is not None
         ]
-        lessons = map(_lesson, replies)
+        call_outcomes = map(_outcome, replies)
         chunk = publishing.settle(
-            policy.rule, accepted=accepted, later=later, lessons=lessons, most=CHUNK, due_at=due_at, now=now
+            policy.rule, accepted=accepted, later=later, call_outcomes=call_outcomes, most=CHUNK, due_at=due_at, now=now
         )
         given_up = [item for item in later if item.due_at is None]
         waiting = len(later) - len(given_up)
@@ -195,8 +195,8 @@ class OutboxPublisher:
             target.close()
 
 
-def _lesson(reply: Reply) -> Lesson:
+def _outcome(reply: Reply) -> CallOutcome:
     problem = reply.problem
     if problem is None:
-        return Lesson(reply.began_at)
-    return Lesson(reply.began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)
+        return CallOutcome(reply.began_at)
+    return CallOutcome(reply.began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable)

@@ -16,7 +16,7 @@ from worker.core.database.database import THERE_IS, Database
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Audit, Batch, BatchPlan, InvitationRow, Job, SessionRow, Webhook
 from worker.core.lifecycle.store import ended_calls
-from worker.core.limits.store import standstill
+from worker.core.limits.store import emergency_stop
 from worker.core.model.states import InvitationState, JobState
 from worker.reporting.store.counting import MANY_CHANGES
 
@@ -91,7 +91,7 @@ def _query(accounts: tuple[str, ...], channels: tuple[str, ...], *, one_batch: b
     jobs = (Job.batch_id == _BATCH,) if one_batch else ()
     messages = (InvitationRow.batch_id == _BATCH,) if one_batch else ()
     parts = [_part(_STEP, step.value, there) for step, there in _STEPS.items()]
-    parts.append(_part(_STEP, _STOPPED, standstill.IS_THERE))
+    parts.append(_part(_STEP, _STOPPED, emergency_stop.IS_ACTIVE))
     for account in accounts:
         waiting = THERE_IS.where(
             Job.account == account,

@@ -14,7 +14,7 @@ from worker.core.database.database import Database
 from worker.core.database.journal import Journal, Mark
 from worker.core.database.tables import Audit, AuditHead, Timer
 from worker.core.features import hint
-from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.reporting.store.processes import MARK, set_timer
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Restored:
         """
         mark = self._journal.last_mark()
         if mark is not None and self._is_older(mark):
-            Standstills(self._database).stop(by="the journal", reason=OLDER, now=now)
+            EmergencyStops(self._database).stop(by="the journal", reason=OLDER, now=now)
             log.error("everything is stopped: %s", OLDER)
             self._mark(now)
 

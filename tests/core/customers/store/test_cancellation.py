@@ -421,7 +421,7 @@ def test_a_message_of_an_earlier_session_does_not_end_a_row_during_its_call(shel
     cancel(batch)
     assert shelf.claim_messages() == []
     assert shelf.row(InvitationRow).state is InvitationState.SUPERSEDED
-    assert shelf.claim() == []  # the heir makes no second call
+    assert shelf.claim() == []  # the successor makes no second call
     shelf.finish(shelf.got(opened))
     assert shelf.job("Ona", batch_id=batch).state is JobState.CANCELLED
     assert shelf.claim() == []

@@ -31,7 +31,7 @@ def joined(shelf, batch):
     return row.joins is not None, row.state
 
 
-# A session is adopted while its message is being sent.
+# A session is reused while its message is being sent.
 
 
 @on_postgresql
@@ -93,12 +93,12 @@ def test_a_hand_over_and_an_adoption_at_once_make_the_job_invited(shelf):
             both.wait()
             shelf.hand_over(messages)
 
-        def adopt(both=both):
+        def reuse(both=both):
             both.wait()
             shelf.claim()
 
         with ThreadPoolExecutor(2) as threads:
-            for done in [threads.submit(send), threads.submit(adopt)]:
+            for done in [threads.submit(send), threads.submit(reuse)]:
                 done.result()
         assert shelf.job(name, batch_id=batch).state is JobState.INVITED
 
@@ -119,23 +119,23 @@ def test_a_row_does_not_join_a_job_that_is_being_cancelled(shelf, database):
 
 
 @on_postgresql
-def test_a_row_joins_the_heir_of_a_job_that_is_being_cancelled(shelf, database):
+def test_a_row_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, database):
     shelf.add(customer("Ona"))
     leader = shelf.job("Ona").id
-    heir = shelf.add(customer("Ona"))
+    successor = shelf.add(customer("Ona"))
     third = shelf.batch("third.csv")
     with waiting(database, lambda: shelf.add(customer("Ona"), batch=third)) as canceller:
         cancel_jobs(canceller, [leader], now=shelf.clock())
-    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=heir).id
-    assert [job.batch_id for job in shelf.claim()] == [heir]
+    assert shelf.job("Ona", batch_id=third).joins == shelf.job("Ona", batch_id=successor).id
+    assert [job.batch_id for job in shelf.claim()] == [successor]
 
 
 @on_postgresql
-def test_an_event_joins_the_heir_of_a_job_that_is_being_cancelled(shelf, database, keyring):
+def test_an_event_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, database, keyring):
     """At once: in a caller's transaction there is no second try."""
     shelf.add(customer("Ona"))
     leader = shelf.job("Ona").id
-    heir = shelf.add(customer("Ona"))
+    successor = shelf.add(customer("Ona"))
     digests, accepted = keyring.digests("event", "1"), line(0, customer("Ona"))
     asked = EventKind.REQUESTED, "Ona", "onboarding", shelf.clock()
     event = Arrival(OPERATOR, "/crm", "1", *asked, digests, line=accepted)
@@ -146,7 +146,7 @@ def test_an_event_joins_the_heir_of_a_job_that_is_being_cancelled(shelf, databas
 
     with waiting(database, take) as canceller:
         cancel_jobs(canceller, [leader], now=shelf.clock())
-    assert shelf.job("Ona", priority=EVENT).joins == shelf.job("Ona", batch_id=heir).id
+    assert shelf.job("Ona", priority=EVENT).joins == shelf.job("Ona", batch_id=successor).id
 
 
 @on_postgresql

@@ -53,7 +53,7 @@ def test_a_decision_about_an_unknown_call_is_seen_in_the_job_that_came_later(she
         assert following(connection, [ONA], now=shelf.clock(), lock=False) == {}
 
 
-def test_the_first_job_that_joined_is_the_heir(shelf, decide, events):
+def test_the_first_job_that_joined_is_the_successor(shelf, decide, events):
     """Not the one with the smallest id."""
     leading = shelf.add(customer("Ona"))
     shelf.clock.advance(minutes=1)
@@ -61,6 +61,6 @@ def test_the_first_job_that_joined_is_the_heir(shelf, decide, events):
     shelf.clock.advance(minutes=1)
     shelf.add(customer("Ona"), batch=events, first_row=7)
     decide.cancel(leading, now=shelf.clock())
-    heir = shelf.row(Job, batch_id=first)
-    assert (heir.state, heir.joins) == (JobState.WAITING, None)
-    assert shelf.row(Job, batch_id=events).joins == heir.id
+    successor = shelf.row(Job, batch_id=first)
+    assert (successor.state, successor.joins) == (JobState.WAITING, None)
+    assert shelf.row(Job, batch_id=events).joins == successor.id

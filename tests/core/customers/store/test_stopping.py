@@ -124,7 +124,7 @@ def test_a_session_that_the_stopped_list_opened_is_sent_by_the_other_list(shelf,
     shelf.issue()
     assert shelf.claim(policy=replace(shelf.policy, only_batch=other)) == []
     stop(stopped)
-    assert shelf.claim() == []  # it adopts the session: no call
+    assert shelf.claim() == []  # it reuses the session: no call
     assert [message.batch_id for message in shelf.send()] == [other]
     assert len(shelf.rows(SessionRow)) == 1
 

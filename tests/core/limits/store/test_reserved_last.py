@@ -11,7 +11,7 @@ from tests.stored.statements import statements
 from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Attempt, Budget, Job
 from worker.core.lifecycle.store import ended_calls
-from worker.core.limits.lessons import Lesson
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.limits.store.claims import Room
@@ -95,11 +95,11 @@ def test_events_get_later_slots_where_batch_rows_get_none_beyond_the_horizon(she
 
 def test_an_account_that_was_paused_meanwhile_gets_no_call(shelf, policy, overtaken):
     shelf.add(customer("Ona"), customer("Jonas"))
-    refused = Lesson(shelf.clock(), Kind.RATE_LIMITED, retry_after=timedelta(minutes=1))
+    refused = CallOutcome(shelf.clock(), Kind.RATE_LIMITED, retry_after=timedelta(minutes=1))
 
     def pause() -> None:
         with shelf.database.write() as connection:
-            budgets.learn(connection, policy.rule, [refused], now=shelf.clock())
+            budgets.apply_outcomes(connection, policy.rule, [refused], now=shelf.clock())
 
     overtaken(pause)
     claimed = shelf.jobs.claim(policy, most=20, now=shelf.clock())

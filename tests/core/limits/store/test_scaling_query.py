@@ -8,7 +8,7 @@ import yaml
 
 from tests.stored.shelf import customer
 from worker.core.database.encrypted_columns import ENCRYPTED
-from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.emergency_stop import EmergencyStops
 
 FILE = Path(__file__).parents[4] / "deploy/kubernetes/scaling.yaml"
 (TRIGGER,) = next(one for one in yaml.safe_load_all(FILE.read_text("utf-8")) if one["kind"] == "ScaledObject")["spec"][
@@ -44,7 +44,7 @@ def test_it_counts_the_rows_and_messages_that_a_worker_could_work_now(shelf, due
 
 def test_a_standstill_needs_no_workers(shelf, due, database, clock):
     shelf.add(customer("Ona"))
-    Standstills(database).stop(by="ada", reason="", now=clock())
+    EmergencyStops(database).stop(by="ada", reason="", now=clock())
     assert due() == 0
 
 

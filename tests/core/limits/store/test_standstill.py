@@ -4,34 +4,34 @@ import pytest
 
 from tests.stored.shelf import customer
 from worker.core.database.tables import Audit, Batch
-from worker.core.limits.store.standstill import Standstills
+from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.audit import Act
 
 
 @pytest.fixture
-def standstills(database) -> Standstills:
-    return Standstills(database)
+def emergency_stops(database) -> EmergencyStops:
+    return EmergencyStops(database)
 
 
 def noted(shelf) -> list[tuple[str, str, str]]:
     return [(row.actor, row.subject, row.reason) for row in shelf.rows(Audit) if row.subject == "everything"]
 
 
-def test_the_first_stop_stays_with_its_reason_until_it_is_resumed(shelf, standstills, clock):
-    assert standstills.find() is None
-    first = standstills.stop(by="ada", reason="the wrong template", now=clock())
-    again = standstills.stop(by="ben", reason="me too", now=clock())
+def test_the_first_stop_stays_with_its_reason_until_it_is_resumed(shelf, emergency_stops, clock):
+    assert emergency_stops.find() is None
+    first = emergency_stops.stop(by="ada", reason="the wrong template", now=clock())
+    again = emergency_stops.stop(by="ben", reason="me too", now=clock())
 
-    assert again == first == standstills.find()
+    assert again == first == emergency_stops.find()
     assert first.in_words.endswith(": the wrong template")
-    assert standstills.go_on(now=clock()) == first
-    assert (standstills.find(), standstills.go_on(now=clock())) == (None, None)
+    assert emergency_stops.go_on(now=clock()) == first
+    assert (emergency_stops.find(), emergency_stops.go_on(now=clock())) == (None, None)
     assert [reason for _, _, reason in noted(shelf)] == ["the wrong template", "resumed"]
 
 
 def test_another_door_than_a_command_is_named_in_the_audit_log(shelf, database, clock):
-    Standstills(database.acting(Act("ada", "dashboard stop"))).stop(by="ada", reason="", now=clock())
-    Standstills(database.acting(Act("ben", "dashboard resume"))).go_on(now=clock())
+    EmergencyStops(database.acting(Act("ada", "dashboard stop"))).stop(by="ada", reason="", now=clock())
+    EmergencyStops(database.acting(Act("ben", "dashboard resume"))).go_on(now=clock())
 
     assert [(row.actor, row.action) for row in shelf.rows(Audit)] == [
         ("ada", "dashboard stop"),
@@ -40,24 +40,24 @@ def test_another_door_than_a_command_is_named_in_the_audit_log(shelf, database, 
 
 
 def test_nothing_is_claimed_while_everything_is_stopped_and_a_paused_batch_stays_paused(
-    shelf, standstills, decide, clock
+    shelf, emergency_stops, decide, clock
 ):
     paused, going = shelf.add(customer("Ona")), shelf.add(customer("Vita"))
     decide.pause(paused, by="ada", now=clock())
-    standstills.stop(by="ada", reason="", now=clock())
+    emergency_stops.stop(by="ada", reason="", now=clock())
     assert shelf.flush().opened == []
 
-    standstills.go_on(now=clock())
+    emergency_stops.go_on(now=clock())
     assert [item.row.batch_id for item in shelf.flush().opened] == [going]
     assert {row.id: row.pause_cause for row in shelf.rows(Batch)} == {paused: "person", going: ""}
 
 
-def test_results_of_calls_that_were_in_flight_are_written_while_everything_is_stopped(shelf, standstills, clock):
+def test_results_of_calls_that_were_in_flight_are_written_while_everything_is_stopped(shelf, emergency_stops, clock):
     shelf.add(customer("Ona"), customer("Vita"))
     opened = shelf.flush(most=1).opened
-    standstills.stop(by="ada", reason="", now=clock())
+    emergency_stops.stop(by="ada", reason="", now=clock())
 
-    assert standstills.in_flight(now=clock()) == {"kyc": 1}
+    assert emergency_stops.in_flight(now=clock()) == {"kyc": 1}
     assert shelf.flush(*(shelf.got(item) for item in opened)).opened == []
-    assert standstills.in_flight(now=clock()) == {}
+    assert emergency_stops.in_flight(now=clock()) == {}
     assert shelf.job(opened[0].row.request.customer.customer_id).state == "issued"

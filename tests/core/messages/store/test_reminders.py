@@ -432,7 +432,7 @@ def test_reminders_are_of_the_list_whose_row_got_the_message_while_it_was_sent(r
     opened = shelf.open_messages(shelf.claim_messages())
     own = shelf.add(*people)
     decide.cancel(before, now=shelf.clock())
-    assert shelf.claim() == []  # the rows of the other list lead, and adopt the sessions
+    assert shelf.claim() == []  # the rows of the other list lead, and reuse the sessions
     shelf.finish_messages(*(InviteResult(item, shelf.clock(), Done()) for item in opened))
     assert {row.batch_id for row in shelf.rows(InvitationRow)} == {own}
     shelf.clock.advance(days=2)

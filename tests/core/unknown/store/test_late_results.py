@@ -203,7 +203,7 @@ def test_a_late_session_of_a_call_from_before_the_jobs_session_is_recorded_and_c
     shelf.issue()
     shelf.set(SessionRow, purpose="onboarding")
     advance(shelf)
-    assert shelf.claim(policy=policy) == []  # it adopted the session that appeared meanwhile
+    assert shelf.claim(policy=policy) == []  # it reused the session that appeared meanwhile
     shelf.set(SessionRow, state=SessionState.EXPIRED)
     shelf.set(Job, Job.purpose == "onboarding", state=JobState.WAITING, due_at=shelf.clock())
     before = shelf.job("Ona", purpose="onboarding")

@@ -122,15 +122,15 @@ def test_a_row_that_was_cancelled_while_it_waited_holds_the_row_of_a_later_list(
     assert f"batch {batch}" in shelf.job("Ona", batch_id=again).detail
 
 
-def test_the_heir_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, policy, decide):
+def test_the_successor_of_a_row_that_was_cancelled_while_it_waited_is_held(shelf, policy, decide):
     batch = drop(shelf, policy)
-    heir = shelf.add(customer("Ona"))
+    successor = shelf.add(customer("Ona"))
     decide.cancel(batch, now=shelf.clock())
-    row = shelf.job("Ona", batch_id=heir)
+    row = shelf.job("Ona", batch_id=successor)
     assert (row.state, row.reason, row.joins) == (JobState.HELD, "unknown", None)
 
 
-def test_the_heir_of_an_heir_that_is_held_is_held_too(shelf, policy, decide):
+def test_the_successor_of_a_successor_that_is_held_is_held_too(shelf, policy, decide):
     """The second row has no unknown attempt, because no call was made for it: the attempt is the first row's."""
     batch = drop(shelf, policy)
     second, third = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
@@ -194,7 +194,7 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
     shelf.finish_messages(lost, policy=texts)
     before = shelf.row(InvitationRow)
     shelf.set(Job, state=JobState.FAILED)  # its other message failed, say
-    heir = shelf.add(customer("Ona", channel=Channel.SMS))
+    successor = shelf.add(customer("Ona", channel=Channel.SMS))
     assert shelf.claim() == []
     message = shelf.row(InvitationRow)
     assert (message.due_at, message.unknown_attempt, message.state) == (
@@ -202,7 +202,7 @@ def test_a_text_that_waits_for_its_look_up_keeps_its_time_when_another_list_take
         before.unknown_attempt,
         before.state,
     )
-    assert message.job_id == shelf.job("Ona", batch_id=heir).id
+    assert message.job_id == shelf.job("Ona", batch_id=successor).id
 
 
 def test_rows_that_wait_to_be_looked_up_are_counted_with_their_earliest_time(shelf, policy):

@@ -16,7 +16,7 @@ from tests.suite.waiting import ENDS_WITHIN
 from worker.core.customers.customers import CustomerKind
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Budget, CustomerRow, Job, SessionRow
-from worker.core.limits.lessons import Lesson
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_limits import Limit
 from worker.core.limits.store import budgets
 from worker.core.model.channels import CHANNELS
@@ -299,8 +299,8 @@ def test_workers_that_apply_lessons_at_once_lose_none(shelf):
 
     def learn():
         with shelf.database.write() as connection:
-            lessons = [Lesson(shelf.clock(), Kind.BAD_INPUT)] * 5
-            budgets.learn(connection, rule, lessons, now=shelf.clock())
+            call_outcomes = [CallOutcome(shelf.clock(), Kind.BAD_INPUT)] * 5
+            budgets.apply_outcomes(connection, rule, call_outcomes, now=shelf.clock())
 
     together(*[learn] * 4)
     assert shelf.row(Budget, name="kyc").credits_used == 80

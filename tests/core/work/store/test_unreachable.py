@@ -63,7 +63,7 @@ def test_no_call_is_made_for_a_suppressed_customer_and_calls_for_other_customers
     keep(email=SuppressionReason.MANUAL)
     shelf.add(customer("Ona"), JONAS)
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
-    assert (ids(claimed.jobs), claimed.adopted_channels) == (["Jonas"], frozenset())
+    assert (ids(claimed.jobs), claimed.reused_channels) == (["Jonas"], frozenset())
     row = shelf.job("Ona")
     assert (end(shelf), row.detail) == (FAILED, "an operator put the address on the list")
     assert (row.due_at, row.lease_until, row.attempts, row.waits) == (None, None, 0, 0)
@@ -219,7 +219,7 @@ def test_the_message_of_an_adopted_live_session_is_checked_when_it_is_sent(shelf
     keep(email=SuppressionReason.MANUAL)
     second = shelf.add(customer("Ona"))
     claimed = shelf.jobs.claim(shelf.policy, most=10, now=shelf.clock())
-    assert (claimed.jobs, claimed.adopted_channels) == ([], {"email"})
+    assert (claimed.jobs, claimed.reused_channels) == ([], {"email"})
     assert shelf.claim_messages() == []
     assert shelf.job("Ona", batch_id=second).reason == "suppressed"
 

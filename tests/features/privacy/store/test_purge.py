@@ -179,8 +179,8 @@ def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_mes
     left = [(line.reference, line.invitation, line.link, line.expires_at) for line in after]
     assert left == [(line.reference, line.invitation, line.link, line.expires_at) for line in before]
     assert [line.state for line in (*before, *after)] == ["joined", "joined", "invited", "joined"]
-    heir, other = shelf.rows(Job)
-    assert (heir.joins, other.joins) == (None, heir.id)
+    successor, other = shelf.rows(Job)
+    assert (successor.joins, other.joins) == (None, successor.id)
     assert other.detail == f"joined batch {second}, row 2"
     for batch in (third, second):
         purge(batch)
@@ -362,15 +362,15 @@ def test_a_session_that_another_list_uses_stays_with_its_message_and_the_message
     shelf.send()
     shelf.set(Job, state=JobState.CANCELLED, due_at=None)
     second = listed(shelf, customer("Ona"))
-    assert shelf.claim() == []  # it adopts the session
+    assert shelf.claim() == []  # it reuses the session
     end(shelf, first, state=JobState.CANCELLED)
     before = shelf.facts.counts(second).invitations
     purge(first)
-    heir = shelf.job("Ona", batch_id=second)
-    assert shelf.row(SessionRow).job_id == heir.id
+    successor = shelf.job("Ona", batch_id=second)
+    assert shelf.row(SessionRow).job_id == successor.id
     message = shelf.row(InvitationRow)
     hand_over = shelf.row(Attempt)
-    assert (message.job_id, hand_over.job_id, hand_over.invitation_id) == (heir.id, heir.id, message.id)
+    assert (message.job_id, hand_over.job_id, hand_over.invitation_id) == (successor.id, successor.id, message.id)
     # It is counted once, in the totals of the list that has sent it.
     assert shelf.facts.counts(second).invitations == before == {}
     assert message.batch_id == first
@@ -384,7 +384,7 @@ def test_a_message_of_another_list_that_goes_with_a_replaced_session_is_counted_
     shelf.issue()
     shelf.set(Job, state=JobState.CANCELLED, due_at=None)
     second = listed(shelf, customer("Ona"))
-    assert shelf.claim() == []  # it adopts the session, and writes its message
+    assert shelf.claim() == []  # it reuses the session, and writes its message
     # The session ends before the message leaves, and another one replaces it.
     shelf.set(InvitationRow, state=InvitationState.SUPERSEDED, due_at=None)
     shelf.set(Job, Job.batch_id == second, session_id=None, state=JobState.WAITING, due_at=shelf.clock())

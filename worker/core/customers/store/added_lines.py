@@ -205,7 +205,7 @@ def _of_another(
 def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused: bool, now: datetime) -> None:
     """Add the jobs, with what they count, publish and take over."""
     count = len(jobs["row"])
-    counts = tally.pays(count)
+    counts = tally.counts_in_bulk(count)
     jobs["counted"] = [counts] * count
     bulk.add_columns(connection, Job, jobs)
     if counts:
@@ -267,7 +267,7 @@ def take(connection: sa.Connection, customers: Mapping[str, tuple[str, int]], *,
     """Take these customers, who are locked, over for rows of this batch: each with its owner and its row.
 
     A sender may hold the link of a session that lives, and providers take none back. So nothing that the sender has
-    leads the customer anywhere: its rows end, which hands out no link any more, no row adopts a session that was opened
+    leads the customer anywhere: its rows end, which hands out no link any more, no row reuses a session that was opened
     for them, and our own link is made anew. The list's row gets another session, as soon as the provider opens one.
     """
     if not customers:

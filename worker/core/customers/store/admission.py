@@ -31,8 +31,8 @@ _LaterJob = aliased(Job)
 def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> None:
     """Lock these customers: imports, events and retries of theirs wait until this transaction ends.
 
-    The end of a leading job does not wait, nor does its heir: see `lock_serving`. The locks are taken in the same order
-    as an import writes its customers, which prevents deadlocks.
+    The end of a leading job does not wait, nor does its successor: see `lock_serving`. The locks are taken in the order
+    in which an import writes its customers, which prevents deadlocks.
     """
     fetch(connection, _LOCK_CUSTOMERS, {"customer_ids": list(customer_ids)})
 
@@ -40,7 +40,7 @@ def lock_customers(connection: sa.Connection, customer_ids: Collection[str]) -> 
 def lock_serving(connection: sa.Connection, find: Callable[[], Any | None]) -> Any | None:
     """Lock the job that serves a customer. `find` finds it; returns what it finds under the lock.
 
-    While this transaction waited for the lock, the job may have ended, and its heir may lead: the heir is locked then.
+    While this transaction waited for the lock, the job may have ended, and its successor may lead: that is locked then.
     """
     found = find()
     while found is not None:
@@ -89,7 +89,7 @@ def _locked_leaders(connection: sa.Connection, keys: Collection[Key]) -> list[sa
     """The leaders of these keys, locked.
 
     PostgreSQL checks a row again after it has waited for its lock: a leader that ended meanwhile is left out. So those
-    that are missing are looked for again: an heir may lead.
+    that are missing are looked for again: a successor may lead.
     """
     found: list[sa.Row[Any]] = []
     missing = set(keys)

@@ -124,39 +124,40 @@ def with_wrong_address(connection: sa.Connection, ids: Collection[int]) -> set[i
 def promote(
     connection: sa.Connection, ended: list[int], unknown: set[int], not_theirs: set[int], *, now: datetime
 ) -> None:
-    """For each ended job: its first joined job becomes the heir and leads, and its other joined jobs join the heir.
+    """For each ended job: its first joined job becomes its successor and leads, and its other joined jobs join that.
 
-    The heir of a job in `unknown` is held: the ended job's call may have been carried out, and a new call for another
-    list could repeat it. So is the heir of a job in `not_theirs`: nothing is sent to that address until a person has
-    decided. The heir of a job whose session is in review, or follows one that is, has that session: the review decides.
+    The successor of a job in `unknown` is held: the ended job's call may have been carried out, and a new call for
+    another list could repeat it. So is the successor of a job in `not_theirs`: nothing is sent to that address until a
+    person has decided. The successor of a job whose session is in review, or follows one that is, has that session: the
+    review decides.
     """
     query = (
         sa.select(Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
         .where(Job.joins.in_(ended), Job.state.in_(OPEN_JOBS))
         .order_by(Job.id)
     )
-    heirs: dict[int, int] = {}
+    successors: dict[int, int] = {}
     whys: dict[int, str] = {}
     rejoined = []
     for row in as_they_came(fetch(connection, query.with_for_update(key_share=True))):
-        if heirs.setdefault(row.joins, row.id) != row.id:
-            rejoined.append({"job_id": row.id, "heir": heirs[row.joins], "why": whys[row.joins]})
+        if successors.setdefault(row.joins, row.id) != row.id:
+            rejoined.append({"job_id": row.id, "successor": successors[row.joins], "why": whys[row.joins]})
         else:
             whys[row.joins] = served_by(row.batch_id, row.row)
     leads = waiting_again(now) | {"joins": None}
-    not_theirs = {before for before in not_theirs - unknown if before in heirs}
-    free = {before: heir for before, heir in heirs.items() if before not in unknown | not_theirs}
+    not_theirs = {before for before in not_theirs - unknown if before in successors}
+    free = {before: successor for before, successor in successors.items() if before not in unknown | not_theirs}
     change_jobs(connection, list(free.values()), leads)
     for before, session_id in _in_review(connection, free).items():
         change_jobs(connection, [free[before]], {"session_id": session_id})
-    held = [heir for before, heir in heirs.items() if before in unknown]
+    held = [successor for before, successor in successors.items() if before in unknown]
     change_jobs(connection, held, leads | _HELD)
-    not_me = [heirs[before] for before in sorted(not_theirs)]
+    not_me = [successors[before] for before in sorted(not_theirs)]
     change_jobs(connection, not_me, leads | _HELD | _NOT_ME)
     happened(connection, JobsStopped([*held, *not_me]), now=now)
     if rejoined:
         by_id = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
-        connection.execute(by_id.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), rejoined)
+        connection.execute(by_id.values(joins=sa.bindparam("successor"), detail=sa.bindparam("why")), rejoined)
 
 
 def _in_review(connection: sa.Connection, ended: Collection[int]) -> dict[int, uuid.UUID]:

@@ -2,7 +2,7 @@
 
 A row of a batch joins the leading row of another batch with the same customer. If that other batch was stopped, or
 `run` works its own batch alone, no worker works the leading row. Then the joined row leads: the former leading row
-joins it. Nothing is opened or sent twice: a customer's live session, with its messages, is adopted when the new leading
+joins it. Nothing is opened or sent twice: a customer's live session, with its messages, is reused when the new leading
 row is claimed.
 """
 
@@ -126,7 +126,7 @@ def _change(
     followers = [
         {
             "job_id": row.leader,
-            "heir": row.id,
+            "successor": row.id,
             "why": served_by(row.batch_id, row.row),
         }
         for row in taken
@@ -134,7 +134,7 @@ def _change(
     # First the followers: a customer never has two leaders, which a unique index makes sure of.
     follows = sa.update(Job).where(Job.id == sa.bindparam("job_id"))
     joined: dict[str, Any] = {
-        "joins": sa.bindparam("heir"),
+        "joins": sa.bindparam("successor"),
         "state": JobState.WAITING,
         "due_at": None,
         "lease_until": None,
@@ -143,9 +143,9 @@ def _change(
         "changed_at": now,
     }
     connection.execute(follows.values(joined), followers)
-    others = sa.update(Job).where(Job.joins == sa.bindparam("job_id"), Job.id != sa.bindparam("heir"))
-    connection.execute(others.values(joins=sa.bindparam("heir"), detail=sa.bindparam("why")), followers)
-    # The heir adopts what was to leave for the former leader, on the channels that it wants. The rest must not leave:
+    others = sa.update(Job).where(Job.joins == sa.bindparam("job_id"), Job.id != sa.bindparam("successor"))
+    connection.execute(others.values(joins=sa.bindparam("successor"), detail=sa.bindparam("why")), followers)
+    # The successor takes what was to leave for the former leader, on its own channels. The rest must not leave:
     # it is of a row that does not learn of a verdict, or that the link is for another person.
     first = sa.update(InvitationRow).where(
         InvitationRow.job_id.in_([row.leader for row in taken if now_are[row.leader].state is JobState.ISSUED]),
@@ -155,18 +155,18 @@ def _change(
     away = {"state": InvitationState.SUPERSEDED, "due_at": None, "reason": Reason.JOINED_JOB, "detail": ""}
     connection.execute(first.values(away))
     # The row goes on where the former leader was: a failed call stays counted, nothing happens earlier, and the session
-    # that it waits for or asks about stays the one that decides. Of an issued leader the live session is adopted.
+    # that it waits for or asks about stays the one that decides. Of an issued leader the live session is reused.
     leads = bulk.new(*_KEPT) | {"joins": None, "changed_at": now}
-    heirs = [{"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], now=now) for row in taken]
-    connection.execute(follows.values(leads), heirs)
+    successors = [{"job_id": row.id} | _place(now_are[row.leader], now_are[row.id], now=now) for row in taken]
+    connection.execute(follows.values(leads), successors)
 
 
-def _place(leader: sa.Row[Any], heir: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
-    """The values of the heir, as parameters."""
-    values = {name: getattr(leader if leader.state is JobState.WAITING else heir, name) for name in _KEPT}
+def _place(leader: sa.Row[Any], successor: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
+    """The values of the successor, as parameters."""
+    values = {name: getattr(leader if leader.state is JobState.WAITING else successor, name) for name in _KEPT}
     values |= {"state": JobState.WAITING, "due_at": max(leader.due_at or now, now)}
     if leader.state is not JobState.WAITING:
         values |= {"attempts": 0, "reason": "", "detail": ""}
     # Only the account that opened a session can be asked about it.
-    values["account"] = leader.account if values["asks"] else heir.account
+    values["account"] = leader.account if values["asks"] else successor.account
     return {f"new_{name}": value for name, value in values.items()}

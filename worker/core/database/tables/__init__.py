@@ -27,12 +27,12 @@ from worker.core.database.tables.operating import (
     Audit,
     AuditHead,
     Budget,
+    EmergencyStop,
     LogIn,
     Permit,
     ProcessRow,
     ReissueCount,
     RetiredKey,
-    Standstill,
     TextCount,
     Timer,
 )
@@ -42,5 +42,14 @@ from worker.core.database.tables.work import Attempt, InvitationRow, Job, Sessio
 __all__ = ["AddressPlace", "Attempt", "Audit", "AuditHead", "Base", "Batch", "BatchCount", "BatchCountChange"]
 __all__ += ["BatchPlan", "BounceCount", "Budget", "CustomerRow", "DroppedFile", "Finished", "Inbox", "InvitationRow"]
 __all__ += ["Job", "LogIn", "Outbox", "PendingDetails", "Permit", "ProcessRow", "RefusedEvent", "ReissueCount"]
-__all__ += ["RetiredKey", "SessionRow", "SkippedLine", "StableLink", "Standstill", "Suppression", "TextCount", "Timer"]
-__all__ += ["Tombstone", "Webhook"]
+__all__ += [
+    "EmergencyStop",
+    "RetiredKey",
+    "SessionRow",
+    "SkippedLine",
+    "StableLink",
+    "Suppression",
+    "TextCount",
+    "Timer",
+]
+__all__ += ["EmergencyStop", "Tombstone", "Webhook"]

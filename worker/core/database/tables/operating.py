@@ -81,7 +81,7 @@ class RetiredKey(Base):
     at: Mapped[datetime]
 
 
-class Standstill(Base):
+class EmergencyStop(Base):
     """A person has stopped everything. While the row is there, no process claims a row or begins a call."""
 
     __tablename__ = "standstill"

@@ -116,7 +116,7 @@ def _check_chunk(database: Database, keyring: Keyring, policy: ExpiryPolicy, *, 
         if not due:
             return ExpiryCounts()
         served = {(row.customer_id, row.purpose) for row in due}
-        # The leading job, not the job that the session was opened for: another list's job may have adopted it.
+        # The leading job, not the job that the session was opened for: another list's job may have reused it.
         # Jobs are locked before sessions, as a dispatcher does when it records issued sessions.
         leaders = {(row.customer_id, row.purpose): row for row in rows_of(connection, _LEADING, served)}
         ids = {"ids": bulk.keys(row.id for row in due), "now": now}

@@ -1,6 +1,6 @@
 """The budget rows. Each account has a row, or shares a row with the accounts that the provider counts together.
 
-A transaction locks the row before it reserves calls or applies their lessons, so all workers share one budget.
+A transaction locks the row before it reserves calls or applies their outcomes, so all workers share one budget.
 """
 
 import logging
@@ -27,21 +27,21 @@ from worker.core.limits.budgets import (
     Grant,
     after_claim,
     after_release,
-    believable,
+    clamp_future_times,
     credits_left,
-    doubted,
     found_in_words,
     interval,
     is_stopped,
-    proved,
+    mark_unverified,
+    mark_verified,
     refunded,
     resumed,
     tries_again_by_itself,
     under_cap,
 )
-from worker.core.limits.lessons import Lesson, counts_successes, is_well, learned
+from worker.core.limits.call_outcomes import CallOutcome, after_outcomes, counts_successes, is_well
 from worker.core.limits.rate_adaptation import MeasuredPace, Pace, Stretch, with_stretch
-from worker.core.limits.store.standstill import IS_THERE
+from worker.core.limits.store.emergency_stop import IS_ACTIVE
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def ask_first(
 
 @cache
 def _first_questions(event_is_due: sa.Exists) -> sa.Select[Any]:
-    asked = [Budget.name.label("budget"), IS_THERE.label("stopped"), event_is_due.label("event_is_due")]
+    asked = [Budget.name.label("budget"), IS_ACTIVE.label("stopped"), event_is_due.label("event_is_due")]
     return sa.select(*_COLUMNS, *asked).where(Budget.name.in_(sa.bindparam("budgets", expanding=True)))
 
 
@@ -177,7 +177,7 @@ def to_claim(
     """
     if not is_locked:
         special = _recovers(state) or credits_left(state, rule) == 0
-        doubtful = rule.paces and believable(state, rule, now=now, reach=reach, probe_for=lease) != state
+        doubtful = rule.paces and clamp_future_times(state, rule, now=now, reach=reach, probe_for=lease) != state
         if not (special or doubtful):
             return state, False
         state = read(connection, rule.name, lock=True)
@@ -194,7 +194,7 @@ def _believed(
     lease: timedelta,
 ) -> BudgetState:
     """The state to claim by, without times that cannot be true; those are removed from the row as well, and logged."""
-    after = believable(state, rule, now=now, reach=reach, probe_for=lease)
+    after = clamp_future_times(state, rule, now=now, reach=reach, probe_for=lease)
     if after == state:
         return state
     times = [time for time in (state.next_at, state.probe_until) if time is not None]
@@ -238,31 +238,31 @@ def release_slots(connection: sa.Connection, rule: BudgetRule, slots: Sequence[d
         save(connection, rule.name, after_release(state, rule, slots))
 
 
-def learn(
+def apply_outcomes(
     connection: sa.Connection,
     rule: BudgetRule,
-    lessons: Iterable[Lesson],
+    call_outcomes: Iterable[CallOutcome],
     *,
     now: datetime,
     refund: bool = True,
     stretch: Stretch | None = None,
 ) -> None:
-    """Apply the lessons of calls to the budget, and refund the credits of calls that cost none.
+    """Apply the outcomes of calls to the budget, and refund the credits of calls that cost none.
 
     `refund` False: the calls took no credit, so none is refunded. `stretch`: the calls of a busy stretch that ended
     now, for the measured pace.
     """
     if stretch is not None:
         tally.of(connection).last.append(partial(_measure, rule=rule, stretch=stretch, now=now))
-    lessons = list(lessons)
-    if not lessons or (_all_succeeded(lessons) and _needs_no_success(connection, rule)):
+    call_outcomes = list(call_outcomes)
+    if not call_outcomes or (_all_succeeded(call_outcomes) and _needs_no_success(connection, rule)):
         return
     unlocked = read(connection, rule.name)
-    refunds = sum(lesson.kind in FREE or lesson.unreachable for lesson in lessons) if refund else 0
-    if learned(unlocked, rule, lessons, now=now) == unlocked and not refunds:
+    refunds = sum(outcome.kind in FREE or outcome.unreachable for outcome in call_outcomes) if refund else 0
+    if after_outcomes(unlocked, rule, call_outcomes, now=now) == unlocked and not refunds:
         return  # mostly there is nothing new: the row is neither locked nor written
     before = read(connection, rule.name, lock=True)
-    after = learned(before, rule, lessons, now=now)
+    after = after_outcomes(before, rule, call_outcomes, now=now)
     if refunds:
         after = refunded(after, rule, refunds)
     save_turn(connection, rule, before, after)
@@ -287,8 +287,8 @@ def _measure(connection: sa.Connection, *, rule: BudgetRule, stretch: Stretch, n
     save(connection, rule.name, replace(state, measured=with_stretch(state.measured, stretch, now=now)))
 
 
-def _all_succeeded(lessons: Sequence[Lesson]) -> bool:
-    return all(lesson.kind is None and not lesson.unreachable for lesson in lessons)
+def _all_succeeded(call_outcomes: Sequence[CallOutcome]) -> bool:
+    return all(outcome.kind is None and not outcome.unreachable for outcome in call_outcomes)
 
 
 def _needs_no_success(connection: sa.Connection, rule: BudgetRule) -> bool:
@@ -345,7 +345,7 @@ class Budgets:
         """Open no session for these senders' messages until they have answered once."""
         for name in names:
             with self._database.write() as connection:
-                save(connection, name, doubted(read(connection, name, lock=True)))
+                save(connection, name, mark_unverified(read(connection, name, lock=True)))
 
     def unproven(self, name: str, *, now: datetime) -> bool:
         """Whether this sender is to be tried now: it has not answered, and is neither paused nor stopped."""
@@ -353,14 +353,14 @@ class Budgets:
             state = read(connection, name)
         return state.unproven and not is_stopped(state, now=now) and state.paused_until(now) is None
 
-    def tried(self, rule: BudgetRule, lesson: Lesson, *, now: datetime) -> None:
+    def tried(self, rule: BudgetRule, outcome: CallOutcome, *, now: datetime) -> None:
         """Store what a log-in without a message has shown."""
         with self._database.write() as connection:
-            if lesson.kind is not None:
-                learn(connection, rule, [lesson], now=now, refund=False)
+            if outcome.kind is not None:
+                apply_outcomes(connection, rule, [outcome], now=now, refund=False)
             else:
                 before = read(connection, rule.name, lock=True)
-                save_turn(connection, rule, before, proved(before))
+                save_turn(connection, rule, before, mark_verified(before))
 
     def resume(self, name: str, *, by_person_at: datetime | None = None) -> list[str]:
         """Resume a stopped budget, with one call that goes first. Returns what was ended: "stop", "pause", or nothing.

@@ -1,6 +1,6 @@
 """The way of every claim: what the budget allows, so many due rows under a lease, and slots for what passes the gates.
 
-    budget and standstill → permits → lease → (the gates of the rows' kind) → reserve
+    budget and emergency stop → permits → lease → (the gates of the rows' kind) → reserve
 
 Jobs and messages are claimed in this way, in one transaction. Where the account has limits, the budget's row is locked
 last, by `reserve`: other workers and events wait for it no longer than they must. (A claim for events alone is short:

@@ -361,7 +361,7 @@ def _write_plain(connection: sa.Connection, delivered: Sequence[tuple[sa.Row[Any
 
     The message alone changes: its job was invited when it left, no address is stopped, no other channel follows.
     """
-    counts = tally.pays(len(delivered))
+    counts = tally.counts_in_bulk(len(delivered))
     if counts:
         _count(connection, [message for message, _ in delivered if message.kind == FIRST])
     rows = [{"invitation_id": message.id, "at": at} for message, at in delivered]

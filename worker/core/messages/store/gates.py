@@ -156,7 +156,7 @@ def passed(
     The other rows are released here, each with what becomes of it and of its job.
     """
     claim = MessageClaim(connection, keyring, policy, now)
-    # A job that is being worked ends with its call: its heir must not make another one meanwhile.
+    # A job that is being worked ends with its call: its successor must not make another one meanwhile.
     over = [row.job_id for row in rows if row.cancelled_at is not None and row.job_state is not JobState.WORKING]
     cancel_jobs(connection, over, now=now)
     stay = of_no_use(rows, stable=policy.stable is not None)

@@ -66,7 +66,7 @@ def move_jobs(
     moves = [_move(id_, JobState.INVITED) for id_ in alone]
     moves += _moves_from_messages(connection, [id_ for id_ in ids if id_ not in alone])
     moved = [move for move in moves if before[move["job_id"]].state in FROM]
-    counts = tally.pays(len(moved))
+    counts = tally.counts_in_bulk(len(moved))
     if counts:
         _count(connection, before, moved)
     _MOVE.run(connection, moved, at=now, counts=counts)

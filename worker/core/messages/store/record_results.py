@@ -38,7 +38,7 @@ from worker.core.work.store.attempt_log import (
     LATE,
     after_call,
     closing,
-    lesson_of,
+    outcome_of_call,
     outcomes_of,
     standing,
     standing_of,
@@ -74,9 +74,9 @@ def record_results(
         if policy.contact.reminders:
             reminders.add(connection, policy.contact, _first_messages(kept, ours, policy), now=now)
         schedule_checks(connection, {ours[item.opened.row.id] for item in settled}, now=now)
-    lessons = [lesson_of(item.began_at, item.problem) for item in results if item.ending]
+    call_outcomes = [outcome_of_call(item.began_at, item.problem) for item in results if item.ending]
     # Messages are not counted as credits.
-    budgets.learn(connection, policy.rule, lessons, now=now, refund=False, stretch=stretch)
+    budgets.apply_outcomes(connection, policy.rule, call_outcomes, now=now, refund=False, stretch=stretch)
     not_made = [item.opened.row for item in results if item.ending is None]
     if any(item.probe for item in not_made):
         budgets.end_probe(connection, policy.rule)
@@ -236,7 +236,7 @@ def write_plain(
     connection: sa.Connection, policy: InvitationPolicy, results: Sequence[InviteResult], *, now: datetime
 ) -> tuple[list[InviteResult], dict[uuid.UUID, int]]:
     """Write the results that are plain, of one or more that may be. Returns them, and the jobs of their messages."""
-    counts = tally.pays(len(results))
+    counts = tally.counts_in_bulk(len(results))
     items = sorted(results, key=lambda item: item.opened.row.id)  # locked in the order of their ids, as all rows
     messages = [item.opened.row for item in items]
     moves: Columns = {

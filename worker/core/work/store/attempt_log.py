@@ -1,6 +1,6 @@
 """The attempt of a call: written down before the call is made, and closed once the outcome is known.
 
-A call goes to a provider for a job, or to a sender for a message. Attempts and lessons are the same for both.
+A call goes to a provider for a job, or to a sender for a message. Attempts and outcomes are the same for both.
 
 How the rows of results stand when the results are written is read in one statement, which locks them (`standing_of`).
 A row that is still under the lease of its call has this call's attempt open: whatever closes the attempt writes the row
@@ -22,7 +22,7 @@ from worker.core.database.leases import NOT_SENT
 from worker.core.database.tables import Attempt, InvitationRow, Job
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.lessons import Lesson
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, Kind, Problem, Reconcile, Retry, Snooze
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState
@@ -169,11 +169,11 @@ def after_call(ending: Ending | None, opened: Opened[Any], row: Claimed, *, coun
     return move | {"new_reason": ending.reason, "new_detail": ending.detail[:DETAIL_LENGTH]}
 
 
-def lesson_of(began_at: datetime, problem: Problem | None) -> Lesson:
-    """The lesson of a call for its account's budget."""
+def outcome_of_call(began_at: datetime, problem: Problem | None) -> CallOutcome:
+    """The outcome of a call for its account's budget."""
     if problem is None:
-        return Lesson(began_at)
-    return Lesson(
+        return CallOutcome(began_at)
+    return CallOutcome(
         began_at, problem.kind, problem.detail, problem.retry_after, problem.unreachable, unclear=problem.unclear
     )
 

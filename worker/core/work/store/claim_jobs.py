@@ -24,7 +24,7 @@ from worker.core.work.store.record_results import record_results
 
 
 class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
-    """The jobs. One whose customer already has a live session adopts this session without a call."""
+    """The jobs. One whose customer already has a live session reuses this session without a call."""
 
     def __init__(self, database: Database, keyring: Keyring, *, jitter: Callable[[], float] = random.random) -> None:
         super().__init__(database, LEASES, jitter=jitter)
@@ -57,8 +57,8 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         ended = [row for row in rows if without_call.is_ended(row)]
         if ended:
             rows = [row for row in rows if not without_call.is_ended(row)]
-        jobs, adopted = gates.passed(connection, self._keyring, policy, self._backlogs, rows, leased, now=now)
-        return jobs + without_call.decrypted_calls(connection, self._keyring, policy, ended, now=now), adopted
+        jobs, reused = gates.passed(connection, self._keyring, policy, self._backlogs, rows, leased, now=now)
+        return jobs + without_call.decrypted_calls(connection, self._keyring, policy, ended, now=now), reused
 
     def open(
         self, connection: sa.Connection, policy: JobPolicy, jobs: Sequence[ClaimedJob], *, now: datetime

@@ -42,7 +42,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import max_age_of
 from worker.core.model.states import JobState
 from worker.core.unknown.store.unknown_outcomes import calls_to_reconcile
-from worker.core.work.store import adoption, without_call
+from worker.core.work.store import session_reuse, without_call
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy, decrypted
 from worker.core.work.store.without_call import invite_unbought, unreachable
 
@@ -63,7 +63,7 @@ class JobClaim:
     now: datetime
     planned: frozenset[int] = frozenset()  # the batches with a plan
     live_sessions: dict[int, uuid.UUID] = field(default_factory=dict)  # of customers whose next session replaces them
-    adopted_channels: set[str] = field(default_factory=set)  # on which the adopted sessions may have invitations due
+    reused_channels: set[str] = field(default_factory=set)  # on which the reused sessions may have invitations due
 
     @cached_property
     def rooms(self) -> Rooms:
@@ -96,16 +96,16 @@ def with_details_that_wait(claim: JobClaim, rows: Sequence[Any]) -> Collection[i
 
 
 def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
-    """Let the jobs of customers who have a live session adopt it."""
-    # A job that only asks about its session adopts none.
+    """Let the jobs of customers who have a live session reuse it."""
+    # A job that only asks about its session reuses none.
     having = [row for row in rows if row.had_session and not row.asks]
-    found = adoption.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
+    found = session_reuse.live(claim.connection, [(row.customer_id, row.purpose) for row in having], now=claim.now)
     kept = []
     for row in having:
         session = found.get((row.customer_id, row.purpose))
         if session is None or (session.expires_at <= claim.now and row.unknown_attempt is not None):
             continue  # there is none, or the session is in review, and an unknown outcome is reconciled first
-        channels = adoption.adopt(
+        channels = session_reuse.reuse(
             claim.connection,
             row,
             session,
@@ -117,12 +117,12 @@ def with_live_session(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
             claim.live_sessions[row.id] = session.id
         else:
             kept.append(row.id)
-            claim.adopted_channels.update(channels)
+            claim.reused_channels.update(channels)
     return kept
 
 
 def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
-    """Let the jobs of customers who have our link already, and have bought nothing through it, adopt its messages.
+    """Let the jobs of customers who have our link already, and have bought nothing through it, take its messages.
 
     A job that needs its session at once, or only a link, is left out: a session is opened for it.
     """
@@ -130,12 +130,12 @@ def with_own_link(claim: JobClaim, rows: Sequence[Any]) -> Collection[int]:
         return ()
     firsts = [row for row in rows if row.session_id is None and row.unknown_attempt is None and not row.asks]
     firsts = [row for row in firsts if _asks_by_message(row, now=claim.now)]
-    found = adoption.unbought(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
+    found = session_reuse.unbought(claim.connection, {(row.customer_id, row.purpose) for row in firsts}, now=claim.now)
     having = [(row, found[row.customer_id, row.purpose]) for row in firsts if (row.customer_id, row.purpose) in found]
     for row, session in having:
         reissue_at = claim.policy.reissue_at
-        adoption.adopt(claim.connection, row, session, reissue_at=reissue_at, any_age=True, now=claim.now)
-        claim.adopted_channels.update(invitation_channels(row.channel))
+        session_reuse.reuse(claim.connection, row, session, reissue_at=reissue_at, any_age=True, now=claim.now)
+        claim.reused_channels.update(invitation_channels(row.channel))
     return [row.id for row, _ in having]
 
 
@@ -288,7 +288,7 @@ def passed(
     *,
     now: datetime,
 ) -> tuple[list[ClaimedJob], frozenset[str]]:
-    """The jobs whose calls may be made now, and the channels on which adopted sessions may have invitations due.
+    """The jobs whose calls may be made now, and the channels on which reused sessions may have invitations due.
 
     The other rows are released here, each with what becomes of it.
     """
@@ -310,12 +310,12 @@ def passed(
             asked = [job for job in asked if job.id not in found]
     _keep_back(connection, stay, now=now)
     if policy.on_click is not None and asked:
-        claim.adopted_channels |= invite_unbought(connection, keyring, policy, policy.on_click, asked, now=now)
+        claim.reused_channels |= invite_unbought(connection, keyring, policy, policy.on_click, asked, now=now)
         invited = {job.id for job in asked}
         jobs = [job for job in jobs if job.id not in invited]
     if stay:
         jobs = [job for job in jobs if job.id not in stay]
-    return jobs, frozenset(claim.adopted_channels)
+    return jobs, frozenset(claim.reused_channels)
 
 
 def _explain(policy: JobPolicy, gate: str, kept: Collection[int], asked: Sequence[Any]) -> None:

@@ -37,7 +37,7 @@ def open_attempts(
     if rule.credits is not None:
         jobs = _allowed(jobs, credits.spend(connection, rule, calls, now=now))
     opened = [_opened(policy, job, attempt_id) for job, attempt_id in zip(jobs, new_ids(now, len(jobs)), strict=True)]
-    counted = tally.pays(len(opened))
+    counted = tally.counts_in_bulk(len(opened))
     if counted:
         _count(connection, policy.account, opened)
     bulk.add_columns(connection, Attempt, _columns(policy, opened, counted, now=now))

@@ -21,7 +21,7 @@ from worker.core.foundation.ids import new_ids
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.store import reminders
 from worker.core.limits.rate_adaptation import Stretch
-from worker.core.limits.store.account_lessons import count_again, teach
+from worker.core.limits.store.account_outcomes import apply_results, count_again
 from worker.core.model.channels import is_mail
 from worker.core.model.endings import Asked, Done, Ending, Finish, Hold, job_state_after
 from worker.core.model.reasons import Reason
@@ -89,7 +89,7 @@ def record_results(
         overtaken = without_call.settle(connection, special, now=now)
         count_again(connection, policy.rule, others, outcomes)
     repeats = repeated_answers.hold_firsts(connection, keyring, policy.account, special, now=now)
-    teach(connection, policy.rule, plain, special, overtaken, now=now, stretch=stretch)
+    apply_results(connection, policy.rule, plain, special, overtaken, now=now, stretch=stretch)
     if repeats:
         repeated_answers.stop_if_many(connection, policy.rule, policy.account, now=now)
     return channels
@@ -148,7 +148,7 @@ def write_plain(
 
     Returns their attempts, and the channels that have invitations due now.
     """
-    counts = tally.pays(len(results))
+    counts = tally.counts_in_bulk(len(results))
     items = sorted(results, key=lambda item: item.opened.row.id)  # locked in the order of their ids, as all rows
     ids = new_ids(now, len(items))
     jobs = [item.opened.row for item in items]

@@ -161,7 +161,7 @@ def add(
 
 def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Add first messages."""
-    counts = tally.pays(len(rows))
+    counts = tally.counts_in_bulk(len(rows))
     for row in rows:
         row["counted"] = counts
     if counts:

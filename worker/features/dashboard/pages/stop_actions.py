@@ -7,7 +7,7 @@ from worker.features.dashboard.users import Role
 
 
 def _plan_stop(sources: Sources, _asked: Asked) -> Plan:
-    stopped = sources.stores.standstills.find()
+    stopped = sources.stores.emergency_stops.find()
     if stopped is not None:
         raise Refused(f"Already, {stopped.in_words}.")
     return Plan(
@@ -25,14 +25,14 @@ def _plan_stop(sources: Sources, _asked: Asked) -> Plan:
 def _stop(sources: Sources, asked: Asked, reason: str) -> Done:
     # The reason is the stop's own, which everybody sees: the audit log has it from there.
     stores = sources.acting(asked.person, "stop", "")
-    stores.standstills.stop(by=asked.person.actor, reason=reason, now=asked.now)
-    in_flight = sum(stores.standstills.in_flight(now=asked.now).values())
+    stores.emergency_stops.stop(by=asked.person.actor, reason=reason, now=asked.now)
+    in_flight = sum(stores.emergency_stops.in_flight(now=asked.now).values())
     calls = counted(in_flight, "call in flight ends by itself", "calls in flight end by themselves")
     return Done(f"Everything is stopped. {calls if in_flight else 'No call was in flight'}.")
 
 
 def _plan_go_on(sources: Sources, _asked: Asked) -> Plan:
-    stopped = sources.stores.standstills.find()
+    stopped = sources.stores.emergency_stops.find()
     if stopped is None:
         raise Refused("Nothing was stopped: everything goes on already.")
     return Plan(
@@ -48,7 +48,7 @@ def _plan_go_on(sources: Sources, _asked: Asked) -> Plan:
 
 
 def _go_on(sources: Sources, asked: Asked, reason: str) -> Done:
-    ended = sources.acting(asked.person, "resume", reason).standstills.go_on(now=asked.now)
+    ended = sources.acting(asked.person, "resume", reason).emergency_stops.go_on(now=asked.now)
     return Done("Everything goes on." if ended is not None else "Nothing was stopped.")
 
 

@@ -22,7 +22,7 @@ from worker.core.database.outages import naming_outages
 from worker.core.database.tables import Outbox
 from worker.core.database.tables.types import DETAIL_LENGTH
 from worker.core.limits.budgets import BudgetRule, grant
-from worker.core.limits.lessons import Lesson
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.store import budgets
 from worker.events.published_events import OutgoingEvent
 
@@ -87,12 +87,12 @@ class Publishing:
         *,
         accepted: Sequence[int],
         later: Sequence[Later],
-        lessons: Iterable[Lesson],
+        call_outcomes: Iterable[CallOutcome],
         most: int,
         due_at: datetime,
         now: datetime,
     ) -> list[OutgoingEvent]:
-        """Remove the accepted rows, keep the other rows for later, and apply the lessons to the target's budget.
+        """Remove the accepted rows, keep the other rows for later, and apply the outcomes to the target's budget.
 
         Returns what `next_events` would.
         """
@@ -109,7 +109,7 @@ class Publishing:
             if accepted:
                 connection.execute(_REMOVE, {"ids": bulk.keys(accepted)}, execution_options=UNANSWERED)
             _LATER.run(connection, values)
-            budgets.learn(connection, rule, lessons, now=now)
+            budgets.apply_outcomes(connection, rule, call_outcomes, now=now)
             return self._next(connection, rule, most=most, due_at=due_at, now=now)
 
     def _next(

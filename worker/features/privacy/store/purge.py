@@ -183,24 +183,24 @@ def _inherit(connection: sa.Connection, ids: Collection[int]) -> None:
     """Let the first job that joined one of these jobs replace it, and the rest join that first job."""
     columns = (Job.id, Job.joins, Job.created_at, Job.batch_id, Job.row)
     query = sa.select(*columns).where(Job.joins.in_(ids), Job.id.not_in(ids)).order_by(Job.id)
-    heirs: dict[int, int] = {}
+    successors: dict[int, int] = {}
     whys: dict[int, str] = {}
     followers: dict[int, int] = {}
     for row in as_they_came(fetch(connection, query.with_for_update())):
-        if heirs.setdefault(row.joins, row.id) != row.id:
-            followers[row.id] = heirs[row.joins]
+        if successors.setdefault(row.joins, row.id) != row.id:
+            followers[row.id] = successors[row.joins]
         else:
             whys[row.id] = served_by(row.batch_id, row.row)
-    if heirs:
-        leaders = sa.select(Job.id, *(getattr(Job, name) for name in _INHERITED)).where(Job.id.in_(heirs))
+    if successors:
+        leaders = sa.select(Job.id, *(getattr(Job, name) for name in _INHERITED)).where(Job.id.in_(successors))
         values = {row.id: {name: getattr(row, name) for name in _INHERITED} for row in fetch(connection, leaders)}
         # Only one job may lead, and the purged leading job still exists.
-        connection.execute(sa.update(Job).where(Job.id.in_(heirs)).values(state=JobState.CANCELLED))
-        for before, heir in heirs.items():
+        connection.execute(sa.update(Job).where(Job.id.in_(successors)).values(state=JobState.CANCELLED))
+        for before, successor in successors.items():
             inherited = values[before] | {"joins": None, "due_at": None}
-            connection.execute(sa.update(Job).where(Job.id == heir).values(inherited))
-        for job_id, heir in followers.items():
-            connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=heir, detail=whys[heir]))
+            connection.execute(sa.update(Job).where(Job.id == successor).values(inherited))
+        for job_id, successor in followers.items():
+            connection.execute(sa.update(Job).where(Job.id == job_id).values(joins=successor, detail=whys[successor]))
     _pass_sessions_on(connection, ids)
 
 
@@ -210,15 +210,15 @@ def _pass_sessions_on(connection: sa.Connection, ids: Collection[int]) -> None:
     A message stays in the purged batch, whose totals have counted it: the other batch counts none that it has not sent.
     """
     query = (
-        sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("heir"))
+        sa.select(SessionRow.id, SessionRow.job_id, Job.id.label("successor"))
         .join(Job, sa.and_(Job.customer_id == SessionRow.customer_id, Job.session_id == SessionRow.id))
         .where(SessionRow.job_id.in_(ids), Job.id.not_in(ids))
         .order_by(*NEWEST_FIRST)  # the first of several jobs comes last and so gets the session
     )
     for row in fetch(connection, query):
-        connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.heir))
+        connection.execute(sa.update(SessionRow).where(SessionRow.id == row.id).values(job_id=row.successor))
         theirs = sa.and_(InvitationRow.session_id == row.id, InvitationRow.job_id == row.job_id)
-        move_messages(connection, theirs, row.heir, batch_id=None)
+        move_messages(connection, theirs, row.successor, batch_id=None)
 
 
 def _keep_finished(connection: sa.Connection, ids: Collection[int]) -> None:

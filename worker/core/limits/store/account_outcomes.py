@@ -1,4 +1,4 @@
-"""What the results of calls show about their account: lessons for its budget, and the credits that were not spent."""
+"""What the results of calls show about their account: outcomes for its budget, and the credits that were not spent."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -8,16 +8,16 @@ import sqlalchemy as sa
 
 from worker.core.database.tables import Attempt
 from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.lessons import Lesson
+from worker.core.limits.call_outcomes import CallOutcome
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store import budgets, credits
 from worker.core.model.endings import Kind
 from worker.core.unknown.reconciliation import Nothing
-from worker.core.work.store.attempt_log import DONE, lesson_of
+from worker.core.work.store.attempt_log import DONE, outcome_of_call
 from worker.core.work.store.issue_results import IssueResult
 
 
-def teach(
+def apply_results(
     connection: sa.Connection,
     rule: BudgetRule,
     plain: Sequence[IssueResult],
@@ -32,15 +32,15 @@ def teach(
     `overtaken`: look-ups that the calls' own answers overtook.
     """
     made = [item for item in special if item.ending and item.called and not _shows_nothing(item)]
-    lessons = [Lesson(item.began_at) for item in plain]
-    lessons += [lesson_of(item.began_at, item.problem) for item in made if not item.opened.row.looks_up]
-    budgets.learn(connection, rule, lessons, now=now, stretch=stretch)
+    call_outcomes = [CallOutcome(item.began_at) for item in plain]
+    call_outcomes += [outcome_of_call(item.began_at, item.problem) for item in made if not item.opened.row.looks_up]
+    budgets.apply_outcomes(connection, rule, call_outcomes, now=now, stretch=stretch)
     if not special:
         return
-    reconciled = [lesson_of(item.began_at, item.problem) for item in made if item.opened.row.looks_up]
+    reconciled = [outcome_of_call(item.began_at, item.problem) for item in made if item.opened.row.looks_up]
     if reconciled:
         # Look-ups cost no credit, so no answer of theirs refunds one.
-        budgets.learn(connection, rule, reconciled, now=now, refund=False)
+        budgets.apply_outcomes(connection, rule, reconciled, now=now, refund=False)
     not_made = [item for item in special if item.ending is None or not item.called]
     if any(item.opened.row.probe for item in [*not_made, *filter(_shows_nothing, special)]):
         budgets.end_probe(connection, rule)

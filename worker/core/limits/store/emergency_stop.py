@@ -13,14 +13,14 @@ import sqlalchemy as sa
 from worker.core.database import bulk
 from worker.core.database.audit_entries import note
 from worker.core.database.database import THERE_IS, Database, fetch, insert
-from worker.core.database.tables import Attempt, InvitationRow, Job, Standstill
+from worker.core.database.tables import Attempt, EmergencyStop, InvitationRow, Job
 from worker.core.foundation.timestamps import written
 from worker.core.model.audit import ACTOR, REASON, printable
 from worker.core.model.states import InvitationState, JobState
 
 EVERYTHING = "everything"  # the subject of its audit entries
-IS_THERE = THERE_IS.where(Standstill.id == 1)
-_IS_THERE = sa.select(IS_THERE)
+IS_ACTIVE = THERE_IS.where(EmergencyStop.id == 1)
+_IS_THERE = sa.select(IS_ACTIVE)
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Stopped:
         return {"at": written(self.at), "by": self.by, "reason": self.reason}
 
 
-def there_is(connection: sa.Connection) -> bool:
+def is_active(connection: sa.Connection) -> bool:
     """Whether a person has stopped everything."""
     return bool(connection.execute(_IS_THERE).scalar())
 
 
-class Standstills:
+class EmergencyStops:
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -58,7 +58,7 @@ class Standstills:
     def is_there(self) -> bool:
         """Whether a person has stopped everything."""
         with self._database.read() as connection:
-            return there_is(connection)
+            return is_active(connection)
 
     def stop(self, *, by: str, reason: str, now: datetime) -> Stopped:
         """Stop everything. If it is stopped already, the first stop stays, with its reason. Returns the one that holds.
@@ -69,10 +69,10 @@ class Standstills:
         values = {"id": 1, "at": now, "by": printable(by, ACTOR), "reason": printable(reason, REASON)}
         with self._database.write() as connection:
             stop = (
-                insert(Standstill, connection.dialect.name)
+                insert(EmergencyStop, connection.dialect.name)
                 .values(values)
                 .on_conflict_do_nothing()
-                .returning(Standstill.id)
+                .returning(EmergencyStop.id)
             )
             if connection.execute(stop).first() is not None:
                 note(connection, EVERYTHING, now=now, reason=reason or "stopped")
@@ -84,7 +84,7 @@ class Standstills:
         with self._database.write() as connection:
             found = _find(connection, lock=True)
             if found is not None:
-                connection.execute(sa.delete(Standstill))
+                connection.execute(sa.delete(EmergencyStop))
                 note(connection, EVERYTHING, now=now, reason="resumed")
         return found
 
@@ -123,6 +123,6 @@ class Standstills:
 
 
 def _find(connection: sa.Connection, *, lock: bool = False) -> Stopped | None:
-    query = sa.select(Standstill.at, Standstill.by, Standstill.reason)
+    query = sa.select(EmergencyStop.at, EmergencyStop.by, EmergencyStop.reason)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else Stopped(row.at, row.by, row.reason)

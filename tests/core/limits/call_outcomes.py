@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, grant
-from worker.core.limits.lessons import Lesson, learned
+from worker.core.limits.call_outcomes import CallOutcome, after_outcomes
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.endings import Kind, RetryPolicy
 
@@ -14,15 +14,15 @@ MINUTE = timedelta(minutes=1)
 RULE = BudgetRule("kyc", retry=RetryPolicy(first=SECOND, most=timedelta(seconds=10)))
 WELL = BudgetState()
 LIMITED = replace(RULE, limits=(Limit(20, SECOND),))
-UNREACHABLE = Lesson(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
+UNREACHABLE = CallOutcome(NOW, Kind.TRANSIENT, "connection refused", None, unreachable=True)
 
 
 def rate_limited(after=None, *, began_at=NOW):
-    return Lesson(began_at, Kind.RATE_LIMITED, "HTTP 429", after)
+    return CallOutcome(began_at, Kind.RATE_LIMITED, "HTTP 429", after)
 
 
-def learn(state, *lessons, now=NOW):
-    return learned(state, RULE, lessons, now=now)
+def learn(state, *call_outcomes, now=NOW):
+    return after_outcomes(state, RULE, call_outcomes, now=now)
 
 
 def granted(state, *, most=10, now=NOW, rule=RULE):
@@ -30,4 +30,4 @@ def granted(state, *, most=10, now=NOW, rule=RULE):
 
 
 def failing(*kinds, began_at=NOW):
-    return [Lesson(began_at + SECOND * index / 1000, kind, "HTTP 500") for index, kind in enumerate(kinds)]
+    return [CallOutcome(began_at + SECOND * index / 1000, kind, "HTTP 500") for index, kind in enumerate(kinds)]

@@ -31,20 +31,20 @@ def secret(ona, keyring):
     return secret_of_link(ona, keyring)
 
 
-def leader_and_heir(shelf):
+def leader_and_successor(shelf):
     return sorted(shelf.rows(Job), key=lambda job: job.id)
 
 
-def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_heir_is_held(ona, secret, keyring):
-    leader, heir = leader_and_heir(ona)
+def test_a_row_that_was_cancelled_meanwhile_stays_cancelled_and_its_successor_is_held(ona, secret, keyring):
+    leader, successor = leader_and_successor(ona)
     found = []
     stop = NotMe(ona.database, keyring).stop
     with waiting(ona.database, lambda: found.append(stop(secret, now=ona.clock()))) as connection:
         cancel_jobs(connection, [leader.id], now=ona.clock())
-    leader, heir = leader_and_heir(ona)
+    leader, successor = leader_and_successor(ona)
     assert found == [Outcome.STOPPED]
     assert (leader.state, leader.reason) == (JobState.CANCELLED, "cancelled")
-    assert (heir.state, heir.reason, heir.joins) == (JobState.HELD, "not_me", None)
+    assert (successor.state, successor.reason, successor.joins) == (JobState.HELD, "not_me", None)
 
 
 def test_a_row_that_was_cancelled_meanwhile_is_not_held_for_a_visitor(ona, keyring):
@@ -60,7 +60,7 @@ def test_a_row_that_was_cancelled_meanwhile_is_not_held_for_a_visitor(ona, keyri
 
 
 def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_asks_for_its_session(ona, secret, keyring):
-    leader, heir = leader_and_heir(ona)
+    leader, successor = leader_and_successor(ona)
     ona.clock.advance(days=8)
     seen, now = [], ona.clock()
     ona.set(Job, Job.id == leader.id, state=JobState.WAITING, reason="new_link", due_at=now)
@@ -69,18 +69,18 @@ def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_ask
     with ona.database.write() as counts:
         usage.reissues_so_far(counts, ["kyc"], now.date())  # a sweep counts, and the visitor waits for it
         with ona.database.write() as connection:
-            assert take_leads(connection, heir.batch_id, stopped_only=False, now=now) == (heir.row, 1)
+            assert take_leads(connection, successor.batch_id, stopped_only=False, now=now) == (successor.row, 1)
             visitor.start()
             wait_until_blocked(ona.database, visitor)
         wait_until_blocked(ona.database, visitor)
         with ona.database.write() as claim:
-            free = sa.select(Job.id).where(Job.id == heir.id).with_for_update(skip_locked=True)
+            free = sa.select(Job.id).where(Job.id == successor.id).with_for_update(skip_locked=True)
             claimed = claim.execute(free).all()
     visitor.join()
-    _, heir = leader_and_heir(ona)
+    _, successor = leader_and_successor(ona)
     assert isinstance(seen[0].decision, Wait)
     assert not claimed
-    assert (heir.state, heir.pressed_at) == (JobState.WAITING, now)
+    assert (successor.state, successor.pressed_at) == (JobState.WAITING, now)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_visitor_of_a_link_that_was_taken_away_meanwhile_is_led_nowhere_and_as
 def test_the_desk_sees_the_row_that_leads_once_it_has_waited(ona, secret):
     from tests.features.service_desk.store.desks import desk_of
 
-    leader, _ = leader_and_heir(ona)
+    leader, _ = leader_and_successor(ona)
     desk, found = desk_of(ona), []
     with waiting(ona.database, lambda: found.append(desk.new_link("Ona", now=ona.clock()))) as connection:
         cancel_jobs(connection, [leader.id], now=ona.clock())
     (refused,) = found
-    assert refused.why == "a session is being asked for already, due 2026-11-20 12:01 UTC"  # for the heir
+    assert refused.why == "a session is being asked for already, due 2026-11-20 12:01 UTC"  # for the successor

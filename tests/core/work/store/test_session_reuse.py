@@ -1,4 +1,4 @@
-"""A job whose customer has a live session adopts it: no call, and no second message."""
+"""A job whose customer has a live session reuses it: no call, and no second message."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -46,7 +46,7 @@ def claimed(shelf, policy=None):
 def test_a_job_adopts_the_live_session_of_its_customer(shelf, served):
     batch = served()
     found = claimed(shelf)
-    assert (found.jobs, found.adopted_channels) == ([], {"email"})
+    assert (found.jobs, found.reused_channels) == ([], {"email"})
     row = shelf.job("Ona", batch_id=batch)
     assert (row.state, row.session_id, row.reason) == (JobState.ISSUED, shelf.row(SessionRow).id, "joined_session")
     assert (row.lease_until, row.due_at) == (None, None)
@@ -112,7 +112,7 @@ def test_a_message_with_an_unknown_outcome_is_not_sent_again(shelf, served):
 
 def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf, served):
     batch = served(sent=True, channel=Channel.BOTH)
-    assert claimed(shelf).adopted_channels == {"email", "sms"}
+    assert claimed(shelf).reused_channels == {"email", "sms"}
     assert shelf.claim_messages(channel="email") == []
     (text,) = shelf.claim_messages(channel="sms")
     assert text.batch_id == batch
@@ -120,7 +120,7 @@ def test_a_channel_that_the_session_was_not_sent_on_gets_its_first_message(shelf
 
 def test_a_job_without_a_message_is_issued(shelf, served):
     batch = served(sent=True, channel=Channel.NONE)
-    assert claimed(shelf).adopted_channels == frozenset()
+    assert claimed(shelf).reused_channels == frozenset()
     assert shelf.job("Ona", batch_id=batch).state is JobState.ISSUED
     assert shelf.facts.counts(batch).issued_only == 1
 
@@ -200,9 +200,9 @@ def test_a_message_that_was_under_way_when_its_list_was_paused_and_cancelled_is_
     (opened,) = shelf.open_messages(shelf.claim_messages())
     own = shelf.add(customer("Ona"))
     decide.pause(before, by="ann", now=shelf.clock())
-    adopting = []  # by a worker, between two transactions of the cancel
-    Decisions(shelf.database, lambda _rows: adopting.append(claimed(shelf))).cancel(before, now=shelf.clock())
-    assert adopting[0].jobs == []
+    reusing = []  # by a worker, between two transactions of the cancel
+    Decisions(shelf.database, lambda _rows: reusing.append(claimed(shelf))).cancel(before, now=shelf.clock())
+    assert reusing[0].jobs == []
     shelf.finish_messages(InviteResult(opened, shelf.clock(), None))
     assert [message.batch_id for message in shelf.send()] == [own]
 

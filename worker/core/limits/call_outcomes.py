@@ -16,7 +16,7 @@ STOPS = frozenset({Kind.AUTH, Kind.OUT_OF_CREDIT, Kind.SHORT_LIVED})
 FAILURES = frozenset({Kind.TRANSIENT, Kind.UNKNOWN})  # the account gave no answer, or no usable one
 
 
-class Lesson(NamedTuple):
+class CallOutcome(NamedTuple):
     """What one call showed: its kind of problem, or None for a success. `began_at` is when the call was made.
 
     An account that cannot be reached is paused like a rate-limited one: one call finds out whether it is back, and not
@@ -31,44 +31,52 @@ class Lesson(NamedTuple):
     unclear: bool = False  # what was refused is the message itself: a log-in does not show that it is accepted again
 
 
-def learned(state: BudgetState, rule: BudgetRule, lessons: Iterable[Lesson], *, now: datetime) -> BudgetState:
+def after_outcomes(
+    state: BudgetState, rule: BudgetRule, call_outcomes: Iterable[CallOutcome], *, now: datetime
+) -> BudgetState:
     """The state after these calls: paused, stopped, with an open breaker, or working again."""
-    lessons = sorted(lessons, key=lambda lesson: lesson.began_at)
+    call_outcomes = sorted(call_outcomes, key=lambda outcome: outcome.began_at)
     stopped_at = state.stopped_at
-    for lesson in lessons:
-        if lesson.kind is None and not lesson.unreachable and is_well(state):
-            continue  # nearly every lesson: a success shows nothing new
+    for outcome in call_outcomes:
+        if outcome.kind is None and not outcome.unreachable and is_well(state):
+            continue  # nearly every call: a success shows nothing new
         # A call from before the pause says nothing about the time since.
-        fresh = state.paused_at is None or lesson.began_at >= state.paused_at
-        state = _after(state, rule, lesson, fresh=fresh, stopped_at=stopped_at, now=now)
-    return replace(state, pace=_counted(state.pace, rule, lessons, now=now))
+        fresh = state.paused_at is None or outcome.began_at >= state.paused_at
+        state = _after(state, rule, outcome, fresh=fresh, stopped_at=stopped_at, now=now)
+    return replace(state, pace=_counted(state.pace, rule, call_outcomes, now=now))
 
 
 def _after(
-    state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, stopped_at: datetime | None, now: datetime
+    state: BudgetState,
+    rule: BudgetRule,
+    outcome: CallOutcome,
+    *,
+    fresh: bool,
+    stopped_at: datetime | None,
+    now: datetime,
 ) -> BudgetState:
-    """The state after this call. `stopped_at`: since when the account was stopped, before all of these lessons."""
-    failed = lesson.unreachable or lesson.kind in FAILURES
+    """The state after this call. `stopped_at`: since when the account was stopped, before all of these calls."""
+    failed = outcome.unreachable or outcome.kind in FAILURES
     if fresh:
         state = _with_failures_counted(state, failed)
-    if fresh or lesson.kind in STOPS:
-        state = replace(state, unproven=lesson.unreachable or (lesson.kind in STOPS and not lesson.unclear))
+    if fresh or outcome.kind in STOPS:
+        state = replace(state, unproven=outcome.unreachable or (outcome.kind in STOPS and not outcome.unclear))
     opens = failed and fresh and rule.opens_after is not None and state.failures >= rule.opens_after
-    if lesson.kind is Kind.RATE_LIMITED or lesson.unreachable:
-        state = _paused(state, rule, lesson, fresh=fresh, now=now)
-    elif lesson.kind in STOPS:
-        state = _stopped(state, lesson, now=now)
-    elif lesson.kind in ANSWERS and fresh:
-        state = _answered(state, lesson, stopped_at)
+    if outcome.kind is Kind.RATE_LIMITED or outcome.unreachable:
+        state = _paused(state, rule, outcome, fresh=fresh, now=now)
+    elif outcome.kind in STOPS:
+        state = _stopped(state, outcome, now=now)
+    elif outcome.kind in ANSWERS and fresh:
+        state = _answered(state, outcome, stopped_at)
     elif opens:
-        state = _paused(state, rule, lesson._replace(retry_after=None), fresh=True, now=now)
+        state = _paused(state, rule, outcome._replace(retry_after=None), fresh=True, now=now)
     elif fresh:
         state = replace(state, probe_until=None)
     if opens:
-        return replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, lesson))
+        return replace(state, opened_at=state.opened_at or now, pause_reason=_in_a_row(state, outcome))
     if fresh and rule.opens_after is None:
         # Of a sender only this is its own failure; any answer ends it.
-        return replace(state, opened_at=(state.opened_at or now) if lesson.unreachable else None)
+        return replace(state, opened_at=(state.opened_at or now) if outcome.unreachable else None)
     return state
 
 
@@ -104,15 +112,15 @@ def _with_failures_counted(state: BudgetState, failed: bool) -> BudgetState:
     return replace(state, failures=0, opened_at=None) if state.failures or state.opened_at else state
 
 
-def _in_a_row(state: BudgetState, lesson: Lesson) -> str:
-    return f"{state.failures} calls in a row failed, the last with {lesson.detail}"[:400]
+def _in_a_row(state: BudgetState, outcome: CallOutcome) -> str:
+    return f"{state.failures} calls in a row failed, the last with {outcome.detail}"[:400]
 
 
-def _counted(pace: Pace, rule: BudgetRule, lessons: list[Lesson], *, now: datetime) -> Pace:
+def _counted(pace: Pace, rule: BudgetRule, call_outcomes: list[CallOutcome], *, now: datetime) -> Pace:
     """The pace with the refused calls counted; with all calls, for an account without a limit: claims count none."""
     since = pace.lowered_at
-    current = [lesson for lesson in lessons if since is None or lesson.began_at >= since]
-    refused = sum(lesson.kind is Kind.RATE_LIMITED for lesson in current)
+    current = [outcome for outcome in call_outcomes if since is None or outcome.began_at >= since]
+    refused = sum(outcome.kind is Kind.RATE_LIMITED for outcome in current)
     counts_all = counts_successes(rule, rate=pace.rate, refused=pace.refused)
     if not refused and not counts_all:
         return pace
@@ -126,36 +134,36 @@ def counts_successes(rule: BudgetRule, *, rate: float | None, refused: float) ->
     return rule.rate is None and rate is None and bool(refused)
 
 
-def _paused(state: BudgetState, rule: BudgetRule, lesson: Lesson, *, fresh: bool, now: datetime) -> BudgetState:
-    if not fresh and lesson.retry_after is None:
+def _paused(state: BudgetState, rule: BudgetRule, outcome: CallOutcome, *, fresh: bool, now: datetime) -> BudgetState:
+    if not fresh and outcome.retry_after is None:
         return state
     pauses = state.pauses + 1 if fresh else state.pauses
-    until = pause_until(retry_after=lesson.retry_after, backoff=rule.retry.ceiling(pauses), now=now)
+    until = pause_until(retry_after=outcome.retry_after, backoff=rule.retry.ceiling(pauses), now=now)
     return replace(
         state,
         blocked_until=max(until, state.blocked_until or until),
         pauses=pauses,
         paused_at=now if fresh else state.paused_at,
-        pause_reason=lesson.detail,
+        pause_reason=outcome.detail,
         probe_until=None,
     )
 
 
-def _stopped(state: BudgetState, lesson: Lesson, *, now: datetime) -> BudgetState:
+def _stopped(state: BudgetState, outcome: CallOutcome, *, now: datetime) -> BudgetState:
     again_at = now + ASK_AGAIN_AFTER
     return replace(
         state,
         stopped_at=state.stopped_at or now,
-        stop_reason=reason_of_stop(lesson.detail),
+        stop_reason=reason_of_stop(outcome.detail),
         probe_until=None,
         # As for a pause: a process whose clock is slow makes it no shorter.
-        asks_again_at=max(again_at, state.asks_again_at or again_at) if lesson.kind is Kind.AUTH else None,
+        asks_again_at=max(again_at, state.asks_again_at or again_at) if outcome.kind is Kind.AUTH else None,
     )
 
 
-def _answered(state: BudgetState, lesson: Lesson, stopped_at: datetime | None) -> BudgetState:
+def _answered(state: BudgetState, outcome: CallOutcome, stopped_at: datetime | None) -> BudgetState:
     state = replace(state, pauses=0, probe_until=None, pause_reason="")
     # Not a call that was in flight when the account was stopped.
-    if state.asks_again_at is not None and stopped_at is not None and lesson.began_at > stopped_at:
+    if state.asks_again_at is not None and stopped_at is not None and outcome.began_at > stopped_at:
         return replace(state, stopped_at=None, stop_reason="", asks_again_at=None)
     return state

@@ -31,18 +31,22 @@ def waits_after_an_unused_end(shelf, keyring, policy):
     return batch
 
 
-def test_an_heir_waits_for_the_review_of_the_session_before(shelf, decide, keyring):
+def test_a_successor_waits_for_the_review_of_the_session_before(shelf, decide, keyring):
     waits_after_an_unused_end(shelf, keyring, changed(TERMS, spacing=2 * DAY))
     own = shelf.add(customer("Ona"))
     assert decide.take_leads(own, stopped_only=False, now=shelf.clock()) == 1
     put_in_review(shelf)
-    heir = shelf.row(Job, batch_id=own)
-    assert (heir.state, heir.result, heir.session_id) == (JobState.INVITED, "review", shelf.row(SessionRow).id)
+    successor = shelf.row(Job, batch_id=own)
+    assert (successor.state, successor.result, successor.session_id) == (
+        JobState.INVITED,
+        "review",
+        shelf.row(SessionRow).id,
+    )
     shelf.clock.advance(days=3)
     assert shelf.claim() == []
 
 
-def test_an_heir_asks_about_the_session_before_instead_of_buying_one(shelf, decide, keyring):
+def test_a_successor_asks_about_the_session_before_instead_of_buying_one(shelf, decide, keyring):
     policy = changed(TERMS, caps=Caps(0, 100), lists=["kyc"], can_ask=lambda: {"kyc"})
     batch = waits_after_an_unused_end(shelf, keyring, policy)
     own = shelf.add(customer("Ona"), account="au")
@@ -52,7 +56,7 @@ def test_an_heir_asks_about_the_session_before_instead_of_buying_one(shelf, deci
     assert (job.batch_id, job.looks_up, job.session_id) == (own, True, shelf.row(SessionRow).id)
 
 
-def test_the_heir_of_a_cancelled_row_waits_for_the_review_of_its_session(shelf, decide, keyring):
+def test_the_successor_of_a_cancelled_row_waits_for_the_review_of_its_session(shelf, decide, keyring):
     batch = waits_after_an_unused_end(shelf, keyring, changed(TERMS, spacing=2 * DAY))
     shelf.add(customer("Ona"))
     put_in_review(shelf)
@@ -62,7 +66,7 @@ def test_the_heir_of_a_cancelled_row_waits_for_the_review_of_its_session(shelf, 
 
 
 @pytest.mark.parametrize("how", ["cancelled", "given up"])
-def test_the_heir_of_a_row_whose_link_was_for_another_person_is_held_too(shelf, decide, keyring, how):
+def test_the_successor_of_a_row_whose_link_was_for_another_person_is_held_too(shelf, decide, keyring, how):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
     say_not_me(shelf, keyring)
@@ -71,19 +75,19 @@ def test_the_heir_of_a_row_whose_link_was_for_another_person_is_held_too(shelf, 
         decide.cancel(batch, now=shelf.clock())
     else:
         decide.resolve(Which(batch), Verdict.ABANDON, now=shelf.clock())
-    heir = shelf.row(Job, batch_id=own)
-    assert (heir.state, heir.reason, heir.joins) == (JobState.HELD, "not_me", None)
+    successor = shelf.row(Job, batch_id=own)
+    assert (successor.state, successor.reason, successor.joins) == (JobState.HELD, "not_me", None)
     assert shelf.claim() == []
 
 
-@pytest.mark.parametrize("adopted", [True, False])
+@pytest.mark.parametrize("reused", [True, False])
 def test_no_text_of_the_row_that_led_before_leaves_after_a_visitor_said_that_the_link_is_not_theirs(
-    shelf, decide, keyring, adopted
+    shelf, decide, keyring, reused
 ):
     _, own = shelf.add(customer("Ona", channel=Channel.BOTH)), shelf.add(customer("Ona"))
     shelf.issue()
     decide.take_leads(own, stopped_only=False, now=shelf.clock())
-    if adopted:
+    if reused:
         shelf.claim()
         shelf.send()
     say_not_me(shelf, keyring)

@@ -1,4 +1,4 @@
-"""A customer who has a live session already: the customer's next job adopts it, without a call and a second message.
+"""A customer who has a live session already: the customer's next job reuses it, without a call and a second message.
 
 So it is with our own link, which the customer has already, before a session is bought.
 """
@@ -67,7 +67,7 @@ _UNBOUGHT = (
 )
 
 
-def adopt(
+def reuse(
     connection: sa.Connection,
     job: sa.Row[Any],
     session: sa.Row[Any],
@@ -76,7 +76,7 @@ def adopt(
     any_age: bool,
     now: datetime,
 ) -> Collection[str] | None:
-    """Let a leased job adopt its customer's live session: no call, and no second message.
+    """Let a leased job reuse its customer's live session: no call, and no second message.
 
     Returns the channels on which it may have messages due. If the link is too old to send, was erased with the
     customer's earlier data, or went to an address that was corrected, the job waits until a new session may be opened;
