@@ -15,8 +15,6 @@ class Claimed(Protocol):
     @property
     def id(self) -> Any: ...
     @property
-    def job_id(self) -> int: ...
-    @property
     def batch_id(self) -> int: ...
     @property
     def fence(self) -> int: ...
@@ -47,6 +45,11 @@ class Opened(Generic[RowT]):
     attempt_id: uuid.UUID
     repeatable: bool
     reconcile_at: datetime | None
+
+    @property
+    def job_id(self) -> int:
+        """The job that the call is for."""
+        raise NotImplementedError
 
 
 OpenedT = TypeVar("OpenedT", bound=Opened[Any])

@@ -75,7 +75,7 @@ def log_chunk(work: str, results: Sequence[CallResult[Any]], *, now: datetime) -
     log.info("%s: %s", work, ", ".join(f"{number} {name}" for name, number in named))
     # A step without a problem is a line at DEBUG, so of most chunks none is shown.
     for result in results if log.isEnabledFor(logging.DEBUG) else [result for result in results if result.problem]:
-        problem, job_id = result.problem, result.opened.row.job_id
+        problem, job_id = result.problem, result.opened.job_id
         level = logging.DEBUG if problem is None else logging.INFO
         why = f" ({problem.kind.value}{f' {problem.code}' if problem.code else ''})" if problem else ""
         step, seconds = _name_of(type(result.ending)), (now - result.began_at).total_seconds()

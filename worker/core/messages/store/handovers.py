@@ -22,6 +22,10 @@ class OpenedInvitation(Opened[ClaimedInvitation]):
 
     first_at: datetime  # when it was; of a repeat, when the first one was that may have arrived
 
+    @property
+    def job_id(self) -> int:
+        return self.row.job_id
+
 
 @dataclass(repr=False)
 class InviteResult(CallResult[OpenedInvitation]):

@@ -53,7 +53,7 @@ def opening(opened: Sequence[Opened[Any]], account: str, *, counted: int, now: d
     return {
         "id": [item.attempt_id for item in opened],
         "batch_id": [row.batch_id for row in rows],
-        "job_id": [row.job_id for row in rows],
+        "job_id": [item.job_id for item in opened],
         "account": [account] * many,
         "fence": [row.fence for row in rows],
         "repeatable": [item.repeatable for item in opened],

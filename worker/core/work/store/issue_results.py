@@ -23,7 +23,14 @@ from worker.core.work.store import sessions
 from worker.core.work.store.attempt_log import if_unknown, opening
 from worker.core.work.store.job_context import ClaimedJob, JobPolicy
 
-OpenedJob = Opened[ClaimedJob]
+
+@dataclass(repr=False)
+class OpenedJob(Opened[ClaimedJob]):
+    """A job whose attempt is written down."""
+
+    @property
+    def job_id(self) -> int:
+        return self.row.id
 
 
 def open_attempts(
@@ -66,10 +73,10 @@ def _allowed(jobs: Sequence[ClaimedJob], calls: int) -> list[ClaimedJob]:
 
 def _opened(policy: JobPolicy, job: ClaimedJob, attempt_id: uuid.UUID) -> OpenedJob:
     if job.asks is not None:
-        return Opened(job, attempt_id, repeatable=True, reconcile_at=None)
+        return OpenedJob(job, attempt_id, repeatable=True, reconcile_at=None)
     reconcile_after = policy.reconcile_after if policy.reconcile_after is not None else policy.orphan_life(job.request)
     repeatable, reconcile_at = if_unknown(job, reconcile_after, repeatable=policy.repeatable(job.request))
-    return Opened(job, attempt_id, repeatable, reconcile_at)
+    return OpenedJob(job, attempt_id, repeatable, reconcile_at)
 
 
 def _columns(policy: JobPolicy, opened: Sequence[OpenedJob], counted: int, *, now: datetime) -> Columns:

@@ -86,10 +86,6 @@ class ClaimedJob:
         return self.unknown_call is not None or self.asks is not None
 
     @property
-    def job_id(self) -> int:
-        return self.id
-
-    @property
     def is_event(self) -> bool:
         return self.priority == EVENT
 
