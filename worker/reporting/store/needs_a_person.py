@@ -18,7 +18,7 @@ from worker.reporting.store.counting import COUNTED, ROWS
 from worker.reporting.store.unsent import jobs_in
 
 _REFUSED = sa.select(RefusedEvent.queue, sa.func.count()).group_by(RefusedEvent.queue).order_by(RefusedEvent.queue)
-# In the words of the partial index of these webhooks: both databases use it only if they find the whole condition.
+# In the words of the index, as IS_LIVE is of its own.
 IS_LISTED = Webhook.state.in_([bulk.fixed(state) for state in LISTED_WEBHOOKS])
 _TO_CHECK = sa.select(sa.func.count(Webhook.id)).where(
     IS_LISTED, Webhook.state.in_([bulk.fixed(state) for state in WEBHOOKS_TO_CHECK])

@@ -30,7 +30,7 @@ from worker.core.model.reasons import Reason
 from worker.core.model.sessions import Session
 from worker.core.model.states import LIVE_SESSIONS, InvitationState, JobState, SessionState
 
-# Must have the same text as the partial index's predicate: otherwise SQLite does not use the index.
+# In the words of the index (tests/core/database/test_index_conditions.py).
 IS_LIVE = SessionRow.state.in_([bulk.fixed(SessionState.WAITING), bulk.fixed(SessionState.STARTED)])
 NO_QUIET_HOURS: Mapping[str, QuietHours] = MappingProxyType({})
 # A job's state follows the first messages of its current session. Reminders and superseded links do not count.
