@@ -1,0 +1,44 @@
+"""Two transactions that lock the same rows in two orders wait for each other: each query that locks several has one."""
+
+import ast
+from collections import Counter
+
+from tests.suite.packages import ROOT
+
+# Queries without an order: each locks one row, but for the chunk of `priority_moves`, which its caller has ordered.
+ALONE = {
+    "customers/store/added_lines.py": 1,
+    "customers/store/admission.py": 1,
+    "customers/store/plans.py": 1,
+    "customers/store/priority_moves.py": 2,
+    "limits/store/budgets.py": 2,
+    "limits/store/emergency_stop.py": 1,
+    "messages/store/delivery_reports.py": 1,
+}
+
+
+def texts_of(tree: ast.Module, node: ast.expr) -> str:
+    """The query's own text, and that of the assignments to the names in it."""
+    text, names = ast.unparse(node), {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Assign) and names & {name.id for name in each.targets if isinstance(name, ast.Name)}:
+            text += ast.unparse(each.value)
+    return text
+
+
+def unordered() -> Counter[str]:
+    found = Counter[str]()
+    for file in sorted((ROOT / "worker/core").rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr != "with_for_update" or any(word.arg == "skip_locked" for word in node.keywords):
+                continue
+            if "order_by" not in texts_of(tree, node.func.value):
+                found[str(file.relative_to(ROOT / "worker/core"))] += 1
+    return found
+
+
+def test_each_query_that_locks_rows_says_in_which_order():
+    assert unordered() == ALONE
