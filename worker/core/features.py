@@ -78,8 +78,6 @@ class Feature:
 
 
 class Features:
-    """The features in the folder of a package."""
-
     def __init__(self, package: str) -> None:
         self._package = package
 

@@ -41,8 +41,6 @@ class KnownRule(StrEnum):
 
 
 class Becomes(StrEnum):
-    """What becomes of the row."""
-
     LEADS = "leads"  # a row of work: a session, unless the customer has one that still opens, and a message
     JOINS = "joins"  # no call and no message: it has the state of the row that serves the customer
     FINISHED = "finished"  # no call and no message: it has the customer's result

@@ -208,7 +208,6 @@ def _ask_in_binary(cursor: Any, _statement: str, _parameters: Any, context: Any)
 
 @cache
 def named(columns: tuple[str, ...]) -> Any:
-    """The type of a row with these columns."""
     return namedtuple("Row", columns)
 
 

@@ -35,7 +35,6 @@ def build_index(name: str, table: str, *columns: str, where: str | None = None, 
 
 
 def drop_index(name: str, table: str) -> None:
-    """Drop an index if it exists."""
     if _is_sqlite():
         op.drop_index(name, table, if_exists=True)
         return

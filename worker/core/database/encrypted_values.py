@@ -66,7 +66,6 @@ def context_of_address(digest: str) -> str:
 
 
 def person_as_json(person: Person) -> dict[str, Any]:
-    """What is known of the person."""
     known = {name: value for name, value in vars(person).items() if value}
     if person.date_of_birth:
         known["date_of_birth"] = person.date_of_birth.isoformat()
@@ -137,7 +136,6 @@ def decrypt_line(keyring: Keyring, batch_id: int, row: int, encrypted: bytes | N
 
 
 def encrypt_session(keyring: Keyring, session_id: uuid.UUID, session: Session) -> bytes:
-    """What opens a session, encrypted."""
     kept: dict[str, Any] = {"token": session.token, "link": session.link}
     if session.digit_string:
         kept["digit_string"] = session.digit_string
@@ -159,7 +157,6 @@ def decrypt_link(keyring: Keyring, session_id: uuid.UUID, encrypted: bytes) -> s
 
 
 def encrypt_secret_part(keyring: Keyring, link_id: uuid.UUID, secret: str) -> bytes:
-    """The secret part of a stable link, encrypted."""
     return keyring.encrypt({"secret": secret}, context=context_of_stable_link(link_id))
 
 

@@ -35,12 +35,10 @@ def job_id(batch_id: int, row: int) -> int:
 
 
 def row_of(id_: int) -> int:
-    """The row of a job's id."""
     return id_ % ROWS
 
 
 def batch_of(id_: int) -> int:
-    """The batch of a job's id."""
     return id_ // ROWS
 
 

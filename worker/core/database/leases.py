@@ -28,8 +28,6 @@ _IN_ORDER = attrgetter("due_at", "id")
 
 
 class Leases(Generic[Id]):
-    """The leases of one kind of row."""
-
     def __init__(
         self,
         model: type[Job] | type[InvitationRow],

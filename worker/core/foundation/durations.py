@@ -39,7 +39,6 @@ def parse_duration(given: Any) -> timedelta:
 
 
 def show_duration(span: timedelta) -> str:
-    """The duration as the configuration writes it."""
     for name, unit in SHOWN:
         if span >= unit and not span % unit:
             count = span // unit

@@ -55,7 +55,6 @@ class Outage:
 
     @property
     def why(self) -> str:
-        """The `why` of the last failure."""
         with self._lock:
             return self._why
 

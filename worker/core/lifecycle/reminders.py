@@ -68,7 +68,6 @@ class Ladder:
 
     @property
     def channels(self) -> frozenset[str]:
-        """The channels that its steps name."""
         return frozenset(step.channel for step in self.steps.values() if step.channel)
 
 

@@ -14,8 +14,6 @@ from worker.core.model.sessions import default_floor
 
 @dataclass(frozen=True, kw_only=True)
 class Takeovers:
-    """Decides which takeovers may happen."""
-
     routes: Sequence[Rule]
     rules: Mapping[str, BudgetRule]  # by account
     lifetimes: Mapping[str, timedelta | None]  # how long links live, by account

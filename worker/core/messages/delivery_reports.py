@@ -39,8 +39,6 @@ def event_name(given: object) -> str:
 
 
 class DeliveryStatus(StrEnum):
-    """The delivery status of a message."""
-
     DELIVERED = "delivered"
     BOUNCED = "bounced"  # it did not arrive, and another attempt would not arrive either
     BLOCKED = "blocked"  # it was filtered, or no reason is given: the same text would be blocked again

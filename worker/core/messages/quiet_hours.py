@@ -310,7 +310,6 @@ class Hours:
         return bool(self.quiet) and any(channel in self.quiet for channel in channels)
 
     def zones_of(self, *, timezone: str, phone: str, country: str) -> tuple[str, ...]:
-        """The zones that a customer may be in."""
         return candidate_zones(timezone=timezone, phone=phone, country=country, default=self.zone)
 
     def clock_of(self, *, timezone: str, phone: str, country: str) -> str:

@@ -122,7 +122,6 @@ class Meters:
         self._stored: dict[Series, float] = {}
 
     def add(self, metric: Metric, *labels: str, amount: float = 1) -> None:
-        """Add to a counter."""
         series = Series(metric.name, labels)
         with self._lock:
             self._counts[series] = self._counts.get(series, 0) + amount

@@ -144,8 +144,6 @@ def job_state_from_invitations(states: list[InvitationState]) -> JobState | None
 
 
 class WebhookState(StrEnum):
-    """What became of a webhook that was stored."""
-
     WAITING = "waiting"
     APPLIED = "applied"
     IGNORED = "ignored"  # it changes nothing

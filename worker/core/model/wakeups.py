@@ -7,8 +7,6 @@ from typing import Self
 
 
 class WorkStep(StrEnum):
-    """What is due."""
-
     ISSUE = "issue"  # sessions of a provider account
     INVITE = "invite"  # messages of a channel
     PUBLISH = "publish"  # events to a target

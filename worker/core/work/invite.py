@@ -125,7 +125,6 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         return InviteResult(opened, began_at, ending, found=found)
 
     def _message(self, item: ClaimedInvitation, *, first_at: datetime, now: datetime) -> tuple[Message, str]:
-        """The message, and the digest of its template."""
         person = item.customer.person
         channel = self.policy.channel
         customer = item.customer

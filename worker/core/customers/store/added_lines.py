@@ -218,7 +218,6 @@ def _add_jobs(connection: sa.Connection, batch_id: int, jobs: Columns, *, paused
 
 
 def _without_those_left_out(lines: SealedLines, left: Mapping[Key, str]) -> tuple[list[RefusedLine], SealedLines]:
-    """The lines of `admission.left_out`, refused, and the others."""
     keys, rows = lines.keys, lines.jobs["row"]
     out = [RefusedLine(row, key[0], known=left[key]) for row, key in zip(rows, keys, strict=True) if key in left]
     return out, lines.at([place for place, key in enumerate(keys) if key not in left])
@@ -253,7 +252,6 @@ def _new_customers(customers: Columns, *, gone: bool, now: datetime) -> Columns:
 
 
 def _imported_rows(connection: sa.Connection, batch_id: int, rows: Sequence[int]) -> set[int]:
-    """Those of these rows of the list that are imported already."""
     if not rows:
         return set()
     first, last = min(rows), max(rows)

@@ -88,7 +88,6 @@ class Decisions:
         return Decisions(self._database, progress, pilots=self._pilots)
 
     def _adding(self) -> Changed:
-        """Adds up what one decision changes."""
         done = 0
 
         def add(number: int) -> None:

@@ -162,7 +162,6 @@ def _change(
 
 
 def _place(leader: sa.Row[Any], successor: sa.Row[Any], *, now: datetime) -> dict[str, Any]:
-    """The values of the successor, as parameters."""
     values = {name: getattr(leader if leader.state is JobState.WAITING else successor, name) for name in _KEPT}
     values |= {"state": JobState.WAITING, "due_at": max(leader.due_at or now, now)}
     if leader.state is not JobState.WAITING:

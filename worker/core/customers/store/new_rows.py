@@ -89,7 +89,6 @@ class RefusedLine:
 
 
 def erased_line(row: int, customer_id: str) -> RefusedLine:
-    """The line of a customer who was erased on request, refused."""
     return RefusedLine(row, customer_id, (WAS_ERASED,))
 
 
@@ -292,7 +291,6 @@ class SealedLines:
         return SealedLines(picked(self.customers, places), picked(self.jobs, places), *times)
 
     def without(self, rows: Collection[int]) -> "SealedLines":
-        """The lines but for those of these rows."""
         return self.at([place for place, row in enumerate(self.jobs["row"]) if row not in rows])
 
 
@@ -310,7 +308,6 @@ def seal(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -> Seal
 
 
 def numbers_of(lines: Lines) -> Sequence[int]:
-    """The lines' rows in their list."""
     return lines.jobs["row"] if isinstance(lines, SealedLines) else [line.row for line in lines]
 
 
@@ -321,7 +318,6 @@ def customers_of(lines: Lines) -> Sequence[str]:
 
 
 def without(lines: Lines, rows: Collection[int]) -> Lines:
-    """The lines but for those of these rows."""
     if not rows:
         return lines
     return lines.without(rows) if isinstance(lines, SealedLines) else [line for line in lines if line.row not in rows]

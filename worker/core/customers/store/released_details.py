@@ -29,7 +29,6 @@ AGAIN = timedelta(hours=1)  # for details that no key decrypts
 
 
 def apply(database: Database, keyring: Keyring, *, now: datetime) -> None:
-    """Apply all details that are due."""
     while outlive_deadlocks(partial(_apply_chunk, database, keyring, now=now)) == CHUNK:
         pass
 

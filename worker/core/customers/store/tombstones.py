@@ -77,7 +77,6 @@ _ANY = sa.select(sa.exists(sa.select(Tombstone.digest)))
 
 
 def erased_among(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> Mapping[str, Erasure]:
-    """Those of these customers who were erased on request."""
     # Most databases have none: then nothing is hashed.
     if not customer_ids or not connection.execute(_ANY).scalar_one():
         return {}
@@ -87,7 +86,6 @@ def erased_among(connection: sa.Connection, keyring: Keyring, customer_ids: Coll
 
 
 def bring_back(connection: sa.Connection, keyring: Keyring, customer_ids: Collection[str]) -> None:
-    """Forget that these customers were erased."""
     digests = [digest for one in customer_ids for digest in keyring.digests(CUSTOMER, one)]
     gone = sa.delete(Tombstone).where(bulk.among(Tombstone.digest, "digests"))
     connection.execute(gone, {"digests": bulk.keys(digests)})

@@ -146,7 +146,6 @@ class Words(sa.TypeDecorator[Any]):
 
 
 def enum_column(kind: type[StrEnum], length: int = 16) -> Words:
-    """The type of a column with an enumeration's words."""
     return Words(kind, length)
 
 

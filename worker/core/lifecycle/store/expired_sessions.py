@@ -144,8 +144,6 @@ def _set_aside(connection: sa.Connection, kinds: Mapping[Any, str], *, now: date
 
 @dataclass
 class _Chunk:
-    """One chunk, within its transaction."""
-
     connection: sa.Connection
     keyring: Keyring
     policy: ExpiryPolicy

@@ -63,7 +63,6 @@ class Takeover:
 
     @property
     def values(self) -> dict[str, str]:
-        """The parameters of `_may_go`."""
         return {
             "source": self.source,
             "target": f",{self.target},",

@@ -369,7 +369,6 @@ def _write_plain(connection: sa.Connection, delivered: Sequence[tuple[sa.Row[Any
 
 
 def _count(connection: sa.Connection, first: Sequence[sa.Row[Any]]) -> None:
-    """Count first messages that have arrived."""
     counts = tally.of(connection)
     for (batch_id, channel), number in Counter((message.batch_id, message.channel) for message in first).items():
         counts.add(tally.message(batch_id, InvitationState.SENT, channel), -number)

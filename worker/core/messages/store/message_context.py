@@ -189,7 +189,6 @@ JOINED = (
 
 
 def values_of(rows: Sequence[Any]) -> Iterator[bytes | None]:
-    """The encrypted values of claimed rows."""
     for row in rows:
         yield row.person
         yield row.session

@@ -121,7 +121,6 @@ def _write_special(
 def _first_messages(
     results: Sequence[InviteResult], jobs: Mapping[uuid.UUID, int], policy: InvitationPolicy
 ) -> list[reminders.Sent]:
-    """The first messages that have left: reminders follow them."""
     items = [result.opened.row for result in results if isinstance(result.ending, Done)]
     return [
         reminders.Sent(item.session_id, jobs[item.id], policy.channel, item.customer, item.expires_at)

@@ -70,12 +70,10 @@ def in_state(query: sa.Select[*tuple[Any, ...]], state: JobState) -> sa.Select[*
 
 
 def rows_in(which: Which, state: JobState) -> sa.Select[*tuple[Any, ...]]:
-    """Those of these rows that are in this state."""
     return in_state(chosen(which, sa.select(Job.id, Job.row, Job.customer_id, Job.purpose, Job.account)), state)
 
 
 def chosen(which: Which, query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    """The query, narrowed to these rows."""
     query = query.where(of_batch(which.batch_id))
     if which.account is not None:
         query = query.where(Job.account == which.account)
@@ -204,7 +202,6 @@ def abandon(connection: sa.Connection, ids: list[int], *, now: datetime) -> Deci
 
 
 def _held_messages(connection: sa.Connection, job_ids: list[int]) -> list[sa.Row[Any]]:
-    """The messages that these jobs are held for."""
     query = sa.select(InvitationRow.id, InvitationRow.job_id, InvitationRow.channel).join(Job, HELD_FIRST)
     return fetch(connection, query.where(InvitationRow.job_id.in_(job_ids)))
 

@@ -74,7 +74,6 @@ class Jobs(Rows[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         ended_calls.give_up(connection, kinds)
 
     def make_waiting_jobs_due(self, *, now: datetime) -> None:
-        """Make all jobs that wait for a sender due now."""
         after: int | None = 0
         while after is not None:
             # In chunks: there may be a million jobs, and dispatchers must be able to claim meanwhile.

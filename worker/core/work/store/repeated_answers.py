@@ -184,7 +184,6 @@ def _references(item: IssueResult) -> Sequence[str]:
 
 
 def _entity_named(item: IssueResult) -> str:
-    """The entity that the request has named."""
     request = item.opened.row.request
     return request.entity_id or request.customer.entity_id
 

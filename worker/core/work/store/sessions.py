@@ -160,7 +160,6 @@ def add(
 
 
 def _add_messages(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Add first messages."""
     counts = tally.counts_in_bulk(len(rows))
     for row in rows:
         row["counted"] = counts
@@ -203,7 +202,6 @@ def not_ended(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, sa.Ro
 
 
 def _erased(connection: sa.Connection, customer_ids: Sequence[str]) -> set[str]:
-    """Those of these customers whose personal data is erased."""
     if not customer_ids:
         return set()
     gone = sa.select(CustomerRow.customer_id).where(
