@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from worker.core.limits.forecast import Forecast
+from worker.reporting.forecast import Forecast
 from worker.reporting.text_hours import by_country, with_country_cap
 
 NOW = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)

@@ -21,12 +21,12 @@ from worker.core.foundation.timestamps import written
 from worker.core.limits.batch_pace import ends_at
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.core.limits.failover_turns import Takeovers
-from worker.core.limits.forecast import Forecast, Load, forecast
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.plans.store.pilots import latest_verdict
+from worker.reporting.forecast import Forecast, Load, forecast
 from worker.reporting.operation import WORK, Running, no_account
 from worker.reporting.rows_apart import part_of, part_of_kept, part_of_lost, with_rows_apart
 from worker.reporting.store.apart import Apart

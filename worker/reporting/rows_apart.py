@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from worker.core.foundation.plural import counted, listed_in_words
 from worker.core.foundation.timestamps import written
-from worker.core.limits.forecast import Forecast
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import lost_sessions
+from worker.reporting.forecast import Forecast
 from worker.reporting.store.apart import Apart
 from worker.reporting.store.counts import Waits
 from worker.reporting.store.unknown_outcomes import Orphans

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from worker.core.limits.forecast import Forecast
 from worker.core.messages.text_numbers import HOUR, hour_of
+from worker.reporting.forecast import Forecast
 
 
 def with_country_cap(

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.forecast import Load, pace_of
 from worker.core.limits.store.budgets import Budgets
 from worker.core.work.store.claim_jobs import Jobs
 from worker.plans.deadlines import Paces
+from worker.reporting.forecast import Load, pace_of
 from worker.settings.policies import BudgetRules
 
 

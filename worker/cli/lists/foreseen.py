@@ -20,11 +20,11 @@ from worker.core.lifecycle.given_links import (
     SameLink,
     after_corrected_address,
 )
-from worker.core.limits.forecast import Forecast, forecast, through_nights
 from worker.core.messages.delivery_reports import following
 from worker.core.messages.quiet_hours import allowed_at
 from worker.lists.importing.judging import Judged
 from worker.reporting.batch_forecast import loads_of
+from worker.reporting.forecast import Forecast, forecast, through_nights
 from worker.reporting.prices import Prices
 from worker.reporting.text_hours import with_country_cap
 from worker.settings.policies import buys_on_click, ladder_of, reminders_of

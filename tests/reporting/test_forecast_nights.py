@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from worker.core.limits.forecast import through_nights
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
+from worker.reporting.forecast import through_nights
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

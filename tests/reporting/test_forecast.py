@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.forecast import Load, forecast
 from worker.core.limits.rate_adaptation import FRESH, MeasuredPace, Pace
 from worker.core.limits.rate_limits import Limit
+from worker.reporting.forecast import Load, forecast
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
