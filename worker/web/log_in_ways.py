@@ -23,7 +23,7 @@ class LogInForm(Protocol):
         """Let a person in whom the other way has named."""
 
 
-class Door(Protocol):
+class LogInRoutes(Protocol):
     """Belongs to one loop. People leave for another site, and come back."""
 
     @property
@@ -42,7 +42,7 @@ class LogInWay:
     """`open`: None where the configuration has nothing for it, as `is_there` says."""
 
     is_there: Callable[[Settings], bool]
-    open: Callable[[Settings, Clock, Delay, LogInForm], Door | None]
+    open: Callable[[Settings, Clock, Delay, LogInForm], LogInRoutes | None]
 
 
 # The dashboard asks. The feature `oidc` lets people in whom an identity provider names.

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from tests.features.dashboard.visitor import Visitor, users_toml
 from tests.features.oidc.issuer import BACK, KEYS, FakeIssuer, none, public
 from worker.core.database.tables import Audit
-from worker.features.oidc import door
 from worker.features.oidc import issuer as asking
+from worker.features.oidc import log_in as way
 from worker.features.oidc.flow import Flow, flow_of, new_flow
 from worker.web import middlewares
 
@@ -275,7 +275,7 @@ async def test_a_group_may_be_inside_an_object_and_times_are_this_processs(open_
 
 
 async def test_a_flood_of_codes_does_not_go_on_to_the_issuer(rita, issuer, monkeypatch):
-    monkeypatch.setattr(door, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(way, "MOST_AT_ONCE", 0)
     said = await log_in(rita, issuer)
     assert (said.status, said.title) == (429, "Log in")
     assert issuer.asked == ["discovery"]

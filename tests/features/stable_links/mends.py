@@ -3,18 +3,18 @@
 from datetime import datetime, timedelta
 
 from worker.features.stable_links import press
-from worker.features.stable_links.door import Asks, Buy, Decision, DoorRules, Facts, Lead, Wait, at_the_door
-from worker.features.stable_links.store import doors, not_me
+from worker.features.stable_links.landing import Asks, Buy, Decision, Facts, LandingRules, Lead, Wait, at_landing
+from worker.features.stable_links.store import landings, not_me
 
 
-def _buys_at_each_press(rules: DoorRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
-    decision = at_the_door(rules, facts, asks=asks, now=now)
+def _buys_at_each_press(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
+    decision = at_landing(rules, facts, asks=asks, now=now)
     return Buy(replaces=False) if asks and isinstance(decision, Lead | Wait) else decision
 
 
 MENDS = {
     # Each press buys a session, also one that finds that another has asked for it.
-    "one-session-for-two-presses": ((doors, "at_the_door", _buys_at_each_press),),
+    "one-session-for-two-presses": ((landings, "at_landing", _buys_at_each_press),),
     # Who is not meant loses the link, and the messages and sessions of the row go on.
     "not-me": ((not_me, "hold_back", lambda *_given, **_how: None),),
     # A press is believed however soon it comes: a robot's too.

@@ -1,4 +1,4 @@
-"""The doors: log in with a name and a password, look with the key that `onboard up` prints, log out."""
+"""Log-ins: log in with a name and a password, look with the key that `onboard up` prints, log out."""
 
 import logging
 import secrets

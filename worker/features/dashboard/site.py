@@ -1,4 +1,4 @@
-"""The dashboard's addresses: its pages, their live parts, its actions, and its doors."""
+"""The dashboard's addresses: its pages, their live parts, its actions, and its log-ins."""
 
 import asyncio
 import logging
@@ -122,10 +122,10 @@ class Site:
         checks, ways = PasswordChecks(self._in_thread), LOG_IN_WAYS.offered()
         another = any(way.is_there(settings) for way in ways)
         self._log_in = LogInPage(self._visits, checks, delay, peer, form_seconds, another)
-        doors = (way.open(settings, self._clock, delay, self._log_in) for way in ways)
-        self._door = next((door for door in doors if door is not None), None)
-        if self._door is not None:
-            self._visits.entry = self._door.entry
+        routes = (way.open(settings, self._clock, delay, self._log_in) for way in ways)
+        self._log_in_routes = next((each for each in routes if each is not None), None)
+        if self._log_in_routes is not None:
+            self._visits.entry = self._log_in_routes.entry
 
     def add_to(self, application: web.Application) -> None:
         router = application.router
@@ -137,9 +137,9 @@ class Site:
         router.add_post("/dashboard/do/{action}", self._guarded(Role.VIEWER, self._act))
         router.add_get(LOG_IN, self._open(self._log_in.show))
         router.add_post(LOG_IN, self._open(self._log_in.enter))
-        if self._door is not None:
-            router.add_get(LEAVE, self._open(self._door.leave))
-            router.add_get(self._door.back_at, self._open(self._door.back))
+        if self._log_in_routes is not None:
+            router.add_get(LEAVE, self._open(self._log_in_routes.leave))
+            router.add_get(self._log_in_routes.back_at, self._open(self._log_in_routes.back))
         router.add_post("/dashboard/log-out", self._open(self._log_in.leave))
         router.add_get("/dashboard/key/{key}", self._open(self._log_in.look))
         router.add_get("/dashboard/static/{name}", self._asset)
@@ -154,8 +154,8 @@ class Site:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _close(self, _application: web.Application) -> None:
-        if self._door is not None:
-            await self._door.close()
+        if self._log_in_routes is not None:
+            await self._log_in_routes.close()
         self._threads.shutdown()
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:

@@ -8,7 +8,7 @@ FEATURE = Feature(
     needs=("dashboard",),
     offers={
         "DOCTOR_CHECKS": ("worker.features.oidc.doctor:CHECK",),
-        "LOG_IN_WAYS": ("worker.features.oidc.door:LOG_IN_WAY",),
+        "LOG_IN_WAYS": ("worker.features.oidc.log_in:LOG_IN_WAY",),
         "SECTIONS": ("worker.features.oidc.section:SECTION",),
     },
 )

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from worker.core.lifecycle.store.own_links import StableLinks
-from worker.features.stable_links.door import DoorRules
+from worker.features.stable_links.landing import LandingRules
 from worker.features.stable_links.section import Links
-from worker.features.stable_links.store.doors import DoorPolicy
+from worker.features.stable_links.store.landings import LandingPolicy
 from worker.providers.contract import Provider
 from worker.settings.model import Settings
 from worker.settings.policies import OwnLinks, orphan_rules
@@ -26,10 +26,10 @@ def made(settings: Settings) -> StableLinks | None:
 OWN_LINKS = OwnLinks(made)
 
 
-def door_policy(settings: Settings, providers: Mapping[str, Provider]) -> DoorPolicy:
+def landing_policy(settings: Settings, providers: Mapping[str, Provider]) -> LandingPolicy:
     """What a visitor of a stable link may get; `providers` by account."""
-    return DoorPolicy(
-        DoorRules(settings.follow_up.most, settings.follow_up.per_day),
+    return LandingPolicy(
+        LandingRules(settings.follow_up.most, settings.follow_up.per_day),
         {name: provider.reissue_at for name, provider in providers.items()},
         orphan_rules(providers),
     )

@@ -1,4 +1,4 @@
-"""`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `door` and `press`."""
+"""`/s/ID`: leads a visitor to the live session, or shows a page. What is decided is in `landing` and `press`."""
 
 import asyncio
 import logging
@@ -17,10 +17,10 @@ from worker.core.foundation.count_log import CountLog
 from worker.core.foundation.keyring import CannotDecrypt
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.wakeups import Wake
-from worker.features.stable_links.door import Asks, Buy, Gone, Lead, Press, Wait
+from worker.features.stable_links.landing import Asks, Buy, Gone, Lead, Press, Wait
 from worker.features.stable_links.page_answers import HEADERS, Shown, StablePages, ready_by, refresh_of, screen_of
 from worker.features.stable_links.press import Visit, Why, counts_as_opened, why_not_asked, why_not_pressed
-from worker.features.stable_links.store.doors import Doors, Seen
+from worker.features.stable_links.store.landings import Landings, Seen
 from worker.features.stable_links.store.not_me import NotMe, Outcome
 from worker.features.stable_links.visitors import COOKIE, Visitor, Visitors
 from worker.providers.links import https_link
@@ -83,7 +83,7 @@ class StableRoutes:
     def __init__(
         self,
         rules: StableRules,
-        doors: Doors,
+        landings: Landings,
         not_me: NotMe,
         visitors: Visitors,
         pages: StablePages,
@@ -96,7 +96,7 @@ class StableRoutes:
         database_clock: Clock,
     ) -> None:
         self._rules = rules
-        self._doors, self._not_me, self._visitors, self._pages = doors, not_me, visitors, pages
+        self._landings, self._not_me, self._visitors, self._pages = landings, not_me, visitors, pages
         self._waiting, self._readiness, self._in_thread, self._wake = waiting, readiness, in_thread, wake
         self._clock, self._database_clock = clock, database_clock
         self.not_counted: CountLog[Why] = CountLog(log, _not_counted_in_words)
@@ -117,7 +117,7 @@ class StableRoutes:
         visit = _visit(request, visitor)
         asks = why_not_asked(visit)
         try:
-            seen = await self._in_thread(partial(self._doors.see, secret, now=now))
+            seen = await self._in_thread(partial(self._landings.see, secret, now=now))
             if (refused := self._too_often(request, seen)) is not None:
                 return refused
             # A session that has ended is replaced by a press alone.
@@ -128,7 +128,7 @@ class StableRoutes:
                 seen = replace(seen, decision=Press(), link="")  # only a press leads on
             opened = counts_as_opened(visit, now=now)
             if request.method != "HEAD" and asks is None:
-                await self._in_thread(partial(self._doors.visited, seen, opened=opened, now=now))
+                await self._in_thread(partial(self._landings.visited, seen, opened=opened, now=now))
             if isinstance(seen.decision, Lead) and asks in (None, Why.NOT_GET):
                 return self._led(request, seen, visitor)
             return await self._page(request, seen, visitor)
@@ -143,13 +143,13 @@ class StableRoutes:
         visitor, why_not = pressed
         now = self._clock()
         try:
-            seen = await self._in_thread(partial(self._doors.see, secret, now=now))
+            seen = await self._in_thread(partial(self._landings.see, secret, now=now))
             if (refused := self._too_often(request, seen)) is not None:
                 return refused
             if why_not is not None:
                 return await self._page(request, seen, visitor, again=True)
             seen = await self._asked(secret, Asks.PRESS)
-            await self._in_thread(partial(self._doors.visited, seen, opened=True, now=now))
+            await self._in_thread(partial(self._landings.visited, seen, opened=True, now=now))
             if isinstance(seen.decision, Lead):
                 return self._led(request, seen, visitor)
             return await self._page(request, seen, visitor)
@@ -163,7 +163,7 @@ class StableRoutes:
         now = self._clock()
         visitor = self._visitors.of(request.cookies.get(COOKIE, ""), now=now)
         try:
-            seen = await self._in_thread(partial(self._doors.see, request.match_info["secret"], now=now))
+            seen = await self._in_thread(partial(self._landings.see, request.match_info["secret"], now=now))
             if (refused := self._too_often(request, seen)) is not None:
                 return refused
             return await self._ask_not_me(request, seen, visitor)
@@ -178,7 +178,7 @@ class StableRoutes:
             return pressed
         visitor, why_not = pressed
         try:
-            seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
+            seen = await self._in_thread(partial(self._landings.see, secret, now=self._clock()))
             if (refused := self._too_often(request, seen)) is not None:
                 return refused
             if why_not is not None:
@@ -215,12 +215,12 @@ class StableRoutes:
 
     async def _asked(self, secret: str, by: Asks) -> Seen:
         """What the visitor gets who may buy a session; once it is there, if that is soon."""
-        seen: Seen = await self._in_thread(partial(self._doors.ask, secret, by=by, now=self._clock()))
+        seen: Seen = await self._in_thread(partial(self._landings.ask, secret, by=by, now=self._clock()))
         for wake_up in seen.due:
             self._wake(wake_up)
         if isinstance(seen.decision, Wait) and seen.decision.until is None and seen.job_id is not None:
             await self._waiting.wait(seen.job_id, PATIENCE, caller="")
-            seen = await self._in_thread(partial(self._doors.see, secret, now=self._clock()))
+            seen = await self._in_thread(partial(self._landings.see, secret, now=self._clock()))
         return seen
 
     def _refused(self, request: web.Request) -> web.Response | None:

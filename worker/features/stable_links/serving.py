@@ -6,10 +6,10 @@ from aiohttp import web
 
 from worker.core.foundation.count_log import logged
 from worker.features.stable_links.page_answers import StablePages
-from worker.features.stable_links.policy import door_policy, made
+from worker.features.stable_links.policy import landing_policy, made
 from worker.features.stable_links.routes import StableRoutes, StableRules
 from worker.features.stable_links.section import Links
-from worker.features.stable_links.store.doors import Doors
+from worker.features.stable_links.store.landings import Landings
 from worker.features.stable_links.store.not_me import NotMe
 from worker.features.stable_links.visitors import Visitors
 from worker.runtime.web_application import FeatureRoutes, Shared
@@ -17,9 +17,9 @@ from worker.web.events.link_waiters import Waiting
 from worker.wiring.container import Parts
 
 
-def doors_of(parts: Parts) -> Doors:
+def landings_of(parts: Parts) -> Landings:
     """What visitors of stable links find."""
-    return Doors(parts.database, parts.keyring, door_policy(parts.settings, parts.providers))
+    return Landings(parts.database, parts.keyring, landing_policy(parts.settings, parts.providers))
 
 
 def add(application: web.Application, shared: Shared) -> None:
@@ -27,9 +27,9 @@ def add(application: web.Application, shared: Shared) -> None:
     parts, settings = shared.parts, shared.parts.settings
     if settings.web.base_url is None:
         return
-    links, own, doors = settings.section(Links), made(settings), doors_of(parts)
+    links, own, landings = settings.section(Links), made(settings), landings_of(parts)
     is_secure = settings.web.base_url.startswith("https:")
-    waiting = Waiting(doors.ready, shared.in_thread)
+    waiting = Waiting(landings.ready, shared.in_thread)
     rules = StableRules(
         hosts={name: account.link_hosts for name, account in settings.accounts.items()},
         on_click=own is not None and own.on_click,
@@ -39,7 +39,7 @@ def add(application: web.Application, shared: Shared) -> None:
     )
     routes = StableRoutes(
         rules,
-        doors,
+        landings,
         NotMe(parts.database, parts.keyring),
         Visitors(parts.keyring, is_secure=is_secure),
         StablePages(parts.link_pages, is_secure=is_secure),

@@ -47,8 +47,8 @@ def by_report(world, email=RIGHT):
     desk_of(world.parts).correct("A", Correction({"email": email}), reason="row 2", now=world.clock())
 
 
-DOORS = [by_list, by_update, by_request, by_desk, by_report]
-every_door = pytest.mark.parametrize("correct", DOORS)
+WAYS = [by_list, by_update, by_request, by_desk, by_report]
+every_way = pytest.mark.parametrize("correct", WAYS)
 
 
 def mails(world):
@@ -81,7 +81,7 @@ def on_both(make_on_both):
     return make_on_both(follow_up=REMINDED)
 
 
-@every_door
+@every_way
 async def test_the_new_address_gets_another_session_at_once_where_the_provider_opens_one(on_both, correct):
     """As iDenfy KYB and FrankieOne v1 do."""
     early = on_both
@@ -98,7 +98,7 @@ async def test_the_new_address_gets_another_session_at_once_where_the_provider_o
     assert {to for to, link in mails(early) if link == old} == {"a@example.org"}
 
 
-@every_door
+@every_way
 async def test_elsewhere_nothing_leaves_before_the_end_of_the_old_link_and_then_a_new_one(on_both, correct):
     world = on_both
     await invited(world)
@@ -112,7 +112,7 @@ async def test_elsewhere_nothing_leaves_before_the_end_of_the_old_link_and_then_
     assert old != new
 
 
-@every_door
+@every_way
 async def test_a_customer_who_finishes_meanwhile_gets_nothing_more(world, correct):
     await invited(world)
     correct(world)
@@ -125,7 +125,7 @@ async def test_a_customer_who_finishes_meanwhile_gets_nothing_more(world, correc
     assert len(world.asked) == 1
 
 
-@every_door
+@every_way
 async def test_the_same_link_goes_there_at_once_where_the_configuration_says_so(make, correct):
     world = make(follow_up='corrected_address = "same-link"')
     await invited(world)
@@ -139,7 +139,7 @@ async def test_the_same_link_goes_there_at_once_where_the_configuration_says_so(
     assert world.row(SessionRow).check_at == world.row(SessionRow).expires_at + SETTLES
 
 
-@every_door
+@every_way
 async def test_the_cap_on_sessions_holds_and_the_link_stays_where_it_is(make, correct):
     early = make(follow_up="most = 0")
     early.provider.opens_early = True
@@ -153,7 +153,7 @@ async def test_the_cap_on_sessions_holds_and_the_link_stays_where_it_is(make, co
     assert early.rows(Job)[0].reason == Reason.REISSUES_SPENT
 
 
-@every_door
+@every_way
 async def test_a_message_that_has_not_left_goes_to_the_new_address_with_its_link(world, correct):
     world.add(customer("A"))
     await world.issue()
@@ -164,7 +164,7 @@ async def test_a_message_that_has_not_left_goes_to_the_new_address_with_its_link
     assert world.row(SessionRow).given_away == ""
 
 
-@every_door
+@every_way
 async def test_another_spelling_of_the_address_changes_nothing(world, correct):
     await invited(world)
     correct(world, "a@EXAMPLE.org")

@@ -9,13 +9,13 @@ from tests.features.service_desk.engine.test_corrected_addresses import (
     REMINDED,
     RIGHT,
     by_list,
-    every_door,
+    every_way,
     invited,
     later,
     mails,
 )
 from tests.features.stable_links.engine.test_stable_links import AHEAD, ON_CLICK
-from worker.features.stable_links.serving import doors_of
+from worker.features.stable_links.serving import landings_of
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def secret_of(link):
 
 
 def see(world, link):
-    return doors_of(world.parts).see(secret_of(link), now=world.clock())
+    return landings_of(world.parts).see(secret_of(link), now=world.clock())
 
 
-@every_door
+@every_way
 async def test_a_stable_link_that_was_not_opened_is_revoked_and_a_new_one_leads_to_the_same_session(stable, correct):
     await invited(stable)
     ((_, old),) = mails(stable)
@@ -45,14 +45,14 @@ async def test_a_stable_link_that_was_not_opened_is_revoked_and_a_new_one_leads_
     assert len(stable.asked) == 1
 
 
-@every_door
+@every_way
 @pytest.mark.parametrize("opens_early", [True, False])
 async def test_behind_a_stable_link_that_was_opened_the_session_is_given_away(stable, correct, opens_early):
     stable.provider.opens_early = opens_early
     await invited(stable)
     ((_, old),) = mails(stable)
     seen = see(stable, old)
-    doors_of(stable.parts).visited(seen, opened=True, now=stable.clock())
+    landings_of(stable.parts).visited(seen, opened=True, now=stable.clock())
     correct(stable)
     assert type(see(stable, old).decision).__name__ == "Gone"
 

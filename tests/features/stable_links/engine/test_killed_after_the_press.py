@@ -13,8 +13,8 @@ from tests.suite.of_features import needs
 from worker.core.database.tables import SessionRow
 from worker.core.limits.store.claims import Room
 from worker.core.model.reasons import Reason
-from worker.features.stable_links.door import Lead, Over, Wait
-from worker.features.stable_links.serving import doors_of
+from worker.features.stable_links.landing import Lead, Over, Wait
+from worker.features.stable_links.serving import landings_of
 from worker.settings.policies import caps_of
 
 ON_CLICK = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"\nissue = "on-click"'
@@ -50,7 +50,7 @@ def killed(make):
 
 
 def press(world):
-    return doors_of(world.parts).ask(world.secret, now=world.clock()).decision
+    return landings_of(world.parts).ask(world.secret, now=world.clock()).decision
 
 
 async def pass_time(world, span, *, steps=10):
@@ -59,7 +59,7 @@ async def pass_time(world, span, *, steps=10):
         await asyncio.sleep((span / steps).total_seconds())
         press(world)
         await world.work()
-    return doors_of(world.parts).see(world.secret, now=world.clock()).decision
+    return landings_of(world.parts).see(world.secret, now=world.clock()).decision
 
 
 def bought(world):

@@ -15,8 +15,8 @@ from worker.core.customers.store.usage import sessions_of
 from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 from worker.core.model.endings import Kind, Problem
 from worker.core.model.reasons import Reason
-from worker.features.stable_links.door import Gone, Lead
-from worker.features.stable_links.serving import doors_of
+from worker.features.stable_links.landing import Gone, Lead
+from worker.features.stable_links.serving import landings_of
 from worker.features.stable_links.store.not_me import NotMe, Outcome
 
 LINKS = '[web]\nbase_url = "https://onboard.example.com"\n[links]\nmode = "stable"'
@@ -40,7 +40,7 @@ def stop(world, secret):
 
 
 def see(world, secret):
-    return doors_of(world.parts).see(secret, now=world.clock()).decision
+    return landings_of(world.parts).see(secret, now=world.clock()).decision
 
 
 async def later(world, span):

@@ -8,8 +8,8 @@ from tests.core.work.simulated.test_reconciling import DROPPED, played, wait_and
 from tests.features.stable_links.engine.test_stable_links import ON_CLICK
 from tests.simulated.world import customer
 from tests.suite.of_features import needs
-from worker.features.stable_links.door import Wait
-from worker.features.stable_links.serving import doors_of
+from worker.features.stable_links.landing import Wait
+from worker.features.stable_links.serving import landings_of
 
 __all__ = ["played"]
 
@@ -23,12 +23,12 @@ async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(pl
     world.add(customer("Ona"))
     await world.work()
     (secret,) = re.findall(r"/s/([\w-]{24})", world.senders["email"].messages[0].text)
-    doors_of(world.parts).ask(secret, now=world.clock())
+    landings_of(world.parts).ask(secret, now=world.clock())
     pressed_at = world.clock()
     await world.work()
 
     def seen() -> tuple[datetime | None, str]:
-        decision = doors_of(world.parts).see(secret, now=world.clock()).decision
+        decision = landings_of(world.parts).see(secret, now=world.clock()).decision
         assert isinstance(decision, Wait)
         return decision.until, desk_of(world.parts).resend("Ona", now=world.clock()).then
 

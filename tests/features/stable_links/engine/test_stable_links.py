@@ -1,4 +1,4 @@
-"""Our own links, from the message to the session: the store's doors and the whole worker, in virtual time."""
+"""Our own links, from the message to the session: the store and the whole worker, in virtual time."""
 
 import asyncio
 import re
@@ -17,9 +17,9 @@ from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import Audit, InvitationRow, Job, SessionRow, StableLink
 from worker.core.lifecycle.store.own_links import forget
 from worker.core.model.reasons import Reason
-from worker.features.stable_links.door import Asks, DoorRules, Finished, Gone, Lead, Over, Press, Wait
-from worker.features.stable_links.serving import doors_of
-from worker.features.stable_links.store.doors import DoorPolicy, Doors
+from worker.features.stable_links.landing import Asks, Finished, Gone, LandingRules, Lead, Over, Press, Wait
+from worker.features.stable_links.serving import landings_of
+from worker.features.stable_links.store.landings import LandingPolicy, Landings
 from worker.reporting.store.happenings import happenings
 from worker.settings.policies import caps_of
 
@@ -45,15 +45,15 @@ def secrets_of(world):
 
 
 def see(world, secret):
-    return doors_of(world.parts).see(secret, now=world.clock())
+    return landings_of(world.parts).see(secret, now=world.clock())
 
 
 def ask(world, secret):
-    return doors_of(world.parts).ask(secret, now=world.clock())
+    return landings_of(world.parts).ask(secret, now=world.clock())
 
 
 def visited(world, secret, *, opened=False):
-    doors_of(world.parts).visited(see(world, secret), opened=opened, now=world.clock())
+    landings_of(world.parts).visited(see(world, secret), opened=opened, now=world.clock())
 
 
 async def later(span):
@@ -104,7 +104,7 @@ async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ah
     assert ahead.job("A").state == "invited"
     assert see(ahead, secret).decision == Press(replaces=True)
     # A scanner comes again after weeks, too.
-    visit = doors_of(ahead.parts).ask(secret, by=Asks.VISIT, now=ahead.clock())
+    visit = landings_of(ahead.parts).ask(secret, by=Asks.VISIT, now=ahead.clock())
     assert (visit.decision, ahead.job("A").state) == (Press(replaces=True), "invited")
 
 
@@ -115,9 +115,9 @@ async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_
     (secret,) = await sent(ahead)
     await later(8 * DAY)
     await ahead.work()
-    now, seen, rules = ahead.clock(), [], DoorPolicy(DoorRules(most=2, per_day=1))
-    doors = Doors(ahead.parts.database, ahead.parts.keyring, rules)
-    with waiting(ahead.parts.database, lambda: seen.append(doors.ask(secret, now=now))) as connection:
+    now, seen, rules = ahead.clock(), [], LandingPolicy(LandingRules(most=2, per_day=1))
+    landings = Landings(ahead.parts.database, ahead.parts.keyring, rules)
+    with waiting(ahead.parts.database, lambda: seen.append(landings.ask(secret, now=now))) as connection:
         usage.reissues_so_far(connection, ["kyc"], now.date())
         usage.count_reissues(connection, {"kyc": 1}, now.date())
     assert [one.decision for one in seen] == [Over(Reason.DAY_CAP)]
@@ -171,7 +171,7 @@ async def test_a_customer_whose_session_before_is_in_review_is_told_so_and_led_t
     assert see(ahead, secret).decision == Lead()
 
 
-async def test_the_caps_hold_at_the_door(ahead):
+async def test_the_caps_hold_at_landing(ahead):
     (secret,) = await sent(ahead)
     for _ in range(2):
         await later(8 * DAY)

@@ -3,7 +3,7 @@
 from tests.core.customers.store.test_order_of_jobs import ONA, events, late, listed
 from worker.core.database.tables import Job
 from worker.core.model.states import JobState
-from worker.features.stable_links.store import doors
+from worker.features.stable_links.store import landings
 
 __all__ = ["events", "late", "listed"]
 
@@ -11,4 +11,4 @@ __all__ = ["events", "late", "listed"]
 def test_the_page_shows_a_customer_the_newest_job(shelf, late):
     shelf.set(Job, Job.id == late, state=JobState.COMPLETED, due_at=None, result="approved")
     with shelf.database.read() as connection:
-        assert doors._job(connection, *ONA).id == late
+        assert landings._job(connection, *ONA).id == late

@@ -8,9 +8,9 @@ import pytest
 
 from tests.desk.axe import findings
 from tests.desk.chromium import NO_BROWSER, Tab, browser
-from tests.features.stable_links.web.door import SECRET, Door
+from tests.features.stable_links.web.landing import SECRET, LandingSite
 from worker.core.model.reasons import Reason
-from worker.features.stable_links.door import Finished, Over, Press, Wait
+from worker.features.stable_links.landing import Finished, Over, Press, Wait
 from worker.templates.page_values import Screen
 
 pytestmark = pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER)
@@ -22,28 +22,34 @@ def test_a_person_reads_each_screen_and_goes_on_to_the_provider(tmp_path: Path):
 
 
 async def walk(home: Path) -> None:
-    async with Door(is_secure=False) as door, browser(home) as tab:
-        here = str(door.server.make_url(f"/s/{SECRET}"))
-        for decision in (Press(), Wait(), Wait(since=door.now, until=door.now), Finished(), Over(Reason.JOB_ENDED)):
-            door.doors.decision = decision
+    async with LandingSite(is_secure=False) as landing, browser(home) as tab:
+        here = str(landing.server.make_url(f"/s/{SECRET}"))
+        for decision in (
+            Press(),
+            Wait(),
+            Wait(since=landing.now, until=landing.now),
+            Finished(),
+            Over(Reason.JOB_ENDED),
+        ):
+            landing.landings.decision = decision
             for width, dark in ((1280, False), (360, True)):
                 await tab.open(here, width=width, dark=dark)
                 await look_at(tab, f"{decision} at {width}")
-        door.doors.decision = Press()
+        landing.landings.decision = Press()
         for path in ("/not-me", "x"):
             await tab.open(f"{here}{path}", width=360)
             await look_at(tab, path)
         for language in ("de", "es", "fr", "lt"):
-            door.doors.locale = language
+            landing.landings.locale = language
             await tab.open(here, width=360)
             await look_at(tab, language)
-        door.doors.locale = "en"
+        landing.landings.locale = "en"
 
         await tab.open(here)
         await press(tab)
         await tab.until(f"{HEADING} == 'Please press the button once more'")
         await look_at(tab, Screen.AGAIN)
-        door.pass_time(4)
+        landing.pass_time(4)
         await press(tab)
         # The provider redirects once more, to another host: form-action holds for the whole way.
         await tab.until(f"{HEADING} == 'Played provider'")
@@ -51,11 +57,11 @@ async def walk(home: Path) -> None:
         assert await tab.run("document.referrer") == ""
 
         await tab.open(f"{here}/not-me")
-        door.pass_time(4)
+        landing.pass_time(4)
         await press(tab)
         await tab.until(f"{HEADING} == 'Thank you for telling us'")
         await look_at(tab, Screen.STOPPED)
-        assert door.doors.stopped == [SECRET]
+        assert landing.landings.stopped == [SECRET]
 
 
 async def press(tab: Tab) -> None:

@@ -7,9 +7,9 @@ from hashlib import sha256
 
 import pytest
 
-from tests.features.stable_links.web.door import SECRET, SESSION, Door
+from tests.features.stable_links.web.landing import SECRET, SESSION, LandingSite
 from worker.core.model.reasons import Reason
-from worker.features.stable_links.door import Asks, Finished, Gone, Lead, Over, Press, Wait
+from worker.features.stable_links.landing import Asks, Finished, Gone, Lead, Over, Press, Wait
 from worker.features.stable_links.routes import MISSES, OF_LINK
 from worker.features.stable_links.store.not_me import Outcome
 
@@ -27,18 +27,18 @@ async def test_each_decision_has_its_page(subtests: pytest.Subtests):
         (Gone(), 404, "This link is not valid"),
     ]:
         with subtests.test(decision=decision, status=status, heading=heading):
-            async with Door() as door:
-                door.doors.decision = decision
-                answer = await door.visitor().get()
+            async with LandingSite() as landing:
+                landing.landings.decision = decision
+                answer = await landing.visitor().get()
 
             assert (answer.status, answer.heading) == (status, heading)
 
 
 async def test_every_answer_has_strict_headers():
-    async with Door() as door:
-        visitor = door.visitor()
+    async with LandingSite() as landing:
+        visitor = landing.visitor()
         answers = [await visitor.get(path) for path in (f"/s/{SECRET}", NOT_ME, UNKNOWN)]
-        door.doors.decision = Lead()
+        landing.landings.decision = Lead()
         answers += [await visitor.get(), await visitor.press()]
 
     for answer in answers:
@@ -50,8 +50,8 @@ async def test_every_answer_has_strict_headers():
 
 
 async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script():
-    async with Door() as door:
-        answer = await door.visitor().get()
+    async with LandingSite() as landing:
+        answer = await landing.visitor().get()
 
     policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
     style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
@@ -68,8 +68,8 @@ async def test_the_policy_allows_the_one_style_and_the_logo_and_no_script():
 
 
 async def test_without_a_logo_the_policy_allows_the_empty_icon_alone():
-    async with Door(is_secure=False) as door:
-        answer = await door.visitor().get()
+    async with LandingSite(is_secure=False) as landing:
+        answer = await landing.visitor().get()
 
     parts = answer.headers["Content-Security-Policy"].split("; ")
     # 'none' counts only where nothing stands beside it: else a browser reports an error on each page.
@@ -78,15 +78,15 @@ async def test_without_a_logo_the_policy_allows_the_empty_icon_alone():
 
 
 async def test_a_page_that_waits_looks_again_by_itself_and_less_often_when_it_takes_long():
-    async with Door() as door:
-        visitor = door.visitor()
+    async with LandingSite() as landing:
+        visitor = landing.visitor()
         seen = []
-        for decision in (Wait(), Wait(since=door.now), Wait(until=door.now + timedelta(minutes=9))):
-            door.doors.decision = decision
+        for decision in (Wait(), Wait(since=landing.now), Wait(until=landing.now + timedelta(minutes=9))):
+            landing.landings.decision = decision
             answer = await visitor.get()
             seen.append((answer.heading, answer.headers["Refresh"]))
-        door.doors.decision = Wait(since=door.now)
-        door.pass_time(31)
+        landing.landings.decision = Wait(since=landing.now)
+        landing.pass_time(31)
         late = await visitor.get()
 
     assert seen == [("One moment, please", "2")] * 2 + [("This takes longer than usual", "60")]
@@ -94,11 +94,11 @@ async def test_a_page_that_waits_looks_again_by_itself_and_less_often_when_it_ta
 
 
 async def test_a_page_that_waits_names_the_latest_time_unless_it_is_a_matter_of_minutes():
-    async with Door() as door:
-        visitor = door.visitor()
+    async with LandingSite() as landing:
+        visitor = landing.visitor()
         texts = []
         for until in (None, timedelta(minutes=9), timedelta(hours=5)):
-            door.doors.decision = Wait(until and door.now + until, since=door.now - timedelta(minutes=1))
+            landing.landings.decision = Wait(until and landing.now + until, since=landing.now - timedelta(minutes=1))
             texts.append((await visitor.get()).text)
 
     assert ["in some minutes" in text for text in texts] == [True, True, False]
@@ -106,9 +106,9 @@ async def test_a_page_that_waits_names_the_latest_time_unless_it_is_a_matter_of_
 
 
 async def test_the_page_speaks_the_customers_language_and_a_page_without_customer_the_visitors():
-    async with Door() as door:
-        door.doors.locale = "lt-LT"
-        visitor = door.visitor(Accept_Language="de-AT, en;q=0.5")
+    async with LandingSite() as landing:
+        landing.landings.locale = "lt-LT"
+        visitor = landing.visitor(Accept_Language="de-AT, en;q=0.5")
         known, unknown = await visitor.get(), await visitor.get(UNKNOWN)
 
     assert known.heading == "Patvirtinkite savo tapatybę"
@@ -117,10 +117,10 @@ async def test_the_page_speaks_the_customers_language_and_a_page_without_custome
 
 async def test_an_unknown_link_is_told_from_nothing_else():
     """No cookie, no form, and no way on that would differ from another unknown link."""
-    async with Door() as door:
-        visitor = door.visitor()
+    async with LandingSite() as landing:
+        visitor = landing.visitor()
         answers = [await visitor.get(path) for path in (UNKNOWN, "/s/x", f"{UNKNOWN}/not-me")]
-        door.doors.decision = Gone()
+        landing.landings.decision = Gone()
         answers.append(await visitor.get())
 
     assert len({(answer.status, answer.text) for answer in answers}) == 1
@@ -129,8 +129,8 @@ async def test_an_unknown_link_is_told_from_nothing_else():
 
 async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
-    async with Door() as door:
-        visitor = door.visitor()
+    async with LandingSite() as landing:
+        visitor = landing.visitor()
         answers = [await visitor.get() for _ in range(OF_LINK.count + 1)]
 
     assert [answer.status for answer in answers[:-1]] == [200] * OF_LINK.count
@@ -140,8 +140,8 @@ async def test_too_many_requests_get_a_page_that_says_so(monkeypatch: pytest.Mon
 
 async def test_links_that_are_none_use_nothing_of_the_true_ones(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("worker.features.stable_links.routes.seconds", lambda: 0.0)
-    async with Door() as door:
-        stranger, customer = door.visitor(), door.visitor()  # of one address, as behind a proxy that nobody named
+    async with LandingSite() as landing:
+        stranger, customer = landing.visitor(), landing.visitor()  # of one address, as behind a proxy that nobody named
         misses = [await stranger.get(f"/s/made-up-{number}") for number in range(MISSES.count + 1)]
         others = [await stranger.press(path, form="x") for path in ("/s/x", "/s/x/not-me")]
         others.append(await stranger.get("/s/x/not-me"))
@@ -153,120 +153,120 @@ async def test_links_that_are_none_use_nothing_of_the_true_ones(monkeypatch: pyt
 
 @pytest.mark.parametrize(("replaces", "by"), [(False, [Asks.VISIT]), (True, [])])
 async def test_a_visit_buys_the_first_session_and_replaces_none(replaces: bool, by: list[Asks]):
-    async with Door(on_click=False) as door:
-        door.doors.decision = Press(replaces)
-        customer = door.visitor()
+    async with LandingSite(on_click=False) as landing:
+        landing.landings.decision = Press(replaces)
+        customer = landing.visitor()
         await customer.get()
-        assert door.doors.by == by
-        door.pass_time(4)
+        assert landing.landings.by == by
+        landing.pass_time(4)
         await customer.press()
 
-    assert door.doors.by[len(by) :] == ([Asks.PRESS] if replaces else [])
+    assert landing.landings.by[len(by) :] == ([Asks.PRESS] if replaces else [])
 
 
 async def test_a_database_that_is_away_gets_a_page_that_says_so():
-    async with Door() as door:
-        door.readiness.why_not = "the database cannot be used"
-        answer = await door.visitor().get()
+    async with LandingSite() as landing:
+        landing.readiness.why_not = "the database cannot be used"
+        answer = await landing.visitor().get()
 
     assert (answer.status, answer.heading) == (503, "We cannot answer at the moment")
     assert "database" not in answer.text
 
 
 async def test_a_person_says_that_the_link_is_for_another():
-    async with Door() as door:
-        person = door.visitor()
+    async with LandingSite() as landing:
+        person = landing.visitor()
         page = await person.get()
         assert f'href="{NOT_ME}"' in page.text
         asked = await person.get(NOT_ME)
-        door.pass_time(4)
-        door.doors.locale = "lt"
+        landing.pass_time(4)
+        landing.landings.locale = "lt"
         said = await person.press(NOT_ME)
         again = await person.press(NOT_ME)
 
         assert asked.heading == "Was this message not meant for you?"
         assert (said.status, said.heading) == (200, "Ačiū, kad pranešėte")
         assert again.heading == "Thank you for telling us"
-        assert door.doors.stopped[0] == SECRET
+        assert landing.landings.stopped[0] == SECRET
         assert (await person.get()).status == 404
-        assert door.doors.asked == []
+        assert landing.landings.asked == []
 
 
 async def test_not_me_pressed_too_soon_says_that_the_press_did_not_count():
-    async with Door() as door:
-        person = door.visitor()
+    async with LandingSite() as landing:
+        person = landing.visitor()
         asked = await person.get(NOT_ME)
         soon = await person.press(NOT_ME)
 
         assert (asked.heading, soon.heading) == ("Was this message not meant for you?",) * 2
         assert ("your press did not count" in asked.text, "your press did not count" in soon.text) == (False, True)
-        assert door.doors.stopped == []
-        door.pass_time(4)
+        assert landing.landings.stopped == []
+        landing.pass_time(4)
         assert (await person.press(NOT_ME)).heading == "Thank you for telling us"
 
 
 async def test_while_a_session_is_being_asked_for_the_person_is_asked_to_come_again():
-    async with Door() as door:
-        door.doors.outcome = Outcome.MOMENT
-        person = door.visitor()
+    async with LandingSite() as landing:
+        landing.landings.outcome = Outcome.MOMENT
+        person = landing.visitor()
         await person.get(NOT_ME)
-        door.pass_time(4)
+        landing.pass_time(4)
 
         assert (await person.press(NOT_ME)).heading == "This takes longer than usual"
 
 
 async def test_the_link_itself_is_in_no_log(caplog: pytest.LogCaptureFixture):
-    async with Door() as door:
-        person = door.visitor()
+    async with LandingSite() as landing:
+        person = landing.visitor()
         await person.get()
         await person.press()
-        door.doors.decision = Over(Reason.JOB_ENDED)
+        landing.landings.decision = Over(Reason.JOB_ENDED)
         await person.get()
 
     assert SECRET not in caplog.text
 
 
 async def test_with_the_page_first_a_live_session_is_led_to_by_the_button_alone():
-    async with Door(on_click=False, page_first=True) as door:
-        door.doors.decision = Lead()
-        visitor = door.visitor()
+    async with LandingSite(on_click=False, page_first=True) as landing:
+        landing.landings.decision = Lead()
+        visitor = landing.visitor()
         head, page = await visitor.ask("HEAD"), await visitor.get()
-        door.pass_time(4)
+        landing.pass_time(4)
         pressed = await visitor.press()
 
     assert (head.status, page.status, page.heading) == (200, 200, "Confirm your identity")
     assert SESSION not in page.text
     assert f'href="/s/{SECRET}/not-me"' in page.text
     assert (pressed.status, pressed.headers["Location"]) == (303, SESSION)
-    assert door.doors.led == [False, True]  # the page alone is no visit of the session
+    assert landing.landings.led == [False, True]  # the page alone is no visit of the session
 
 
 async def test_with_the_page_first_a_visit_buys_nothing_and_who_pressed_is_led_from_the_page_that_waits():
-    async with Door(on_click=False, page_first=True) as door:
-        visitor = door.visitor()
+    async with LandingSite(on_click=False, page_first=True) as landing:
+        visitor = landing.visitor()
         await visitor.get()
-        assert door.doors.asked == []
-        door.pass_time(4)
-        door.doors.answer = Wait(until=door.now)
-        door.doors.decision = Wait(until=door.now)
+        assert landing.landings.asked == []
+        landing.pass_time(4)
+        landing.landings.answer = Wait(until=landing.now)
+        landing.landings.decision = Wait(until=landing.now)
         waits = await visitor.press()
         again = await visitor.get(looks_again := LINK.findall(waits.text)[0])
-        door.doors.decision = Lead()
+        landing.landings.decision = Lead()
         led = await visitor.get(looks_again)
-        passer_by = await door.visitor().get()
+        passer_by = await landing.visitor().get()
 
     # By itself and by its link, the first time and the next.
     assert {waits.headers["Refresh"], again.headers["Refresh"]} == {f"60; url={looks_again}"}
     assert LINK.findall(again.text)[0] == looks_again
-    assert door.doors.asked == [SECRET]
+    assert landing.landings.asked == [SECRET]
     assert (led.status, led.headers["Location"]) == (303, SESSION)
     assert (passer_by.status, passer_by.heading) == (200, "Confirm your identity")
 
 
 async def test_where_a_page_that_waits_looks_again_buys_nothing():
-    async with Door(page_first=True) as door:
-        robot = door.visitor()
+    async with LandingSite(page_first=True) as landing:
+        robot = landing.visitor()
         pages = [await robot.get(f"/s/{SECRET}?pressed") for _ in range(2)]
 
     assert {page.heading for page in pages} == {"Confirm your identity"}
-    assert door.doors.asked == []
+    assert landing.landings.asked == []

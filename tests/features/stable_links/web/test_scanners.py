@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.features.stable_links.web.door import OTHER, SECRET, Door
-from worker.features.stable_links.door import Lead
+from tests.features.stable_links.web.landing import OTHER, SECRET, LandingSite
+from worker.features.stable_links.landing import Lead
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36"
@@ -149,8 +149,8 @@ PEOPLE = {
 }
 
 
-async def act(door: Door, robot: Robot) -> None:
-    caller = door.visitor(robot.agent, **robot.headers)
+async def act(landing: LandingSite, robot: Robot) -> None:
+    caller = landing.visitor(robot.agent, **robot.headers)
     caller.forgets = robot.forgets
     for step in robot.steps:
         match step:
@@ -159,104 +159,104 @@ async def act(door: Door, robot: Robot) -> None:
             case (str(method), str(path)):
                 await caller.ask(method, path)
             case int(seconds):
-                door.pass_time(seconds)
+                landing.pass_time(seconds)
 
 
 async def test_a_robot_buys_nothing_and_the_customer_comes_after_it_and_is_served(subtests: pytest.Subtests):
     for robot in ROBOTS:
         with subtests.test(robot=robot.name):
-            async with Door() as door:
-                await act(door, robot)
+            async with LandingSite() as landing:
+                await act(landing, robot)
 
-                assert door.doors.asked == []
-                assert door.doors.stopped == []
-                assert not any(door.doors.opened)
+                assert landing.landings.asked == []
+                assert landing.landings.stopped == []
+                assert not any(landing.landings.opened)
 
-                customer = door.visitor(CHROME)
+                customer = landing.visitor(CHROME)
                 await customer.get()
-                door.pass_time(4)
+                landing.pass_time(4)
 
                 assert (await customer.press()).status == 303
-                assert door.doors.asked == [SECRET]
+                assert landing.landings.asked == [SECRET]
 
 
 async def test_with_the_page_first_no_robot_gets_to_a_live_session_or_counts_as_an_opening():
-    async with Door(on_click=False, page_first=True) as door:
-        door.doors.decision = Lead()
+    async with LandingSite(on_click=False, page_first=True) as landing:
+        landing.landings.decision = Lead()
         for robot in ROBOTS:
-            await act(door, robot)
-            door.pass_time(3600)
+            await act(landing, robot)
+            landing.pass_time(3600)
 
-        assert door.doors.led
-        assert not any(door.doors.led)
-        assert not any(door.doors.opened)
+        assert landing.landings.led
+        assert not any(landing.landings.led)
+        assert not any(landing.landings.opened)
 
 
 async def test_the_press_of_a_person_counts(subtests: pytest.Subtests):
     for who in PEOPLE:
         with subtests.test(who=who):
-            async with Door() as door:
-                person = door.visitor(PEOPLE[who])
+            async with LandingSite() as landing:
+                person = landing.visitor(PEOPLE[who])
                 page = await person.get()
-                door.pass_time(4)
+                landing.pass_time(4)
                 pressed = await person.press()
 
                 assert page.heading == "Confirm your identity"
-                assert (pressed.status, door.doors.asked) == (303, [SECRET])
-                assert door.doors.opened[-1] is True
+                assert (pressed.status, landing.landings.asked) == (303, [SECRET])
+                assert landing.landings.opened[-1] is True
 
 
 async def test_a_person_whose_browser_rendered_the_page_ahead_presses_its_button():
-    async with Door() as door:
-        ahead = door.visitor(CHROME, Sec_Purpose="prefetch;prerender")
+    async with LandingSite() as landing:
+        ahead = landing.visitor(CHROME, Sec_Purpose="prefetch;prerender")
         await ahead.get()
         ahead._headers.pop("Sec-Purpose")  # the page that is there is shown, and the press is an ordinary request
-        door.pass_time(10)
+        landing.pass_time(10)
 
         assert (await ahead.press()).status == 303
 
 
 @pytest.mark.parametrize(("shown_for", "status"), [(1.9, 200), (2.1, 303)])
 async def test_a_press_counts_after_two_seconds_whenever_the_page_was_shown(shown_for: float, status: int):
-    async with Door() as door:
-        person = door.visitor(CHROME)
-        door.pass_time(0.2)  # a time that is no whole second
+    async with LandingSite() as landing:
+        person = landing.visitor(CHROME)
+        landing.pass_time(0.2)  # a time that is no whole second
         await person.get()
-        door.pass_time(shown_for)
+        landing.pass_time(shown_for)
 
         assert (await person.press()).status == status
 
 
 async def test_a_page_of_a_process_whose_clock_stood_still_is_no_older_for_it():
-    async with Door() as door:
-        robot = door.visitor(CHROME)
-        door.behind = timedelta(seconds=26)
+    async with LandingSite() as landing:
+        robot = landing.visitor(CHROME)
+        landing.behind = timedelta(seconds=26)
         await robot.get()
-        door.behind = timedelta(0)
+        landing.behind = timedelta(0)
 
         assert (await robot.press()).heading == "Please press the button once more"
-        assert door.doors.asked == []
+        assert landing.landings.asked == []
 
 
 async def test_a_person_who_was_too_fast_presses_once_more():
-    async with Door() as door:
-        person = door.visitor(CHROME)
+    async with LandingSite() as landing:
+        person = landing.visitor(CHROME)
         await person.get()
         first = await person.press()
-        door.pass_time(4)
+        landing.pass_time(4)
         second = await person.press()
 
         assert (first.heading, second.status) == ("Please press the button once more", 303)
-        assert door.doors.asked == [SECRET]
+        assert landing.landings.asked == [SECRET]
 
 
 async def test_a_page_that_was_open_for_hours_is_shown_anew():
-    async with Door() as door:
-        person = door.visitor(CHROME)
+    async with LandingSite() as landing:
+        person = landing.visitor(CHROME)
         await person.get()
-        door.pass_time(3600)
+        landing.pass_time(3600)
         first = await person.press()
-        door.pass_time(4)
+        landing.pass_time(4)
 
         assert first.status == 200
         assert "or very long after" in first.text
@@ -264,51 +264,51 @@ async def test_a_page_that_was_open_for_hours_is_shown_anew():
 
 
 async def test_a_form_of_another_visitor_does_not_count():
-    async with Door() as door:
-        person, thief = door.visitor(CHROME), door.visitor(CHROME)
+    async with LandingSite() as landing:
+        person, thief = landing.visitor(CHROME), landing.visitor(CHROME)
         await person.get()
         await thief.get()
-        door.pass_time(10)
+        landing.pass_time(10)
 
         assert (await thief.press(form=person.form)).status == 200
-        assert door.doors.asked == []
+        assert landing.landings.asked == []
 
 
 async def test_a_form_of_another_link_or_of_the_other_page_does_not_count():
-    async with Door() as door:
-        person = door.visitor(CHROME)
+    async with LandingSite() as landing:
+        person = landing.visitor(CHROME)
         await person.get(f"/s/{OTHER}")
         of_other = person.form
         await person.get(NOT_ME)
         of_not_me = person.form
         await person.get()
         of_this = person.form
-        door.pass_time(10)
+        landing.pass_time(10)
 
         await person.press(form=of_other)
         await person.press(form=of_not_me)
         await person.press(NOT_ME, form=of_this)
 
-        assert (door.doors.asked, door.doors.stopped) == ([], [])
+        assert (landing.landings.asked, landing.landings.stopped) == ([], [])
 
 
 async def test_a_form_that_was_never_made_does_not_count(subtests: pytest.Subtests):
     for form in ["", "1.2", "9" * 12 + "." + "0" * 64, "💥", "a" * 10_000]:
         with subtests.test(form=form):
-            async with Door() as door:
-                person = door.visitor(CHROME)
+            async with LandingSite() as landing:
+                person = landing.visitor(CHROME)
                 await person.get()
-                door.pass_time(10)
+                landing.pass_time(10)
                 await person.press(form=form)
 
-                assert door.doors.asked == []
+                assert landing.landings.asked == []
 
 
 async def test_a_visitor_who_comes_back_has_opened_the_link():
-    async with Door() as door:
-        person = door.visitor(CHROME)
+    async with LandingSite() as landing:
+        person = landing.visitor(CHROME)
         await person.get()
-        door.pass_time(60)
+        landing.pass_time(60)
         await person.get()
 
-        assert door.doors.opened == [False, True]
+        assert landing.landings.opened == [False, True]

@@ -15,7 +15,7 @@ from worker.features.oidc.id_token import NotProven, Proven
 from worker.features.oidc.issuer import BACK, Issuer, Unavailable
 from worker.features.oidc.section import Oidc
 from worker.settings.model import Settings
-from worker.web.log_in_ways import Delay, Door, LogInForm, LogInWay
+from worker.web.log_in_ways import Delay, LogInForm, LogInRoutes, LogInWay
 from worker.web.problems import REFUSED
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ TOO_OLD = "The log-in was too old, or was begun in another window. Try again."
 NO_ANSWER = "The identity provider does not answer as it should. Try again in a moment; the log here says why."
 
 
-class OidcDoor:
+class OidcRoutes:
     """`delay`: as for passwords. `log_in` shows the form again, and begins the visit."""
 
     back_at = BACK
@@ -118,9 +118,9 @@ def _cookie(request: web.Request) -> str:
     return f"{cookie_name(request)}_oidc"
 
 
-def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInForm) -> Door | None:
+def _open(settings: Settings, clock: Clock, delay: Delay, log_in: LogInForm) -> LogInRoutes | None:
     oidc = settings.section_if_any(Oidc)
-    return None if oidc is None else OidcDoor(Issuer(oidc, clock), delay, log_in)
+    return None if oidc is None else OidcRoutes(Issuer(oidc, clock), delay, log_in)
 
 
 LOG_IN_WAY = LogInWay(lambda settings: settings.section_if_any(Oidc) is not None, _open)

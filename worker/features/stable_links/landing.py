@@ -1,6 +1,6 @@
 """What a visitor of a stable link gets: the session, a page, or a session that is asked for now. Pure.
 
-the link, the customer's job and session, the caps  --at_the_door-->  Lead | Buy | Press | Wait | Finished | Over | Gone
+the link, the customer's job and session, the caps  --at_landing-->  Lead | Buy | Press | Wait | Finished | Over | Gone
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from worker.core.lifecycle.reissue import SETTLES
 from worker.core.model.reasons import Reason
 from worker.core.model.states import LIVE_SESSIONS, JobState, SessionState
 
-# A job that waits for one of these reasons waits for a time, not for an answer: a customer at the door may hurry it.
+# A job that waits for one of these reasons waits for a time, not for an answer: a customer who came may hurry it.
 MAY_HURRY = frozenset(
     {
         "",
@@ -31,7 +31,7 @@ MOMENTS = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class DoorRules:
+class LandingRules:
     """`most`: sessions after the first for one customer and purpose. `per_day`: reissues of an account in a UTC day;
     None: no limit. The time between two sessions ([follow_up] spacing) does not hold: the customer is here now."""
 
@@ -40,7 +40,7 @@ class DoorRules:
 
 
 @dataclass(frozen=True)
-class SessionAtDoor:
+class SessionAtLanding:
     """The job's session. `visited`: a visitor was led to it through this link, so its result may still come.
     `allowed_from`: when its provider opens another one. `in_review`: the customer has submitted, in it or in an
     earlier one, and is being reviewed."""
@@ -70,7 +70,7 @@ class Facts:
     outcome_unknown: bool = False
     settled_by: datetime | None = None
     paused: bool = False
-    session: SessionAtDoor | None = None
+    session: SessionAtLanding | None = None
     sessions: int = 0
     reissued_today: int = 0
 
@@ -130,7 +130,7 @@ class Gone:
 Decision = Lead | Buy | Press | Wait | Finished | Over | Gone
 
 
-def at_the_door(rules: DoorRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
+def at_landing(rules: LandingRules, facts: Facts, *, asks: Asks | None, now: datetime) -> Decision:
     """The decision. `asks`: what in the request may buy a session; None: nothing. A visit buys the first session alone:
     scanners come again after weeks, and one visit looks like another. Whatever would cost something else is the page
     with the button."""
@@ -161,7 +161,7 @@ def at_the_door(rules: DoorRules, facts: Facts, *, asks: Asks | None, now: datet
     return Buy(replaces) if may_buy else Press(replaces)
 
 
-def _after(rules: DoorRules, facts: Facts, session: SessionAtDoor, *, now: datetime) -> Decision | None:
+def _after(rules: LandingRules, facts: Facts, session: SessionAtLanding, *, now: datetime) -> Decision | None:
     """Why no session follows one that has ended now; None: one may."""
     if session.state not in LIVE_SESSIONS | {SessionState.EXPIRED, SessionState.SUPERSEDED}:
         return Over(Reason.SESSION_DECIDED)

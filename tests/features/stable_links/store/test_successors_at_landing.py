@@ -16,8 +16,8 @@ from worker.core.customers.store.cancellation import cancel_jobs
 from worker.core.customers.store.leadership import take_leads
 from worker.core.database.tables import Job, StableLink
 from worker.core.model.states import JobState
-from worker.features.stable_links.door import DoorRules, Gone, Wait
-from worker.features.stable_links.store.doors import DoorPolicy, Doors
+from worker.features.stable_links.landing import Gone, LandingRules, Wait
+from worker.features.stable_links.store.landings import LandingPolicy, Landings
 from worker.features.stable_links.store.not_me import NotMe, Outcome
 
 pytestmark = on_postgresql
@@ -64,8 +64,8 @@ def test_a_row_that_came_to_lead_meanwhile_cannot_be_claimed_while_a_visitor_ask
     ona.clock.advance(days=8)
     seen, now = [], ona.clock()
     ona.set(Job, Job.id == leader.id, state=JobState.WAITING, reason="new_link", due_at=now)
-    doors = Doors(ona.database, keyring, DoorPolicy(DoorRules(most=3, per_day=5)))
-    visitor = threading.Thread(target=lambda: seen.append(doors.ask(secret, now=now)))
+    landings = Landings(ona.database, keyring, LandingPolicy(LandingRules(most=3, per_day=5)))
+    visitor = threading.Thread(target=lambda: seen.append(landings.ask(secret, now=now)))
     with ona.database.write() as counts:
         usage.reissues_so_far(counts, ["kyc"], now.date())  # a sweep counts, and the visitor waits for it
         with ona.database.write() as connection:
@@ -91,8 +91,8 @@ def test_a_visitor_of_a_link_that_was_taken_away_meanwhile_is_led_nowhere_and_as
 ):
     ona.clock.advance(days=8)
     jobs, found = ona.rows(Job), []
-    doors = Doors(ona.database, keyring, DoorPolicy(DoorRules(most=3, per_day=5)))
-    with waiting(ona.database, lambda: found.append(doors.ask(secret, now=ona.clock()))) as connection:
+    landings = Landings(ona.database, keyring, LandingPolicy(LandingRules(most=3, per_day=5)))
+    with waiting(ona.database, lambda: found.append(landings.ask(secret, now=ona.clock()))) as connection:
         lock_customers(connection, ["Ona"])
         connection.execute(change)
     assert [seen.decision for seen in found] == [Gone()]

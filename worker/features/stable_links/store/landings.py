@@ -1,4 +1,4 @@
-"""What a visitor of a stable link finds, and the session that a customer asks for at its door.
+"""What a visitor of a stable link finds, and the session that a customer asks for there.
 
 A visit reads. A press is one transaction under the customer's lock, decided by what is stored at that moment: of two
 presses at once, in one web process or in two, the second finds that the first has asked.
@@ -34,18 +34,18 @@ from worker.core.model.wakeups import WakeUp
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.core.unknown.store.unknown_outcomes import settled_by
 from worker.events.store.event_status import LinkStatus
-from worker.features.stable_links.door import (
+from worker.features.stable_links.landing import (
     Asks,
     Buy,
     Decision,
-    DoorRules,
     Facts,
     Gone,
+    LandingRules,
     Lead,
     Press,
-    SessionAtDoor,
+    SessionAtLanding,
     Wait,
-    at_the_door,
+    at_landing,
 )
 
 # A visit is noted again only after so long.
@@ -53,11 +53,11 @@ NOTED_AGAIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class DoorPolicy:
+class LandingPolicy:
     """The rules of the configuration; `allowed_from`: when each account opens another session, from the expiry of the
     one before; `orphans`: for how long each account's lost sessions are waited for."""
 
-    rules: DoorRules
+    rules: LandingRules
     allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
 
@@ -84,8 +84,8 @@ class Seen:
 GONE = Seen(Gone())
 
 
-class Doors:
-    def __init__(self, database: Database, keyring: Keyring, policy: DoorPolicy) -> None:
+class Landings:
+    def __init__(self, database: Database, keyring: Keyring, policy: LandingPolicy) -> None:
         self._database, self._keyring, self._policy = database, keyring, policy
 
     def see(self, secret: str, *, now: datetime) -> Seen:
@@ -150,7 +150,7 @@ class Doors:
     def _buy(self, connection: sa.Connection, job: Any, decision: Buy, *, now: datetime) -> None:
         """Let the job wait for a session, due now and ahead of lists; no message follows."""
         values = waiting_again(now) | {"reason": Reason.PRESSED, "pressed_at": now, "waits": 0}
-        values["priority"] = EVENT  # a paused job buys nothing (`at_the_door`)
+        values["priority"] = EVENT  # a paused job buys nothing (`at_landing`)
         if job.session_state is SessionState.UNBOUGHT:
             values["session_id"] = job.replaces  # a row that was moved had another session before
         change_jobs(connection, [job.id], values)
@@ -167,13 +167,13 @@ class Doors:
         if job is None:
             return GONE, None
         facts = self._facts(connection, link, job, now=now)
-        decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
+        decision = at_landing(self._policy.rules, facts, asks=asks, now=now)
         if isinstance(decision, Buy | Press):  # only there do the counts decide; most visitors are led on
             # Locked before the decision: other visitors may be buying at the same moment.
             locks = isinstance(decision, Buy) and decision.replaces
             sessions, today = _counts(connection, link, job, lock=locks, now=now)
             facts = replace(facts, sessions=sessions, reissued_today=today)
-            decision = at_the_door(self._policy.rules, facts, asks=asks, now=now)
+            decision = at_landing(self._policy.rules, facts, asks=asks, now=now)
         seen = Seen(decision, link.id, job.session_account or job.account, job.id, job.session_id)
         seen = replace(seen, locale=link.locale, template=job.template, kind=link.kind)
         is_noted = link.visited_session == job.session_id and not _is_before(link.visited_at, now - NOTED_AGAIN)
@@ -189,7 +189,7 @@ class Doors:
         session = None
         if job.session_state is not None:
             allowed_from = self._policy.allowed_from.get(job.session_account)
-            session = SessionAtDoor(
+            session = SessionAtLanding(
                 state=job.session_state,
                 expires_at=job.expires_at,
                 allowed_from=allowed_from(job.expires_at) if allowed_from else job.expires_at,
@@ -200,7 +200,7 @@ class Doors:
             ends_at=link.ends_at,
             revoked=link.revoked_at is not None,
             erased=link.person is None,
-            job=_state_at_door(job),
+            job=_state_at_landing(job),
             reason=job.reason,
             pressed_at=job.pressed_at,
             outcome_unknown=job.unknown_attempt is not None,
@@ -216,7 +216,7 @@ def _counts(connection: sa.Connection, link: Any, job: Any, *, lock: bool, now: 
     return sessions, usage.reissues_today(connection, job.account, lock=lock, now=now)
 
 
-def _state_at_door(job: Any) -> JobState:
+def _state_at_landing(job: Any) -> JobState:
     """A row that had finished before its batch was cancelled stays finished."""
     state: JobState = job.state
     return JobState.CANCELLED if job.cancelled_at is not None and state is not JobState.COMPLETED else state

@@ -1,4 +1,4 @@
-"""The routes of stable links over a scripted door, and its visitors: no database, and time that tests move."""
+"""The routes of stable links over a scripted landing page, and its visitors: no database, and time that tests move."""
 
 import re
 from dataclasses import replace
@@ -11,10 +11,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.wakeups import WakeUp
-from worker.features.stable_links.door import Asks, Decision, Lead, Press
+from worker.features.stable_links.landing import Asks, Decision, Lead, Press
 from worker.features.stable_links.page_answers import StablePages
 from worker.features.stable_links.routes import StableRoutes, StableRules
-from worker.features.stable_links.store.doors import GONE, Seen
+from worker.features.stable_links.store.landings import GONE, Seen
 from worker.features.stable_links.store.not_me import Outcome
 from worker.features.stable_links.visitors import Visitors
 from worker.templates.brand import Brand
@@ -28,7 +28,7 @@ BRAND = Brand(name="Example Bank", logo="https://www.example.com/logo.png", supp
 FORM = re.compile(r'name="form" value="([^"]+)"')
 
 
-class Doors:
+class Landings:
     """Two links whose customers have no session yet. `asked` and `opened` are what visitors brought about."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Doors:
         return self.outcome
 
 
-class Door:
+class LandingSite:
     """`on_click`: a session is bought by a press alone. `page_first`: a press alone leads to the session, too."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Door:
         self.now = datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
         self.behind = timedelta(0)  # the process's clock: its machine has stood still
         self.is_secure = is_secure
-        self.doors, self.woken = Doors(), list[WakeUp]()
+        self.landings, self.woken = Landings(), list[WakeUp]()
         self.readiness = SimpleNamespace(why_not=None)
         self.keyring = Keyring([new_key()])
         # A page that is not over TLS leads to a provider that is played here, over two hosts.
@@ -86,8 +86,8 @@ class Door:
         hosts = {"kyc": ["ivs.idenfy.com", "localhost"]}
         routes = StableRoutes(
             StableRules(hosts=hosts, on_click=on_click, page_first=page_first, form_seconds=5),
-            parts.doors,
-            parts.doors,
+            parts.landings,
+            parts.landings,
             Visitors(self.keyring, is_secure=False),  # cookies come back over the test's http
             StablePages(pages, is_secure=is_secure),
             SimpleNamespace(),  # type: ignore[arg-type] -- no answer waits here
@@ -104,11 +104,11 @@ class Door:
         router.add_get("/provider/capture", self._capture)
         self._clients: list[TestClient[Any, Any]] = []
 
-    async def __aenter__(self) -> "Door":
+    async def __aenter__(self) -> "LandingSite":
         self.server = TestServer(self.application)
         await self.server.start_server()
         if not self.is_secure:
-            self.doors.session = str(self.server.make_url("/provider").with_host("localhost"))
+            self.landings.session = str(self.server.make_url("/provider").with_host("localhost"))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -136,8 +136,8 @@ class Door:
 class Caller:
     """One browser, or one program: its cookies, its headers, and the form that it was shown last."""
 
-    def __init__(self, door: Door, client: "TestClient[Any, Any]", headers: dict[str, str]) -> None:
-        self._door, self._client, self._headers = door, client, headers
+    def __init__(self, landing: LandingSite, client: "TestClient[Any, Any]", headers: dict[str, str]) -> None:
+        self._landing, self._client, self._headers = landing, client, headers
         self.form = ""
         self.forgets = False
 
@@ -145,7 +145,7 @@ class Caller:
         if self.forgets:
             self._client.session.cookie_jar.clear()
         asked = self._client.session.request(
-            method, self._door.server.make_url(path), data=form or None, headers=self._headers, allow_redirects=False
+            method, self._landing.server.make_url(path), data=form or None, headers=self._headers, allow_redirects=False
         )
         async with asked as answer:
             text = await answer.text()
