@@ -13,7 +13,6 @@ from worker.core.customers.store.batches import BatchFacts
 from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.customers.store.plans import Plan
 from worker.core.foundation.plural import counted
-from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import CHANNELS
 from worker.lists.formats.opening import content_digest
@@ -23,6 +22,7 @@ from worker.lists.listing import open_list
 from worker.lists.options import ListOptions
 from worker.lists.own_files import OwnFile
 from worker.lists.warned import Warned
+from worker.reporting.store.calls_now import CallsNow
 from worker.wiring.container import Parts
 
 SHOWN_LINES = 12  # of the first message

@@ -20,9 +20,9 @@ from worker.core.foundation.plural import listed_in_words
 from worker.core.foundation.timestamps import written
 from worker.core.limits.batch_pace import ends_at
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
-from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops
+from worker.core.limits.store.takeover import Takeovers
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
 from worker.plans.store.pilots import latest_verdict

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from worker.core.dispatch.headroom import EVENTS_AHEAD
 from worker.core.features import Hook
-from worker.core.lifecycle.given_links import CorrectedRule
+from worker.core.lifecycle.reissue import CorrectedRule
 from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.lifecycle.store.own_links import StableLinks

@@ -18,9 +18,9 @@ from worker.core.customers.routing import Rule, freshness_of
 from worker.core.database.database import Database
 from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
-from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.first_links import FirstLinks
 from worker.core.limits.second_look import SecondLook
+from worker.core.limits.store.takeover import Takeovers
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours
 from worker.core.model.audit import Act

@@ -22,9 +22,9 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.foundation.outage_log import Outage
 from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPolicy, check
 from worker.core.limits.budgets import is_stopped
-from worker.core.limits.failover_turns import Takeovers
 from worker.core.limits.store import concurrency as permits
 from worker.core.limits.store.budgets import Budgets
+from worker.core.limits.store.takeover import Takeovers
 from worker.core.model.endings import RetryPolicy
 from worker.core.model.metrics import PROCESSED, Meters
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState

@@ -39,7 +39,6 @@ from worker.core.customers.store.plans import Plan, refuse_over
 from worker.core.foundation import event_loop
 from worker.core.foundation.plural import counted
 from worker.core.limits.budgets import BudgetState
-from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.text_numbers import EVERYWHERE, NAME_COUNTRIES
 from worker.lists.formats.opening import content_digest
 from worker.lists.importing.judging import Judged, count, judge_all, problems_of
@@ -52,6 +51,7 @@ from worker.lists.own_files import OwnFile
 from worker.lists.warned import Originals, Refusals, Severity, problems_csv
 from worker.reporting.batch_forecast import AWAITS_VERDICT
 from worker.reporting.report_lines import BYTE_ORDER_MARK
+from worker.reporting.store.calls_now import CallsNow
 from worker.settings.needs import NOTHING, Need
 from worker.settings.policies import texted_countries
 from worker.wiring.adapters import doubtful_templates

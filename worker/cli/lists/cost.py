@@ -14,13 +14,13 @@ from worker.core.customers.store.new_rows import AcceptedLine
 from worker.core.foundation.durations import show_duration
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written
-from worker.core.limits.store.calls_now import CallsNow
 from worker.core.messages.caps import beyond, text_of_mailbox
 from worker.core.messages.text_numbers import segments
 from worker.core.messages.wording import Wording
 from worker.core.model.channels import address_of, listed_as
 from worker.lists.duplicates import SeenAddresses
 from worker.lists.importing.judging import Judged, count
+from worker.reporting.store.calls_now import CallsNow
 from worker.wiring.container import Parts
 
 CHUNK = 1000  # lines in one question to the database

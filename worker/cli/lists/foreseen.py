@@ -13,7 +13,7 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.customers.store.plans import Planned
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
-from worker.core.lifecycle.given_links import (
+from worker.core.lifecycle.reissue import (
     AnotherSession,
     CorrectedRule,
     GivenLink,

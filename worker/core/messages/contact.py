@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from worker.core.customers.customers import Channel, Customer
-from worker.core.lifecycle.given_links import CorrectedRule
+from worker.core.lifecycle.reissue import CorrectedRule
 from worker.core.lifecycle.reminders import Ladder
 from worker.core.messages.caps import AddressCap, Caps
 from worker.core.messages.delivery_reports import PauseRule

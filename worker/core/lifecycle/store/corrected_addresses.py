@@ -20,7 +20,7 @@ from worker.core.database import bulk
 from worker.core.database.database import fetch
 from worker.core.database.tables import InvitationRow, Job, SessionRow, StableLink
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.given_links import MAY_HAVE_LEFT, kinds_of, written
+from worker.core.lifecycle.reissue import MAY_HAVE_LEFT, kinds_of, written
 from worker.core.lifecycle.store import own_links
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.wording import is_resend, next_kind

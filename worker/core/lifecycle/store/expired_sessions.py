@@ -29,7 +29,6 @@ from worker.core.database.tables import CustomerRow, Job, SessionRow
 from worker.core.database.tables.types import known
 from worker.core.facts import SessionsExpired, happened
 from worker.core.foundation.keyring import CannotDecrypt, Keyring
-from worker.core.lifecycle.given_links import SameLink, kinds_of
 from worker.core.lifecycle.reissue import (
     SETTLES,
     Ask,
@@ -39,9 +38,11 @@ from worker.core.lifecycle.reissue import (
     Reissue,
     ReissueRule,
     Rest,
+    SameLink,
     SessionFacts,
     Wait,
     decide,
+    kinds_of,
 )
 from worker.core.lifecycle.session_updates import Result
 from worker.core.lifecycle.store.corrected_addresses import send_again

@@ -17,7 +17,7 @@ from worker.core.database.leases import Leases
 from worker.core.database.priorities import BATCH, EVENT
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.lifecycle.given_links import is_kept_back
+from worker.core.lifecycle.reissue import is_kept_back
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.store.claims import ClaimPolicy
 from worker.core.messages.quiet_hours import message_at
