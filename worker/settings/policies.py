@@ -10,14 +10,13 @@ from datetime import timedelta
 
 from worker.core.dispatch.headroom import EVENTS_AHEAD
 from worker.core.features import Hook
-from worker.core.lifecycle.reissue import CorrectedRule
 from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy
 from worker.core.lifecycle.store.own_links import StableLinks
 from worker.core.limits.backpressure import ASSUMED_LIFETIME
 from worker.core.limits.budgets import BudgetRule
 from worker.core.messages.caps import Caps
-from worker.core.messages.contact import ContactPolicy
+from worker.core.messages.contact import ContactPolicy, CorrectedRule
 from worker.core.messages.delivery_reports import PauseRule, fallbacks
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.store.message_context import InvitationPolicy

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from worker.core.lifecycle.reissue import (
     AnotherSession,
-    CorrectedRule,
     GivenLink,
     SameLink,
     Spent,
@@ -16,6 +15,7 @@ from worker.core.lifecycle.reissue import (
     after_corrected_address,
     is_kept_back,
 )
+from worker.core.messages.contact import CorrectedRule
 from worker.core.model.reasons import Reason
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

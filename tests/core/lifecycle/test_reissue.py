@@ -15,13 +15,13 @@ from worker.core.lifecycle.reissue import (
     Lapsed,
     Leave,
     Reissue,
-    ReissueRule,
     SessionFacts,
     Wait,
     decide,
     replace_at,
 )
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import QuietHours, allowed_at
 from worker.core.model.reasons import Reason
 from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, JobState, SessionState
@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 RIGA = ("Europe/Riga",)
-RULE = ReissueRule(Caps(reissues=3, messages=6), spacing=DAY, per_day=100, max_age=156 * HOUR)
+RULE = ContactPolicy(Caps(reissues=3, messages=6), spacing=DAY, per_day=100)
 # It ended by our clock an hour ago; the provider would hand back the same token, or be asked to wait, until then.
 FACTS = SessionFacts(
     job=JobState.INVITED,
@@ -41,6 +41,7 @@ FACTS = SessionFacts(
     channels=("email",),
     reissues=0,
     messages=1,
+    max_age=156 * HOUR,
 )
 
 
@@ -237,6 +238,7 @@ link_statuses = st.builds(
     channels=st.sampled_from([(), ("email",), ("sms",), ("email", "sms")]),
     reissues=st.integers(0, 5),
     messages=st.integers(0, 8),
+    max_age=lives,
     reissued_today=st.integers(0, 200),
     outcome_unknown=st.booleans(),
     in_review=st.booleans(),
@@ -249,11 +251,10 @@ open_standings = link_statuses.map(
     lambda found: replace(found, job=JobState.INVITED, outcome_unknown=False, erased=False, **NEITHER)
 )
 rules = st.builds(
-    ReissueRule,
+    ContactPolicy,
     st.builds(Caps, st.integers(0, 4), st.integers(1, 8)),
     spacing=lives,
     per_day=st.none() | st.integers(1, 200),
-    max_age=lives,
 )
 quiets = st.dictionaries(
     st.sampled_from(["email", "sms"]), st.sampled_from([QuietHours.parse(t) for t in ("21:00-08:00", "10:00-11:00")])

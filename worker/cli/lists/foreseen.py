@@ -13,13 +13,8 @@ from worker.core.customers.customers import Channel, invitation_channels
 from worker.core.customers.store.plans import Planned
 from worker.core.foundation.plural import counted
 from worker.core.foundation.timestamps import written_if_any
-from worker.core.lifecycle.reissue import (
-    AnotherSession,
-    CorrectedRule,
-    GivenLink,
-    SameLink,
-    after_corrected_address,
-)
+from worker.core.lifecycle.reissue import AnotherSession, GivenLink, SameLink, after_corrected_address
+from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.delivery_reports import following
 from worker.core.messages.quiet_hours import allowed_at
 from worker.lists.importing.judging import Judged

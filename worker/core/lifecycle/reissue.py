@@ -17,9 +17,9 @@ opens one early, else after the end of the present one.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from enum import StrEnum
 
 from worker.core.messages.caps import Caps, spent
+from worker.core.messages.contact import ContactPolicy, CorrectedRule
 from worker.core.messages.quiet_hours import QuietHours, issue_at
 from worker.core.model.channels import ADDRESSES, CHANNELS, Address
 from worker.core.model.reasons import Reason
@@ -27,13 +27,6 @@ from worker.core.model.states import ENDED_JOBS, LIVE_SESSIONS, InvitationState,
 
 # A message in one of these states has left, or may have: of a held one it is not known.
 MAY_HAVE_LEFT = (InvitationState.WORKING, InvitationState.SENT, InvitationState.DELIVERED, InvitationState.HELD)
-
-
-class CorrectedRule(StrEnum):
-    """`[follow_up] corrected_address`, for accounts that open no other session before the end of the present one."""
-
-    WAIT = "wait"
-    SAME_LINK = "same-link"
 
 
 @dataclass(frozen=True)
@@ -124,22 +117,6 @@ LEAVING = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class ReissueRule:
-    """The rules of the configuration and the account's adapter.
-
-    `spacing` is the least time between two sessions of one customer. `per_day` is the most reissues of an account in a
-    UTC day; None: no limit. `max_age` is how old a link may be when it leaves: its lifetime less its freshness floor.
-    `corrected`: what becomes of a link whose address was corrected.
-    """
-
-    caps: Caps
-    spacing: timedelta
-    per_day: int | None
-    max_age: timedelta
-    corrected: CorrectedRule = CorrectedRule.WAIT
-
-
-@dataclass(frozen=True)
 class SessionFacts:
     """A customer's last session for a purpose, and its job. Times are aware.
 
@@ -150,7 +127,8 @@ class SessionFacts:
     called now; `asked_at`: when it was last asked about this one. `in_review`: the customer has submitted, and the
     provider has not decided; `in_review_before`: so it is with an earlier one. `link_until`: until when our own link,
     which the customer has, leads on; None: messages have the session's. `given_away`: the link went to an address that
-    was corrected since, and it is not decided that it goes to the new one.
+    was corrected since, and it is not decided that it goes to the new one. `max_age`: how old a link of the next
+    session may be when it leaves: its account's lifetime less its freshness floor.
     """
 
     job: JobState
@@ -161,6 +139,7 @@ class SessionFacts:
     channels: Sequence[str]
     reissues: int
     messages: int
+    max_age: timedelta
     reissued_today: int = 0
     outcome_unknown: bool = False
     in_review: bool = False
@@ -246,7 +225,7 @@ Decision = Reissue | SameLink | Lapsed | Ask | Wait | Rest | Leave
 
 
 def decide(
-    rule: ReissueRule,
+    contact: ContactPolicy,
     facts: SessionFacts,
     zones: tuple[str, ...],
     quiet: Mapping[str, QuietHours],
@@ -274,7 +253,7 @@ def decide(
     if facts.in_review:
         return _about_review(facts, now)
     if facts.given_away and facts.session in LIVE_SESSIONS and facts.expires_at > now and not facts.in_review_before:
-        return _given_away(rule, facts, zones, quiet, now)
+        return _given_away(contact, facts, zones, quiet, now)
     over = _over_at(facts)
     if over > now:
         return Wait(over, Reason.ALIVE)
@@ -288,10 +267,10 @@ def decide(
         if facts.link_until > now:
             return Rest(facts.link_until)
         return Lapsed(Reason.LINK_ENDED, Reason.LINK_ENDED.meaning)
-    lapse = _lapse(rule.caps, facts)
+    lapse = _lapse(contact.caps, facts)
     if lapse is not None:
         return Ask() if asks else Lapsed(lapse, lapse.meaning)
-    if (tomorrow := _tomorrow(rule, facts, now)) is not None:
+    if (tomorrow := _tomorrow(contact, facts, now)) is not None:
         return tomorrow
     if asks:
         return Ask()
@@ -299,24 +278,24 @@ def decide(
         allowed_from=facts.allowed_from,
         issued_at=facts.issued_at,
         expires_at=facts.expires_at,
-        spacing=rule.spacing,
+        spacing=contact.spacing,
         reported_over=facts.session is SessionState.EXPIRED,
         reissues=facts.reissues,
         now=now,
     )
-    return Reissue(issue_at(facts.channels, zones, quiet, max_age=rule.max_age, now=earliest))
+    return Reissue(issue_at(facts.channels, zones, quiet, max_age=facts.max_age, now=earliest))
 
 
-def _tomorrow(rule: ReissueRule, facts: SessionFacts, now: datetime) -> Wait | None:
+def _tomorrow(contact: ContactPolicy, facts: SessionFacts, now: datetime) -> Wait | None:
     """The wait for the next day, if the account has opened its sessions of this one."""
-    if rule.per_day is None or facts.reissued_today < rule.per_day:
+    if contact.per_day is None or facts.reissued_today < contact.per_day:
         return None
     tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
     return Wait(datetime.combine(tomorrow, time(), UTC), Reason.DAY_CAP)
 
 
 def _given_away(
-    rule: ReissueRule,
+    contact: ContactPolicy,
     facts: SessionFacts,
     zones: tuple[str, ...],
     quiet: Mapping[str, QuietHours],
@@ -324,12 +303,12 @@ def _given_away(
 ) -> Decision:
     """About a link that still opens at an address that was corrected. `spacing` does not hold: the customer has had
     nothing at the new address."""
-    cap = _lapse(rule.caps, facts)
+    cap = _lapse(contact.caps, facts)
     link = GivenLink(went=True, expires_at=facts.expires_at, allowed_from=facts.allowed_from, cap=cap)
-    match after_corrected_address(link, rule.corrected, now=now):
+    match after_corrected_address(link, contact.corrected, now=now):
         case AnotherSession():
-            due_at = issue_at(facts.channels, zones, quiet, max_age=rule.max_age, now=now)
-            return _tomorrow(rule, facts, now) or Reissue(due_at, still_opens=True)
+            due_at = issue_at(facts.channels, zones, quiet, max_age=facts.max_age, now=now)
+            return _tomorrow(contact, facts, now) or Reissue(due_at, still_opens=True)
         case SameLink() as same:
             return same
         case _:  # at its end it is decided as for any session

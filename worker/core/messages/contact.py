@@ -3,15 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 
 from worker.core.customers.customers import Channel, Customer
-from worker.core.lifecycle.reissue import CorrectedRule
 from worker.core.lifecycle.reminders import Ladder
 from worker.core.messages.caps import AddressCap, Caps
 from worker.core.messages.delivery_reports import PauseRule
 from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import CHANNELS, address_of
+
+
+class CorrectedRule(StrEnum):
+    """`[follow_up] corrected_address`, for accounts that open no other session before the end of the present one."""
+
+    WAIT = "wait"
+    SAME_LINK = "same-link"
 
 
 @dataclass(frozen=True)

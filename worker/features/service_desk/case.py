@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from worker.core.customers.customers import Channel
 from worker.core.customers.refusals import Refusal
-from worker.core.lifecycle.reissue import CorrectedRule
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import QuietHours
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of

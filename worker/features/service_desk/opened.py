@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import partial
 
 from worker.core.database.database import Database
-from worker.core.lifecycle.reissue import CorrectedRule
+from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.wording import Invitation, Rendered
 from worker.core.model.channels import address_of

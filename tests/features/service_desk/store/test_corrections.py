@@ -9,8 +9,8 @@ from worker.core.customers.known_customers import Standing
 from worker.core.customers.store.suppressions import suppress
 from worker.core.customers.suppression import SuppressionReason
 from worker.core.database.tables import CustomerRow, InvitationRow, Job, SessionRow
-from worker.core.lifecycle.reissue import CorrectedRule
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import CorrectedRule
 from worker.core.model.endings import Done
 from worker.core.model.reasons import Reason
 from worker.core.model.states import InvitationState, JobState

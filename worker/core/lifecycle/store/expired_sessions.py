@@ -36,7 +36,6 @@ from worker.core.lifecycle.reissue import (
     Lapsed,
     Leave,
     Reissue,
-    ReissueRule,
     Rest,
     SameLink,
     SessionFacts,
@@ -185,6 +184,7 @@ class _Chunk:
                 channels=open_channels[row.id],
                 reissues=sessions[row.customer_id, row.purpose] - 1,
                 messages=messages[row.customer_id].all,
+                max_age=self._max_age(job),
                 reissued_today=so_far[job.account],
                 outcome_unknown=job.unknown_attempt is not None,
                 in_review=row.result == Result.REVIEW,
@@ -199,7 +199,7 @@ class _Chunk:
             )
             hours = self.policy.contact.hours
             zones = hours.zones_of(timezone=customer.timezone, phone=person.phone, country=customer.country)
-            decision = decide(self._rule(job), facts, zones, hours.quiet, self.now)
+            decision = decide(self.policy.contact, facts, zones, hours.quiet, self.now)
             so_far[job.account] += isinstance(decision, Reissue)
             decided[row.id] = (job, decision)
         usage.count_reissues(self.connection, so_far - before, today)
@@ -267,12 +267,8 @@ class _Chunk:
             return ends_at
         return max(ends_at or self.now, self.now + LOOKED_AT_AGAIN)
 
-    def _rule(self, job: Any) -> ReissueRule:
-        """The rule for the job. `max_age` is of the account that would open the next session."""
-        lifetime = self.policy.lifetimes.get(job.account)
-        max_age = max_age_of(lifetime, floor=timedelta(seconds=job.floor_seconds))
-        contact = self.policy.contact
-        return ReissueRule(contact.caps, contact.spacing, contact.per_day, max_age, contact.corrected)
+    def _max_age(self, job: Any) -> timedelta:
+        return max_age_of(self.policy.lifetimes.get(job.account), floor=timedelta(seconds=job.floor_seconds))
 
     def _open_channels(
         self, people: Mapping[str, Person], current: list[tuple[Any, Any]]
