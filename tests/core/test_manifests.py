@@ -137,11 +137,11 @@ def with_needs(name: str) -> set[str]:
     return {name}.union(*(with_needs(other) for other in MANIFESTS[name].needs)) if name in MANIFESTS else set()
 
 
-def test_no_text_names_a_command_of_a_feature_that_may_not_be_here():
+def test_no_text_names_a_command_or_the_page_of_a_feature_that_may_not_be_here():
     for path in sorted((ROOT / "worker").rglob("*.py")):
         here = with_needs(path.relative_to(FOLDER).parts[0]) if path.is_relative_to(FOLDER) else set()
         gone = [name for name, owner in shipped.COMMANDS.items() if owner not in here]
-        named = re.compile(rf"onboard ({'|'.join(gone)})\b")
+        named = re.compile(rf"onboard ({'|'.join(gone)})\b|docs/features/({'|'.join(MANIFESTS.keys() - here)})\.md")
         found = [text for text in texts(ast.parse(path.read_text(encoding="utf-8"))) if named.search(text)]
         assert found == [], f"{path}: ask by `hint`"
 

@@ -18,6 +18,7 @@ from worker.cli.opening import why_not_ready
 from worker.cli.sample_message import example, rendered
 from worker.core.customers.customers import Channel
 from worker.core.database import schema
+from worker.core.features import hint
 from worker.core.foundation import event_loop
 from worker.core.foundation.connection_failures import certificate_help
 from worker.core.foundation.plural import counted
@@ -99,7 +100,8 @@ def check_encryption_keys(parts: Parts) -> Iterator[Finding]:
     try:
         check_keys(parts.database, parts.keyring)
     except SettingsError as error:
-        yield failure("keys", "; ".join(error.problems), "docs/features/keys.md")
+        page = hint("keys", "docs/features/keys.md") or "docs/reference/configuration.md"
+        yield failure("keys", "; ".join(error.problems), page)
     else:
         yield ok("keys", "they open what the database holds")
 
