@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.desk.desk import DATABASE, Desk, Played, customers
-from worker.core.dispatch import result_writer
+from worker.core.dispatch import flushes
 
 NUMBER = 30
 
@@ -34,8 +34,8 @@ def full_disk(desk: Desk) -> Iterator[None]:
 def test_a_run_ends_after_its_patience_and_goes_on_when_there_is_room(
     desk: Desk, played: Played, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(result_writer, "STOP_PATIENCE", timedelta())
-    monkeypatch.setattr(result_writer, "DATABASE_RETRY", timedelta(milliseconds=50))
+    monkeypatch.setattr(flushes, "STOP_PATIENCE", timedelta())
+    monkeypatch.setattr(flushes, "DATABASE_RETRY", timedelta(milliseconds=50))
     desk.change('provider = "idenfy-kyc"', 'provider = "idenfy-kyc"\non_unknown = "hold"')
     file = desk.list_of(customers(NUMBER))
     desk.onboard("import", file)

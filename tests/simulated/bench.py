@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.simulated.virtual_time import VirtualClock
 from worker.core.dispatch.dispatcher import Dispatcher
-from worker.core.dispatch.headroom import EVENTS_AHEAD
+from worker.core.dispatch.prefetch import EVENTS_AHEAD
 from worker.core.limits.concurrency import ASK_AGAIN, share_out
 from worker.core.limits.rate_limits import Limit, claim_again_at, offer, spacing, unused
 from worker.core.limits.store.claims import Room

@@ -16,9 +16,9 @@ from trials.simulation.play import Simulation
 from trials.simulation.process import WorkerProcess
 from worker.core.customers.store import added_lines, in_review, priority_moves
 from worker.core.database import database
+from worker.core.dispatch.calls import SlotGate
 from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.halts import Halts
-from worker.core.dispatch.slot_gate import SlotGate
+from worker.core.dispatch.state import Halts
 from worker.core.foundation.clock import ProcessClock
 from worker.core.lifecycle import reissue, session_chain, session_updates
 from worker.core.lifecycle.session_updates import KnownSession, Result

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.core.dispatch.headroom import EVENTS_AHEAD
+from worker.core.dispatch.prefetch import EVENTS_AHEAD
 from worker.core.features import Hook
 from worker.core.lifecycle.reminders import Ladder, Rung
 from worker.core.lifecycle.store.expired_sessions import ExpiryPolicy

@@ -5,7 +5,7 @@ import logging
 from datetime import timedelta
 
 from tests.simulated.bench import UNREACHABLE
-from worker.core.dispatch.decision_log import DecisionLog
+from worker.core.dispatch.state import DecisionLog
 from worker.core.limits.rate_limits import Limit
 
 DISPATCHER = "worker.core.dispatch.dispatcher"

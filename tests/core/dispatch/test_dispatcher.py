@@ -10,8 +10,8 @@ import pytest
 
 from tests.simulated.bench import EVENTS, MINUTE
 from tests.simulated.virtual_time import START
-from worker.core.dispatch.headroom import FLUSH_EVERY, MANY, OPEN_LEAST, OPEN_MOST
-from worker.core.dispatch.slot_gate import CATCH_UP
+from worker.core.dispatch.calls import CATCH_UP
+from worker.core.dispatch.prefetch import FLUSH_EVERY, MANY, OPEN_LEAST, OPEN_MOST
 from worker.core.limits.rate_limits import LAPSE, Limit
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from tests.simulated.bench import EVENTS
 from tests.simulated.virtual_time import START
-from worker.core.dispatch.claim_plan import CLAIM_EVERY
-from worker.core.dispatch.headroom import EVENTS_AT_ONCE, FLUSH_EVERY
+from worker.core.dispatch.prefetch import CLAIM_EVERY, EVENTS_AT_ONCE, FLUSH_EVERY
 from worker.core.limits.rate_limits import LAPSE, Limit
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.simulated.bench import BAD_ROW, EVENTS, MINUTE, UNREACHABLE
 from worker.core.dispatch.dispatcher import LINGER
-from worker.core.dispatch.headroom import FLUSH_EVERY
+from worker.core.dispatch.prefetch import FLUSH_EVERY
 from worker.core.limits.rate_limits import LAPSE, Limit
 from worker.core.model.metrics import WorkMeter
 
@@ -127,7 +127,7 @@ async def test_a_call_that_was_not_written_counts_neither_for_the_pace_nor_as_a_
     called, ended = [], []
     meter = WorkMeter(called=called.append, claimed=lambda _: None, wrote=lambda _: None)
     dispatcher = bench.dispatcher(rows, meter=meter)
-    dispatcher._calls._busy_stretch.call_ended = lambda: ended.append(1)
+    dispatcher._state.busy_stretch.call_ended = lambda: ended.append(1)
     await dispatcher.run()
     assert "not made" in [what for what, _ in rows.log]
     assert (len(called), len(ended)) == (2, 2)
@@ -138,7 +138,7 @@ async def test_a_call_that_finds_that_it_may_not_be_made_counts_as_none_and_give
     called, ended = [], []
     meter = WorkMeter(called=called.append, claimed=lambda _: None, wrote=lambda _: None)
     dispatcher = bench.dispatcher(rows, meter=meter)
-    dispatcher._calls._busy_stretch.call_ended = lambda: ended.append(1)
+    dispatcher._state.busy_stretch.call_ended = lambda: ended.append(1)
     await dispatcher.run()
     assert sorted(rows.numbers("call")) == [0, 1, 2]
     assert set(rows.numbers("not made")) == {0}

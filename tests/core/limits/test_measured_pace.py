@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dispatch.throughput import BusyStretch
+from worker.core.dispatch.state import BusyStretch
 from worker.core.limits.rate_adaptation import WINDOW, MeasuredPace, Stretch, with_stretch
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -27,7 +27,7 @@ from trials.simulation.rules.reading import (
 )
 from trials.simulation.setting import ROUTES
 
-# A slot may be used so late: `rate_limits.LAPSE`. A process makes up for so much lateness: `slot_gate.CATCH_UP`.
+# A slot may be used so late: `rate_limits.LAPSE`. A process makes up for so much lateness: `calls.CATCH_UP`.
 LATE, CATCH_UP = 0.5, 0.05
 MAILS = 4  # connections of a process to the relay
 ASKS_AGAIN = 300.0  # `budgets.ASK_AGAIN_AFTER`

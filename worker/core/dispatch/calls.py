@@ -2,135 +2,90 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
-from datetime import datetime
-from typing import Generic
+from datetime import datetime, timedelta
+from typing import Any, Generic
 
-from worker.core.dispatch.claim_plan import ClaimPlan
-from worker.core.dispatch.contract import OpenedT, ResultT, Work
-from worker.core.dispatch.decision_log import DecisionLog
-from worker.core.dispatch.halts import Halts
-from worker.core.dispatch.headroom import Headroom
-from worker.core.dispatch.opened_rows import OpenedRows
-from worker.core.dispatch.slot_gate import SlotGate
-from worker.core.dispatch.steady_time import SteadyTime
-from worker.core.dispatch.throughput import BusyStretch
-from worker.core.foundation.clock import Clock, monotonic
-from worker.core.model.metrics import WorkMeter
+from worker.core.dispatch.contract import OpenedT, ResultT
+from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
+from worker.core.dispatch.state import State
+from worker.core.foundation.clock import monotonic
+from worker.core.limits.rate_limits import LAPSE, lapsed
 
 log = logging.getLogger(__name__)
 
 # A look at each result would cost too much: the first one plans the flush, later ones show that rows are needed.
 LOOK_EVERY = 50
-
-
-class Results(Generic[ResultT]):
-    """Results that are not being written yet. `of_events`: of events that have a next step: written at once."""
-
-    def __init__(self) -> None:
-        self.of_events: list[ResultT] = []
-        self.others: list[ResultT] = []
-
-    def __len__(self) -> int:
-        return len(self.of_events) + len(self.others)
-
-    def take(self, *, of_events: bool, others: bool) -> list[ResultT]:
-        taken: list[ResultT] = []
-        if of_events:
-            taken, self.of_events = self.of_events, []
-        if others:
-            taken, self.others = [*taken, *self.others], []
-        return taken
+# How much lateness may be made up for. A timer wakes a few milliseconds late, more on a busy machine: without this the
+# calls would be slower than the limit for good. With more, a standstill would be followed by calls above the limit.
+CATCH_UP = timedelta(milliseconds=50)
 
 
 class Calls(Generic[OpenedT, ResultT]):
-    """The calls of one dispatcher. Rows come from `rows`, and each row's result goes to `results`."""
+    """The calls of one dispatcher."""
 
     def __init__(
         self,
-        work: Work[OpenedT, ResultT],
-        rows: OpenedRows[OpenedT],
-        results: Results[ResultT],
+        state: State[OpenedT, ResultT],
         plan: ClaimPlan,
-        halts: Halts,
+        prefetch: Prefetch,
         *,
-        headroom: Headroom,
-        busy_stretch: BusyStretch,
-        decisions: DecisionLog,
-        clock: Clock,
-        time: SteadyTime,
         stopping: asyncio.Event,
-        meter: WorkMeter,
-        look_again: Callable[[], object],
     ) -> None:
-        """`look_again` is called when there may be more to do."""
-        self._work, self._rows, self._results, self._plan, self._halts = work, rows, results, plan, halts
-        self._headroom, self._busy_stretch, self._decisions = headroom, busy_stretch, decisions
-        self._clock, self._time, self._stopping, self._look_again = clock, time, stopping, look_again
-        self._meter, self._longest_call, self._has_next_step = meter, work.longest_call, work.has_next_step
-        self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
+        self._state, self._work, self._plan, self._prefetch = state, state.work, plan, prefetch
+        self._stopping = stopping
+        self._longest_call, self._has_next_step = state.work.longest_call, state.work.has_next_step
         # A call waits here for its slot. Which row it is for is decided when the slot comes.
-        self._slot_gate = SlotGate(
-            time=time,
-            halt=halts.unwritten,
-            furthest=lambda: headroom.furthest_slot,
-            spacing=lambda: rows.spacing,
-        )
-
-    def __len__(self) -> int:
-        """Permits in use, by calls in flight or by calls that wait for their slot."""
-        return len(self.tasks)
-
-    @property
-    def in_flight(self) -> int:
-        return len(self.tasks) - self._slot_gate.waiting
+        self._slot_gate = SlotGate(state, lambda: prefetch.furthest_slot)
 
     @property
     def use_all_permits(self) -> bool:
-        return self.in_flight >= self._headroom.permits
+        return self._state.in_flight >= self._prefetch.permits
 
     def begin(self) -> None:
         """Begin calls of opened rows in the free permits."""
-        permits = self._headroom.permits
-        if self._rows and not permits:
-            self._decisions.not_done("call", "other workers hold all permits")
-        for _ in range(min(len(self._rows) - self._slot_gate.waiting, permits - len(self.tasks))):
+        permits = self._prefetch.permits
+        if self._state.rows and not permits:
+            self._state.decisions.not_done("call", "other workers hold all permits")
+        for _ in range(min(len(self._state.rows) - self._state.waiting, permits - len(self._state.tasks))):
             task = asyncio.create_task(self._call_with_permit())
-            self.tasks.add(task)
+            self._state.tasks.add(task)
             task.add_done_callback(self._permit_freed)
 
     def _permit_freed(self, task: "asyncio.Task[None]") -> None:
-        self.tasks.discard(task)
-        self._look_again()
+        self._state.tasks.discard(task)
+        self._state.look_again.set()
 
     async def _call_with_permit(self) -> None:
         """Call opened rows, one after the other, while there are any and the permit is still this dispatcher's."""
-        rows, gate, headroom, results = self._rows, self._slot_gate, self._headroom, self._results
-        while len(rows) > gate.waiting and len(self.tasks) <= headroom.permits:
+        state, gate, prefetch = self._state, self._slot_gate, self._prefetch
+        rows, results = state.rows, state.results
+        while len(rows) > state.waiting and len(self._state.tasks) <= prefetch.permits:
             in_time = True
             if rows.next_slot() is not None:
                 in_time = await gate.wait(rows.next_slot)
-                if not rows or len(self.tasks) > headroom.permits:
+                if not rows or len(self._state.tasks) > prefetch.permits:
                     return
             opened, is_event, slot, halts = rows.take() if in_time else rows.take_last()
-            now = self._clock()
+            now = self._state.clock()
             if reason := self._why_not(opened, halts, now) if in_time else "the slot has passed":
                 result = self._not_made(opened, slot, reason)
             else:
                 result = await self._call(opened, slot, halts, now)
             if self._work.halts(result):
-                self._halts.by_result()
+                self._state.halts.by_result()
             follows = is_event and self._has_next_step
             (results.of_events if follows else results.others).append(result)
-            if follows or self._halts.unwritten.is_set() or len(results.others) % LOOK_EVERY == 1:
-                self._look_again()
+            if follows or self._state.halts.unwritten.is_set() or len(results.others) % LOOK_EVERY == 1:
+                self._state.look_again.set()
 
     def _why_not(self, opened: OpenedT, halts: int, now: datetime) -> str:
         """The last check before the call: the account is not halted, the worker not stopping, the lease is valid.
 
         Why the call may not be made; "" if it may. A call that waits for a connection is checked again after that.
         """
-        if self._halts.count != halts:
+        if self._state.halts.count != halts:
             return "opened before the account was halted, the database was lost or the dispatcher ended"
         if self._stopping.is_set():
             return "the worker is stopping"
@@ -139,19 +94,19 @@ class Calls(Generic[OpenedT, ResultT]):
         return ""
 
     def _not_made(self, opened: OpenedT, slot: datetime | None, reason: str) -> ResultT:
-        self._decisions.not_done("call", reason)
-        self._rows.not_used(slot)
-        self._plan.claim_by(self._time())  # the row is due again
+        self._state.decisions.not_done("call", reason)
+        self._state.rows.not_used(slot)
+        self._plan.claim_by(self._state.time())  # the row is due again
         return self._work.not_made(opened)
 
     async def _call(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> ResultT:
-        self._decisions.done("call")
+        self._state.decisions.done("call")
         refused = ""
 
         def may_write(waited: bool) -> bool:
             nonlocal refused
             if waited:
-                refused = self._why_not(opened, halts, self._clock())
+                refused = self._why_not(opened, halts, self._state.clock())
             if not refused and slot is not None and not self._slot_gate.may_write(slot, waited=waited):
                 refused = "its turn had passed when there was a connection"
             return not refused
@@ -166,15 +121,114 @@ class Calls(Generic[OpenedT, ResultT]):
         else:
             made = not refused and self._work.made(result)
             if made:
-                self._busy_stretch.call_ended()
+                self._state.busy_stretch.call_ended()
             elif not refused:
-                self._rows.not_used(slot)
+                self._state.rows.not_used(slot)
         finally:
             if made:
-                self._headroom.throughput.add(self._time.seconds())
-                self._meter.called(monotonic() - began)
+                self._prefetch.throughput.add(self._state.time.seconds())
+                self._state.meter.called(monotonic() - began)
         return self._not_made(opened, slot, refused) if refused else result
 
     def give_up(self) -> None:
         """Call none of the opened rows."""
-        self._results.others.extend(map(self._work.not_made, self._rows.take_all()))
+        self._state.results.others.extend(map(self._work.not_made, self._state.rows.take_all()))
+
+
+class SlotGate:
+    """Lets the calls go one after the other, each in its slot, no closer together than the rate limit allows.
+
+    One of them waits for the time of the next slot. The others stand in line behind it: where it comes late, on a busy
+    loop, as many go on in the same turn of the loop as may go by then. One in each turn would be slower than the limit.
+    """
+
+    def __init__(self, state: State[Any, Any], furthest: Callable[[], timedelta]) -> None:
+        """A halt ends all waiting: the caller checks again whether its call may be made.
+
+        No slot is further ahead than `furthest()` when it is claimed: a longer wait would come from a wrong clock.
+        """
+        self._state, self._time, self._furthest = state, state.time, furthest
+        self._is_first = False  # whether a call waits for the time of the next slot
+        self._line: deque[asyncio.Future[None]] = deque()  # the calls behind it
+        self._next_at = state.time()  # before it no call is written
+        self._least_at = self._next_at  # how far back lateness was made up for when a call was last let through
+        self._untrue: datetime | None = None  # a slot that a wrong clock reserved
+
+    async def wait(self, next_slot: Callable[[], datetime | None]) -> bool:
+        """Wait for the next slot, where there is one: a call without a slot does not wait here.
+
+        Returns whether a call may be made in the slot that is the next one then: the caller picks the row, and an event
+        that came meanwhile goes first. False: the slot has passed, or would before its turn comes. Nothing is waited
+        for then: if it delayed the calls behind it, their slots would pass as well, and so on.
+
+        The call is counted when it is written (`may_write`). A call that is not made delays no other one.
+        """
+        self._state.waiting += 1
+        try:
+            while self._is_first:
+                turn = asyncio.get_running_loop().create_future()
+                self._line.append(turn)
+                await turn
+            self._is_first = True
+            try:
+                return await self._for_next(next_slot)
+            finally:
+                self._is_first = False
+        finally:
+            self._state.waiting -= 1
+            if not self._is_first:
+                self._let_on()
+
+    async def _for_next(self, next_slot: Callable[[], datetime | None]) -> bool:
+        slot = next_slot()
+        if slot is not None:
+            # A late call delays the calls behind it: many late slots are not used at once.
+            least, slot_at = self._time() - CATCH_UP, self._time.of(slot)
+            furthest = self._time() + self._furthest()
+            if slot_at > furthest:  # not true: it is waited for once, though earlier slots may come meanwhile
+                slot_at = least if slot == self._untrue else furthest
+                self._untrue = slot
+            begins_at = max(slot_at, self._next_at, least)
+            if begins_at >= slot_at + LAPSE - CATCH_UP and slot != self._untrue:
+                return False
+            await self._until(begins_at)
+            # A call that had waited for its connection may have been written meanwhile.
+            while self._next_at > self._time() and not self._state.halts.unwritten.is_set():
+                await self._until(self._next_at)
+            slot = next_slot()
+        now = self._time()
+        self._least_at = now - CATCH_UP
+        return slot is None or not lapsed(self._time.of(slot), now=now)
+
+    def _let_on(self) -> None:
+        """Let the first call in line go on, and with it as many as may be written by now. Each looks for itself."""
+        late, spacing = self._time() - max(self._next_at, self._least_at), self._state.spacing
+        many = max(late // spacing, 1) if spacing else len(self._line)
+        while self._line and many:
+            turn = self._line.popleft()
+            if not turn.done():  # else its call was cancelled
+                turn.set_result(None)
+                many -= 1
+
+    def may_write(self, slot: datetime, *, waited: bool) -> bool:
+        """Whether the call with this slot may be written now; it is written then, and those behind it keep the spacing.
+
+        `waited`: for a connection, after its turn here. Several connections may be there at the same moment, and their
+        calls may not leave together, nor next to those that kept connections wrote meanwhile.
+        """
+        if waited:
+            now = self._time()
+            if self._next_at > now or lapsed(self._time.of(slot), now=now):
+                return False
+            self._least_at = now - CATCH_UP
+        self._next_at = max(self._next_at, self._least_at) + self._state.spacing
+        return True
+
+    async def _until(self, when: datetime) -> None:
+        wait = (when - self._time()).total_seconds()
+        if wait > 0:
+            try:
+                async with asyncio.timeout(wait):
+                    await self._state.halts.unwritten.wait()
+            except TimeoutError:
+                pass

@@ -33,7 +33,7 @@ class Work(Protocol[OpenedT, ResultT]):
     permits: int  # calls in flight, until the first claim says how many
     longest_call: timedelta  # from the last check of the lease until the result is written
     has_next_step: bool  # whether written results make other rows due
-    may_repeat: bool  # whether a call with an unknown outcome is made again: a kill then costs no look-up and no person
+    may_repeat: bool  # whether each call with an unknown outcome is made again, so that a kill costs nothing more
     database_time: Callable[[], datetime] | None  # blocking; None: leases are not checked by the database's time
 
     def flush(
@@ -46,7 +46,7 @@ class Work(Protocol[OpenedT, ResultT]):
         """Write these results, and then claim rows and open them, in one transaction; room None: claim nothing.
 
         `stretch`: a busy stretch of calls that has ended, for the measured pace. `unused`: slots in which no call is
-        made. Raises store.limits.flush.UnknownFlush if rows may have been opened: `release` releases them.
+        made. Raises limits.store.flush.UnknownFlush if rows may have been opened: `release` releases them.
         """
 
     async def call(self, opened: OpenedT, now: datetime, may_write: MayWrite, /) -> ResultT:

@@ -8,9 +8,9 @@ it stays for a while: the next one finds its permits and connections there.
 
 - permit: the right to have one call in flight. Each claim says how many this dispatcher has: all workers share the
   account's permits.
-- slot: the time at which one call may go, where the account or sender has a rate limit (`opened_rows`).
-- opened row: it has a lease, its attempt is written, and its call has not begun. `headroom` says how many there may be.
-- flush: one transaction for all of that (`flushes`, `limits.store.flush`), in one of a few lanes (`lanes`).
+- slot: the time at which one call may go, where the account or sender has a rate limit (`state.OpenedRows`).
+- opened row: it has a lease, its attempt is written, and its call has not begun. `prefetch` says how many there may be.
+- flush: one transaction for all of that (`flushes`, `limits.store.flush`), in one of a few lanes (`state.Lanes`).
 - halt: a result concerns the whole account (rate-limited, refused keys). Rows opened before it are not called.
 
 The dispatcher knows nothing of providers or messages: a `Work` does. The dispatcher owns the order of the steps, and
@@ -27,17 +27,11 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
-from worker.core.dispatch.calls import Calls, Results
-from worker.core.dispatch.claim_plan import ClaimPlan
+from worker.core.dispatch.calls import Calls
 from worker.core.dispatch.contract import OpenedT, ResultT, Work
-from worker.core.dispatch.decision_log import DecisionLog
 from worker.core.dispatch.flushes import Flushes
-from worker.core.dispatch.halts import Halts
-from worker.core.dispatch.headroom import EVENTS_AT_ONCE, OPEN_MOST, Headroom
-from worker.core.dispatch.lanes import Lanes
-from worker.core.dispatch.opened_rows import OpenedRows
-from worker.core.dispatch.steady_time import SteadyTime
-from worker.core.dispatch.throughput import BusyStretch
+from worker.core.dispatch.prefetch import EVENTS_AT_ONCE, OPEN_MOST, ClaimPlan, Prefetch
+from worker.core.dispatch.state import State
 from worker.core.foundation.clock import Clock
 from worker.core.foundation.outage_log import Outage
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
@@ -65,57 +59,15 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         end. After `longest` the dispatcher claims no more rows: its task ends, and other accounts get a turn. `stay`:
         how long it stays after an event if nothing is due. `wake_others`: called when there is work for more workers.
         """
-        self._work = work
-        self._time = SteadyTime(clock)  # of everything that is planned here
-        self._in_turn = in_turn
-        self._stopping = stopping
+        self._state: State[OpenedT, ResultT] = State(work, log, clock=clock, meter=meter)
+        self._work, self._time, self._look_again = work, self._state.time, self._state.look_again
+        self._in_turn, self._stopping = in_turn, stopping
         self._longest, self._stay = longest, stay
-        self._decisions = DecisionLog(log, work.name)
         self._plan = ClaimPlan(self._time, wake_others)
-        self._look_again = asyncio.Event()  # set when the loop of `run` may have something to do
-
-        self._rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: work.item(opened).is_event)
-        self._results: Results[ResultT] = Results()
-        self._lanes, self._halts = Lanes(), Halts()
-        self._headroom = Headroom(
-            work.permits,
-            time=self._time,
-            in_flight=lambda: self._calls.in_flight,
-            opened=lambda: len(self._rows),
-            opening=lambda: self._lanes.rows,
-            unwritten=lambda: len(self._results) + self._lanes.results,
-            events=lambda: self._rows.events,
-            spacing=lambda: self._rows.spacing,
-            may_repeat=work.may_repeat,
-        )
-        busy_stretch = BusyStretch(self._time())
-        self._calls: Calls[OpenedT, ResultT] = Calls(
-            work,
-            self._rows,
-            self._results,
-            self._plan,
-            self._halts,
-            headroom=self._headroom,
-            busy_stretch=busy_stretch,
-            decisions=self._decisions,
-            clock=clock,
-            time=self._time,
-            stopping=stopping,
-            meter=meter,
-            look_again=self._look_again.set,
-        )
+        self._prefetch = Prefetch(work.permits, self._state, self._time.seconds, may_repeat=work.may_repeat)
+        self._calls: Calls[OpenedT, ResultT] = Calls(self._state, self._plan, self._prefetch, stopping=stopping)
         self._flushes: Flushes[OpenedT, ResultT] = Flushes(
-            work,
-            self._rows,
-            self._plan,
-            self._halts,
-            headroom=self._headroom,
-            busy_stretch=busy_stretch,
-            time=self._time,
-            in_turn=in_turn,
-            stopping=stopping,
-            meter=meter,
-            ended=self._flush_ended,
+            self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended
         )
         self._last_flush_at = self._time()  # of batches
 
@@ -130,15 +82,15 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     def halt(self) -> None:
         """A person has stopped everything: no opened row is called, all are released. Calls in flight are finished."""
-        self._halts.opened_rows()
+        self._state.halts.opened_rows()
         self._calls.give_up()
         self._look_again.set()
 
     @property
     def unfinished(self) -> str:
         """What keeps this dispatcher from ending, in words."""
-        found = [f"{self._calls.in_flight} calls in flight"] if self._calls.in_flight else []
-        found += ["results to write"] if self._lanes.under_way or self._results else []
+        found = [f"{self._state.in_flight} calls in flight"] if self._state.in_flight else []
+        found += ["results to write"] if self._state.lanes.under_way or self._state.results else []
         return ", ".join(found) or "its last step"
 
     @property
@@ -162,19 +114,21 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     async def _work_until_done(self) -> bool:
         ends_at = self._time() + self._longest
         while True:
-            self._lanes.end()
+            self._state.lanes.end()
             finishing = self._stopping.is_set() or self._time() >= ends_at
             if self._stopping.is_set():
                 self._flushes.writer.stops()
             if finishing:
-                self._decisions.not_done("claim", "the worker is stopping" if self._stopping.is_set() else "time is up")
-                if not self._headroom.permits:  # only a claim grants permits, and there are no more claims
+                self._state.decisions.not_done(
+                    "claim", "the worker is stopping" if self._stopping.is_set() else "time is up"
+                )
+                if not self._prefetch.permits:  # only a claim grants permits, and there are no more claims
                     self._calls.give_up()
             self._plan.follow_wake_ups()
             self._flush_events(finishing=finishing)
             self._flush_batches(finishing=finishing)
             self._calls.begin()
-            if not (self._calls or self._lanes.under_way or self._rows or self._results):
+            if not (self._state.tasks or self._state.lanes.under_way or self._state.rows or self._state.results):
                 at = self._plan.at
                 if finishing:
                     return not self._stopping.is_set() and at is not None
@@ -187,50 +141,55 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     def _flush_events(self, *, finishing: bool) -> None:
         """Write the results of events that have a next step, and claim events, both at once."""
-        if self._lanes.events.flush is not None or self._halts.unwritten.is_set() or self._flushes.unreachable:
+        if (
+            self._state.lanes.events.flush is not None
+            or self._state.halts.unwritten.is_set()
+            or self._flushes.unreachable
+        ):
             return
         room = None
-        if self._plan.woken_for_events and not finishing and not self._lanes.write_halt:
-            most = min(self._headroom.for_events, EVENTS_AT_ONCE)
+        if self._plan.woken_for_events and not finishing and not self._state.lanes.write_halt:
+            most = min(self._prefetch.for_events, EVENTS_AT_ONCE)
             if most <= 0:
-                self._decisions.not_done("claim", "as many events as it may hold are opened")
+                self._state.decisions.not_done("claim", "as many events as it may hold are opened")
             elif not self._batches_need_all_permits(most):  # else the flush of batches claims events too
-                self._decisions.done("claim")
-                room = self._headroom.room_for_events(most, busy=len(self._calls))
+                self._state.decisions.done("claim")
+                room = self._prefetch.room_for_events(most, busy=len(self._state.tasks))
                 self._plan.begins_for_events()
-        if room is not None or self._results.of_events:
-            self._flushes.begin(self._lanes.events, self._results.take(of_events=True, others=False), room)
+        if room is not None or self._state.results.of_events:
+            self._flushes.begin(self._state.lanes.events, self._state.results.take(of_events=True, others=False), room)
 
     def _batches_need_all_permits(self, events: int) -> bool:
         """Whether a claim of batch rows is due that would find no permit next to a flush with room for so many events.
 
         Such a claim takes events too. Else a stream of events would keep batch rows from being claimed for ever.
         """
-        return self._lanes.batches_idle and self._headroom.for_batches <= events and self._claim_due(self._time())
+        return self._state.lanes.batches_idle and self._prefetch.for_batches <= events and self._claim_due(self._time())
 
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
-        free, headroom = self._lanes.free_for_batches, self._headroom
+        free, prefetch = self._state.lanes.free_for_batches, self._prefetch
         if self._flushes.unreachable:
-            self._decisions.not_done("claim", "the database cannot be used")
-        if not free or (self._flushes.unreachable and not self._lanes.batches_idle):
+            self._state.decisions.not_done("claim", "the database cannot be used")
+        if not free or (self._flushes.unreachable and not self._state.lanes.batches_idle):
             return
-        now, halted = self._time(), self._halts.unwritten.is_set()
-        waited = now - self._last_flush_at >= headroom.flush_every or len(self._results.others) >= OPEN_MOST
-        if not self._lanes.batches_idle and (finishing or not (waited and headroom.flushes_take_long)):
+        now, halted = self._time(), self._state.halts.unwritten.is_set()
+        waited = now - self._last_flush_at >= prefetch.flush_every or len(self._state.results.others) >= OPEN_MOST
+        if not self._state.lanes.batches_idle and (finishing or not (waited and prefetch.flushes_take_long)):
             return
-        results_due = bool(self._results.others or (halted and self._results)) and (halted or waited)
+        results_due = bool(self._state.results.others or (halted and self._state.results)) and (halted or waited)
         room = None
         if not finishing and self._claim_due(now, results_due=results_due):
-            self._decisions.done("claim")
-            room = headroom.room(busy=len(self._calls))
+            self._state.decisions.done("claim")
+            room = prefetch.room(busy=len(self._state.tasks))
             self._plan.begins()
         if room is None and not results_due:
             return
-        results = self._results.take(of_events=halted, others=not (room and self._flushes.claim_alone))
+        results = self._state.results.take(of_events=halted, others=not (room and self._flushes.claim_alone))
         if halted:
             free[0].writes_halt = True
-            self._halts.unwritten.clear()  # this flush writes the result that set it; a call may set it again meanwhile
+            # This flush writes the result that set it; a call may set it again meanwhile.
+            self._state.halts.unwritten.clear()
         self._flushes.claim_alone = False
         self._last_flush_at = now
         self._flushes.begin(free[0], results, room)
@@ -241,11 +200,11 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     def _claim_due(self, now: datetime, *, results_due: bool = False) -> bool:
         """Whether to claim rows now. A claim that is due soon goes together with the results that are due now."""
-        at, rows = self._plan.at, self._headroom.for_batches
-        with_results = self._headroom.flush_every / 2 + self._headroom.flush_times.longest
+        at, rows = self._plan.at, self._prefetch.for_batches
+        with_results = self._prefetch.flush_every / 2 + self._prefetch.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
-        if self._halts.unwritten.is_set() or self._lanes.write_halt:
+        if self._state.halts.unwritten.is_set() or self._state.lanes.write_halt:
             reason = "a result that halts the account is not written yet"
         elif self._flushes.unreachable:
             reason = "the database cannot be used"
@@ -258,13 +217,13 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         elif rows <= 0:
             reason = "enough rows are opened"
         elif (
-            not self._headroom.worth_a_claim
-            and self._calls
-            and not (results_due and self._headroom.claims_with_results)
+            not self._prefetch.worth_a_claim
+            and self._state.tasks
+            and not (results_due and self._prefetch.claims_with_results)
         ):
             reason = "too few permits are free for a transaction of their own"
         if reason:
-            self._decisions.not_done("claim", reason)
+            self._state.decisions.not_done("claim", reason)
         return not reason
 
     # Waiting and ending.
@@ -273,16 +232,16 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         """Wait for a result, a wake-up, or the next planned time."""
         now = self._time()
         times = [now + LINGER]
-        flush_at = self._last_flush_at + self._headroom.flush_every
-        if self._lanes.batches_idle:
-            if self._results.others:
+        flush_at = self._last_flush_at + self._prefetch.flush_every
+        if self._state.lanes.batches_idle:
+            if self._state.results.others:
                 times.append(flush_at)
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
             # wakes the loop.
             at = None if finishing or self._flushes.unreachable else self._plan.at
             if at is not None and (at > now or self._calls.use_all_permits):
                 times.append(at if at > now else self._flushes.check_permits_at)
-        elif self._lanes.free_for_batches and self._headroom.flushes_take_long and flush_at > now:
+        elif self._state.lanes.free_for_batches and self._prefetch.flushes_take_long and flush_at > now:
             times.append(flush_at)
         with suppress(TimeoutError):
             async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):
@@ -291,16 +250,16 @@ class Dispatcher(Generic[OpenedT, ResultT]):
 
     async def _finish(self, level: int) -> None:
         """End the calls, write the results, release rows, slots and permits. `level`: of the line if that fails."""
-        self._halts.by_result()
-        flushes = self._lanes.under_way
-        while waited_for := [*self._calls.tasks, *(flush for flush in flushes if not flush.done())]:
+        self._state.halts.by_result()
+        flushes = self._state.lanes.under_way
+        while waited_for := [*self._state.tasks, *(flush for flush in flushes if not flush.done())]:
             # A flush may open more rows, whose calls end at once: the count of halts has changed.
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
         for flush in flushes:
             flush.exception()  # read, so that asyncio does not log it: `run` is raising one already
         self._calls.give_up()  # they had no permit
-        await self._flushes.writer.write(self._results.take(of_events=True, others=True))
-        unused = self._rows.unused()
+        await self._flushes.writer.write(self._state.results.take(of_events=True, others=True))
+        unused = self._state.rows.unused()
         try:
             if unused:
                 await self._in_turn(self._work.flush, [], None, None, unused)

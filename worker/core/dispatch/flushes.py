@@ -7,26 +7,25 @@ could not be written either.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic
 
 import sqlalchemy as sa
 
-from worker.core.dispatch.claim_plan import ClaimPlan
+from worker.core.database.outages import reason
 from worker.core.dispatch.contract import OpenedT, ResultT, Work
-from worker.core.dispatch.halts import Halts
-from worker.core.dispatch.headroom import Headroom
-from worker.core.dispatch.lanes import Lane
-from worker.core.dispatch.opened_rows import OpenedRows
-from worker.core.dispatch.result_writer import ResultWriter
-from worker.core.dispatch.steady_time import SteadyTime
-from worker.core.dispatch.throughput import BusyStretch
+from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
+from worker.core.dispatch.state import Lane, State
+from worker.core.foundation.clock import monotonic
+from worker.core.foundation.outage_log import Outage
 from worker.core.limits.concurrency import ASK_AGAIN
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed, UnknownFlush
-from worker.core.model.metrics import WorkMeter
 
 log = logging.getLogger(__name__)
+
+DATABASE_RETRY = timedelta(seconds=1)
+STOP_PATIENCE = timedelta(seconds=30)  # how long a stopping worker waits for an unreachable database
 
 
 class Flushes(Generic[OpenedT, ResultT]):
@@ -34,26 +33,20 @@ class Flushes(Generic[OpenedT, ResultT]):
 
     def __init__(
         self,
-        work: Work[OpenedT, ResultT],
-        rows: OpenedRows[OpenedT],
+        state: State[OpenedT, ResultT],
         plan: ClaimPlan,
-        halts: Halts,
+        prefetch: Prefetch,
         *,
-        headroom: Headroom,
-        busy_stretch: BusyStretch,
-        time: SteadyTime,
         in_turn: Callable[..., Any],
         stopping: asyncio.Event,
-        meter: WorkMeter,
         ended: Callable[[], object],
     ) -> None:
         """`in_turn(function, *arguments)` awaits a blocking call to the store. `ended` is called after each flush."""
-        self._work, self._rows, self._plan, self._halts = work, rows, plan, halts
-        self._headroom, self._busy_stretch = headroom, busy_stretch
-        self._time, self._in_turn, self._ended = time, in_turn, ended
-        self._meter = meter
+        work = state.work
+        self._state, self._work, self._plan, self._prefetch = state, work, plan, prefetch
+        self._time, self._in_turn, self._ended = state.time, in_turn, ended
         self.writer = ResultWriter(work, in_turn=in_turn, stopping=stopping)
-        self.check_permits_at = time()  # when to ask again how many there are, where all are in use
+        self.check_permits_at = state.time()  # when to ask again how many there are, where all are in use
         self._opened_event_at: datetime | None = None  # the last one
         self.claim_alone = False  # a flush failed, and not for its results: the next claim shows why
         self._lost = 0  # flushes whose results wait for the database
@@ -72,13 +65,13 @@ class Flushes(Generic[OpenedT, ResultT]):
             lane.rows = room.events if lane.for_events else room.rows
         lane.results = len(results)
         # The count of halts of now: after a halt in between, the rows of this flush must not be called.
-        lane.flush = asyncio.create_task(self._flush(lane, results, room, self._halts.count))
+        lane.flush = asyncio.create_task(self._flush(lane, results, room, self._state.halts.count))
         lane.flush.add_done_callback(lambda _: self._ended())
 
     async def _flush(self, lane: Lane, results: list[ResultT], room: Room | None, halts: int) -> None:
-        waiting = bool(self._rows) or self._plan.more_due
-        stretch = self._busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
-        unused = self._rows.unused()
+        waiting = bool(self._state.rows) or self._plan.more_due
+        stretch = self._state.busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
+        unused = self._state.rows.unused()
         began_at = self._time()
         try:
             flushed = await self._in_turn(self._work.flush, results, room, stretch, unused)
@@ -86,7 +79,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             # Whatever it is (it may be a bug): the results must not be lost for it. The slots are lost after an outage:
             # they may have been released, and be another worker's.
             for slot in () if isinstance(error, UnknownFlush | sa.exc.OperationalError) else unused:
-                self._rows.not_used(slot)
+                self._state.rows.not_used(slot)
             await self._write_after(error, results)
             return
         try:
@@ -95,16 +88,16 @@ class Flushes(Generic[OpenedT, ResultT]):
             await self._write_after(error, [])  # the results are written
             return
         took = self._time() - began_at
-        self._headroom.flushed(took, for_events=lane.for_events)
-        (self._meter.wrote if room is None else self._meter.claimed)(took.total_seconds())
+        self._prefetch.flushed(took, for_events=lane.for_events)
+        (self._state.meter.wrote if room is None else self._state.meter.claimed)(took.total_seconds())
         if room is not None:
             self._claimed(lane, flushed, room, halts)
 
     def _claimed(self, lane: Lane, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
-        if self._rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
+        if self._state.rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
             self._opened_event_at = self._time()
         if flushed.permits is not None:
-            self._headroom.permits = flushed.permits
+            self._prefetch.permits = flushed.permits
         self.check_permits_at = self._time() + ASK_AGAIN
         again_at = None if flushed.again_at is None else self._time.of(flushed.again_at)
         if lane.for_events:
@@ -119,7 +112,7 @@ class Flushes(Generic[OpenedT, ResultT]):
 
         The machine may have stood still since their commit, and its clock with it. Only the database can tell.
         """
-        leased = [*opened, *self._rows.oldest]
+        leased = [*opened, *self._state.rows.oldest]
         if not leased or self._work.database_time is None:
             return
         try:
@@ -141,7 +134,7 @@ class Flushes(Generic[OpenedT, ResultT]):
         is_outage = isinstance(outage, sa.exc.OperationalError)
         if is_outage:
             # Opened rows must not be called: their results could not be written.
-            self._halts.opened_rows()
+            self._state.halts.opened_rows()
         else:
             log.error("%s: a flush failed with %s", self._work.name, type(error).__name__)
             self.claim_alone = True
@@ -154,3 +147,92 @@ class Flushes(Generic[OpenedT, ResultT]):
                 await self.writer.insist(len(opened), self._work.release, opened)
         finally:
             self._lost -= is_outage
+
+
+class ResultWriter(Generic[OpenedT, ResultT]):
+    """Writes the results of calls, however long the database is unreachable: a call cannot be made a second time."""
+
+    def __init__(
+        self,
+        work: Work[OpenedT, ResultT],
+        *,
+        in_turn: Callable[..., Any],
+        stopping: asyncio.Event,
+    ) -> None:
+        self._work = work
+        self._in_turn = in_turn
+        self._stopping = stopping
+        self.outage = Outage(log, logging.WARNING)
+        # In the loop's seconds. Set once, when the worker stops: not again for each chunk.
+        self._gives_up_at: float | None = None
+        self._failed = False  # whether the last try failed
+
+    def stops(self) -> None:
+        """The worker is stopping: from the first call on, an unreachable database is waited for only for a while."""
+        if self._gives_up_at is None:
+            self._gives_up_at = asyncio.get_running_loop().time() + STOP_PATIENCE.total_seconds()
+
+    async def write(self, results: list[ResultT]) -> None:
+        """Write results, however long the database is unreachable.
+
+        Results that cannot be written together, for whatever reason, are written in parts. A single result that cannot
+        be written is replaced by one that holds its row: nothing of the other results is lost for it.
+        """
+        if not results:
+            return
+        try:
+            await self.insist(len(results), self._work.flush, results, None)
+        except Exception as error:
+            kind = type(error).__name__
+            if len(results) > 1:
+                log.error(
+                    "%s: %d results cannot be written together (%s); writing them in parts",
+                    self._work.name,
+                    len(results),
+                    kind,
+                )
+                half = len(results) // 2
+                await self.write(results[:half])
+                await self.write(results[half:])
+                return
+            log.error("%s: a result cannot be written (%s); its row is held", self._work.name, kind)
+            await self._hold(self._work.kept_nothing(results[0], kind))
+
+    async def _hold(self, result: ResultT) -> None:
+        try:
+            await self.insist(1, self._work.flush, [result], None)
+        except Exception as error:
+            # Its attempt stays open: after the lease the sweep holds the row, or repeats it if that is allowed.
+            log.error("%s: a row cannot be held, its attempt stays open: %s", self._work.name, type(error).__name__)
+
+    async def insist(self, count: int, write: Callable[..., Any], *arguments: Any) -> None:
+        """Call `write(*arguments)` until the database answers. `count` is how many rows it writes.
+
+        Only a stopping worker gives up after a while. The attempts stay open then: their outcome is unknown.
+        """
+        while True:
+            now = asyncio.get_running_loop().time()
+            if self._failed and self._gives_up_at is not None and now >= self._gives_up_at:
+                # A try takes as long as a hanging database is waited for: there is no time for one more.
+                log.error(
+                    "%s: %d results are lost: the database stayed unreachable; their attempts stay open",
+                    self._work.name,
+                    count,
+                )
+                return
+            try:
+                await self._in_turn(write, *arguments)
+                self._failed = False
+                self.outage.over(f"{self._work.name}: the database is back")
+                return
+            except sa.exc.OperationalError as error:
+                self._failed = True
+                if self._stopping.is_set():
+                    self.stops()
+                await self.wait(error)
+
+    async def wait(self, error: sa.exc.OperationalError) -> None:
+        """Wait a second for the database, and log that it cannot be reached: once for each outage."""
+        what = f"{self._work.name}: the database cannot be used; results of calls wait for it"
+        self.outage.lasts(what, monotonic(), why=reason(error))
+        await asyncio.sleep(DATABASE_RETRY.total_seconds())

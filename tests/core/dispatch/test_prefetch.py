@@ -6,25 +6,25 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dispatch.headroom import CLAIM_MOST, EVENTS_AT_ONCE, FLUSH_EVERY, OPEN_LEAST, OPEN_MOST, Headroom
+from worker.core.dispatch.prefetch import (
+    CLAIM_MOST,
+    EVENTS_AT_ONCE,
+    FLUSH_EVERY,
+    OPEN_LEAST,
+    OPEN_MOST,
+    FlushTimes,
+    Prefetch,
+)
 
 QUICK = timedelta(milliseconds=10)
 LIMITS = [None, 0.1, 1, 20, 200, 2_000, 20_000]  # calls a second
 
 
-def headroom(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, opening=0, unwritten=0, **more):
+def prefetch(*, permits, calls, flushes=(QUICK,), limit=None, in_flight=0, opened=0, unwritten=0, may_repeat=False):
     """Of a dispatcher whose calls ended at this pace, in calls of 50 ms, for a second."""
-    found = Headroom(
-        permits,
-        time=SimpleNamespace(seconds=lambda: 1.0),
-        in_flight=lambda: in_flight,
-        opened=lambda: opened,
-        opening=lambda: opening,
-        unwritten=lambda: unwritten,
-        events=lambda: 0,
-        spacing=lambda: timedelta(seconds=1 / limit) if limit else timedelta(0),
-        **more,
-    )
+    spacing = timedelta(seconds=1 / limit) if limit else timedelta(0)
+    counted = SimpleNamespace(in_flight=in_flight, opened=opened, unwritten=unwritten, events=0, spacing=spacing)
+    found = Prefetch(permits, counted, lambda: 1.0, may_repeat=may_repeat)
     for number in range(20 * calls):
         found.throughput.add(number / calls * FLUSH_EVERY.total_seconds())
     for took in flushes:
@@ -42,28 +42,26 @@ numbers = st.integers(0, 3000)
     limit=st.sampled_from(LIMITS),
     in_flight=numbers,
     opened=numbers,
-    opening=numbers,
     unwritten=numbers,
 )
 def test_at_no_pace_more_rows_are_opened_than_are_called_in_50_ms_and_while_a_flush_is_under_way(
-    permits, calls, flushes, limit, in_flight, opened, opening, unwritten
+    permits, calls, flushes, limit, in_flight, opened, unwritten
 ):
-    found = headroom(
+    found = prefetch(
         permits=permits,
         calls=calls,
         flushes=flushes,
         limit=limit,
         in_flight=in_flight,
         opened=opened,
-        opening=opening,
         unwritten=unwritten,
     )
     if limit:
         in_50_ms = max(limit * FLUSH_EVERY.total_seconds(), OPEN_LEAST)
     else:
         in_50_ms = calls + 1 + max(permits - in_flight, 0)  # a free permit takes its row at once
-    most = min(in_50_ms + min(in_50_ms, opened + opening), OPEN_MOST - unwritten)  # those that are called meanwhile
-    assert opened + opening + max(found.for_batches, 0) <= max(most, opened + opening)
+    most = min(in_50_ms + min(in_50_ms, opened), OPEN_MOST - unwritten)  # those that are called meanwhile
+    assert opened + max(found.for_batches, 0) <= max(most, opened)
     assert found.room(busy=in_flight).rows >= 0
 
 
@@ -71,33 +69,33 @@ def test_rows_for_the_calls_of_50_ms_are_opened_beyond_the_permits(subtests):
     cases = [(0, 0), (1, 1), (10, 10), (100, 100), (5000, CLAIM_MOST)]  # calls in 50 ms
     for calls, opened in cases:
         with subtests.test(calls=calls):
-            assert headroom(permits=100, calls=calls, in_flight=100).for_batches == opened
+            assert prefetch(permits=100, calls=calls, in_flight=100).for_batches == opened
 
 
 def test_results_that_are_not_written_take_the_place_of_rows():
-    assert headroom(permits=100, calls=5000, in_flight=100, unwritten=OPEN_MOST - 10).for_batches == 10
+    assert prefetch(permits=100, calls=5000, in_flight=100, unwritten=OPEN_MOST - 10).for_batches == 10
 
 
 def test_under_a_limit_slots_are_reserved_for_the_calls_of_50_ms_and_of_few_where_they_are_far_apart(subtests):
     cases = [(2000, 40, 60), (200, 60, 10), (20, 100, 3), (1, 150, 3)]  # calls a second, horizon in ms, rows
     for limit, horizon, rows in cases:
         with subtests.test(limit=limit):
-            found = headroom(permits=500, calls=1, limit=limit)
+            found = prefetch(permits=500, calls=1, limit=limit)
             assert found.horizon == timedelta(milliseconds=horizon)
             assert found.for_batches == rows
 
 
 def test_with_all_permits_in_use_and_rows_enough_a_few_events_are_opened_all_the_same():
-    found = headroom(permits=10, calls=5, in_flight=10, opened=5, opening=5)
+    found = prefetch(permits=10, calls=5, in_flight=10, opened=10)
     assert found.for_batches <= 0
     assert found.for_events == EVENTS_AT_ONCE
 
 
 def test_a_claim_waits_until_the_opened_rows_last_hardly_longer_than_a_flush():
     """A transaction for a few rows costs nearly as much as one for many."""
-    assert not headroom(permits=100, calls=100, in_flight=100, opened=60).worth_a_claim
-    assert headroom(permits=100, calls=100, in_flight=100, opened=30).worth_a_claim
-    assert headroom(permits=100, calls=100, in_flight=70).worth_a_claim
+    assert not prefetch(permits=100, calls=100, in_flight=100, opened=60).worth_a_claim
+    assert prefetch(permits=100, calls=100, in_flight=100, opened=30).worth_a_claim
+    assert prefetch(permits=100, calls=100, in_flight=70).worth_a_claim
 
 
 def test_calls_that_may_be_repeated_find_rows_until_the_next_flush_has_ended(subtests):
@@ -105,7 +103,7 @@ def test_calls_that_may_be_repeated_find_rows_until_the_next_flush_has_ended(sub
     cases = [(None, 180), (200, 20)]  # calls a second; the calls of 450 ms, or as under every limit
     for limit, opened in cases:
         with subtests.test(limit=limit):
-            found = headroom(
+            found = prefetch(
                 permits=10, calls=20, flushes=[slow], limit=limit, in_flight=10, opened=20, may_repeat=True
             )
             assert max(found.for_batches, 0) + 20 == opened
@@ -114,14 +112,34 @@ def test_calls_that_may_be_repeated_find_rows_until_the_next_flush_has_ended(sub
 def test_rows_whose_calls_may_be_repeated_are_claimed_when_they_are_needed_and_not_with_each_result():
     slow = timedelta(milliseconds=90)
     for opened, needed in [(50, False), (40, True)]:  # the calls of 100 ms, in which a flush ends
-        found = headroom(permits=10, calls=20, flushes=[slow], in_flight=10, opened=opened, may_repeat=True)
+        found = prefetch(permits=10, calls=20, flushes=[slow], in_flight=10, opened=opened, may_repeat=True)
         assert (found.worth_a_claim, found.claims_with_results) == (needed, False)
-    assert headroom(permits=10, calls=20, limit=200, may_repeat=True).claims_with_results
+    assert prefetch(permits=10, calls=20, limit=200, may_repeat=True).claims_with_results
 
 
 def test_results_of_calls_that_may_be_repeated_wait_longer_unless_they_are_many(subtests):
     cases = [(None, 0, 2), (None, 100, 1), (200, 0, 1)]  # calls a second, results, times of FLUSH_EVERY
     for limit, unwritten, times in cases:
         with subtests.test(limit=limit, unwritten=unwritten):
-            found = headroom(permits=10, calls=20, limit=limit, unwritten=unwritten, may_repeat=True)
+            found = prefetch(permits=10, calls=20, limit=limit, unwritten=unwritten, may_repeat=True)
             assert found.flush_every == times * FLUSH_EVERY
+
+
+def test_slots_begin_later_where_most_of_the_last_flushes_were_long(subtests):
+    cases = [
+        ([], 0),
+        ([10, 20, 30, 200], 0),
+        ([10, 900, 10], 0),  # one long one among short ones
+        ([600, 900, 10], 400),  # a call may be 200 ms late
+        ([300, 400, 350], 150),
+        ([400, 400, *[10] * 7], 0),  # long ones are forgotten
+        ([20_000, 20_000], 4_800),
+    ]
+    for flushes, lead in cases:
+        with subtests.test(flushes=flushes):
+            flush_times = FlushTimes()
+            for milliseconds in flushes:
+                flush_times.add(timedelta(milliseconds=milliseconds))
+
+            assert flush_times.lead == timedelta(milliseconds=lead)
+            assert flush_times.longest <= timedelta(seconds=5)

@@ -1,0 +1,324 @@
+"""When a dispatcher claims, and how many rows it may open: for its free permits, and for the calls of the next 50 ms.
+
+The opened rows without a permit are those that will be called while the next flush is written. A killed worker leaves
+all its opened rows with an unknown outcome, also those that it has not called. So there are few, and results are
+written as often (docs/inside/when-something-dies.md).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from worker.core.dispatch.state import SteadyTime
+from worker.core.limits.concurrency import MOST_PER_PERMIT
+from worker.core.limits.store.claims import Room
+
+# The time from one flush of batches to the next, and of the calls that rows are opened for: results wait for others.
+FLUSH_EVERY = timedelta(milliseconds=50)
+# Where calls may be repeated and have no limit, results wait longer: half as many transactions are half the price. So
+# many do not wait.
+RARELY = timedelta(milliseconds=100)
+MANY_RESULTS = 100
+# Their rows are opened for so much longer, and claimed when they are needed: one that a kill leaves uncalled is called
+# by the next worker, and costs nothing.
+AHEAD_AT_WILL = timedelta(milliseconds=250)
+# However slow the calls are, so many rows may wait for theirs: a permit that becomes free finds one.
+OPEN_LEAST = 3
+# And however quick they are, no more, together with the results that are not written yet: a kill leaves both in doubt.
+OPEN_MOST = 400
+# A claim of many rows is a long flush, in which all calls in flight may end: their results then wait together. Several
+# short ones open as many rows.
+CLAIM_MOST = 200
+# Where a limit allows more calls than this in 50 ms, flushes begin sooner: one for fewer rows pays already.
+MANY = 50
+SOONER = timedelta(milliseconds=30)
+# Under a slow limit slots are reserved as far ahead as the next few of them are, and never further than this.
+AHEAD_MOST = 3 * FLUSH_EVERY
+# Batch rows are claimed when one permit in this many is free, or when the opened rows last hardly until a flush ends: a
+# transaction for a call or two would cost more than the calls.
+EMPTY_PERMITS_FRACTION = 4
+SPARE = FLUSH_EVERY / 5
+# How many events a flush of theirs claims at most: as many permits are kept free for them until it ends. So many events
+# may be opened however many batch rows are.
+EVENTS_AT_ONCE = 20
+# How much further ahead slots are reserved for events. Events can be claimed when all slots within the horizon are
+# reserved: the event takes the next slot of this dispatcher, and the new slot is for a batch row.
+EVENTS_AHEAD = timedelta(milliseconds=400)
+# How late a call may be for its flush: it uses its slot all the same.
+LATE = timedelta(milliseconds=200)
+MOST = timedelta(seconds=5)
+_KEPT = 8  # flushes
+LATELY = 1.0  # seconds
+# The least time between two claims of batch rows that follow a wake-up: each flush of results sends a wake-up.
+CLAIM_EVERY = timedelta(milliseconds=200)
+
+
+class FlushTimes:
+    """How long the last flushes of one dispatcher took, and so how long a row needs from its claim to its call.
+
+    A slot lapses soon after its time (`rate_limits.LAPSE`). On a slow database a slot that begins when it is reserved
+    would lapse before its row's flush has ended. So slots begin later there.
+    """
+
+    def __init__(self) -> None:
+        self._took: deque[timedelta] = deque(maxlen=_KEPT)
+
+    def add(self, took: timedelta) -> None:
+        self._took.append(min(took, MOST))
+
+    @property
+    def shortest(self) -> timedelta:
+        return min(self._took, default=timedelta(0))
+
+    @property
+    def longest(self) -> timedelta:
+        return max(self._took, default=timedelta(0))
+
+    @property
+    def usual(self) -> timedelta:
+        """A few long flushes among short ones do not count."""
+        return sorted(self._took)[(len(self._took) - 1) // 2] if self._took else timedelta(0)
+
+    @property
+    def lead(self) -> timedelta:
+        """How much later slots begin than the flush that reserves them; not at all while flushes are short.
+
+        Of a few long flushes all slots would begin later until they are forgotten, and an event at another worker would
+        wait for them.
+        """
+        return max(self.usual - LATE, timedelta(0))
+
+
+class Throughput:
+    """Counts the ends of calls in each `span` of the last second. The best of them is the pace: rows come in chunks,
+    and between two chunks no call ends."""
+
+    def __init__(self, span: timedelta) -> None:
+        self._span = span.total_seconds()
+        self._spans: deque[list[int]] = deque()  # [number of the span, calls that ended in it]
+
+    def add(self, at: float) -> None:
+        """A call has ended at `at`, in the loop's seconds."""
+        number = int(at / self._span)
+        if self._spans and self._spans[-1][0] == number:
+            self._spans[-1][1] += 1
+        else:
+            self._spans.append([number, 1])
+
+    def best(self, now: float) -> int:
+        """The most calls that ended in one span."""
+        while self._spans and self._spans[0][0] < (now - LATELY) / self._span:
+            self._spans.popleft()
+        return max((calls for _, calls in self._spans), default=0)
+
+
+class Counted(Protocol):
+    """How much a dispatcher has, now (`state.State`)."""
+
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def opened(self) -> int: ...
+    @property
+    def unwritten(self) -> int: ...
+    @property
+    def events(self) -> int: ...
+    @property
+    def spacing(self) -> timedelta: ...
+
+
+class Prefetch:
+    """`permits`: how many calls may be in flight, as the last claim granted."""
+
+    def __init__(self, permits: int, counted: Counted, seconds: Callable[[], float], *, may_repeat: bool) -> None:
+        """`seconds`: the loop's. `may_repeat`: calls with an unknown outcome are made again."""
+        self.permits = permits
+        self.flush_times = FlushTimes()
+        self._of_batches = FlushTimes()
+        self.throughput = Throughput(FLUSH_EVERY)
+        self._counted, self._seconds, self._may_repeat = counted, seconds, may_repeat
+
+    def flushed(self, took: timedelta, *, for_events: bool) -> None:
+        """A flush has ended, and took so long."""
+        self.flush_times.add(took)
+        if not for_events:
+            self._of_batches.add(took)
+
+    @property
+    def _free(self) -> int:
+        """Permits that no call uses."""
+        return max(self.permits - self._counted.in_flight, 0)
+
+    @property
+    def _at_will(self) -> bool:
+        """Whether rows are opened by what a flush costs: a kill costs a repeated call for each, and no more."""
+        return self._may_repeat and not self._counted.spacing
+
+    @property
+    def flush_every(self) -> timedelta:
+        """The time from one flush of batches to the next."""
+        if self._at_will:
+            return FLUSH_EVERY if self._counted.unwritten >= MANY_RESULTS else RARELY
+        spacing = self._counted.spacing
+        return SOONER if spacing and MANY * spacing < FLUSH_EVERY else FLUSH_EVERY
+
+    @property
+    def _pace(self) -> int:
+        """The calls of `FLUSH_EVERY`, as the last ones show."""
+        return self.throughput.best(self._seconds())
+
+    @property
+    def _calls(self) -> int:
+        """The calls until the next flush, as the last ones show; under a rate limit those that it allows, if permits
+        are free. At will also those until that flush ends: with fewer rows the pace that is measured would be that of
+        the flushes."""
+        if self._at_will:
+            return int(self._pace * ((self.flush_every + self._of_batches.usual) / FLUSH_EVERY))
+        spacing = self._counted.spacing
+        return min(self.flush_every // spacing, self._pace + self._free) if spacing else self._pace
+
+    @property
+    def _most(self) -> int:
+        """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now."""
+        if self._at_will:
+            return self._free + self._calls + int(self._pace * (AHEAD_AT_WILL / FLUSH_EVERY))
+        return max(self._calls, OPEN_LEAST) if self._counted.spacing else self._free + self._calls
+
+    @property
+    def _called_meanwhile(self) -> int:
+        """How many rows are called before a flush that begins now can end, if it is as quick as the quickest of the
+        last ones."""
+        opened = self._counted.opened
+        share = 0.0 if self._at_will else min(self._of_batches.shortest / self.flush_every, 1)
+        return min(opened, int(self._calls * share))
+
+    @property
+    def for_batches(self) -> int:
+        opened = self._counted.opened
+        # Those that the next flush writes count: as many will have come when it ends.
+        room = min(self._most + self._called_meanwhile, OPEN_MOST - self._counted.unwritten) - opened
+        return min(room, CLAIM_MOST, MOST_PER_PERMIT * max(self.permits, 1))
+
+    @property
+    def worth_a_claim(self) -> bool:
+        """Whether a transaction for batch rows alone is worth it: many permits are empty, or soon no row waits."""
+        opened = self._counted.opened
+        many = self._free - opened >= max(self.permits // EMPTY_PERMITS_FRACTION, 1)
+        takes = self._of_batches.usual + SPARE
+        if self._at_will:
+            return many or opened <= self._pace * (takes / FLUSH_EVERY)
+        return many or opened <= self._calls * min(takes / self.flush_every, 1)
+
+    @property
+    def claims_with_results(self) -> bool:
+        """Whether each write of results claims too. At will, rows are claimed when they are needed."""
+        return not self._at_will
+
+    @property
+    def flushes_take_long(self) -> bool:
+        """Whether a second flush begins next to one under way: else results would be written, and rows opened, less
+        often."""
+        return self._of_batches.usual > FLUSH_EVERY
+
+    @property
+    def for_events(self) -> int:
+        """Events may use all of it. Whatever batch rows are opened, a few events are, and take the slots of these."""
+        return max(self.for_batches, EVENTS_AT_ONCE - self._counted.events)
+
+    @property
+    def horizon(self) -> timedelta:
+        """How far ahead slots are reserved: for the time of a flush, and for the calls after it.
+
+        (`rate_limits.claim_again_at`.) It is short, so that a killed worker leaves few unknown outcomes. An event takes
+        the next slot of its worker, however far ahead slots are reserved: workers leave some out for each other
+        (`rate_limits.offer`).
+        """
+        calls = min((OPEN_LEAST - 1) * self._counted.spacing, AHEAD_MOST)
+        return max(self.flush_every + min(self._of_batches.shortest, self.flush_every), calls)
+
+    @property
+    def furthest_slot(self) -> timedelta:
+        """How far ahead a reserved slot may be; a longer wait would come from a wrong clock."""
+        clock_set_meanwhile = timedelta(seconds=1)
+        return AHEAD_MOST + EVENTS_AHEAD + 3 * self.flush_times.lead + clock_set_meanwhile
+
+    def room(self, *, busy: int) -> Room:
+        """For batch rows and events. Without a free permit there is none: the claim asks whether there are permits."""
+        rows, events = max(self.for_batches, 0), max(self.for_events, 0)
+        return Room(rows, events, busy, lead=self.flush_times.lead, horizon=self.horizon)
+
+    def room_for_events(self, most: int, *, busy: int) -> Room:
+        return Room(0, most, busy, for_event=True, lead=self.flush_times.lead, horizon=self.horizon)
+
+
+class ClaimPlan:
+    """When a dispatcher claims next: what it knows to be due, and which wake-ups it has not followed yet.
+
+    `at`: when to claim next, in steady time; None: nothing more is known to be due.
+    """
+
+    def __init__(self, time: SteadyTime, wake_others: Callable[[], object]) -> None:
+        """`wake_others` is called once, after the first claim that leaves rows which may be claimed at once."""
+        self._time = time
+        self._wake_others: Callable[[], object] | None = wake_others
+        self._claimed_at = time() - CLAIM_EVERY  # when batch rows were last claimed
+        self._woken_for_batches = False
+        self.at: datetime | None = time()
+        self.woken_for_events = False  # an event may be due
+        self.more_due = False  # the last claim brought rows, and left more
+        self._more_after: timedelta | None = None  # and these may be claimed so long after it; None: it left none
+        self._guessed: datetime | None = None  # when to claim, until the claim that is under way tells
+
+    def wake(self, *, for_events: bool) -> None:
+        """Something has become due. Batch rows are claimed in chunks, so they wait for one; events do not."""
+        if for_events:
+            self.woken_for_events = True
+        else:
+            self._woken_for_batches = True
+
+    @property
+    def woken(self) -> bool:
+        return self.woken_for_events or self._woken_for_batches
+
+    def follow_wake_ups(self) -> None:
+        """Plan a claim for the wake-ups that are for batch rows."""
+        if self._woken_for_batches:
+            self._woken_for_batches = False
+            self.claim_by(self._claimed_at + CLAIM_EVERY)
+
+    def claim_by(self, when: datetime) -> None:
+        """Claim at this time, unless a claim is planned earlier."""
+        self.at = when if self.at is None else min(self.at, when)
+
+    def begins(self) -> None:
+        """A claim of batch rows and of events begins: a wake-up from now on is for another one."""
+        self.woken_for_events = False
+        self._claimed_at = self._time()
+        self.at = self._guessed = None if self._more_after is None else self._claimed_at + self._more_after
+
+    def ends(self, again_at: datetime | None, *, found: int) -> None:
+        """That claim found so many rows. `again_at`: when more is due, in steady time; None: nothing more is."""
+        self.more_due = again_at is not None and found > 0
+        if self.at == self._guessed:
+            self.at = None
+        if again_at is None:
+            self._more_after = None
+            return
+        self._more_after = max(again_at - self._time(), timedelta(0)) if found else None
+        if self._more_after == timedelta(0) and self._wake_others is not None:
+            self._wake_others()
+            self._wake_others = None
+        self.claim_by(again_at)
+
+    def begins_for_events(self) -> None:
+        """A claim of events alone begins. A wake-up may be for a batch row too, so batch rows are looked for soon."""
+        self.woken_for_events = False
+        self.claim_by(self._claimed_at + CLAIM_EVERY)
+
+    def ends_for_events(self, again_at: datetime | None, *, found: int, asked: int) -> None:
+        """That claim found so many events of those that were asked for."""
+        if again_at is not None:  # no wake-up comes for rows that could not be claimed yet
+            self.claim_by(max(again_at, self._claimed_at + CLAIM_EVERY))
+        if found >= asked:
+            self.woken_for_events = True  # there may be more

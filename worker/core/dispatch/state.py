@@ -1,0 +1,303 @@
+"""What the parts of one dispatcher share: opened rows, results, flushes under way, halts, calls, and its time."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Generic
+
+from worker.core.dispatch.contract import OpenedT, ResultT, Work
+from worker.core.foundation.clock import Clock
+from worker.core.limits.rate_adaptation import Stretch
+from worker.core.model.metrics import NOT_COUNTED, WorkMeter
+
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
+_AT_ONCE = datetime.min.replace(tzinfo=UTC)
+STRETCH = timedelta(seconds=1)  # a busy stretch is written with the first flush after this time
+
+
+class SteadyTime:
+    """The time that a dispatcher plans with: it only goes forward, and no clock can change it.
+
+    The process's clock is set by the database's again and again. If the database's clock were put back by an hour, a
+    dispatcher that planned with it would stand still for an hour. So its waits count the loop's seconds. Times of the
+    database (slots, the next claim) are read once, as "so long from now". For one loop, made on it; its times compare
+    with each other only.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.seconds = asyncio.get_running_loop().time  # the same as a number, for what is read with each call
+
+    def __call__(self) -> datetime:
+        return _BEGINNING + timedelta(seconds=self.seconds())
+
+    def of(self, when: datetime) -> datetime:
+        """The steady time of a time of the process's clock."""
+        return self() + (when - self._clock())
+
+
+class OpenedRows(Generic[OpenedT]):
+    """The rows whose attempts are written and whose calls have not begun, and the slots of these calls.
+
+    Events go first. A slot belongs to no row: the first one goes to the row that is called first. Each row has the
+    count of halts at the moment of its flush.
+    """
+
+    def __init__(self, is_event: Callable[[OpenedT], bool]) -> None:
+        self._is_event = is_event
+        self._events: deque[tuple[OpenedT, int]] = deque()
+        self._others: deque[tuple[OpenedT, int]] = deque()
+        self._slots: deque[datetime | None] = deque()  # earliest first; None: the call may go at once
+        self._unused: list[datetime] = []  # in which no call is made: the next flush releases them
+        self.spacing = timedelta(0)  # the least time between two calls, as the last claim had it; zero: no rate limit
+
+    def __len__(self) -> int:
+        return len(self._events) + len(self._others)
+
+    @property
+    def events(self) -> int:
+        return len(self._events)
+
+    def add(self, opened: Sequence[OpenedT], slots: Sequence[datetime], spacing: timedelta, halts: int) -> bool:
+        """Add opened rows with their slots; no slots: their calls may go at once. Returns whether events are there."""
+        if opened:
+            self.spacing = spacing
+        for each in opened:
+            (self._events if self._is_event(each) else self._others).append((each, halts))
+        if slots:
+            self._slots = deque(sorted([*self._slots, *slots], key=lambda slot: slot or _AT_ONCE))
+        else:
+            self._slots.extendleft([None] * len(opened))
+        return bool(self._events)
+
+    @property
+    def oldest(self) -> list[OpenedT]:
+        """The first event and the first other row: no lease ends before theirs."""
+        return [queue[0][0] for queue in (self._events, self._others) if queue]
+
+    def next_slot(self) -> datetime | None:
+        """The slot of the next call; None: at once, or there is no row."""
+        return self._slots[0] if self._slots else None
+
+    def take(self) -> tuple[OpenedT, bool, datetime | None, int]:
+        """The row to call now, whether it is an event's, its slot, and the count of halts when it was opened."""
+        is_event = bool(self._events)
+        opened, halts = (self._events if is_event else self._others).popleft()
+        return opened, is_event, self._slots.popleft(), halts
+
+    def take_last(self) -> tuple[OpenedT, bool, datetime | None, int]:
+        """As `take`, for a slot that has passed: the row that has waited least, an event's only if there is no other.
+
+        The rows that have waited longer get the later slots.
+        """
+        is_event = not self._others
+        opened, halts = (self._events if is_event else self._others).pop()
+        return opened, is_event, self._slots.popleft(), halts
+
+    def take_all(self) -> list[OpenedT]:
+        """All rows. None of them is called, so their slots are unused."""
+        rows = [opened for opened, _ in (*self._events, *self._others)]
+        for slot in self._slots:
+            self.not_used(slot)
+        for queue in (self._events, self._others, self._slots):
+            queue.clear()
+        return rows
+
+    def not_used(self, slot: datetime | None) -> None:
+        """No call is made in this slot."""
+        if slot is not None:
+            self._unused.append(slot)
+
+    def unused(self) -> list[datetime]:
+        """The unused slots, to be released now."""
+        unused, self._unused = self._unused, []
+        return unused
+
+
+class Results(Generic[ResultT]):
+    """Results that are not being written yet. `of_events`: of events that have a next step: written at once."""
+
+    def __init__(self) -> None:
+        self.of_events: list[ResultT] = []
+        self.others: list[ResultT] = []
+
+    def __len__(self) -> int:
+        return len(self.of_events) + len(self.others)
+
+    def take(self, *, of_events: bool, others: bool) -> list[ResultT]:
+        taken: list[ResultT] = []
+        if of_events:
+            taken, self.of_events = self.of_events, []
+        if others:
+            taken, self.others = [*taken, *self.others], []
+        return taken
+
+
+class Lane:
+    """One flush at a time. `rows`: how many it may open; `results`: how many it writes."""
+
+    def __init__(self, *, for_events: bool) -> None:
+        self.for_events = for_events
+        self.flush: asyncio.Task[None] | None = None
+        self.rows = self.results = 0
+        self.writes_halt = False  # of a result that halts the account
+
+
+class Lanes:
+    """The flushes under way. Two for batches: while one waits for the database, the other prepares its statements. One
+    for events, which wait for no batch.
+    """
+
+    def __init__(self) -> None:
+        self.batches = (Lane(for_events=False), Lane(for_events=False))
+        self.events = Lane(for_events=True)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter((*self.batches, self.events))
+
+    @property
+    def under_way(self) -> list[asyncio.Task[None]]:
+        return [lane.flush for lane in self if lane.flush is not None]
+
+    @property
+    def free_for_batches(self) -> list[Lane]:
+        return [lane for lane in self.batches if lane.flush is None]
+
+    @property
+    def batches_idle(self) -> bool:
+        """Whether no flush of batches is under way."""
+        return all(lane.flush is None for lane in self.batches)
+
+    @property
+    def write_halt(self) -> bool:
+        """Whether a result that halts the account is being written: a claim would not see it in the database yet."""
+        return any(lane.writes_halt for lane in self)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the flushes under way may open."""
+        return sum(lane.rows for lane in self)
+
+    @property
+    def results(self) -> int:
+        """How many results the flushes under way write."""
+        return sum(lane.results for lane in self)
+
+    def end(self) -> None:
+        """Free the lanes whose flush has ended. Raises what a claim raised."""
+        for lane in self:
+            if lane.flush is not None and lane.flush.done():
+                flush, lane.flush, lane.rows, lane.results, lane.writes_halt = lane.flush, None, 0, 0, False
+                flush.result()
+
+
+class Halts:
+    """When no row that was opened before may be called: a result concerns the whole account, or the database is lost.
+
+    `count`: a row that was opened under an earlier count is not called. `unwritten`: set from a
+    result that halts until the flush that writes it begins.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.unwritten = asyncio.Event()
+
+    def by_result(self) -> None:
+        """A result concerns the whole account: until it is written, nothing is claimed either."""
+        self.count += 1
+        self.unwritten.set()
+
+    def opened_rows(self) -> None:
+        """The rows that are opened now may not be called."""
+        self.count += 1
+
+
+class BusyStretch:
+    """The calls that ended since a time, while rows waited for theirs at every flush."""
+
+    def __init__(self, now: datetime) -> None:
+        self._since = now
+        self._calls = 0
+        self._busy = False  # no stretch yet: the first flush begins one
+
+    def call_ended(self) -> None:
+        """A call was made, and has ended. Rows that were opened and not called do not count."""
+        self._calls += 1
+
+    def at_flush(self, now: datetime, *, waiting: bool, results: bool) -> Stretch | None:
+        """The stretch that ends with this flush, if it is long enough and the flush has `results` to write it with.
+
+        `waiting`: rows wait for their calls.
+        """
+        if not (self._busy and waiting):
+            self._since, self._calls, self._busy = now, 0, waiting
+            return None
+        if not (results and self._calls) or now - self._since < STRETCH:
+            return None
+        stretch = Stretch(self._calls, now - self._since)
+        self._since, self._calls = now, 0
+        return stretch
+
+
+class DecisionLog:
+    """Logs at DEBUG why a dispatcher does not claim or call: one line when a reason changes, not one in each loop."""
+
+    def __init__(self, log: logging.Logger, name: str) -> None:
+        self._log = log
+        self._name = name
+        self._reasons: dict[str, str] = {}
+
+    def not_done(self, what: str, reason: str) -> None:
+        """Log that the dispatcher does not do this, unless this reason was the last one logged for it."""
+        if self._log.isEnabledFor(logging.DEBUG) and self._reasons.get(what) != reason:
+            self._reasons[what] = reason
+            self._log.debug("%s: no %s: %s", self._name, what, reason)
+
+    def done(self, what: str) -> None:
+        """The dispatcher did this: if it stops again for the same reason, that is logged again."""
+        self._reasons.pop(what, None)
+
+
+class State(Generic[OpenedT, ResultT]):
+    """Of one dispatcher. `look_again` is set when its loop may have something to do."""
+
+    def __init__(
+        self, work: Work[OpenedT, ResultT], log: logging.Logger, *, clock: Clock, meter: WorkMeter = NOT_COUNTED
+    ) -> None:
+        self.work, self.clock, self.meter = work, clock, meter
+        self.time = SteadyTime(clock)  # of everything that is planned here
+        self.rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: work.item(opened).is_event)
+        self.results: Results[ResultT] = Results()
+        self.lanes, self.halts = Lanes(), Halts()
+        self.busy_stretch = BusyStretch(self.time())
+        self.decisions = DecisionLog(log, work.name)
+        self.look_again = asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()  # one for each permit in use; it makes call after call
+        self.waiting = 0  # how many of them wait for their slot; which row each is for is not decided yet
+
+    @property
+    def in_flight(self) -> int:
+        """Calls."""
+        return len(self.tasks) - self.waiting
+
+    @property
+    def opened(self) -> int:
+        """The rows that wait for their calls, and those that the flushes under way may open."""
+        return len(self.rows) + self.lanes.rows
+
+    @property
+    def unwritten(self) -> int:
+        """Results that are not in the database yet."""
+        return len(self.results) + self.lanes.results
+
+    @property
+    def events(self) -> int:
+        """Opened events."""
+        return self.rows.events
+
+    @property
+    def spacing(self) -> timedelta:
+        """The least time between two calls; zero without a rate limit."""
+        return self.rows.spacing
