@@ -5,9 +5,8 @@ budget row. When more dispatchers share the account, a dispatcher opens no call 
 calls in flight stay counted as its own until they end. No dispatcher holds many more permits than it uses: a dispatcher
 that waits for one slow call must not delay the customers of the other dispatchers.
 
-Which rows get an account's slots when events and batches both wait: events first, but batches keep a share.
-
-Pure. Without the share, a stream of sign-ups would delay a list for ever. With the share, an event waits for a batch's
+Also which rows get an account's slots when events and batches both wait: events first, but batches keep a share.
+Without the share, a stream of sign-ups would delay a list for ever. With the share, an event waits for a batch's
 call in at most one slot of five. The slots that one side does not use go to the other.
 """
 

@@ -5,11 +5,10 @@ holds more slots than the limit allows, however many workers reserve slots. Ther
 an hour's quota in its first minute, so that a customer who signs up waits for the rest of the hour
 (docs/decisions/0003-even-pacing.md).
 
-The ramp of a new sender: so many messages on its first day, a multiple of that on each further day. Pure.
-
-A day is 24 hours, from the first message on: so the ramp knows no time zone. Within a day the messages are spaced
-evenly, as those of every limit, so no 24 hours that lie in one day hold more than the day's number, and no others more
-than the later day's.
+Also the ramp of a new sender: so many messages on its first day, a multiple of that on each further day. A day is 24
+hours, from the first message on: so the ramp knows no time zone. Within a day the messages are spaced evenly, as those
+of every limit, so no 24 hours that lie in one day hold more than the day's number, and no others more than the later
+day's.
 """
 
 import re
