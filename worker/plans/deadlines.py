@@ -230,9 +230,7 @@ def group_of(line: AcceptedLine, hours: Hours) -> Group:
     if not channels:
         return Group(line.account, "", ())
     channel = next((one for one in channels if hours.concern((one,))), channels[0])
-    customer = line.customer
-    zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-    return Group(line.account, channel, zones if hours.concern((channel,)) else ())
+    return Group(line.account, channel, hours.zones(line.customer, (channel,)))
 
 
 def planned(rows: Mapping[Group, int], hours: Hours, paces: Paces, *, deadline: datetime, now: datetime) -> Planned:

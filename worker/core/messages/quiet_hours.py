@@ -25,6 +25,8 @@ import phonenumbers
 from phonenumbers.timezone import time_zones_for_number
 from phonenumbers.tzdata import TIMEZONE_DATA
 
+from worker.core.customers.customers import Customer
+
 _NO_PLACES = ("Factory", "localtime")  # names in the database that are not zones, although ZoneInfo opens them
 _LONGEST_CALLING_CODE = 3
 # Zones that have the same offset on each of these days count as one clock: then the number need not be parsed.
@@ -308,6 +310,12 @@ class Hours:
     def concern(self, channels: Sequence[str]) -> bool:
         """True if any of the channels has quiet hours; otherwise the customer's zone does not matter."""
         return bool(self.quiet) and any(channel in self.quiet for channel in channels)
+
+    def zones(self, customer: Customer, channels: Sequence[str]) -> tuple[str, ...]:
+        """The zones that the customer may be in; none where no channel has quiet hours."""
+        if not self.concern(channels):
+            return ()
+        return self.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
 
     def zones_of(self, *, timezone: str, phone: str, country: str) -> tuple[str, ...]:
         return candidate_zones(timezone=timezone, phone=phone, country=country, default=self.zone)

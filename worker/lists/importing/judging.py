@@ -201,8 +201,7 @@ def _by_use(
 
 def _quiet_until(intake: Intake, customer: Customer, channels: Sequence[str], max_age: timedelta) -> datetime | None:
     """Until when no session is opened, since its message could not leave before; None: a session may be opened now."""
-    zones = intake.hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-    now = intake.clock()
+    zones, now = intake.hours.zones(customer, channels), intake.clock()
     at = issue_at(channels, zones, intake.hours.quiet, max_age=max_age, now=now)
     return at if at > now else None
 
@@ -221,11 +220,7 @@ def count(judged: Judged, line: AcceptedLine | RefusedLine, hours: Hours | None 
                 judged.unsent[line.account] = judged.unsent.get(line.account, 0) + 1
             for channel in channels:
                 judged.messages[channel] = judged.messages.get(channel, 0) + 1
-                if hours is not None and hours.concern((channel,)):
-                    customer = line.customer
-                    zones = hours.zones_of(
-                        timezone=customer.timezone, phone=customer.person.phone, country=customer.country
-                    )
+                if hours is not None and (zones := hours.zones(line.customer, (channel,))):
                     judged.nights[channel, zones] += 1
                 if hours is not None and channel == Channel.SMS:
                     judged.texts[country_of(line.customer.person.phone)] += 1

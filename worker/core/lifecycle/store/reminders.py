@@ -23,7 +23,6 @@ from worker.core.database.tables import InvitationRow, Job, SessionRow
 from worker.core.lifecycle.reminders import Invited, Reminder, kind_of, next_reminder
 from worker.core.lifecycle.session_updates import Result
 from worker.core.messages.contact import ContactPolicy
-from worker.core.messages.quiet_hours import Hours, QuietHours
 from worker.core.messages.store.message_context import Candidate, InvitationPolicy, MessageClaim
 from worker.core.messages.store.message_rows import waiting_message
 from worker.core.messages.wording import is_resend
@@ -66,7 +65,8 @@ def add(connection: sa.Connection, contact: ContactPolicy, sent: Sequence[Sent],
 
 def _all_of(item: Sent, job: sa.Row[Any], contact: ContactPolicy, *, now: datetime) -> list[Reminder]:
     made: list[Reminder] = []
-    zones, quiet = _hours_of(contact.hours, item.customer, item.channel, *contact.ladder.channels)
+    zones = contact.hours.zones(item.customer, [item.channel, *contact.ladder.channels])
+    quiet = contact.hours.quiet.get(item.channel)
     skip, elsewhere = contact.impossible(item.customer), contact.elsewhere
     while True:
         invited = Invited(
@@ -142,7 +142,8 @@ def _judged(
     first = _first_of(firsts, policy.channel if not step.channel else "")
     if first is None:
         return Never(InvitationState.SUPERSEDED, Reason.NOT_REACHED)
-    zones, quiet = _hours_of(contact.hours, item.customer, policy.channel)
+    zones = contact.hours.zones(item.customer, [policy.channel])
+    quiet = contact.hours.quiet.get(policy.channel)
     invited = Invited(
         job=one.row.job_state,
         session=SessionState.WAITING if item.stable else one.row.session_state,
@@ -168,14 +169,6 @@ def _first_of(firsts: Mapping[str, sa.Row[Any]], channel: str) -> sa.Row[Any] | 
     """The first message on the channel, or the earliest one on any; None: it has not left."""
     sent = [row for row in firsts.values() if row.sent_at is not None and channel in ("", row.channel)]
     return min(sent, key=lambda row: row.sent_at, default=None)
-
-
-def _hours_of(hours: Hours, customer: Customer, channel: str, *more: str) -> tuple[tuple[str, ...], QuietHours | None]:
-    """The zones that the customer may be in, and the channel's quiet hours; no zones where none has quiet hours."""
-    if not hours.concern([channel, *more]):
-        return (), None
-    zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-    return zones, hours.quiet.get(channel)
 
 
 def _row(item: Sent, reminder: Reminder, job: sa.Row[Any], *, channel: str, now: datetime) -> dict[str, Any]:

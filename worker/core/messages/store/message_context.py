@@ -107,11 +107,8 @@ class MessageClaim:
 
 def leaves_at(policy: InvitationPolicy, item: ClaimedInvitation, now: datetime) -> datetime:
     """When it is not quiet where the message goes: `now` or later."""
-    hours, channel, customer = policy.contact.hours, policy.channel, item.customer
-    if not hours.concern((channel,)):
-        return now
-    zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
-    return message_at(channel, zones, hours.quiet, invite_at=None, now=now)
+    hours, channel = policy.contact.hours, policy.channel
+    return message_at(channel, hours.zones(item.customer, (channel,)), hours.quiet, invite_at=None, now=now)
 
 
 _EARLIER = aliased(SessionRow)

@@ -187,10 +187,9 @@ def quiet_hours(claim: JobClaim, jobs: Sequence[ClaimedJob]) -> Mapping[int, Not
     found: dict[int, NotNow] = {}
     for job in jobs:
         channels = invitation_channels(job.channel)
-        if not hours.concern(channels):
+        zones = hours.zones(job.request.customer, channels)
+        if not zones:
             continue
-        customer = job.request.customer
-        zones = hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
         sent_at = claim.now + claim.rooms.delay(job)
         max_age = max_age_of(claim.policy.lifetime, floor=job.floor)
         at = issue_at(channels, zones, hours.quiet, max_age=max_age, now=sent_at)

@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from worker.core.customers.customers import Customer, invitation_channels
+from worker.core.customers.customers import invitation_channels
 from worker.core.database import bulk, tally
 from worker.core.database.binary_rows import Columns
 from worker.core.database.tables import Attempt
 from worker.core.foundation.ids import new_ids
 from worker.core.limits.store import credits
-from worker.core.messages.quiet_hours import Hours
 from worker.core.model.endings import Done
 from worker.core.model.sessions import Session
 from worker.core.unknown.reconciliation import Listed
@@ -154,11 +153,5 @@ def new_session(
         live=live,
         silent=silent,
         token_digest=result.token_digest,
-        zones=_zones(policy.contact.hours, channels, job.request.customer),
+        zones=policy.contact.hours.zones(job.request.customer, channels),
     )
-
-
-def _zones(hours: Hours, channels: Sequence[str], customer: Customer) -> tuple[str, ...]:
-    if not hours.concern(channels):
-        return ()
-    return hours.zones_of(timezone=customer.timezone, phone=customer.person.phone, country=customer.country)
