@@ -8,9 +8,7 @@ from datetime import datetime, timedelta
 
 from worker.core.customers.customers import Channel
 from worker.core.customers.refusals import Refusal
-from worker.core.messages.caps import Caps
-from worker.core.messages.contact import CorrectedRule
-from worker.core.messages.quiet_hours import QuietHours
+from worker.core.messages.contact import ContactPolicy
 from worker.core.model.channels import folded_email
 from worker.core.model.reasons import Reason, meaning_of
 from worker.core.model.states import LIVE_SESSIONS, UNISSUED_JOBS, InvitationState, JobState, SessionState
@@ -124,22 +122,18 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class DeskRules:
-    """The configuration's rules. `channels` have a sender.
+    """The configuration's rules. `contact`: how customers are written to. `channels` have a sender.
 
     `allowed_from`: by account, from when another session may be opened, by the expiry of the session before. `lists`:
     the accounts whose provider can be asked what became of a session. `link_valid`: messages carry our own link, which
-    leads on for so long after each of them; None: they carry the session's link. `corrected`: what becomes of a link
-    whose address was corrected.
+    leads on for so long after each of them; None: they carry the session's link.
     """
 
-    caps: Caps
+    contact: ContactPolicy
     channels: Collection[str] = ()
-    quiet: Mapping[str, QuietHours] = field(default_factory=dict)
-    per_day: int | None = None
     allowed_from: Mapping[str, Callable[[datetime], datetime]] = field(default_factory=dict)
     lists: Collection[str] = ()
     link_valid: timedelta | None = None
-    corrected: CorrectedRule = CorrectedRule.WAIT
 
 
 def in_utc(moment: datetime) -> str:

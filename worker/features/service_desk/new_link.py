@@ -53,11 +53,11 @@ def decide_new_link(rules: DeskRules, case: Case, *, now: datetime) -> NewLink |
     channels = invitation_channels(row.channel)
     if (refused := under_way(case, channels)) is not None:
         return refused
-    cap = spent(rules.caps, reissues=case.sessions - 1, messages=case.messages)
+    cap = spent(rules.contact.caps, reissues=case.sessions - 1, messages=case.messages)
     if cap is not None:
-        most = rules.caps.reissues if cap is Reason.REISSUES_SPENT else rules.caps.messages
+        most = rules.contact.caps.reissues if cap is Reason.REISSUES_SPENT else rules.contact.caps.messages
         return Refused(f"{meaning_of(cap)} ({most})", "reach the customer otherwise")
-    if rules.per_day is not None and case.reissued_today >= rules.per_day:
+    if rules.contact.per_day is not None and case.reissued_today >= rules.contact.per_day:
         return Refused(meaning_of(Reason.DAY_CAP), "ask again tomorrow, after 00:00 UTC")
     if channels and not any(case.ways.get(channel) == "" for channel in channels):
         why = next((case.ways[channel] for channel in channels if channel in case.ways), "there is no address")
@@ -65,7 +65,7 @@ def decide_new_link(rules: DeskRules, case: Case, *, now: datetime) -> NewLink |
     before = _before(rules, row, link, now=now)
     if isinstance(before, Refused):
         return before
-    return NewLink(row.account, before, case.sessions + 1, rules.caps.reissues + 1, channels)
+    return NewLink(row.account, before, case.sessions + 1, rules.contact.caps.reissues + 1, channels)
 
 
 def _not_now(case: Case, now: datetime) -> Refused | None:
@@ -133,10 +133,10 @@ def decide_new_address(rules: DeskRules, case: Case, *, now: datetime) -> Presen
         went=True,
         expires_at=link.expires_at,
         allowed_from=link.expires_at if allowed_from is None else allowed_from(link.expires_at),
-        cap=spent(rules.caps, reissues=case.sessions - 1, messages=case.messages),
+        cap=spent(rules.contact.caps, reissues=case.sessions - 1, messages=case.messages),
     )
     has = f"the present link has gone to the old address, and opens there until {in_utc(link.expires_at)}"
-    match after_corrected_address(given, rules.corrected, now=now):
+    match after_corrected_address(given, rules.contact.corrected, now=now):
         case AnotherSession():
             return decide_new_link(rules, case, now=now)
         case WaitForEnd():

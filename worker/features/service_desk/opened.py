@@ -6,7 +6,6 @@ from enum import StrEnum
 from functools import partial
 
 from worker.core.database.database import Database
-from worker.core.messages.contact import CorrectedRule
 from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.wording import Invitation, Rendered
 from worker.core.model.channels import address_of
@@ -17,7 +16,7 @@ from worker.features.service_desk.store.cases import DeskPolicy
 from worker.features.service_desk.store.desk import ServiceDesk
 from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.sent_messages import SentMessage
-from worker.settings.policies import caps_of, hours_of, listing_accounts, orphan_rules, stable_links, texted_countries
+from worker.settings.policies import listing_accounts, orphan_rules, stable_links
 from worker.templates.language import TemplateProblem
 from worker.templates.render import Templates
 from worker.wiring.adapters import sender_name, templates_of
@@ -82,16 +81,11 @@ def _policy(parts: Parts) -> DeskPolicy:
     """What the desk may do."""
     return DeskPolicy(
         DeskRules(
-            caps=caps_of(parts.settings),
+            contact=parts.contact,
             channels=tuple(parts.channels),
-            quiet=hours_of(parts.settings).quiet,
-            per_day=parts.settings.follow_up.per_day,
             allowed_from={name: provider.reissue_at for name, provider in parts.providers.items()},
             lists=listing_accounts(parts.settings, parts.providers),
             link_valid=stable.valid if (stable := stable_links(parts.settings)) is not None else None,
-            corrected=CorrectedRule(parts.settings.follow_up.corrected_address),
         ),
-        hours_of(parts.settings),
-        texted_countries(parts.settings),
         orphan_rules(parts.providers),
     )

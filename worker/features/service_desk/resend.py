@@ -75,7 +75,7 @@ def decide_resend(
         return chosen
     if (refused := under_way(case, (*invitation_channels(row.channel), chosen))) is not None:
         return refused
-    due_at = message_at(chosen, case.zones, rules.quiet, invite_at=None, now=now)
+    due_at = message_at(chosen, case.zones, rules.contact.hours.quiet, invite_at=None, now=now)
     until = link.expires_at if rules.link_valid is None else due_at + rules.link_valid
     if is_stale(until, floor=row.floor, now=due_at):
         lives = f"the link works only until {in_utc(link.expires_at)}, too short a time for a message that leaves now"
@@ -84,8 +84,10 @@ def decide_resend(
     refused = _too_soon(on_channel, chosen, now=now, to_new_address=to_new_address or link.given_away)
     if refused is not None:
         return refused
-    if not may_send(rules.caps, case.messages):
-        return Refused(f"{meaning_of(Reason.MESSAGES_SPENT)} ({rules.caps.messages})", "reach the customer otherwise")
+    if not may_send(rules.contact.caps, case.messages):
+        return Refused(
+            f"{meaning_of(Reason.MESSAGES_SPENT)} ({rules.contact.caps.messages})", "reach the customer otherwise"
+        )
     failed = row.state is JobState.FAILED
     first = next((message for message in on_channel if message.kind == FIRST), None)
     again = first is None or (failed and first.state in UNDELIVERED_INVITATIONS)
@@ -119,7 +121,7 @@ def _given_away(link: Link | None, now: datetime) -> Refused | None:
 def _leads_on(rules: DeskRules, case: Case, row: Row, link: Link) -> bool:
     """Whether our own link leads to another session after this one: as `stable_links` decides at the visit."""
     open_ = row.state in (JobState.ISSUED, JobState.INVITED) and link.state in _REPLACED
-    return rules.link_valid is not None and open_ and case.sessions <= rules.caps.reissues
+    return rules.link_valid is not None and open_ and case.sessions <= rules.contact.caps.reissues
 
 
 def _channel(rules: DeskRules, case: Case, asked: str | None) -> str | Refused:

@@ -1,11 +1,11 @@
 """The service desk of a shelf of rows, and what the audit log and the history say of one customer."""
 
-from dataclasses import replace
 from datetime import timedelta
 
-from tests.stored.shelf import Shelf
+from tests.stored.shelf import Shelf, changed
 from worker.core.database.tables import Audit
 from worker.core.messages.caps import Caps
+from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours
 from worker.features.service_desk.case import DeskRules
 from worker.features.service_desk.store.cases import DeskPolicy
@@ -16,11 +16,11 @@ from worker.reporting.waits import Circumstances
 
 AT_ONCE = {"kyc": lambda _expires_at: _expires_at - timedelta(days=365)}
 AT_ITS_END = {"kyc": lambda expires_at: expires_at}
-RULES = DeskRules(caps=Caps(3, 6), channels=("email", "sms"), allowed_from=AT_ITS_END)
+RULES = DeskRules(contact=ContactPolicy(Caps(3, 6)), channels=("email", "sms"), allowed_from=AT_ITS_END)
 
 
 def desk_of(shelf: Shelf, hours: Hours | None = None, **rules) -> ServiceDesk:
-    return ServiceDesk(shelf.database, shelf.keyring, DeskPolicy(replace(RULES, **rules), hours or Hours()))
+    return ServiceDesk(shelf.database, shelf.keyring, DeskPolicy(changed(RULES, hours=hours or Hours(), **rules)))
 
 
 def told(shelf: Shelf) -> list[str]:

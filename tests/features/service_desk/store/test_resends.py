@@ -145,7 +145,7 @@ def test_a_resend_is_refused_with_the_reason_and_what_to_do(ona, desk, decide, s
 def test_a_resend_waits_for_quiet_hours(ona):
     hours = Hours({"email": QuietHours.parse("10:00-18:00")}, "UTC")
     ona.clock.advance(minutes=30)
-    sent = desk_of(ona, hours, quiet=hours.quiet).resend("Ona", now=ona.clock())
+    sent = desk_of(ona, hours).resend("Ona", now=ona.clock())
     assert isinstance(sent, Sent)
     assert sent.due == ()
     assert (sent.due_at.hour, ona.send()) == (16, [])  # 18:00 in Vilnius
@@ -156,7 +156,7 @@ def test_a_message_that_reached_nobody_says_that_it_waits_for_quiet_hours(ona):
     ona.clock.advance(minutes=30)
     ona.set(InvitationRow, state=InvitationState.FAILED, sent_at=None, reason="bad_input")
     ona.set(Job, state=JobState.FAILED, reason="bad_input")
-    assert isinstance(desk_of(ona, hours, quiet=hours.quiet).resend("Ona", now=ona.clock()), Sent)
+    assert isinstance(desk_of(ona, hours).resend("Ona", now=ona.clock()), Sent)
     message = ona.row(InvitationRow)
     assert (message.state, message.due_at.hour, message.reason) == (InvitationState.WAITING, 16, "quiet_hours")
 

@@ -22,7 +22,6 @@ from worker.core.database.tables.types import known
 from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.reissue import asked_since_end
 from worker.core.lifecycle.session_updates import Result
-from worker.core.messages.quiet_hours import Hours
 from worker.core.messages.text_numbers import why_not_texted
 from worker.core.model.channels import CHANNELS
 from worker.core.model.states import OPEN_INVITATIONS, OPEN_JOBS, JobState, SessionState
@@ -33,14 +32,9 @@ from worker.features.service_desk.case import Case, DeskRules, Link, Message, Ro
 
 @dataclass(frozen=True)
 class DeskPolicy:
-    """The rules of the configuration, and what the store needs to know besides.
-
-    `texted`: the countries that texts may go to; None: all. `orphans`: as for a visitor of a stable link.
-    """
+    """The rules of the configuration. `orphans`: as for a visitor of a stable link."""
 
     rules: DeskRules
-    hours: Hours = field(default_factory=Hours)
-    texted: Collection[str] | None = None
     orphans: Mapping[str, OrphanRule] = field(default_factory=dict)
 
 
@@ -126,8 +120,8 @@ def case_of(
         reissued_today=usage.reissues_today(connection, serving.account, lock=lock, now=now),
         of_link=[] if link is None else _messages(connection, link.id),
         ways=_ways(connection, keyring, policy, customer_id, person) if customer.person is not None else {},
-        zones=policy.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
-        if policy.hours.concern([*CHANNELS])
+        zones=policy.rules.contact.hours.zones_of(timezone=timezone, phone=person.phone, country=country)
+        if policy.rules.contact.hours.concern([*CHANNELS])
         else (),
     )
 
@@ -228,7 +222,7 @@ def _ways(
     found = reachable(connection, keyring, {customer_id: person})[customer_id]
     ways = {channel: "" if reason is None else detail_of(reason) for channel, reason in found.items()}
     if ways.get("sms") == "":
-        ways["sms"] = why_not_texted(person.phone, policy.texted)
+        ways["sms"] = why_not_texted(person.phone, policy.rules.contact.countries)
     return ways
 
 

@@ -250,7 +250,7 @@ class ServiceDesk:
         phone, row = change.addresses.get("sms"), case.row
         if phone is None or row is None or row.channel is not Channel.SMS or case.finished is not None:
             return None
-        why = why_not_texted(phone, self._policy.texted)
+        why = why_not_texted(phone, self._policy.rules.contact.countries)
         return Refused(f"the new number gets no texts, and the list asks for nothing else: {why}") if why else None
 
     def _warning(self, change: Correction) -> str:
