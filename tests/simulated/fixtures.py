@@ -26,18 +26,8 @@ async def clock() -> VirtualClock:
 
 
 @pytest.fixture
-async def make(sqlite_url: str, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Callable[..., World]]:
-    """Makes the test's worker process over SQLite, with these answers of its provider and these settings."""
-    with ExitStack() as opened:
-        yield lambda outcomes=(), **how: opened.enter_context(World(sqlite_url, tmp_path, clock, outcomes, **how))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def make_on_both(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock
-) -> AsyncIterator[Callable[..., World]]:
-    """The same over SQLite and over PostgreSQL."""
-    url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgresql_url")
+async def make(url: str, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Callable[..., World]]:
+    """Makes the test's worker process, with these answers of its provider and these settings."""
     with ExitStack() as opened:
         yield lambda outcomes=(), **how: opened.enter_context(World(url, tmp_path, clock, outcomes, **how))
 
@@ -49,11 +39,11 @@ async def bench(clock: VirtualClock) -> Bench:
 
 
 @pytest.fixture
-async def inlet(make_on_both: Callable[..., World]) -> Callable[..., tuple[World, Receiver]]:
+async def inlet(make: Callable[..., World]) -> Callable[..., tuple[World, Receiver]]:
     """A world, and the receiver of its events."""
 
     def prepare(**how: Any) -> tuple[World, Receiver]:
-        world = make_on_both(**how)
+        world = make(**how)
         return world, world.receiver()
 
     return prepare

@@ -22,6 +22,7 @@ from worker.plans.store.pilots import Pilots
 
 WITNESSES = of_features("WITNESSES")
 OBSERVERS = [witness.observe for witness in WITNESSES]
+ON = {"both_databases": ["sqlite", "postgresql"], "postgresql_alone": ["postgresql"]}
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +70,33 @@ def subscribed_postgresql(empty_postgresql_url: str, kept_subscribed: KeptOpen) 
         yield opened
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test runs on SQLite; with the mark `both_databases` on PostgreSQL too, with `postgresql_alone` only there.
+
+    The marks are for tests of what differs: locks and what happens at once, claims, limits, and statements. Each
+    statement of the worker runs on PostgreSQL in one test at least. Further cases of a decision say nothing new there.
+    """
+    marked = (mark.name for mark in metafunc.definition.iter_markers() if mark.name in ON)
+    if "stored_on" in metafunc.fixturenames and (closest := next(marked, None)):
+        metafunc.parametrize("stored_on", ON[closest])
+
+
+@pytest.fixture
+def stored_on() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, stored_on: str) -> str:
+    """A migrated database without rows."""
+    return str(request.getfixturevalue("sqlite_url" if stored_on == "sqlite" else "empty_postgresql_url"))
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, stored_on: str) -> Iterator[Database]:
     """A migrated database without rows. After the test, each change of state must have been told, and the kept
     counts of each batch must be those of its rows."""
-    opened: Database = request.getfixturevalue(f"subscribed_{request.param}")
+    opened: Database = request.getfixturevalue(f"subscribed_{stored_on}")
     yield opened
     expect_true_counts(opened)
 

@@ -5,11 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
-
-# SQLite has no row locks: one transaction writes at a time.
-on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 
 
 def blocked(database) -> int:

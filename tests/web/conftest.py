@@ -11,11 +11,6 @@ import pytest
 from tests.web.site import Site
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgresql_url")
-
-
 @pytest.fixture
 async def start(tmp_path: Path, clock: Any) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
     """Starts applications; all end with the test."""

@@ -86,6 +86,7 @@ async def test_who_asks_again_or_for_a_customer_who_has_one_gets_the_same_link(s
     assert len(rows(site, sa.select(SessionRow.id))) == 1
 
 
+@pytest.mark.both_databases
 async def test_a_copy_of_a_signed_message_gets_no_link_and_who_signs_it_anew_does(site, shelf):
     body = bytes_of(EVENT)
     message = site.signed(body)

@@ -130,12 +130,12 @@ async def test_a_dispatcher_that_ends_by_time_returns_that_more_is_due(make):
     await runner.close()
 
 
-async def test_a_stop_waits_for_the_calls_in_flight_and_releases_the_rest(make_on_both):
+async def test_a_stop_waits_for_the_calls_in_flight_and_releases_the_rest(make):
     async def answer(_):
         await asyncio.sleep(2)
         return world.session()
 
-    world = make_on_both(answer, concurrency=3)
+    world = make(answer, concurrency=3)
     world.add_many(50)
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
@@ -187,8 +187,8 @@ def refuse_results(store, times, why=None):
     store.record = refused
 
 
-async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_written(make_on_both, caplog):
-    world = make_on_both()
+async def test_results_outlive_a_database_that_cannot_be_reached_while_they_are_written(make, caplog):
+    world = make()
     refuse_results(world.parts.jobs, 2)
     world.add_many(20)
     await world.issue()

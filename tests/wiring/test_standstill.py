@@ -15,7 +15,7 @@ def stop(world) -> None:
     world.parts.emergency_stops.stop(by="ada", reason="the wrong template", now=world.clock())
 
 
-async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make_on_both):
+async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make):
     """While calls are quick, rows are opened ahead of them. Then the calls become slow, and end long after the stop:
     the rows that were opened behind them are not called when the permits become free."""
 
@@ -23,7 +23,7 @@ async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make
         await asyncio.sleep(0.001 if len(world.http.requests) < 60 else 5)
         return world.session()
 
-    world = make_on_both(answer, concurrency=3)
+    world = make(answer, concurrency=3)
     world.add_many(120)
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
@@ -45,9 +45,9 @@ async def test_no_call_begins_once_a_stop_holds_and_what_was_in_flight_ends(make
     await runner.close()
 
 
-async def test_a_message_whose_connection_came_after_a_stop_does_not_leave(make_on_both):
+async def test_a_message_whose_connection_came_after_a_stop_does_not_leave(make):
     sender = Stalling(seconds=5)
-    world = make_on_both(senders={"email": sender})
+    world = make(senders={"email": sender})
     world.add(customer("Ona"))
     await world.issue()
     runner = world.start()
@@ -66,8 +66,8 @@ async def test_a_message_whose_connection_came_after_a_stop_does_not_leave(make_
     await runner.close()
 
 
-async def test_calls_that_wait_for_their_slots_are_not_made_after_a_stop(make_on_both):
-    world = make_on_both(limits=["20/second"])
+async def test_calls_that_wait_for_their_slots_are_not_made_after_a_stop(make):
+    world = make(limits=["20/second"])
     world.add_many(60)
     runner = world.start()
     going = asyncio.create_task(runner.serve(WakeUp.issue("kyc")))
@@ -82,8 +82,8 @@ async def test_calls_that_wait_for_their_slots_are_not_made_after_a_stop(make_on
     await runner.close()
 
 
-async def test_a_stopped_worker_sends_no_message_and_goes_on_after_the_resume(make_on_both):
-    world = make_on_both()
+async def test_a_stopped_worker_sends_no_message_and_goes_on_after_the_resume(make):
+    world = make()
     world.add_many(10)
     await world.issue()
     stop(world)

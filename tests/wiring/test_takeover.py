@@ -23,8 +23,8 @@ def open_breaker(world, *, blocked_for):
     world.set(Budget, Budget.name == "kyc", **values)
 
 
-async def test_an_account_that_takes_rows_over_is_due_in_the_same_sweep(make_on_both):
-    world = make_on_both(route=BOTH)
+async def test_an_account_that_takes_rows_over_is_due_in_the_same_sweep(make):
+    world = make(route=BOTH)
     world.add_many(20, others=("au",))
     world.set(Budget, Budget.name == "kyc", stopped_at=world.clock(), stop_reason="HTTP 401")
     assert world.parts.sweep.take_over() == 20
@@ -35,8 +35,8 @@ async def test_an_account_that_takes_rows_over_is_due_in_the_same_sweep(make_on_
     assert {row.account for row in world.attempts()} == {"au"}
 
 
-async def test_a_list_whose_first_account_refuses_our_credentials_is_served_by_the_second(make_on_both):
-    world = make_on_both([REFUSED] * 8, route=BOTH, concurrency=8)  # all calls that begin before the first answer
+async def test_a_list_whose_first_account_refuses_our_credentials_is_served_by_the_second(make):
+    world = make([REFUSED] * 8, route=BOTH, concurrency=8)  # all calls that begin before the first answer
     world.add_many(30, others=("au",))
     await world.work()
     assert world.states() == {"invited": 30}
@@ -75,8 +75,8 @@ async def test_while_a_breaker_is_open_one_row_stays_to_test_whether_the_account
     assert (world.states(), accounts(world)) == ({"invited": 10}, {"au": 9, "kyc": 1})
 
 
-async def test_a_call_that_failed_for_certain_at_the_first_account_is_made_once_at_the_second(make_on_both):
-    world = make_on_both([FAILED] * 5, route=BOTH)
+async def test_a_call_that_failed_for_certain_at_the_first_account_is_made_once_at_the_second(make):
+    world = make([FAILED] * 5, route=BOTH)
     world.add_many(5, others=("au",))
     await world.issue()
     assert {row.state for row in world.rows(Job)} == {JobState.WAITING}

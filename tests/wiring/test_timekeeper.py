@@ -80,7 +80,7 @@ def timekeepers():
 
 @pytest.mark.parametrize("door", ["parts", "bus", "library"])
 def test_every_process_that_writes_times_keeps_the_databases_time_until_it_ends(
-    landing, empty_postgresql_url, tmp_path, monkeypatch
+    door, empty_postgresql_url, tmp_path, monkeypatch
 ):
     (tmp_path / "onboarding.toml").write_text(configuration(empty_postgresql_url))
     monkeypatch.setenv("KEY", new_key())
@@ -88,12 +88,12 @@ def test_every_process_that_writes_times_keeps_the_databases_time_until_it_ends(
     settings = load(tmp_path / "onboarding.toml")
     before = timekeepers()
     with ExitStack() as exits:
-        if landing == "bus":
+        if door == "bus":
             inbox = DatabaseInbox(settings)
             exits.callback(inbox.close)
             inbox.check_ready()
         else:
-            exits.enter_context(opened(settings, prepare=Parts.keep_time if landing == "library" else Parts.ready))
+            exits.enter_context(opened(settings, prepare=Parts.keep_time if door == "library" else Parts.ready))
         (keeper,) = timekeepers() - before
     keeper.join(timeout=ENDS_WITHIN)
     assert not keeper.is_alive()

@@ -20,6 +20,8 @@ from worker.core.foundation.keyring import Keyring, new_key
 from worker.core.model.endings import Hold, Kind
 from worker.core.model.states import InvitationState, JobState
 
+pytestmark = pytest.mark.both_databases
+
 MARIA = Customer(
     customer_id="C-1",
     person=Person(

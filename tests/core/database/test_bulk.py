@@ -14,6 +14,8 @@ from worker.core.database.tables import Batch, SessionRow
 from worker.core.model.sessions import ExpirySource
 from worker.core.model.states import SessionState
 
+pytestmark = pytest.mark.both_databases
+
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ["", "plain", 'it\'s "quoted"', "back\\slash {and} [braces], %s :name", "Šiauliai\n\t漢字 🙂", "NULL", "null"]
 
@@ -37,9 +39,8 @@ def test_texts_and_times_come_out_as_they_went_in(database):
     assert rows[-1].created_at == plus_two
 
 
+@pytest.mark.postgresql_alone  # SQLite gets the values themselves
 def test_bytes_ids_objects_and_absent_values_come_out_as_they_went_in(database):
-    if database.is_sqlite:
-        pytest.skip("SQLite gets the values themselves")
     sessions = [
         {
             "id": uuid.uuid4(),
@@ -119,9 +120,8 @@ class _RollBack(Exception):
     pass
 
 
+@pytest.mark.postgresql_alone  # SQLite knows no length
 def test_a_text_that_is_too_long_is_refused_and_not_cut_off(database):
-    if database.is_sqlite:
-        pytest.skip("SQLite knows no length")
     with database.write() as connection:
         bulk.add(connection, Batch, [row_of(1, "x")])
     for too_long in ([{"which": 1, "to": "x" * 256}], {}), ([{"which": 1}], {"to": "x" * 256}):

@@ -7,6 +7,8 @@ from tests.stored.shelf import customer
 from worker.core.database.job_ids import ROWS, job_id, of_batch
 from worker.core.database.tables import Job
 
+pytestmark = pytest.mark.both_databases
+
 
 def test_an_id_says_the_batch_and_the_row():
     assert job_id(7, 42) == 7_000_000_042

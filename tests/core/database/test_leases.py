@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.recount import forget_calls
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import POLICY, customer
 from tests.stored.steps import InvitationSteps, JobSteps
 from worker.core.database.database import STOOD_STILL
@@ -19,6 +18,8 @@ from worker.core.limits.store.claims import Room
 from worker.core.model.endings import Done, Kind, Retry, RetryPolicy
 from worker.core.model.states import InvitationState, JobState
 from worker.core.unknown.store.expired_leases import EndedLeases
+
+pytestmark = pytest.mark.both_databases
 
 
 def sweep(shelf, *, policy=POLICY, **how):
@@ -89,7 +90,7 @@ def test_workers_that_flush_at_once_write_one_attempt_for_each_row(shelf, in_par
     assert {each.fence for each in (*new, *shelf.rows(row))} == {1}
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 @pytest.mark.parametrize("what", ["job", "message"])
 def test_the_databases_clock_shows_that_the_lease_of_an_opened_row_is_over(shelf, what):
     """A machine that stood still together with its clock passes every check of its own: a dispatcher asks this one."""
@@ -105,7 +106,7 @@ def test_the_databases_clock_shows_that_the_lease_of_an_opened_row_is_over(shelf
     assert shelf.row(row).lease_until > shelf.clock()
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 @pytest.mark.parametrize("behind", [timedelta(seconds=25), timedelta(seconds=-25)])
 def test_the_clock_of_a_process_that_stood_still_with_its_machine_is_set_when_its_leases_are_checked(shelf, behind):
     clock = ProcessClock(own=lambda: system_clock() - behind)
@@ -390,11 +391,10 @@ def test_a_mail_whose_worker_died_each_time_counts_each_time_and_waits_longer(sh
     assert due[1:] == [timedelta(seconds=30), timedelta(minutes=2)]
 
 
+@pytest.mark.postgresql_alone  # SQLite claims ids alone, and reads their rows by these
 @pytest.mark.parametrize("what", ["job", "invitation"])
 def test_a_claim_on_a_small_database_finds_its_rows_by_their_ids(shelf, database, what):
     # PostgreSQL keeps the plan that it makes now, until a table that has grown is analyzed.
-    if database.is_sqlite:
-        pytest.skip("SQLite claims ids alone, and reads their rows by these")
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         # The rows that earlier tests deleted still count as pages until they are vacuumed, and change the plan.
         connection.exec_driver_sql("VACUUM job, invitation, session, customer, batch")

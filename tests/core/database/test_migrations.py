@@ -80,6 +80,7 @@ def test_the_schema_goes_up_down_and_up_again(empty):
     assert tables(empty) == MODELS
 
 
+@pytest.mark.both_databases
 def test_each_single_step_goes_down_and_up(empty, next_release):
     schema.upgrade(empty, migrations=next_release)
     revisions = [script.revision for script in ScriptDirectory(str(next_release)).walk_revisions()]
@@ -115,6 +116,7 @@ def test_a_file_of_migrations_is_named_by_its_revision(next_release):
     assert schema.known() < revisions
 
 
+@pytest.mark.both_databases
 def test_a_revision_that_is_not_known_is_refused_and_a_database_without_a_table_has_none(empty, next_release):
     assert schema.current(empty) is None
     schema.upgrade(empty, migrations=next_release)

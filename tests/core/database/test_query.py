@@ -9,6 +9,8 @@ from worker.core.database.database import Query, fetch
 from worker.core.database.tables import Attempt, Batch, CustomerRow, InvitationRow, Job, SessionRow
 from worker.core.database.tables.types import UnknownWord
 
+pytestmark = pytest.mark.both_databases
+
 
 def all_of(model):
     table = model.__table__

@@ -5,6 +5,8 @@ import sqlalchemy as sa
 
 from tests.stored.shelf import customer
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.mark.parametrize("which", ["one", "another"])
 def test_each_test_finds_every_table_empty_after_any_other_test(which, database, request):

@@ -10,6 +10,8 @@ from worker.core.database import bulk
 from worker.core.database.bounded_connection import UNANSWERED, settle
 from worker.core.database.tables import Batch
 
+pytestmark = pytest.mark.both_databases
+
 MANY = range(10, 10 + bulk.COPIED)  # a COPY
 RENAME = sa.update(Batch).where(Batch.id == sa.bindparam("which")).values(name=sa.bindparam("to"))
 
@@ -39,9 +41,8 @@ def test_the_next_statement_sees_what_the_statements_before_it_did(database):
     assert names(database) == ["a", "b", "3", *map(str, MANY)]
 
 
+@pytest.mark.postgresql_alone  # SQLite answers at once
 def test_nothing_is_left_outstanding_after_a_commit_or_a_rollback(database):
-    if database.is_sqlite:
-        pytest.skip("SQLite answers at once")
     with database.write() as connection:
         driver = connection.connection.driver_connection
         settle(connection)
@@ -85,10 +86,8 @@ def test_an_error_is_raised_by_what_waits_for_the_answer_and_nothing_is_kept(dat
     assert names(database) == ["6"]
 
 
+@pytest.mark.postgresql_alone  # SQLite answers at once
 def test_a_connection_that_breaks_before_the_answers_come_is_an_outage(database):
-    if database.is_sqlite:
-        pytest.skip("SQLite answers at once")
-
     def add_while_it_breaks():
         with database.write() as connection:
             settle(connection)
@@ -103,9 +102,8 @@ def test_a_connection_that_breaks_before_the_answers_come_is_an_outage(database)
     assert names(database) == []
 
 
+@pytest.mark.postgresql_alone  # SQLite answers at once
 def test_a_transaction_begins_with_its_first_statement_whatever_the_connection_did_before(database):
-    if database.is_sqlite:
-        pytest.skip("SQLite answers at once")
     with database.read() as connection:
         driver = connection.connection.driver_connection
         assert driver.pgconn.pipeline_status == PipelineStatus.ON  # BEGIN is not waited for

@@ -40,6 +40,7 @@ async def test_a_request_that_agrees_in_one_thing_is_taken(town, agrees):
     assert person(world, "C-1").phone == data["phone"]
 
 
+@pytest.mark.both_databases
 async def test_the_person_of_a_list_is_compared_too_and_a_changed_address_alone_is_taken(inlet):
     world, receiver = inlet()
     world.add(customer("C-1"))

@@ -12,6 +12,7 @@ from worker.core.model.incoming import EventKind, Outcome
 from worker.core.model.states import InvitationState, JobState, SessionState
 
 
+@pytest.mark.both_databases
 async def test_what_has_not_been_sent_goes_to_the_new_address(inlet):
     world, receiver = inlet()
     receiver.receive([requested("C-1", 0, first_name="Ona")])
@@ -208,6 +209,7 @@ async def test_an_erasure_that_comes_late_spares_what_was_requested_after_it(inl
     assert person(world, "C-1").email == "c-1@example.org"
 
 
+@pytest.mark.both_databases
 async def test_no_row_is_kept_of_a_customer_who_was_never_requested(inlet):
     world, receiver = inlet()
     received = receiver.receive([cancelled("C-1"), erased("C-2"), updated("C-3", email="x@example.org")])

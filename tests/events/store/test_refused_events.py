@@ -67,6 +67,7 @@ def test_who_puts_a_message_back_does_not_remove_a_newer_refusal_of_it(shelf, re
     assert refused.find(id_) is None
 
 
+@pytest.mark.both_databases
 def test_messages_come_oldest_first_and_in_parts(shelf, refused, monkeypatch):
     monkeypatch.setattr(refused_events, "CHUNK", 2)
     for number in range(5):
@@ -81,6 +82,7 @@ def test_messages_come_oldest_first_and_in_parts(shelf, refused, monkeypatch):
     assert [one.id for one in refused.oldest("requests", most=1)] == [found[0].id]
 
 
+@pytest.mark.both_databases
 def test_a_message_goes_when_its_time_is_over(shelf, refused):
     refused.keep([message()], now=shelf.clock())
     shelf.clock.advance(days=13)

@@ -77,6 +77,7 @@ def test_of_two_processes_that_look_together_one_tells(world: World):
     assert world.look(STOPPED, HELD, minutes=0.1) == []
 
 
+@pytest.mark.both_databases
 def test_no_file_no_folder_and_no_reason_is_told(world: World):
     world.look(STOPPED, HELD, REFUSED)
     told = world.look(STOPPED, HELD, REFUSED)

@@ -14,6 +14,8 @@ from worker.features.audit.chain import Point, next_point
 from worker.features.audit.store.reading import AuditLog, Wanted
 from worker.features.audit.store.sealing import NotSigned, Seals
 
+pytestmark = pytest.mark.both_databases
+
 ONA = Act("ona (1000) at desk", "cancel")
 
 
@@ -112,9 +114,8 @@ def test_two_processes_that_add_and_seal_at_once_make_one_chain(database, keyrin
     assert (found.entries, found.unsealed, found.problems) == (40, 0, [])
 
 
+@pytest.mark.postgresql_alone  # on SQLite one transaction writes at a time
 def test_an_entry_whose_transaction_ends_late_is_sealed_late_and_not_lost(database, clock, seals, add, log):
-    if database.is_sqlite:
-        pytest.skip("on SQLite one transaction writes at a time")
     with database.write() as slow:
         note(slow, "batch 1", now=clock(), act=ONA)
         add("batch 2")

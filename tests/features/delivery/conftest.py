@@ -1,6 +1,6 @@
 """The web server of tests/web, and the one of tests/hostile."""
 
 from tests.hostile.conftest import port, web
-from tests.web.conftest import site, start, url
+from tests.web.conftest import site, start
 
-__all__ = ["port", "site", "start", "url", "web"]
+__all__ = ["port", "site", "start", "web"]

@@ -18,6 +18,8 @@ from tests.web.site import FIRST, HOOKS, Answer, until
 from worker.core.customers.customers import Person
 from worker.core.database.tables import Audit, Suppression, Webhook
 
+pytestmark = pytest.mark.both_databases
+
 ADDRESS = "https://verify.example.com/onboarding/callbacks/sms"  # as Twilio is given it, whatever a proxy makes of it
 STOPPED = {"From": "+37060000001", "Body": "STOP", "MessageSid": "SM1", "SmsStatus": "received"}
 BOUNCED = {"type": "bounced", "email": "ona@example.com"}

@@ -25,8 +25,8 @@ def test_what_does_not_go_together_does_not_start(tmp_path: Path, subtests: pyte
         ({"sparkpost": KEYS}, "delivery.sparkpost: unknown key"),
     ]
     for delivery, said in cases:
-        with subtests.test(contact=delivery):
-            line = problems(tmp_path, tree(contact=delivery))[0]
+        with subtests.test(delivery=delivery):
+            line = problems(tmp_path, tree(delivery=delivery))[0]
             assert line.startswith(said)
     assert problems(tmp_path, tree(delivery={"ses": {"topics": [TOPIC]}})) == []
 

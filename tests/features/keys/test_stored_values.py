@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import Shelf, customer
 from tests.stored.webhook_feed import APPROVED, WebhookFeed, update
 from worker.core.customers.store.suppressions import suppress, suppressed
@@ -150,6 +149,7 @@ def test_a_second_rotation_finds_nothing_to_do(full):
     assert rotate(full) == (0, 0, 0)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("look", [1, 2, 3, 100])
 def test_small_chunks_change_every_row_once(full, look):
     total = sum(values_by(full, BEFORE)[BEFORE.ids[0]].values())
@@ -165,7 +165,7 @@ def test_a_rotation_that_was_cut_off_goes_on_with_what_is_left(full):
     assert values_by(full, DURING).keys() == {AFTER.ids[0]}
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_row_that_another_transaction_holds_is_left_for_the_next_pass_and_waits_for_nothing(full):
     with full.database.write() as connection:
         held = sa.select(CustomerRow.customer_id).where(CustomerRow.customer_id == "C-3").with_for_update()
@@ -206,6 +206,7 @@ def test_what_needs_a_key_is_its_values_and_the_processes_that_have_it_first(ful
     assert (needs.values, needs.digests, list(needs.processes)) == ({}, {}, [])
 
 
+@pytest.mark.both_databases
 def test_a_derived_digest_key_is_needed_as_long_as_digests_need_it(database, clock):
     ring = Keyring([OLD])
     with database.write() as connection:

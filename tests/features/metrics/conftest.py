@@ -1,5 +1,5 @@
 """The web server of tests/web."""
 
-from tests.web.conftest import site, start, url
+from tests.web.conftest import site, start
 
-__all__ = ["site", "start", "url"]
+__all__ = ["site", "start"]

@@ -1,5 +1,6 @@
 """What a scrape reads from the database."""
 
+from contextlib import closing
 from datetime import timedelta
 from uuid import uuid4
 
@@ -16,14 +17,10 @@ from worker.features.metrics.store import gauges
 def test_a_scrape_that_takes_too_long_says_so_and_blames_no_setting_of_the_server(empty_postgresql_url, monkeypatch):
     monkeypatch.setattr(gauges, "MOST_TIME", timedelta(seconds=1))
     database, other = Database(empty_postgresql_url), Database(empty_postgresql_url)
-    try:
-        with other.write() as connection:
-            connection.execute(sa.text("LOCK TABLE outbox"))
-            with pytest.raises(sa.exc.OperationalError) as caught:
-                gauges.read(database, accounts=[], channels=[], targets=["bus"], now=NOON)
-    finally:
-        database.close()
-        other.close()
+    with closing(database), closing(other), other.write() as connection:
+        connection.execute(sa.text("LOCK TABLE outbox"))
+        with pytest.raises(sa.exc.OperationalError) as caught:
+            gauges.read(database, accounts=[], channels=[], targets=["bus"], now=NOON)
     assert reason(caught.value) == "reading them takes longer than 1 s"
 
 

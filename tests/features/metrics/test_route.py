@@ -55,6 +55,7 @@ async def test_a_key_of_a_sender_of_events_is_none_of_metrics(start, sqlite_url)
     assert (await scrape(site, FIRST))[0] == 401
 
 
+@pytest.mark.both_databases
 async def test_it_shows_what_is_in_the_database_and_what_processes_have_counted(start, url):
     site = await start(url, keys=SCRAPED)
     site.look_at_the_database()

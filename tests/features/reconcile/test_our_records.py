@@ -1,9 +1,13 @@
 """Our own books of a batch."""
 
+import pytest
+
 from tests.stored.reconciling import call, reconcilable
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, SessionRow
 from worker.features.reconcile.store.our_records import OurBooks
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_reference_with_a_space_stays_one_reference(shelf):

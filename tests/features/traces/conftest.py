@@ -1,5 +1,5 @@
 """A whole worker in virtual time."""
 
-from tests.simulated.fixtures import bench, clock, make, make_on_both, pytest_asyncio_loop_factories
+from tests.simulated.fixtures import bench, clock, make, pytest_asyncio_loop_factories
 
-__all__ = ["bench", "clock", "make", "make_on_both", "pytest_asyncio_loop_factories"]
+__all__ = ["bench", "clock", "make", "pytest_asyncio_loop_factories"]

@@ -196,9 +196,10 @@ def import_rows(world: World, count: int) -> None:
     import_list(intake, world.parts.batches, content, options_of(intake), name="list.csv")
 
 
-async def test_a_share_of_a_lists_rows_is_traced_and_the_others_cost_nothing(make_on_both, collector):
+@pytest.mark.both_databases
+async def test_a_share_of_a_lists_rows_is_traced_and_the_others_cost_nothing(make, collector):
     drawn = iter([0.5, 0.001, *[0.5] * 18])
-    world = make_on_both(traces=collector.traces(row_share=0.01, draw=lambda: next(drawn)))
+    world = make(traces=collector.traces(row_share=0.01, draw=lambda: next(drawn)))
     import_rows(world, 20)
     traced = [row for row in world.rows(Job) if row.traceparent is not None]
     assert [row.row for row in traced] == [3]

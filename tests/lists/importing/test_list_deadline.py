@@ -46,8 +46,9 @@ async def test_rows_go_first_whose_hours_end_first_and_all_are_sent_in_time(make
     assert len(world.senders["email"].messages) == 8
 
 
-async def test_the_forecast_knows_when_the_last_row_of_the_plan_goes(make_on_both, tmp_path):
-    world = make_on_both(templates=QUIET, limits=["2/hour"])
+@pytest.mark.both_databases
+async def test_the_forecast_knows_when_the_last_row_of_the_plan_goes(make, tmp_path):
+    world = make(templates=QUIET, limits=["2/hour"])
     world.clock.advance(hours=5)  # the night has begun in Dhaka
     begins = world.clock()
     bring_in(world, listed(tmp_path, LONDON[:2] + DHAKA), begins + timedelta(hours=30))

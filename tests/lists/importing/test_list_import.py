@@ -180,7 +180,7 @@ async def test_an_import_goes_on_after_a_machine_that_slept_in_the_middle_of_a_s
     assert len(world.rows(Job)) == 2
 
 
-async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_on_both, written):
+async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make, written):
     class Beaten(Batches):
         """Another import of the list is through before this one's first lot."""
 
@@ -189,7 +189,7 @@ async def test_two_imports_of_one_list_at_once_both_end_with_each_row_once(make_
             bring_in(world, file)
             return super().add(*arguments, **how)
 
-    world = make_on_both()
+    world = make()
     file = written(HEADER + GOOD + "C-3,not an address,LT\n")
     whole = world.parts.batches
     world.parts.batches = Beaten(world.parts.database, world.parts.keyring)

@@ -83,8 +83,8 @@ def work_all(world: Any, *, batch: int | None = None) -> None:
     world.parts.processes.started("w", Running("worker" if batch is None else "run", "host", 1, "0", batch, now, now))
 
 
-async def test_a_batch_ends_after_the_rows_of_the_batches_before_it(make_on_both):
-    world = make_on_both(limits=["20/second"], sender='limits = ["50/second"]')
+async def test_a_batch_ends_after_the_rows_of_the_batches_before_it(make):
+    world = make(limits=["20/second"], sender='limits = ["50/second"]')
     before, batch = world.add_many(100, "A"), world.add_many(40, "B")
     work_all(world)
     began_at = world.clock()
@@ -95,8 +95,9 @@ async def test_a_batch_ends_after_the_rows_of_the_batches_before_it(make_on_both
     assert abs(at - world.clock()) <= (world.clock() - began_at) / 4
 
 
-async def test_a_batch_waits_for_no_other_that_is_paused_or_timed_or_that_no_process_works(make_on_both):
-    world = make_on_both(limits=["20/second"])
+@pytest.mark.both_databases
+async def test_a_batch_waits_for_no_other_that_is_paused_or_timed_or_that_no_process_works(make):
+    world = make(limits=["20/second"])
     paused = world.add_many(100, "A")
     timed = world.add_many(100, "D")
     with world.parts.database.write() as connection:
@@ -155,8 +156,8 @@ WAITS = {
 
 
 @pytest.mark.parametrize("reason", WAITS)
-async def test_the_rest_of_a_batch_has_its_own_time_and_rows_that_wait_for_an_end_are_named_apart(make_on_both, reason):
-    world = make_on_both(limits=["20/second"])
+async def test_the_rest_of_a_batch_has_its_own_time_and_rows_that_wait_for_an_end_are_named_apart(make, reason):
+    world = make(limits=["20/second"])
     batch = world.add_many(3)
     world.set(Job, Job.customer_id == "C001", reason=reason, due_at=world.clock() + timedelta(days=6))
     ends = world.job("C001").due_at
@@ -166,8 +167,9 @@ async def test_the_rest_of_a_batch_has_its_own_time_and_rows_that_wait_for_an_en
     assert apart(world.parts, batch) == [f"{WAITS[reason]}, until {written(ends)}"]
 
 
-async def test_rows_and_messages_that_an_address_has_no_place_for_are_named_apart(make_on_both):
-    world = make_on_both(limits=["20/second"])
+@pytest.mark.both_databases
+async def test_rows_and_messages_that_an_address_has_no_place_for_are_named_apart(make):
+    world = make(limits=["20/second"])
     batch = world.add_many(3)
     await world.work()
     later = world.clock() + timedelta(days=6)
@@ -181,8 +183,9 @@ async def test_rows_and_messages_that_an_address_has_no_place_for_are_named_apar
     assert apart(world.parts, batch) == [said]
 
 
-async def test_a_batch_is_not_done_before_the_ends_that_all_its_rows_wait_for(make_on_both):
-    world = make_on_both(limits=["20/second"])
+@pytest.mark.both_databases
+async def test_a_batch_is_not_done_before_the_ends_that_all_its_rows_wait_for(make):
+    world = make(limits=["20/second"])
     batch = world.add_many(3)
     ends = world.clock() + timedelta(days=6)
     world.set(Job, Job.batch_id == batch, reason=Reason.SESSION_ENDS_FIRST, due_at=ends)
@@ -192,8 +195,8 @@ async def test_a_batch_is_not_done_before_the_ends_that_all_its_rows_wait_for(ma
     assert apart(world.parts, batch) == []
 
 
-async def test_rows_that_another_list_serves_are_named_apart(make_on_both):
-    world = make_on_both(limits=["20/second"])
+async def test_rows_that_another_list_serves_are_named_apart(make):
+    world = make(limits=["20/second"])
     world.add(customer("Ona"))
     world.set(Job, Job.customer_id == "Ona", reason=Reason.ORPHAN, due_at=world.clock() + timedelta(days=6))
     batch = world.add(customer("Ona"), customer("Jonas"))
@@ -203,8 +206,8 @@ async def test_rows_that_another_list_serves_are_named_apart(make_on_both):
     assert words.startswith("1 row waits for the row of another list, until ")
 
 
-async def test_rows_that_a_paused_list_serves_have_no_end_and_the_resume_is_named(make_on_both):
-    world = make_on_both(limits=["20/second"])
+async def test_rows_that_a_paused_list_serves_have_no_end_and_the_resume_is_named(make):
+    world = make(limits=["20/second"])
     paused = world.add(customer("Ona"), customer("Ada"))
     world.parts.decisions.pause(paused, by="tester", now=world.clock())
     batch = world.add(customer("Ona"), customer("Ada"))

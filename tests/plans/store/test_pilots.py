@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import customer, line
 from tests.stored.statements import statements
 from worker.core.customers.store.decisions import Decisions
@@ -143,6 +142,7 @@ def test_a_pause_and_a_resume_by_a_person_release_nothing_before_the_verdict(she
     assert len(called(shelf)) == 8
 
 
+@pytest.mark.both_databases
 def test_no_verdict_is_waited_for_while_the_batch_is_paused(shelf, pilots, listed, clock, decide):
     batch = listed(10)
     assert pilots.verdict_by(batch, now=clock()) is not None
@@ -269,7 +269,7 @@ def locks_the_budget_first(shelf, flush) -> list:
     return list(flushed.opened)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_the_budget_is_locked_before_the_plan_so_that_no_two_workers_wait_for_each_other(shelf, listed, clock):
     """The first claim locks the budget for its permits, and a later one for its slots."""
     listed(3, first="", condition="", per_hour=3000)
@@ -279,6 +279,7 @@ def test_the_budget_is_locked_before_the_plan_so_that_no_two_workers_wait_for_ea
     assert len(locks_the_budget_first(shelf, shelf.flush_messages)) == 1
 
 
+@pytest.mark.both_databases
 def test_messages_keep_the_pace_too_when_their_sessions_are_all_there(shelf, listed, clock):
     """As after an outage of the mail server: the links are there, and all messages are due."""
     listed(100, first="", condition="", per_hour=30)
@@ -296,6 +297,7 @@ def test_messages_keep_the_pace_too_when_their_sessions_are_all_there(shelf, lis
     assert {row.reason for row in shelf.rows(InvitationRow, state="waiting")} == {"planned"}
 
 
+@pytest.mark.both_databases
 def test_a_pilot_that_cannot_be_judged_waits_for_a_person_and_holds_up_no_other(shelf, pilots, listed, clock, decide):
     broken = listed(4, name="broken.csv", prefix="B")
     well = listed(4, name="well.csv", first="1", condition="finished >= 50% within 4 hours")
@@ -347,7 +349,7 @@ def test_a_pilot_that_cannot_be_judged_does_not_pause_a_batch_that_was_cancelled
     assert (shelf.row(Batch).pause_cause, shelf.row(BatchPlan).check_at) == ("", None)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_the_plan_is_locked_before_the_batch_so_that_import_and_verdict_do_not_wait_for_each_other(
     shelf, pilots, listed, clock
 ):

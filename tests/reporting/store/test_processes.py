@@ -42,6 +42,7 @@ def test_a_killed_process_is_removed_by_one_that_starts_later(shelf, processes, 
     assert [row.id for row in shelf.rows(ProcessRow)] == ["new"]
 
 
+@pytest.mark.both_databases
 def test_one_process_sweeps_when_the_last_sweep_is_old_and_none_while_wake_ups_come(shelf, processes):
     def claims() -> list[bool]:
         return [processes.claim_sweep(older_than=LATE, now=shelf.clock()) for _ in range(3)]

@@ -197,6 +197,7 @@ def test_a_line_shows_the_result_of_its_row(shelf):
     assert "verify.test" not in repr([first, second, third, fourth])
 
 
+@pytest.mark.both_databases
 def test_a_link_is_shown_only_when_asked_for_and_is_the_one_that_was_sent(shelf):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
@@ -248,6 +249,7 @@ def test_earlier_messages_are_not_looked_for_where_the_rows_have_no_channel(shel
     assert [text for text in made if "WHERE invitation.job_id IN" in text] == []
 
 
+@pytest.mark.both_databases
 def test_a_list_longer_than_a_chunk_is_shown_whole_and_in_order(shelf):
     batch = shelf.batch()
     odd = [line(row, customer(f"C{row}")) for row in range(3, CHUNK + 300, 2)]
@@ -257,6 +259,7 @@ def test_a_list_longer_than_a_chunk_is_shown_whole_and_in_order(shelf):
     assert rows == [*range(2, CHUNK + 300), 5 * CHUNK]
 
 
+@pytest.mark.both_databases
 def test_the_outlook_has_when_the_first_of_each_account_and_channel_is_due(shelf):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     soon, later = shelf.clock() + timedelta(minutes=5), shelf.clock() + timedelta(hours=5)

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED
 from worker.core.customers.customers import Channel, Person
@@ -30,6 +32,7 @@ def test_calls_and_messages_are_counted_by_route_and_over_time(ona, feed, clock)
     assert [number for _, number in after.series["finished"]] == [1]
 
 
+@pytest.mark.both_databases
 def test_a_batch_that_has_done_nothing_has_cost_nothing(shelf):
     spending = SpendingFacts(shelf.database).of(shelf.add(customer("Ona")))
     assert list(spending.routes.values()) == [RouteFacts(customers=1)]

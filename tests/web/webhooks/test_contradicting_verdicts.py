@@ -4,6 +4,7 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from tests.stored.webhook_feed import APPROVED, DENIED, FAILED
@@ -36,6 +37,7 @@ def test_a_copy_of_an_old_verdict_without_a_time_changes_no_result_and_is_an_ale
     assert ona.row(SessionRow).update_at == update_at  # the known verdict keeps its time too
 
 
+@pytest.mark.both_databases
 def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, feed):
     listed = WebhookList(ona.database, ona.keyring)
     feed.receive(APPROVED)
@@ -52,6 +54,7 @@ def test_a_contradicted_verdict_is_applied_once_an_operator_vouches_for_it(ona, 
     assert listed.retry(id_=one.id, now=ona.clock()) == 0
 
 
+@pytest.mark.both_databases
 def test_a_contradicted_verdict_that_a_person_has_looked_at_is_listed_no_more_and_is_not_applied(ona, feed):
     listed = WebhookList(ona.database, ona.keyring)
     feed.receive(APPROVED)

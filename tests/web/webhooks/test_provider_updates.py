@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql, waiting
+from tests.stored.row_locks import waiting
 from tests.stored.shelf import POLICY, customer
 from tests.stored.webhook_feed import (
     APPROVED,
@@ -42,6 +42,7 @@ ENDS = {
 }
 
 
+@pytest.mark.both_databases
 def test_each_end_of_a_session_is_its_jobs_end_or_not(shelf, feed):
     shelf.add(*(customer(name) for name in ENDS))
     shelf.issue()
@@ -81,6 +82,7 @@ def test_a_message_that_has_not_left_is_of_no_use_once_the_customer_has_finished
     assert shelf.claim_messages() == []
 
 
+@pytest.mark.both_databases
 def test_a_customer_who_has_submitted_gets_no_message_and_no_other_link(shelf, feed):
     shelf.add(customer("Ona"))
     shelf.issue()
@@ -113,6 +115,7 @@ def test_a_link_that_expired_before_its_message_left_is_replaced(shelf, feed):
     assert shelf.job("Ona").reissues == 1
 
 
+@pytest.mark.both_databases
 def test_a_link_that_was_never_sent_is_not_replaced_beyond_the_cap(shelf, feed):
     shelf.add(customer("Ona"), customer("Vita", channel=Channel.NONE))
     shelf.issue()
@@ -227,6 +230,7 @@ def test_the_call_of_a_job_that_a_verdict_has_ended_is_closed_when_its_worker_di
     assert ona.expired_leases.end(POLICY, now=ona.clock()) == EndedLeases()
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("again", ["while the call is out", "while it waits for its look-up"])
 def test_a_second_verdict_does_not_lose_the_call_of_a_job_that_has_ended(ona, feed, called, again):
     look_up_at = ona.clock() + timedelta(seconds=75)
@@ -380,7 +384,7 @@ def test_one_that_was_cancelled_stays_so_and_its_session_keeps_the_verdict(ona, 
     assert set(jobs.values()) == {JobState.CANCELLED}
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_an_update_waits_for_the_lock_on_the_job_and_then_sees_its_new_state(ona, feed):
     feed.keep(OVER)
     with waiting(ona.database, feed.work) as connection:

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
 
 from tests.stored.webhook_feed import APPROVED, COMPLETED, EXPIRED, OVER, STARTED, update
@@ -26,6 +27,7 @@ MATCHES = [
 ]
 
 
+@pytest.mark.both_databases
 def test_a_session_is_found_by_the_first_id_that_matches(ona):
     job = ona.job("Ona").id
     for match, found in MATCHES:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.stored.row_locks import on_postgresql
+import pytest
+
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, REVIEW, STARTED, update
 from worker.core.database.tables import SessionRow, Webhook
@@ -20,6 +21,7 @@ def test_the_same_bytes_are_kept_once(ona, feed):
     assert feed.keep(APPROVED, REVIEW, body=b"x", account="other") == [True, False]
 
 
+@pytest.mark.both_databases
 def test_a_copy_is_recognised_by_the_digest_of_an_older_key(ona, feed):
     before = replace(feed.arrived(APPROVED), digests=("old",))
     after = replace(before, digests=("new", "old"))
@@ -60,6 +62,7 @@ def test_an_unmatched_webhook_is_tried_for_a_day_then_kept_and_listed(shelf, fee
     assert timedelta(hours=23) < in_all < timedelta(hours=25)
 
 
+@pytest.mark.both_databases
 def test_an_unmatched_webhook_is_listed_with_masked_ids_and_processed_again_on_demand(shelf, feed):
     listed = WebhookList(shelf.database, shelf.keyring)
     match = ((Key.SCAN_REF, "3f2a9c1d-7e66-4b12"), (Key.CLIENT_ID, "Ona"), (Key.TOKEN, "secret-token"))
@@ -108,7 +111,7 @@ def test_a_webhook_that_uncovers_a_bug_delays_no_other_and_is_broken_in_the_end(
     assert len(worked.listed) == 1
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_of_two_processes_at_once_one_skips_the_webhooks_that_the_other_has_locked(ona, feed, in_parallel):
     feed.keep(*(replace(REVIEW, match=((Key.SCAN_REF, f"scan-{n}"),)) for n in range(250)))
     done = in_parallel(lambda: feed.work().count, times=3)

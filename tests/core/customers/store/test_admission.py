@@ -148,6 +148,7 @@ def test_an_empty_cell_of_a_newer_list_keeps_what_is_stored(shelf, rule):
     assert row.email_digest == contact_digests(shelf.keyring, stored)["email_digest"]
 
 
+@pytest.mark.both_databases
 def test_for_lists_that_are_imported_at_once_one_job_leads_for_each_customer_and_the_other_jobs_join_it(shelf):
     names = [f"C{number}" for number in range(30)]
 

@@ -7,7 +7,7 @@ from threading import Barrier
 
 import pytest
 
-from tests.stored.row_locks import on_postgresql, waiting
+from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer, line
 from worker.core.customers.customers import Person
 from worker.core.customers.known_customers import KnownRule
@@ -127,6 +127,7 @@ def test_what_check_finds_is_what_the_import_finds(shelf):
 # Two imports at once: under the customer's lock, the second finds what the first has stored.
 
 
+@pytest.mark.both_databases
 def test_of_two_lists_at_once_that_give_one_id_to_two_people_one_is_refused(shelf):
     both = Barrier(2)
 
@@ -140,7 +141,7 @@ def test_of_two_lists_at_once_that_give_one_id_to_two_people_one_is_refused(shel
     assert stored(shelf) == (JONAS if refused[0] else ONA)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_an_import_that_waits_for_the_customer_is_compared_with_what_was_stored_meanwhile(shelf, database):
     add(shelf, a1(Person()))
     refused = []

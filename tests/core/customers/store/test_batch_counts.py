@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import sqlalchemy as sa
 
 from tests.stored.recount import expect_true_counts
@@ -39,6 +40,7 @@ def test_changes_after_it_count_from_there_on(shelf):
     expect_true_counts(shelf.database)
 
 
+@pytest.mark.both_databases
 def test_two_sweeps_at_once_add_each_change_up_once(shelf):
     batch = shelf.add(*(customer(f"C{number}") for number in range(30)))
     for row in shelf.rows(Job):

@@ -5,7 +5,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql, wait_until_blocked
+from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import POLICY, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store import decisions
@@ -157,6 +157,7 @@ def test_a_paused_batch_is_cancelled_with_what_was_in_flight_when_it_was_paused(
     assert states(shelf, batch) == {"cancelled": 3}
 
 
+@pytest.mark.both_databases
 def test_a_cancelled_batch_is_not_paused_and_does_not_come_back_with_resume(shelf, decide, cancel):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     claimed = shelf.claim(most=1)
@@ -271,6 +272,7 @@ def test_a_joined_row_whose_customer_has_been_invited_gets_no_second_message(she
     assert (states(shelf, batch), states(shelf, other)) == ({"cancelled": 1}, {"invited": 1})
 
 
+@pytest.mark.both_databases
 def test_a_row_that_joined_a_row_in_flight_is_served_once_that_row_has_ended(shelf, cancel):
     batch = shelf.add(customer("Ona"))
     other = shelf.add(customer("Ona"))
@@ -363,7 +365,7 @@ def test_a_row_without_a_message_that_is_in_flight_ends_with_its_call_and_the_ne
     assert len(shelf.rows(SessionRow)) == 1
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, database):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
@@ -379,7 +381,7 @@ def test_cancelling_and_sending_do_not_wait_for_each_other(shelf, decide, databa
     assert shelf.job("Ona").state is JobState.CANCELLED
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 @pytest.mark.parametrize(
     "end",
     [

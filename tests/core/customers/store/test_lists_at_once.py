@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql, waiting
+from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer, line
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.batches import RefusedLine
@@ -22,6 +22,8 @@ from worker.core.model.states import InvitationState, JobState
 from worker.events.store.inbox import Inboxes
 from worker.events.store.incoming_events import Arrival
 
+pytestmark = pytest.mark.both_databases
+
 HELD, FAILED = Hold("unknown", "no answer"), Cancel("bad_input", "refused")
 
 
@@ -34,7 +36,7 @@ def joined(shelf, batch):
 # A session is reused while its message is being sent.
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 @pytest.mark.parametrize(
     ("becomes", "leads_to"),
     [(InvitationState.SENT, JobState.INVITED), (InvitationState.HELD, JobState.HELD)],
@@ -54,7 +56,7 @@ def test_a_job_that_adopts_a_session_sees_the_result_of_the_message_in_flight(sh
 # Two processes write the results of a customer's two messages at the same time.
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 @pytest.mark.parametrize(
     ("email", "sms", "leads_to"),
     [
@@ -106,7 +108,7 @@ def test_a_hand_over_and_an_adoption_at_once_make_the_job_invited(shelf):
 # A row is imported while the job that it would join ends.
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_row_does_not_join_a_job_that_is_being_cancelled(shelf, database):
     first = shelf.add(customer("Ona"))
     leader = shelf.job("Ona").id
@@ -118,7 +120,7 @@ def test_a_row_does_not_join_a_job_that_is_being_cancelled(shelf, database):
     assert [job.batch_id for job in shelf.claim()] == [second]
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_row_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, database):
     shelf.add(customer("Ona"))
     leader = shelf.job("Ona").id
@@ -130,7 +132,7 @@ def test_a_row_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, datab
     assert [job.batch_id for job in shelf.claim()] == [successor]
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_an_event_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, database, keyring):
     """At once: in a caller's transaction there is no second try."""
     shelf.add(customer("Ona"))
@@ -149,7 +151,7 @@ def test_an_event_joins_the_successor_of_a_job_that_is_being_cancelled(shelf, da
     assert shelf.job("Ona", priority=EVENT).joins == shelf.job("Ona", batch_id=successor).id
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 @pytest.mark.parametrize(
     ("ends", "leads_to"), [(JobState.FAILED, JobState.WAITING), (JobState.COMPLETED, JobState.COMPLETED)]
 )
@@ -161,7 +163,7 @@ def test_a_row_does_not_join_a_job_that_is_ending(shelf, database, ends, leads_t
     assert joined(shelf, second) == (False, leads_to)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_retried_row_does_not_join_a_job_that_is_being_cancelled(shelf, database):
     first = shelf.add(customer("Ona"))
     shelf.set(Job, state=JobState.FAILED)
@@ -173,7 +175,7 @@ def test_a_retried_row_does_not_join_a_job_that_is_being_cancelled(shelf, databa
     assert joined(shelf, first) == (False, JobState.WAITING)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_retry_waits_for_an_import_of_the_same_customers(shelf, database):
     """Both lock the customers in one order. Otherwise each could wait for a leader that the other is about to make."""
     first = shelf.add(customer("Ona"))
@@ -184,7 +186,7 @@ def test_a_retry_waits_for_an_import_of_the_same_customers(shelf, database):
     assert joined(shelf, first) == (False, JobState.WAITING)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_row_that_joined_before_the_cancel_reached_the_job_is_promoted_by_the_cancel(shelf, database):
     shelf.add(customer("Ona"))
     leader = shelf.job("Ona").id
@@ -237,7 +239,7 @@ def test_lines_that_are_imported_already_are_skipped(shelf):
     assert [row.row for row in shelf.rows(SkippedLine)] == [3, 4]
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_chunk_waits_for_another_imports_chunk_of_the_same_list(shelf, database):
     batch = shelf.batch()
     with waiting(database, lambda: shelf.add(customer("Ona"), batch=batch)) as importer:

@@ -53,6 +53,7 @@ def test_a_decision_about_an_unknown_call_is_seen_in_the_job_that_came_later(she
         assert following(connection, [ONA], now=shelf.clock(), lock=False) == {}
 
 
+@pytest.mark.both_databases
 def test_the_first_job_that_joined_is_the_successor(shelf, decide, events):
     """Not the one with the smallest id."""
     leading = shelf.add(customer("Ona"))

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.decisions import OUTCOME_UNKNOWN, adds_up, fail, names, pause, resolve, retry
-from tests.stored.row_locks import on_postgresql, wait_until_blocked
+from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
 from worker.core.customers.store import decisions, priority_moves
 from worker.core.customers.store.decisions import Decided, Verdict
@@ -54,6 +54,7 @@ def test_resuming_restores_exactly_what_was_paused(shelf, decide, priority):
     assert second.fence == shelf.job("Jonas").fence  # still its worker's
 
 
+@pytest.mark.both_databases
 def test_the_rows_that_a_decision_concerns_are_counted_by_an_index(shelf, decide, database):
     """However many rows other batches have."""
     shelf.add(*(customer(f"C-{number:03}") for number in range(300)))
@@ -131,6 +132,7 @@ def test_a_session_that_comes_after_the_pause_is_kept_and_its_message_waits(shel
     assert shelf.job("Ona").state is JobState.INVITED
 
 
+@pytest.mark.both_databases
 def test_a_message_in_flight_at_the_pause_comes_back_and_is_not_claimed(shelf, decide):
     batch = shelf.add(customer("Ona"))
     shelf.issue()
@@ -205,7 +207,7 @@ def test_more_rows_than_a_chunk_are_paused_resumed_and_cancelled(shelf, decide, 
 # While a worker holds the rows.
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_pause_waits_for_the_worker_that_holds_a_row(shelf, decide, database):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     thread = threading.Thread(target=pause, args=(shelf, decide, batch))
@@ -218,7 +220,7 @@ def test_a_pause_waits_for_the_worker_that_holds_a_row(shelf, decide, database):
     assert {row.priority for row in shelf.rows(Job)} == {BATCH + PAUSED}
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_pause_waits_for_lines_that_are_coming_in_and_pauses_them_too(shelf, decide, database):
     shelf.add(customer("Jonas"))
     batch = shelf.add(customer("Ona"))

@@ -187,6 +187,7 @@ def test_a_list_that_skips_known_customers_knows_nobody_of_an_unreleased_one(she
     assert called(shelf) == [TRUE]
 
 
+@pytest.mark.both_databases
 def test_of_two_unreleased_lists_each_brings_its_own_details_whatever_becomes_of_the_other(shelf, given, decide):
     first, second = given(OTHER, **PAUSED), given(TRUE, **PAUSED)
     decide.cancel(first, now=shelf.clock())
@@ -259,6 +260,7 @@ def test_details_that_no_key_decrypts_wait_and_hold_up_nobody_else(shelf, given,
     assert email(shelf) == OTHER
 
 
+@pytest.mark.both_databases
 def test_details_of_another_shape_wait_and_hold_up_nobody_else(shelf, given, decide):
     given(TRUE)
     second = given(OTHER, **PAUSED)

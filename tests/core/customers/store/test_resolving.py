@@ -70,6 +70,7 @@ def both_with_an_unknown_text(shelf):
     return batch
 
 
+@pytest.mark.both_databases
 def test_one_whose_other_message_is_out_is_invited_when_the_unknown_one_is_given_up(shelf, decide):
     batch = both_with_an_unknown_text(shelf)
     resolve(shelf, decide, batch, Verdict.ABANDON)
@@ -126,6 +127,7 @@ def test_a_call_that_is_given_up_leaves_the_message_of_an_earlier_session_as_it_
     assert len(shelf.rows(InvitationRow, state=InvitationState.HELD)) == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("verdict", Verdict)
 def test_only_messages_of_the_present_session_are_settled(shelf, decide, verdict):
     batch = shelf.add(customer("Ona"))
@@ -201,6 +203,7 @@ def test_a_conflict_is_settled_by_another_call(shelf, decide):
     assert names(shelf.issue()) == ["Ona"]
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("verdict", Verdict)
 def test_only_the_rows_that_are_meant_are_settled(shelf, decide, verdict):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
@@ -225,6 +228,7 @@ def test_what_is_not_held_is_not_settled(shelf, decide, verdict):
     assert (shelf.rows(Job), shelf.rows(InvitationRow)) == before
 
 
+@pytest.mark.both_databases
 def test_rows_held_by_those_they_joined_are_counted_by_the_batch_that_leads(shelf, decide):
     first = shelf.add(customer("Ona"), customer("Jonas"))
     second = shelf.add(customer("Rasa"))

@@ -126,6 +126,7 @@ def test_what_has_not_failed_is_not_retried(shelf, decide, state):
     assert shelf.rows(Job) == before
 
 
+@pytest.mark.both_databases
 def test_only_the_rows_that_are_meant_are_retried(shelf, decide):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     shelf.add(customer("Rasa"), batch=batch, first_row=9, account="au")
@@ -140,6 +141,7 @@ def test_only_the_rows_that_are_meant_are_retried(shelf, decide):
     assert decide.count(Which(other), JobState.FAILED) == 1
 
 
+@pytest.mark.both_databases
 def test_rows_retried_at_once_from_two_lists_have_one_leader_for_each_customer(shelf, decide):
     who = [customer(f"C{number}") for number in range(20)]
     batches = []

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from tests.stored.decisions import OUTCOME_UNKNOWN, fail, names, pause
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store import leadership, priority_moves
@@ -44,6 +43,7 @@ def test_a_stopped_batch_says_who_stopped_it_and_waits_until_it_is_lifted(shelf,
     assert names(shelf.claim()) == ["Jonas", "Ona", "Rasa"]
 
 
+@pytest.mark.both_databases
 def test_lifting_leaves_a_persons_pause_and_stopping_does_not_replace_it(shelf, decide, stop):
     batch = shelf.add(customer("Ona"))
     pause(shelf, decide, batch)
@@ -70,6 +70,7 @@ def test_of_several_events_of_a_customer_the_first_leads_and_the_others_join_it(
     assert [job.id for job in shelf.claim()] == [first.id]
 
 
+@pytest.mark.both_databases
 def test_a_run_of_one_batch_claims_no_job_and_no_message_of_another(shelf):
     other, own = shelf.add(customer("Ona")), shelf.add(customer("Rasa"))
     alone = replace(shelf.policy, only_batch=own)
@@ -158,7 +159,7 @@ def test_a_row_whose_call_or_message_may_be_out_or_that_a_person_paused_keeps_th
     assert shelf.job("Ona", batch_id=other).joins == shelf.job("Ona", batch_id=first).id
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 @pytest.mark.parametrize("why", ["called", "lost", "sending"])
 def test_a_call_or_a_message_that_begins_while_the_lead_is_taken_keeps_the_lead(shelf, decide, monkeypatch, why):
     first, other = shelf.add(customer("Ona")), shelf.add(customer("Ona"))
@@ -239,6 +240,7 @@ def test_the_next_run_of_a_list_finishes_a_resume_that_was_cut_off(shelf, decide
     assert names(shelf.claim()) == ["Jonas", "Ona"]
 
 
+@pytest.mark.both_databases
 def test_a_cancel_that_was_cut_off_is_finished_by_the_sweep(shelf, decide, stop, monkeypatch):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     cut_off(monkeypatch, decide, lambda: decide.cancel(batch, now=shelf.clock()))

@@ -127,6 +127,7 @@ def test_nothing_that_was_to_leave_for_the_sender_leaves(shelf, post):
     assert job.id != receipt.job_id
 
 
+@pytest.mark.both_databases
 def test_our_own_link_is_made_anew(shelf, post):
     post()
     own = StableLinks("https://verify.example.com", timedelta(days=60))

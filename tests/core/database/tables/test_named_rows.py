@@ -3,9 +3,11 @@
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql, waiting
+from tests.stored.row_locks import waiting
 from tests.stored.shelf import customer
 from worker.core.database.tables import CustomerRow, Job
+
+pytestmark = pytest.mark.both_databases
 
 REFUSED = "a job names the customer"
 
@@ -30,7 +32,7 @@ def test_a_customer_whom_a_job_names_cannot_be_deleted(shelf, database):
     assert shelf.row(CustomerRow).customer_id == "Ona"
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_deletion_waits_for_a_list_that_names_the_customer(shelf, database):
     shelf.add(customer("Ona"))
     without_job(shelf, database, "Rita")
@@ -47,7 +49,7 @@ def test_a_deletion_waits_for_a_list_that_names_the_customer(shelf, database):
         importer.execute(sa.insert(Job), [job])
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_job_that_another_joins_cannot_be_deleted_alone(shelf, database):
     first = shelf.add(customer("Ona"))
     shelf.add(customer("Ona"))

@@ -11,6 +11,8 @@ from worker.core.database.tables import Timer
 from worker.core.database.tables.types import UtcDateTime, all_tables
 from worker.core.foundation.clock import system_clock
 
+pytestmark = pytest.mark.both_databases
+
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 COLUMN = UtcDateTime()
 DIALECTS = [sqlite.dialect(), postgresql.dialect()]

@@ -5,7 +5,6 @@ from datetime import time, timedelta
 
 import pytest
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
@@ -360,6 +359,7 @@ def test_a_check_that_breaks_off_changes_nothing(shelf, scan, monkeypatch):
     assert scan() == ExpiryCounts(reissued=1)
 
 
+@pytest.mark.both_databases
 def test_two_sweeps_in_parallel_replace_each_session_once(shelf, scan, in_parallel):
     invited(shelf, *(customer(f"C{number}") for number in range(20)))
     let_expire(shelf)
@@ -407,7 +407,7 @@ def test_a_customer_who_cannot_be_written_to_gets_no_other_session(shelf, scan, 
     assert shelf.job("Ona").reason == ("suppressed" if expected.lapsed else "session_expired")
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_the_cost_of_a_check_depends_on_the_due_sessions_not_on_all_sessions(shelf):
     with shelf.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         # Else the due sessions go where earlier tests left room: into a page each.

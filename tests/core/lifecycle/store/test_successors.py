@@ -56,6 +56,7 @@ def test_a_successor_asks_about_the_session_before_instead_of_buying_one(shelf, 
     assert (job.batch_id, job.looks_up, job.session_id) == (own, True, shelf.row(SessionRow).id)
 
 
+@pytest.mark.both_databases
 def test_the_successor_of_a_cancelled_row_waits_for_the_review_of_its_session(shelf, decide, keyring):
     batch = waits_after_an_unused_end(shelf, keyring, changed(TERMS, spacing=2 * DAY))
     shelf.add(customer("Ona"))

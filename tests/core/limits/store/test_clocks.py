@@ -6,12 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import customer
 from tests.stored.steps import JobSteps
 from worker.core.database.tables import Job
 from worker.core.foundation.clock import ProcessClock, system_clock
 from worker.core.limits.rate_limits import Limit
+
+pytestmark = pytest.mark.both_databases
 
 
 def machine(shelf, off):
@@ -21,7 +22,7 @@ def machine(shelf, off):
     return clock
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_two_machines_that_are_minutes_apart_agree_on_leases_and_slots(shelf):
     ahead, behind = machine(shelf, timedelta(minutes=5)), machine(shelf, timedelta(minutes=-7))
     shelf.clock.now = ahead()

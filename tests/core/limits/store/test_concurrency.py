@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.core.database.test_bulk import row_of
-from tests.stored.row_locks import on_postgresql, wait_until_blocked
+from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
 from tests.stored.statements import statements
 from tests.stored.steps import InvitationSteps, JobSteps
@@ -19,6 +19,8 @@ from worker.core.database.tables import Batch, Permit
 from worker.core.limits.store import concurrency as permits
 from worker.core.limits.store.concurrency import Permits
 from worker.core.work.step_endings import FLUSH_MARGIN
+
+pytestmark = pytest.mark.both_databases
 
 LEASE = timedelta(seconds=60)
 
@@ -86,7 +88,7 @@ def test_permits_of_a_transaction_that_was_rolled_back_are_read_again_when_it_is
     assert permits.in_use(shelf.database, now=shelf.clock()) == {"kyc": granted}
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_another_flush_of_the_process_waits_for_permits_that_are_not_committed_yet(shelf):
     one, other, second = Permits(), Permits(), []
     thread = threading.Thread(target=lambda: second.append(hold(shelf, one, "a")))
@@ -169,7 +171,7 @@ def test_where_no_other_process_can_be_working_all_permits_are_cleared(shelf):
     assert shelf.rows(Permit) == []
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_workers_that_ask_at_once_never_hold_more_than_all_permits_and_come_to_hold_all(shelf):
     """Each worker is a thread with its own connections. Time advances when all workers have asked once more."""
     workers, cap = 5, 23

@@ -3,11 +3,15 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, Budget, Job
 from worker.core.model.endings import Kind, Retry
 from worker.core.model.states import JobState
 from worker.core.work.store.issue_results import IssueResult
+
+pytestmark = pytest.mark.both_databases
 
 
 def spent(shelf):

@@ -19,6 +19,8 @@ from worker.core.model.endings import Kind
 from worker.core.model.states import JobState
 from worker.core.work.store.issue_results import IssueResult
 
+pytestmark = pytest.mark.both_databases
+
 SECOND = timedelta(seconds=1)
 
 

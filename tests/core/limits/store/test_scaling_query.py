@@ -10,6 +10,8 @@ from tests.stored.shelf import customer
 from worker.core.database.encrypted_columns import ENCRYPTED
 from worker.core.limits.store.emergency_stop import EmergencyStops
 
+pytestmark = pytest.mark.postgresql_alone
+
 FILE = Path(__file__).parents[4] / "deploy/kubernetes/scaling.yaml"
 (TRIGGER,) = next(one for one in yaml.safe_load_all(FILE.read_text("utf-8")) if one["kind"] == "ScaledObject")["spec"][
     "triggers"
@@ -19,9 +21,6 @@ QUERY = TRIGGER["metadata"]["query"]
 
 @pytest.fixture
 def due(database) -> "int":
-    if database.is_sqlite:
-        pytest.skip("the query is PostgreSQL's")
-
     def ask() -> int:
         with database.read() as connection:
             return int(connection.execute(sa.text(QUERY)).scalar_one())

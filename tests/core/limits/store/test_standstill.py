@@ -7,6 +7,8 @@ from worker.core.database.tables import Audit, Batch
 from worker.core.limits.store.emergency_stop import EmergencyStops
 from worker.core.model.audit import Act
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def emergency_stops(database) -> EmergencyStops:

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, add_many, move, open_breaker, remaining, stop, takeover
 from worker.core.customers.customers import Channel
@@ -16,6 +15,8 @@ from worker.core.limits.budgets import BudgetRule
 from worker.core.limits.failover import LEAST
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.states import JobState
+
+pytestmark = pytest.mark.both_databases
 
 
 @pytest.mark.parametrize(("trouble", "words"), [(stop, "is stopped"), (open_breaker, "has its breaker open")])
@@ -139,7 +140,7 @@ def test_rows_that_can_still_move_are_counted_with_joined_rows(shelf, failover):
 # In parallel with other processes.
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_rows_that_a_worker_is_claiming_are_skipped(shelf, failover, database):
     add(shelf, customer("Ona"), customer("Jonas"))
     stop(shelf)

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import customer
 from tests.stored.takeovers import accounts_of, add, count_at, move, remaining, stop, takeover
 from worker.core.customers.store.decisions import Decisions, Verdict, Which
@@ -238,7 +237,7 @@ def test_a_row_whose_session_has_ended_unused_goes_like_one_that_had_none(shelf,
     assert shelf.job("Ona").account == "au"
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_row_whose_calls_outcome_becomes_unknown_after_the_query_stays(shelf, failover, database):
     add(shelf, customer("Ona"), customer("Jonas"))
     told_to_wait(shelf, most=1)

@@ -3,7 +3,8 @@
 import threading
 from datetime import timedelta
 
-from tests.stored.row_locks import on_postgresql
+import pytest
+
 from tests.stored.shelf import customer
 from tests.stored.takeovers import add, add_many, count_at, move, open_breaker, stop, takeover
 from tests.suite.waiting import ENDS_WITHIN
@@ -79,7 +80,7 @@ def test_no_row_stays_at_a_refused_account_that_is_asked_again_much_later(shelf,
     assert move(shelf, failover) == 3
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_two_timers_do_not_give_the_same_room_away_twice(shelf, failover, database):
     add_many(shelf, 4 * LEAST)
     stop(shelf)

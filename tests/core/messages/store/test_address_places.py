@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql, wait_until_blocked
+from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import WEEK, changed, customer
 from tests.stored.statements import statements
 from tests.stored.steps import JobSteps
@@ -48,6 +48,7 @@ def work(shelf):
     return len(shelf.send())
 
 
+@pytest.mark.both_databases
 def test_a_row_that_waits_for_its_address_leaves_its_place_in_the_pace_to_the_next_row(shelf):
     shelf.add(*sharing(*range(3)))
     assert work(shelf) == 3
@@ -216,7 +217,7 @@ def test_no_place_shows_its_address(shelf):
     assert len(row.digest) == 64
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_two_workers_of_two_accounts_never_give_one_address_more_than_its_places(shelf):
     other = replace(shelf.policy, account="au", rule=BudgetRule("au", (), 400, None, shelf.policy.rule.retry))
     shelf.budgets.ensure(["au"])
@@ -302,7 +303,7 @@ def test_an_address_that_is_wanted_alone_gets_what_all_wishes_together_get(shelf
     assert quick == taken()
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_addresses_of_one_customer_each_cost_one_statement(shelf):
     def asked(*emails):
         with statements(shelf.database) as made, shelf.database.write() as connection:

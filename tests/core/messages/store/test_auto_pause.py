@@ -39,9 +39,8 @@ def test_messages_of_one_minute_are_one_row(shelf, count):
     assert [(row.tried, row.refused, row.bounced) for row in shelf.rows(BounceCount)] == [(20, 2, 0)]
 
 
+@pytest.mark.postgresql_alone  # SQLite has one writer at a time
 def test_no_transaction_waits_for_a_count_before_the_other_one_ends(shelf, count):
-    if shelf.database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     batch = shelf.batch()
 
     with shelf.database.write() as connection:
@@ -51,6 +50,7 @@ def test_no_transaction_waits_for_a_count_before_the_other_one_ends(shelf, count
     assert [(row.tried, row.refused) for row in shelf.rows(BounceCount)] == [(15, 1)]
 
 
+@pytest.mark.both_databases
 def test_what_goes_wrong_now_shows_behind_many_that_arrived(shelf, count):
     batch = shelf.batch()
     count(batch, tried=100_000)
@@ -94,6 +94,7 @@ def test_nothing_is_counted_without_automatic_pauses(shelf, count):
     assert shelf.rows(BounceCount) == []
 
 
+@pytest.mark.both_databases
 def test_its_rows_are_not_claimed_until_it_is_resumed_and_the_counts_start_again(shelf, decide, count):
     batch = shelf.add(customer("Ona"), customer("Jonas"))
     other = shelf.add(customer("Rasa"))

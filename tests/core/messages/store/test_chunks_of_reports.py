@@ -3,6 +3,7 @@
 from dataclasses import replace
 from threading import Lock
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from worker.web.webhooks.store.delivery_updates import DeliveryUpdates, delivery
 from worker.web.webhooks.store.webhooks import KeptWebhook as Kept
 
 
+@pytest.mark.both_databases
 def test_an_update_that_several_processes_apply_at_once_counts_once(shelf, keyring, in_parallel):
     people = [Person(email=EMAIL, phone=f"+3706000000{number}") for number in range(6)]
     post = Post(shelf, keyring)

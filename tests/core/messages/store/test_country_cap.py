@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import changed, customer
 from tests.stored.statements import statements
 from worker.core.customers.customers import Channel, Person
@@ -54,6 +53,7 @@ def test_texts_beyond_the_cap_wait_for_the_next_hour_and_other_countries_go_on(s
     assert at_their_cap(shelf.database, now=shelf.clock()) == {}
 
 
+@pytest.mark.both_databases
 def test_a_text_that_waits_for_its_country_leaves_its_place_in_the_pace_to_the_next_message(shelf):
     shelf.add(*texted(LITHUANIA, range(3)))
     shelf.issue()
@@ -83,6 +83,7 @@ def test_a_text_that_was_claimed_and_did_not_leave_is_not_counted(shelf):
     assert send(shelf) == 3
 
 
+@pytest.mark.both_databases
 def test_a_text_that_is_released_after_an_unknown_flush_is_not_counted(shelf):
     shelf.add(*texted(LITHUANIA, range(3)))
     shelf.issue()
@@ -124,7 +125,7 @@ def locked(made):
     return [table for table in tables if table in ("budget", "text_count")]
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_the_senders_budget_is_locked_before_the_count_so_that_no_two_workers_wait_for_each_other(shelf):
     """The first claim locks the budget for its permits, and a later one for its slots."""
     shelf.add(*texted(LITHUANIA, range(5)))

@@ -45,6 +45,7 @@ def test_a_message_is_marked_as_delivered_once(post, channel):
     assert post.report(reference, DeliveryStatus.DELIVERED, channel=channel).applied is Applied.NOTHING_NEW
 
 
+@pytest.mark.both_databases
 def test_a_text_is_found_by_an_id_that_is_longer_than_what_is_stored_of_it(post):
     """A service of another package may have such ids."""
     reference = post.send(channel="sms", sid="a" * 150)
@@ -150,6 +151,7 @@ def test_the_message_of_a_session_before_answers_nothing_that_its_job_is_held_fo
     assert (post.shelf.job("Ona").state, post.shelf.job("Ona").reason) == (JobState.HELD, "unknown")
 
 
+@pytest.mark.both_databases
 def test_a_session_that_ended_while_its_messages_outcome_was_unknown_is_checked_afterwards(post, clock):
     post.shelf.add(customer("Ona"))
     post.shelf.issue()
@@ -312,6 +314,7 @@ def test_a_text_waits_for_the_quiet_hours_of_texts(post):
     assert post.message("sms").due_at > post.shelf.clock()
 
 
+@pytest.mark.both_databases
 def test_a_text_that_waits_for_quiet_hours_says_so_and_is_counted_with_those_that_wait_for_them(post):
     post.policy = replace(WHATSAPP, hours=Hours({"sms": QuietHours.parse("12:00-16:00")}))
     reference = post.send(channel="whatsapp")

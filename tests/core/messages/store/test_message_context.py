@@ -228,6 +228,7 @@ def test_a_customer_who_was_invited_on_another_channel_stays_invited(shelf):
     assert shelf.job("Ona").state is JobState.INVITED
 
 
+@pytest.mark.both_databases
 def test_once_the_cap_on_sessions_is_used_up_the_job_has_lapsed(shelf):
     issued(shelf, lifetime=timedelta(hours=13))
     for _ in range(2):

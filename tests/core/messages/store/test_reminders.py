@@ -6,7 +6,6 @@ from datetime import time, timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.shelf import WEEK, changed, customer
 from worker.core.customers.customers import Channel
 from worker.core.customers.store import admission as leading
@@ -233,6 +232,7 @@ def test_a_reminder_with_an_unknown_outcome_holds_no_job_and_needs_no_decision(s
     assert after(shelf, timedelta(0)) == []
 
 
+@pytest.mark.both_databases
 def test_reminders_have_a_batchs_priority(shelf, reminding):
     reminding()
     batch = invited(shelf)
@@ -243,6 +243,7 @@ def test_reminders_have_a_batchs_priority(shelf, reminding):
     assert not shelf.facts.outlook(batch).under_way
 
 
+@pytest.mark.both_databases
 def test_a_reminder_whose_link_has_become_too_old_replaces_nothing(shelf, reminding):
     reminding()
     invited(shelf)
@@ -292,6 +293,7 @@ def test_for_a_customer_whom_another_list_waits_for_they_go_on_for_that_one(shel
     assert shelf.row(InvitationRow, kind="reminder-1").batch_id == other
 
 
+@pytest.mark.both_databases
 def test_a_reminder_claimed_while_its_list_is_cancelled_does_not_wait_without_a_time(shelf, reminding):
     reminding()
     batch = invited(shelf)
@@ -374,7 +376,7 @@ def test_of_two_last_messages_that_are_due_at_once_the_email_goes_unless_its_sen
     assert len(texts) == 1
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_dispatcher_does_not_send_the_last_message_while_another_is_about_to(shelf, reminding):
     reminding()
     shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
@@ -388,7 +390,7 @@ def test_a_dispatcher_does_not_send_the_last_message_while_another_is_about_to(s
     assert len(shelf.claim_messages()) == 1
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding):
     reminding()
     shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))
@@ -404,7 +406,7 @@ def test_two_senders_at_once_do_not_both_send_the_last_message(shelf, reminding)
     assert (len(emails), texts) == (1, [])
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_a_sender_that_has_the_lock_counts_again_what_left_before_it(shelf, reminding):
     reminding()
     shelf.message_policy = changed(shelf.message_policy, caps=Caps(3, 1))

@@ -158,6 +158,7 @@ def test_what_is_known_by_two_keys_is_released_only_if_both_reasons_may_be(conne
     assert suppressed(connection, DURING, [TEXT]) == {TEXT: SuppressionReason.COMPLAINT}
 
 
+@pytest.mark.both_databases
 def test_a_reason_that_a_newer_release_has_stored_suppresses_and_outranks_all_others(connection, keyring, clock):
     suppress(connection, keyring, *TEXT, SuppressionReason.STOP, "sender/sms", now=clock())
     connection.execute(sa.text("UPDATE suppression SET reason = 'deceased'"))

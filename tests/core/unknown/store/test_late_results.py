@@ -101,6 +101,7 @@ def test_an_answer_that_comes_while_its_call_is_looked_up_closes_the_look_up(she
     assert outcomes == {opened.attempt_id: "done", looking.attempt_id: "unanswered"}
 
 
+@pytest.mark.both_databases
 def test_a_receipt_that_comes_while_its_text_is_looked_up_closes_the_look_up(shelf, texts):
     shelf.add(customer("Ona", channel=Channel.SMS))
     shelf.issue()
@@ -183,6 +184,7 @@ def test_once_the_call_is_repeated_a_late_session_is_recorded_and_changes_nothin
     assert shelf.facts.counts(batch).accounts["kyc"].late == 1
 
 
+@pytest.mark.both_databases
 def test_a_late_session_of_a_cancelled_row_is_recorded_and_changes_nothing(shelf, policy, decide):
     batch, (opened,) = call(shelf, policy)
     advance(shelf, seconds=61)
@@ -278,6 +280,7 @@ def test_a_stopped_worker_that_continues_and_has_not_called_settles_the_unknown_
     assert shelf.budgets.all()["kyc"].credits_used == 0
 
 
+@pytest.mark.both_databases
 def test_a_mail_whose_receipt_comes_while_it_is_sent_again_is_recorded_as_late(shelf):
     """Otherwise nothing would say why the customer got it twice."""
     shelf.add(customer("Ona"))

@@ -211,6 +211,7 @@ def test_rows_that_wait_to_be_looked_up_are_counted_with_their_earliest_time(she
     assert shelf.facts.unknown_outcomes(batch + 1) == UnknownOutcomes()
 
 
+@pytest.mark.both_databases
 def test_the_sessions_whose_tokens_are_lost_are_counted_apart_with_the_time_of_the_last_call(shelf, policy):
     batch = drop(shelf, policy, customer("Ona"), customer("Jonas"), customer("Petras"))
     shelf.set(Job, Job.customer_id != "Petras", reason="orphan")

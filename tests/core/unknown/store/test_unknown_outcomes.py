@@ -115,6 +115,7 @@ def test_a_look_up_costs_no_credit_whatever_its_answer(shelf):
     assert shelf.budgets.all()["kyc"].credits_used == 0  # the call was not carried out and cost nothing
 
 
+@pytest.mark.both_databases
 def test_at_the_credit_cap_unknown_calls_are_looked_up_and_no_other_call_is_made(shelf):
     policy = reconcilable(shelf.ruled(credits=1))
     drop(shelf, policy)

@@ -67,6 +67,7 @@ def test_the_fault_names_no_value(shelf):
     assert "pigeon" not in str(caught.value)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(("table", "column"), [("job", "channel"), ("customer", "kind")])
 def test_a_job_is_held_alone_when_it_is_claimed(shelf, table, column):
     batch = shelf.add(*map(customer, NAMES))
@@ -77,6 +78,7 @@ def test_a_job_is_held_alone_when_it_is_claimed(shelf, table, column):
     assert shelf.facts.counts(batch).jobs[JobState.HELD] == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(("table", "column"), [("session", "state"), ("customer", "kind"), ("job", "channel")])
 def test_a_message_is_held_alone_when_it_is_claimed(shelf, table, column):
     shelf.add(*map(customer, NAMES))
@@ -88,6 +90,7 @@ def test_a_message_is_held_alone_when_it_is_claimed(shelf, table, column):
     assert "NotKnown" in row.detail
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(("table", "column"), [("session", "state"), ("job", "channel")])
 def test_a_session_is_set_aside_alone_when_it_is_checked(shelf, served, table, column):
     write(shelf, table, column, "customer_id = 'Rasa'")
@@ -97,6 +100,7 @@ def test_a_session_is_set_aside_alone_when_it_is_checked(shelf, served, table, c
     assert check(shelf.database, shelf.keyring, EXPIRY, now=shelf.clock()).sessions == 0
 
 
+@pytest.mark.both_databases
 def test_a_row_in_an_unknown_state_is_never_claimed_nor_ended_nor_moved(shelf, failover):
     add(shelf, *map(customer, NAMES))
     write(shelf, "job", "state", "customer_id = 'Rasa'")
@@ -108,6 +112,7 @@ def test_a_row_in_an_unknown_state_is_never_claimed_nor_ended_nor_moved(shelf, f
     assert (row.state, row.account, row.reason) == (WORD, "kyc", "")
 
 
+@pytest.mark.both_databases
 def test_a_webhook_for_an_unknown_state_is_broken_alone(shelf, served, feed):
     write(shelf, "session", "state", "customer_id = 'Rasa'")
     updates = [update(APPROVED.state, APPROVED.result, match=((Key.SCAN_REF, f"scan-{n}"),)) for n in range(1, 6)]

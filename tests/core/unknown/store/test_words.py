@@ -49,6 +49,7 @@ def test_who_reads_the_words_is_in_the_audit_log(refused):
     assert (entry.actor, entry.subject, entry.count) == ("ops", "customer Ona", 1)
 
 
+@pytest.mark.both_databases
 def test_words_without_their_key_are_said_to_be_unreadable(refused):
     (one,) = Ledger(refused.database, Keyring([new_key()])).words_about("Ona", now=refused.clock())
     assert one.words is None

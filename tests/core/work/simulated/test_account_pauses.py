@@ -12,14 +12,14 @@ from worker.core.model.states import JobState
 from worker.providers.contract import Broken, HttpAnswer
 
 
-async def test_after_a_429_no_call_begins_until_the_time_it_named(make_on_both):
+async def test_after_a_429_no_call_begins_until_the_time_it_named(make):
     begun = []
 
     def answer(_):
         begun.append(world.clock())
         return LIMITED if len(begun) == 13 else world.session()
 
-    world = make_on_both(answer, concurrency=5)
+    world = make(answer, concurrency=5)
     world.add_many(60)
     await world.issue()
     first = len(begun)
@@ -74,8 +74,8 @@ async def test_a_rate_limit_never_sends_a_row_to_failed(make):
     assert world.states() == {"issued": 1}
 
 
-async def test_refused_credentials_stop_the_account_and_leave_everything_waiting(make_on_both):
-    world = make_on_both(lambda _: REFUSED, concurrency=3)
+async def test_refused_credentials_stop_the_account_and_leave_everything_waiting(make):
+    world = make(lambda _: REFUSED, concurrency=3)
     batch = world.add_many(25)
     await world.issue()
     assert len(world.asked) <= 3
@@ -93,9 +93,9 @@ async def test_refused_credentials_stop_the_account_and_leave_everything_waiting
     assert sum(world.parts.facts.counts(batch).waiting.values()) == 25
 
 
-async def test_a_wait_of_weeks_is_a_mistake_and_one_call_goes_ahead_after_the_longest_documented_one(make_on_both):
+async def test_a_wait_of_weeks_is_a_mistake_and_one_call_goes_ahead_after_the_longest_documented_one(make):
     weeks = HttpAnswer(429, {"retry-after": "3600000"})
-    world = make_on_both([weeks, weeks], concurrency=1)
+    world = make([weeks, weeks], concurrency=1)
     world.add_many(9)
     await world.work()
     asked = [len(world.asked)]
@@ -108,9 +108,9 @@ async def test_a_wait_of_weeks_is_a_mistake_and_one_call_goes_ahead_after_the_lo
 
 
 @pytest.mark.parametrize("limits", [[], ["20/second"]])
-async def test_a_refused_key_is_tried_again_every_few_minutes_with_one_call_until_it_is_accepted(make_on_both, limits):
+async def test_a_refused_key_is_tried_again_every_few_minutes_with_one_call_until_it_is_accepted(make, limits):
     accepted = []
-    world = make_on_both(lambda _: world.session() if accepted else REFUSED, concurrency=1, limits=limits)
+    world = make(lambda _: world.session() if accepted else REFUSED, concurrency=1, limits=limits)
     world.add_many(9)
     await world.issue()
     asked = [len(world.asked)]
@@ -127,10 +127,10 @@ async def test_a_refused_key_is_tried_again_every_few_minutes_with_one_call_unti
 
 
 async def test_a_refused_key_is_tried_at_once_with_the_next_row_where_the_connection_of_the_first_came_too_late(
-    make_on_both,
+    make,
 ):
     accepted, cold = [], []
-    world = make_on_both(lambda _: world.session() if accepted else REFUSED, limits=["20/second"])
+    world = make(lambda _: world.session() if accepted else REFUSED, limits=["20/second"])
     call = world.http.call
 
     async def stalled(request, *, timeout, may_write):  # noqa: ASYNC109  # as Http's
@@ -151,11 +151,9 @@ async def test_a_refused_key_is_tried_at_once_with_the_next_row_where_the_connec
     assert world.states() == {"invited": 3}
 
 
-async def test_a_key_that_is_refused_keeps_one_row_to_try_it_with_while_another_account_takes_over(make_on_both):
+async def test_a_key_that_is_refused_keeps_one_row_to_try_it_with_while_another_account_takes_over(make):
     accepted = []
-    world = make_on_both(
-        lambda request: world.session() if accepted or b"au" in request.body else REFUSED, route=["kyc", "au"]
-    )
+    world = make(lambda request: world.session() if accepted or b"au" in request.body else REFUSED, route=["kyc", "au"])
     world.add_many(9, others=("au",))
     await world.issue()
     await world.work()
@@ -207,8 +205,8 @@ async def test_a_replaced_secret_that_is_refused_as_well_stops_the_account(make)
     assert world.budget().stopped_at is not None
 
 
-async def test_with_a_cap_on_credits_no_further_call_is_made_and_the_reason_is_shown(make_on_both):
-    world = make_on_both(more="credits = 7")
+async def test_with_a_cap_on_credits_no_further_call_is_made_and_the_reason_is_shown(make):
+    world = make(more="credits = 7")
     world.add_many(20)
     await world.work()
     assert len(world.asked) == 7

@@ -19,17 +19,17 @@ OLD_ONE = FakeHttp.listing(("session-1", "EXPIRED"))
 
 
 @pytest.fixture
-def bereft(make_on_both):
+def bereft(make):
     """Makes a world in which Ona's first session ran out, her second was asked for, the verdict about the first came,
     and the worker died: with these answers to look-ups."""
 
-    async def make(*listings, lists=True, state=JobState.COMPLETED, **settings):
+    async def prepare(*listings, lists=True, state=JobState.COMPLETED, **settings):
         found = iter(listings)
 
         def answer(request):
             return next(found) if request.method == "GET" else world.session()
 
-        world = make_on_both(answer, **settings)
+        world = make(answer, **settings)
         batch = world.add(customer("Ona"))
         await world.work()
         world.set(SessionRow, state="expired", check_at=None)
@@ -41,7 +41,7 @@ def bereft(make_on_both):
         world.batch = batch
         return world
 
-    return make
+    return prepare
 
 
 def call_of(world):
@@ -93,6 +93,7 @@ async def test_a_call_that_opened_nothing_refunds_its_credit_and_leaves_nothing_
     assert line_of(world)["error"] == ""
 
 
+@pytest.mark.both_databases
 async def test_a_failed_job_is_looked_up_too_and_stays_failed(bereft):
     world = await bereft(ORPHAN, state=JobState.FAILED)
     await days(world, times=2)

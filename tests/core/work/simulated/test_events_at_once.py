@@ -18,8 +18,8 @@ UNREACHABLE = sa.exc.OperationalError("COMMIT", None, Exception("connection rese
 
 
 @pytest.fixture
-def world(make_on_both) -> World:
-    made: World = make_on_both(more="credits = 100", limits=["100/second"])
+def world(make) -> World:
+    made: World = make(more="credits = 100", limits=["100/second"])
     made.add(customer("Ona"), customer("Jonas"))
     with made.parts.database.write() as connection:
         connection.execute(sa.update(Job).where(Job.customer_id == "Ona").values(priority=EVENT))

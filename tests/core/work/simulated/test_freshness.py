@@ -45,8 +45,9 @@ class Stoppable(FakeSender):
         return Problem(Kind.AUTH, "HTTP 401") if self.broken else await super().send(message, may_write)
 
 
-async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_could_tell_of(make_on_both):
-    world = make_on_both(senders={"email": FakeSender(), "sms": Stoppable()}, concurrency=1)
+@pytest.mark.both_databases
+async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_could_tell_of(make):
+    world = make(senders={"email": FakeSender(), "sms": Stoppable()}, concurrency=1)
     world.set(Budget, Budget.name == "sender/sms", stopped_at=world.clock(), stop_reason="HTTP 401")
     batch = world.add(
         *(customer(f"T{number}", channel=Channel.SMS) for number in range(3)),
@@ -74,8 +75,9 @@ async def test_while_a_sender_is_stopped_no_session_is_asked_for_that_only_it_co
     assert await world.live(lambda: world.states() == {"issued": 1, "invited": 5}) < MINUTE
 
 
-async def test_an_hour_that_has_passed_is_not_named_as_what_rows_wait_for(make_on_both):
-    world = make_on_both(senders={"email": Stoppable()}, concurrency=1)
+@pytest.mark.both_databases
+async def test_an_hour_that_has_passed_is_not_named_as_what_rows_wait_for(make):
+    world = make(senders={"email": Stoppable()}, concurrency=1)
     world.set(Budget, Budget.name == "sender/email", stopped_at=world.clock(), stop_reason="HTTP 401")
     batch = world.parts.batches.find(str(world.add(customer("Mail"))))
     await world.work()
@@ -89,9 +91,9 @@ async def test_an_hour_that_has_passed_is_not_named_as_what_rows_wait_for(make_o
     assert status["forecast"]["limited_by"] == "kyc is stopped: HTTP 401"
 
 
-async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_it(make_on_both, monkeypatch):
+async def test_what_waits_for_a_sender_is_put_off_by_the_lot_and_not_taken_for_it(make, monkeypatch):
     monkeypatch.setattr("worker.core.work.store.without_call.CHUNK", 10)
-    world = make_on_both(sender='limits = ["1/hour"]', concurrency=1)
+    world = make(sender='limits = ["1/hour"]', concurrency=1)
     world.add_many(30)
     await world.issue()
     assert len(world.asked) == len(world.rows(InvitationRow)) >= 1

@@ -169,8 +169,8 @@ async def test_no_more_messages_are_in_flight_than_the_relay_has_connections(mak
 # Links that are too old to send.
 
 
-async def test_a_stale_link_is_not_sent_and_a_new_session_follows(make_on_both):
-    world = make_on_both()
+async def test_a_stale_link_is_not_sent_and_a_new_session_follows(make):
+    world = make()
     await issued(world)
     world.clock.advance(days=6, hours=13)  # eleven hours left, the floor is twelve
     await world.invite()

@@ -22,8 +22,9 @@ ANSWER = ExpirySource.ANSWER
 HOLD = 'on_orphan = "hold"'  # the fake provider has no list; what "wait" does there: test_orphans.py
 
 
-async def test_every_due_session_is_opened_once_and_then_its_customer_invited(make_on_both):
-    world = make_on_both()
+@pytest.mark.both_databases
+async def test_every_due_session_is_opened_once_and_then_its_customer_invited(make):
+    world = make()
     world.add_many(150)
     await world.issue()
     assert world.states() == {"issued": 150}
@@ -46,7 +47,7 @@ async def test_each_customer_gets_the_link_of_the_session_that_is_stored(make):
     assert len(set(links.values())) == 40
 
 
-async def test_an_attempt_is_in_the_database_before_its_call_is_seen(make_on_both):
+async def test_an_attempt_is_in_the_database_before_its_call_is_seen(make):
     seen = []
 
     def answer(_request):
@@ -55,7 +56,7 @@ async def test_an_attempt_is_in_the_database_before_its_call_is_seen(make_on_bot
             seen.append(connection.execute(query).scalar_one())
         return world.session()
 
-    world = make_on_both(answer, concurrency=3)
+    world = make(answer, concurrency=3)
     world.add_many(12)
     await world.issue()
     assert len(seen) == 12
@@ -118,9 +119,7 @@ async def test_the_limit_of_an_account_is_kept(make):
 
 
 @pytest.mark.parametrize("seconds", [0.3, 2.0])
-async def test_calls_that_waited_long_for_their_connections_keep_the_limit_and_cost_nothing_if_not_made(
-    make_on_both, seconds
-):
+async def test_calls_that_waited_long_for_their_connections_keep_the_limit_and_cost_nothing_if_not_made(make, seconds):
     """A TLS handshake stalls for so long. A row whose turn is over by then was not called: no attempt, no credit."""
     begun, refused = [], []
 
@@ -128,7 +127,7 @@ async def test_calls_that_waited_long_for_their_connections_keep_the_limit_and_c
         begun.append(world.clock())
         return world.session()
 
-    world = make_on_both(answer, limits=["20/second"], more="credits = 30")
+    world = make(answer, limits=["20/second"], more="credits = 30")
     until, call = world.clock() + timedelta(seconds=seconds), world.http.call
 
     async def stalled(request, *, timeout, may_write):  # noqa: ASYNC109  # as Http's
@@ -259,8 +258,8 @@ async def test_a_worker_that_died_in_the_middle_leaves_an_unknown_outcome_only_f
     assert world.states().get("held") == 3
 
 
-async def test_two_processes_that_work_the_same_rows_open_one_session_for_each(make_on_both):
-    world = make_on_both(lambda _: answer_later(world, 0.05))
+async def test_two_processes_that_work_the_same_rows_open_one_session_for_each(make):
+    world = make(lambda _: answer_later(world, 0.05))
     world.add_many(80)
     first, second = world.start(), world.start()
     await asyncio.gather(first.serve(WakeUp.issue("kyc")), second.serve(WakeUp.issue("kyc")))
@@ -302,8 +301,8 @@ async def test_a_session_that_was_texted_by_the_provider_itself_is_not_texted_ag
     assert {row.sms_sent for row in world.rows(SessionRow)} == {True}
 
 
-async def test_an_answer_that_cannot_be_stored_holds_its_customer_and_costs_no_other_session(make_on_both):
-    world = make_on_both(concurrency=10)
+async def test_an_answer_that_cannot_be_stored_holds_its_customer_and_costs_no_other_session(make):
+    world = make(concurrency=10)
     batch = world.add_many(12)
     sessions = [
         Session(f"token-{number}", f"https://verify.test/{number}", f"scan-{number}", world.clock() + WEEK, ANSWER)

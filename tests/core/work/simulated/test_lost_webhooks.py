@@ -16,10 +16,10 @@ OVER = timedelta(days=7, minutes=16)
 
 
 @pytest.fixture
-async def invited(make_on_both):
+async def invited(make):
     """Makes a worker whose ten customers were invited, and whose look-ups are answered so: then with this status."""
 
-    async def make(status="EXPIRED", listings=(), **settings):
+    async def prepare(status="EXPIRED", listings=(), **settings):
         found = iter(listings)
 
         def answer(request):
@@ -29,14 +29,14 @@ async def invited(make_on_both):
             references = [row.reference for row in world.rows(SessionRow, customer_id=name)]
             return next(found, None) or FakeHttp.listing(*((reference, world.status) for reference in references))
 
-        world = make_on_both(answer, **settings)
+        world = make(answer, **settings)
         world.provider.lists, world.status = True, status
         world.add_many(10)
         await world.work()
         assert world.states() == {"invited": 10}
         return world
 
-    return make
+    return prepare
 
 
 async def let_end(world):
@@ -114,6 +114,7 @@ async def test_a_stopped_account_is_asked_about_its_reviews_when_it_works_again(
     assert len(world.reconciled) == 20
 
 
+@pytest.mark.both_databases
 async def test_customers_who_did_not_finish_get_a_new_session_after_one_question_each(invited):
     world = await invited("EXPIRED")
     await let_end(world)

@@ -44,8 +44,8 @@ async def until_morning(world, moment=MORNING):
     await world.work()
 
 
-async def test_sessions_of_a_list_that_comes_in_the_evening_are_opened_and_sent_in_the_morning(make_on_both, tmp_path):
-    world = at_night(make_on_both)
+async def test_sessions_of_a_list_that_comes_in_the_evening_are_opened_and_sent_in_the_morning(make, tmp_path):
+    world = at_night(make)
     file = tmp_path / "list.csv"
     file.write_text("customer_id,email,country,timezone\nOna,o@example.org,LT,\nJon,j@example.org,LT,Asia/Tokyo\n")
     import_list(world.parts.intake, world.parts.batches, file, options_of(world.parts.intake), name="list.csv")
@@ -63,8 +63,8 @@ async def test_sessions_of_a_list_that_comes_in_the_evening_are_opened_and_sent_
     assert {row.reason for row in world.rows(Job)} == {""}
 
 
-async def test_whatever_made_a_row_due_it_waits_until_the_morning_and_nothing_is_counted(make_on_both):
-    world = at_night(make_on_both, limits=["10/second"])
+async def test_whatever_made_a_row_due_it_waits_until_the_morning_and_nothing_is_counted(make):
+    world = at_night(make, limits=["10/second"])
     world.add(customer("Ona"), customer("Jonas", timezone="America/Lima"))
     await world.work()
     assert world.asked == ["Jonas"]  # in Lima it is the afternoon
@@ -87,8 +87,8 @@ async def test_a_phone_that_may_be_anywhere_is_written_to_when_it_is_day_everywh
     assert world.job("Kim").due_at == datetime(2026, 11, 21, 1, 30, tzinfo=UTC)
 
 
-async def test_a_customer_in_the_app_gets_the_link_at_night_and_the_message_in_the_morning(make_on_both):
-    world = at_night(make_on_both)
+async def test_a_customer_in_the_app_gets_the_link_at_night_and_the_message_in_the_morning(make):
+    world = at_night(make)
     receiver = world.receiver()
     assert receiver.receive([requested("C-1")]).due == frozenset()
     assert receiver.receive([requested("C-2", invite_after="30 minutes")]).due == {WakeUp.issue("kyc")}
@@ -114,8 +114,8 @@ async def test_quiet_hours_delay_neither_fetched_links_nor_reconciliation(make):
     assert len(world.reconciled) == 1
 
 
-async def test_of_two_channels_the_one_without_quiet_hours_goes_at_once_and_the_other_follows(make_on_both):
-    world = at_night(make_on_both, "sms")
+async def test_of_two_channels_the_one_without_quiet_hours_goes_at_once_and_the_other_follows(make):
+    world = at_night(make, "sms")
     world.add(customer("Ona", channel=Channel.BOTH))
     await world.work()
     assert len(world.senders["email"].messages) == 1
@@ -156,8 +156,8 @@ async def test_a_short_lived_session_is_opened_when_both_messages_may_leave(make
     assert len(world.asked) == 1
 
 
-async def test_a_message_that_is_due_in_the_night_waits_and_counts_no_attempt(make_on_both):
-    world = at_night(make_on_both)
+async def test_a_message_that_is_due_in_the_night_waits_and_counts_no_attempt(make):
+    world = at_night(make)
     world.clock.advance(hours=-2)
     world.add(customer("Ona"))
     await world.issue()
@@ -170,8 +170,8 @@ async def test_a_message_that_is_due_in_the_night_waits_and_counts_no_attempt(ma
     assert world.message().reason == ""
 
 
-async def test_a_message_whose_connection_came_when_quiet_hours_had_begun_waits_until_they_end(make_on_both):
-    world = at_night(make_on_both, senders={"email": Stalling(seconds=5)})
+async def test_a_message_whose_connection_came_when_quiet_hours_had_begun_waits_until_they_end(make):
+    world = at_night(make, senders={"email": Stalling(seconds=5)})
     world.clock.advance(hours=-1, seconds=-3)
     world.add(customer("Ona"))
     await world.issue()

@@ -26,10 +26,10 @@ HOLD = 'on_orphan = "hold"'  # what else becomes of a session whose token is los
 
 
 @pytest.fixture
-def played(make_on_both):
+def played(make):
     """Makes a worker with these answers to its calls (then sessions) and to its look-ups (then empty lists)."""
 
-    def make(calls=(), listings=(), **settings):
+    def prepare(calls=(), listings=(), **settings):
         answers, found = iter(calls), iter(listings)
 
         def answer(request):
@@ -37,11 +37,11 @@ def played(make_on_both):
                 return next(found, None) or world.http.listing()
             return next(answers, None) or world.session()
 
-        world = make_on_both(answer, **settings)
+        world = make(answer, **settings)
         world.provider.lists = True
         return world
 
-    return make
+    return prepare
 
 
 async def wait_and_work(world, **step):
@@ -220,6 +220,7 @@ async def test_a_call_that_may_not_or_cannot_be_reconciled_is_held(played, on_un
     assert world.reconciled == []
 
 
+@pytest.mark.both_databases
 async def test_rows_without_an_unknown_outcome_are_called_in_parallel_to_a_reconciliation(played):
     world = played([DROPPED], [FakeHttp.listing(("scan-lost", "ACTIVE"))], more=HOLD)
     world.add(customer("Ona"))
@@ -265,9 +266,9 @@ SMS = '[sms]\naccount = "AC1"\ntoken = { env = "SECRET" }\nfrom = "+15005550006"
         (Problem(Kind.BAD_INPUT, "not allowed"), InvitationState.HELD, 1),
     ],
 )
-async def test_a_text_whose_answer_was_lost_is_reconciled(make_on_both, found, state, handed_over):
+async def test_a_text_whose_answer_was_lost_is_reconciled(make, found, state, handed_over):
     senders = texting(LOST_TEXT, found=[found])
-    world = make_on_both(senders=senders, templates=SMS)
+    world = make(senders=senders, templates=SMS)
     world.add(customer("Ona", channel=Channel.SMS))
     await world.work()
     message = world.message()
@@ -311,6 +312,7 @@ async def test_a_text_with_an_unknown_outcome_is_reconciled_though_its_link_has_
     assert len(world.rows(SessionRow)) == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("comes", ["before", "after"])
 async def test_another_lists_row_waits_for_the_look_up_of_a_cancelled_lists_call_and_goes_on_by_itself(played, comes):
     world = played([DROPPED])

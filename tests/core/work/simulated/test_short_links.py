@@ -16,8 +16,8 @@ from worker.core.model.states import JobState
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-async def test_an_answer_with_less_life_than_the_floor_costs_one_call_whatever_was_asked_for(make_on_both):
-    world = make_on_both(first_links=True)
+async def test_an_answer_with_less_life_than_the_floor_costs_one_call_whatever_was_asked_for(make):
+    world = make(first_links=True)
     batch = world.add_many(30)
     world.provider.gives = timedelta(minutes=5)
     await world.work()
@@ -95,8 +95,8 @@ async def test_a_claim_that_failed_leaves_the_try_to_the_next_one(make):
     assert None not in rooms
 
 
-async def test_a_token_that_may_be_an_earlier_one_is_waited_for_and_shows_nothing_of_the_account(make_on_both):
-    world = make_on_both()
+async def test_a_token_that_may_be_an_earlier_one_is_waited_for_and_shows_nothing_of_the_account(make):
+    world = make()
     world.provider.may_return_earlier = True
     world.add(customer("Ona"))
     world.provider.gives = timedelta(minutes=10)
@@ -122,8 +122,8 @@ async def test_a_token_asked_for_after_the_earlier_ones_end_shows_that_the_accou
     assert world.budget().stopped_at is not None
 
 
-async def test_a_link_that_aged_in_the_queue_is_replaced_a_spacing_after_it_was_opened(make_on_both):
-    world = make_on_both()
+async def test_a_link_that_aged_in_the_queue_is_replaced_a_spacing_after_it_was_opened(make):
+    world = make()
     world.provider.lifetime = 20 * HOUR
     world.provider.reissue_at = lambda _expires_at: world.clock() - DAY
     world.add(customer("Ona"), floor=10 * HOUR)
@@ -135,8 +135,9 @@ async def test_a_link_that_aged_in_the_queue_is_replaced_a_spacing_after_it_was_
     assert (job.state, job.reason, job.due_at) == (JobState.WAITING, "stale_link", opened + DAY)
 
 
-async def test_a_row_that_lapsed_without_a_message_needs_a_person(make_on_both):
-    world = make_on_both()
+@pytest.mark.both_databases
+async def test_a_row_that_lapsed_without_a_message_needs_a_person(make):
+    world = make()
     world.provider.lifetime = 20 * HOUR
     batch = world.add(customer("Ona"), customer("Rasa"), floor=10 * HOUR)
     await world.issue()

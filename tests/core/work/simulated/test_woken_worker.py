@@ -24,14 +24,14 @@ def suspended(runner: Runner) -> Iterator[None]:
         goes_on.set()
 
 
-async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successors(make_on_both):
+async def test_the_late_answer_of_a_woken_worker_does_not_overwrite_its_successors(make):
     answered = [asyncio.Event(), asyncio.Event()]
 
     async def answer(_request):
         await answered[len(world.http.requests) - 1].wait()
         return world.session()
 
-    world = make_on_both(answer)
+    world = make(answer)
     world.add(customer("Ona"), account="au")  # its call may be repeated
     woken, successor = world.start(), world.start()
     first = asyncio.create_task(woken.serve(WakeUp.issue("au")))

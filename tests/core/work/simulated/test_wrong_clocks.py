@@ -38,9 +38,9 @@ async def step(machine, by, *, at, back_at):
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR, timedelta(days=8)])
-async def test_a_step_of_the_machines_clock_delays_nothing_and_costs_nothing(make_on_both, clock, by):
+async def test_a_step_of_the_machines_clock_delays_nothing_and_costs_nothing(make, clock, by):
     machine = Machine(clock)
-    world = make_on_both(limits=LIMITS, process_clock=machine.process_clock())
+    world = make(limits=LIMITS, process_clock=machine.process_clock())
     world.add_many(100)
 
     await asyncio.gather(world.work(), step(machine, by, at=1, back_at=11))
@@ -51,10 +51,10 @@ async def test_a_step_of_the_machines_clock_delays_nothing_and_costs_nothing(mak
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
-async def test_a_dispatcher_goes_on_and_ends_in_time_when_its_time_is_set_anew(make_on_both, clock, by):
+async def test_a_dispatcher_goes_on_and_ends_in_time_when_its_time_is_set_anew(make, clock, by):
     """The database's own clock was set: each process follows it, and nobody stands still for the difference."""
     machine = Machine(clock)
-    world = make_on_both(limits=LIMITS, process_clock=machine)
+    world = make(limits=LIMITS, process_clock=machine)
     world.add_many(100)
     runner = world.start()
 
@@ -85,9 +85,9 @@ async def test_a_dispatcher_whose_time_was_set_back_stops_when_it_is_told_to(mak
 
 
 @pytest.mark.parametrize("by", [HOUR, timedelta(days=8)])
-async def test_a_process_that_is_ahead_ends_no_lease_and_no_session_of_the_others(make_on_both, clock, by):
-    world = make_on_both()
-    wrong = make_on_both(process_clock=Machine(clock))
+async def test_a_process_that_is_ahead_ends_no_lease_and_no_session_of_the_others(make, clock, by):
+    world = make()
+    wrong = make(process_clock=Machine(clock))
     world.add(customer("Ona"), customer("Jonas"))
     await world.work()
     world.add(customer("Rasa"))
@@ -109,9 +109,9 @@ def world_policy(world):
     return world.parts.issue_work("kyc", world.http, wake_invite=lambda *_: None).policy
 
 
-async def test_a_process_that_is_ahead_leaves_the_account_to_the_others(make_on_both, clock):
-    world = make_on_both(limits=LIMITS)
-    wrong = make_on_both(lambda _: world.session(), limits=LIMITS, process_clock=Machine(clock))  # one provider
+async def test_a_process_that_is_ahead_leaves_the_account_to_the_others(make, clock):
+    world = make(limits=LIMITS)
+    wrong = make(lambda _: world.session(), limits=LIMITS, process_clock=Machine(clock))  # one provider
     world.add_many(40)
     wrong.parts.clock.step = HOUR
     wrong.longest = timedelta(seconds=1)
@@ -127,10 +127,10 @@ async def test_a_process_that_is_ahead_leaves_the_account_to_the_others(make_on_
 
 
 @pytest.mark.parametrize("has_time", [False, True], ids=["without-a-time", "with-a-time"])
-async def test_a_request_counts_that_a_process_takes_which_is_behind(make_on_both, clock, has_time):
+async def test_a_request_counts_that_a_process_takes_which_is_behind(make, clock, has_time):
     """Its own time for the receipt is before the cancellation, and the event's true time is in its future."""
-    world = make_on_both()
-    wrong = make_on_both(process_clock=Machine(clock))
+    world = make()
+    wrong = make(process_clock=Machine(clock))
     wrong.parts.clock.step = -timedelta(minutes=1)
     world.receiver().receive([requested("Ona"), cancelled("Jonas")])
     clock.advance(seconds=5)

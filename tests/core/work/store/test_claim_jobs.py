@@ -23,6 +23,8 @@ from worker.core.model.channels import CHANNELS
 from worker.core.model.endings import Kind
 from worker.core.model.states import JobState
 
+pytestmark = pytest.mark.both_databases
+
 
 def ids(jobs):
     return [job.request.customer.customer_id for job in jobs]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql, wait_until_blocked
+from tests.stored.row_locks import wait_until_blocked
 from tests.stored.shelf import customer
 from worker.core.database.tables import Attempt, InvitationRow, Job, SessionRow
 from worker.core.model.states import JobState
@@ -79,7 +79,7 @@ def test_a_session_that_a_look_up_found_ends_the_search(shelf):
     assert (job.state, job.unknown_attempt, job.attempts) == (JobState.ISSUED, None, 0)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_jobs_are_locked_in_the_order_of_their_ids_whichever_call_ended_first(shelf, database):
     shelf.add(*(customer(f"C-{number:04}") for number in range(1000)))
     opened = sorted(shelf.open(shelf.claim(most=20)), key=lambda item: item.row.id)

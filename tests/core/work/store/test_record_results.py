@@ -295,6 +295,7 @@ def test_raising_the_cap_ends_no_stop_for_another_reason(shelf):
     assert used(shelf)[2] == "HTTP 401"
 
 
+@pytest.mark.both_databases
 def test_an_account_whose_cap_ends_with_its_rows_is_not_stopped(shelf):
     capped = shelf.ruled(credits=2)
     shelf.add(customer("Ona"), customer("Jonas"))

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.stored.row_locks import on_postgresql
 from tests.stored.row_locks import waiting as waiting_for
 from tests.stored.shelf import customer
 from worker.core.customers.store.decisions import Verdict, Which
@@ -50,6 +49,7 @@ SAME = {
 }
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("same", SAME.values(), ids=SAME)
 @pytest.mark.parametrize("flushes", [1, 2])
 def test_an_answer_for_two_customers_is_sent_to_neither(shelf, opened, same, flushes):
@@ -101,6 +101,7 @@ def named(shelf, opened, names, entity):
     return [(item, shelf.session(reference=entity, references={"entityId": entity})) for item in found]
 
 
+@pytest.mark.both_databases
 def test_rows_that_name_the_same_entity_may_get_the_same_token(shelf, opened):
     (one, session), (two, _) = named(shelf, opened, ["Ona", "Jonas"], E1)
     shelf.finish(shelf.got(one, session), shelf.got(two, session))
@@ -132,6 +133,7 @@ def test_companies_with_one_external_ref_are_not_taken_for_one(shelf, opened):
     assert held(shelf) == {}
 
 
+@pytest.mark.both_databases
 def test_a_token_is_known_after_its_customer_was_erased(shelf, ona):
     with shelf.database.write() as connection:
         erase(connection, ["Ona"], now=shelf.clock())
@@ -141,7 +143,7 @@ def test_a_token_is_known_after_its_customer_was_erased(shelf, ona):
     assert "Jonas" not in waiting(shelf)
 
 
-@on_postgresql
+@pytest.mark.postgresql_alone
 def test_of_two_processes_that_write_one_token_at_once_the_database_refuses_the_second(shelf, database, opened):
     first, second = opened("Ona", "Jonas")
     session = shelf.session()
@@ -158,6 +160,7 @@ def test_of_two_processes_that_write_one_token_at_once_the_database_refuses_the_
     assert set(held(shelf)) == {"Ona", "Jonas"}
 
 
+@pytest.mark.both_databases
 def test_a_result_whose_acknowledgement_was_lost_repeats_nobody(shelf, opened):
     result = shelf.got(*opened("Ona"))
     shelf.finish(result)
@@ -178,6 +181,7 @@ def test_a_customer_who_has_another_session_by_now_is_not_held_for_an_old_answer
     assert set(held(shelf)) == {"Jonas"}
 
 
+@pytest.mark.both_databases
 def test_a_list_with_another_customers_session_holds_the_row_and_its_outcome_stays_unknown(shelf, ona, opened):
     (looks_up,) = opened("Jonas")
     call = UnknownCall(looks_up.attempt_id, shelf.clock())
@@ -189,6 +193,7 @@ def test_a_list_with_another_customers_session_holds_the_row_and_its_outcome_sta
     assert shelf.job("Ona").state is JobState.INVITED
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("verdict", Verdict)
 def test_a_person_decides_about_both_rows(shelf, opened, decide, verdict):
     one, two = opened("Ona", "Jonas")
@@ -249,6 +254,7 @@ def test_three_such_answers_in_more_than_an_hour_stop_nothing(shelf):
     assert repeats(shelf, "Jonas", "Rasa", "Asta", apart=timedelta(minutes=31)).stopped_at is None
 
 
+@pytest.mark.both_databases
 def test_several_such_answers_in_one_flush_stop_the_account(shelf, opened):
     session = shelf.session()
     shelf.finish(*(shelf.got(item, session) for item in opened("Ona", "Jonas", "Rasa", "Asta")))

@@ -47,6 +47,7 @@ def test_a_sender_without_a_limit_costs_no_statement(four_rows):
     assert len(made) == len(without)  # the claim's first statement says whether the sender is stopped or paused
 
 
+@pytest.mark.both_databases
 def test_a_limit_that_no_queue_will_ever_fill_lets_all_jobs_go(four_rows):
     jobs, made = claimed(four_rows, policy(four_rows, "999999999/second", max_age=timedelta(days=7)))
     assert (len(jobs), counts(made)) == (4, 1)
@@ -76,6 +77,7 @@ def test_a_row_with_both_channels_waits_for_both_senders(shelf):
     assert (row.reason, row.due_at) == ("waits_for_sender", shelf.clock() + 2 * HOUR)
 
 
+@pytest.mark.both_databases
 def test_jobs_that_wait_for_a_sender_are_made_due_chunk_by_chunk(shelf, monkeypatch):
     shelf.add(*(customer(f"C{number}") for number in range(5)))
     shelf.set(Budget, Budget.name == "sender/email", blocked_until=shelf.clock() + 2 * HOUR)

@@ -125,6 +125,7 @@ def test_a_job_without_a_message_is_issued(shelf, served):
     assert shelf.facts.counts(batch).issued_only == 1
 
 
+@pytest.mark.both_databases
 def test_with_a_link_too_old_to_send_the_job_waits_for_the_sessions_end(shelf, served):
     batch = served(lifetime=timedelta(hours=6))  # below its floor of twelve hours
     assert claimed(shelf).jobs == []
@@ -247,6 +248,7 @@ def test_who_has_our_link_from_a_cancelled_list_gets_it_from_no_other(on_click):
     assert messages(on_click) == [(first, "email", InvitationState.SENT)]
 
 
+@pytest.mark.both_databases
 def test_a_list_that_takes_a_stopped_lists_place_sends_its_message(on_click):
     first = on_click.add(customer("Ona"))
     on_click.flush()
@@ -278,6 +280,7 @@ def test_who_needs_the_session_at_once_gets_one(on_click, channel):
     assert [opened.row.batch_id for opened in on_click.flush().opened] == [batch]
 
 
+@pytest.mark.both_databases
 def test_a_customer_who_is_back_after_an_erasure_is_invited_again(on_click, keyring):
     batch = in_list(on_click)
     erased(on_click.database, keyring, "Ona", now=on_click.clock())

@@ -190,6 +190,7 @@ def test_a_link_that_ended_unused_is_not_replaced_once_all_addresses_are_suppres
     assert len(shelf.rows(SessionRow)) == 1
 
 
+@pytest.mark.both_databases
 def test_a_job_whose_expired_link_was_never_sent_has_failed(shelf, keep):
     shelf.add(customer("Ona"))
     shelf.issue()

@@ -3,6 +3,7 @@
 import logging
 from datetime import UTC, datetime
 
+import pytest
 import sqlalchemy as sa
 
 from worker.core.database.tables import Audit, AuditHead
@@ -31,8 +32,8 @@ class Scripted:
         return answer
 
 
-async def test_a_sweep_seals_what_was_added(make_on_both):
-    world = make_on_both()
+async def test_a_sweep_seals_what_was_added(make):
+    world = make()
     batch = world.parts.batches.open(name="a.csv", digest="d", again=False, now=world.clock())[0]
     world.parts.decisions.pause(batch.id, by="ona", now=world.clock())
 
@@ -42,11 +43,12 @@ async def test_a_sweep_seals_what_was_added(make_on_both):
     assert world.row(AuditHead).number == 2
 
 
+@pytest.mark.both_databases
 async def test_a_sweep_sees_the_head_that_a_command_sealed_and_an_older_one_needs_a_person_while_it_lasts(
-    make_on_both, monkeypatch, caplog
+    make, monkeypatch, caplog
 ):
     monkeypatch.setattr(Ticks, "begin", lambda _ticks, _now: True)
-    world = make_on_both()
+    world = make()
     parts = world.parts
     batch = parts.batches.open(name="a.csv", digest="d", again=False, now=world.clock())[0]
     world.look_after()

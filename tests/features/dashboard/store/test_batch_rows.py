@@ -1,5 +1,6 @@
 """The rows of a batch that a page shows."""
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
@@ -8,6 +9,8 @@ from tests.stored.shelf import customer
 from worker.core.database.tables import Job
 from worker.core.model.states import JobState, LineState
 from worker.features.dashboard.store.batch_rows import BatchRows
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_page_of_rows_in_a_rare_state_reads_no_other_rows_of_the_batch(shelf, database):

@@ -185,9 +185,10 @@ async def test_the_folders_settings_hold_for_its_lists(box):
     assert [line.split(",")[:2] for line in strict.beside("bad.csv.errors.csv")[1:]] == [["3", "email"]]
 
 
-async def test_one_of_several_processes_takes_a_file_and_another_one_after_its_death(make_on_both, tmp_path):
+@pytest.mark.both_databases
+async def test_one_of_several_processes_takes_a_file_and_another_one_after_its_death(make, tmp_path):
     (tmp_path / "in").mkdir()
-    world = make_on_both()
+    world = make()
     first, second = Box(world, tmp_path / "in", "first"), Box(world, tmp_path / "in", "second")
     first.put("list.csv", HEADER + GOOD)
     first.look()

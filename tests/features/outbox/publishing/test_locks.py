@@ -28,11 +28,12 @@ from worker.features.outbox.store import relay
 
 
 @pytest.fixture
-def world(make_on_both) -> World:
-    made: World = make_on_both(more=SUBSCRIPTIONS)
+def world(make) -> World:
+    made: World = make(more=SUBSCRIPTIONS)
     return made
 
 
+@pytest.mark.both_databases
 async def test_a_target_is_not_published_to_twice_at_the_same_time(world):
     happen(world, Happened.JOB_HELD, "A")
     second = publisher(world)
@@ -50,7 +51,7 @@ async def test_a_target_is_not_published_to_twice_at_the_same_time(world):
     assert len(bus.published) == 1
 
 
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # on SQLite there is one process
+@pytest.mark.postgresql_alone  # on SQLite there is one process
 async def test_several_processes_that_publish_to_one_target_keep_each_customers_order(world):
     published: list = []
     publishers = [publisher(world, bus=FakeTarget(published)) for _ in range(4)]
@@ -75,7 +76,7 @@ async def test_several_processes_that_publish_to_one_target_keep_each_customers_
         ]
 
 
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # SQLite has no connections to lose
+@pytest.mark.postgresql_alone  # SQLite has no connections to lose
 async def test_a_publisher_that_lost_its_lock_with_its_connection_removes_nothing(world):
     happen(world, Happened.JOB_HELD, "A")
     published: list = []
@@ -99,7 +100,7 @@ async def test_a_publisher_that_lost_its_lock_with_its_connection_removes_nothin
     assert len(published) == 2
 
 
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+@pytest.mark.postgresql_alone
 async def test_the_connection_goes_back_to_the_pool_as_it_was_and_no_other_is_made(world):
     made = []
     sa.event.listen(world.parts.database.engine, "connect", lambda *_: made.append(1))
@@ -139,7 +140,7 @@ def behind_a_pooler(world) -> Iterator[World]:
         world.parts.database = direct
 
 
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+@pytest.mark.postgresql_alone
 async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the_log_says_what_to_do(
     world, behind_a_pooler, caplog
 ):
@@ -155,7 +156,7 @@ async def test_behind_a_pooler_that_shares_sessions_nothing_is_published_and_the
     assert "pool_mode = session" in message
 
 
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+@pytest.mark.postgresql_alone
 async def test_a_session_that_is_found_to_be_shared_only_later_removes_nothing(world, behind_a_pooler):
     happen(world, Happened.JOB_HELD, "A")
     rule = targets_of(world).policies["bus"].rule

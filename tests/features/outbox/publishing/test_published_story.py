@@ -50,7 +50,7 @@ def check(message):
 
 
 @pytest.fixture
-def world(make_on_both):
+def world(make):
     def answer(request):
         name = json.loads(request.body)["customer_id"]
         if name == "BAD":
@@ -60,7 +60,7 @@ def world(make_on_both):
     refused = Problem(Kind.BAD_INPUT, "550 no mailbox of Quellenhofer here", code="mailbox")
     sender = FakeSender()
     sender._answers = (refused if number == 1 else None for number in range(99))
-    world = make_on_both(answer, more=BUS, on_unknown="hold", concurrency=1, senders={"email": sender})
+    world = make(answer, more=BUS, on_unknown="hold", concurrency=1, senders={"email": sender})
     return world
 
 

@@ -27,8 +27,8 @@ from worker.features.outbox.store import relay
 
 
 @pytest.fixture
-def world(make_on_both) -> World:
-    made: World = make_on_both(more=SUBSCRIPTIONS)
+def world(make) -> World:
+    made: World = make(more=SUBSCRIPTIONS)
     return made
 
 
@@ -60,8 +60,8 @@ async def test_events_that_happen_while_a_target_is_published_to_wait_for_the_ne
     assert bus.chunks == [["A"], ["B1"]]
 
 
-async def test_without_targets_nothing_is_written(make_on_both):
-    world = make_on_both()
+async def test_without_targets_nothing_is_written(make):
+    world = make()
     happen(world, Happened.SESSION_ISSUED, "A")
     assert world.rows(Outbox) == []
 
@@ -231,6 +231,7 @@ async def test_a_bus_that_was_unreachable_for_a_month_still_gets_its_events(worl
     assert bus.order == [("A", "job.held")]
 
 
+@pytest.mark.both_databases
 async def test_given_up_events_are_published_again_when_the_operator_asks_and_repeated_anew(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
     crm = FakeTarget()
@@ -298,6 +299,7 @@ async def test_wake_ups_for_unknown_targets_are_logged_once_without_their_names(
     assert "quirin" not in caplog.text
 
 
+@pytest.mark.both_databases
 async def test_events_that_no_target_accepts_are_removed_after_their_time(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B")
     world.set(Outbox, Outbox.target == CRM, due_at=None)

@@ -24,12 +24,12 @@ from worker.features.outbox import outbox_report
 
 
 @pytest.fixture
-def world(make_on_both) -> World:
-    made: World = make_on_both(more=SUBSCRIPTIONS)
+def world(make) -> World:
+    made: World = make(more=SUBSCRIPTIONS)
     return made
 
 
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)  # on SQLite there is one process
+@pytest.mark.postgresql_alone  # on SQLite there is one process
 async def test_a_target_that_no_process_publishes_to_for_minutes_is_named(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")  # the subscriber does not subscribe to it
     clock.advance(minutes=4)
@@ -43,7 +43,7 @@ async def test_a_target_that_no_process_publishes_to_for_minutes_is_named(world,
     assert targets_of(world).unpublished() == []
 
 
-@pytest.mark.parametrize("make_on_both", ["postgresql"], indirect=True)
+@pytest.mark.postgresql_alone
 async def test_a_paused_target_is_not_named_as_one_without_a_publisher(world, clock):
     happen(world, Happened.SESSION_ISSUED, "A")
     clock.advance(minutes=6)
@@ -62,6 +62,7 @@ def needs(world) -> list[tuple[str, str]]:
     return [(one.name, one.reason) for one in world.parts.operation.report().attention if one.what == "target"]
 
 
+@pytest.mark.both_databases
 async def test_a_target_that_accepts_nothing_needs_a_person_after_a_minute_until_it_accepts(world, clock):
     happen(world, Happened.JOB_HELD, "A", "B", "C", "D")
     crm = FakeTarget()

@@ -1,5 +1,7 @@
 """What the events of changes hold."""
 
+import pytest
+
 from tests.core.lifecycle.store.test_expired_sessions import invited, let_expire, scan
 from tests.stored.shelf import customer
 from tests.stored.webhook_feed import APPROVED, DENIED
@@ -23,6 +25,7 @@ def test_a_session_that_ended_unused_is_told_and_the_message_with_the_next_link_
     assert [data["kind"] for kind, data in events(shelf) if kind == "invitation.sent"] == ["invitation", "new_link"]
 
 
+@pytest.mark.both_databases
 def test_two_sweeps_in_parallel_tell_the_end_of_each_session_once(shelf, scan, in_parallel):
     invited(shelf, *(customer(f"C{number}") for number in range(20)))
     let_expire(shelf)

@@ -10,11 +10,11 @@ from worker.features.privacy.retention import INBOX_KEPT, UPDATES_KEPT, Retentio
 
 
 @pytest.fixture
-def kept(make_on_both):
+def kept(make):
     """A world that has taken a request and an update. `more`: of its settings."""
 
     def prepare(more=""):
-        world = make_on_both(more=more)
+        world = make(more=more)
         world.receiver().receive([requested("C-1"), updated("C-1", locale="de")])
         return world
 

@@ -19,11 +19,11 @@ from worker.runtime.embedded import Embedded
 
 
 @pytest.fixture
-def ended(make_on_both, clock):
+def ended(make, clock):
     """A world in which a list's customers have finished. `batches`: its retention."""
 
     def prepare(count=3, more="", name="C"):
-        world = make_on_both(more=more)
+        world = make(more=more)
         batch = world.add_many(count, name)
         world.parts.batches.imported(batch, now=clock())
         world.set(Job, state=JobState.COMPLETED, due_at=None)
@@ -54,8 +54,8 @@ async def test_personal_data_is_erased_after_its_time_and_batches_stay_unless_co
     assert len(world.rows(Job)) == 3
 
 
-async def test_links_are_dropped_a_day_after_they_have_expired(make_on_both, clock):
-    world = make_on_both()
+async def test_links_are_dropped_a_day_after_they_have_expired(make, clock):
+    world = make()
     world.add_many(2)
     await world.work()
     (expires_at,) = {row.expires_at for row in world.rows(SessionRow)}

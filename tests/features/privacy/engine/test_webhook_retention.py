@@ -9,8 +9,8 @@ from worker.wiring.sweep import process_webhooks
 
 
 @pytest.mark.parametrize("source", ["account/kyc", "sender/sms"])
-async def test_a_webhook_is_known_for_its_time_and_no_longer(make_on_both, source):
-    world = make_on_both()
+async def test_a_webhook_is_known_for_its_time_and_no_longer(make, source):
+    world = make()
     one = Arrived(source, ("digest",), "EVENT", {"match": [], "event": "EVENT"} if source == "account/kyc" else None)
     for known in (True, False):
         assert world.parts.webhooks.keep([one], now=world.clock()).receipts == [known]

@@ -87,6 +87,7 @@ def test_data_that_identifies_no_person_stays(shelf, erase):
     assert line.link == ""
 
 
+@pytest.mark.both_databases
 def test_an_external_ref_that_names_a_session_is_erased(shelf, erase):
     shelf.add(customer("Ona", external_ref="Ona-Ltd"))
     shelf.issue(reference="Ona-Ltd")
@@ -149,6 +150,7 @@ def test_a_customer_whose_job_is_not_over_keeps_everything(shelf, erase, state):
     assert kept(shelf) == {"Ona"}
 
 
+@pytest.mark.both_databases
 def test_one_job_that_is_not_over_keeps_the_customer_of_many(shelf, erase):
     shelf.add(customer("Ona"))
     end(shelf, "Ona")
@@ -211,6 +213,7 @@ def test_more_customers_than_a_chunk_are_all_checked_past_those_who_stay(shelf, 
     assert kept(shelf) == set(names[: CHUNK - 5])
 
 
+@pytest.mark.both_databases
 def test_two_sweeps_at_once_erase_each_customer_once(shelf, in_parallel):
     for name in ("Ona", "Jonas"):
         shelf.add(customer(name))

@@ -113,9 +113,8 @@ def test_a_batch_larger_than_a_chunk_goes_in_several(shelf, purge, purging):
     assert len(shelf.rows(Finished)) == CHUNK + 1
 
 
+@pytest.mark.postgresql_alone  # SQLite has one writer at a time
 def test_a_job_that_another_transaction_works_on_stays_with_all_that_belongs_to_it(shelf, purging, done):
-    if shelf.database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     purging.begin(done, shelf.facts.counts(done), now=shelf.clock())
     first = min(job.id for job in shelf.rows(Job))
     with shelf.database.write() as connection:  # as results are written, and messages and attempts added
@@ -124,6 +123,7 @@ def test_a_job_that_another_transaction_works_on_stays_with_all_that_belongs_to_
     assert {row.job_id for model in (Attempt, SessionRow, InvitationRow) for row in shelf.rows(model)} == {first}
 
 
+@pytest.mark.both_databases
 def test_two_sweeps_at_once_purge_each_row_once(shelf, purging, in_parallel):
     batch = listed(shelf, *[customer(f"C{number}") for number in range(40)])
     end(shelf, batch)
@@ -167,6 +167,7 @@ def test_a_batch_purged_twice_keeps_the_first_word_on_who_has_finished(shelf, pu
     assert shelf.row(Finished, customer_id="Ona").batch_id == done
 
 
+@pytest.mark.both_databases
 def test_a_row_that_joined_one_of_a_purged_batch_keeps_its_state_session_and_message(shelf, purge):
     first = listed(shelf, customer("Ona"))
     second, third = listed(shelf, customer("Ona")), listed(shelf, customer("Ona"))
@@ -262,6 +263,7 @@ def test_a_message_that_began_to_leave_after_the_purge_had_begun_keeps_its_row(s
     assert purging.chunk(batch, now=shelf.clock()) == 0
 
 
+@pytest.mark.both_databases
 def test_the_answer_to_a_message_of_a_purged_row_takes_no_other_answer_with_it(shelf, purge):
     batch = listed(shelf, customer("Ona"))
     other = listed(shelf, customer("Jonas"))
@@ -304,6 +306,7 @@ def test_a_row_that_was_put_back_after_the_purge_began_is_worked_before_it_goes(
     assert shelf.job("Ona").state is JobState.ISSUED
 
 
+@pytest.mark.both_databases
 def test_a_row_that_was_put_back_goes_once_it_is_over_again(shelf, purging):
     batch = listed(shelf, customer("Ona"))
     end(shelf, batch, JobState.FAILED)
@@ -344,6 +347,7 @@ def test_a_purge_cannot_be_begun_twice_nor_a_chunk_removed_before(shelf, purging
     assert why_not(shelf, done) == "it was purged"
 
 
+@pytest.mark.both_databases
 def test_only_batches_that_are_old_enough_and_not_purged_are_candidates(shelf, purging, purge, done):
     later = listed(shelf, customer("Rasa"))
     shelf.add(customer("Lina"))

@@ -102,6 +102,7 @@ def test_a_second_time_changes_nothing(copy, living, path):
     assert [row.id for row in copy.rows(Audit)] == before
 
 
+@pytest.mark.both_databases
 def test_each_erasure_and_the_addresses_have_entries_in_the_audit_log(copy, living, path):
     erase(living)
     stop(living)
@@ -118,6 +119,7 @@ def test_an_address_may_be_written_to_whose_suppression_was_lifted(copy, living,
     assert again(copy, path).suppressed == 0
 
 
+@pytest.mark.both_databases
 def test_a_persons_own_entry_stays_beneath_a_stop_that_was_taken_back(copy, living, path):
     stop(living, reason=MANUAL)
     stop(living)

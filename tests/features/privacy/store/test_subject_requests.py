@@ -251,6 +251,7 @@ def test_a_list_brings_an_erased_customer_back_if_it_is_allowed_and_the_audit_lo
     assert ona.batches.add(batch, [line(3, replace(ONA, purpose="third"))], [], **add).refused == []
 
 
+@pytest.mark.both_databases
 def test_who_was_never_known_can_be_kept_out(acting, requests):
     assert not requests.is_known("Ona")
     erase(requests, acting)
@@ -366,6 +367,7 @@ def test_an_export_has_what_was_finished_before_a_purge_rows_left_out_and_visits
     assert "secret" not in json.dumps(facts)
 
 
+@pytest.mark.both_databases
 def test_an_export_of_an_erased_customer_says_so(ona, requests):
     erase(requests, ona)
     facts = requests.export("Ona", now=ona.clock())
@@ -375,7 +377,7 @@ def test_an_export_of_an_erased_customer_says_so(ona, requests):
     assert [marker for marker in MARKERS if marker in json.dumps(facts)] == []
 
 
-def test_the_files_of_sqlite_hold_nothing_of_an_erased_customer(ona, requests, sqlite_only, tmp_path):
+def test_the_files_of_sqlite_hold_nothing_of_an_erased_customer(ona, requests, tmp_path):
     file = ona.database.engine.url.database
     values = [row.encrypted for row in (*ona.rows(CustomerRow, customer_id="Ona"), *ona.rows(RefusedEvent))]
     values += [row.encrypted for row in (*ona.rows(SessionRow, customer_id="Ona"), *ona.rows(Attempt)) if row.encrypted]
@@ -396,12 +398,6 @@ def test_the_files_of_sqlite_hold_nothing_of_an_erased_customer(ona, requests, s
     erase(requests, ona)
     after = stored()
     assert [value for value in values if value in after] == []
-
-
-@pytest.fixture
-def sqlite_only(acting):
-    if not acting.database.is_sqlite:
-        pytest.skip("its files are the server's")
 
 
 def test_a_second_erasure_leaves_the_time_of_the_first(ona, requests):

@@ -77,8 +77,8 @@ def world(make):
 
 
 @pytest.fixture
-def on_both(make_on_both):
-    return make_on_both(follow_up=REMINDED)
+def on_both(make):
+    return make(follow_up=REMINDED)
 
 
 @every_way
@@ -98,6 +98,7 @@ async def test_the_new_address_gets_another_session_at_once_where_the_provider_o
     assert {to for to, link in mails(early) if link == old} == {"a@example.org"}
 
 
+@pytest.mark.both_databases
 @every_way
 async def test_elsewhere_nothing_leaves_before_the_end_of_the_old_link_and_then_a_new_one(on_both, correct):
     world = on_both

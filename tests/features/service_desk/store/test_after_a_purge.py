@@ -10,6 +10,7 @@ from worker.features.service_desk.store.finding import Finder
 from worker.reporting.store.ledger import Ledger
 
 
+@pytest.mark.both_databases
 def test_what_a_customer_has_finished_is_found_and_shown_after_the_purge(shelf, purge):
     batch = listed(shelf, customer("Ona"))
     end(shelf, batch, result="approved")

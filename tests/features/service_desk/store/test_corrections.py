@@ -21,6 +21,7 @@ from worker.features.service_desk.store.finding import Finder
 from worker.features.service_desk.store.returned_rows import Place, ReturnedRows
 
 
+@pytest.mark.both_databases
 def test_the_present_link_goes_to_the_new_address_at_once_where_the_configuration_says_so(ona):
     desk = desk_of(ona, corrected=CorrectedRule.SAME_LINK)
     changed = desk.correct_address("Ona", email="ona.k@example.org", now=ona.clock())
@@ -67,6 +68,7 @@ def test_a_link_that_has_gone_to_the_old_address_waits_for_its_end_unless_a_pers
     assert (told_of.at, told_of.then) == (end, "")
 
 
+@pytest.mark.both_databases
 def test_another_session_is_asked_for_where_its_provider_opens_one_early(ona):
     desk = desk_of(ona, allowed_from=AT_ONCE)
     foreseen = desk.may_correct("Ona", ["email"], now=ona.clock())
@@ -89,6 +91,7 @@ def test_a_cap_that_is_used_up_is_said_and_a_person_may_send_the_same_link(ona):
     assert isinstance(desk.resend("Ona", same_link=True, now=ona.clock()), Sent)
 
 
+@pytest.mark.both_databases
 def test_what_has_not_left_goes_to_the_new_address_and_only_once(shelf):
     shelf.add(customer("Ona"))
     shelf.issue()

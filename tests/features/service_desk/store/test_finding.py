@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from tests.features.service_desk.store.desks import AT_ONCE, desk_of, sentences, told
@@ -75,6 +76,7 @@ def test_a_history_says_what_happened_from_the_row_to_the_result(ona, desk, deci
     assert told_of_her.index("The email with the link left.") < told_of_her.index("Finished: approved.")
 
 
+@pytest.mark.both_databases
 def test_a_history_tells_of_no_call_that_was_not_made(shelf):
     shelf.add(customer("Ona"))
     (opened,) = shelf.open(shelf.claim())

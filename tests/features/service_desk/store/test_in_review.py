@@ -1,10 +1,13 @@
 """The desk and a customer whose verification is in review."""
 
+import pytest
+
 from tests.core.customers.store.test_in_review import reviewed
 from tests.features.service_desk.store.desks import desk_of
 from worker.reporting.store.nonresponders import nonresponders
 
 
+@pytest.mark.both_databases
 def test_a_person_is_told_of_the_review_and_it_is_no_nonresponse(ona_in_review):
     ona_in_review.issue()
     ona_in_review.send()

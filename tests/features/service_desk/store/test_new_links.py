@@ -51,6 +51,7 @@ def test_a_session_that_the_provider_ended_early_is_replaced_at_once(ona, desk):
     assert len(ona.issue()) == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(("lists", "before"), [((), Before.EXPIRED), (("kyc",), Before.ASKED)])
 def test_after_its_end_the_provider_is_asked_first_if_it_can_be(ona, lists, before):
     desk = desk_of(ona, lists=lists)
@@ -83,6 +84,7 @@ def test_no_new_link_beyond_the_sessions_of_the_day(ona):
     assert "tomorrow" in refused.then
 
 
+@pytest.mark.both_databases
 def test_of_many_clerks_at_once_one_opens_a_session(ona, in_parallel):
     desk = desk_of(ona, allowed_from=AT_ONCE)
     answers = in_parallel(lambda: desk.new_link("Ona", now=ona.clock()), times=6)

@@ -1,5 +1,7 @@
 """Of several jobs of a customer, the desk reads the newest."""
 
+import pytest
+
 from tests.core.customers.store.test_order_of_jobs import ONA
 from worker.core.customers.known_customers import KnownRule, standing_of
 from worker.core.customers.store.admission import left_out
@@ -21,6 +23,7 @@ def test_a_history_begins_with_the_newest_job(shelf, late, events, listed):
     assert [(row.batch_id, row.row) for row in found.rows] == [(events, 7), (listed, 2)]
 
 
+@pytest.mark.both_databases
 def test_a_returned_line_and_a_line_that_is_left_out_name_the_newest_job(shelf, late, events):
     shelf.set(Job, Job.id == late, state=JobState.LAPSED, due_at=None)
     places = ReturnedRows(shelf.database, shelf.keyring).of(["Ona"])["Ona"].places

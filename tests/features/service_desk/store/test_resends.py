@@ -45,6 +45,7 @@ def test_a_second_resend_is_refused_while_the_first_waits_and_soon_after_it_left
     assert len(told(ona)) == 2
 
 
+@pytest.mark.both_databases
 def test_of_many_clerks_at_once_one_sends(ona, desk, in_parallel):
     answers = in_parallel(lambda: desk.resend("Ona", now=ona.clock()), times=6)
     assert sum(isinstance(answer, Sent) for answer in answers) == 1
@@ -151,6 +152,7 @@ def test_a_resend_waits_for_quiet_hours(ona):
     assert (sent.due_at.hour, ona.send()) == (16, [])  # 18:00 in Vilnius
 
 
+@pytest.mark.both_databases
 def test_a_message_that_reached_nobody_says_that_it_waits_for_quiet_hours(ona):
     hours = Hours({"email": QuietHours.parse("10:00-18:00")}, "UTC")
     ona.clock.advance(minutes=30)

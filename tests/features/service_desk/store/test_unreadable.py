@@ -13,6 +13,8 @@ from worker.features.service_desk.store.returned_rows import ReturnedRows
 from worker.features.service_desk.store.sent_messages import SentMessages
 from worker.wiring.opening import check_keys
 
+pytestmark = pytest.mark.both_databases
+
 
 def test_who_reads_many_customers_reads_on_and_names_the_one_that_cannot_be_read(shelf, poison):
     batch = shelf.add(customer("Ona"), customer("Rasa"))

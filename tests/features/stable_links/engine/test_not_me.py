@@ -150,7 +150,8 @@ async def test_a_reminder_that_was_added_at_that_moment_does_not_leave_either(wo
     assert {row.state for row in world.rows(InvitationRow)} == {"sent", "superseded"}
 
 
-async def test_a_message_that_was_under_way_at_that_moment_and_did_not_leave_never_does(make_on_both):
+@pytest.mark.both_databases
+async def test_a_message_that_was_under_way_at_that_moment_and_did_not_leave_never_does(make):
     class Interrupted(FakeSender):
         async def send(self, message, may_write=None):
             if len(self.messages) != 1:
@@ -158,7 +159,7 @@ async def test_a_message_that_was_under_way_at_that_moment_and_did_not_leave_nev
             assert stop(world, *secrets_of(world)) is Outcome.STOPPED
             return Problem(Kind.TRANSIENT, "451 try later")
 
-    world = make_on_both(sender=LINKS, follow_up=REMINDED, senders={"email": Interrupted()})
+    world = make(sender=LINKS, follow_up=REMINDED, senders={"email": Interrupted()})
     await sent(world, "A")
     await later(world, DAY)
     assert world.rows(StableLink) == []

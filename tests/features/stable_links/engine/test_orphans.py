@@ -3,6 +3,8 @@
 import re
 from datetime import datetime, timedelta
 
+import pytest
+
 from tests.core.work.simulated.test_orphans import listed
 from tests.core.work.simulated.test_reconciling import DROPPED, played, wait_and_work
 from tests.features.stable_links.engine.test_stable_links import ON_CLICK
@@ -14,6 +16,7 @@ from worker.features.stable_links.serving import landings_of
 __all__ = ["played"]
 
 
+@pytest.mark.both_databases
 @needs("service_desk")
 async def test_a_visitor_and_the_desk_read_until_when_an_orphan_is_waited_for(played):
     """The row is due at the next look, hours before that."""

@@ -108,10 +108,10 @@ async def test_a_session_that_ended_is_not_replaced_before_the_customer_comes(ah
     assert (visit.decision, ahead.job("A").state) == (Press(replaces=True), "invited")
 
 
-async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_may_replace_in_a_day(make_on_both):
-    ahead = make_on_both(sender=AHEAD)
-    if ahead.parts.database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
+@pytest.mark.both_databases
+@pytest.mark.postgresql_alone  # SQLite has one writer at a time
+async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_may_replace_in_a_day(make):
+    ahead = make(sender=AHEAD)
     (secret,) = await sent(ahead)
     await later(8 * DAY)
     await ahead.work()
@@ -123,8 +123,8 @@ async def test_customers_who_come_at_once_get_no_more_sessions_than_the_account_
     assert [one.decision for one in seen] == [Over(Reason.DAY_CAP)]
 
 
-async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_message(make_on_both):
-    ahead = make_on_both(sender=AHEAD)
+async def test_a_customer_who_comes_to_an_ended_session_gets_a_fresh_one_and_no_message(make):
+    ahead = make(sender=AHEAD)
     (secret,) = await sent(ahead)
     await later(8 * DAY)
     await ahead.work()

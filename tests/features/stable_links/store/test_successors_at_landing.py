@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.stored.own_link import secret_of_link
-from tests.stored.row_locks import on_postgresql, wait_until_blocked, waiting
+from tests.stored.row_locks import wait_until_blocked, waiting
 from tests.stored.shelf import customer
 from tests.suite.of_features import needs
 from worker.core.customers.store import usage
@@ -20,7 +20,7 @@ from worker.features.stable_links.landing import Gone, LandingRules, Wait
 from worker.features.stable_links.store.landings import LandingPolicy, Landings
 from worker.features.stable_links.store.not_me import NotMe, Outcome
 
-pytestmark = on_postgresql
+pytestmark = pytest.mark.postgresql_alone
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.stored.own_link import secret_of_link
 from worker.core.database import schema
 from worker.core.database.tables import StableLink
@@ -9,6 +11,7 @@ from worker.core.features import FEATURES
 from worker.core.foundation.clock import system_clock
 
 
+@pytest.mark.both_databases
 def test_no_process_starts_without_the_feature_before_the_last_link_has_ended(ona, keyring, monkeypatch):
     monkeypatch.setattr(FEATURES, "here", {name: one for name, one in FEATURES.here.items() if name != "stable_links"})
     assert schema.why_not_ready(ona.database) is None
