@@ -51,7 +51,7 @@ class Rows:
     longest_call: timedelta = timedelta(seconds=10)
     lease: timedelta = MINUTE
     has_next_step: bool = True
-    may_repeat: bool = False
+    repeatable: bool = False
     database_time: Callable[[], datetime] | None = None
     limit: Limit | None = None
     horizon: timedelta = timedelta(0)  # at least

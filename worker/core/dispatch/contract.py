@@ -33,7 +33,8 @@ class Work(Protocol[OpenedT, ResultT]):
     permits: int  # calls in flight, until the first claim says how many
     longest_call: timedelta  # from the last check of the lease until the result is written
     has_next_step: bool  # whether written results make other rows due
-    may_repeat: bool  # whether each call with an unknown outcome is made again, so that a kill costs nothing more
+    # Whether each of its calls may be made again when the outcome is unknown: then a kill costs no look-up and no person.
+    repeatable: bool
     database_time: Callable[[], datetime] | None  # blocking; None: leases are not checked by the database's time
 
     def flush(

@@ -64,7 +64,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         self._in_turn, self._stopping = in_turn, stopping
         self._longest, self._stay = longest, stay
         self._plan = ClaimPlan(self._time, wake_others)
-        self._prefetch = Prefetch(work.permits, self._state, self._time.seconds, may_repeat=work.may_repeat)
+        self._prefetch = Prefetch(work.permits, self._state, self._time.seconds, repeatable=work.repeatable)
         self._calls: Calls[OpenedT, ResultT] = Calls(self._state, self._plan, self._prefetch, stopping=stopping)
         self._flushes: Flushes[OpenedT, ResultT] = Flushes(
             self._state, self._plan, self._prefetch, in_turn=in_turn, stopping=stopping, ended=self._flush_ended

@@ -131,13 +131,13 @@ class Counted(Protocol):
 class Prefetch:
     """`permits`: how many calls may be in flight, as the last claim granted."""
 
-    def __init__(self, permits: int, counted: Counted, seconds: Callable[[], float], *, may_repeat: bool) -> None:
-        """`seconds`: the loop's. `may_repeat`: calls with an unknown outcome are made again."""
+    def __init__(self, permits: int, counted: Counted, seconds: Callable[[], float], *, repeatable: bool) -> None:
+        """`seconds`: the loop's. `repeatable`: calls with an unknown outcome are made again."""
         self.permits = permits
         self.flush_times = FlushTimes()
         self._of_batches = FlushTimes()
         self.throughput = Throughput(FLUSH_EVERY)
-        self._counted, self._seconds, self._may_repeat = counted, seconds, may_repeat
+        self._counted, self._seconds, self._repeatable = counted, seconds, repeatable
 
     def flushed(self, took: timedelta, *, for_events: bool) -> None:
         """A flush has ended, and took so long."""
@@ -153,7 +153,7 @@ class Prefetch:
     @property
     def _at_will(self) -> bool:
         """Whether rows are opened by what a flush costs: a kill costs a repeated call for each, and no more."""
-        return self._may_repeat and not self._counted.spacing
+        return self._repeatable and not self._counted.spacing
 
     @property
     def flush_every(self) -> timedelta:

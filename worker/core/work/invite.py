@@ -45,8 +45,8 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
         return False
 
     @property
-    def may_repeat(self) -> bool:
-        return self.sender.repeatable()
+    def repeatable(self) -> bool:
+        return self.policy.repeatable
 
     def flush(
         self,

@@ -62,8 +62,8 @@ class IssueWork(SharedWork[JobPolicy, ClaimedJob, OpenedJob, IssueResult]):
         return True  # the invitation
 
     @property
-    def may_repeat(self) -> bool:
-        return False  # it may cost another session
+    def repeatable(self) -> bool:
+        return False  # it may cost another session; of which requests it does not, `JobPolicy.repeatable` says
 
     def flush(
         self,
