@@ -185,9 +185,6 @@ class Rows:
         finally:
             self.calls -= 1
 
-    def item(self, opened):
-        return opened.row
-
     def not_made(self, opened):
         self.log.append(("not made", opened.row.number))
         return Result(opened.row.number, "not made")

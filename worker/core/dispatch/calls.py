@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
-from worker.core.dispatch.contract import OpenedT, ResultT
 from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
 from worker.core.dispatch.state import State
 from worker.core.foundation.clock import monotonic
 from worker.core.limits.rate_limits import LAPSE, lapsed
+from worker.core.work.row_forms import OpenedT, ResultT
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Calls(Generic[OpenedT, ResultT]):
             return "opened before the account was halted, the database was lost or the dispatcher ended"
         if self._stopping.is_set():
             return "the worker is stopping"
-        if now + self._longest_call > self._work.item(opened).lease_until:
+        if now + self._longest_call > opened.row.lease_until:
             return "the lease has passed"
         return ""
 

@@ -2,24 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed
 from worker.core.model.http_messages import MayWrite
-
-
-class Item(Protocol):
-    @property
-    def lease_until(self) -> datetime: ...
-    @property
-    def is_event(self) -> bool:
-        """Whether the row is an event's: it goes before batch rows."""
-
-
-OpenedT = TypeVar("OpenedT")  # a row under this worker's lease, whose attempt is written down
-ResultT = TypeVar("ResultT")  # the result of its call
+from worker.core.work.row_forms import OpenedT, ResultT
 
 
 class Work(Protocol[OpenedT, ResultT]):
@@ -56,7 +45,6 @@ class Work(Protocol[OpenedT, ResultT]):
         If `may_write` says no, nothing is written, and whatever is returned does not count: the call was not made.
         """
 
-    def item(self, opened: OpenedT) -> Item: ...
     def not_made(self, opened: OpenedT) -> ResultT:
         """The result of an opened row whose call was not made."""
 

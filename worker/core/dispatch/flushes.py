@@ -13,7 +13,7 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from worker.core.database.outages import reason
-from worker.core.dispatch.contract import OpenedT, ResultT, Work
+from worker.core.dispatch.contract import Work
 from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
 from worker.core.dispatch.state import Lane, State
 from worker.core.foundation.clock import monotonic
@@ -21,6 +21,7 @@ from worker.core.foundation.outage_log import Outage
 from worker.core.limits.concurrency import ASK_AGAIN
 from worker.core.limits.store.claims import Room
 from worker.core.limits.store.flush import Flushed, UnknownFlush
+from worker.core.work.row_forms import OpenedT, ResultT
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Flushes(Generic[OpenedT, ResultT]):
             now: datetime = await self._in_turn(self._work.database_time)
         except sa.exc.OperationalError as error:
             raise UnknownFlush(opened, error) from error
-        if now >= min(self._work.item(each).lease_until for each in leased):
+        if now >= min(each.row.lease_until for each in leased):
             why = Exception("the leases ended while this process stood still")
             raise UnknownFlush(opened, sa.exc.OperationalError(None, None, why))
 

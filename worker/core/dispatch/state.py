@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Generic
 
-from worker.core.dispatch.contract import OpenedT, ResultT, Work
+from worker.core.dispatch.contract import Work
 from worker.core.foundation.clock import Clock
 from worker.core.limits.rate_adaptation import Stretch
 from worker.core.model.metrics import NOT_COUNTED, WorkMeter
+from worker.core.work.row_forms import OpenedT, ResultT
 
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any time: only differences count
 _AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -268,7 +269,7 @@ class State(Generic[OpenedT, ResultT]):
     ) -> None:
         self.work, self.clock, self.meter = work, clock, meter
         self.time = SteadyTime(clock)  # of everything that is planned here
-        self.rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: work.item(opened).is_event)
+        self.rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: opened.row.is_event)
         self.results: Results[ResultT] = Results()
         self.lanes, self.halts = Lanes(), Halts()
         self.busy_stretch = BusyStretch(self.time())

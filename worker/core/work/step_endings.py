@@ -122,10 +122,6 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         self, opened: OpenedT, began_at: datetime, ending: Ending | None, problem: Problem | None
     ) -> ResultT: ...
 
-    def item(self, opened: OpenedT) -> ItemT:
-        row: ItemT = opened.row
-        return row
-
     def halts(self, result: ResultT) -> bool:
         return result.problem is not None and result.problem.concerns_account
 

@@ -68,13 +68,13 @@ class TracedWork:
         flushed: Flushed[Any] = self._work.flush(results, room, stretch, unused)
         ended_at = self._clock()
         for opened in flushed.opened:
-            item = self._work.item(opened)
+            item = opened.row
             if item.traceparent is not None:
                 self._traces.step(item.traceparent, self._claim, began_at, ended_at, "claimed", self._of(item))
         return flushed
 
     async def call(self, opened: Any, now: datetime, may_write: MayWrite, /) -> Any:
-        item = self._work.item(opened)
+        item = opened.row
         if item.traceparent is None:
             return await self._work.call(opened, now, may_write)
         outcome, failed, written = "crashed", True, True
