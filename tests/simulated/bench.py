@@ -162,7 +162,7 @@ class Rows:
                 waited = await asyncio.sleep(self.connecting(), True)
         if number in self.may_not:
             self.may_not.remove(number)
-            return self.not_made(opened)
+            return self.skipped(opened)
         if not may_write(waited):
             self.connections += 1
             return Result(number, "not read")
@@ -185,17 +185,17 @@ class Rows:
         finally:
             self.calls -= 1
 
-    def not_made(self, opened):
+    def skipped(self, opened):
         self.log.append(("not made", opened.row.number))
         return Result(opened.row.number, "not made")
 
     def made(self, result):
         return result.what != "not made"
 
-    def crashed(self, opened, error):
+    def after_crash(self, opened, error):
         return Result(opened.row.number, type(error).__name__)
 
-    def kept_nothing(self, result, kind):
+    def unsaved(self, result, kind):
         return Result(result.number, "kept nothing")
 
     def halts(self, result):

@@ -70,7 +70,7 @@ class Calls(Generic[OpenedT, ResultT]):
             opened, is_event, slot, halts = rows.take() if in_time else rows.take_last()
             now = self._state.clock()
             if reason := self._why_not(opened, halts, now) if in_time else "the slot has passed":
-                result = self._not_made(opened, slot, reason)
+                result = self._skipped(opened, slot, reason)
             else:
                 result = await self._call(opened, slot, halts, now)
             if self._work.halts(result):
@@ -93,11 +93,11 @@ class Calls(Generic[OpenedT, ResultT]):
             return "the lease has passed"
         return ""
 
-    def _not_made(self, opened: OpenedT, slot: datetime | None, reason: str) -> ResultT:
+    def _skipped(self, opened: OpenedT, slot: datetime | None, reason: str) -> ResultT:
         self._state.decisions.not_done("call", reason)
         self._state.rows.not_used(slot)
         self._plan.claim_by(self._state.time())  # the row is due again
-        return self._work.not_made(opened)
+        return self._work.skipped(opened)
 
     async def _call(self, opened: OpenedT, slot: datetime | None, halts: int, now: datetime) -> ResultT:
         self._state.decisions.done("call")
@@ -117,7 +117,7 @@ class Calls(Generic[OpenedT, ResultT]):
         except Exception as error:  # a bug must not lose the row: its call may have been made
             log.error("%s: a call failed with %s", self._work.name, type(error).__name__)
             made = not refused
-            result = self._work.crashed(opened, error)
+            result = self._work.after_crash(opened, error)
         else:
             made = not refused and self._work.made(result)
             if made:
@@ -128,11 +128,11 @@ class Calls(Generic[OpenedT, ResultT]):
             if made:
                 self._prefetch.throughput.add(self._state.time.seconds())
                 self._state.meter.called(monotonic() - began)
-        return self._not_made(opened, slot, refused) if refused else result
+        return self._skipped(opened, slot, refused) if refused else result
 
     def give_up(self) -> None:
         """Call none of the opened rows."""
-        self._state.results.others.extend(map(self._work.not_made, self._state.rows.take_all()))
+        self._state.results.others.extend(map(self._work.skipped, self._state.rows.take_all()))
 
 
 class SlotGate:

@@ -45,16 +45,16 @@ class Work(Protocol[OpenedT, ResultT]):
         If `may_write` says no, nothing is written, and whatever is returned does not count: the call was not made.
         """
 
-    def not_made(self, opened: OpenedT) -> ResultT:
+    def skipped(self, opened: OpenedT) -> ResultT:
         """The result of an opened row whose call was not made."""
 
     def made(self, result: ResultT) -> bool:
         """Whether the call of this result was made; False: `call` found that it may not, or need not, be made."""
 
-    def crashed(self, opened: OpenedT, error: Exception) -> ResultT:
+    def after_crash(self, opened: OpenedT, error: Exception) -> ResultT:
         """The result of a call that raised: a bug, so the outcome of the call is unknown."""
 
-    def kept_nothing(self, result: ResultT, kind: str) -> ResultT:
+    def unsaved(self, result: ResultT, kind: str) -> ResultT:
         """What is written instead of a result that cannot be written: its row is held. `kind` names the exception."""
 
     def halts(self, result: ResultT) -> bool:

@@ -10,7 +10,7 @@ it stays for a while: the next one finds its permits and connections there.
   account's permits.
 - slot: the time at which one call may go, where the account or sender has a rate limit (`state.OpenedRows`).
 - opened row: it has a lease, its attempt is written, and its call has not begun. `prefetch` says how many there may be.
-- flush: one transaction for all of that (`flushes`, `limits.store.flush`), in one of a few lanes (`state.Lanes`).
+- flush: one transaction for all of that (`flushes`, `limits.store.flush`), as one of a few tasks (`state.FlushTasks`).
 - halt: a result concerns the whole account (rate-limited, refused keys). Rows opened before it are not called.
 
 The dispatcher knows nothing of providers or messages: a `Work` does. The dispatcher owns the order of the steps, and
@@ -91,7 +91,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def unfinished(self) -> str:
         """What keeps this dispatcher from ending, in words."""
         found = [f"{self._state.in_flight} calls in flight"] if self._state.in_flight else []
-        found += ["results to write"] if self._state.lanes.under_way or self._state.results else []
+        found += ["results to write"] if self._state.flush_tasks.under_way or self._state.results else []
         return ", ".join(found) or "its last step"
 
     @property
@@ -115,7 +115,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     async def _work_until_done(self) -> bool:
         ends_at = self._time() + self._longest
         while True:
-            self._state.lanes.end()
+            self._state.flush_tasks.end()
             finishing = self._stopping.is_set() or self._time() >= ends_at
             if self._stopping.is_set():
                 self._flushes.writer.stops()
@@ -129,7 +129,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             self._flush_events(finishing=finishing)
             self._flush_batches(finishing=finishing)
             self._calls.begin()
-            if not (self._state.tasks or self._state.lanes.under_way or self._state.rows or self._state.results):
+            if not (self._state.tasks or self._state.flush_tasks.under_way or self._state.rows or self._state.results):
                 at = self._plan.at
                 if finishing:
                     return not self._stopping.is_set() and at is not None
@@ -143,13 +143,13 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     def _flush_events(self, *, finishing: bool) -> None:
         """Write the results of events that have a next step, and claim events, both at once."""
         if (
-            self._state.lanes.events.flush is not None
+            self._state.flush_tasks.events.flush is not None
             or self._state.halts.unwritten.is_set()
             or self._flushes.unreachable
         ):
             return
         room = None
-        if self._plan.woken_for_events and not finishing and not self._state.lanes.write_halt:
+        if self._plan.woken_for_events and not finishing and not self._state.flush_tasks.write_halt:
             most = min(self._prefetch.for_events, EVENTS_AT_ONCE)
             if most <= 0:
                 self._state.decisions.not_done("claim", "as many events as it may hold are opened")
@@ -158,25 +158,31 @@ class Dispatcher(Generic[OpenedT, ResultT]):
                 room = self._prefetch.room_for_events(most, busy=len(self._state.tasks))
                 self._plan.begins_for_events()
         if room is not None or self._state.results.of_events:
-            self._flushes.begin(self._state.lanes.events, self._state.results.take(of_events=True, others=False), room)
+            self._flushes.begin(
+                self._state.flush_tasks.events, self._state.results.take(of_events=True, others=False), room
+            )
 
     def _batches_need_all_permits(self, events: int) -> bool:
         """Whether a claim of batch rows is due that would find no permit next to a flush with room for so many events.
 
         Such a claim takes events too. Else a stream of events would keep batch rows from being claimed for ever.
         """
-        return self._state.lanes.batches_idle and self._prefetch.for_batches <= events and self._claim_due(self._time())
+        return (
+            self._state.flush_tasks.batches_idle
+            and self._prefetch.for_batches <= events
+            and self._claim_due(self._time())
+        )
 
     def _flush_batches(self, *, finishing: bool) -> None:
         """Write results, and claim rows, when one of them is due."""
-        free, prefetch = self._state.lanes.free_for_batches, self._prefetch
+        free, prefetch = self._state.flush_tasks.free_for_batches, self._prefetch
         if self._flushes.unreachable:
             self._state.decisions.not_done("claim", "the database cannot be used")
-        if not free or (self._flushes.unreachable and not self._state.lanes.batches_idle):
+        if not free or (self._flushes.unreachable and not self._state.flush_tasks.batches_idle):
             return
         now, halted = self._time(), self._state.halts.unwritten.is_set()
         waited = now - self._last_flush_at >= prefetch.flush_every or len(self._state.results.others) >= OPEN_MOST
-        if not self._state.lanes.batches_idle and (finishing or not (waited and prefetch.flushes_take_long)):
+        if not self._state.flush_tasks.batches_idle and (finishing or not (waited and prefetch.flushes_take_long)):
             return
         results_due = bool(self._state.results.others or (halted and self._state.results)) and (halted or waited)
         room = None
@@ -205,7 +211,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         with_results = self._prefetch.flush_every / 2 + self._prefetch.flush_times.longest
         soon = now + with_results if results_due else now
         reason = ""
-        if self._state.halts.unwritten.is_set() or self._state.lanes.write_halt:
+        if self._state.halts.unwritten.is_set() or self._state.flush_tasks.write_halt:
             reason = "a result that halts the account is not written yet"
         elif self._flushes.unreachable:
             reason = "the database cannot be used"
@@ -234,7 +240,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
         now = self._time()
         times = [now + LINGER]
         flush_at = self._last_flush_at + self._prefetch.flush_every
-        if self._state.lanes.batches_idle:
+        if self._state.flush_tasks.batches_idle:
             if self._state.results.others:
                 times.append(flush_at)
             # A claim whose time has come waits for free permits, or for the database: the end of a call or of a flush
@@ -242,7 +248,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
             at = None if finishing or self._flushes.unreachable else self._plan.at
             if at is not None and (at > now or self._calls.use_all_permits):
                 times.append(at if at > now else self._flushes.check_permits_at)
-        elif self._state.lanes.free_for_batches and self._prefetch.flushes_take_long and flush_at > now:
+        elif self._state.flush_tasks.free_for_batches and self._prefetch.flushes_take_long and flush_at > now:
             times.append(flush_at)
         with suppress(TimeoutError):
             async with asyncio.timeout(max((min(times) - now).total_seconds(), 0)):
@@ -252,7 +258,7 @@ class Dispatcher(Generic[OpenedT, ResultT]):
     async def _finish(self, level: int) -> None:
         """End the calls, write the results, release rows, slots and permits. `level`: of the line if that fails."""
         self._state.halts.by_result()
-        flushes = self._state.lanes.under_way
+        flushes = self._state.flush_tasks.under_way
         while waited_for := [*self._state.tasks, *(flush for flush in flushes if not flush.done())]:
             # A flush may open more rows, whose calls end at once: the count of halts has changed.
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)

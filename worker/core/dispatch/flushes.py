@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from worker.core.database.outages import reason
 from worker.core.dispatch.contract import Work
 from worker.core.dispatch.prefetch import ClaimPlan, Prefetch
-from worker.core.dispatch.state import Lane, State
+from worker.core.dispatch.state import FlushTask, State
 from worker.core.foundation.clock import monotonic
 from worker.core.foundation.outage_log import Outage
 from worker.core.limits.concurrency import ASK_AGAIN
@@ -60,16 +60,16 @@ class Flushes(Generic[OpenedT, ResultT]):
     def opened_event_since(self, since: datetime) -> bool:
         return self._opened_event_at is not None and self._opened_event_at > since
 
-    def begin(self, lane: Lane, results: list[ResultT], room: Room | None) -> None:
-        """Begin a flush in a free lane; `room` None: it claims nothing."""
+    def begin(self, task: FlushTask, results: list[ResultT], room: Room | None) -> None:
+        """Begin a flush as a free task; `room` None: it claims nothing."""
         if room is not None:
-            lane.rows = room.events if lane.for_events else room.rows
-        lane.results = len(results)
+            task.rows = room.events if task.for_events else room.rows
+        task.results = len(results)
         # The count of halts of now: after a halt in between, the rows of this flush must not be called.
-        lane.flush = asyncio.create_task(self._flush(lane, results, room, self._state.halts.count))
-        lane.flush.add_done_callback(lambda _: self._ended())
+        task.flush = asyncio.create_task(self._flush(task, results, room, self._state.halts.count))
+        task.flush.add_done_callback(lambda _: self._ended())
 
-    async def _flush(self, lane: Lane, results: list[ResultT], room: Room | None, halts: int) -> None:
+    async def _flush(self, task: FlushTask, results: list[ResultT], room: Room | None, halts: int) -> None:
         waiting = bool(self._state.rows) or self._plan.more_due
         stretch = self._state.busy_stretch.at_flush(self._time(), waiting=waiting, results=bool(results))
         unused = self._state.rows.unused()
@@ -89,19 +89,19 @@ class Flushes(Generic[OpenedT, ResultT]):
             await self._write_after(error, [])  # the results are written
             return
         took = self._time() - began_at
-        self._prefetch.flushed(took, for_events=lane.for_events)
+        self._prefetch.flushed(took, for_events=task.for_events)
         (self._state.meter.wrote if room is None else self._state.meter.claimed)(took.total_seconds())
         if room is not None:
-            self._claimed(lane, flushed, room, halts)
+            self._claimed(task, flushed, room, halts)
 
-    def _claimed(self, lane: Lane, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
+    def _claimed(self, task: FlushTask, flushed: Flushed[OpenedT], room: Room, halts: int) -> None:
         if self._state.rows.add(flushed.opened, flushed.slots, flushed.spacing, halts):
             self._opened_event_at = self._time()
         if flushed.permits is not None:
             self._prefetch.permits = flushed.permits
         self.check_permits_at = self._time() + ASK_AGAIN
         again_at = None if flushed.again_at is None else self._time.of(flushed.again_at)
-        if lane.for_events:
+        if task.for_events:
             self._plan.ends_for_events(again_at, found=len(flushed.opened), asked=room.events)
         elif room.rows:
             self._plan.ends(again_at, found=len(flushed.opened))
@@ -197,7 +197,7 @@ class ResultWriter(Generic[OpenedT, ResultT]):
                 await self.write(results[half:])
                 return
             log.error("%s: a result cannot be written (%s); its row is held", self._work.name, kind)
-            await self._hold(self._work.kept_nothing(results[0], kind))
+            await self._hold(self._work.unsaved(results[0], kind))
 
     async def _hold(self, result: ResultT) -> None:
         try:

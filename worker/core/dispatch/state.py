@@ -136,7 +136,7 @@ class Results(Generic[ResultT]):
         return taken
 
 
-class Lane:
+class FlushTask:
     """One flush at a time. `rows`: how many it may open; `results`: how many it writes."""
 
     def __init__(self, *, for_events: bool) -> None:
@@ -146,51 +146,51 @@ class Lane:
         self.writes_halt = False  # of a result that halts the account
 
 
-class Lanes:
+class FlushTasks:
     """The flushes under way. Two for batches: while one waits for the database, the other prepares its statements. One
     for events, which wait for no batch.
     """
 
     def __init__(self) -> None:
-        self.batches = (Lane(for_events=False), Lane(for_events=False))
-        self.events = Lane(for_events=True)
+        self.batches = (FlushTask(for_events=False), FlushTask(for_events=False))
+        self.events = FlushTask(for_events=True)
 
-    def __iter__(self) -> Iterator[Lane]:
+    def __iter__(self) -> Iterator[FlushTask]:
         return iter((*self.batches, self.events))
 
     @property
     def under_way(self) -> list[asyncio.Task[None]]:
-        return [lane.flush for lane in self if lane.flush is not None]
+        return [task.flush for task in self if task.flush is not None]
 
     @property
-    def free_for_batches(self) -> list[Lane]:
-        return [lane for lane in self.batches if lane.flush is None]
+    def free_for_batches(self) -> list[FlushTask]:
+        return [task for task in self.batches if task.flush is None]
 
     @property
     def batches_idle(self) -> bool:
         """Whether no flush of batches is under way."""
-        return all(lane.flush is None for lane in self.batches)
+        return all(task.flush is None for task in self.batches)
 
     @property
     def write_halt(self) -> bool:
         """Whether a result that halts the account is being written: a claim would not see it in the database yet."""
-        return any(lane.writes_halt for lane in self)
+        return any(task.writes_halt for task in self)
 
     @property
     def rows(self) -> int:
         """How many rows the flushes under way may open."""
-        return sum(lane.rows for lane in self)
+        return sum(task.rows for task in self)
 
     @property
     def results(self) -> int:
         """How many results the flushes under way write."""
-        return sum(lane.results for lane in self)
+        return sum(task.results for task in self)
 
     def end(self) -> None:
-        """Free the lanes whose flush has ended. Raises what a claim raised."""
-        for lane in self:
-            if lane.flush is not None and lane.flush.done():
-                flush, lane.flush, lane.rows, lane.results, lane.writes_halt = lane.flush, None, 0, 0, False
+        """Free the tasks whose flush has ended. Raises what a claim raised."""
+        for task in self:
+            if task.flush is not None and task.flush.done():
+                flush, task.flush, task.rows, task.results, task.writes_halt = task.flush, None, 0, 0, False
                 flush.result()
 
 
@@ -271,7 +271,7 @@ class State(Generic[OpenedT, ResultT]):
         self.time = SteadyTime(clock)  # of everything that is planned here
         self.rows: OpenedRows[OpenedT] = OpenedRows(lambda opened: opened.row.is_event)
         self.results: Results[ResultT] = Results()
-        self.lanes, self.halts = Lanes(), Halts()
+        self.flush_tasks, self.halts = FlushTasks(), Halts()
         self.busy_stretch = BusyStretch(self.time())
         self.decisions = DecisionLog(log, work.name)
         self.look_again = asyncio.Event()
@@ -286,12 +286,12 @@ class State(Generic[OpenedT, ResultT]):
     @property
     def opened(self) -> int:
         """The rows that wait for their calls, and those that the flushes under way may open."""
-        return len(self.rows) + self.lanes.rows
+        return len(self.rows) + self.flush_tasks.rows
 
     @property
     def unwritten(self) -> int:
         """Results that are not in the database yet."""
-        return len(self.results) + self.lanes.results
+        return len(self.results) + self.flush_tasks.results
 
     @property
     def events(self) -> int:

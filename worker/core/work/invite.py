@@ -80,7 +80,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
             may_write(False)
             return await self._reconcile(opened, item.unknown_call)
         if not self._may_leave(item, now):  # checked again: it has waited for its slot or for a permit
-            return self.not_made(opened)
+            return self.skipped(opened)
         try:
             message, template = self._message(item, first_at=opened.first_at, now=now)
             charged = segments(message.text).count if self.policy.channel == Channel.SMS else 1
@@ -97,7 +97,7 @@ class InviteWork(SharedWork[InvitationPolicy, ClaimedInvitation, OpenedInvitatio
 
         receipt = await self.sender.send(message, may_leave)
         if too_late:
-            return self.not_made(opened)
+            return self.skipped(opened)
         if isinstance(receipt, Problem):
             receipt = self.second_look.judged(item.id, now, receipt, now=self.clock())
             ending = self._ending(opened, receipt)

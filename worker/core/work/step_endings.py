@@ -134,10 +134,10 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
     def release_permits(self) -> None:
         self.rows.release_permits(self.policy)
 
-    def not_made(self, opened: OpenedT) -> ResultT:
+    def skipped(self, opened: OpenedT) -> ResultT:
         return self.result(opened, self.clock(), None, None)
 
-    def crashed(self, opened: OpenedT, error: Exception) -> ResultT:
+    def after_crash(self, opened: OpenedT, error: Exception) -> ResultT:
         problem = Problem(Kind.UNKNOWN, f"the worker failed with {type(error).__name__} {self.doing}")
         row, now = opened.row, self.clock()
         if row.unknown_call is None:
@@ -146,7 +146,7 @@ class SharedWork(ABC, Generic[PolicyT, ItemT, OpenedT, ResultT]):
         ending = ending_of_reconciliation(problem, row.unknown_call, row.attempts, retry, now, self.jitter())
         return self.result(opened, now, ending, problem)
 
-    def kept_nothing(self, result: ResultT, kind: str) -> ResultT:
+    def unsaved(self, result: ResultT, kind: str) -> ResultT:
         problem = nothing_kept(self._reference(result), kind)
         return self.result(result.opened, result.began_at, Hold(Reason.CANNOT_KEEP, problem.detail), problem)
 

@@ -63,11 +63,11 @@ def flushes_at_once(work, flush):
         return flush()
 
     work = replace(work, rows=SimpleNamespace(flush=meets))
-    lanes = [threading.Thread(target=work.flush, args=([], room)) for room in (Room(0, 20), Room(50, 50))]
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
+    flush_tasks = [threading.Thread(target=work.flush, args=([], room)) for room in (Room(0, 20), Room(50, 50))]
+    for task in flush_tasks:
+        task.start()
+    for task in flush_tasks:
+        task.join()
     return rooms
 
 

@@ -249,8 +249,8 @@ def settle(connection: sa.Connection, results: Sequence[IssueResult], *, now: da
     does not know yet how long its flushes take, and would miss the slot again.
     """
     overtaken, nothing = set(), []
-    not_made = [item.opened.row for item in results if item.ending is None and item.found is None]
-    ended_calls.release(connection, [(job.id, job.fence) for job in not_made if job.ended], now=now)
+    skipped = [item.opened.row for item in results if item.ending is None and item.found is None]
+    ended_calls.release(connection, [(job.id, job.fence) for job in skipped if job.ended], now=now)
     for result in results:
         job = result.opened.row
         if job.ended and job.unknown_call is not None and result.found is not None:
