@@ -175,7 +175,7 @@ async def run_in_sandbox(
     ],
 )
 def test_a_rehearsal_and_a_run_in_the_sandbox_do_the_same_one_by_one(tmp_path: Path, links: str):
-    path = list_of(tmp_path / "list.csv", 24)
+    path = list_of(tmp_path / "list.csv", 12)
     loop = SteppedLoop(START)
     with guessable_ids(random.Random("1/ids").randbytes):  # noqa: S311 -- invented
         ran, arrived = event_loop.run(run_in_sandbox(tmp_path, path, loop, links=links), lambda: loop)
@@ -195,7 +195,7 @@ def test_a_rehearsal_and_a_run_in_the_sandbox_do_the_same_one_by_one(tmp_path: P
     does = {"session", "new session", "finished", *MESSAGES} - ({"new link"} if links else set())
     assert {event.what for event in rehearsed} >= does
     sessions = sum(event.what == "session" for event in rehearsed)
-    assert sessions < 24 if links else sessions == 24
+    assert sessions < 12 if links else sessions == 12
     assert {event.account for event in left} == set(settings.accounts)
 
 
