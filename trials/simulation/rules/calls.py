@@ -187,17 +187,18 @@ def credits_are_counted(history: History) -> Iterator[str]:
 
 def nothing_is_bought_without_a_visit(history: History) -> Iterator[str]:
     """Of stable links: on click, no session is asked for before the customer has pressed the button; and no further
-    session before it has come again. What a robot posts is neither."""
+    session before it has come again, or a person has given it a new link. What a robot posts is neither."""
     stable = history.plan.stable
     if not stable:
         return
     for customer, calls in by_customer(history, Kind.SESSION).items():
         presses, visits = times(history, "presses", customer), times(history, "visits", customer)
+        given = times(history, "the desk gives a new link", customer)
         if stable == "on-click" and calls[0].sent_at < min(presses, default=history.ended_at):
             yield f"{customer}: a session is asked for at {calls[0].sent_at:.1f} s, and no press came before"
         for earlier, later in pairwise(calls):
             known = earlier.processed and not may_be_unknown(history, earlier) and not left_late(history, earlier)
-            came = any(earlier.sent_at <= at <= later.sent_at for at in (*presses, *visits))
+            came = any(earlier.sent_at <= at <= later.sent_at for at in (*presses, *visits, *given))
             if known and later.sent_at > earlier.sent_at and not came and not left_late(history, later):
                 yield f"{customer}: another session is asked for at {later.sent_at:.1f} s, and nobody came for it"
 

@@ -32,14 +32,16 @@ def nothing_is_sent_twice(history: History) -> Iterator[str]:
     """One text for a session, and one for each reminder; as many Message-IDs, each with a second copy only after an
     unknown outcome.
 
-    With stable links one for the link: whatever becomes of its session, nothing but reminders of each session follows.
+    With stable links one for the link: whatever becomes of its session, nothing but reminders of each session follows,
+    and what a person sends.
     """
     sessions = opened(history)
 
     def most(customer: str) -> int:
         begun = len(sessions.get(customer, ())) if history.plan.stable else 1
         again = len(times(history, "the desk sends it again", customer)) + len(times(history, REPEATED))
-        firsts = asked(history, customer) if history.plan.stable else 1
+        given = len(times(history, "the desk gives a new link", customer))
+        firsts = asked(history, customer) + given if history.plan.stable else 1
         return firsts + again + len(history.plan.reminders) * max(begun, 1)
 
     texts: dict[tuple[str, str], list[Call]] = defaultdict(list)
