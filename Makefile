@@ -39,11 +39,10 @@ run: .venv/.runtime ## Invite your own customers: make run LIST=customers.csv CO
 		echo "make run: LIST is missing: make run LIST=customers.csv CONFIG=onboarding.toml" >&2; exit 2; fi
 	@$(BIN)/onboard run "$$LIST" $${CONFIG:+--config "$$CONFIG"}
 
-# Two test processes for each core, because many tests wait for processes that they have started. Bytecode is kept,
-# even if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each of those processes would compile all of
-# worker/. tests/suite/order.py says which tests come first.
+# Two test processes for each core, because many tests wait for processes that they have started.
+# tests/suite/order.py says which tests come first.
 test: .venv/.dev ## Run all tests, or those of a part: make test FLOOR=core (or edges, features), make test FEATURE=bounces
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope $(PART)
+	@$(PY) -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )) --dist loadscope $(PART)
 OF_core := tests/core
 OF_edges := $(wildcard $(patsubst worker/%/,tests/%/,$(filter-out worker/core/ worker/features/,$(wildcard worker/*/))))
 OF_features := tests/features
@@ -54,7 +53,7 @@ QUICK := tests/core tests/lists tests/templates tests/settings/test_loading.py t
 	tests/settings/test_values.py tests/http tests/providers/test_provider_contract.py tests/senders/test_sender_contract.py \
 	tests/web/test_webhooks.py tests/runtime/process tests/cli/accounts
 quick: .venv/.dev ## Run a part of the tests of each room in under a minute, on SQLite alone.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope -k "not postgresql" $(QUICK)
+	@$(PY) -m pytest -q -n $$(getconf _NPROCESSORS_ONLN) --dist loadscope -k "not postgresql" $(QUICK)
 
 lint: .venv/.dev ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check
@@ -68,7 +67,7 @@ docs: .venv/.dev ## Build the pages as a site in dist/docs; a broken link fails.
 
 # pytest compiles each file of tests when it first loads it. Test processes that begin at once would each compile all.
 compiled: .venv/.dev ## Compile the tests; a file of tests that cannot be loaded fails.
-	@said=$$(PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --collect-only -qq 2>&1) || { echo "$$said" | tail -n 60; exit 1; }
+	@said=$$($(PY) -m pytest --collect-only -qq 2>&1) || { echo "$$said" | tail -n 60; exit 1; }
 
 fmt: .venv/.dev ## Format the code.
 	@$(BIN)/ruff check --fix

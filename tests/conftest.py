@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,11 @@ POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgre
 REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
 AMQP = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
+
+# Bytecode is kept, even if PYTHONDONTWRITEBYTECODE is set, as in containers: otherwise each test process would compile
+# all tests, in ten seconds, and each process that tests start all of worker/.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A file with a secret that other users can read refuses the start, and tests write such files.
 os.umask(0o077)
