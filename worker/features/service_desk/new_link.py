@@ -4,7 +4,7 @@ gets: the present link, another session, or nothing before the end of the presen
 It replaces the present session as a reissue does (`core.lifecycle.reissue`), under the same caps. Only the time
 between two sessions of a customer (`[follow_up] spacing`) does not hold: a person has decided that it is needed now.
 
-As `core.lifecycle.given_links` decides for lists and events; a person learns here what stands against it.
+As `core.lifecycle.reissue` decides for lists and events; a person learns here what stands against it.
 """
 
 from dataclasses import dataclass

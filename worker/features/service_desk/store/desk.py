@@ -191,7 +191,7 @@ class ServiceDesk:
         Refuses what leaves nothing of the person who is stored, unless `another_person` may have the id.
 
         A message that has not left reads its address as it leaves: none leaves for the old address from now on. The
-        present link goes to the new address, unless it has gone to the old one (`core.lifecycle.given_links`).
+        present link goes to the new address, unless it has gone to the old one (`core.lifecycle.reissue`).
         Raises as `resend` does.
         """
 
