@@ -187,13 +187,14 @@ def credits_are_counted(history: History) -> Iterator[str]:
 
 def nothing_is_bought_without_a_visit(history: History) -> Iterator[str]:
     """Of stable links: on click, no session is asked for before the customer has pressed the button; and no further
-    session before it has come again, or a person has given it a new link. What a robot posts is neither."""
+    session before it has come again, or got a new link or another address. What a robot posts is none of these."""
     stable = history.plan.stable
     if not stable:
         return
     for customer, calls in by_customer(history, Kind.SESSION).items():
         presses, visits = times(history, "presses", customer), times(history, "visits", customer)
-        given = times(history, "the desk gives a new link", customer)
+        words = ("the desk gives a new link", "has another address")
+        given = [at for what in words for at in times(history, what, customer)]
         if stable == "on-click" and calls[0].sent_at < min(presses, default=history.ended_at):
             yield f"{customer}: a session is asked for at {calls[0].sent_at:.1f} s, and no press came before"
         for earlier, later in pairwise(calls):
