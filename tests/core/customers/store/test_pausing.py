@@ -236,3 +236,14 @@ def test_a_pause_waits_for_lines_that_are_coming_in_and_pauses_them_too(shelf, d
     adding.join()
     pausing.join()
     assert [row.priority for row in shelf.rows(Job, batch_id=batch)] == [BATCH + PAUSED] * 2
+
+
+def test_a_resumed_batch_wakes_the_accounts_and_channels_that_have_something_due(shelf, decide):
+    batch = shelf.add(customer("Ona"))
+    due = []
+    for _ in range(2):
+        pause(shelf, decide, batch)
+        resumed = decide.resume(batch, now=shelf.clock())
+        due.append((resumed.accounts, resumed.channels))
+        shelf.issue()
+    assert due == [({"kyc"}, set()), (set(), {"email"})]

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from tests.stored.decisions import adds_up, fail, names, retry
 from tests.stored.shelf import WEEK, customer
@@ -153,3 +154,17 @@ def test_rows_retried_at_once_from_two_lists_have_one_leader_for_each_customer(s
     assert [item.rows for item in decided] == [20, 20]
     assert len(shelf.rows(Job, joins=None)) == 20
     assert len(shelf.claim()) == 20
+
+
+def test_a_decision_that_another_one_was_quicker_than_is_made_again(shelf, decide, database):
+    batch = shelf.add(customer("Ona"))
+    fail(shelf)
+    refused = iter([True])
+
+    @sa.event.listens_for(database.engine, "before_cursor_execute")
+    def refuse_once(_connection, _cursor, statement, parameters, *_):
+        if statement.startswith("UPDATE job") and next(refused, False):
+            raise sa.exc.IntegrityError(statement, parameters, Exception("another row leads"))
+
+    assert retry(shelf, decide, batch).rows == 1
+    assert next(refused, None) is None
