@@ -61,14 +61,14 @@ class Calls(Generic[OpenedT, ResultT]):
         """Call opened rows, one after the other, while there are any and the permit is still this dispatcher's."""
         state, gate, prefetch = self._state, self._slot_gate, self._prefetch
         rows, results = state.rows, state.results
-        while len(rows) > state.waiting and len(self._state.tasks) <= prefetch.permits:
+        while len(rows) > state.waiting and len(state.tasks) <= prefetch.permits:
             in_time = True
             if rows.next_slot() is not None:
                 in_time = await gate.wait(rows.next_slot)
-                if not rows or len(self._state.tasks) > prefetch.permits:
+                if not rows or len(state.tasks) > prefetch.permits:
                     return
             opened, is_event, slot, halts = rows.take() if in_time else rows.take_last()
-            now = self._state.clock()
+            now = state.clock()
             if reason := self._why_not(opened, halts, now) if in_time else "the slot has passed":
                 result = self._skipped(opened, slot, reason)
             else:

@@ -171,27 +171,28 @@ class Prefetch:
     @property
     def _calls(self) -> int:
         """The calls until the next flush, as the last ones show; under a rate limit those that it allows, if permits
-        are free. At will also those until that flush ends: with fewer rows the pace that is measured would be that of
-        the flushes."""
-        if self._at_will:
-            return int(self._pace * ((self.flush_every + self._of_batches.usual) / FLUSH_EVERY))
+        are free."""
         spacing = self._counted.spacing
         return min(self.flush_every // spacing, self._pace + self._free) if spacing else self._pace
 
     @property
     def _most(self) -> int:
-        """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now."""
+        """How many rows may be opened and not called: some wait for their slots, or some more than get a permit now.
+
+        At will also those that are called until the next flush ends: with fewer rows the pace that is measured would be
+        that of the flushes.
+        """
         if self._at_will:
-            return self._free + self._calls + int(self._pace * (AHEAD_AT_WILL / FLUSH_EVERY))
+            lasts = self.flush_every + self._of_batches.usual + AHEAD_AT_WILL
+            return self._free + int(self._pace * (lasts / FLUSH_EVERY))
         return max(self._calls, OPEN_LEAST) if self._counted.spacing else self._free + self._calls
 
     @property
     def _called_meanwhile(self) -> int:
         """How many rows are called before a flush that begins now can end, if it is as quick as the quickest of the
         last ones."""
-        opened = self._counted.opened
         share = 0.0 if self._at_will else min(self._of_batches.shortest / self.flush_every, 1)
-        return min(opened, int(self._calls * share))
+        return min(self._counted.opened, int(self._calls * share))
 
     @property
     def for_batches(self) -> int:
