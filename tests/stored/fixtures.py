@@ -17,7 +17,7 @@ from tests.suite.of_features import of_features
 from worker.core.customers.store.decisions import Decisions
 from worker.core.database.database import Database
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.store.takeover import Failover
+from worker.failover.store.takeovers import Failover
 from worker.plans.store.pilots import Pilots
 
 WITNESSES = of_features("WITNESSES")

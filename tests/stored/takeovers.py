@@ -7,7 +7,7 @@ from worker.core.customers.store.batches import AcceptedLine
 from worker.core.database.priorities import BATCH
 from worker.core.database.tables import Budget, Job
 from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.store.takeover import Takeover
+from worker.failover.store.takeovers import Takeover
 
 HALF_AN_HOUR = timedelta(minutes=30)
 

@@ -22,9 +22,9 @@ from worker.core.limits.batch_pace import ends_at
 from worker.core.limits.budgets import BudgetRule, BudgetState, resumed
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops
-from worker.core.limits.store.takeover import Takeovers
 from worker.core.model.reasons import Reason
 from worker.core.unknown.reconciliation import OrphanRule
+from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import latest_verdict
 from worker.reporting.forecast import Forecast, Load, forecast
 from worker.reporting.operation import WORK, Running, no_account

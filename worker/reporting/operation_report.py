@@ -15,7 +15,7 @@ from worker.core.foundation.timestamps import written, written_if_any
 from worker.core.limits.budgets import BudgetState, lasting_outage_of, silence_of
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops, Stopped
-from worker.core.limits.store.takeover import Takeovers
+from worker.failover.store.takeovers import Takeovers
 from worker.reporting import waits
 from worker.reporting.decision_words import rows_left
 from worker.reporting.operation import (

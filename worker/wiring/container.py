@@ -20,7 +20,6 @@ from worker.core.database.journal import Journal
 from worker.core.foundation.clock import Clock, ProcessClock
 from worker.core.limits.first_links import FirstLinks
 from worker.core.limits.second_look import SecondLook
-from worker.core.limits.store.takeover import Takeovers
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.quiet_hours import Hours
 from worker.core.model.audit import Act
@@ -30,6 +29,7 @@ from worker.core.model.traces import Traces
 from worker.core.work.invite import InviteWork
 from worker.core.work.issue import IssueWork
 from worker.core.work.step_endings import WakeInvite
+from worker.failover.store.takeovers import Takeovers
 from worker.http.trust import Trust, faster, trust_of
 from worker.lists.importing.intake import Intake
 from worker.reporting.account_report import AccountReport

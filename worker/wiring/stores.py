@@ -12,13 +12,13 @@ from worker.core.foundation.keyring import Keyring
 from worker.core.lifecycle.session_chain import Again
 from worker.core.limits.store.budgets import Budgets
 from worker.core.limits.store.emergency_stop import EmergencyStops
-from worker.core.limits.store.takeover import Failover
 from worker.core.messages.contact import ContactPolicy
 from worker.core.messages.store.claim_invitations import Invitations
 from worker.core.unknown.store.expired_leases import ExpiredLeases
 from worker.core.work.store.claim_jobs import Jobs
 from worker.events.store.inbox import Inboxes
 from worker.events.store.refused_events import RefusedEvents
+from worker.failover.store.takeovers import Failover
 from worker.plans.store.pilots import Pilots
 from worker.providers.registry import webhook_peers
 from worker.reporting.store.ledger import Ledger

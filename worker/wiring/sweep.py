@@ -24,13 +24,13 @@ from worker.core.lifecycle.store.expired_sessions import ExpiryCounts, ExpiryPol
 from worker.core.limits.budgets import is_stopped
 from worker.core.limits.store import concurrency as permits
 from worker.core.limits.store.budgets import Budgets
-from worker.core.limits.store.takeover import Takeovers
 from worker.core.model.endings import RetryPolicy
 from worker.core.model.metrics import PROCESSED, Meters
 from worker.core.model.states import LISTED_WEBHOOKS, WebhookState
 from worker.core.model.traces import NO_TRACES, Traces
 from worker.core.model.wakeups import Wake, WakeUp
 from worker.core.unknown.store.expired_leases import EndedLeases, ExpiredLeases
+from worker.failover.store.takeovers import Takeovers
 from worker.plans.store.pilots import Pilots
 from worker.reporting.store import counting
 from worker.reporting.store.look import Looked, Looks, Step

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from worker.core.customers.customers import PERSONAL, Customer, FieldProblem
 from worker.core.model import countries
 
+FALLBACK_ACCOUNTS_LENGTH = 400  # the column's
 Wanted = str | bool | tuple[str, ...]
 # able(account, customer, the route's freshness floor or None): the problems that keep the account from serving the
 # customer, if any.
@@ -171,6 +172,16 @@ def _preferred(customer: Customer, rule: Rule, reason: str, able: Able) -> Chose
         passed_over.append(account)
         problems += lacks
     return Unroutable(tuple(dict.fromkeys(problems)))
+
+
+def fallbacks_text(account: str, fallback_accounts: Sequence[str]) -> str:
+    """The fallback accounts of a row as its column has them: as many as fit next to its own account's name."""
+    kept: list[str] = []
+    for other in fallback_accounts:
+        if len(",".join([account, *kept, other])) > FALLBACK_ACCOUNTS_LENGTH:
+            break
+        kept.append(other)
+    return ",".join(kept)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.core.database.database import Database
-from worker.core.limits.store.next_due import next_due
+from worker.features.rehearsal.store.next_due import next_due
 from worker.runtime.embedded import Embedded
 
 # What becomes due within one step is worked together.

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from worker.core.customers.customers import Customer, FieldProblem
+from worker.core.customers.routing import fallbacks_text
 from worker.core.database import binary_rows, bulk
 from worker.core.database.binary_rows import Columns, picked, rows_of
 from worker.core.database.encrypted_values import contact_digests, encrypt_line, encrypt_person
 from worker.core.database.job_ids import Key, job_id
 from worker.core.database.tables import CustomerRow
 from worker.core.foundation.keyring import Keyring
-from worker.core.limits.failover import joined
 from worker.core.model.reasons import Reason
 from worker.core.model.states import JobState
 
@@ -155,7 +155,7 @@ def job_values(keyring: Keyring, batch_id: int, lines: Sequence[AcceptedLine]) -
         **_columns(lines, "row", "account", "floor_seconds", "freshness_seconds"),
         "encrypted": [encrypt_line(keyring, batch_id, line.row, line.customer) for line in lines],
         "route": [line.route[:200] for line in lines],
-        "fallback_accounts": [joined(line.account, line.fallback_accounts) for line in lines],
+        "fallback_accounts": [fallbacks_text(line.account, line.fallback_accounts) for line in lines],
     }
 
 

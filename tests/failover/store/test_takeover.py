@@ -12,9 +12,9 @@ from tests.stored.takeovers import accounts_of, add, add_many, move, open_breake
 from worker.core.customers.customers import Channel
 from worker.core.database.tables import Budget, Job, SessionRow
 from worker.core.limits.budgets import BudgetRule
-from worker.core.limits.failover import LEAST
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.states import JobState
+from worker.failover.takeover import LEAST
 
 pytestmark = pytest.mark.both_databases
 

@@ -3,15 +3,16 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from worker.core.customers.routing import FALLBACK_ACCOUNTS_LENGTH, fallbacks_text
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.failover import (
+from worker.core.limits.rate_adaptation import Pace
+from worker.core.limits.rate_limits import Limit
+from worker.failover.takeover import (
     CHUNK,
-    FALLBACK_ACCOUNTS_LENGTH,
     LEAST,
     ROUTE_LENGTH,
     SOON,
     fallback_accounts_after,
-    joined,
     keeps_one,
     may_take_over,
     room,
@@ -19,8 +20,6 @@ from worker.core.limits.failover import (
     taker,
     trouble,
 )
-from worker.core.limits.rate_adaptation import Pace
-from worker.core.limits.rate_limits import Limit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WELL = BudgetState()
@@ -137,10 +136,10 @@ def test_the_route_names_the_account_that_had_the_row_last_and_why_it_lost_the_r
 
 
 def test_as_many_fallback_accounts_are_kept_as_fit_with_the_account_itself():
-    assert joined("a", ()) == ""
-    assert joined("a", ("b", "c")) == "b,c"
+    assert fallbacks_text("a", ()) == ""
+    assert fallbacks_text("a", ("b", "c")) == "b,c"
     names = [f"{letter * 60}" for letter in "bcdefghij"]
-    kept = joined("a" * 60, names)
+    kept = fallbacks_text("a" * 60, names)
     assert kept.split(",") == names[:5]
     assert (
         len(fallback_accounts_after("a" * 60, kept))

@@ -1,10 +1,10 @@
 """Which account takes over the rows of an account that cannot work, how many at a time, and the route they then show.
 
-Pure: `limits.store.takeover` moves the rows, the sweep (`sweep.take_over`) decides when. `taker` decides which
+Pure: `failover.store.takeovers` moves the rows, the sweep (`sweep.take_over`) decides when. `taker` decides which
 account takes over. `room` decides how much of a list may have moved when the first account is back.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from worker.core.limits.budgets import BudgetRule, BudgetState, credits_left, interval, is_stopped
@@ -17,8 +17,7 @@ SOON = timedelta(seconds=10)
 LEAST = 10
 CHUNK = 500
 _MANY = 1_000_000  # more calls than any account makes in SOON
-FALLBACK_ACCOUNTS_LENGTH = 400  # the column's
-ROUTE_LENGTH = 200
+ROUTE_LENGTH = 200  # the column's
 _TAKEN_OVER = "; taken over from "
 
 
@@ -35,16 +34,6 @@ def trouble(state: BudgetState) -> str:
 def may_take_over(state: BudgetState, rule: BudgetRule) -> bool:
     """Whether the account may take over rows: it has no trouble, and its cap on credits allows a call."""
     return not trouble(state) and credits_left(state, rule) != 0
-
-
-def joined(account: str, fallback_accounts: Sequence[str]) -> str:
-    """The fallback accounts of a row as its column has them: as many as fit next to its own account's name."""
-    kept: list[str] = []
-    for other in fallback_accounts:
-        if len(",".join([account, *kept, other])) > FALLBACK_ACCOUNTS_LENGTH:
-            break
-        kept.append(other)
-    return ",".join(kept)
 
 
 def taker(account: str, fallback_accounts: str, well: Collection[str]) -> str | None:

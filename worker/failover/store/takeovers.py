@@ -18,17 +18,6 @@ from worker.core.database.database import Database, fetch
 from worker.core.database.priorities import PRIORITIES
 from worker.core.database.tables import Attempt, Job, SessionRow
 from worker.core.limits.budgets import BudgetRule, BudgetState
-from worker.core.limits.failover import (
-    CHUNK,
-    SOON,
-    fallback_accounts_after,
-    keeps_one,
-    may_take_over,
-    room,
-    route_after_takeover,
-    taker,
-    trouble,
-)
 from worker.core.limits.store import budgets
 from worker.core.limits.store.budgets import Budgets
 from worker.core.model.endings import Kind
@@ -39,6 +28,17 @@ from worker.core.unknown.store.row_by_row import Chunk, row_by_row
 from worker.core.unknown.store.settlement import hold_jobs
 from worker.core.work.store.attempt_log import LATE
 from worker.core.work.store.sessions import IS_LIVE
+from worker.failover.takeover import (
+    CHUNK,
+    SOON,
+    fallback_accounts_after,
+    keeps_one,
+    may_take_over,
+    room,
+    route_after_takeover,
+    taker,
+    trouble,
+)
 
 # Chunks per tick, each in its own transaction: the target gets its wake-up only after them.
 CHUNKS = 4

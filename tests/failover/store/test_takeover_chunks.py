@@ -10,9 +10,9 @@ from tests.stored.takeovers import add, add_many, count_at, move, open_breaker, 
 from tests.suite.waiting import ENDS_WITHIN
 from worker.core.database.priorities import EVENT
 from worker.core.database.tables import Job
-from worker.core.limits.failover import CHUNK, LEAST, SOON
 from worker.core.limits.rate_limits import Limit
 from worker.core.model.states import JobState
+from worker.failover.takeover import CHUNK, LEAST, SOON
 
 
 def test_a_slow_account_is_given_a_few_and_more_once_they_are_done(shelf, failover):
